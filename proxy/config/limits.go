@@ -1,0 +1,33 @@
+package config
+
+import "time"
+
+// Every limit of the proxy, each with its reason.
+const (
+	DetectTimeout   = time.Second     // then opaque; Linkerd's 10 s stalls server-speaks-first protocols it was not told of
+	DetectBytes     = 16 << 10        // a ClientHello with post-quantum keys and many extensions fits
+	DiscoveryWait   = 3 * time.Second // how long a first request waits for destination before it fails closed
+	DialTimeout     = time.Second     // inside a cluster a SYN that took longer was lost
+	MaxTries        = 5               // the first included
+	RetryBodyLimit  = 64 << 10        // a longer body is not kept, so its request is not retried
+	RetryBackoffMin = 25 * time.Millisecond
+	RetryBackoffMax = 250 * time.Millisecond
+	DrainGrace      = 30 * time.Second // Kubernetes' own default termination grace
+	IdleHTTP        = 60 * time.Second
+	IdleTCP         = time.Hour
+	HeaderTimeout   = 10 * time.Second // from a request's first byte to the end of its headers: slowloris
+	BodyStall       = 60 * time.Second // a stream whose peer takes or gives nothing for this long is reset
+
+	MaxConcurrentStreams = 256      // per connection, both roles; x/net's default is 250
+	MaxHeaderBytes       = 64 << 10 // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
+	MaxHeaderFields      = 100      // cookie crumbs included: the HTTP/2 bomb
+	StreamWindow         = 64 << 10 // what one stream may have buffered here
+	ConnWindow           = 512 << 10
+	MaxOutput            = 256 << 10 // a connection's unsent output; beyond it data stays with its stream
+	MaxQueue             = 1024      // requests that wait for one endpoint set
+	MaxConnections       = 16384     // accepted, all listeners together
+	MaxTargets           = 4096      // destinations remembered (LRU)
+
+	EWMADefaultRTT = 30 * time.Millisecond // before the first sample: Linkerd's
+	EWMADecay      = 10 * time.Second
+)

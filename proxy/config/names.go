@@ -1,0 +1,53 @@
+package config
+
+// Ports and the uid of the proxy: the same in every pod, and what the redirection, the injector and the checks agree on.
+const (
+	OutboundPort = 4140 // what the application dials is redirected here; loopback only
+	InboundPort  = 4143 // what arrives at the pod is redirected here, and meshed peers dial it
+	AdminPort    = 4191
+	UID          = 2102
+
+	IdentityPort    = 8080
+	DestinationPort = 8086
+	InjectorPort    = 8443
+	VizPort         = 8084 // proxies' reports, mTLS
+	VizQueryPort    = 8085 // questions, on the pod's loopback only
+)
+
+// Environment variables of mesh-proxy. Parse reads them; the injector and `meshctl dev` write them.
+const (
+	EnvIdentity          = "TULLE_IDENTITY"           // the SPIFFE ID the proxy must be given; anything else is refused
+	EnvIdentityAddr      = "TULLE_IDENTITY_ADDR"      // host:port
+	EnvIdentityID        = "TULLE_IDENTITY_ID"        // the exact SPIFFE ID of the server there
+	EnvDestinationAddr   = "TULLE_DESTINATION_ADDR"   // host:port
+	EnvDestinationID     = "TULLE_DESTINATION_ID"     //
+	EnvVizAddr           = "TULLE_VIZ_ADDR"           // host:port; empty: metrics are not reported
+	EnvVizID             = "TULLE_VIZ_ID"             //
+	EnvTokenFile         = "TULLE_TOKEN_FILE"         // a projected service account token
+	EnvTokenFD           = "TULLE_TOKEN_FD"           // dev mode: an inherited descriptor to read a join token from, once
+	EnvTrustFile         = "TULLE_TRUST_FILE"         // PEM roots for the first call to identity; re-read for each try
+	EnvPod               = "TULLE_POD"                // namespace/name, for logs
+	EnvPodIPs            = "TULLE_POD_IPS"            // comma-separated: the only addresses the inbound side dials
+	EnvClusterNetworks   = "TULLE_CLUSTER_NETWORKS"   // comma-separated CIDRs in which an unanswered address fails closed
+	EnvOutboundListen    = "TULLE_OUTBOUND_LISTEN"    // default 127.0.0.1:4140 (and [::1] where there is one); "" with upstreams
+	EnvOutboundUpstreams = "TULLE_OUTBOUND_UPSTREAMS" // explicit mode: "127.0.0.1:9001=checkout.demo.svc.cluster.local:80,..."
+	EnvInboundListen     = "TULLE_INBOUND_LISTEN"     // default :4143
+	EnvInboundApps       = "TULLE_INBOUND_APPS"       // explicit mode: "8080=127.0.0.1:8080,...": target port to the application's address
+	EnvAdminListen       = "TULLE_ADMIN_LISTEN"       // default :4191
+	EnvMode              = "TULLE_MODE"               // permissive (default) or strict, until destination has answered
+	EnvOpaquePorts       = "TULLE_OPAQUE_PORTS"       // replaces DefaultOpaquePorts; "-" for none
+	EnvLogLevel          = "TULLE_LOG_LEVEL"          // debug, info (default), warn, error
+	EnvDrainGrace        = "TULLE_DRAIN_GRACE"        // a Go duration
+)
+
+// ALPN protocols inside the mesh: what a tunnel carries is said, never detected.
+const (
+	ALPNHTTP = "tulle/h2"
+	ALPNTCP  = "tulle/tcp"
+	// SNISuffix ends the server name of a mesh connection, "8080.tulle": the target port.
+	SNISuffix = ".tulle"
+)
+
+// DefaultOpaquePorts carry protocols in which the server speaks first, or that are never HTTP: SMTP, MySQL, Galera,
+// PostgreSQL, Redis, Elasticsearch's transport, memcached, MongoDB. Detection would only delay them.
+var DefaultOpaquePorts = []uint16{25, 587, 3306, 4444, 5432, 6379, 9300, 11211, 27017}
