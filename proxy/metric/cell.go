@@ -1,0 +1,81 @@
+package metric
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Cell holds the counters of one series. All are cumulative, but for ConnectionsOpen. A Cell must not be copied.
+type Cell struct {
+	Requests          atomic.Uint64 // ended, as the caller saw them
+	Failures          atomic.Uint64 // of Requests: not a success by the route's class of response
+	Tries             atomic.Uint64 // outbound: what was really sent, retries included
+	FailedTries       atomic.Uint64
+	Retries           atomic.Uint64
+	RetriesRefused    atomic.Uint64 // wanted, but beyond the budget
+	Timeouts          atomic.Uint64
+	ConnectionsOpened atomic.Uint64
+	ConnectionsOpen   atomic.Uint64 // a gauge: use OpenConnection and CloseConnection
+	ReadBytes         atomic.Uint64 // from the peer
+	WrittenBytes      atomic.Uint64 // to the peer
+
+	latency atomic.Pointer[latency] // made by the first observation: a TCP series needs none, and it is 2 KB
+}
+
+type latency struct {
+	sum    atomic.Uint64 // nanoseconds
+	bucket [Buckets]atomic.Uint64
+}
+
+// ObserveLatency records how long one request took.
+func (c *Cell) ObserveLatency(d time.Duration) {
+	l := c.latency.Load()
+	if l == nil {
+		l = c.makeLatency()
+	}
+	l.bucket[Index(d)].Add(1)
+	l.sum.Add(uint64(max(d, 0)))
+}
+
+func (c *Cell) makeLatency() *latency {
+	c.latency.CompareAndSwap(nil, new(latency))
+	return c.latency.Load()
+}
+
+// Latency copies the histogram into counts and returns how many observations that is. Concurrent recording goes on, so
+// the sum may be ahead of the counts by the observations of a moment.
+func (c *Cell) Latency(counts *[Buckets]uint64) (total uint64) {
+	l := c.latency.Load()
+	if l == nil {
+		clear(counts[:])
+		return 0
+	}
+	for i := range counts {
+		counts[i] = l.bucket[i].Load()
+		total += counts[i]
+	}
+	return total
+}
+
+// LatencySum is all observed latencies added up.
+func (c *Cell) LatencySum() time.Duration {
+	if l := c.latency.Load(); l != nil {
+		return time.Duration(l.sum.Load())
+	}
+	return 0
+}
+
+// OpenConnection counts a connection in; the caller counts it out with CloseConnection.
+func (c *Cell) OpenConnection() {
+	c.ConnectionsOpened.Add(1)
+	c.ConnectionsOpen.Add(1)
+}
+
+// CloseConnection ends what OpenConnection began.
+func (c *Cell) CloseConnection() { c.ConnectionsOpen.Add(^uint64(0)) }
+
+// activity changes with each recording. It need not be any one number: it is only compared with itself.
+func (c *Cell) activity() uint64 {
+	return c.Requests.Load() + c.Tries.Load() + c.RetriesRefused.Load() + c.Timeouts.Load() +
+		c.ConnectionsOpened.Load() + c.ReadBytes.Load() + c.WrittenBytes.Load()
+}

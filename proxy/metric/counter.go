@@ -1,0 +1,111 @@
+package metric
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Event is something the proxy did or met that belongs to no series; each is counted by reason.
+type Event uint8
+
+const (
+	ConnectionRefused Event = iota // a connection the proxy did not serve: limit, policy, loop, handshake
+	ProtocolError                  // a peer that broke HTTP/1, HTTP/2 or TLS
+	ErrorAnswered                  // a response the proxy made itself: 502, 503, 504 and their gRPC equals
+	RetryCause                     // why a try was sent again
+	ControlPlaneError              // a failed call to identity, destination or viz
+	ShedWork                       // work refused to stay within a bound: queue, memory, streams
+	events
+)
+
+// Events are all of them, for who shows them.
+func Events() []Event {
+	all := make([]Event, events)
+	for i := range all {
+		all[i] = Event(i)
+	}
+	return all
+}
+
+func (e Event) String() string {
+	names := [events]string{"connections_refused", "protocol_errors", "errors_answered", "retry_causes",
+		"control_plane_errors", "work_shed"}
+	if e >= events {
+		return "unknown"
+	}
+	return names[e]
+}
+
+// MaxReasons bounds the reasons of one event. They are words in our code, so this only catches a mistake: a reason made
+// from a peer's bytes ends up in "other" and not in memory.
+const MaxReasons = 64
+
+// Counter only goes up.
+type Counter struct{ n atomic.Uint64 }
+
+// Inc adds one.
+func (c *Counter) Inc() { c.n.Add(1) }
+
+// Add adds n.
+func (c *Counter) Add(n uint64) { c.n.Add(n) }
+
+// Load is the count.
+func (c *Counter) Load() uint64 { return c.n.Load() }
+
+type reason struct {
+	event Event
+	text  string
+}
+
+type counters struct {
+	mu      sync.Mutex // guards what follows
+	byWhy   map[reason]*Counter
+	reasons [events]int
+}
+
+// Counter finds or makes the counter of an event's reason: a short word or two, in snake_case. Resolve once, keep the
+// pointer.
+func (r *Registry) Counter(e Event, why string) *Counter { return r.counters.get(reason{e, why}) }
+
+func (s *counters) get(k reason) *Counter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.byWhy[k]; c != nil {
+		return c
+	}
+	if s.reasons[k.event] >= MaxReasons && k.text != Other {
+		k.text = Other
+		if c := s.byWhy[k]; c != nil {
+			return c
+		}
+	}
+	if s.byWhy == nil {
+		s.byWhy = map[reason]*Counter{}
+	}
+	s.reasons[k.event]++
+	c := new(Counter)
+	s.byWhy[k] = c
+	return c
+}
+
+// EachCounter calls f for every event's reasons, in a fixed order, with no lock held.
+func (r *Registry) EachCounter(f func(e Event, why string, n uint64)) {
+	type row struct {
+		reason
+		n uint64
+	}
+	r.counters.mu.Lock()
+	rows := make([]row, 0, len(r.counters.byWhy))
+	for k, c := range r.counters.byWhy {
+		rows = append(rows, row{k, c.Load()})
+	}
+	r.counters.mu.Unlock()
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.text, b.text))
+	})
+	for _, w := range rows {
+		f(w.event, w.text, w.n)
+	}
+}

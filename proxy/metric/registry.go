@@ -1,0 +1,149 @@
+package metric
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+)
+
+const (
+	// MaxSeries bounds memory (2.1 KB a series with latencies, so 2 MB) and what a peer's traffic can make viz keep.
+	MaxSeries = 1000
+	// RetireAfter is how long a series must have been idle; reports are sent every few seconds, so nothing is lost.
+	RetireAfter = 10 * time.Minute
+	// sweepEvery limits how often a full table is searched for idle series.
+	sweepEvery = time.Minute
+	// sweepFrom: below it there is room enough, and nothing is retired.
+	sweepFrom = MaxSeries / 2
+)
+
+// Registry holds the cells of one process. Use NewRegistry.
+type Registry struct {
+	Connections       atomic.Int64 // a gauge: accepted connections that are open
+	CertificateExpiry atomic.Int64 // Unix seconds, NotAfter of the current SVID; 0 before there is one
+
+	dropped  atomic.Uint64
+	counters counters
+
+	mu     sync.Mutex // guards what follows
+	series map[Labels]*series
+	other  map[Direction]*series
+	lastID uint32
+	swept  time.Time
+}
+
+// series is one row of the table. One that was retired is held weakly: as long as a connection or a route keeps its cell
+// it is still counted and shown, and when none does, the collector takes it and the row is deleted.
+type series struct {
+	id        uint32
+	labels    Labels
+	cell      *Cell // nil when retired
+	retired   weak.Pointer[Cell]
+	seen      uint64 // the cell's activity at the last sweep
+	idleSince time.Time
+}
+
+func (s *series) load() *Cell {
+	if s.cell != nil {
+		return s.cell
+	}
+	return s.retired.Value()
+}
+
+// NewRegistry makes an empty one.
+func NewRegistry() *Registry {
+	return &Registry{series: map[Labels]*series{}, other: map[Direction]*series{}, swept: time.Now()}
+}
+
+// Cell finds or makes the cell for l. It locks and hashes: resolve once, keep the pointer.
+func (r *Registry) Cell(l Labels) *Cell {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if s := r.series[l]; s != nil {
+		if c := s.load(); c != nil {
+			s.cell, s.idleSince = c, now
+			return c
+		}
+		delete(r.series, l)
+	}
+	r.sweep(now)
+	if len(r.series) < MaxSeries {
+		s := r.newSeries(l, now)
+		r.series[l] = s
+		return s.cell
+	}
+	return r.fold(l.Direction, now)
+}
+
+func (r *Registry) newSeries(l Labels, now time.Time) *series {
+	r.lastID++
+	return &series{id: r.lastID, labels: l, cell: new(Cell), idleSince: now}
+}
+
+func (r *Registry) fold(d Direction, now time.Time) *Cell {
+	r.dropped.Add(1)
+	s := r.other[d]
+	if s == nil {
+		s = r.newSeries(otherLabels(d), now)
+		r.other[d] = s
+	}
+	return s.cell
+}
+
+func (r *Registry) sweep(now time.Time) {
+	if len(r.series) < sweepFrom || now.Sub(r.swept) < sweepEvery {
+		return
+	}
+	r.swept = now
+	for l, s := range r.series {
+		if !s.keep(now) {
+			delete(r.series, l)
+		}
+	}
+}
+
+// keep brings s up to date and reports whether anybody can still record into it.
+func (s *series) keep(now time.Time) bool {
+	c := s.load()
+	if c == nil {
+		return false
+	}
+	if a := c.activity(); a != s.seen || c.ConnectionsOpen.Load() > 0 {
+		s.cell, s.seen, s.idleSince = c, a, now
+		return true
+	}
+	if now.Sub(s.idleSince) >= RetireAfter {
+		s.cell, s.retired = nil, weak.Make(c)
+	}
+	return true
+}
+
+// Dropped is how often a cell was asked for and folded into "other", because the table was full.
+func (r *Registry) Dropped() uint64 { return r.dropped.Load() }
+
+// Each calls f for every series, by ascending id, with no lock held. An id is never given to other labels, nor to other
+// counts of the same labels.
+func (r *Registry) Each(f func(id uint32, l Labels, c *Cell)) {
+	type row struct {
+		series *series
+		cell   *Cell
+	}
+	r.mu.Lock()
+	rows := make([]row, 0, len(r.series)+len(r.other))
+	for _, s := range r.series {
+		if c := s.load(); c != nil {
+			rows = append(rows, row{s, c})
+		}
+	}
+	for _, s := range r.other {
+		rows = append(rows, row{s, s.cell})
+	}
+	r.mu.Unlock()
+	slices.SortFunc(rows, func(a, b row) int { return int(a.series.id) - int(b.series.id) })
+	for _, w := range rows {
+		f(w.series.id, w.series.labels, w.cell)
+	}
+}
