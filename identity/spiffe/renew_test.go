@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // certifier is a CA that can be told to fail, on a clock of synctest's.
 type certifier struct {
+	mu    sync.Mutex
 	ca    *authority
 	life  time.Duration
 	fail  error
@@ -22,6 +24,8 @@ type certifier struct {
 }
 
 func (c *certifier) certify(t *testing.T, csrDER []byte) ([][]byte, [][]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.calls = append(c.calls, time.Now())
 	if c.fail != nil {
 		return nil, nil, c.fail
@@ -37,6 +41,12 @@ func (c *certifier) certify(t *testing.T, csrDER []byte) ([][]byte, [][]byte, er
 		public = newKey(t).Public()
 	}
 	return [][]byte{c.ca.sign(t, template, public).Raw}, [][]byte{c.ca.cert.Raw}, nil
+}
+
+func (c *certifier) set(change func(*certifier)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(c)
 }
 
 // renewing runs a Renewer in a synctest bubble until the test function returns.
@@ -88,7 +98,7 @@ func TestRenewsAtHalfLife(t *testing.T) {
 
 func TestRetriesWithBackoffWhileValid(t *testing.T) {
 	renewing(t, func(c *certifier, src *Source) {
-		c.fail = errors.New("identity is away")
+		c.set(func(c *certifier) { c.fail = errors.New("identity is away") })
 		pass(33 * time.Minute)
 		start := len(c.calls)
 		pass(10 * time.Minute)
@@ -107,7 +117,7 @@ func TestRetriesWithBackoffWhileValid(t *testing.T) {
 		if err := src.Ready(); err == nil || !strings.Contains(err.Error(), "expired") || !strings.Contains(err.Error(), "identity is away") {
 			t.Errorf("Ready = %v", err)
 		}
-		c.fail = nil
+		c.set(func(c *certifier) { c.fail = nil })
 		pass(retryMaxWithout)
 		if err := src.Ready(); err != nil {
 			t.Errorf("identity is back, yet: %v", err)
@@ -143,7 +153,7 @@ func TestRemovedRootRenewsSoon(t *testing.T) {
 		if n := len(c.calls); n != 2 {
 			t.Fatalf("%d calls: asks again and again", n)
 		}
-		c.ca = next
+		c.set(func(c *certifier) { c.ca = next })
 		src.SetBundles(Bundles{td: roots(next)})
 		pass(rotateSpread)
 		if _, err := Verify(src.SVID().Certificates, src); err != nil {
@@ -161,7 +171,7 @@ func TestRefusesWrongAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			renewing(t, func(c *certifier, src *Source) {
 				first := src.SVID()
-				change(c)
+				c.set(change)
 				pass(40 * time.Minute)
 				if len(c.calls) < 2 {
 					t.Error("did not renew")
