@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,13 @@ func (c *certifier) set(change func(*certifier)) {
 	change(c)
 }
 
+// asked is when it was called.
+func (c *certifier) asked() []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.calls)
+}
+
 // renewing runs a Renewer in a synctest bubble until the test function returns.
 func renewing(t *testing.T, f func(c *certifier, src *Source)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -82,12 +90,13 @@ func TestRenewsAtHalfLife(t *testing.T) {
 			t.Fatalf("after the first answer: %v, %v", err, src.Ready())
 		}
 		pass(10 * time.Hour)
-		for i := 1; i < len(c.calls); i++ {
-			if gap := c.calls[i].Sub(c.calls[i-1]); gap < 27*time.Minute || gap > 33*time.Minute {
+		calls := c.asked()
+		for i := 1; i < len(calls); i++ {
+			if gap := calls[i].Sub(calls[i-1]); gap < 27*time.Minute || gap > 33*time.Minute {
 				t.Errorf("renewed after %v, want half an hour ±10%%", gap)
 			}
 		}
-		if n := len(c.calls); n < 18 || n > 24 {
+		if n := len(c.asked()); n < 18 || n > 24 {
 			t.Errorf("%d calls in ten hours of hour-long certificates", n)
 		}
 		if last := src.SVID(); last == first || last.PrivateKey == first.PrivateKey {
@@ -100,14 +109,15 @@ func TestRetriesWithBackoffWhileValid(t *testing.T) {
 	renewing(t, func(c *certifier, src *Source) {
 		c.set(func(c *certifier) { c.fail = errors.New("identity is away") })
 		pass(33 * time.Minute)
-		start := len(c.calls)
+		start := len(c.asked())
 		pass(10 * time.Minute)
-		for i := start + 1; i < len(c.calls); i++ {
-			if gap := c.calls[i].Sub(c.calls[i-1]); gap > retryMax {
+		calls := c.asked()
+		for i := start + 1; i < len(calls); i++ {
+			if gap := calls[i].Sub(calls[i-1]); gap > retryMax {
 				t.Errorf("waited %v between tries", gap)
 			}
 		}
-		if n := len(c.calls) - start; n > 40 || n < 10 {
+		if n := len(c.asked()) - start; n > 40 || n < 10 {
 			t.Errorf("%d tries in ten minutes", n)
 		}
 		if err := src.Ready(); err != nil {
@@ -146,11 +156,11 @@ func TestRemovedRootRenewsSoon(t *testing.T) {
 		next := newAuthority(t)
 		src.SetBundles(Bundles{td: roots(next)})
 		pass(rotateSpread)
-		if n := len(c.calls); n != 2 {
+		if n := len(c.asked()); n != 2 {
 			t.Fatalf("%d calls, want one more", n)
 		}
 		pass(time.Minute)
-		if n := len(c.calls); n != 2 {
+		if n := len(c.asked()); n != 2 {
 			t.Fatalf("%d calls: asks again and again", n)
 		}
 		c.set(func(c *certifier) { c.ca = next })
@@ -173,7 +183,7 @@ func TestRefusesWrongAnswers(t *testing.T) {
 				first := src.SVID()
 				c.set(change)
 				pass(40 * time.Minute)
-				if len(c.calls) < 2 {
+				if len(c.asked()) < 2 {
 					t.Error("did not renew")
 				}
 				if src.SVID() != first {
