@@ -1,0 +1,52 @@
+package dev
+
+// Mesh is what a mesh.yaml says.
+type Mesh struct {
+	Dir       string // the folder of mesh.yaml: relative paths start here
+	Namespace string
+	Services  []Service // in the file's order
+	Profiles  []string  // absolute paths of folders with ServiceProfiles
+}
+
+// Service is one name in the mesh: a command that Up starts, an address where one is running already, or variants.
+type Service struct {
+	Name     string
+	Workload // where there are no variants
+	Variants []Workload
+	Calls    []string
+	Unmeshed bool
+}
+
+// Workload is a set of equal processes: what Kubernetes calls a Deployment.
+type Workload struct {
+	Name     string // the service's, or SERVICE-VARIANT
+	Command  []string
+	Address  string
+	Port     int // the port its command listens on; 0: one is chosen, and said in $PORT
+	Replicas int
+	Env      map[string]string
+}
+
+// workloads are the service's, whether it has variants or not.
+func (s *Service) workloads() []Workload {
+	if len(s.Variants) > 0 {
+		return s.Variants
+	}
+	return []Workload{s.Workload}
+}
+
+// servicePort is the port every service has inside the mesh, so that names need none: the processes' own ports differ.
+const servicePort = 80
+
+// trustDomain is that of every mesh on one machine.
+const trustDomain = "cluster.local"
+
+// host is the name of a service, as ServiceProfiles call it.
+func host(namespace, service string) string {
+	return service + "." + namespace + ".svc.cluster.local"
+}
+
+// identityOf is the SPIFFE ID of a workload: its service account has its own name.
+func identityOf(namespace, workload string) string {
+	return "spiffe://" + trustDomain + "/ns/" + namespace + "/sa/" + workload
+}
