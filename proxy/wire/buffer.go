@@ -1,0 +1,95 @@
+package wire
+
+import (
+	"errors"
+	"sync"
+)
+
+const (
+	inputSize  = 32 << 10  // two full HTTP/2 frames; a larger read saves few system calls more
+	maxInput   = 256 << 10 // what one unfinished message may hold: beyond it Fill refuses
+	outputSize = 64 << 10  // what a batch of one reader's input becomes, with frame headers and TLS records, without growing
+	compactAt  = 8 << 10   // less room than this behind the unread bytes, and they move to the front
+)
+
+// ErrInputFull is what Fill says when the reader leaves too much unread.
+var ErrInputFull = errors.New("wire: unread input exceeds its limit")
+
+// The pools hold arrays, not slices, so that Put does not allocate a slice header.
+var (
+	inputs  = sync.Pool{New: func() any { return new([inputSize]byte) }}
+	outputs = sync.Pool{New: func() any { return new([outputSize]byte) }}
+)
+
+// input is a read buffer that exists only while it holds something.
+type input struct {
+	buf  []byte
+	r, w int
+}
+
+func (in *input) unread() []byte { return in.buf[in.r:in.w] }
+
+// space is where the next read goes, or nil when the unread bytes have reached the limit.
+func (in *input) space() []byte {
+	if in.buf == nil {
+		in.buf = inputs.Get().(*[inputSize]byte)[:]
+		in.r, in.w = 0, 0
+	}
+	if len(in.buf)-in.w < compactAt && in.r > 0 {
+		in.w = copy(in.buf, in.unread())
+		in.r = 0
+	}
+	if in.w == len(in.buf) && !in.grow() {
+		return nil
+	}
+	return in.buf[in.w:]
+}
+
+func (in *input) grow() bool {
+	if len(in.buf) >= maxInput {
+		return false
+	}
+	bigger := make([]byte, 2*len(in.buf))
+	in.w = copy(bigger, in.unread())
+	in.free()
+	in.buf, in.r = bigger, 0
+	return true
+}
+
+func (in *input) discard(n int) {
+	in.r += n
+	if in.r == in.w {
+		in.r, in.w = 0, 0
+	}
+}
+
+// release gives the buffer back if nothing in it is unread.
+func (in *input) release() {
+	if in.r == in.w {
+		in.free()
+		in.buf, in.r, in.w = nil, 0, 0
+	}
+}
+
+func (in *input) free() {
+	if len(in.buf) == inputSize {
+		inputs.Put((*[inputSize]byte)(in.buf))
+	}
+}
+
+func (in *input) preload(p []byte) {
+	if len(p) > inputSize {
+		in.buf = append([]byte(nil), p...)
+		in.w = len(p)
+		return
+	}
+	in.w = copy(in.space(), p)
+}
+
+func newOutput() []byte { return outputs.Get().(*[outputSize]byte)[:0] }
+
+func freeOutput(b []byte) {
+	if cap(b) == outputSize {
+		outputs.Put((*[outputSize]byte)(b[:outputSize]))
+	}
+}

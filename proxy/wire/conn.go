@@ -1,0 +1,172 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// DefaultMaxOutput is the high-water mark of a Conn that was given none.
+	DefaultMaxOutput = 256 << 10
+	// DefaultStall is how long a peer may take nothing of what waits for it. A minute outlives every retransmission that
+	// still has a chance.
+	DefaultStall = 60 * time.Second
+	// lastRead is how long the reader may go on after a write failed: an answer sent before the peer closed is still on
+	// its way to us, or already in our receive buffer.
+	lastRead = time.Second
+)
+
+// Conn is TCP, TLS over TCP, or any net.Conn. The exported fields are set before first use.
+type Conn struct {
+	// OnDrain is called when the output fell to half of MaxOutput after it had reached MaxOutput, by whoever flushed, with
+	// no lock of the Conn held.
+	OnDrain   func()
+	MaxOutput int           // high-water mark; the Conn accepts more, its users should not give it
+	Stall     time.Duration // a peer that takes nothing for so long has its output dropped and the connection ended
+
+	nc    net.Conn
+	raw   syscall.RawConn // nil: nc has no file descriptor, every write needs a goroutine
+	tls   *tls.Conn
+	state *tls.ConnectionState
+	open  atomic.Bool // the TLS handshake is over (or there is none)
+
+	// Of the reader goroutine.
+	in       input
+	cipher   input // TLS: received, not yet decrypted
+	readInto *input
+	readN    int
+	readErr  error
+	readable func(fd uintptr) bool
+
+	mu       sync.Mutex
+	out      []byte // appended, not yet taken by a flusher
+	inflight int    // taken by the flusher, not yet by the kernel
+	flushing bool   // one goroutine writes
+	backlog  bool   // that goroutine is a writer: the kernel's buffer is full
+	soon     bool   // a FlushSoon is under way
+	above    bool   // MaxOutput was reached, OnDrain is due
+	finish   bool   // end the write half when the output is empty
+	finished bool
+	failed   error // output is dropped
+	closed   bool
+	timer    *time.Timer
+
+	// Of the flusher.
+	writeB   []byte
+	writeN   int
+	writeErr error
+	writable func(fd uintptr) bool
+	flushFn  func()
+	writers  sync.WaitGroup
+
+	sealMu sync.Mutex
+	sealed []byte // ciphertext for the kernel: the flusher adds data, the reader alerts and key updates
+
+	ending atomic.Bool // a write failed: the read deadline is ours
+}
+
+// New is a plaintext connection; peeked is what was already read from it.
+func New(nc net.Conn, peeked []byte) *Conn {
+	c := newConn(nc)
+	c.open.Store(true)
+	if len(peeked) > 0 {
+		c.in.preload(peeked)
+	}
+	return c
+}
+
+// NewTLSServer is the server end of TLS; call Handshake before anything else.
+func NewTLSServer(nc net.Conn, peeked []byte, cfg *tls.Config) *Conn {
+	c := newConn(nc)
+	if len(peeked) > 0 {
+		c.cipher.preload(peeked)
+	}
+	c.tls = tls.Server(&carrier{c}, cfg)
+	return c
+}
+
+// NewTLSClient is the client end of TLS; call Handshake before anything else.
+func NewTLSClient(nc net.Conn, cfg *tls.Config) *Conn {
+	c := newConn(nc)
+	c.tls = tls.Client(&carrier{c}, cfg)
+	return c
+}
+
+func newConn(nc net.Conn) *Conn {
+	c := &Conn{nc: nc, MaxOutput: DefaultMaxOutput, Stall: DefaultStall}
+	c.readable, c.writable, c.flushFn = c.tryRead, c.tryWrite, c.yieldAndFlush
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return c
+	}
+	if raw, err := sc.SyscallConn(); err == nil {
+		c.raw = raw
+	}
+	return c
+}
+
+// Handshake runs the TLS handshake on its caller's goroutine. It is nothing on a plaintext connection.
+func (c *Conn) Handshake(ctx context.Context) error {
+	if c.tls == nil {
+		return nil
+	}
+	if err := c.tls.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	state := c.tls.ConnectionState()
+	c.state = &state
+	c.open.Store(true)
+	c.Flush()
+	return nil
+}
+
+// TLS is what the handshake agreed on, or nil for plaintext.
+func (c *Conn) TLS() *tls.ConnectionState { return c.state }
+
+func (c *Conn) LocalAddr() net.Addr  { return c.nc.LocalAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// Close ends the connection at once; output that still waits is lost. It may be called more than once, from anywhere.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.drop(net.ErrClosed)
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	return c.nc.Close()
+}
+
+// CloseWrite ends the write half once all output has left.
+func (c *Conn) CloseWrite() {
+	c.mu.Lock()
+	c.finish = true
+	c.mu.Unlock()
+	c.Flush()
+}
+
+// CloseWhenFlushed ends the write half once all output has left, and everything after timeout. The reader should go on
+// with Fill and Discard until Fill fails, then Close: closing with unread input would make the kernel reset the
+// connection, and the peer could lose the last thing we said.
+func (c *Conn) CloseWhenFlushed(timeout time.Duration) {
+	c.mu.Lock()
+	if !c.closed && c.timer == nil {
+		c.timer = time.AfterFunc(timeout, func() { c.Close() })
+	}
+	c.finish = true
+	c.mu.Unlock()
+	c.Flush()
+}
+
+// Wait waits for the writer goroutines, after Close.
+func (c *Conn) Wait() { c.writers.Wait() }
