@@ -1,0 +1,266 @@
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a real server on a real loopback port.
+type rig struct {
+	*Server
+	base      string
+	registry  *metric.Registry
+	level     *slog.LevelVar
+	why       atomic.Pointer[[]string]
+	shutdowns atomic.Int32
+}
+
+func newRig(t *testing.T, listen string) *rig {
+	t.Helper()
+	r := &rig{registry: metric.NewRegistry(), level: new(slog.LevelVar)}
+	r.why.Store(&[]string{})
+	r.Server = New(Options{
+		Registry: r.registry, Level: r.level, Version: "1.2.3",
+		Unready:  func() []string { return *r.why.Load() },
+		Shutdown: func() { r.shutdowns.Add(1) },
+	})
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.base = "http://" + l.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := r.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (r *rig) do(t *testing.T, method, path, body string, header ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, r.base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func TestPaths(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		contains           string
+	}{
+		{"GET", "/ready", "", 200, "ready\n"},
+		{"HEAD", "/ready", "", 200, ""},
+		{"POST", "/ready", "", 405, ""},
+		{"GET", "/live", "", 200, "live\n"},
+		{"DELETE", "/live", "", 405, ""},
+		{"GET", "/metrics", "", 200, "tulle_build_info"},
+		{"POST", "/metrics", "", 405, ""},
+		{"GET", "/shutdown", "", 405, ""},
+		{"GET", "/log-level", "", 200, "info\n"},
+		{"PUT", "/log-level", "DEBUG\n", 200, "debug\n"},
+		{"PUT", "/log-level", "info+3", 400, "debug, info, warn or error"},
+		{"PUT", "/log-level", "", 400, "debug, info, warn or error"},
+		{"PUT", "/log-level", strings.Repeat("x", maxBody+1), 413, "name of a level"},
+		{"POST", "/log-level", "debug", 405, ""},
+		{"GET", "/", "", 404, ""},
+		{"GET", "/debug/pprof/", "", 404, ""},
+	} {
+		status, text := r.do(t, tt.method, tt.path, tt.body)
+		if status != tt.status || !strings.Contains(text, tt.contains) {
+			t.Errorf("%s %s %.20q: %d %q, want %d with %q", tt.method, tt.path, tt.body, status, text, tt.status, tt.contains)
+		}
+	}
+	if r.level.Level() != slog.LevelDebug {
+		t.Errorf("level is %v", r.level.Level())
+	}
+	if r.shutdowns.Load() != 0 {
+		t.Error("shut down by a GET")
+	}
+}
+
+func TestNotReadySaysWhy(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	r.why.Store(&[]string{"no certificate yet: identity refused: token expired", "destination has not answered"})
+	status, text := r.do(t, "GET", "/ready", "")
+	want := "not ready:\n  no certificate yet: identity refused: token expired\n  destination has not answered\n"
+	if status != 503 || text != want {
+		t.Fatalf("%d %q", status, text)
+	}
+	r.why.Store(&[]string{})
+	if status, _ := r.do(t, "GET", "/ready", ""); status != 200 {
+		t.Fatalf("ready answers %d", status)
+	}
+}
+
+func TestShutdownHappensOnce(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	for range 3 {
+		if status, text := r.do(t, "POST", "/shutdown", ""); status != 200 || text != "draining\n" {
+			t.Fatalf("%d %q", status, text)
+		}
+	}
+	if n := r.shutdowns.Load(); n != 1 {
+		t.Fatalf("shut down %d times", n)
+	}
+}
+
+// A page in a developer's browser must not drain the proxy on the same machine.
+func TestCrossOriginIsRefused(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	status, _ := r.do(t, "POST", "/shutdown", "", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
+	if status != 403 || r.shutdowns.Load() != 0 {
+		t.Fatalf("%d, shut down %d times", status, r.shutdowns.Load())
+	}
+}
+
+// From an address that is not loopback (the machine's own, where it has one) the pod's own paths are closed.
+func TestOnlyLoopbackControls(t *testing.T) {
+	r := newRig(t, net.JoinHostPort(outsideAddr(t), "0"))
+	for _, tt := range []struct{ method, path string }{
+		{"POST", "/shutdown"}, {"GET", "/log-level"}, {"PUT", "/log-level"},
+	} {
+		status, text := r.do(t, tt.method, tt.path, "debug", "X-Forwarded-For", "127.0.0.1")
+		if status != 403 || !strings.Contains(text, "kubectl port-forward") {
+			t.Errorf("%s %s: %d %q", tt.method, tt.path, status, text)
+		}
+	}
+	if status, _ := r.do(t, "GET", "/ready", ""); status != 200 {
+		t.Errorf("ready from outside: %d", status)
+	}
+	if r.shutdowns.Load() != 0 || r.level.Level() != slog.LevelInfo {
+		t.Error("a peer from outside changed the proxy")
+	}
+}
+
+func outsideAddr(t *testing.T) string {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Fatal("this test needs a network interface besides loopback")
+	return ""
+}
+
+func TestMappedLoopbackIsLoopback(t *testing.T) {
+	for peer, want := range map[string]int{
+		"[::ffff:127.0.0.1]:1": 200, "[::1]:1": 200, "127.8.8.8:1": 200, "10.0.0.1:1": 403, "[fd00::1]:1": 403, "junk": 403,
+	} {
+		w := &recorder{header: http.Header{}}
+		h := ownPodOnly(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) })
+		h(w, &http.Request{RemoteAddr: peer, URL: mustURL(t, "/x")})
+		if w.status != want {
+			t.Errorf("%s: %d, want %d", peer, w.status, want)
+		}
+	}
+}
+
+// A peer that holds connections loses the ones beyond its share at once, and gets a place back when it lets one go.
+func TestConnectionsPerPeerAreLimited(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	addr := strings.TrimPrefix(r.base, "http://")
+	held := make([]net.Conn, maxConnsPerPeer)
+	for i := range held {
+		held[i] = dialLive(t, addr)
+		defer held[i].Close()
+	}
+	extra, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer extra.Close()
+	extra.SetDeadline(time.Now().Add(5 * time.Second))
+	if n, err := extra.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Fatalf("connection beyond the limit: read %d, %v", n, err)
+	}
+	fmt.Fprint(held[0], "GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if _, err := io.Copy(io.Discard, held[0]); err != nil {
+		t.Fatal(err)
+	}
+	dialLive(t, addr).Close()
+}
+
+// dialLive opens a connection and has one answer on it, so that the server surely holds it.
+func dialLive(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprint(nc, "GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("live: %v %v", resp, err)
+	}
+	return nc
+}
+
+func TestGarbageIsAnsweredAndHeadersAreBounded(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	for name, in := range map[string]string{
+		"garbage":    "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+		"not http":   "SSH-2.0-x\r\n\r\n",
+		"long":       "GET /live HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
+		"no host":    "GET /live HTTP/1.1\r\n\r\n",
+		"bad length": "PUT /log-level HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+	} {
+		nc, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(5 * time.Second))
+		io.WriteString(nc, in)
+		head := make([]byte, 10)
+		if _, err := io.ReadFull(nc, head); err != nil || !bytes.HasPrefix(head, []byte("HTTP/1.1 4")) {
+			t.Errorf("%s: %q %v, want a 4xx", name, head, err)
+		}
+		nc.Close()
+	}
+}
