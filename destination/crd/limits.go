@@ -1,0 +1,26 @@
+package crd
+
+import "time"
+
+// Bounds of a profile. They keep what a request must be matched against small, and the cost that the API server
+// estimates for the CEL rules within what it allows one CustomResourceDefinition.
+const (
+	MaxRoutes          = 128
+	MaxResponseClasses = 8
+	MaxDstOverrides    = 64
+	MaxOpaquePorts     = 128
+	MaxRegex           = 512
+	MaxRouteName       = 253
+	// MaxDepth is how deep all, any and not nest below a condition.
+	MaxDepth = 3
+
+	maxTimeout = 24 * time.Hour
+	// A budget's window: shorter is noise, longer holds a grudge. Linkerd's proxy has the same bounds.
+	minTTL = time.Second
+	maxTTL = time.Minute
+)
+
+// listLimit is how many conditions an all or any holds at each depth: fewer the deeper, for their numbers multiply.
+func listLimit(depth int) int64 {
+	return []int64{10, 4, 2}[depth]
+}
