@@ -1,0 +1,262 @@
+package dev
+
+import (
+	"bufio"
+	"fmt"
+
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary is also the processes that the tests start.
+func TestMain(m *testing.M) {
+	switch os.Getenv("DEV_TEST_ROLE") {
+	case "":
+		os.Exit(m.Run())
+	case "supervise":
+		superviseForever()
+	}
+}
+
+// superviseForever is an Up that will be killed: it starts a shell that starts a sleeper, says so, and waits.
+func superviseForever() {
+	os.Unsetenv("DEV_TEST_ROLE")
+	st, err := openState(os.Args[1])
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	r := newRun()
+	if err := st.writeJSON(runFile, r); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	if _, err := newSupervisor(r).start(spec{name: "sh", argv: []string{"sh", "-c", "sleep 1000 & echo started; wait"}, log: st.path("log")}); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	fmt.Println("run", r.ID)
+	select {}
+}
+
+func testSupervisor(t *testing.T) *supervisor {
+	t.Helper()
+	s := newSupervisor(newRun())
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func shell(t *testing.T, s *supervisor, script string) *process {
+	t.Helper()
+	p, err := s.start(spec{name: "sh", argv: []string{"sh", "-c", script}, log: filepath.Join(t.TempDir(), "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func ended(t *testing.T, p *process) {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("process %d does not end", p.cmd.Process.Pid)
+	}
+}
+
+func TestProcessCrash(t *testing.T) {
+	s := testSupervisor(t)
+	p := shell(t, s, "seq 1 100; echo oh no >&2; exit 7")
+	if got := <-s.exited; got != p {
+		t.Fatalf("%s exited, want %s", got.name, p.name)
+	}
+	if got := p.ending(); got != "ended with status 7" {
+		t.Errorf("ending %q", got)
+	}
+	tail := p.tail()
+	if !strings.HasSuffix(tail, "    100\n    oh no") || strings.Count(tail, "\n") != tailLines-1 {
+		t.Errorf("tail:\n%s", tail)
+	}
+}
+
+func TestProcessSecret(t *testing.T) {
+	s := testSupervisor(t)
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := s.start(spec{name: "sh", argv: []string{"sh", "-c", "cat <&3"}, secret: "s3cret", log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended(t, p)
+	if text, _ := os.ReadFile(log); string(text) != "s3cret" {
+		t.Errorf("the child read %q", text)
+	}
+}
+
+func TestProcessStartFails(t *testing.T) {
+	s := testSupervisor(t)
+	_, err := s.start(spec{name: "web-0", argv: []string{"/nonexistent/program"}, log: filepath.Join(t.TempDir(), "log")})
+	if err == nil || !strings.Contains(err.Error(), "start web-0") {
+		t.Errorf("start: %v", err)
+	}
+}
+
+// A process that ignores SIGTERM is killed after the grace, and what it started goes with it.
+func TestStop(t *testing.T) {
+	s := testSupervisor(t)
+	polite := shell(t, s, "trap 'exit 0' TERM; while :; do sleep 0.01; done")
+	stubborn := shell(t, s, "trap '' TERM; sleep 1000 & while :; do sleep 0.01; done")
+	waitForLines(t, s.run.ID, 3)
+	stop([]*process{polite, stubborn}, time.Second)
+	if polite.err != nil {
+		t.Errorf("polite: %v", polite.err)
+	}
+	if got := stubborn.ending(); got != "ended: signal: killed" {
+		t.Errorf("stubborn %s", got)
+	}
+}
+
+// waitForLines waits until a run has so many processes.
+func waitForLines(t *testing.T, id string, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if pids, err := marked(id); err != nil {
+			t.Fatal(err)
+		} else if len(pids) >= n {
+			return
+		}
+	}
+	t.Fatalf("the run has not %d processes", n)
+}
+
+// close finds what left its group too.
+func TestCloseSweeps(t *testing.T) {
+	s := newSupervisor(newRun())
+	p := shell(t, s, "setsid sleep 1000 & exit 0")
+	ended(t, p)
+	waitForLines(t, s.run.ID, 1)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if pids, _ := marked(s.run.ID); len(pids) > 0 {
+		t.Errorf("left behind: %v", pids)
+	}
+}
+
+// When Up is killed its children die with it, and the next one in the folder sweeps what those had started.
+func TestKilledSupervisorLeavesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".mesh")
+	cmd := exec.Command(os.Args[0], dir)
+	cmd.Env = append(os.Environ(), "DEV_TEST_ROLE=supervise")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	id, ok := strings.CutPrefix(strings.TrimSpace(line), "run ")
+	if !ok {
+		t.Fatalf("the supervisor said %q", line)
+	}
+	waitForLines(t, id, 2)
+	if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), "meshctl dev down") {
+		t.Errorf("a second Up in the folder: %v", err)
+	}
+	shellPID := shellOf(t, cmd.Process.Pid)
+	cmd.Process.Signal(syscall.SIGKILL)
+	cmd.Wait()
+	waitGone(t, shellPID)
+	st, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pids, _ := marked(id); len(pids) > 0 {
+		t.Errorf("left behind: %v", pids)
+	}
+	os.Remove(st.path("log"))
+	if err := st.remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the state folder is still there: %v", err)
+	}
+}
+
+// shellOf is the one child of a process.
+func shellOf(t *testing.T, pid int) int {
+	t.Helper()
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, task := range tasks {
+		text, _ := os.ReadFile(task)
+		if child, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			return child
+		}
+	}
+	t.Fatalf("process %d has no child", pid)
+	return 0
+}
+
+// waitGone waits until the kernel has delivered Pdeathsig; an orphan may stay a zombie where nobody reaps.
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(text), ") Z ") {
+			return
+		}
+	}
+	t.Fatalf("process %d outlived its supervisor", pid)
+}
+
+// What the user put into the folder stays.
+func TestStateKeepsForeignFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".mesh")
+	st, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(mine, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.remove(); err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if len(entries) != 1 || entries[0].Name() != "notes.txt" {
+		t.Errorf("left %v, want notes.txt only", entries)
+	}
+}
+
+func TestAllocator(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := newAllocator([]int{firstPort + 7})
+	a.next = firstPort + 6
+	seen := map[string]bool{loopback(firstPort + 7): true}
+	for range 100 {
+		addr, err := a.address()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[addr] {
+			t.Errorf("%s given twice, or reserved", addr)
+		}
+		seen[addr] = true
+	}
+}

@@ -1,0 +1,79 @@
+package dev
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// runVariable marks every process of a run, and all that they start: their process ids may be somebody else's by the time
+// they are looked for, their environment never is.
+const runVariable = "TULLE_DEV_RUN"
+
+// run is what run.json says about this run.
+type run struct {
+	ID string `json:"id"`
+}
+
+func newRun() run {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand aborts the program instead
+	return run{ID: hex.EncodeToString(b[:])}
+}
+
+// sweepPasses bounds how often sweep looks again: a process may fork while it looks.
+const sweepPasses = 50
+
+// sweep kills every process that carries a run's mark, and returns when none is left.
+func sweep(id string) error {
+	for range sweepPasses {
+		pids, err := marked(id)
+		if err != nil {
+			return err
+		}
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("end process %d of an earlier run: %w", pid, err)
+			}
+		}
+		time.Sleep(20 * time.Millisecond) // the kernel needs a moment to tear them down; there is nothing to wait on for another's child
+	}
+	return errors.New("processes of an earlier run do not end: see 'ps aux' and end them by hand")
+}
+
+// marked lists the processes of a run. A zombie has no environment left, so it does not count.
+func marked(id string) ([]int, error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	mark := []byte(runVariable + "=" + id)
+	var pids []int
+	for _, dir := range dirs {
+		env, err := os.ReadFile(dir + "/environ")
+		if err != nil {
+			continue // it ended, or is not ours
+		}
+		for _, entry := range bytes.Split(env, []byte{0}) {
+			if !bytes.Equal(entry, mark) {
+				continue
+			}
+			if pid, err := strconv.Atoi(strings.TrimPrefix(dir, "/proc/")); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, nil
+}
