@@ -1,0 +1,271 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is all that a proxy is told. Parse makes it; it does not change afterwards.
+type Config struct {
+	Identity    string // SPIFFE ID
+	IdentityAPI Service
+	Destination Service
+	Viz         Service // Addr "": nothing is reported
+
+	TokenFile string
+	TokenFD   int // 0: none
+	TrustFile string
+	Pod       string
+
+	PodIPs          []netip.Addr
+	ClusterNetworks []netip.Prefix
+
+	OutboundListen string
+	Upstreams      []Upstream // explicit mode, instead of OutboundListen
+	InboundListen  string
+	Apps           map[uint16]string // explicit mode: target port to the application's address; nil with redirection
+	AdminListen    string
+
+	Strict      bool
+	OpaquePorts map[uint16]bool
+	LogLevel    slog.Level
+	DrainGrace  time.Duration
+}
+
+// Service is a control-plane server: where it is, and the one ID it may have.
+type Service struct {
+	Addr string
+	ID   string
+}
+
+// Upstream is a listener for one destination.
+type Upstream struct {
+	Listen    string
+	Authority string
+}
+
+// Parse reads the environment through get. Everything wrong is reported at once, by variable.
+func Parse(get func(string) string) (Config, error) {
+	p := &parser{get: get}
+	c := Config{
+		Identity:        p.required(EnvIdentity),
+		IdentityAPI:     p.service(EnvIdentityAddr, EnvIdentityID),
+		Destination:     p.service(EnvDestinationAddr, EnvDestinationID),
+		TokenFile:       get(EnvTokenFile),
+		TokenFD:         p.number(EnvTokenFD),
+		TrustFile:       p.required(EnvTrustFile),
+		Pod:             get(EnvPod),
+		PodIPs:          list(p, EnvPodIPs, netip.ParseAddr),
+		ClusterNetworks: list(p, EnvClusterNetworks, netip.ParsePrefix),
+		OutboundListen:  p.address(EnvOutboundListen, net.JoinHostPort("127.0.0.1", strconv.Itoa(OutboundPort))),
+		Upstreams:       list(p, EnvOutboundUpstreams, parseUpstream),
+		InboundListen:   p.address(EnvInboundListen, ":"+strconv.Itoa(InboundPort)),
+		Apps:            p.apps(),
+		AdminListen:     p.address(EnvAdminListen, ":"+strconv.Itoa(AdminPort)),
+		Strict:          p.choice(EnvMode, "permissive", "strict") == "strict",
+		OpaquePorts:     p.opaquePorts(),
+		LogLevel:        p.level(),
+		DrainGrace:      p.duration(EnvDrainGrace, DrainGrace),
+	}
+	if get(EnvVizAddr) != "" {
+		c.Viz = p.service(EnvVizAddr, EnvVizID)
+	}
+	if (c.TokenFile == "") == (c.TokenFD == 0) {
+		p.fail(EnvTokenFile, errors.New("set exactly one of it and "+EnvTokenFD))
+	}
+	if len(c.Upstreams) > 0 && get(EnvOutboundListen) == "" {
+		c.OutboundListen = ""
+	}
+	p.loopback(c.OutboundListen)
+	return c, errors.Join(p.errs...)
+}
+
+// parser collects what is wrong.
+type parser struct {
+	get  func(string) string
+	errs []error
+}
+
+func (p *parser) fail(name string, err error) {
+	p.errs = append(p.errs, fmt.Errorf("%s=%q: %w", name, p.get(name), err))
+}
+
+func (p *parser) required(name string) string {
+	v := p.get(name)
+	if v == "" {
+		p.errs = append(p.errs, fmt.Errorf("%s is not set", name))
+	}
+	return v
+}
+
+func (p *parser) service(addr, id string) Service {
+	s := Service{p.required(addr), p.required(id)}
+	if s.Addr != "" {
+		if err := checkAddress(s.Addr); err != nil {
+			p.fail(addr, err)
+		}
+	}
+	return s
+}
+
+func (p *parser) address(name, standard string) string {
+	v := p.get(name)
+	if v == "" {
+		return standard
+	}
+	if err := checkAddress(v); err != nil {
+		p.fail(name, err)
+	}
+	return v
+}
+
+func checkAddress(v string) error {
+	_, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return fmt.Errorf("want host:port: %w", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("want host:port, with a port from 0 to 65535")
+	}
+	return nil
+}
+
+// loopback: from any other address, another pod could borrow this one's identity.
+func (p *parser) loopback(listen string) {
+	if listen == "" {
+		return
+	}
+	host, _, _ := net.SplitHostPort(listen)
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+		p.fail(EnvOutboundListen, errors.New("must be a loopback address: whoever connects to it acts as this workload"))
+	}
+}
+
+func (p *parser) number(name string) int {
+	v := p.get(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n == 0 {
+		p.fail(name, errors.New("want a positive number"))
+	}
+	return int(n)
+}
+
+func (p *parser) duration(name string, standard time.Duration) time.Duration {
+	v := p.get(name)
+	if v == "" {
+		return standard
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		p.fail(name, errors.New(`want a duration such as "30s"`))
+	}
+	return d
+}
+
+func (p *parser) choice(name string, choices ...string) string {
+	v := p.get(name)
+	for _, c := range choices {
+		if v == c {
+			return v
+		}
+	}
+	if v != "" {
+		p.fail(name, fmt.Errorf("want one of %s", strings.Join(choices, ", ")))
+	}
+	return choices[0]
+}
+
+func (p *parser) level() (l slog.Level) {
+	if err := l.UnmarshalText([]byte(p.choice(EnvLogLevel, "info", "debug", "warn", "error"))); err != nil {
+		p.fail(EnvLogLevel, err)
+	}
+	return l
+}
+
+func (p *parser) opaquePorts() map[uint16]bool {
+	ports := map[uint16]bool{}
+	switch p.get(EnvOpaquePorts) {
+	case "-":
+	case "":
+		for _, n := range DefaultOpaquePorts {
+			ports[n] = true
+		}
+	default:
+		for _, n := range list(p, EnvOpaquePorts, parsePort) {
+			ports[n] = true
+		}
+	}
+	return ports
+}
+
+func (p *parser) apps() map[uint16]string {
+	type app struct {
+		port uint16
+		addr string
+	}
+	parse := func(s string) (a app, err error) {
+		port, addr, _ := strings.Cut(s, "=")
+		if a.port, err = parsePort(port); err != nil {
+			return a, err
+		}
+		a.addr = addr
+		return a, checkAddress(addr)
+	}
+	all := list(p, EnvInboundApps, parse)
+	if all == nil {
+		return nil
+	}
+	m := make(map[uint16]string, len(all))
+	for _, a := range all {
+		m[a.port] = a.addr
+	}
+	return m
+}
+
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is not a port", s)
+	}
+	return uint16(n), nil
+}
+
+func parseUpstream(s string) (Upstream, error) {
+	listen, authority, ok := strings.Cut(s, "=")
+	if !ok {
+		return Upstream{}, fmt.Errorf("%q: want LISTEN=AUTHORITY, 127.0.0.1:9001=web.shop.svc.cluster.local:80", s)
+	}
+	if err := checkAddress(listen); err != nil {
+		return Upstream{}, fmt.Errorf("%q: %w", listen, err)
+	}
+	if err := checkAddress(authority); err != nil {
+		return Upstream{}, fmt.Errorf("%q: %w", authority, err)
+	}
+	return Upstream{listen, authority}, nil
+}
+
+// list parses a comma-separated variable; nil when it is empty.
+func list[T any](p *parser, name string, parse func(string) (T, error)) []T {
+	var out []T
+	for s := range strings.SplitSeq(p.get(name), ",") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		v, err := parse(s)
+		if err != nil {
+			p.fail(name, err)
+			continue
+		}
+		out = append(out, v)
+	}
+	return out
+}
