@@ -905,7 +905,8 @@ func (x *Invalid) GetReason() string {
 	return ""
 }
 
-// Resources is one consistent change: every resource in it is applied before any is used.
+// Resources is one consistent change: every resource in it is applied before any is used. A Subscribe after which
+// nothing differs from what is held is answered by an empty one.
 type Resources struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Resources     []*Resource            `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
@@ -952,10 +953,10 @@ func (x *Resources) GetResources() []*Resource {
 
 type Resource struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
-	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // unique within its kind; a Route's or Inbound's name is KeyString of its key
-	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // hash of the full content
-	Base    string                 `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`       // for a delta: the version it applies to; empty for a snapshot
-	Removed bool                   `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`        // unique within its kind; a Route's or Inbound's name is KeyString of its key
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`  // hash of the full content
+	Base    string                 `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`        // for a delta: the version it applies to; empty for a snapshot
+	Removed bool                   `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"` // the body is then empty, and says only the kind
 	// Types that are valid to be assigned to Body:
 	//
 	//	*Resource_Route
@@ -2774,7 +2775,7 @@ func (x *EndpointsDelta) GetRemoved() []string {
 
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                      // unique in its cluster and stable: "POD/IP:PORT"
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                      // unique in its cluster and stable: "POD/IP:PORT", or "IP:PORT" where there is no pod
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`                            // host:port the application listens on
 	MeshAddress   string                 `protobuf:"bytes,3,opt,name=mesh_address,json=meshAddress,proto3" json:"mesh_address,omitempty"` // host:port of its proxy's inbound; empty when unmeshed
 	TargetPort    uint32                 `protobuf:"varint,4,opt,name=target_port,json=targetPort,proto3" json:"target_port,omitempty"`

@@ -1,0 +1,17 @@
+package api
+
+import "strconv"
+
+// KeyString is the name of the Route or Inbound that answers a key, and "" for a key that asks nothing. The key is taken
+// as it was written: two spellings of one address are two keys.
+func KeyString(k *Key) string {
+	switch k := k.GetKey().(type) {
+	case *Key_Address:
+		return "address/" + k.Address
+	case *Key_Authority:
+		return "authority/" + k.Authority
+	case *Key_InboundPort:
+		return "inbound/" + strconv.FormatUint(uint64(k.InboundPort), 10)
+	}
+	return ""
+}
