@@ -1,0 +1,154 @@
+package dev
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// What the injector would have put on a pod of a cluster, and this on top of it.
+const (
+	meshLabel             = "tulle.dev/mesh"
+	meshLabelValue        = "tulle"
+	meshAddressAnnotation = "tulle.dev/mesh-address"
+	proxyContainer        = "tulle-proxy"
+	templateHash          = "dev"
+)
+
+// writeObjects writes the mesh as the YAML kinds that destination knows, one file per service.
+func writeObjects(dir string, p *plan) error {
+	ns := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: p.mesh.Namespace}}
+	if err := writeYAML(filepath.Join(dir, "namespace.yaml"), ns); err != nil {
+		return err
+	}
+	clusterIPs := 0
+	for s := range p.mesh.Services {
+		objects, err := serviceObjects(p, &p.mesh.Services[s], &clusterIPs)
+		if err != nil {
+			return err
+		}
+		if err := writeYAML(filepath.Join(dir, "service-"+p.mesh.Services[s].Name+".yaml"), objects...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serviceObjects are a service, its variants as services of their own, and the instances behind them.
+func serviceObjects(p *plan, s *Service, clusterIPs *int) ([]any, error) {
+	names := []string{s.Name}
+	for _, v := range s.Variants {
+		names = append(names, v.Name)
+	}
+	var out []any
+	for _, name := range names {
+		*clusterIPs++
+		out = append(out, serviceObject(p.mesh.Namespace, name, *clusterIPs))
+		for _, i := range p.behind(name) {
+			slice, err := sliceObject(p.mesh.Namespace, name, i)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, slice)
+		}
+	}
+	for _, i := range p.behind(s.Name) {
+		out = append(out, podObject(p.mesh.Namespace, i))
+	}
+	return out, nil
+}
+
+func typeMeta(version, kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: version, Kind: kind}
+}
+
+// serviceObject has a cluster IP that nobody dials: without one it would be headless, which means something.
+func serviceObject(namespace, name string, n int) *corev1.Service {
+	ip := net.IPv4(10, 96, byte(n>>8), byte(n)).String()
+	return &corev1.Service{
+		TypeMeta:   typeMeta("v1", "Service"),
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: corev1.ServiceSpec{
+			ClusterIP: ip, ClusterIPs: []string{ip},
+			Selector: map[string]string{"app": name},
+			Ports:    []corev1.ServicePort{{Name: "http", Port: servicePort, Protocol: corev1.ProtocolTCP}},
+		},
+	}
+}
+
+// sliceObject is one instance behind a service: slices have one port for all, and every instance here has its own.
+func sliceObject(namespace, service string, i *Instance) (*discoveryv1.EndpointSlice, error) {
+	addr := i.App
+	if i.Mesh == "" {
+		addr = i.peerAddress()
+	}
+	ip, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint of %s: %w", i.Name, err)
+	}
+	number, err := strconv.ParseInt(portText, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint of %s: %w", i.Name, err)
+	}
+	name, port, protocol, ready := "http", int32(number), corev1.ProtocolTCP, true
+	family := discoveryv1.AddressTypeIPv4
+	if net.ParseIP(ip).To4() == nil {
+		family = discoveryv1.AddressTypeIPv6
+	}
+	return &discoveryv1.EndpointSlice{
+		TypeMeta: typeMeta("discovery.k8s.io/v1", "EndpointSlice"),
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: service + "-" + i.Name,
+			Labels: map[string]string{discoveryv1.LabelServiceName: service}},
+		AddressType: family,
+		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}},
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses:  []string{ip},
+			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &ready},
+			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: i.Name},
+		}},
+	}, nil
+}
+
+func podObject(namespace string, i *Instance) *corev1.Pod {
+	controller := true
+	pod := &corev1.Pod{
+		TypeMeta: typeMeta("v1", "Pod"),
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: i.Name,
+			Labels: map[string]string{"app": i.Service, "pod-template-hash": templateHash},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet",
+				Name: i.Workload + "-" + templateHash, Controller: &controller}},
+		},
+		Spec: corev1.PodSpec{ServiceAccountName: i.Workload, Containers: []corev1.Container{{Name: "app"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "127.0.0.1", PodIPs: []corev1.PodIP{{IP: "127.0.0.1"}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+	}
+	if i.Mesh != "" {
+		pod.Labels[meshLabel] = meshLabelValue
+		pod.Annotations = map[string]string{meshAddressAnnotation: i.peerAddress()}
+		always := corev1.ContainerRestartPolicyAlways
+		pod.Spec.InitContainers = []corev1.Container{{Name: proxyContainer, RestartPolicy: &always}}
+	}
+	return pod
+}
+
+// writeYAML writes documents into one file, at once: it is watched.
+func writeYAML(path string, objects ...any) error {
+	var text bytes.Buffer
+	for _, o := range objects {
+		doc, err := yaml.Marshal(o)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		text.WriteString("---\n")
+		text.Write(doc)
+	}
+	return replaceFile(path, text.Bytes())
+}

@@ -1,0 +1,180 @@
+package injector
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	kyaml "sigs.k8s.io/yaml"
+)
+
+// document is one YAML document: its nodes, for places in the text, and its meaning as JSON, for decisions and for checks.
+type document struct {
+	root    *yaml.Node
+	want    any // what the document means; changed along with the text, so that both can be compared afterwards
+	objects []object
+}
+
+// object is one Kubernetes object in a document; a List holds several.
+type object struct {
+	kind, name, namespace string
+	node                  *yaml.Node
+	path                  []any    // of the object in the document
+	templatePath          []string // of the pod template in the object; nil: it has none
+}
+
+func newDocument(root *yaml.Node) (document, error) {
+	d := document{root: root}
+	if scalar(lookup(root, "kind")) == "" || scalar(lookup(root, "apiVersion")) == "" {
+		return d, nil
+	}
+	plain(root)
+	text, err := yaml.Marshal(root)
+	if err != nil {
+		return d, errAt(root, "%w", err)
+	}
+	// Kubernetes' own decoder, for its YAML 1.1 reading of `yes` and `0o7`.
+	text, err = kyaml.YAMLToJSON(text)
+	if err != nil {
+		return d, errAt(root, "%w", err)
+	}
+	if err := json.Unmarshal(text, &d.want); err != nil {
+		return d, errAt(root, "%w", err)
+	}
+	d.find(root, nil)
+	return d, nil
+}
+
+// plain drops comments and string styles, which change no meaning but can be written back wrongly.
+func plain(n *yaml.Node) {
+	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.SingleQuotedStyle) != 0 {
+		n.Style = n.Style&yaml.TaggedStyle | yaml.DoubleQuotedStyle
+	}
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+// find lists the objects: the document itself, or what a List holds.
+func (d *document) find(node *yaml.Node, path []any) {
+	kind := scalar(lookup(node, "kind"))
+	items := lookup(node, "items")
+	if strings.HasSuffix(kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
+		for i, item := range items.Content {
+			d.find(item, append(slices.Clone(path), "items", i))
+		}
+		return
+	}
+	meta := member(d.at(path), "metadata")
+	r := object{kind: kind, node: node, path: path, templatePath: templatePath(scalar(lookup(node, "apiVersion")), kind)}
+	r.namespace, _ = member(meta, "namespace").(string)
+	if r.name, _ = member(meta, "name").(string); r.name == "" {
+		r.name, _ = member(meta, "generateName").(string)
+	}
+	d.objects = append(d.objects, r)
+}
+
+// templatePath says where a kind keeps its pod template.
+func templatePath(apiVersion, kind string) []string {
+	group, _, _ := strings.Cut(apiVersion, "/")
+	switch group + "/" + kind {
+	case "v1/Pod":
+		return []string{}
+	case "apps/Deployment", "apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet", "batch/Job", "v1/ReplicationController":
+		return []string{"spec", "template"}
+	case "batch/CronJob":
+		return []string{"spec", "jobTemplate", "spec", "template"}
+	}
+	return nil
+}
+
+func (r object) fullPath() []any {
+	path := slices.Clone(r.path)
+	for _, key := range r.templatePath {
+		path = append(path, key)
+	}
+	return path
+}
+
+// template is the place of the pod template in the text.
+func (r object) template() (place, error) {
+	at := place{value: r.node}
+	if r.node.Kind != yaml.MappingNode {
+		return at, errAt(r.node, "%s %q is an alias: write it out", strings.ToLower(r.kind), r.name)
+	}
+	for _, key := range r.templatePath {
+		next, ok := at.child(key)
+		if !ok || next.value.Kind != yaml.MappingNode {
+			return at, errAt(at.value, "%s %q: %s is not written here as a mapping (an alias or a merge key?): write it out", strings.ToLower(r.kind), r.name, key)
+		}
+		at = next
+	}
+	at.path = ""
+	return at, nil
+}
+
+// at follows a path in the document's meaning.
+func (d *document) at(path []any) any {
+	v := d.want
+	for _, step := range path {
+		switch step := step.(type) {
+		case string:
+			v = member(v, step)
+		case int:
+			list, _ := v.([]any)
+			if step >= len(list) {
+				return nil
+			}
+			v = list[step]
+		}
+	}
+	return v
+}
+
+func member(v any, key string) any {
+	m, _ := v.(map[string]any)
+	return m[key]
+}
+
+// lookup finds a key's value in a mapping node.
+func lookup(n *yaml.Node, key string) *yaml.Node {
+	at, ok := place{value: n}.child(key)
+	if !ok {
+		return nil
+	}
+	return at.value
+}
+
+func scalar(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
+
+// place is a value in the text and the key it belongs to.
+type place struct {
+	key, value *yaml.Node
+	path       string // from the pod template: "metadata.annotations"
+}
+
+func (p place) child(key string) (place, bool) {
+	if p.value.Kind != yaml.MappingNode {
+		return place{}, false
+	}
+	for i := 0; i+1 < len(p.value.Content); i += 2 {
+		if p.value.Content[i].Value == key {
+			return place{p.value.Content[i], p.value.Content[i+1], p.sub(key)}, true
+		}
+	}
+	return place{}, false
+}
+
+func (p place) sub(key string) string {
+	if p.path == "" {
+		return key
+	}
+	return p.path + "." + key
+}

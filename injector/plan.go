@@ -1,0 +1,136 @@
+package injector
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// Config is what every injected pod is told, the same for the webhook and for `meshctl inject`.
+type Config struct {
+	Version         string
+	TrustDomain     string
+	Namespace       string   // the control plane's
+	ClusterNetworks []string // CIDRs in which an address that destination does not know fails closed
+	ProxyImage      string
+	PullPolicy      corev1.PullPolicy
+	LogLevel        string
+}
+
+// DefaultClusterNetworks are the private ranges that clusters are built in (RFC 1918, RFC 6598, RFC 4193).
+var DefaultClusterNetworks = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fd00::/8"}
+
+// Reason says why a pod is left alone. The empty reason is none.
+type Reason string
+
+// The reasons, as users read them.
+const (
+	AlreadyInjected Reason = "already injected"
+	Disabled        Reason = "disabled by " + AnnotationInject
+	HostNetwork     Reason = "host network: redirection there would take the node's own traffic"
+	ProxyUID        Reason = "a container runs as user 2102, which is the proxy's: its traffic would pass by the mesh"
+	Windows         Reason = "a Windows pod"
+	ControlPlane    Reason = "the control plane injects nothing into itself"
+	NotWorkload     Reason = "not a workload"
+	AlreadyEnabled  Reason = "injection is already enabled"
+)
+
+// Plan decides about one pod template. The pod's own annotations win over its namespace's. An error means that an
+// annotation makes no sense; nothing else can go wrong.
+func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Change, Reason, error) {
+	if reason := skip(pod); reason != "" {
+		return Change{}, reason, nil
+	}
+	annotations := map[string]string{}
+	own := map[string]string{AnnotationInjected: c.Version}
+	for _, name := range inherited {
+		value, ok := pod.Annotations[name]
+		if !ok {
+			if value, ok = namespace[name]; ok {
+				own[name] = value
+			}
+		}
+		if ok {
+			annotations[name] = value
+		}
+	}
+	s, err := parseSettings(annotations)
+	if err != nil {
+		return Change{}, "", err
+	}
+	return Change{
+		Annotations:    own,
+		Labels:         map[string]string{LabelMesh: labelMeshValue},
+		InitContainers: []corev1.Container{c.redirect(s), c.proxy(s, pod.Spec)},
+		Volumes:        c.volumes(),
+	}, "", nil
+}
+
+func skip(pod corev1.PodTemplateSpec) Reason {
+	switch {
+	case pod.Annotations[AnnotationInject] == disabled || pod.Labels[AnnotationInject] == disabled:
+		return Disabled
+	case hasProxy(pod):
+		return AlreadyInjected
+	case pod.Spec.HostNetwork:
+		return HostNetwork
+	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows:
+		return Windows
+	case runsAsProxy(pod.Spec):
+		return ProxyUID
+	}
+	return ""
+}
+
+// hasProxy finds any trace of an earlier injection: a second one beside it would clash.
+func hasProxy(pod corev1.PodTemplateSpec) bool {
+	if _, ok := pod.Annotations[AnnotationInjected]; ok {
+		return true
+	}
+	if _, ok := pod.Labels[LabelMesh]; ok {
+		return true
+	}
+	ours := func(c corev1.Container) bool { return slices.Contains(containerNames, c.Name) }
+	return slices.ContainsFunc(pod.Spec.InitContainers, ours) || slices.ContainsFunc(pod.Spec.Containers, ours) ||
+		slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames, v.Name) })
+}
+
+// runsAsProxy: the redirection lets the proxy's uid pass, so an application with that uid would leave the mesh unnoticed.
+func runsAsProxy(spec corev1.PodSpec) bool {
+	is := func(uid *int64) bool { return uid != nil && *uid == config.UID }
+	if spec.SecurityContext != nil && is(spec.SecurityContext.RunAsUser) {
+		return true
+	}
+	own := func(c corev1.Container) bool { return c.SecurityContext != nil && is(c.SecurityContext.RunAsUser) }
+	return slices.ContainsFunc(spec.Containers, own) || slices.ContainsFunc(spec.InitContainers, own)
+}
+
+// Change is what injection adds to a pod template. Everything is added in front: of lists, so that the proxy starts first; of
+// the rest, so that text, patch and object agree.
+type Change struct {
+	Annotations    map[string]string
+	Labels         map[string]string
+	InitContainers []corev1.Container
+	Volumes        []corev1.Volume
+}
+
+// Apply returns pod with the change in it; pod itself is not touched.
+func (c Change) Apply(pod corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+	out := *pod.DeepCopy()
+	out.Annotations = merge(out.Annotations, c.Annotations)
+	out.Labels = merge(out.Labels, c.Labels)
+	out.Spec.InitContainers = append(slices.Clone(c.InitContainers), out.Spec.InitContainers...)
+	out.Spec.Volumes = append(slices.Clone(c.Volumes), out.Spec.Volumes...)
+	return out
+}
+
+func merge(into, from map[string]string) map[string]string {
+	if into == nil {
+		into = map[string]string{}
+	}
+	maps.Copy(into, from)
+	return into
+}

@@ -1,0 +1,189 @@
+package injector
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// What the injector calls its own; removal goes by these names.
+const (
+	RedirectContainer = "tulle-redirect"
+	ProxyContainer    = "tulle-proxy"
+	tokenVolume       = "tulle-token"
+	trustVolume       = "tulle-trust"
+	TrustConfigMap    = "tulle-trust"
+	trustKey          = "ca.crt"
+	tokenDir          = "/var/run/tulle/token"
+	trustDir          = "/var/run/tulle/trust"
+)
+
+var (
+	containerNames = []string{RedirectContainer, ProxyContainer}
+	volumeNames    = []string{tokenVolume, trustVolume}
+)
+
+const (
+	// tokenSeconds: kubelet renews at 80 %, so that a stolen token is soon worthless; Kubernetes allows no less than 600.
+	tokenSeconds = 3600
+	// startupFailures, one a second: the probe must outwait an identity that is away, for killing the proxy helps nobody and
+	// a restart's backoff only delays the pod. A day is for ever here.
+	startupFailures = 24 * 60 * 60
+	// The proxy idles at some 10 MiB; the limit holds the buffers of about a hundred stuck connections (at most 1 MiB each).
+	proxyRequest = "20Mi"
+	proxyLimit   = "128Mi"
+	// memoryLimit leaves a fifth of the limit to what Go does not count: the binary's pages and the kernel's socket buffers.
+	memoryLimit = "102MiB"
+	// cpuRequest is what an idle proxy uses, rounded up. There is no CPU limit: throttling would show up as latency.
+	cpuRequest = "10m"
+)
+
+// redirect makes the pod's traffic pass the proxy, then ends. It alone is root, with NET_ADMIN and nothing else.
+func (c Config) redirect(s settings) corev1.Container {
+	skipInbound := append([]string{strconv.Itoa(config.AdminPort)}, s.skipInbound...)
+	args := []string{"redirect", "--skip-inbound=" + strings.Join(skipInbound, ",")}
+	if len(s.skipOutbound) > 0 {
+		args = append(args, "--skip-outbound="+strings.Join(s.skipOutbound, ","))
+	}
+	security := restricted()
+	security.RunAsUser, security.RunAsGroup = ptr(int64(0)), ptr(int64(0))
+	security.RunAsNonRoot = ptr(false) // the pod's own runAsNonRoot must not refuse it
+	security.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
+	return corev1.Container{
+		Name: RedirectContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: args,
+		Resources: resources(), SecurityContext: security, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+}
+
+func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
+	security := restricted()
+	security.RunAsUser, security.RunAsGroup = ptr(int64(config.UID)), ptr(int64(config.UID))
+	security.RunAsNonRoot = ptr(true)
+	return corev1.Container{
+		Name: ProxyContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: []string{"run"},
+		RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways),
+		Ports: []corev1.ContainerPort{
+			{Name: "tulle-proxy", ContainerPort: config.InboundPort},
+			{Name: "tulle-admin", ContainerPort: config.AdminPort},
+		},
+		Env:            c.env(s, pod),
+		Resources:      resources(),
+		StartupProbe:   probe("/ready", 1, startupFailures),
+		ReadinessProbe: probe("/ready", 2, 3),
+		LivenessProbe:  probe("/live", 10, 3),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true},
+			{Name: trustVolume, MountPath: trustDir, ReadOnly: true},
+		},
+		SecurityContext: security, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+}
+
+// env needs no cluster: what only the pod knows comes from the downward API, and $(NAME) is expanded by the kubelet.
+func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
+	env := []corev1.EnvVar{
+		field("POD_NAME", "metadata.name"),
+		field("POD_NAMESPACE", "metadata.namespace"),
+		field("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+		field(config.EnvPodIPs, "status.podIPs"),
+		{Name: config.EnvPod, Value: "$(POD_NAMESPACE)/$(POD_NAME)"},
+		{Name: config.EnvIdentity, Value: "spiffe://" + c.TrustDomain + "/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"},
+		{Name: config.EnvIdentityAddr, Value: c.address("tulle-identity", config.IdentityPort)},
+		{Name: config.EnvIdentityID, Value: c.serverID("tulle-identity")},
+		{Name: config.EnvDestinationAddr, Value: c.address("tulle-destination", config.DestinationPort)},
+		{Name: config.EnvDestinationID, Value: c.serverID("tulle-destination")},
+		{Name: config.EnvVizAddr, Value: c.address("tulle-viz", config.VizPort)},
+		{Name: config.EnvVizID, Value: c.serverID("tulle-viz")},
+		{Name: config.EnvTokenFile, Value: tokenDir + "/token"},
+		{Name: config.EnvTrustFile, Value: trustDir + "/" + trustKey},
+		{Name: config.EnvClusterNetworks, Value: strings.Join(c.ClusterNetworks, ",")},
+		{Name: "GOMAXPROCS", Value: strconv.Itoa(s.cpus)},
+		{Name: "GOMEMLIMIT", Value: memoryLimit},
+	}
+	return append(env, c.optionalEnv(s, pod)...)
+}
+
+func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
+	var env []corev1.EnvVar
+	set := func(name, value string) {
+		if value != "" {
+			env = append(env, corev1.EnvVar{Name: name, Value: value})
+		}
+	}
+	set(config.EnvMode, s.mode)
+	set(config.EnvOpaquePorts, s.opaquePorts)
+	set(config.EnvLogLevel, or(s.logLevel, c.LogLevel))
+	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never close in order.
+	if grace := pod.TerminationGracePeriodSeconds; grace != nil && *grace < int64(config.DrainGrace.Seconds()) {
+		set(config.EnvDrainGrace, fmt.Sprintf("%ds", *grace))
+	}
+	return env
+}
+
+func (c Config) volumes() []corev1.Volume {
+	return []corev1.Volume{{
+		Name: tokenVolume,
+		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
+			ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: "identity.tulle.dev/" + c.TrustDomain, ExpirationSeconds: ptr(int64(tokenSeconds)), Path: "token",
+			},
+		}}}},
+	}, {
+		Name: trustVolume,
+		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: TrustConfigMap},
+			Optional:             ptr(true), // a pod in a brand-new namespace starts before the ConfigMap is there; the proxy reads again
+		}},
+	}}
+}
+
+// address ends in a dot: the name is complete, so the resolver asks once instead of walking the search path.
+func (c Config) address(service string, port int) string {
+	return fmt.Sprintf("%s.%s.svc.cluster.local.:%d", service, c.Namespace, port)
+}
+
+func (c Config) serverID(account string) string {
+	return "spiffe://" + c.TrustDomain + "/ns/" + c.Namespace + "/sa/" + account
+}
+
+func (c Config) image(s settings) string { return or(s.image, c.ProxyImage) }
+
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr(false),
+		ReadOnlyRootFilesystem:   ptr(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+func resources() corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpuRequest), corev1.ResourceMemory: resource.MustParse(proxyRequest)},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(proxyLimit)},
+	}
+}
+
+func probe(path string, period, failures int32) *corev1.Probe {
+	get := corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(config.AdminPort)}
+	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &get}, PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: 5}
+}
+
+func field(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func ptr[T any](v T) *T { return &v }

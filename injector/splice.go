@@ -1,0 +1,173 @@
+package injector
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// splicer changes a text at the places that parsed nodes name.
+type splicer struct {
+	text  []byte
+	lines []int // where each line starts
+	edits []edit
+	err   error // the first place that could not be edited
+}
+
+// edit replaces text[from:to].
+type edit struct {
+	from, to int
+	insert   string
+}
+
+func newSplicer(text []byte) *splicer {
+	s := &splicer{text: text, lines: []int{0}}
+	if bytes.HasPrefix(text, []byte("\ufeff")) {
+		s.lines[0] = len("\ufeff") // yaml does not count a byte order mark
+	}
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		i += n
+		switch r {
+		case '\r':
+			if i < len(text) && text[i] == '\n' {
+				i++
+			}
+		case '\n', '\u0085', '\u2028', '\u2029': // YAML 1.1 §4.2: what the parser counts as line breaks
+		default:
+			continue
+		}
+		s.lines = append(s.lines, i)
+	}
+	return s
+}
+
+// lineStart is where a line (from 1) begins; beyond the last it is the end of the text.
+func (s *splicer) lineStart(line int) int {
+	if line > len(s.lines) {
+		return len(s.text)
+	}
+	return s.lines[line-1]
+}
+
+// offset of a node; columns count characters.
+func (s *splicer) offset(n *yaml.Node) int {
+	at := s.lineStart(n.Line)
+	for col := 1; col < n.Column && at < len(s.text); col++ {
+		_, size := utf8.DecodeRune(s.text[at:])
+		at += size
+	}
+	return at
+}
+
+func (s *splicer) insert(at int, text string) { s.edits = append(s.edits, edit{at, at, text}) }
+
+func (s *splicer) replace(from, to int, text string) { s.edits = append(s.edits, edit{from, to, text}) }
+
+func (s *splicer) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// apply writes the text with its edits. Edits never overlap; those at one place stay in their order.
+func (s *splicer) apply() []byte {
+	sort.SliceStable(s.edits, func(i, j int) bool { return s.edits[i].from < s.edits[j].from })
+	var out bytes.Buffer
+	at := 0
+	for _, e := range s.edits {
+		out.Write(s.text[at:e.from])
+		out.WriteString(e.insert)
+		at = e.to
+	}
+	out.Write(s.text[at:])
+	return out.Bytes()
+}
+
+// newline is the line break that the line at an offset ends with: ours must be the same.
+func (s *splicer) newline(line int) string {
+	end := s.lineStart(line + 1)
+	if end >= 2 && s.text[end-2] == '\r' && s.text[end-1] == '\n' {
+		return "\r\n"
+	}
+	return "\n"
+}
+
+// insertLines puts whole lines after a line of the text.
+func (s *splicer) insertLines(after int, lines []string) {
+	at, nl := s.lineStart(after+1), s.newline(after)
+	block := strings.Join(lines, nl)
+	if after >= len(s.lines) { // the text's last line has no break of its own
+		s.insert(at, s.newline(after-1)+strings.Join(lines, s.newline(after-1)))
+		return
+	}
+	s.insert(at, block+nl)
+}
+
+// deleteLines takes whole lines out, the break included that came with them.
+func (s *splicer) deleteLines(first, last int) {
+	from, to := s.lineStart(first), s.lineStart(last+1)
+	if last >= len(s.lines) && first > 1 {
+		from -= len(s.newline(first - 1))
+	}
+	s.replace(from, to, "")
+}
+
+// add splices a change into a pod template, and returns what it had to create or replace besides.
+func (s *splicer) add(at place, c Change) ([]string, error) {
+	probe := &splicer{text: s.text, lines: s.lines}
+	m := merger{s: probe, style: probe.styleOf(at)}
+	tree, err := c.tree()
+	if err != nil {
+		return nil, err
+	}
+	m.merge(at, tree)
+	if probe.err != nil {
+		return nil, probe.err
+	}
+	slices.Sort(m.records)
+	// The records go into the annotations, so the second time they are part of what is spliced.
+	if tree, err = c.withRecords(m.records).tree(); err != nil {
+		return nil, err
+	}
+	second := merger{s: s, style: m.style}
+	second.merge(at, tree)
+	return m.records, s.err
+}
+
+// withRecords adds the annotation that remembers them.
+func (c Change) withRecords(records []string) Change {
+	if len(records) == 0 {
+		return c
+	}
+	c.Annotations = merge(merge(nil, c.Annotations), map[string]string{annotationKeys: strings.Join(records, ",")})
+	return c
+}
+
+// tree is the change as a YAML node, in the order that people write pods.
+func (c Change) tree() (*yaml.Node, error) {
+	type list map[string]any
+	type ordered struct {
+		Metadata list `json:"metadata"`
+		Spec     any  `json:"spec,omitempty"`
+	}
+	o := ordered{Metadata: list{"annotations": c.Annotations, "labels": c.Labels}}
+	if c.InitContainers != nil {
+		o.Spec = list{"initContainers": c.InitContainers, "volumes": c.Volumes}
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("write the change: %w", err)
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(text, &node); err != nil {
+		return nil, fmt.Errorf("read the change: %w", err)
+	}
+	return node.Content[0], nil
+}
