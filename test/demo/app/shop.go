@@ -1,0 +1,131 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Web is the shop's front: a page, and all the rest is checkout's.
+func Web(checkout string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Welcome to the shop. Try /cart, /stock, /slow, /broken, or POST to /pay.")
+	})
+	mux.HandleFunc("/", newUpstream(checkout).forward)
+	return mux
+}
+
+// Checkout knows carts, and where stock and payments are.
+func Checkout(inventory, payments string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/cart", cart)
+	mux.HandleFunc("/stock", newUpstream(inventory).forward)
+	mux.HandleFunc("/pay", newUpstream(payments).forward)
+	mux.HandleFunc("/broken", broken)
+	mux.HandleFunc("/slow", slow)
+	return mux
+}
+
+// cart gives back what was put in.
+func cart(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	fmt.Fprintf(w, "cart: %s\n", body)
+}
+
+func broken(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "broken, as always", http.StatusInternalServerError)
+}
+
+// SlowAnswer is how long checkout's /slow takes: far beyond any timeout that a profile would give it.
+const SlowAnswer = 20 * time.Second
+
+func slow(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-time.After(SlowAnswer):
+		fmt.Fprintln(w, "at last")
+	case <-r.Context().Done():
+	}
+}
+
+// FlakyPercent is how many requests in a hundred inventory's /stock fails.
+const FlakyPercent = 30
+
+// Inventory has a flaky /stock.
+func Inventory() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/stock", func(w http.ResponseWriter, _ *http.Request) {
+		if rand.IntN(100) < FlakyPercent {
+			http.Error(w, "stock is being counted", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "plenty")
+	})
+	return mux
+}
+
+// Payments takes money, and says which version did.
+func Payments(version string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/pay", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set(VersionHeader, version)
+		fmt.Fprintf(w, "paid, says %s\n", version)
+	})
+	return mux
+}
+
+// Marker is in the body of every POST of the demo: whoever reads along on the network can look for it.
+const Marker = "tulle-plaintext-marker"
+
+// legacyPause lets the old caller be seen without weighing anything.
+const legacyPause = 250 * time.Millisecond
+
+// Legacy is an old caller without a proxy, that fills carts until the context ends.
+func Legacy(ctx context.Context, checkout string) error {
+	if checkout == "" {
+		return errors.New("CHECKOUT_URL is not set")
+	}
+	client := newUpstream(checkout).client
+	tick := time.NewTicker(legacyPause)
+	defer tick.Stop()
+	for {
+		if err := fill(ctx, client, checkout); err != nil && ctx.Err() == nil {
+			fmt.Println("legacy:", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func fill(ctx context.Context, client *http.Client, checkout string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, checkout+"/cart", strings.NewReader(Marker))
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("POST /cart: %s", resp.Status)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
