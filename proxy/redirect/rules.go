@@ -1,0 +1,169 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Options say what to redirect. The ports are redirect's own too: that the admin port is skipped is no caller's choice.
+type Options struct {
+	ProxyUID     uint32
+	InboundPort  uint16
+	OutboundPort uint16
+	AdminPort    uint16
+	SkipInbound  []Ports
+	SkipOutbound []Ports
+}
+
+// validate refuses what would cut the pod off instead of redirecting it.
+func (o Options) validate() error {
+	switch {
+	case o.ProxyUID == 0:
+		return errors.New("the proxy's uid is 0: every root process would bypass the proxy; run the proxy with its own uid")
+	case o.InboundPort == 0 || o.OutboundPort == 0 || o.AdminPort == 0:
+		return errors.New("the inbound, outbound and admin ports must be set")
+	case o.InboundPort == o.OutboundPort || o.InboundPort == o.AdminPort || o.OutboundPort == o.AdminPort:
+		return fmt.Errorf("the inbound (%d), outbound (%d) and admin (%d) ports must differ", o.InboundPort, o.OutboundPort, o.AdminPort)
+	case len(o.SkipInbound) > MaxRanges || len(o.SkipOutbound) > MaxRanges:
+		return fmt.Errorf("at most %d skipped ports and ranges are possible in each direction", MaxRanges)
+	}
+	return nil
+}
+
+// Family is an nftables family. A table of each works on every kernel that has NAT in nf_tables; one "inet" table would
+// need 5.2, and would fail as a whole where IPv6 is not built in.
+type Family string
+
+const (
+	IPv4 Family = "ip"
+	IPv6 Family = "ip6"
+)
+
+// TableName is the name of our table in each family. Nothing else in the namespace is touched.
+const TableName = "tulle"
+
+// Chain is one hook's rules.
+type Chain struct {
+	Name  string
+	Type  string // "nat" or "filter"
+	Hook  string // "prerouting" or "output"
+	Rules []Rule
+}
+
+// Rule is one line. Its conditions, those that are set, must all hold; every rule is about TCP alone.
+type Rule struct {
+	UID     uint32 // not 0: what this uid's processes send
+	OutLoop bool   // what leaves by the loopback interface
+	InLoop  bool   // what arrived by it
+	Invalid bool   // what conntrack cannot place
+	Dest    Ports  // not zero: to these ports
+
+	Action  Action
+	To      uint16 // Redirect only
+	Comment string
+}
+
+// Action is what a rule does with what it matches.
+type Action string
+
+const (
+	Return   Action = "return" // the rest of the chain is skipped, so the packet goes on as it was
+	Drop     Action = "drop"
+	Redirect Action = "redirect"
+)
+
+// Rules are the chains of each family's table, the same in both.
+func Rules(o Options) []Chain {
+	return []Chain{
+		{Name: "invalid_in", Type: "filter", Hook: "prerouting", Rules: []Rule{
+			{InLoop: true, Action: Return, Comment: "loopback"},
+			{Invalid: true, Action: Drop, Comment: "would be answered by a RST that ends a healthy connection"},
+		}},
+		{Name: "invalid_out", Type: "filter", Hook: "output", Rules: []Rule{
+			{OutLoop: true, Action: Return, Comment: "loopback"},
+			{Invalid: true, Action: Drop, Comment: "would leave with an address that was not translated back"},
+		}},
+		{Name: "inbound", Type: "nat", Hook: "prerouting", Rules: inbound(o)},
+		{Name: "outbound", Type: "nat", Hook: "output", Rules: outbound(o)},
+	}
+}
+
+func inbound(o Options) []Rule {
+	rules := []Rule{{Dest: Port(o.AdminPort), Action: Return, Comment: "the proxy's admin port"}}
+	rules = append(rules, skips(o.SkipInbound)...)
+	return append(rules, Rule{Action: Redirect, To: o.InboundPort, Comment: "everything else through the proxy"})
+}
+
+// outbound does not ask for a connection's first packet: where conntrack has forgotten a connection, its next packet must
+// be redirected too (and reset) rather than leave the pod in plaintext.
+func outbound(o Options) []Rule {
+	rules := []Rule{
+		{UID: o.ProxyUID, Action: Return, Comment: "the proxy itself"},
+		{OutLoop: true, Action: Return, Comment: "inside the pod"},
+	}
+	rules = append(rules, skips(o.SkipOutbound)...)
+	return append(rules, Rule{Action: Redirect, To: o.OutboundPort, Comment: "everything else through the proxy"})
+}
+
+func skips(ports []Ports) []Rule {
+	rules := make([]Rule, len(ports))
+	for i, p := range ports {
+		rules[i] = Rule{Dest: p, Action: Return, Comment: "skipped"}
+	}
+	return rules
+}
+
+func (r Rule) String() string {
+	var b strings.Builder
+	b.WriteString("meta l4proto tcp ")
+	if r.UID != 0 {
+		fmt.Fprintf(&b, "meta skuid %d ", r.UID)
+	}
+	if r.OutLoop {
+		b.WriteString(`oifname "lo" `)
+	}
+	if r.InLoop {
+		b.WriteString(`iifname "lo" `)
+	}
+	if r.Invalid {
+		b.WriteString("ct state invalid ")
+	}
+	if r.Dest != (Ports{}) {
+		fmt.Fprintf(&b, "tcp dport %v ", r.Dest)
+	}
+	fmt.Fprintf(&b, "counter %s", r.Action)
+	if r.Action == Redirect {
+		fmt.Fprintf(&b, " to :%d", r.To)
+	}
+	fmt.Fprintf(&b, " comment %q", r.Comment)
+	return b.String()
+}
+
+// Script is what Apply would do, in the language of nft: `nft -f` takes it.
+func Script(o Options, families ...Family) (string, error) {
+	if err := o.validate(); err != nil {
+		return "", fmt.Errorf("redirect: %w", err)
+	}
+	var b strings.Builder
+	for _, f := range families {
+		fmt.Fprintf(&b, "table %s %s\ndelete table %[1]s %[2]s\ntable %[1]s %[2]s {\n", f, TableName)
+		for _, c := range Rules(o) {
+			fmt.Fprintf(&b, "\tchain %s {\n\t\ttype %s hook %s priority %d; policy accept;\n", c.Name, c.Type, c.Hook, c.priority())
+			for _, r := range c.Rules {
+				fmt.Fprintf(&b, "\t\t%v\n", r)
+			}
+			b.WriteString("\t}\n")
+		}
+		b.WriteString("}\n")
+	}
+	return b.String(), nil
+}
+
+// priority: the filters go before the translation, after conntrack (-200) has placed the packet.
+func (c Chain) priority() int32 {
+	if c.Type == "nat" {
+		return -100
+	}
+	return -150
+}
