@@ -1,0 +1,91 @@
+package viz
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// maxAnswerBytes bounds what a client reads: 500 rows of top are half a megabyte.
+const maxAnswerBytes = 64 << 20
+
+// Client asks a viz at an address.
+type Client struct {
+	addr string
+	http *http.Client
+}
+
+// NewClient makes a Client for the query API at host:port.
+func NewClient(addr string) *Client {
+	return &Client{addr: addr, http: &http.Client{Timeout: queryTimeout, Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 2}}}
+}
+
+// Stat asks /api/stat.
+func (c *Client) Stat(ctx context.Context, q Query) (*Stat, error) {
+	return get[Stat](ctx, c, "stat", q)
+}
+
+// Edges asks /api/edges.
+func (c *Client) Edges(ctx context.Context, q Query) (*Edges, error) {
+	return get[Edges](ctx, c, "edges", q)
+}
+
+// Routes asks /api/routes.
+func (c *Client) Routes(ctx context.Context, q Query) (*Routes, error) {
+	return get[Routes](ctx, c, "routes", q)
+}
+
+// Top asks /api/top.
+func (c *Client) Top(ctx context.Context, q Query) (*Top, error) { return get[Top](ctx, c, "top", q) }
+
+func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error) {
+	where := url.URL{Scheme: "http", Host: c.addr, Path: "/api/" + what, RawQuery: q.values().Encode()}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask viz for %s: %w", what, err)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask viz for %s: %w", what, err)
+	}
+	defer response.Body.Close()
+	body := json.NewDecoder(io.LimitReader(response.Body, maxAnswerBytes))
+	if response.StatusCode != http.StatusOK {
+		return nil, refusal(what, response.Status, body)
+	}
+	out := new(T)
+	if err := body.Decode(out); err != nil {
+		return nil, fmt.Errorf("read viz's answer for %s: %w", what, err)
+	}
+	return out, nil
+}
+
+func refusal(what, httpStatus string, body *json.Decoder) error {
+	var f Failure
+	if err := body.Decode(&f); err != nil || f.Error == "" {
+		return fmt.Errorf("ask viz for %s: it answered %s: is this viz's address?", what, httpStatus)
+	}
+	return fmt.Errorf("viz refused the question for %s: %s", what, f.Error)
+}
+
+func (q Query) values() url.Values {
+	p := url.Values{}
+	for name, value := range map[string]string{
+		paramResource: q.Resource, paramNamespace: q.Namespace, paramFrom: q.From, paramFromNamespace: q.FromNamespace,
+		paramTo: q.To, paramToNamespace: q.ToNamespace, paramRoute: q.Route, paramGroup: q.Group,
+	} {
+		if value != "" {
+			p.Set(name, value)
+		}
+	}
+	for name, value := range map[string]time.Duration{paramWindow: q.Window, paramAgo: q.Ago} {
+		if value != 0 {
+			p.Set(name, value.String())
+		}
+	}
+	return p
+}

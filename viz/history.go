@@ -1,0 +1,165 @@
+package viz
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// The history: what each series did in each slot of time, for an hour.
+const (
+	slotLength    = 5 * time.Second
+	historyLength = time.Hour
+	// HistoryBudget bounds the ring. An active series costs about 60 bytes a slot: an hour of 2,500 busy ones fits, and where
+	// there are more the history is shorter.
+	HistoryBudget = 128 << 20
+)
+
+// history is a ring of slots. Those that are over are packed: nobody changes them, and few ask.
+type history struct {
+	closed []*slot // oldest first
+	open   *openSlot
+	size   int
+}
+
+// openSlot is where reports of the moment add up.
+type openSlot struct {
+	number  int64 // since 1970, in slots
+	samples map[*series]*sample
+	covered map[*process]time.Duration
+}
+
+// slot is five seconds of the past. samples[i] ends at ends[i] in data.
+type slot struct {
+	number  int64
+	series  []*series
+	ends    []uint32
+	data    []byte
+	covered []coverage
+}
+
+// coverage is how much of a proxy's own time its reports in a slot told of. It is not always the slot's length: reports come
+// when they come, and their counts must be divided by the time in which they happened.
+type coverage struct {
+	process *process
+	time    time.Duration
+}
+
+func slotNumber(t time.Time) int64 { return t.UnixNano() / int64(slotLength) }
+
+// turn closes the open slot when its time is over, and says whether it did.
+func (h *history) turn(now time.Time) bool {
+	number := slotNumber(now)
+	if h.open != nil && h.open.number >= number {
+		return false // also when the clock was set back: the slot just lasts longer
+	}
+	if h.open != nil && len(h.open.covered)+len(h.open.samples) > 0 {
+		h.push(h.open.pack())
+	}
+	h.open = &openSlot{number: number, samples: make(map[*series]*sample), covered: make(map[*process]time.Duration)}
+	h.trim(number)
+	return true
+}
+
+func (h *history) push(s *slot) {
+	h.closed = append(h.closed, s)
+	h.size += s.size()
+}
+
+func (h *history) trim(number int64) {
+	oldest := number - int64(historyLength/slotLength)
+	for len(h.closed) > 0 && (h.closed[0].number < oldest || h.size > HistoryBudget) {
+		h.size -= h.closed[0].size()
+		h.closed[0] = nil // the array outlives the slice's start
+		h.closed = h.closed[1:]
+	}
+}
+
+func (h *history) cover(now time.Time, p *process, d time.Duration, counted bool) {
+	h.turn(now)
+	if counted {
+		h.open.covered[p] += d
+	}
+}
+
+func (h *history) add(now time.Time, s *series, d *sample) {
+	h.turn(now)
+	sum := h.open.samples[s]
+	if sum == nil {
+		sum = &sample{}
+		h.open.samples[s] = sum
+	}
+	sum.add(d)
+}
+
+func (o *openSlot) pack() *slot {
+	s := &slot{
+		number: o.number, series: make([]*series, 0, len(o.samples)), ends: make([]uint32, 0, len(o.samples)),
+		covered: make([]coverage, 0, len(o.covered)),
+	}
+	for one, sum := range o.samples {
+		s.data = sum.append(s.data)
+		s.series = append(s.series, one)
+		s.ends = append(s.ends, uint32(len(s.data)))
+	}
+	s.data = append(make([]byte, 0, len(s.data)), s.data...)
+	for p, d := range o.covered {
+		s.covered = append(s.covered, coverage{p, d})
+	}
+	return s
+}
+
+func (s *slot) size() int { return 96 + len(s.data) + 12*len(s.series) + 16*len(s.covered) }
+
+// sample unpacks the i-th sample into into, whose buckets are reused.
+func (s *slot) sample(i int, into *sample) {
+	begin := uint32(0)
+	if i > 0 {
+		begin = s.ends[i-1]
+	}
+	into.parse(s.data[begin:s.ends[i]])
+}
+
+// append packs a sample: a bit for each counter that is not zero, those counters, then the buckets as distances and counts.
+// Most counters of a slot are zero and the others small, so this is a sixth of the struct.
+func (s *sample) append(b []byte) []byte {
+	var mask uint64
+	for i, v := range s.counters {
+		if v != 0 {
+			mask |= 1 << i
+		}
+	}
+	b = binary.AppendUvarint(b, mask)
+	for _, v := range s.counters {
+		if v != 0 {
+			b = binary.AppendUvarint(b, v)
+		}
+	}
+	last := uint16(0)
+	for _, x := range s.buckets {
+		b = binary.AppendUvarint(b, uint64(x.index-last))
+		b = binary.AppendUvarint(b, x.count)
+		last = x.index
+	}
+	return b
+}
+
+// parse reads what append wrote; nothing else ever comes here.
+func (s *sample) parse(b []byte) {
+	next := func() uint64 {
+		v, n := binary.Uvarint(b)
+		b = b[max(n, 0):]
+		return v
+	}
+	s.counters, s.buckets = counters{}, s.buckets[:0]
+	mask := next()
+	for i := range s.counters {
+		if mask&(1<<i) != 0 {
+			s.counters[i] = next()
+		}
+	}
+	last := uint16(0)
+	for len(b) > 0 {
+		last += uint16(next())
+		s.buckets = append(s.buckets, bucket{last, next()})
+	}
+}

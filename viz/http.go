@@ -1,0 +1,246 @@
+package viz
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Bounds of the asking side.
+const (
+	maxQuestionBytes = 8 << 10 // a question is a URL and a few headers
+	queryTimeout     = 10 * time.Second
+	idleTimeout      = 2 * time.Minute
+	maxQuestions     = 64 // answered at the same time, streams included
+	minInterval      = 250 * time.Millisecond
+	maxInterval      = time.Minute
+)
+
+// serveQueries answers questions until the context ends.
+func (v *Server) serveQueries(ctx context.Context, l net.Listener) error {
+	if err := checkLoopback(l.Addr()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	server := &http.Server{
+		Handler: v.Handler(), ReadHeaderTimeout: queryTimeout, ReadTimeout: queryTimeout, WriteTimeout: queryTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxQuestionBytes,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			server.Close()
+		}
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve questions: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+// checkLoopback refuses to answer anybody but this pod: whoever may forward a port to it may ask, and RBAC says who that is.
+func checkLoopback(a net.Addr) error {
+	addr, err := netip.ParseAddrPort(a.String())
+	if err != nil || !addr.Addr().IsLoopback() {
+		return fmt.Errorf("questions are answered on loopback only, not on %s", a)
+	}
+	return nil
+}
+
+// Handler answers the query API. It only reads, and only for requests that name a loopback host.
+func (v *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /api/stat", answer(v.store.stat))
+	mux.HandleFunc("GET /api/edges", answer(v.store.edges))
+	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
+	mux.HandleFunc("GET /api/top", answer(v.store.top))
+	return localOnly(limited(mux))
+}
+
+// localOnly stops DNS rebinding: a web page that points its own name at 127.0.0.1 sends that name as the host.
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		if !localHost(r.Host) {
+			fail(w, http.StatusForbidden, fmt.Errorf("host %q is not loopback: use 127.0.0.1 or localhost", r.Host))
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s: viz only answers questions", r.Method))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func localHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func limited(next http.Handler) http.Handler {
+	slots := make(chan struct{}, maxQuestions)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			next.ServeHTTP(w, r)
+		default:
+			fail(w, http.StatusServiceUnavailable, fmt.Errorf("viz answers %d questions already: try again", maxQuestions))
+		}
+	})
+}
+
+// answer makes a handler of a question. With stream=1 the answer comes again and again, a line of JSON each, or as
+// server-sent events where those are asked for.
+func answer[T any](ask func(time.Time, Query) (*T, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, interval, err := parseQuery(r.URL.Query())
+		if err != nil {
+			fail(w, http.StatusBadRequest, err)
+			return
+		}
+		first, err := ask(time.Now(), q)
+		if err != nil {
+			fail(w, statusOf(err), err)
+			return
+		}
+		if interval > 0 {
+			repeat(w, r, interval, first, func() (*T, error) { return ask(time.Now(), q) })
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(first) // an error means that the asker has gone
+	}
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, errQuery) {
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+func fail(w http.ResponseWriter, code int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(Failure{Error: err.Error()})
+}
+
+func repeat[T any](w http.ResponseWriter, r *http.Request, every time.Duration, first *T, next func() (*T, error)) {
+	events := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	before, after := "", ""
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if events {
+		before, after = "data: ", "\n"
+		w.Header().Set("Content-Type", "text/event-stream")
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	control := http.NewResponseController(w)
+	for now := first; ; {
+		line, err := json.Marshal(now)
+		if err != nil {
+			return
+		}
+		control.SetWriteDeadline(time.Now().Add(queryTimeout)) // only a test's recorder has none
+		if _, err := fmt.Fprintf(w, "%s%s\n%s", before, line, after); err != nil {
+			return
+		}
+		if control.Flush() != nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-r.Context().Done():
+			return
+		}
+		if now, err = next(); err != nil {
+			return
+		}
+	}
+}
+
+// The parameters of a question.
+const (
+	paramResource      = "resource"
+	paramNamespace     = "namespace"
+	paramAll           = "all"
+	paramFrom          = "from"
+	paramFromNamespace = "fromNamespace"
+	paramTo            = "to"
+	paramToNamespace   = "toNamespace"
+	paramRoute         = "route"
+	paramGroup         = "group"
+	paramWindow        = "window"
+	paramAgo           = "ago"
+	paramStream        = "stream"
+	paramInterval      = "interval"
+)
+
+// parseQuery reads a question, and how often it is to be answered: 0 is once.
+func parseQuery(p url.Values) (Query, time.Duration, error) {
+	q := Query{
+		Resource: p.Get(paramResource), Namespace: p.Get(paramNamespace), From: p.Get(paramFrom), FromNamespace: p.Get(paramFromNamespace),
+		To: p.Get(paramTo), ToNamespace: p.Get(paramToNamespace), Route: p.Get(paramRoute), Group: p.Get(paramGroup),
+	}
+	if isSet(p.Get(paramAll)) {
+		q.Namespace = ""
+	}
+	var err error
+	if q.Window, err = parseDuration(p, paramWindow, MinWindow, historyLength); err != nil {
+		return q, 0, err
+	}
+	if q.Ago, err = parseDuration(p, paramAgo, 0, historyLength); err != nil {
+		return q, 0, err
+	}
+	if !isSet(p.Get(paramStream)) {
+		return q, 0, nil
+	}
+	interval, err := parseDuration(p, paramInterval, minInterval, maxInterval)
+	if interval == 0 {
+		interval = time.Second
+	}
+	return q, interval, err
+}
+
+func isSet(v string) bool { return v == "1" || v == "true" }
+
+func parseDuration(p url.Values, name string, least, most time.Duration) (time.Duration, error) {
+	text := p.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s=%q is no duration: for example 1m", errQuery, name, text)
+	}
+	if d < least || d > most {
+		return 0, fmt.Errorf("%w: %s is %s: use %s to %s", errQuery, name, d, least, most)
+	}
+	return d, nil
+}

@@ -1,0 +1,172 @@
+package viz
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/viz/api"
+)
+
+// What one report may hold.
+const (
+	MaxSeriesPerProxy = 1024    // a proxy folds what is beyond 1,000 into one "other" series per direction
+	MaxLabelLength    = 512     // a SPIFFE ID of ours: a trust domain, a namespace of 63 bytes and an account of 253
+	MaxStartIDLength  = 64      // a UUID has 36 characters
+	MaxReportBytes    = 4 << 20 // 1,024 series with the longest labels that still make sense
+	maxCounter        = 1 << 53 // beyond it JSON loses digits, and a sum over a mesh could overflow
+	maxUptime         = 100 * 365 * 24 * time.Hour
+)
+
+// reporter is who a stream comes from, as its certificate says.
+type reporter struct {
+	id, namespace, account, pod string
+}
+
+// report is a checked ReportRequest.
+type report struct {
+	startID  string
+	sequence uint64
+	uptime   time.Duration
+	version  string
+	workload workload
+	series   []incoming
+	dropped  uint64
+	expiry   time.Time
+}
+
+// incoming is one series of a report; labels are nil where the proxy sent them before.
+type incoming struct {
+	id     uint32
+	labels *labels
+	sample sample
+	open   uint64
+}
+
+// check turns a message into a report, or says why it is refused. It changes nothing.
+func check(who reporter, m *api.ReportRequest) (*report, error) {
+	w, err := checkWorkload(who, m.Workload)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkProcess(m); err != nil {
+		return nil, err
+	}
+	r := &report{
+		startID: m.StartId, sequence: m.Sequence, uptime: time.Duration(m.UptimeMs) * time.Millisecond, version: printable(m.Version),
+		workload: w, dropped: m.DroppedSeries, expiry: time.Unix(m.CertificateExpiryUnix, 0), series: make([]incoming, 0, len(m.Series)),
+	}
+	seen := make(map[uint32]bool, len(m.Series))
+	for _, s := range m.Series {
+		if seen[s.GetId()] {
+			return nil, status.Errorf(codes.InvalidArgument, "series %d is in the report twice", s.GetId())
+		}
+		seen[s.GetId()] = true
+		in, err := checkSeries(who, s)
+		if err != nil {
+			return nil, err
+		}
+		r.series = append(r.series, in)
+	}
+	return r, nil
+}
+
+// checkWorkload holds what a proxy says of itself against its certificate. The workload's name is a claim that destination
+// made to the proxy and that only needs to be plausible: Kubernetes names a workload's pods after it.
+func checkWorkload(who reporter, w *api.Workload) (workload, error) {
+	if who.pod == "" {
+		return workload{}, status.Errorf(codes.PermissionDenied, "the certificate of %s names no pod, so a report cannot be told from another pod's", who.id)
+	}
+	if w.GetNamespace() == "" && w.GetName() == "" && w.GetPod() == "" {
+		return workload{who.namespace, "pod", who.pod, who.pod}, nil // destination has not answered yet
+	}
+	if w.GetNamespace() != who.namespace {
+		return workload{}, status.Errorf(codes.PermissionDenied, "the report is for namespace %q, the certificate for %q", w.GetNamespace(), who.namespace)
+	}
+	if w.GetPod() != who.pod {
+		return workload{}, status.Errorf(codes.PermissionDenied, "the report is for pod %q, the certificate for %q", w.GetPod(), who.pod)
+	}
+	if name := w.GetName(); name != who.pod && (name == "" || !strings.HasPrefix(who.pod, name+"-")) {
+		return workload{}, status.Errorf(codes.PermissionDenied, "the report is for workload %q, to which pod %q cannot belong", name, who.pod)
+	}
+	if len(w.Kind) > MaxLabelLength {
+		return workload{}, status.Errorf(codes.InvalidArgument, "the workload's kind has %d bytes: the limit is %d", len(w.Kind), MaxLabelLength)
+	}
+	return workloadOf(w), nil
+}
+
+func checkProcess(m *api.ReportRequest) error {
+	if m.StartId == "" || len(m.StartId) > MaxStartIDLength {
+		return status.Errorf(codes.InvalidArgument, "start_id has %d bytes: want 1 to %d", len(m.StartId), MaxStartIDLength)
+	}
+	if len(m.Version) > MaxLabelLength {
+		return status.Errorf(codes.InvalidArgument, "version has %d bytes: the limit is %d", len(m.Version), MaxLabelLength)
+	}
+	if m.UptimeMs > uint64(maxUptime/time.Millisecond) {
+		return status.Errorf(codes.InvalidArgument, "uptime_ms %d is no uptime", m.UptimeMs)
+	}
+	if len(m.Series) > MaxSeriesPerProxy {
+		return status.Errorf(codes.ResourceExhausted, "the report has %d series: the limit is %d", len(m.Series), MaxSeriesPerProxy)
+	}
+	return nil
+}
+
+func checkSeries(who reporter, s *api.Series) (incoming, error) {
+	if s == nil {
+		return incoming{}, status.Error(codes.InvalidArgument, "the report has an empty series")
+	}
+	if err := checkBuckets(s); err != nil {
+		return incoming{}, err
+	}
+	in := incoming{id: s.Id, sample: sampleOf(s), open: s.ConnectionsOpen}
+	for i, v := range append(in.sample.counters[:], s.ConnectionsOpen) {
+		if v > maxCounter {
+			return incoming{}, status.Errorf(codes.InvalidArgument, "series %d: counter %d is %d: the limit is 2^53", s.Id, i, v)
+		}
+	}
+	if s.Labels == nil {
+		return in, nil
+	}
+	l := labelsOf(s.Labels)
+	if err := checkLabels(who, s.Id, &l); err != nil {
+		return incoming{}, err
+	}
+	in.labels = &l
+	return in, nil
+}
+
+func checkBuckets(s *api.Series) error {
+	if len(s.Bucket) != len(s.BucketCount) {
+		return status.Errorf(codes.InvalidArgument, "series %d: %d bucket indexes and %d counts", s.Id, len(s.Bucket), len(s.BucketCount))
+	}
+	for i, index := range s.Bucket {
+		if index >= metric.Buckets {
+			return status.Errorf(codes.InvalidArgument, "series %d: bucket %d is outside the scheme of %d buckets", s.Id, index, metric.Buckets)
+		}
+		if i > 0 && index <= s.Bucket[i-1] {
+			return status.Errorf(codes.InvalidArgument, "series %d: bucket indexes do not ascend at %d", s.Id, index)
+		}
+		if s.BucketCount[i] > maxCounter {
+			return status.Errorf(codes.InvalidArgument, "series %d: bucket %d counts %d: the limit is 2^53", s.Id, index, s.BucketCount[i])
+		}
+	}
+	return nil
+}
+
+func checkLabels(who reporter, id uint32, l *labels) error {
+	if !l.inbound() && !l.outbound() {
+		return status.Errorf(codes.InvalidArgument, "series %d has no direction", id)
+	}
+	if l.ownID != "" && l.ownID != who.id {
+		return status.Errorf(codes.PermissionDenied, "series %d claims to be of %q, the certificate is of %q", id, l.ownID, who.id)
+	}
+	for _, v := range labelStrings(l) {
+		if len(v) > MaxLabelLength {
+			return status.Errorf(codes.InvalidArgument, "series %d: a label has %d bytes: the limit is %d", id, len(v), MaxLabelLength)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package viz
+
+import "time"
+
+// The query API: what may be asked, and what is answered. The HTTP server and its client share these types; the JSON names
+// are the API.
+
+// The defaults and bounds of a question.
+const (
+	DefaultWindow = time.Minute
+	MinWindow     = 2 * slotLength // one slot may just have begun
+	// edgeWindow is how long after its last byte a connection's edge is still shown, at least.
+	edgeWindow = 5 * time.Minute
+)
+
+// Query is one question. Not every field matters to every question.
+type Query struct {
+	Resource      string        // "deploy", "deploy/web", "svc", "pod", "ns", ...
+	Namespace     string        // "": all of them
+	From          string        // "deploy/web": only its requests
+	FromNamespace string        // "": any
+	To            string        // "svc/web": only requests to it
+	ToNamespace   string        // "": any
+	Route         string        // top: only this route
+	Group         string        // top: service, route (default), pod or identity
+	Window        time.Duration // of rates and quantiles; 0 is DefaultWindow
+	Ago           time.Duration // how long ago the window ended
+}
+
+// Window says what time rates and quantiles are of.
+type Window struct {
+	Seconds float64   `json:"seconds"`
+	End     time.Time `json:"end"`
+	// HistoryFrom is since when viz remembers; before it there are no rates.
+	HistoryFrom *time.Time `json:"historyFrom"`
+}
+
+// Figures are golden metrics. Totals count since the proxies started, rates and quantiles over the window. A nil rate or
+// quantile means that nothing was there to be measured.
+type Figures struct {
+	Requests          uint64 `json:"requests"`
+	Failures          uint64 `json:"failures"`
+	Tries             uint64 `json:"tries"` // outbound only: what was really sent
+	FailedTries       uint64 `json:"failedTries"`
+	Retries           uint64 `json:"retries"`
+	RetriesRefused    uint64 `json:"retriesRefused"` // wanted, but beyond the budget
+	Timeouts          uint64 `json:"timeouts"`
+	ConnectionsOpened uint64 `json:"connectionsOpened"`
+	Connections       uint64 `json:"connections"` // open now
+	ReadBytes         uint64 `json:"readBytes"`
+	WrittenBytes      uint64 `json:"writtenBytes"`
+
+	WindowRequests        uint64   `json:"windowRequests"`
+	WindowFailures        uint64   `json:"windowFailures"`
+	WindowTries           uint64   `json:"windowTries"`
+	WindowRetries         uint64   `json:"windowRetries"`
+	WindowTimeouts        uint64   `json:"windowTimeouts"`
+	SuccessRate           *float64 `json:"successRate"` // 0 to 1: what the application saw (effective)
+	RPS                   float64  `json:"rps"`
+	ActualSuccessRate     *float64 `json:"actualSuccessRate"` // outbound only: of the tries
+	ActualRPS             float64  `json:"actualRps"`
+	RetryRate             *float64 `json:"retryRate"` // retries per request
+	P50Ms                 *float64 `json:"p50Ms"`
+	P95Ms                 *float64 `json:"p95Ms"`
+	P99Ms                 *float64 `json:"p99Ms"`
+	ReadBytesPerSecond    float64  `json:"readBytesPerSecond"`
+	WrittenBytesPerSecond float64  `json:"writtenBytesPerSecond"`
+}
+
+// Stat is the answer to /api/stat.
+type Stat struct {
+	Window Window    `json:"window"`
+	Rows   []StatRow `json:"rows"`
+}
+
+// StatRow is one workload, pod, service or namespace.
+type StatRow struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	Kind      string `json:"kind"`
+	Meshed    bool   `json:"meshed"`
+	// Proxies is how many pods' proxies report for it now. A service has none of its own.
+	Proxies int `json:"proxies"`
+	// MeasuredBy is "server" (its own proxies) or "client" (its callers').
+	MeasuredBy string `json:"measuredBy"`
+	// CertificateExpiry is the earliest among its proxies.
+	CertificateExpiry *time.Time `json:"certificateExpiry,omitempty"`
+	Figures
+}
+
+// Edges is the answer to /api/edges.
+type Edges struct {
+	Window Window    `json:"window"`
+	Rows   []EdgeRow `json:"rows"`
+}
+
+// EdgeRow is who talks to whom, and how that is protected.
+type EdgeRow struct {
+	Src          string `json:"src"`
+	SrcKind      string `json:"srcKind"`
+	SrcNamespace string `json:"srcNamespace"`
+	Dst          string `json:"dst"`
+	DstKind      string `json:"dstKind"`
+	DstNamespace string `json:"dstNamespace"`
+	ClientID     string `json:"clientId"` // empty: the client proved none
+	ServerID     string `json:"serverId"`
+	Encrypted    bool   `json:"encrypted"` // by the mesh's mTLS
+	Security     string `json:"security"`  // "mtls", "plaintext-unmeshed", ...
+	Reason       string `json:"reason"`    // why it is not encrypted
+	// ReportedBy is "both" when each end's proxy told of the same two IDs, else "client" or "server".
+	ReportedBy string `json:"reportedBy"`
+	Figures
+}
+
+// Routes is the answer to /api/routes.
+type Routes struct {
+	Window Window     `json:"window"`
+	Rows   []RouteRow `json:"rows"`
+}
+
+// RouteRow is one route of a service as its callers' proxies see it.
+type RouteRow struct {
+	Route     string `json:"route"` // "[default]" where no route of the profile matched
+	Service   string `json:"service"`
+	Namespace string `json:"namespace"`
+	Figures
+}
+
+// Top is the answer to /api/top.
+type Top struct {
+	Window Window   `json:"window"`
+	Total  Figures  `json:"total"`
+	Rows   []TopRow `json:"rows"`
+	// Proxies is how many report.
+	Proxies int `json:"proxies"`
+}
+
+// TopRow is live traffic from one workload to one destination, by route.
+type TopRow struct {
+	From          string    `json:"from"`
+	FromNamespace string    `json:"fromNamespace"`
+	To            string    `json:"to"`
+	ToNamespace   string    `json:"toNamespace"`
+	Route         string    `json:"route"`
+	ClientID      string    `json:"clientId"`
+	ServerID      string    `json:"serverId"`
+	Encrypted     bool      `json:"encrypted"`
+	Security      string    `json:"security"`
+	Reason        string    `json:"reason"`
+	Trend         []float64 `json:"trend"` // requests per second, oldest first, of five seconds each
+	Figures
+}
+
+// Failure is the answer to a question that could not be answered.
+type Failure struct {
+	Error string `json:"error"`
+}

@@ -1,0 +1,297 @@
+package viz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/viz/api"
+)
+
+// Bounds of the reporting side.
+const (
+	// MaxStreams is how many proxies may report at once: as many as one process can hear each ten seconds.
+	MaxStreams = 10_000
+	// pingEvery finds proxies whose node vanished: their streams would stay open for hours.
+	pingEvery = 30 * time.Second
+	// stopGrace is how long streams may finish their report when viz stops.
+	stopGrace = 2 * time.Second
+)
+
+// Config is what a Server needs.
+type Config struct {
+	Source      *spiffe.Source       // viz's own SVID, and the roots that vouch for proxies
+	TrustDomain spiffeid.TrustDomain // whose proxies may report
+	Log         *slog.Logger
+}
+
+// Server takes reports and answers questions.
+type Server struct {
+	cfg   Config
+	store *store
+	mu    sync.Mutex // guards streams
+	// streams has at most one for each reporter: a newer one replaces the older.
+	streams map[reporter]*stream
+}
+
+// stream is one proxy's report stream.
+type stream struct {
+	who    reporter
+	cancel context.CancelCauseFunc
+}
+
+// New makes a Server. It starts nothing.
+func New(cfg Config) *Server {
+	return &Server{cfg: cfg, store: newStore(), streams: make(map[reporter]*stream)}
+}
+
+// Serve takes reports from reports and questions from queries until the context ends; both listeners are closed then.
+func (v *Server) Serve(ctx context.Context, reports, queries net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 2)
+	go func() { done <- v.serveReports(ctx, reports) }()
+	go func() { done <- v.serveQueries(ctx, queries) }()
+	first := <-done
+	cancel()
+	return errors.Join(first, <-done)
+}
+
+func (v *Server) serveReports(ctx context.Context, l net.Listener) error {
+	cfg := spiffe.ServerConfig(v.cfg.Source, []string{"h2"}, v.admit)
+	g := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(cfg)), grpc.MaxRecvMsgSize(MaxReportBytes), grpc.MaxConcurrentStreams(2),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingEvery / 3}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(10*time.Second),
+	)
+	g.RegisterService(v.description(), v)
+	go func() {
+		<-ctx.Done()
+		kill := time.AfterFunc(stopGrace, g.Stop)
+		v.endAll(errStopping)
+		g.GracefulStop()
+		kill.Stop()
+	}()
+	if err := g.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve reports: %w", err)
+	}
+	return nil
+}
+
+var errStopping = errors.New("viz is stopping")
+
+// admit lets the trust domain's workloads in; what one may say is decided for each report.
+func (v *Server) admit(p spiffe.Peer) error {
+	if p.ID.TrustDomain() != v.cfg.TrustDomain {
+		return fmt.Errorf("%s is not of trust domain %s", p.ID, v.cfg.TrustDomain)
+	}
+	_, _, err := spiffe.Workload(p.ID)
+	return err
+}
+
+// description is tulle.viz.v1.Viz by hand: generated stubs would put grpc-go into the messages' package, and so into the proxy.
+func (v *Server) description() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: "tulle.viz.v1.Viz",
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{
+			StreamName: "Report", ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, ss grpc.ServerStream) error { return v.report(ss) },
+		}},
+		Metadata: "viz/api/viz.proto",
+	}
+}
+
+// report is one stream, from its first message to its last.
+func (v *Server) report(ss grpc.ServerStream) error {
+	who, err := reporterOf(ss.Context())
+	if err != nil {
+		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	ctx, cancel := context.WithCancelCause(ss.Context())
+	defer cancel(nil)
+	one := &stream{who: who.reporter, cancel: cancel}
+	if err := v.begin(one); err != nil {
+		return err
+	}
+	defer v.end(one)
+	stop := v.watch(ctx, one, who)
+	defer stop()
+	err = v.receive(ctx, ss, one)
+	if status.Code(err) == codes.PermissionDenied || status.Code(err) == codes.InvalidArgument {
+		v.cfg.Log.Warn("refused a report", "id", one.who.id, "pod", one.who.pod, "err", err)
+	}
+	return err
+}
+
+// receive reads in a goroutine of its own, for Recv cannot be interrupted otherwise; it ends with the handler, whose return
+// ends the stream.
+func (v *Server) receive(ctx context.Context, ss grpc.ServerStream, one *stream) error {
+	messages, failed := make(chan *api.ReportRequest), make(chan error, 1)
+	go func() {
+		for {
+			m := &api.ReportRequest{}
+			if err := ss.RecvMsg(m); err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-ss.Context().Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case m := <-messages:
+			if err := v.take(ss, one, m); err != nil {
+				return err
+			}
+		case err := <-failed:
+			return ended(err)
+		case <-ctx.Done():
+			return status.Error(codes.Unavailable, context.Cause(ctx).Error())
+		}
+	}
+}
+
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (v *Server) take(ss grpc.ServerStream, one *stream, m *api.ReportRequest) error {
+	r, err := check(one.who, m)
+	if err != nil {
+		return err
+	}
+	if err := v.store.apply(time.Now(), one, r); err != nil {
+		return err
+	}
+	answer := &api.ReportResponse{Acknowledged: r.sequence, IntervalMs: uint32(v.interval() / time.Millisecond)}
+	if err := ss.SendMsg(answer); err != nil {
+		return fmt.Errorf("acknowledge a report: %w", err)
+	}
+	return nil
+}
+
+// interval is how often proxies report: each second while they are few, so that a page is live, and seldom enough that
+// thousands cost viz less than a core.
+func (v *Server) interval() time.Duration {
+	v.mu.Lock()
+	n := len(v.streams)
+	v.mu.Unlock()
+	switch {
+	case n <= 200:
+		return time.Second
+	case n <= 2000:
+		return 5 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// certified is a reporter, and the chain that says so.
+type certified struct {
+	reporter
+	tls credentials.TLSInfo
+}
+
+func reporterOf(ctx context.Context) (*certified, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, errors.New("no peer")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return nil, errors.New("the connection is not TLS")
+	}
+	who, err := spiffe.PeerOf(info.State)
+	if err != nil {
+		return nil, err
+	}
+	ns, account, err := spiffe.Workload(who.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &certified{reporter{who.ID.String(), ns, account, who.Pod}, info}, nil
+}
+
+var errReplaced = errors.New("the same pod's proxy reports over a newer stream")
+
+func (v *Server) begin(one *stream) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old := v.streams[one.who]
+	if old == nil && len(v.streams) >= MaxStreams {
+		return status.Errorf(codes.ResourceExhausted, "viz hears %d proxies already: that is its limit", MaxStreams)
+	}
+	if old != nil {
+		old.cancel(errReplaced)
+	}
+	v.streams[one.who] = one
+	return nil
+}
+
+func (v *Server) end(one *stream) {
+	v.mu.Lock()
+	if v.streams[one.who] == one {
+		delete(v.streams, one.who)
+	}
+	v.mu.Unlock()
+	v.store.end(time.Now(), one)
+}
+
+func (v *Server) endAll(why error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, one := range v.streams {
+		one.cancel(why)
+	}
+}
+
+// watch ends a stream when what it was admitted with ends: the certificate, or the root that vouched for it. The function
+// that it returns waits until the watching is over.
+func (v *Server) watch(ctx context.Context, one *stream, who *certified) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		chain := who.tls.State.PeerCertificates
+		expired := time.NewTimer(time.Until(chain[0].NotAfter))
+		defer expired.Stop()
+		for {
+			changed := v.cfg.Source.Changed()
+			if _, err := spiffe.Verify(chain, v.cfg.Source); err != nil {
+				one.cancel(fmt.Errorf("the certificate is no longer trusted: %w", err))
+				return
+			}
+			select {
+			case <-changed:
+			case <-expired.C:
+				one.cancel(errors.New("the certificate has expired"))
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}

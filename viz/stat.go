@@ -1,0 +1,152 @@
+package viz
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/api"
+)
+
+// statQuestion is a checked Query for stat.
+type statQuestion struct {
+	what, from, to resource
+	measured       map[key]bool // resources that have proxies of their own
+}
+
+// stat answers /api/stat.
+func (s *store) stat(now time.Time, q Query) (*Stat, error) {
+	question, err := parseStat(q)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	w := spanOf(now, q)
+	proxies := s.proxies(now, question.what)
+	question.measured = make(map[key]bool, len(proxies))
+	for k := range proxies {
+		question.measured[k] = true
+	}
+	rows := collect(s, w, question.row)
+	if question.from.any() && question.to.any() {
+		for k := range proxies {
+			rows.group(k) // a meshed workload without traffic has a row, too
+		}
+	}
+	out := &Stat{Window: s.window(w), Rows: make([]StatRow, 0, len(rows.groups))}
+	for k, g := range rows.groups {
+		out.Rows = append(out.Rows, question.statRow(k, g, proxies[k]))
+	}
+	slices.SortFunc(out.Rows, func(a, b StatRow) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+func parseStat(q Query) (*statQuestion, error) {
+	if q.Resource == "" {
+		return nil, fmt.Errorf("%w: resource is missing: for example deploy/web", errQuery)
+	}
+	if q.From != "" && q.To != "" {
+		return nil, fmt.Errorf("%w: from and to exclude each other", errQuery)
+	}
+	return parseSides(q)
+}
+
+func parseSides(q Query) (*statQuestion, error) {
+	what, err := parseResource(q.Resource, q.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	from, err := parseResource(q.From, q.FromNamespace)
+	if err != nil {
+		return nil, fmt.Errorf("from: %w", err)
+	}
+	if from.kind == "service" {
+		return nil, fmt.Errorf("%w: a service sends nothing: name the workload behind it", errQuery)
+	}
+	to, err := parseResource(q.To, q.ToNamespace)
+	if err != nil {
+		return nil, fmt.Errorf("to: %w", err)
+	}
+	if what.kind == "service" && !to.any() {
+		return nil, fmt.Errorf("%w: a service sends nothing: name the workload behind it", errQuery)
+	}
+	return &statQuestion{what: what, from: from, to: to}, nil
+}
+
+// row says in which row a series counts. Without from and to a workload's own proxies are asked, since they see every caller;
+// what has none is measured by its callers, and so is everything when one side is singled out.
+func (q *statQuestion) row(s *series) (key, bool) {
+	var k key
+	var ok bool
+	switch {
+	case !q.to.any():
+		if !s.labels.outbound() || !s.to(q.to) {
+			return k, false
+		}
+		k, ok = s.source(q.what.kind)
+	case !q.from.any():
+		if !s.labels.outbound() || !s.from(q.from) {
+			return k, false
+		}
+		k, ok = s.destination(q.what.kind)
+	default:
+		k, ok = s.destination(q.what.kind)
+		ok = ok && s.labels.inbound() == q.measured[k]
+	}
+	return k, ok && q.what.has(k)
+}
+
+// proxiesOf is what is known of a resource's own proxies.
+type proxiesOf struct {
+	pods   map[string]struct{} // live ones
+	expiry time.Time
+}
+
+// proxies finds the processes of every resource that is asked for. Those that ended keep its row for the history's length.
+func (s *store) proxies(now time.Time, what resource) map[key]*proxiesOf {
+	out := make(map[key]*proxiesOf)
+	if what.kind == "service" {
+		return out
+	}
+	for _, p := range s.processes {
+		k, ok := p.workload.of(what.kind)
+		if !ok || !what.has(k) {
+			continue
+		}
+		if out[k] == nil {
+			out[k] = &proxiesOf{pods: make(map[string]struct{})}
+		}
+		if p.live(now) {
+			out[k].add(p)
+		}
+	}
+	return out
+}
+
+func (o *proxiesOf) add(p *process) {
+	o.pods[p.key.reporter.pod] = struct{}{}
+	if p.expiry.Unix() > 0 && (o.expiry.IsZero() || p.expiry.Before(o.expiry)) {
+		o.expiry = p.expiry
+	}
+}
+
+func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
+	row := StatRow{Name: k.name, Namespace: k.namespace, Kind: k.kind, MeasuredBy: "client", Figures: g.figures()}
+	if own == nil {
+		row.Meshed = q.what.kind == "service" && g.has(api.Security_MTLS)
+		return row
+	}
+	if q.from.any() && q.to.any() {
+		row.MeasuredBy = "server"
+	}
+	row.Proxies, row.Meshed = len(own.pods), len(own.pods) > 0
+	if !own.expiry.IsZero() {
+		expiry := own.expiry.UTC()
+		row.CertificateExpiry = &expiry
+	}
+	return row
+}

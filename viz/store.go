@@ -1,0 +1,242 @@
+package viz
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// What viz remembers of proxies.
+const (
+	// SeriesBudget bounds labels and totals. A series with its histogram costs about 1.5 KiB: room for some 80,000.
+	SeriesBudget = 128 << 20
+	// ReporterBudget bounds one pod's share, all lives of its proxy in the last hour together, so that one that restarts without
+	// end, or lies, cannot push the others out. 1,000 series of usual size take 1.5 MiB.
+	ReporterBudget = 4 << 20
+	// maxGap is the longest silence whose counts still belong to a rate. What happened in a longer one, before viz started
+	// say, counts in the totals only: nobody knows when it was.
+	maxGap = time.Minute
+	// staleAfter is how long a proxy whose stream ended still counts as meshed: it reconnects within seconds.
+	staleAfter = 15 * time.Second
+	// processSize is what a process costs before its first series.
+	processSize = 1 << 10
+)
+
+// processKey is one life of one proxy.
+type processKey struct {
+	reporter reporter
+	startID  string
+}
+
+// process is what a proxy said during one life. The store's lock guards it.
+type process struct {
+	key      processKey
+	workload workload
+	version  string
+	expiry   time.Time
+	uptime   time.Duration
+	seen     time.Time
+	stream   *stream // nil after it ended
+	dropped  uint64  // recordings that the proxy folded into "other"
+	series   map[uint32]*series
+	size     int
+	ended    bool // a later life of the same pod's proxy has reported
+	full     bool // some series were refused: beyond a budget
+}
+
+// live says whether the proxy is still there, as far as viz can know.
+func (p *process) live(now time.Time) bool {
+	return !p.ended && (p.stream != nil || now.Sub(p.seen) < staleAfter)
+}
+
+// series is one set of labels and its latest cumulative values. The store's lock guards it; labels never change.
+type series struct {
+	process *process
+	labels  *labels
+	total   sample
+	open    uint64
+	changed time.Time
+}
+
+// store holds every process and the history. Its answers hold the lock for reading only.
+type store struct {
+	mu        sync.RWMutex
+	processes map[processKey]*process
+	sizes     map[reporter]int
+	history   history
+	size      int    // the sum of sizes
+	refused   uint64 // series beyond a budget
+}
+
+func newStore() *store {
+	return &store{processes: make(map[processKey]*process), sizes: make(map[reporter]int)}
+}
+
+// apply takes a checked report. A refused one changes nothing.
+func (s *store) apply(now time.Time, from *stream, r *report) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	key := processKey{from.who, r.startID}
+	p, known := s.processes[key]
+	if !known {
+		p = &process{key: key, series: make(map[uint32]*series)}
+	}
+	if r.uptime < p.uptime {
+		return nil // left over from a stream that another one has replaced
+	}
+	changes, err := p.changes(r)
+	if err != nil {
+		return err
+	}
+	if !known {
+		if err := s.begin(p); err != nil {
+			return err
+		}
+	}
+	gap := r.uptime - p.uptime
+	counted := gap <= maxGap || p.stream == from
+	s.history.cover(now, p, min(gap, maxGap), counted)
+	p.update(now, from, r)
+	for _, c := range changes {
+		s.change(now, p, c, counted)
+	}
+	return nil
+}
+
+func (p *process) update(now time.Time, from *stream, r *report) {
+	p.stream, p.seen, p.uptime, p.ended = from, now, r.uptime, false
+	p.workload, p.version, p.expiry, p.dropped = r.workload, r.version, r.expiry, r.dropped
+}
+
+// change is a series of a report, and how much it grew.
+type change struct {
+	in    incoming
+	delta sample
+}
+
+func (p *process) changes(r *report) ([]change, error) {
+	out := make([]change, 0, len(r.series))
+	added := 0
+	for _, in := range r.series {
+		var before sample
+		old := p.series[in.id]
+		switch {
+		case old == nil && in.labels == nil && p.full:
+			continue // refused when its labels came
+		case old == nil && in.labels == nil:
+			return nil, status.Errorf(codes.InvalidArgument, "series %d came without labels, and never had any", in.id)
+		case old == nil:
+			added++
+		case in.labels != nil && *in.labels != *old.labels:
+			return nil, status.Errorf(codes.InvalidArgument, "series %d changed its labels", in.id)
+		default:
+			before = old.total
+		}
+		delta, err := in.sample.since(&before)
+		if err != nil {
+			return nil, status.Error(codes.InvalidArgument, fmt.Sprintf("series %d: %v", in.id, err))
+		}
+		out = append(out, change{in, delta})
+	}
+	if n := len(p.series) + added; n > MaxSeriesPerProxy {
+		return nil, status.Errorf(codes.ResourceExhausted, "the proxy has %d series: the limit is %d", n, MaxSeriesPerProxy)
+	}
+	return out, nil
+}
+
+func (s *store) change(now time.Time, p *process, c change, counted bool) {
+	one := p.series[c.in.id]
+	if one == nil {
+		if one = s.add(p, c.in); one == nil {
+			return
+		}
+		one.changed = now
+	}
+	if one.open != c.in.open || !c.delta.zero() {
+		one.changed = now
+	}
+	one.open = c.in.open
+	had := len(one.total.buckets)
+	one.total.add(&c.delta)
+	s.grow(p, (len(one.total.buckets)-had)*bucketSize)
+	if counted && !c.delta.zero() {
+		s.history.add(now, one, &c.delta)
+	}
+}
+
+// bucketSize is what one occupied bucket costs.
+const bucketSize = 16
+
+func (s *store) add(p *process, in incoming) *series {
+	size := in.labels.size() + len(in.sample.buckets)*bucketSize
+	if !s.fits(p.key.reporter, size) {
+		s.refused++
+		p.full = true
+		return nil
+	}
+	one := &series{process: p, labels: in.labels}
+	p.series[in.id] = one
+	s.grow(p, in.labels.size())
+	return one
+}
+
+func (s *store) fits(who reporter, size int) bool {
+	return s.size+size <= SeriesBudget && s.sizes[who]+size <= ReporterBudget
+}
+
+func (s *store) grow(p *process, n int) {
+	p.size += n
+	s.size += n
+	s.sizes[p.key.reporter] += n
+}
+
+// begin notes a new life of a pod's proxy. The others have ended, even where their connections are not closed yet: a pod
+// runs one proxy at a time.
+func (s *store) begin(p *process) error {
+	if !s.fits(p.key.reporter, processSize) {
+		return status.Errorf(codes.ResourceExhausted, "viz has no room for another life of %s: its memory is bounded", p.key.reporter.pod)
+	}
+	for _, other := range s.processes {
+		if other.key.reporter == p.key.reporter {
+			other.ended = true
+		}
+	}
+	s.processes[p.key] = p
+	s.grow(p, processSize)
+	return nil
+}
+
+func (s *store) forget(p *process) {
+	s.grow(p, -p.size)
+	if s.sizes[p.key.reporter] == 0 {
+		delete(s.sizes, p.key.reporter)
+	}
+	delete(s.processes, p.key)
+}
+
+// expire forgets proxies that the history no longer speaks of.
+func (s *store) expire(now time.Time) {
+	if !s.history.turn(now) {
+		return
+	}
+	for _, p := range s.processes {
+		if p.stream == nil && now.Sub(p.seen) > historyLength {
+			s.forget(p)
+		}
+	}
+}
+
+// end notes that a stream is over. A process that reports over another stream by now is none of its business.
+func (s *store) end(now time.Time, from *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.processes {
+		if p.stream == from {
+			p.stream, p.seen = nil, now
+		}
+	}
+}
