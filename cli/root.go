@@ -50,6 +50,8 @@ func newRoot(version string, streams genericiooptions.IOStreams) *cobra.Command 
 // commands lists every verb; each lives in the file of its name.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
+		newInstallCommand(a),
+		newUninstallCommand(a),
 		newInjectCommand(a),
 		newUninjectCommand(a),
 		newVersionCommand(a),

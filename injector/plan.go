@@ -65,7 +65,7 @@ func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Ch
 		Annotations:    own,
 		Labels:         map[string]string{LabelMesh: labelMeshValue},
 		InitContainers: []corev1.Container{c.redirect(s), c.proxy(s, pod.Spec)},
-		Volumes:        c.volumes(),
+		Volumes:        c.Volumes(),
 	}, "", nil
 }
 

@@ -22,6 +22,9 @@ const (
 	trustKey          = "ca.crt"
 	tokenDir          = "/var/run/tulle/token"
 	trustDir          = "/var/run/tulle/trust"
+
+	TokenFile = tokenDir + "/token"
+	TrustFile = trustDir + "/" + trustKey
 )
 
 var (
@@ -72,15 +75,12 @@ func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
 			{Name: "tulle-proxy", ContainerPort: config.InboundPort},
 			{Name: "tulle-admin", ContainerPort: config.AdminPort},
 		},
-		Env:            c.env(s, pod),
-		Resources:      resources(),
-		StartupProbe:   probe("/ready", 1, startupFailures),
-		ReadinessProbe: probe("/ready", 2, 3),
-		LivenessProbe:  probe("/live", 10, 3),
-		VolumeMounts: []corev1.VolumeMount{
-			{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true},
-			{Name: trustVolume, MountPath: trustDir, ReadOnly: true},
-		},
+		Env:             c.env(s, pod),
+		Resources:       resources(),
+		StartupProbe:    probe("/ready", 1, startupFailures),
+		ReadinessProbe:  probe("/ready", 2, 3),
+		LivenessProbe:   probe("/live", 10, 3),
+		VolumeMounts:    VolumeMounts(),
 		SecurityContext: security, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
@@ -94,14 +94,14 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		field(config.EnvPodIPs, "status.podIPs"),
 		{Name: config.EnvPod, Value: "$(POD_NAMESPACE)/$(POD_NAME)"},
 		{Name: config.EnvIdentity, Value: "spiffe://" + c.TrustDomain + "/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"},
-		{Name: config.EnvIdentityAddr, Value: c.address("tulle-identity", config.IdentityPort)},
-		{Name: config.EnvIdentityID, Value: c.serverID("tulle-identity")},
-		{Name: config.EnvDestinationAddr, Value: c.address("tulle-destination", config.DestinationPort)},
-		{Name: config.EnvDestinationID, Value: c.serverID("tulle-destination")},
-		{Name: config.EnvVizAddr, Value: c.address("tulle-viz", config.VizPort)},
-		{Name: config.EnvVizID, Value: c.serverID("tulle-viz")},
-		{Name: config.EnvTokenFile, Value: tokenDir + "/token"},
-		{Name: config.EnvTrustFile, Value: trustDir + "/" + trustKey},
+		{Name: config.EnvIdentityAddr, Value: c.Address("tulle-identity", config.IdentityPort)},
+		{Name: config.EnvIdentityID, Value: c.ServerID("tulle-identity")},
+		{Name: config.EnvDestinationAddr, Value: c.Address("tulle-destination", config.DestinationPort)},
+		{Name: config.EnvDestinationID, Value: c.ServerID("tulle-destination")},
+		{Name: config.EnvVizAddr, Value: c.Address("tulle-viz", config.VizPort)},
+		{Name: config.EnvVizID, Value: c.ServerID("tulle-viz")},
+		{Name: config.EnvTokenFile, Value: TokenFile},
+		{Name: config.EnvTrustFile, Value: TrustFile},
 		{Name: config.EnvClusterNetworks, Value: strings.Join(c.ClusterNetworks, ",")},
 		{Name: "GOMAXPROCS", Value: strconv.Itoa(s.cpus)},
 		{Name: "GOMEMLIMIT", Value: memoryLimit},
@@ -126,7 +126,9 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 	return env
 }
 
-func (c Config) volumes() []corev1.Volume {
+// Volumes are what a process needs to ask identity for its certificate: a token, and the roots to know identity by. The control
+// plane's own servers mount them too.
+func (c Config) Volumes() []corev1.Volume {
 	return []corev1.Volume{{
 		Name: tokenVolume,
 		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
@@ -143,12 +145,21 @@ func (c Config) volumes() []corev1.Volume {
 	}}
 }
 
-// address ends in a dot: the name is complete, so the resolver asks once instead of walking the search path.
-func (c Config) address(service string, port int) string {
+// VolumeMounts say where TokenFile and TrustFile are.
+func VolumeMounts() []corev1.VolumeMount {
+	return []corev1.VolumeMount{
+		{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true},
+		{Name: trustVolume, MountPath: trustDir, ReadOnly: true},
+	}
+}
+
+// Address of a control-plane server. It ends in a dot: the name is complete, so the resolver asks once instead of walking the search path.
+func (c Config) Address(service string, port int) string {
 	return fmt.Sprintf("%s.%s.svc.cluster.local.:%d", service, c.Namespace, port)
 }
 
-func (c Config) serverID(account string) string {
+// ServerID is the one identity that a control-plane server may have.
+func (c Config) ServerID(account string) string {
 	return "spiffe://" + c.TrustDomain + "/ns/" + c.Namespace + "/sa/" + account
 }
 

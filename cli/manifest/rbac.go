@@ -1,0 +1,97 @@
+package manifest
+
+import (
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/tulle-mesh/tulle/injector"
+)
+
+// IssuerSecret is where identity keeps its issuer, in the control plane's namespace.
+const IssuerSecret = "tulle-identity-issuer"
+
+// rules are what one server may do: in the whole cluster, and in the control plane's namespace.
+type rules struct {
+	cluster, own []rbacv1.PolicyRule
+}
+
+// ruleTable gives each server what its work needs, and a reason where that shows less than it could mean.
+func ruleTable() map[string]rules {
+	return map[string]rules{
+		"tulle-identity": {
+			cluster: []rbacv1.PolicyRule{
+				rule("authentication.k8s.io", "tokenreviews", "create"),
+				rule("", "namespaces", "get", "list", "watch"),
+				// RBAC cannot limit "create" to a name. Reading and changing is limited to the one ConfigMap.
+				rule("", "configmaps", "create"),
+				named(rule("", "configmaps", "get", "list", "watch", "update", "patch"), injector.TrustConfigMap),
+				rule("", "events", "create", "patch"),
+			},
+			own: []rbacv1.PolicyRule{
+				rule("", "secrets", "create"),
+				named(rule("", "secrets", "get", "list", "watch"), IssuerSecret),
+			},
+		},
+		"tulle-destination": {
+			cluster: []rbacv1.PolicyRule{
+				read("", "services", "pods", "nodes", "namespaces"),
+				read("discovery.k8s.io", "endpointslices"),
+				read("apps", "replicasets"), // whose pods are whose Deployment's
+				read("batch", "jobs"),
+				read("tulle.dev", "serviceprofiles"),
+				rule("tulle.dev", "serviceprofiles/status", "patch", "update"),
+			},
+		},
+		"tulle-injector": {
+			cluster: []rbacv1.PolicyRule{
+				rule("", "namespaces", "get"),
+				rule("", "events", "create", "patch"),
+				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get", "patch", "update"), injector.WebhookName),
+			},
+		},
+	}
+}
+
+// rights are a server's roles and their bindings; none, if it never asks the API server.
+func (c Config) rights(s server) []runtime.Object {
+	r := ruleTable()[s.name]
+	var out []runtime.Object
+	if len(r.cluster) > 0 {
+		out = append(out, &rbacv1.ClusterRole{
+			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "ClusterRole"), ObjectMeta: meta(s.name, ""), Rules: r.cluster,
+		}, &rbacv1.ClusterRoleBinding{
+			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"), ObjectMeta: meta(s.name, ""),
+			RoleRef: roleRef("ClusterRole", s.name), Subjects: c.subject(s),
+		})
+	}
+	if len(r.own) > 0 {
+		out = append(out, &rbacv1.Role{
+			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "Role"), ObjectMeta: meta(s.name, c.Injector.Namespace), Rules: r.own,
+		}, &rbacv1.RoleBinding{
+			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "RoleBinding"), ObjectMeta: meta(s.name, c.Injector.Namespace),
+			RoleRef: roleRef("Role", s.name), Subjects: c.subject(s),
+		})
+	}
+	return out
+}
+
+func (c Config) subject(s server) []rbacv1.Subject {
+	return []rbacv1.Subject{{Kind: "ServiceAccount", Name: s.name, Namespace: c.Injector.Namespace}}
+}
+
+func roleRef(kind, name string) rbacv1.RoleRef {
+	return rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: kind, Name: name}
+}
+
+func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+}
+
+func read(group string, resources ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: []string{"get", "list", "watch"}}
+}
+
+func named(r rbacv1.PolicyRule, names ...string) rbacv1.PolicyRule {
+	r.ResourceNames = names
+	return r
+}

@@ -1,0 +1,167 @@
+package manifest
+
+import (
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// serverUID is nobody's: the servers write nothing and own nothing. It is not the proxy's 2102, whose traffic redirection lets pass.
+const serverUID = 2103
+
+// server is one server of the control plane.
+type server struct {
+	name     string // of its Deployment, Service and ServiceAccount
+	verb     string // meshctl serve VERB
+	args     []string
+	port     int32 // where it listens
+	service  int32 // the Service's port
+	replicas int32
+	memory   string // what it may use: a limit, so that a leak ends one server and not the node
+}
+
+func (c Config) servers() []server {
+	i := c.Injector
+	return []server{{
+		name: "tulle-identity", verb: "identity", port: config.IdentityPort, service: config.IdentityPort, replicas: 1, memory: "128Mi",
+		args: []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
+	}, {
+		name: "tulle-destination", verb: "destination", port: config.DestinationPort, service: config.DestinationPort, replicas: 1, memory: "1Gi",
+	}, {
+		// Two, for without one no pod that asked for the mesh can start.
+		name: "tulle-injector", verb: "injector", port: config.InjectorPort, service: 443, replicas: 2, memory: "128Mi",
+		args: []string{
+			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","), "--proxy-image=" + i.ProxyImage,
+			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
+		},
+	}, {
+		name: "tulle-viz", verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1, memory: "512Mi",
+	}}
+}
+
+func (c Config) namespace() *corev1.Namespace {
+	m := meta(c.Injector.Namespace, "")
+	// The control plane itself needs no privilege at all, and asks the API server to see to it.
+	m.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
+	return &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: m}
+}
+
+func (c Config) account(s server) *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{TypeMeta: typeMeta("v1", "ServiceAccount"), ObjectMeta: meta(s.name, c.Injector.Namespace)}
+}
+
+func (c Config) service(s server) *corev1.Service {
+	return &corev1.Service{
+		TypeMeta: typeMeta("v1", "Service"), ObjectMeta: meta(s.name, c.Injector.Namespace),
+		Spec: corev1.ServiceSpec{
+			Selector: selector(s),
+			Ports:    []corev1.ServicePort{{Name: "tls", Port: s.service, TargetPort: intstr.FromString("tls")}},
+		},
+	}
+}
+
+func (c Config) deployment(s server) *appsv1.Deployment {
+	pod := meta(s.name, "")
+	pod.Name = ""
+	return &appsv1.Deployment{
+		TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta(s.name, c.Injector.Namespace),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr(s.replicas),
+			Selector: &metav1.LabelSelector{MatchLabels: selector(s)},
+			Template: corev1.PodTemplateSpec{ObjectMeta: pod, Spec: c.pod(s)},
+		},
+	}
+}
+
+func (c Config) pod(s server) corev1.PodSpec {
+	spec := corev1.PodSpec{
+		ServiceAccountName: s.name,
+		EnableServiceLinks: ptr(false),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(serverUID)), RunAsGroup: ptr(int64(serverUID)), FSGroup: ptr(int64(serverUID)),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		NodeSelector: map[string]string{"kubernetes.io/os": "linux"},
+		Affinity:     spread(s),
+		Containers:   []corev1.Container{c.container(s)},
+	}
+	if s.certified() {
+		spec.Volumes = c.Injector.Volumes()
+		spec.Containers[0].VolumeMounts = injector.VolumeMounts()
+	}
+	return spec
+}
+
+// certified servers ask identity for their certificate; identity signs its own.
+func (s server) certified() bool { return s.verb != "identity" }
+
+func (c Config) container(s server) corev1.Container {
+	args := append([]string{"serve", s.verb, "--tulle-namespace=" + c.Injector.Namespace, "--trust-domain=" + c.Injector.TrustDomain}, s.args...)
+	return corev1.Container{
+		Name: s.name, Image: c.ServerImage, ImagePullPolicy: c.Injector.PullPolicy, Args: args,
+		Env: []corev1.EnvVar{fieldEnv("POD_NAME", "metadata.name")},
+		Ports: []corev1.ContainerPort{
+			{Name: "tls", ContainerPort: s.port},
+			{Name: "health", ContainerPort: kube.HealthPort},
+		},
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(s.memory)},
+		},
+		ReadinessProbe:           probe("/ready", 2),
+		LivenessProbe:            probe("/live", 10),
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true),
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}
+}
+
+func (c Config) disruptionBudget(s server) *policyv1.PodDisruptionBudget {
+	return &policyv1.PodDisruptionBudget{
+		TypeMeta: typeMeta("policy/v1", "PodDisruptionBudget"), ObjectMeta: meta(s.name, c.Injector.Namespace),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable: ptr(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: selector(s)},
+		},
+	}
+}
+
+// spread keeps replicas on different nodes where there are any.
+func spread(s server) *corev1.Affinity {
+	if s.replicas < 2 {
+		return nil
+	}
+	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
+			Weight: 100,
+			PodAffinityTerm: corev1.PodAffinityTerm{
+				TopologyKey: "kubernetes.io/hostname", LabelSelector: &metav1.LabelSelector{MatchLabels: selector(s)},
+			},
+		}},
+	}}
+}
+
+func selector(s server) map[string]string {
+	return map[string]string{"app.kubernetes.io/name": s.name}
+}
+
+func probe(path string, period int32) *corev1.Probe {
+	get := corev1.HTTPGetAction{Path: path, Port: intstr.FromString("health")}
+	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &get}, PeriodSeconds: period, TimeoutSeconds: 5}
+}
+
+func fieldEnv(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+}
+
+func ptr[T any](v T) *T { return &v }
