@@ -1,0 +1,113 @@
+package identity
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// maxInFlight calls of Certify at once. Each is one TokenReview and one signature; more would only queue at the
+	// API server, which is everybody's.
+	maxInFlight = 128
+	// An address is a pod, which asks once per half-life and retries once a second; behind a NAT it is a node.
+	perSourceRate  = 2
+	perSourceBurst = 50
+	// maxSources remembered; whoever is forgotten starts with a full burst.
+	maxSources = 8192
+	// Streams of Bundles, which anybody may open: a proxy holds one. A node's worth of pods (110 by default) fits behind
+	// one address several times.
+	maxStreams          = 20000
+	maxStreamsPerSource = 512
+)
+
+// admission decides which calls are looked at.
+type admission struct {
+	inFlight chan struct{}
+	sources  *lru.Cache[netip.Addr, *rate.Limiter] // nil: every caller has the same address (dev mode)
+
+	mu      sync.Mutex // guards the two below
+	streams map[netip.Addr]int
+	open    int
+}
+
+func newAdmission(perSource bool) (*admission, error) {
+	a := &admission{inFlight: make(chan struct{}, maxInFlight), streams: map[netip.Addr]int{}}
+	if !perSource {
+		return a, nil
+	}
+	var err error
+	a.sources, err = lru.New[netip.Addr, *rate.Limiter](maxSources)
+	return a, err
+}
+
+// enter says whether a call may go on; the caller then calls leave.
+func (a *admission) enter(source netip.Addr) error {
+	if a.sources != nil && !a.limiter(source).Allow() {
+		return status.Errorf(codes.ResourceExhausted, "too many calls from %s: at most %d a second are answered", source, perSourceRate)
+	}
+	select {
+	case a.inFlight <- struct{}{}:
+		return nil
+	default:
+		return status.Errorf(codes.ResourceExhausted, "identity is busy with %d calls: try again", maxInFlight)
+	}
+}
+
+func (a *admission) leave() { <-a.inFlight }
+
+// enterStream says whether a stream of Bundles may be; leave ends it.
+func (a *admission) enterStream(source netip.Addr) (leave func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open >= maxStreams || a.sources != nil && a.streams[source] >= maxStreamsPerSource {
+		return nil, status.Errorf(codes.ResourceExhausted, "too many streams from %s or in all: try again", source)
+	}
+	a.open++
+	a.streams[source]++
+	return func() { a.leaveStream(source) }, nil
+}
+
+func (a *admission) leaveStream(source netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open--
+	if a.streams[source]--; a.streams[source] == 0 {
+		delete(a.streams, source)
+	}
+}
+
+// openStreams is a figure for /metrics.
+func (a *admission) openStreams() float64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return float64(a.open)
+}
+
+func (a *admission) limiter(source netip.Addr) *rate.Limiter {
+	fresh := rate.NewLimiter(perSourceRate, perSourceBurst)
+	if old, ok, _ := a.sources.PeekOrAdd(source, fresh); ok {
+		a.sources.Get(source) // make it the most recent
+		return old
+	}
+	return fresh
+}
+
+// sourceOf is the caller's address, the zero one where the listener has none.
+func sourceOf(ctx context.Context) netip.Addr {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.Addr{}
+	}
+	at, err := netip.ParseAddrPort(p.Addr.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
+}

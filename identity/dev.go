@@ -1,0 +1,107 @@
+package identity
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+)
+
+// Dev is identity without Kubernetes: a CA that lives in memory and takes join tokens, on loopback only.
+type Dev struct {
+	authority *authority
+	tokens    *joinTokens
+	log       *slog.Logger
+	renewers  sync.WaitGroup
+}
+
+// DevConfig is what dev mode can be told. Zero values are the defaults, but for the trust domain.
+type DevConfig struct {
+	TrustDomain spiffeid.TrustDomain
+	Lifetime    time.Duration // of SVIDs: 24h
+	Log         *slog.Logger
+}
+
+// NewDev refuses to be made where there is a Kubernetes to ask: whoever held a join token there would be whom it names.
+func NewDev(cfg DevConfig) (*Dev, error) {
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		return nil, errors.New("dev mode does not run inside a Kubernetes cluster: use `meshctl install`")
+	}
+	m, err := makeIssuer(cfg.TrustDomain)
+	if err != nil {
+		return nil, err
+	}
+	i, err := parseIssuer(cfg.TrustDomain, m)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dev{tokens: &joinTokens{}, log: cmp.Or(cfg.Log, slog.Default())}
+	d.authority = &authority{
+		trustDomain: cfg.TrustDomain, namespace: "tulle", clusterDomain: "cluster.local",
+		life: cmp.Or(cfg.Lifetime, defaultLife), source: spiffe.NewSource(),
+	}
+	d.authority.use(i)
+	return d, nil
+}
+
+// Token makes a token that is good for this one ID, and for its renewals, until the process ends.
+func (d *Dev) Token(id spiffeid.ID, pod string) string { return d.tokens.make(id, pod) }
+
+// ServerID is what clients of Serve must pin.
+func (d *Dev) ServerID() spiffeid.ID {
+	return spiffeid.RequireFromSegments(d.authority.trustDomain, "ns", d.authority.namespace, "sa", component)
+}
+
+// Roots is PEM, for a proxy's trust file.
+func (d *Dev) Roots() []byte { return []byte(d.authority.trusted()) }
+
+// Source makes an in-process server somebody, and keeps it so until the context ends. Wait waits for that.
+func (d *Dev) Source(ctx context.Context, id spiffeid.ID) (*spiffe.Source, error) {
+	if !id.MemberOf(d.authority.trustDomain) {
+		return nil, fmt.Errorf("%s is not of the trust domain %s", id, d.authority.trustDomain)
+	}
+	src := spiffe.NewSource()
+	r := d.renewer(src, id)
+	d.renewers.Go(func() { r.Run(ctx) }) // returns only when the context ends
+	_, err := src.Wait(ctx)
+	return src, err
+}
+
+func (d *Dev) renewer(src *spiffe.Source, id spiffeid.ID) *spiffe.Renewer {
+	return d.authority.renewer(src, attested{ID: id, Pod: "dev"}, d.log)
+}
+
+// Wait returns when the contexts of all Sources have ended, and their goroutines with them.
+func (d *Dev) Wait() { d.renewers.Wait() }
+
+// Serve answers proxies until the context ends. It closes the listener, and refuses one that others could reach.
+func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
+	if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+		l.Close()
+		return fmt.Errorf("dev mode listens on loopback only, not on %s", l.Addr())
+	}
+	admission, err := newAdmission(false)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var self sync.WaitGroup
+	defer self.Wait()
+	defer cancel()
+	self.Go(func() { d.renewer(d.authority.source, d.ServerID()).Run(ctx) })
+	s := &service{
+		authority: d.authority, attestor: d.tokens, admission: admission, log: d.log,
+		done: func(attested, error) {}, stop: make(chan struct{}),
+	}
+	return s.serve(ctx, l, spiffe.BootstrapServerConfig(d.authority.source, []string{"h2"}))
+}

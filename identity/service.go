@@ -1,0 +1,178 @@
+package identity
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+)
+
+const (
+	serviceName = "tulle.identity.v1.Identity"
+
+	maxRequest       = 16 << 10         // a token and a CSR at their own bounds, and some
+	handshakeTimeout = 5 * time.Second  // a caller that does not finish its TLS handshake
+	streamsPerConn   = 16               // a proxy needs two
+	streamAge        = 30 * time.Minute // at least, at most twice that: proxies spread over replicas again
+	pingAfter        = 30 * time.Second // a node that vanished leaves no open stream
+	pingTimeout      = 10 * time.Second
+	idleTimeout      = time.Minute      // a connection without a call
+	stopGrace        = 5 * time.Second  // calls in flight when identity ends
+	minPing          = 10 * time.Second // a client that pings more often is cut off
+)
+
+// service answers Certify and Bundles.
+type service struct {
+	authority *authority
+	attestor  attestor
+	admission *admission
+	log       *slog.Logger
+	// done, if set, is told of each answered Certify: who was attested, if anybody, and the error, if any.
+	done func(attested, error)
+	stop chan struct{} // closed when streams are to end
+}
+
+// describe is the part that protoc-gen-go-grpc would write; it cannot, for its stubs would land in the proxy.
+func (s *service) describe() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: serviceName,
+		Metadata:    "identity/api/identity.proto",
+		Methods:     []grpc.MethodDesc{{MethodName: "Certify", Handler: s.handleCertify}},
+		Streams:     []grpc.StreamDesc{{StreamName: "Bundles", Handler: s.handleBundles, ServerStreams: true}},
+	}
+}
+
+// serve answers until the context ends, and returns when every call has ended.
+func (s *service) serve(ctx context.Context, l net.Listener, cfg *tls.Config) error {
+	server := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(cfg)),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.MaxConcurrentStreams(streamsPerConn),
+		grpc.WaitForHandlers(true),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+	)
+	server.RegisterService(s.describe(), s)
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		close(s.stop)
+		hard := time.AfterFunc(stopGrace, server.Stop)
+		defer hard.Stop()
+		server.GracefulStop()
+	})
+	err := server.Serve(l)
+	if stop() {
+		return err // the listener failed before the context ended
+	}
+	<-ended
+	return nil
+}
+
+func (s *service) handleCertify(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	req := &api.CertifyRequest{}
+	if err := decode(req); err != nil {
+		return nil, err
+	}
+	source := sourceOf(ctx)
+	if err := s.admission.enter(source); err != nil {
+		s.done(attested{}, err)
+		return nil, err
+	}
+	defer s.admission.leave()
+	who, resp, err := s.certify(ctx, req, source)
+	if err != nil {
+		s.log.Warn("certificate refused", "source", source, "attested", who.ID, "pod", who.Pod, "expected", req.GetExpectedId(), "err", err)
+	}
+	s.done(who, err)
+	return resp, err
+}
+
+// certify checks what costs nothing before it asks Kubernetes, and signs only for who was attested.
+func (s *service) certify(ctx context.Context, req *api.CertifyRequest, source netip.Addr) (attested, *api.CertifyResponse, error) {
+	expected, err := spiffe.ParseWorkload(req.GetExpectedId())
+	if err != nil {
+		return attested{}, nil, status.Errorf(codes.InvalidArgument, "expected_id: %v", err)
+	}
+	key, err := requestedKey(req.GetCsr())
+	if err != nil {
+		return attested{}, nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	who, err := s.attestor.attest(ctx, req)
+	if err != nil {
+		return attested{}, nil, err
+	}
+	if who.ID != expected {
+		return who, nil, status.Errorf(codes.PermissionDenied, "the token is of %s, the caller expects to be %s", who.ID, expected)
+	}
+	chain, roots, err := s.authority.certify(who, key)
+	if err != nil {
+		return who, nil, status.Error(codes.Unavailable, err.Error())
+	}
+	s.log.Info("certificate issued", "id", who.ID, "pod", who.Pod, "serial", chain[0].SerialNumber.Text(16),
+		"expires", chain[0].NotAfter, "source", source)
+	return who, &api.CertifyResponse{Certificates: rawCertificates(chain), Authorities: rawCertificates(roots)}, nil
+}
+
+// handleBundles sends every bundle at once and on each change, until the stream is old.
+func (s *service) handleBundles(_ any, stream grpc.ServerStream) error {
+	if err := stream.RecvMsg(&api.BundlesRequest{}); err != nil {
+		return err
+	}
+	leave, err := s.admission.enterStream(sourceOf(stream.Context()))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	age := time.NewTimer(streamAge + mathrand.N(streamAge))
+	defer age.Stop()
+	var sent *api.BundlesResponse
+	for {
+		changed := s.authority.source.Changed()
+		if next := bundles(s.authority.source.Bundles()); len(next.Bundles) > 0 && !proto.Equal(next, sent) {
+			if err := stream.SendMsg(next); err != nil {
+				return err
+			}
+			sent = next
+		}
+		select {
+		case <-changed:
+		case <-age.C:
+			return nil
+		case <-s.stop:
+			return status.Error(codes.Unavailable, "identity is stopping: connect again")
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+func bundles(all spiffe.Bundles) *api.BundlesResponse {
+	resp := &api.BundlesResponse{}
+	for td, roots := range all {
+		resp.Bundles = append(resp.Bundles, bundle(td, rawCertificates(roots)))
+	}
+	slices.SortFunc(resp.Bundles, func(a, b *api.Bundle) int { return cmp.Compare(a.TrustDomain, b.TrustDomain) })
+	return resp
+}
+
+func bundle(td spiffeid.TrustDomain, authorities [][]byte) *api.Bundle {
+	return &api.Bundle{TrustDomain: td.Name(), Authorities: authorities}
+}
