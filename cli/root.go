@@ -54,7 +54,9 @@ func (a *app) commands() []*cobra.Command {
 		newUninstallCommand(a),
 		newInjectCommand(a),
 		newUninjectCommand(a),
+		newDevCommand(a),
 		newVersionCommand(a),
+		newVizCommand(a),
 	}
 }
 

@@ -109,10 +109,7 @@ func (q *edgeQuestion) target(s *series) (key, bool) {
 	if l.security == api.Security_SECURITY_UNSPECIFIED || l.target() == "" {
 		return key{}, false
 	}
-	if l.service != "" {
-		return key{l.namespace, "service", l.service}, true
-	}
-	return key{"", "address", l.authority}, true
+	return s.asked(), true
 }
 
 // caller is an inbound edge's source as far as the server's proxy knows: the account in its certificate, or its address.

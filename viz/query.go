@@ -138,8 +138,10 @@ type Top struct {
 // TopRow is live traffic from one workload to one destination, by route.
 type TopRow struct {
 	From          string    `json:"from"`
+	FromKind      string    `json:"fromKind"`
 	FromNamespace string    `json:"fromNamespace"`
 	To            string    `json:"to"`
+	ToKind        string    `json:"toKind"`
 	ToNamespace   string    `json:"toNamespace"`
 	Route         string    `json:"route"`
 	ClientID      string    `json:"clientId"`

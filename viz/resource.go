@@ -22,6 +22,8 @@ var kinds = map[string]string{
 	"rs": "replicaset", "replicaset": "replicaset", "replicasets": "replicaset",
 	"job": "job", "jobs": "job",
 	"cj": "cronjob", "cronjob": "cronjob", "cronjobs": "cronjob",
+	// How the other end of a connection is known where it has no proxy here.
+	"sa": "serviceaccount", "serviceaccount": "serviceaccount", "address": "address",
 }
 
 // resource is a kind, and perhaps one name of it: "deploy/web". An empty kind is anything.
@@ -83,7 +85,8 @@ func (s *series) source(kind string) (key, bool) {
 	if s.labels.outbound() {
 		return s.process.workload.of(kind)
 	}
-	return key{}, false
+	k := s.caller()
+	return k, kind == "" || kind == k.kind
 }
 
 // destination is who gets a series' requests, as a resource of a kind.
@@ -95,6 +98,8 @@ func (s *series) destination(kind string) (key, bool) {
 	switch kind {
 	case "service":
 		return key{l.namespace, kind, l.service}, l.service != ""
+	case "address":
+		return s.asked(), l.service == "" && l.authority != ""
 	case "namespace":
 		ns := l.namespace
 		if ns == "" {

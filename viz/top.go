@@ -131,7 +131,15 @@ func (s *series) receiver(group string) key {
 	if k, ok := l.peer.of("pod"); ok && group == GroupPod {
 		return k
 	}
-	return key{l.namespace, "service", l.target()}
+	return s.asked()
+}
+
+// asked is the name that an outbound request went to: a service's, or one outside the cluster.
+func (s *series) asked() key {
+	if s.labels.service != "" {
+		return key{s.labels.namespace, "service", s.labels.service}
+	}
+	return key{"", "address", s.labels.authority}
 }
 
 func (s *series) ids() (client, server string) {
@@ -158,7 +166,8 @@ func (c *collection[K]) sum() *group {
 
 func (k *topKey) row(g *group) TopRow {
 	return TopRow{
-		From: k.from.name, FromNamespace: k.from.namespace, To: k.to.name, ToNamespace: k.to.namespace, Route: k.route,
+		From: k.from.name, FromKind: k.from.kind, FromNamespace: k.from.namespace,
+		To: k.to.name, ToKind: k.to.kind, ToNamespace: k.to.namespace, Route: k.route,
 		ClientID: g.client, ServerID: g.server, Encrypted: g.encrypted(), Security: g.name(), Reason: g.reason,
 		Trend: g.trend(), Figures: g.figures(),
 	}
