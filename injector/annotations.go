@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
 // What users write. All of them work on a pod template; a namespace's annotations are the defaults of its pods.
@@ -42,7 +44,6 @@ var inherited = []string{
 // settings are a pod's annotations, checked.
 type settings struct {
 	mode         string
-	opaquePorts  string
 	skipInbound  []string
 	skipOutbound []string
 	cpus         int
@@ -82,18 +83,9 @@ func (s *settings) parsePorts(annotations map[string]string) (err error) {
 	if s.skipOutbound, err = ports(AnnotationSkipOutbound, annotations); err != nil {
 		return err
 	}
-	opaque, ok := annotations[AnnotationOpaquePorts]
-	if !ok {
-		return nil
-	}
-	list, err := ports(AnnotationOpaquePorts, annotations)
-	if err != nil {
-		return err
-	}
-	if s.opaquePorts = strings.Join(list, ","); strings.TrimSpace(opaque) == "" {
-		s.opaquePorts = "-" // an empty list is an answer: no port is opaque
-	}
-	return nil
+	// Destination reads the opaque ports, and tells the proxies; here they are only checked.
+	_, err = ports(AnnotationOpaquePorts, annotations)
+	return err
 }
 
 func oneOf(name, value string, allowed ...string) error {
@@ -110,8 +102,8 @@ func ports(name string, annotations map[string]string) ([]string, error) {
 		if field == "" {
 			continue
 		}
-		if n, err := strconv.ParseUint(field, 10, 16); err != nil || n == 0 {
-			return nil, fmt.Errorf("annotation %s: %q is not a port; write a comma-separated list of ports", name, field)
+		if _, err := crd.ParsePortRange(field); err != nil {
+			return nil, fmt.Errorf("annotation %s: %q: %w", name, field, err)
 		}
 		out = append(out, field)
 	}

@@ -117,7 +117,6 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		}
 	}
 	set(config.EnvMode, s.mode)
-	set(config.EnvOpaquePorts, s.opaquePorts)
 	set(config.EnvLogLevel, or(s.logLevel, c.LogLevel))
 	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never close in order.
 	if grace := pod.TerminationGracePeriodSeconds; grace != nil && *grace < int64(config.DrainGrace.Seconds()) {

@@ -1,7 +1,152 @@
 package injector
 
-// WebhookName is the MutatingWebhookConfiguration's; WebhookPath is where it posts.
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/record"
+)
+
+// WebhookName is the MutatingWebhookConfiguration's; WebhookPath is where the API server posts.
 const (
 	WebhookName = "tulle-injector"
 	WebhookPath = "/inject"
 )
+
+// maxReview bounds a request: the API server's own bound on an object is 3 MiB, and a review holds up to two.
+const maxReview = 8 << 20
+
+// webhook answers the API server's questions about pods.
+type webhook struct {
+	config Config
+	client kubernetes.Interface
+	events record.EventRecorder
+	log    *slog.Logger
+}
+
+func (w *webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		http.Error(rw, "post an AdmissionReview", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxReview))
+	if err != nil {
+		http.Error(rw, "read admission review: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	review, pod, err := readReview(body)
+	if err != nil {
+		w.log.Warn("refused an admission review", "err", err, "from", r.RemoteAddr)
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+		return
+	}
+	answer, err := w.answer(r.Context(), review.Request, pod)
+	if err != nil {
+		w.log.Error("cannot answer an admission review", "namespace", review.Request.Namespace, "err", err)
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	rw.Header().Set("Content-Type", "application/json")
+	out := admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: answer}
+	if err := json.NewEncoder(rw).Encode(out); err != nil {
+		w.log.Warn("cannot write an admission answer", "err", err)
+	}
+}
+
+// readReview refuses whatever is not a question about a new pod, and says what is wrong with it.
+func readReview(body []byte) (admissionv1.AdmissionReview, corev1.PodTemplateSpec, error) {
+	var review admissionv1.AdmissionReview
+	var pod corev1.PodTemplateSpec
+	if err := json.Unmarshal(body, &review); err != nil {
+		return review, pod, fmt.Errorf("read admission review: %w", err)
+	}
+	if review.APIVersion != "admission.k8s.io/v1" || review.Kind != "AdmissionReview" {
+		return review, pod, fmt.Errorf("read admission review: got %s %s, want admission.k8s.io/v1 AdmissionReview", review.APIVersion, review.Kind)
+	}
+	q := review.Request
+	switch {
+	case q == nil:
+		return review, pod, errors.New("read admission review: it holds no request")
+	case q.UID == "":
+		return review, pod, errors.New("read admission review: the request has no uid")
+	case q.Resource != metav1.GroupVersionResource{Version: "v1", Resource: "pods"}:
+		return review, pod, fmt.Errorf("read admission review: it is about %s, and only pods are injected", q.Resource.Resource)
+	case len(q.Object.Raw) == 0:
+		return review, pod, errors.New("read admission review: the request holds no object")
+	}
+	// A pod is a pod template with a name.
+	if err := json.Unmarshal(q.Object.Raw, &pod); err != nil {
+		return review, pod, fmt.Errorf("read the pod of an admission review: %w", err)
+	}
+	return review, pod, nil
+}
+
+// answer says what to change. An annotation that makes no sense refuses the pod: started without the mesh, or with other
+// settings than were meant, it would be worse.
+func (w *webhook) answer(ctx context.Context, q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec) (*admissionv1.AdmissionResponse, error) {
+	answer := &admissionv1.AdmissionResponse{UID: q.UID, Allowed: true}
+	change, reason, err := w.plan(ctx, q, pod)
+	switch {
+	case errors.As(err, new(lookupError)):
+		return nil, err
+	case err != nil:
+		answer.Allowed = false
+		answer.Result = &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: "tulle: " + err.Error()}
+		return answer, nil
+	case reason != "":
+		w.skipped(q, pod, reason)
+		return answer, nil
+	}
+	if answer.Patch, err = marshalPatch(change.Patch(pod)); err != nil {
+		return nil, err
+	}
+	answer.PatchType = new(admissionv1.PatchType)
+	*answer.PatchType = admissionv1.PatchTypeJSONPatch
+	return answer, nil
+}
+
+// lookupError is a failure of ours, not of the pod's author.
+type lookupError struct{ error }
+
+func (w *webhook) plan(ctx context.Context, q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec) (Change, Reason, error) {
+	if q.Namespace == w.config.Namespace {
+		return Change{}, ControlPlane, nil
+	}
+	if reason := skip(pod); reason != "" {
+		return Change{}, reason, nil
+	}
+	ns, err := w.client.CoreV1().Namespaces().Get(ctx, q.Namespace, metav1.GetOptions{})
+	if err != nil {
+		return Change{}, "", lookupError{fmt.Errorf("look up namespace %q: %w", q.Namespace, err)}
+	}
+	return Plan(w.config, pod, ns.Annotations)
+}
+
+// skipped tells the pod's owner by an event why a pod that was to be meshed is not. Pods that are injected already, or
+// opted out, are as they were meant.
+func (w *webhook) skipped(q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec, reason Reason) {
+	if reason == AlreadyInjected || reason == Disabled || q.DryRun != nil && *q.DryRun {
+		return
+	}
+	w.log.Info("pod not injected", "namespace", q.Namespace, "pod", or(pod.Name, pod.GenerateName), "reason", reason)
+	w.events.Event(ownerOf(q, pod), corev1.EventTypeWarning, "InjectionSkipped", string(reason))
+}
+
+// ownerOf is whom an event is about: a pod that is not yet made has no uid, but its ReplicaSet or Job has.
+func ownerOf(q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec) *corev1.ObjectReference {
+	for _, o := range pod.OwnerReferences {
+		if o.Controller != nil && *o.Controller {
+			return &corev1.ObjectReference{APIVersion: o.APIVersion, Kind: o.Kind, Namespace: q.Namespace, Name: o.Name, UID: o.UID}
+		}
+	}
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: q.Namespace, Name: or(pod.Name, pod.GenerateName)}
+}

@@ -46,7 +46,7 @@ func ruleTable() map[string]rules {
 			cluster: []rbacv1.PolicyRule{
 				rule("", "namespaces", "get"),
 				rule("", "events", "create", "patch"),
-				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get", "patch", "update"), injector.WebhookName),
+				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get", "update"), injector.WebhookName),
 			},
 		},
 	}

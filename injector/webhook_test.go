@@ -1,0 +1,216 @@
+package injector
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/record"
+)
+
+func newWebhook(objects ...runtime.Object) (*webhook, *record.FakeRecorder, *fake.Clientset) {
+	events, client := record.NewFakeRecorder(8), fake.NewClientset(objects...)
+	return &webhook{config: testConfig(), client: client, events: events, log: slog.New(slog.DiscardHandler)}, events, client
+}
+
+func shop(annotations map[string]string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: annotations}}
+}
+
+// review is what the API server posts about a pod.
+func review(t *testing.T, pod string, change func(*admissionv1.AdmissionRequest)) string {
+	t.Helper()
+	q := &admissionv1.AdmissionRequest{
+		UID: "42", Namespace: "shop", Operation: admissionv1.Create,
+		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Object: runtime.RawExtension{Raw: []byte(pod)},
+	}
+	if change != nil {
+		change(q)
+	}
+	text, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: q,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func post(hook http.Handler, body string) *httptest.ResponseRecorder {
+	rw := httptest.NewRecorder()
+	hook.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, WebhookPath, strings.NewReader(body)))
+	return rw
+}
+
+func response(t *testing.T, rw *httptest.ResponseRecorder) *admissionv1.AdmissionResponse {
+	t.Helper()
+	var out admissionv1.AdmissionReview
+	if err := json.Unmarshal(rw.Body.Bytes(), &out); err != nil || rw.Code != 200 || out.Response == nil {
+		t.Fatalf("status %d, %v: %s", rw.Code, err, rw.Body)
+	}
+	return out.Response
+}
+
+// A field that this version does not know must come through; the pod must be what Apply makes of it.
+func TestWebhookPatchesThePodLikeApply(t *testing.T) {
+	pods := map[string]string{
+		"bare":  `{"metadata":{},"spec":{"containers":[{"name":"a","image":"b"}]}}`,
+		"full":  `{"metadata":{"name":"p","annotations":{"a/b":"c"},"labels":{"x":"y"}},"spec":{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],"volumes":[{"name":"v"}],"future":{"deep":[1,2]}}}`,
+		"empty": `{"metadata":{"annotations":{},"labels":{}},"spec":{"initContainers":[],"containers":[],"volumes":[]}}`,
+		"null":  `{"metadata":{"annotations":null,"labels":null},"spec":{"initContainers":null,"containers":null,"volumes":null}}`,
+	}
+	for name, pod := range pods {
+		t.Run(name, func(t *testing.T) {
+			hook, _, _ := newWebhook(shop(map[string]string{AnnotationMode: "strict", "unrelated": "x"}))
+			answer := response(t, post(hook, review(t, pod, nil)))
+			if !answer.Allowed || answer.UID != "42" || answer.PatchType == nil {
+				t.Fatalf("answer: %+v", answer)
+			}
+			patch, err := jsonpatch.DecodePatch(answer.Patch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := patch.Apply([]byte(pod))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "full" && !strings.Contains(string(got), `"future":{"deep":[1,2]}`) {
+				t.Error("the patch dropped an unknown field")
+			}
+			var before, after corev1.PodTemplateSpec
+			if err := errors.Join(json.Unmarshal([]byte(pod), &before), json.Unmarshal(got, &after)); err != nil {
+				t.Fatal(err)
+			}
+			change, _, err := Plan(testConfig(), before, map[string]string{AnnotationMode: "strict"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := change.Apply(before); !reflect.DeepEqual(normal(t, want), normal(t, after)) {
+				t.Errorf("got\n%s\nwant\n%s", asYAML(t, after), asYAML(t, want))
+			}
+			if after.Annotations[AnnotationMode] != "strict" {
+				t.Error("the namespace's mode did not reach the pod")
+			}
+		})
+	}
+}
+
+func TestWebhookLeavesPodsAlone(t *testing.T) {
+	owned := `"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-1","uid":"7","controller":true}]`
+	for name, c := range map[string]struct {
+		pod    string
+		change func(*admissionv1.AdmissionRequest)
+		event  string // "" for none
+	}{
+		"injected":      {pod: `{"spec":{"initContainers":[{"name":"tulle-proxy"}]}}`},
+		"opted out":     {pod: `{"metadata":{"annotations":{"tulle.dev/inject":"disabled"}}}`},
+		"host network":  {pod: `{"metadata":{` + owned + `},"spec":{"hostNetwork":true}}`, event: string(HostNetwork)},
+		"proxy's uid":   {pod: `{"metadata":{"generateName":"x-"},"spec":{"containers":[{"securityContext":{"runAsUser":2102}}]}}`, event: string(ProxyUID)},
+		"control plane": {pod: `{}`, change: func(q *admissionv1.AdmissionRequest) { q.Namespace = "tulle" }, event: string(ControlPlane)},
+		"dry run":       {pod: `{"spec":{"hostNetwork":true}}`, change: func(q *admissionv1.AdmissionRequest) { q.DryRun = ptr(true) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hook, events, _ := newWebhook(shop(nil))
+			answer := response(t, post(hook, review(t, c.pod, c.change)))
+			if !answer.Allowed || answer.Patch != nil {
+				t.Errorf("answer: %+v", answer)
+			}
+			select {
+			case got := <-events.Events:
+				if c.event == "" || !strings.Contains(got, c.event) || !strings.Contains(got, "InjectionSkipped") {
+					t.Errorf("event %q, want %q", got, c.event)
+				}
+			default:
+				if c.event != "" {
+					t.Error("no event")
+				}
+			}
+		})
+	}
+}
+
+func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
+	for annotation, value := range map[string]string{
+		AnnotationMode: "srict", AnnotationLogLevel: "loud", AnnotationProxyCPUs: "0", AnnotationSkipInbound: "80,x",
+		AnnotationSkipOutbound: "70000", AnnotationOpaquePorts: "9-8",
+	} {
+		hook, _, _ := newWebhook(shop(nil))
+		answer := response(t, post(hook, review(t, `{"metadata":{"annotations":{"`+annotation+`":"`+value+`"}}}`, nil)))
+		if answer.Allowed || !strings.Contains(answer.Result.Message, annotation) || answer.Result.Code != 422 {
+			t.Errorf("%s=%s: %+v", annotation, value, answer)
+		}
+	}
+}
+
+func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
+	with := func(change func(*admissionv1.AdmissionRequest)) string { return review(t, `{}`, change) }
+	for name, c := range map[string]struct{ body, want string }{
+		"nothing":        {"", "read admission review"},
+		"no JSON":        {"kind: AdmissionReview", "read admission review"},
+		"truncated":      {review(t, `{}`, nil)[:60], "read admission review"},
+		"another kind":   {`{"apiVersion":"v1","kind":"Pod"}`, "want admission.k8s.io/v1 AdmissionReview"},
+		"old version":    {`{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}`, "want admission.k8s.io/v1"},
+		"no request":     {`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, "no request"},
+		"no uid":         {with(func(q *admissionv1.AdmissionRequest) { q.UID = "" }), "no uid"},
+		"not about pods": {with(func(q *admissionv1.AdmissionRequest) { q.Resource.Resource = "services" }), "only pods are injected"},
+		"no object":      {with(func(q *admissionv1.AdmissionRequest) { q.Object.Raw = nil }), "no object"},
+		"no pod":         {review(t, `{"spec":"none"}`, nil), "read the pod"},
+		"too large":      {strings.Repeat(" ", maxReview+1), "too large"},
+	} {
+		hook, _, _ := newWebhook()
+		if rw := post(hook, c.body); rw.Code != 400 || !strings.Contains(rw.Body.String(), c.want) {
+			t.Errorf("%s: status %d %q, want 400 and %q", name, rw.Code, rw.Body, c.want)
+		}
+	}
+	hook, _, _ := newWebhook()
+	rw := httptest.NewRecorder()
+	hook.ServeHTTP(rw, httptest.NewRequest(http.MethodGet, WebhookPath, nil))
+	if rw.Code != http.StatusMethodNotAllowed {
+		t.Errorf("GET: %d", rw.Code)
+	}
+}
+
+// An API server that cannot be asked for the namespace is our failure: the pod must not start with other settings.
+func TestWebhookFailsWithoutTheNamespace(t *testing.T) {
+	hook, _, client := newWebhook(shop(nil))
+	client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("away") })
+	if rw := post(hook, review(t, `{}`, nil)); rw.Code != 500 || !strings.Contains(rw.Body.String(), "away") {
+		t.Errorf("status %d %q", rw.Code, rw.Body)
+	}
+}
+
+func FuzzWebhook(f *testing.F) {
+	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","namespace":"shop","resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"annotations":{"tulle.dev/mode":"strict"}},"spec":{"containers":[{}]}}}}`)
+	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}`)
+	f.Add(`[]`)
+	hook, _, _ := newWebhook(shop(nil))
+	hook.events = &record.FakeRecorder{}
+	f.Fuzz(func(t *testing.T, body string) {
+		rw := post(hook, body)
+		if rw.Code != 200 && rw.Code != 400 && rw.Code != 500 {
+			t.Errorf("status %d", rw.Code)
+		}
+		if rw.Code != 200 {
+			return
+		}
+		answer := response(t, rw)
+		if answer.Patch == nil {
+			return
+		}
+		if _, err := jsonpatch.DecodePatch(answer.Patch); err != nil {
+			t.Errorf("patch %s: %v", answer.Patch, err)
+		}
+	})
+}
