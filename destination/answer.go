@@ -1,0 +1,174 @@
+package destination
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// question is all that an answer depends on beside the state. Callers with the same question share a cell.
+type question struct {
+	address, authority string // outbound: one of the two
+	namespace          string // the caller's
+	pod                string // inbound: the caller's
+	port               uint32
+	cluster            clusterRef // or what a Route refers to
+}
+
+// question is what a key asks when this caller asks it.
+func (c caller) question(key *api.Key) question {
+	switch k := key.GetKey().(type) {
+	case *api.Key_Address:
+		return question{address: k.Address, namespace: c.namespace}
+	case *api.Key_Authority:
+		return question{authority: k.Authority, namespace: c.namespace}
+	case *api.Key_InboundPort:
+		return question{port: k.InboundPort, namespace: c.namespace, pod: c.pod}
+	}
+	return question{}
+}
+
+// caller is who asks.
+type caller struct {
+	namespace string
+	pod       string // empty where identity attested none
+	node      string // the pod's
+}
+
+// resource is a published version of a resource. It never changes.
+type resource struct {
+	id       resourceID
+	version  string
+	snapshot *api.Resource
+	deltas   map[string]*api.Resource // by the version that each applies to
+}
+
+type resourceID struct {
+	kind api.Kind
+	name string
+}
+
+// answer is what a question is answered with. It never changes.
+type answer struct {
+	resources []*resource
+	refs      []clusterRef // the clusters that a Route names
+	invalid   string       // why there is no answer
+}
+
+func (a *answer) equal(b *answer) bool {
+	return a != nil && a.invalid == b.invalid && slices.Equal(a.refs, b.refs) &&
+		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool { return x.version == y.version })
+}
+
+// compute answers a question from the state as it is.
+func (v *view) compute(q question) *answer {
+	switch {
+	case q.cluster != (clusterRef{}):
+		cluster, endpoints := v.cluster(q.cluster)
+		return &answer{resources: []*resource{
+			newResource(api.Kind_CLUSTER, cluster.Name, &api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
+			newResource(api.Kind_ENDPOINTS, cluster.Name, &api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
+		}}
+	case q.address == "" && q.authority == "":
+		return v.computeInbound(q)
+	}
+	return v.computeOutbound(q)
+}
+
+func (v *view) computeOutbound(q question) *answer {
+	key := &api.Key{Key: &api.Key_Authority{Authority: q.authority}}
+	if q.address != "" {
+		key = &api.Key{Key: &api.Key_Address{Address: q.address}}
+	}
+	route, refs, err := v.outbound(key, q.namespace)
+	if err != nil {
+		return &answer{invalid: err.Error()}
+	}
+	r := newResource(api.Kind_ROUTE, api.KeyString(key), &api.Resource{Body: &api.Resource_Route{Route: route}})
+	return &answer{resources: []*resource{r}, refs: refs}
+}
+
+func (v *view) computeInbound(q question) *answer {
+	in, err := v.inbound(q.port, types.NamespacedName{Namespace: q.namespace, Name: q.pod})
+	if err != nil {
+		return &answer{invalid: err.Error()}
+	}
+	name := api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: q.port}})
+	return &answer{resources: []*resource{newResource(api.Kind_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
+}
+
+// versionBytes of a SHA-256 are plenty: versions of one resource are compared, by nobody who gains from a collision.
+const versionBytes = 12
+
+func newResource(kind api.Kind, name string, r *api.Resource) *resource {
+	r.Name = name
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+	if err != nil {
+		content = nil // text that is not UTF-8 was refused with its key
+	}
+	sum := sha256.Sum256(content)
+	r.Version = hex.EncodeToString(sum[:versionBytes])
+	return &resource{id: resourceID{kind, name}, version: r.Version, snapshot: r}
+}
+
+// keptVersions is how far behind a proxy may be and still get a delta. Each costs a copy of the difference.
+const keptVersions = 3
+
+// addDeltas makes the ways from earlier versions of a set of endpoints to this one.
+func (r *resource) addDeltas(past []*resource) {
+	r.deltas = map[string]*api.Resource{}
+	for _, base := range past {
+		if delta := r.deltaFrom(base); delta != nil && base.version != r.version {
+			r.deltas[base.version] = delta
+		}
+	}
+}
+
+// deltaFrom is nil where the whole is no larger than the difference.
+func (r *resource) deltaFrom(base *resource) *api.Resource {
+	now, before := r.snapshot.GetEndpoints().GetEndpoints(), base.snapshot.GetEndpoints().GetEndpoints()
+	delta := &api.EndpointsDelta{}
+	old := make(map[string]*api.Endpoint, len(before))
+	for _, ep := range before {
+		old[ep.Id] = ep
+	}
+	for _, ep := range now {
+		if same := old[ep.Id]; same == nil || !proto.Equal(same, ep) {
+			delta.Changed = append(delta.Changed, ep)
+		}
+		delete(old, ep.Id)
+	}
+	for _, ep := range before {
+		if _, gone := old[ep.Id]; gone {
+			delta.Removed = append(delta.Removed, ep.Id)
+		}
+	}
+	if len(delta.Changed)+len(delta.Removed) >= len(now) {
+		return nil
+	}
+	return &api.Resource{
+		Name: r.id.name, Version: r.version, Base: base.version,
+		Body: &api.Resource_EndpointsDelta{EndpointsDelta: delta},
+	}
+}
+
+// removal says that a resource is no longer the caller's business.
+func (id resourceID) removal() *api.Resource {
+	r := &api.Resource{Name: id.name, Removed: true}
+	switch id.kind {
+	case api.Kind_ROUTE:
+		r.Body = &api.Resource_Route{Route: &api.Route{}}
+	case api.Kind_CLUSTER:
+		r.Body = &api.Resource_Cluster{Cluster: &api.Cluster{}}
+	case api.Kind_ENDPOINTS:
+		r.Body = &api.Resource_Endpoints{Endpoints: &api.Endpoints{}}
+	case api.Kind_INBOUND:
+		r.Body = &api.Resource_Inbound{Inbound: &api.Inbound{}}
+	}
+	return r
+}

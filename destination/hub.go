@@ -1,0 +1,194 @@
+package destination
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// debounce lets the events of one change (a rollout, an edit of several files) arrive together. An edit is felt this much
+// later; the promise is one second.
+const debounce = 20 * time.Millisecond
+
+// hub keeps one cell for each question that somebody asks.
+//
+// Lock order: cell.computing → State.mu (read) → hub.mu. Nothing is locked while hub.mu is held.
+type hub struct {
+	state *State
+	mesh  *Mesh
+
+	mu      sync.Mutex // guards the maps, and every cell's topics and watchers
+	cells   map[question]*cell
+	byTopic index[topic, *cell]
+}
+
+// cell holds the latest answer to a question. Earlier ones are gone: whoever was too slow for them does not need them.
+type cell struct {
+	question  question
+	answer    atomic.Pointer[answer]
+	computing sync.Mutex  // one computation at a time; guards past
+	past      []*resource // earlier endpoints, latest first
+
+	topics   map[topic]struct{}
+	watchers map[*watcher]struct{}
+}
+
+// watcher is woken when an answer that it watches has changed. A token that nobody took yet covers every change since.
+type watcher struct{ wake chan struct{} }
+
+func newWatcher() *watcher { return &watcher{wake: make(chan struct{}, 1)} }
+
+func (w *watcher) notify() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func newHub(state *State, mesh *Mesh) *hub {
+	return &hub{state: state, mesh: mesh, cells: map[question]*cell{}, byTopic: index[topic, *cell]{}}
+}
+
+// run recomputes what changes of the state have touched, until the context ends.
+func (h *hub) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.state.changed:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(debounce):
+		}
+		h.update()
+	}
+}
+
+// update recomputes each cell that read a touched topic, once, and wakes the watchers of those that changed.
+func (h *hub) update() {
+	for _, c := range h.stale(h.state.takeTouched()) {
+		c.computing.Lock()
+		changed := h.compute(c)
+		c.computing.Unlock()
+		if changed {
+			h.notify(c)
+		}
+	}
+}
+
+func (h *hub) stale(touched map[topic]struct{}) []*cell {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seen := map[*cell]struct{}{}
+	var out []*cell
+	for t := range touched {
+		for c := range h.byTopic[t] {
+			if _, ok := seen[c]; !ok {
+				seen[c] = struct{}{}
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+func (h *hub) notify(c *cell) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range c.watchers {
+		w.notify()
+	}
+}
+
+// compute is called with c.computing held. The topics are entered while the state is still locked, so a change right
+// after finds them.
+func (h *hub) compute(c *cell) (changed bool) {
+	var next *answer
+	h.state.read(h.mesh, func(v *view) {
+		next = v.compute(c.question)
+		h.follow(c, v.topics)
+	})
+	last := c.answer.Load()
+	if last.equal(next) {
+		return false
+	}
+	c.keepEndpoints(last, next)
+	c.answer.Store(next)
+	return true
+}
+
+// keepEndpoints prepares deltas from the last few versions of a cluster's endpoints.
+func (c *cell) keepEndpoints(last, next *answer) {
+	if c.question.cluster == (clusterRef{}) {
+		return
+	}
+	const endpoints = 1 // of a cluster's resources
+	if last != nil {
+		c.past = append([]*resource{last.resources[endpoints]}, c.past...)
+		c.past = c.past[:min(len(c.past), keptVersions)]
+	}
+	next.resources[endpoints].addDeltas(c.past)
+}
+
+func (h *hub) follow(c *cell, topics map[topic]struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for t := range c.topics {
+		h.byTopic.remove(t, c)
+	}
+	c.topics = nil
+	if len(c.watchers) == 0 {
+		return // released while it was computed
+	}
+	for t := range topics {
+		h.byTopic.add(t, c)
+	}
+	c.topics = topics
+}
+
+// watch returns the cell of a question, answered. The watcher hears of every later change, until it is released.
+func (h *hub) watch(q question, w *watcher) *cell {
+	c := h.join(q, w)
+	c.computing.Lock()
+	defer c.computing.Unlock()
+	if c.answer.Load() == nil {
+		h.compute(c)
+	}
+	return c
+}
+
+func (h *hub) join(q question, w *watcher) *cell {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.cells[q]
+	if c == nil {
+		c = &cell{question: q, watchers: map[*watcher]struct{}{}}
+		h.cells[q] = c
+	}
+	c.watchers[w] = struct{}{}
+	return c
+}
+
+// release ends a watch. A cell that nobody watches is forgotten.
+func (h *hub) release(c *cell, w *watcher) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(c.watchers, w)
+	if len(c.watchers) > 0 {
+		return
+	}
+	for t := range c.topics {
+		h.byTopic.remove(t, c)
+	}
+	c.topics = nil
+	delete(h.cells, c.question)
+}
+
+func (h *hub) size() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.cells)
+}

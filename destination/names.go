@@ -1,0 +1,15 @@
+package destination
+
+// Names that users and the injector write on objects.
+const (
+	annotationOpaquePorts = "tulle.dev/opaque-ports"
+	annotationSkipInbound = "tulle.dev/skip-inbound-ports"
+	annotationMode        = "tulle.dev/mode"
+	annotationMeshAddress = "tulle.dev/mesh-address"
+	labelMesh             = "tulle.dev/mesh"
+	meshName              = "tulle"
+	proxyContainer        = "tulle-proxy"
+
+	// meshPort is where a proxy takes what arrives for its pod; the same in every pod (proxy/config.InboundPort).
+	meshPort = 4143
+)

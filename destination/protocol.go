@@ -1,0 +1,107 @@
+package destination
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+)
+
+// protocolOf says what a service's port speaks, where anybody said so: the opaque-ports annotation, the profile, then
+// the port's appProtocol. Otherwise proxies detect, but for the ports that are opaque by their own configuration.
+func (v *view) protocolOf(svc *corev1.Service, port *corev1.ServicePort, profile *crd.ServiceProfile) api.Protocol {
+	number := uint16(port.Port)
+	if list, ok := v.annotation(svc.Annotations, svc.Namespace, annotationOpaquePorts); ok && portListed(list, number, nil) {
+		return api.Protocol_OPAQUE
+	}
+	if profile != nil && profileOpaque(profile, number) {
+		return api.Protocol_OPAQUE
+	}
+	if port.AppProtocol != nil {
+		return appProtocol(*port.AppProtocol)
+	}
+	return api.Protocol_DETECT
+}
+
+func profileOpaque(profile *crd.ServiceProfile, port uint16) bool {
+	for i := range profile.Spec.OpaquePorts {
+		if inRange(profile.Spec.OpaquePorts[i], port) {
+			return true
+		}
+	}
+	return false
+}
+
+func inRange(text intstr.IntOrString, port uint16) bool {
+	r, err := crd.ParsePortRange(text.String())
+	return err == nil && r.Contains(port)
+}
+
+// portListed reads a list such as "25,3306,6000-6999,redis": numbers, ranges, and names where there are any.
+func portListed(list string, port uint16, named func(string) uint16) bool {
+	for item := range strings.SplitSeq(list, ",") {
+		item = strings.TrimSpace(item)
+		r, err := crd.ParsePortRange(item)
+		if err == nil && r.Contains(port) || err != nil && item != "" && named != nil && named(item) == port {
+			return true
+		}
+	}
+	return false
+}
+
+// appProtocol reads Kubernetes' standard names (KEP-3726), IANA's, and ours. One that we do not know says nothing:
+// it may well be something over HTTP.
+func appProtocol(name string) api.Protocol {
+	switch strings.ToLower(name) {
+	case "http", "kubernetes.io/ws":
+		return api.Protocol_HTTP1
+	case "http2", "h2c", "grpc", "kubernetes.io/h2c":
+		return api.Protocol_HTTP2
+	case "https", "tls", "kubernetes.io/wss", "grpcs":
+		return api.Protocol_TLS
+	case "tcp", "tulle.dev/opaque", "redis", "mysql", "mongo", "mongodb", "postgres", "postgresql", "smtp", "amqp", "kafka":
+		return api.Protocol_OPAQUE
+	}
+	return api.Protocol_DETECT
+}
+
+// containerPort finds a port of a pod by its name.
+func containerPort(pod *corev1.Pod, name string) uint16 {
+	for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range containers {
+			for _, p := range containers[i].Ports {
+				if p.Name == name && isTCP(p.Protocol) {
+					return uint16(p.ContainerPort)
+				}
+			}
+		}
+	}
+	return 0
+}
+
+// podOpaque says whether a pod's port is opaque by its own annotation, or its namespace's.
+func (v *view) podOpaque(pod *corev1.Pod, port uint16) bool {
+	list, ok := v.annotation(pod.Annotations, pod.Namespace, annotationOpaquePorts)
+	return ok && portListed(list, port, func(name string) uint16 { return containerPort(pod, name) })
+}
+
+// modeOf reads who may call a pod. A mode that does not exist was meant to say something, and is not permission.
+func (v *view) modeOf(pod *corev1.Pod) api.Mode {
+	value, ok := v.annotation(pod.Annotations, pod.Namespace, annotationMode)
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "permissive":
+		return api.Mode_PERMISSIVE
+	case "strict":
+		return api.Mode_STRICT
+	}
+	if ok && value != "" {
+		return api.Mode_STRICT
+	}
+	if v.mesh.Strict {
+		return api.Mode_STRICT
+	}
+	return api.Mode_PERMISSIVE
+}

@@ -1,0 +1,258 @@
+package destination
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+)
+
+const (
+	// maxKey bounds a key's text: a DNS name and a port.
+	maxKey = 253 + len(".:65535")
+	// maxAliases bounds a chain of ExternalName services, which may be a ring.
+	maxAliases = 4
+	// defaultPort is an authority's without one. A proxy that knows better says the port.
+	defaultPort = 80
+)
+
+// target is what an outbound key means to its caller.
+type target struct {
+	resolution api.Resolution
+	service    *corev1.Service
+	hostname   string // one pod of the service, chosen by name
+	pod        *corev1.Pod
+	addr       netip.AddrPort // the pod's
+	port       uint16
+}
+
+func outside() target  { return target{resolution: api.Resolution_OUTSIDE} }
+func notFound() target { return target{resolution: api.Resolution_NOT_FOUND} }
+
+// resolve says what an outbound key means to a caller in a namespace. An error is the key's own fault.
+func (v *view) resolve(key *api.Key, namespace string) (target, error) {
+	switch k := key.GetKey().(type) {
+	case *api.Key_Address:
+		addr, err := parseAddress(k.Address)
+		if err != nil {
+			return target{}, err
+		}
+		return v.resolveAddress(addr), nil
+	case *api.Key_Authority:
+		if addr, err := parseAddress(k.Authority); err == nil {
+			return v.resolveAddress(addr), nil
+		}
+		host, port, err := parseAuthority(k.Authority)
+		if err != nil {
+			return target{}, err
+		}
+		return v.resolveName(host, port, namespace), nil
+	}
+	return target{}, fmt.Errorf("the key names neither an address nor an authority")
+}
+
+func parseAddress(text string) (netip.AddrPort, error) {
+	if len(text) > maxKey {
+		return netip.AddrPort{}, fmt.Errorf("an address of %d bytes is too long", len(text))
+	}
+	addr, err := netip.ParseAddrPort(text)
+	if err != nil || addr.Port() == 0 || addr.Addr().Zone() != "" {
+		return netip.AddrPort{}, fmt.Errorf("address %q must be IP:port", text)
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), nil
+}
+
+func parseAuthority(text string) (host string, port uint16, err error) {
+	if len(text) > maxKey {
+		return "", 0, fmt.Errorf("an authority of %d bytes is too long", len(text))
+	}
+	if host, port, err = crd.SplitAuthority(text); err != nil {
+		return "", 0, fmt.Errorf("authority %q: %w", text, err)
+	}
+	if port == 0 {
+		port = defaultPort
+	}
+	return host, port, nil
+}
+
+func (v *view) resolveAddress(addr netip.AddrPort) target {
+	if svc := v.serviceAt(addr.Addr()); svc != nil {
+		return v.resolveService(svc, "", addr.Port(), maxAliases)
+	}
+	if pod := v.podAt(addr.Addr()); pod != nil {
+		return target{resolution: api.Resolution_FOUND, pod: pod, addr: addr, port: addr.Port()}
+	}
+	// A node's own address may lie in the networks. What listens there is the kubelet, a hostNetwork pod or a NodePort:
+	// never meshed, never to be refused.
+	if !v.isNode(addr.Addr()) && v.inNetworks(addr.Addr()) {
+		return notFound()
+	}
+	return outside()
+}
+
+func (v *view) resolveService(svc *corev1.Service, hostname string, port uint16, aliases int) target {
+	if svc.Spec.Type == corev1.ServiceTypeExternalName {
+		return v.resolveAlias(svc, port, aliases)
+	}
+	if servicePort(svc, port) == nil {
+		return notFound()
+	}
+	return target{resolution: api.Resolution_FOUND, service: svc, hostname: hostname, port: port}
+}
+
+// resolveAlias follows an ExternalName as DNS does, as far as it leads to a service of this cluster.
+func (v *view) resolveAlias(svc *corev1.Service, port uint16, aliases int) target {
+	if aliases == 0 {
+		return notFound()
+	}
+	host := strings.ToLower(strings.TrimSuffix(svc.Spec.ExternalName, "."))
+	if !v.inZone(host) {
+		return outside()
+	}
+	next, hostname := v.lookup(host)
+	if next == nil {
+		return notFound()
+	}
+	return v.resolveService(next, hostname, port, aliases-1)
+}
+
+// resolveName tries the names that the resolver of the caller's pod would (its search list), in that order.
+func (v *view) resolveName(host string, port uint16, namespace string) target {
+	for _, absolute := range v.candidates(host, namespace) {
+		if svc, hostname := v.lookup(absolute); svc != nil {
+			return v.resolveService(svc, hostname, port, maxAliases)
+		}
+	}
+	if v.isOurs(host) {
+		return notFound()
+	}
+	return outside()
+}
+
+func (v *view) candidates(host, namespace string) []string {
+	if v.inZone(host) {
+		return []string{host}
+	}
+	return []string{
+		host + "." + namespace + ".svc." + v.mesh.ClusterDomain,
+		host + ".svc." + v.mesh.ClusterDomain,
+		host + "." + v.mesh.ClusterDomain,
+	}
+}
+
+func (v *view) inZone(host string) bool {
+	return host == v.mesh.ClusterDomain || strings.HasSuffix(host, "."+v.mesh.ClusterDomain)
+}
+
+// isOurs says whether a name for which there is no service could only have been one: it is in the cluster's zone, or a
+// short form of a name in it.
+func (v *view) isOurs(host string) bool {
+	labels := strings.Split(host, ".")
+	return v.inZone(host) || len(labels) == 1 || labels[len(labels)-1] == "svc" ||
+		(len(labels) == 2 && v.namespace(labels[1]) != nil)
+}
+
+// lookup takes SERVICE.NAMESPACE.svc.ZONE, or POD.SERVICE.NAMESPACE.svc.ZONE where a slice of the service has that
+// hostname (StatefulSets, and pods that set hostname and subdomain).
+func (v *view) lookup(absolute string) (svc *corev1.Service, hostname string) {
+	prefix, ok := strings.CutSuffix(absolute, ".svc."+v.mesh.ClusterDomain)
+	if !ok {
+		return nil, ""
+	}
+	labels := strings.Split(prefix, ".")
+	if len(labels) < 2 || len(labels) > 3 {
+		return nil, ""
+	}
+	name := types.NamespacedName{Namespace: labels[len(labels)-1], Name: labels[len(labels)-2]}
+	svc = v.service(name)
+	if svc == nil || len(labels) == 2 {
+		return svc, ""
+	}
+	if !v.hasHostname(name, labels[0]) {
+		return nil, ""
+	}
+	return svc, labels[0]
+}
+
+func (v *view) hasHostname(service types.NamespacedName, hostname string) bool {
+	for _, slice := range v.slices(service) {
+		for i := range slice.Endpoints {
+			if h := slice.Endpoints[i].Hostname; h != nil && *h == hostname {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// servicePort returns the TCP port of that number.
+func servicePort(svc *corev1.Service, port uint16) *corev1.ServicePort {
+	for i := range svc.Spec.Ports {
+		p := &svc.Spec.Ports[i]
+		if p.Port == int32(port) && isTCP(p.Protocol) {
+			return p
+		}
+	}
+	return nil
+}
+
+func isTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
+
+// clusterRef is a set of endpoints, before they are looked up. It is comparable: a cell's key.
+type clusterRef struct {
+	service  types.NamespacedName
+	hostname string         // only the pod of that name
+	addr     netip.AddrPort // or only what is there; no service then
+	unknown  string         // or a name that nothing in the cluster has: no endpoints
+	port     uint16
+	local    bool   // internalTrafficPolicy Local: each caller has its own node's
+	node     string // only endpoints on it
+}
+
+// on is the reference for callers on a node. One that runs nowhere we know of takes all endpoints.
+func (r clusterRef) on(node string) clusterRef {
+	if r.local {
+		r.node = node
+	}
+	r.local = false
+	return r
+}
+
+// clusterName is the same for every caller. Clusters of one name differ by the caller's node at most, and a proxy has
+// one node.
+func (m *Mesh) clusterName(r clusterRef) string {
+	switch {
+	case r.addr.IsValid():
+		return r.addr.String()
+	case r.unknown != "":
+		return r.unknown + ":" + strconv.Itoa(int(r.port))
+	case r.hostname != "":
+		return r.hostname + "." + m.authority(r.service, r.port)
+	}
+	return m.authority(r.service, r.port)
+}
+
+func (m *Mesh) host(service types.NamespacedName) string {
+	return service.Name + "." + service.Namespace + ".svc." + m.ClusterDomain
+}
+
+func (m *Mesh) authority(service types.NamespacedName, port uint16) string {
+	return m.host(service) + ":" + strconv.Itoa(int(port))
+}
+
+// ref names the endpoints of a target.
+func (t target) ref() clusterRef {
+	if t.pod != nil {
+		return clusterRef{addr: t.addr}
+	}
+	ref := clusterRef{service: nameOf(t.service), hostname: t.hostname, port: t.port}
+	policy := t.service.Spec.InternalTrafficPolicy
+	ref.local = policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal && t.hostname == ""
+	return ref
+}

@@ -1,0 +1,391 @@
+package destination
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+)
+
+// Limits of the server.
+const (
+	maxStreams       = 16384     // of one replica: 10,000 proxies and some to spare, at some 60 KiB each
+	maxStreamsPerPod = 4         // a proxy has one, and a second while it moves
+	admitPerSecond   = 500       // new streams: 10,000 proxies come back in 20 s, and leave CPU for those that are here
+	admitBurst       = 1000      // at once
+	maxRequest       = 512 << 10 // one message: a key and what is held
+	maxRequestHead   = 16 << 10
+	maxRPCsPerConn   = 8
+
+	// streamAge is when a stream is ended, give or take a fifth, so that proxies spread over replicas that came later.
+	streamAge     = 30 * time.Minute
+	helloTimeout  = 10 * time.Second // for the first message, and for a TLS handshake
+	pingAfter     = time.Minute      // of silence; a node that vanished says no goodbye
+	pingTimeout   = 20 * time.Second
+	clientPingMin = 10 * time.Second
+)
+
+// Config is what a Destination needs.
+type Config struct {
+	Mesh     Mesh
+	Source   Source
+	Identity *spiffe.Source // our own SVID, and the roots that callers are verified with
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer // may be nil
+}
+
+// Destination answers proxies from a Source.
+type Destination struct {
+	cfg    Config
+	state  *State
+	hub    *hub
+	synced chan struct{}
+	admit  *rate.Limiter
+
+	streams   atomic.Int64
+	mu        sync.Mutex // guards perPod
+	perPod    map[types.NamespacedName]int
+	readers   sync.WaitGroup
+	messages  prometheus.Counter
+	rejection *prometheus.CounterVec
+}
+
+// New prepares a Destination. Serve starts it.
+func New(cfg Config) *Destination {
+	state := NewState()
+	d := &Destination{
+		cfg: cfg, state: state, hub: newHub(state, &cfg.Mesh), synced: make(chan struct{}),
+		admit: rate.NewLimiter(admitPerSecond, admitBurst), perPod: map[types.NamespacedName]int{},
+	}
+	d.register(cfg.Metrics)
+	return d
+}
+
+func (d *Destination) register(metrics prometheus.Registerer) {
+	d.messages = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tulle_destination_messages_total", Help: "Messages sent to proxies."})
+	d.rejection = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tulle_destination_refusals_total", Help: "Streams refused, by gRPC code."}, []string{"code"})
+	if metrics == nil {
+		return
+	}
+	metrics.MustRegister(d.messages, d.rejection,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
+			func() float64 { return float64(d.streams.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_cells", Help: "Distinct questions that are asked."},
+			func() float64 { return float64(d.hub.size()) }))
+}
+
+// Ready is nil once the source has been read completely.
+func (d *Destination) Ready() error {
+	select {
+	case <-d.synced:
+		return nil
+	default:
+		return errors.New("the state of the cluster has not been read yet")
+	}
+}
+
+// Serve answers on l until the context ends or the source fails. It closes l.
+func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return d.cfg.Source.Run(ctx, d.state, sync.OnceFunc(func() { close(d.synced) }))
+	})
+	group.Go(func() error {
+		d.hub.run(ctx)
+		return nil
+	})
+	group.Go(func() error { return d.serve(ctx, l) })
+	return group.Wait()
+}
+
+func (d *Destination) serve(ctx context.Context, l net.Listener) error {
+	server := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(spiffe.ServerConfig(d.cfg.Identity, []string{"h2"}, d.authorize))),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxHeaderListSize(maxRequestHead),
+		grpc.MaxConcurrentStreams(maxRPCsPerConn), grpc.ConnectionTimeout(helloTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingMin, PermitWithoutStream: true}),
+		grpc.SharedWriteBuffer(true), grpc.WaitForHandlers(true),
+	)
+	server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "tulle.destination.v1.Destination",
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{
+			StreamName: "Discover", ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, rpc grpc.ServerStream) error { return d.discover(rpc) },
+		}},
+	}, d)
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		server.Stop() // proxies keep what they have and go to another replica; there is nothing to finish
+	})
+	err := server.Serve(netutil.LimitListener(l, maxStreams))
+	if !stop() {
+		<-stopped
+		err = nil
+	}
+	server.Stop()
+	d.readers.Wait()
+	if err != nil {
+		return fmt.Errorf("serve destination: %w", err)
+	}
+	return nil
+}
+
+// authorize lets workloads of our own trust domain in; what they may ask is decided per stream.
+func (d *Destination) authorize(p spiffe.Peer) error {
+	if p.ID.TrustDomain() != d.cfg.Mesh.TrustDomain {
+		return fmt.Errorf("%s is not of trust domain %s", p.ID, d.cfg.Mesh.TrustDomain)
+	}
+	return nil
+}
+
+// discover is one stream, from admission to end.
+func (d *Destination) discover(rpc grpc.ServerStream) error {
+	err := d.converse(rpc)
+	if code := status.Code(err); err != nil && code != codes.Canceled {
+		d.rejection.WithLabelValues(code.String()).Inc()
+		d.cfg.Log.Warn("stream ended", "error", err)
+	}
+	return err
+}
+
+func (d *Destination) converse(rpc grpc.ServerStream) error {
+	ctx := rpc.Context()
+	who, err := peerOf(ctx)
+	if err != nil {
+		return err
+	}
+	leave, err := d.enter(ctx, types.NamespacedName{Namespace: who.namespace, Name: who.Pod})
+	if err != nil {
+		return err
+	}
+	defer leave()
+	c, workload, err := d.identify(who)
+	if err != nil {
+		return err
+	}
+	s := newStream(d.hub, c, func(m *api.DiscoverResponse) error {
+		d.messages.Inc()
+		return rpc.SendMsg(m)
+	})
+	defer s.close()
+	requests := d.listen(rpc, s)
+	if err := awaitHello(ctx, requests.hello, requests.ended); err != nil {
+		return err
+	}
+	if err := s.send(&api.DiscoverResponse{Message: &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{Workload: workload}}}); err != nil {
+		return err
+	}
+	return d.answer(ctx, s, who, requests.ended)
+}
+
+// peerIdentity is a verified peer, taken apart.
+type peerIdentity struct {
+	spiffe.Peer
+	namespace, serviceAccount string
+	tls                       credentials.TLSInfo
+}
+
+func peerOf(ctx context.Context) (peerIdentity, error) {
+	p, ok := peer.FromContext(ctx)
+	info, isTLS := credentials.TLSInfo{}, false
+	if ok {
+		info, isTLS = p.AuthInfo.(credentials.TLSInfo)
+	}
+	if !isTLS {
+		return peerIdentity{}, status.Error(codes.Unauthenticated, "the connection is not mutual TLS")
+	}
+	who, err := spiffe.PeerOf(info.State)
+	if err != nil {
+		return peerIdentity{}, status.Error(codes.Unauthenticated, err.Error())
+	}
+	ns, sa, err := spiffe.Workload(who.ID)
+	if err != nil {
+		return peerIdentity{}, status.Error(codes.PermissionDenied, err.Error())
+	}
+	return peerIdentity{who, ns, sa, info}, nil
+}
+
+// enter admits a stream, or says why not. It waits until the source has been read, and for its turn.
+func (d *Destination) enter(ctx context.Context, pod types.NamespacedName) (leave func(), err error) {
+	if d.streams.Add(1) > maxStreams || !d.countPod(pod, 1) {
+		d.streams.Add(-1)
+		return nil, status.Error(codes.ResourceExhausted, "too many streams: connect to another replica, or wait")
+	}
+	leave = func() {
+		d.countPod(pod, -1)
+		d.streams.Add(-1)
+	}
+	select {
+	case <-d.synced:
+		err = d.admit.Wait(ctx)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		leave()
+		return nil, status.FromContextError(err).Err()
+	}
+	return leave, nil
+}
+
+// countPod counts the streams of a pod; one too many is not counted. Without an attested pod there is nothing to count by.
+func (d *Destination) countPod(pod types.NamespacedName, by int) bool {
+	if pod.Name == "" {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.perPod[pod] + by; n > maxStreamsPerPod {
+		return false
+	} else if n > 0 {
+		d.perPod[pod] = n
+		return true
+	}
+	delete(d.perPod, pod)
+	return true
+}
+
+// identify finds the caller's pod. Its name was attested when the SVID was made; it counts while the pod is there and
+// runs the same account.
+func (d *Destination) identify(who peerIdentity) (caller, *api.Workload, error) {
+	c := caller{namespace: who.namespace, pod: who.Pod}
+	if who.Pod == "" {
+		return c, &api.Workload{Namespace: who.namespace, Kind: "serviceaccount", Name: who.serviceAccount}, nil
+	}
+	var workload *api.Workload
+	d.state.read(&d.cfg.Mesh, func(v *view) {
+		pod := v.pod(types.NamespacedName{Namespace: who.namespace, Name: who.Pod})
+		if pod == nil || serviceAccount(pod) != who.serviceAccount {
+			return
+		}
+		c.node, workload = pod.Spec.NodeName, workloadOf(pod)
+	})
+	if workload == nil {
+		return caller{}, nil, status.Errorf(codes.PermissionDenied, "no pod %s/%s runs as service account %s", who.namespace, who.Pod, who.serviceAccount)
+	}
+	return c, workload, nil
+}
+
+// requests is what the reader of a stream tells its handler.
+type requests struct {
+	hello chan *api.Hello // one
+	ended chan error      // one
+}
+
+// listen reads until the stream ends. It owns the stream's receiving side.
+func (d *Destination) listen(rpc grpc.ServerStream, s *stream) requests {
+	r := requests{hello: make(chan *api.Hello, 1), ended: make(chan error, 1)}
+	d.readers.Go(func() { r.ended <- r.read(rpc, s) })
+	return r
+}
+
+func (r requests) read(rpc grpc.ServerStream, s *stream) error {
+	first := &api.DiscoverRequest{}
+	if err := rpc.RecvMsg(first); err != nil {
+		return err
+	}
+	if first.GetHello() == nil {
+		return status.Error(codes.InvalidArgument, "the first message must be Hello")
+	}
+	r.hello <- first.GetHello()
+	for {
+		req := &api.DiscoverRequest{}
+		if err := rpc.RecvMsg(req); err != nil {
+			return err
+		}
+		if err := s.receive(req); err != nil {
+			return err
+		}
+	}
+}
+
+func awaitHello(ctx context.Context, hello <-chan *api.Hello, ended <-chan error) error {
+	timeout := time.NewTimer(helloTimeout)
+	defer timeout.Stop()
+	select {
+	case <-hello:
+		return nil
+	case err := <-ended:
+		return endOf(err)
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	case <-timeout.C:
+		return status.Error(codes.DeadlineExceeded, "no Hello came")
+	}
+}
+
+// answer flushes whenever something the proxy asked about has changed, until the stream's end, its age, the end of the
+// certificate it was made with, or of the trust in who signed that.
+func (d *Destination) answer(ctx context.Context, s *stream, who peerIdentity, ended <-chan error) error {
+	age := time.NewTimer(min(jitter(streamAge), time.Until(who.Leaf.NotAfter)))
+	defer age.Stop()
+	trust := d.cfg.Identity.Changed()
+	if err := d.verifyAgain(who); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-s.watcher.wake:
+			if err := s.flush(); err != nil {
+				return err
+			}
+		case <-trust:
+			trust = d.cfg.Identity.Changed()
+			if err := d.verifyAgain(who); err != nil {
+				return err
+			}
+		case err := <-ended:
+			return endOf(err)
+		case <-age.C:
+			return nil
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+	}
+}
+
+// verifyAgain holds a caller to today's roots: the handshake was with those of its time.
+func (d *Destination) verifyAgain(who peerIdentity) error {
+	if _, err := spiffe.Verify(who.tls.State.PeerCertificates, d.cfg.Identity); err != nil {
+		return status.Errorf(codes.Unauthenticated, "the certificate is no longer trusted: %v", err)
+	}
+	return nil
+}
+
+// endOf makes a stream that its client closed end well.
+func endOf(err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return nil // io.EOF
+}
+
+func jitter(d time.Duration) time.Duration {
+	fifth := int64(d / 5)
+	return d - time.Duration(fifth) + time.Duration(rand.Int64N(2*fifth))
+}
