@@ -2,7 +2,9 @@ package identity
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -51,7 +53,7 @@ func (e *events) post(about core.ObjectReference, kind, reason, text string) {
 	}
 	now := meta.Now()
 	event := &core.Event{
-		ObjectMeta:     meta.ObjectMeta{GenerateName: component + "-", Namespace: about.Namespace},
+		ObjectMeta:     meta.ObjectMeta{Name: component + "." + strings.ToLower(rand.Text()), Namespace: about.Namespace},
 		InvolvedObject: about, Type: kind, Reason: reason, Message: text[:min(len(text), maxEventText)],
 		Source: core.EventSource{Component: component}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}

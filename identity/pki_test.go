@@ -136,3 +136,19 @@ func (a *authority) self(t testing.TB, id spiffeid.ID) *spiffe.Source {
 	}
 	return src
 }
+
+func verifyRaw(ders [][]byte, src *spiffe.Source) (spiffe.Peer, error) {
+	var chain []*x509.Certificate
+	for _, der := range ders {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return spiffe.Peer{}, err
+		}
+		chain = append(chain, c)
+	}
+	return spiffe.Verify(chain, src)
+}
+
+func identityIDOf(domain string) spiffeid.ID {
+	return spiffeid.RequireFromString("spiffe://" + domain + "/ns/tulle/sa/tulle-identity")
+}

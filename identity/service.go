@@ -69,7 +69,7 @@ func (s *service) serve(ctx context.Context, l net.Listener, cfg *tls.Config) er
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	)
-	server.RegisterService(s.describe(), s)
+	server.RegisterService(s.describe(), nil) // the handlers are bound to s already
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
