@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/redirect"
+)
+
+// acceptPause is how long a listener rests after an error such as "too many open files": it must not spin.
+const acceptPause = 50 * time.Millisecond
+
+// listen opens every listener before any of them serves, so that a port in use is an error at start.
+func (p *Proxy) listen() error {
+	if p.cfg.OutboundListen != "" {
+		if err := p.listenOutbound(p.cfg.OutboundListen); err != nil {
+			return err
+		}
+	}
+	for _, u := range p.cfg.Upstreams {
+		key := &api.Key{Key: &api.Key_Authority{Authority: u.Authority}}
+		serve := func(nc net.Conn) { p.serveOutbound(nc, key, netip.AddrPort{}) }
+		if err := p.open(u.Listen, "outbound "+u.Authority, serve); err != nil {
+			return err
+		}
+	}
+	return p.open(p.cfg.InboundListen, "inbound", p.serveInbound)
+}
+
+// listenOutbound also listens on the other family's loopback: that is where the redirection sends IPv6.
+func (p *Proxy) listenOutbound(addr string) error {
+	if err := p.open(addr, "outbound", p.serveRedirected); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	if host != "127.0.0.1" {
+		return nil
+	}
+	if err := p.open(net.JoinHostPort("::1", port), "outbound", p.serveRedirected); err != nil {
+		p.log.Info("no IPv6 on this host's loopback, serving IPv4 only", "err", err)
+	}
+	return nil
+}
+
+func (p *Proxy) open(addr, what string, serve func(net.Conn)) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen for %s on %s: %w", what, addr, err)
+	}
+	p.listeners = append(p.listeners, listener{l, what, serve})
+	return nil
+}
+
+// listener is a socket and who serves what it accepts.
+type listener struct {
+	net.Listener
+	what  string
+	serve func(net.Conn)
+}
+
+// accept runs until the listener is closed. Each connection gets a goroutine, which is its reader for good.
+func (p *Proxy) accept(l listener) {
+	for {
+		nc, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			p.log.Warn("cannot accept a connection", "listener", l.what, "err", err)
+			p.sleep(acceptPause)
+			continue
+		}
+		if p.metrics.Connections.Add(1) > config.MaxConnections {
+			p.refused.limit.Inc()
+			p.metrics.Connections.Add(-1)
+			nc.Close()
+			continue
+		}
+		p.tasks.Add(1)
+		go p.serve(l, nc)
+	}
+}
+
+func (p *Proxy) serve(l listener, nc net.Conn) {
+	defer p.tasks.Done()
+	defer p.metrics.Connections.Add(-1)
+	defer nc.Close()
+	l.serve(nc)
+}
+
+// serveRedirected takes what the application dialed, wherever that was.
+func (p *Proxy) serveRedirected(nc net.Conn) {
+	dst, err := originalDst(nc)
+	if err != nil || p.loops(dst) {
+		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err", err)
+		p.refused.loop.Inc()
+		return
+	}
+	p.serveOutbound(nc, &api.Key{Key: &api.Key_Address{Address: dst.String()}}, dst)
+}
+
+// originalDst is where a connection was meant to go. One that was not redirected was meant for where it arrived.
+func originalDst(nc net.Conn) (netip.AddrPort, error) {
+	tc, ok := nc.(*net.TCPConn)
+	if !ok {
+		return netip.AddrPort{}, errors.New("not a TCP connection")
+	}
+	dst, err := redirect.OriginalDst(tc)
+	if err != nil {
+		dst, err = netip.ParseAddrPort(nc.LocalAddr().String())
+	}
+	return netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port()), err
+}
+
+// loops reports whether a destination is the proxy itself.
+func (p *Proxy) loops(dst netip.AddrPort) bool {
+	switch dst.Port() {
+	case config.OutboundPort, config.InboundPort, config.AdminPort:
+		return dst.Addr().IsLoopback() || p.own(dst.Addr())
+	}
+	return false
+}
+
+func (p *Proxy) own(ip netip.Addr) bool {
+	for _, o := range p.cfg.PodIPs {
+		if o == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// serveOutbound is a connection from the application to key. dst is its original address, where there is one.
+func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) {
+	t := p.discovery.target(key)
+	r := p.resolve(p.ctx, t, config.DiscoveryWait)
+	protocol := p.outboundProtocol(r, dst)
+	d := detected{protocol: protocol}
+	if protocol != api.Protocol_OPAQUE {
+		// A protocol that destination names is detected too: it costs nothing, and names are sometimes wrong.
+		var err error
+		if d, err = detect(nc); err != nil {
+			return
+		}
+	}
+	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
+	switch d.protocol {
+	case api.Protocol_HTTP1, api.Protocol_HTTP2:
+		p.serveHTTP(nc, c, d)
+	default:
+		p.forwardOutbound(nc, c, d)
+	}
+}
+
+// outboundProtocol is what is known before a byte was read.
+func (p *Proxy) outboundProtocol(r *route, dst netip.AddrPort) api.Protocol {
+	if r != nil && r.protocol != api.Protocol_DETECT {
+		return r.protocol
+	}
+	if p.cfg.OpaquePorts[dst.Port()] {
+		return api.Protocol_OPAQUE
+	}
+	return api.Protocol_DETECT
+}
+
+func keyTarget(k *api.Key) string {
+	if a := k.GetAuthority(); a != "" {
+		return a
+	}
+	return k.GetAddress()
+}
+
+// resolve returns where key goes: destination's answer, or past the mesh for an address that is not the cluster's. nil:
+// it is the cluster's, and there is no answer.
+func (p *Proxy) resolve(ctx context.Context, t *target, wait time.Duration) *route {
+	r := t.route.Load()
+	if r == nil && wait > 0 {
+		r = t.wait(ctx)
+	}
+	if r != nil && r.resolution != api.Resolution_OUTSIDE {
+		return r
+	}
+	if r == nil && !p.outside(t.key.GetAddress()) {
+		return nil
+	}
+	return t.past(p)
+}
+
+// outside reports whether an address is surely not the cluster's.
+func (p *Proxy) outside(addr string) bool {
+	dst, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return false
+	}
+	for _, n := range p.cfg.ClusterNetworks {
+		if n.Contains(dst.Addr()) {
+			return false
+		}
+	}
+	return len(p.cfg.ClusterNetworks) > 0
+}
+
+// past is the route of a target that is not the mesh's: its own address, in plaintext or the application's own TLS.
+func (t *target) past(p *Proxy) *route {
+	t.pastOnce.Do(func() {
+		m := &api.Route{Resolution: api.Resolution_OUTSIDE, DefaultCluster: outsideAuthority}
+		addr := t.key.GetAddress()
+		c := &cluster{name: outsideAuthority}
+		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr}}, now())
+		t.pastRoute, _ = compileRoute(m, t.budget, func(string) *cluster { return c }) // nothing in it can fail
+	})
+	return t.pastRoute
+}
+
+// serveInbound is a connection to the application: from a peer's proxy, or from anyone in plaintext.
+func (p *Proxy) serveInbound(nc net.Conn) {
+	dst, err := originalDst(nc)
+	if err != nil {
+		return
+	}
+	if port, opaque := p.plainOpaque(dst); opaque {
+		p.forwardInbound(nc, p.plainConn(nc, port, dst), detected{protocol: api.Protocol_OPAQUE})
+		return
+	}
+	d, err := detect(nc)
+	if err != nil {
+		return
+	}
+	if sni, mesh := d.hello.mesh(); mesh {
+		p.serveMesh(nc, d, sni, dst)
+		return
+	}
+	p.servePlain(nc, d, dst)
+}
+
+// plainOpaque reports whether a connection is surely no proxy's and its port's server may have to speak first. A proxy
+// dials the inbound port itself.
+func (p *Proxy) plainOpaque(dst netip.AddrPort) (port uint16, opaque bool) {
+	if p.cfg.Apps != nil || dst.Port() == config.InboundPort {
+		return 0, false
+	}
+	in := p.discovery.inbound(dst.Port())
+	return dst.Port(), in != nil && in.wait(p.ctx).protocol == api.Protocol_OPAQUE
+}
+
+// servePlain is a caller without a proxy, or with TLS of its own.
+func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) {
+	port := dst.Port()
+	if len(p.cfg.Apps) == 1 { // without redirection a single application is who was meant
+		for only := range p.cfg.Apps {
+			port = only
+		}
+	}
+	c := p.plainConn(nc, port, dst)
+	switch {
+	case c == nil:
+	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
+		p.serveHTTP(nc, c, d)
+	default:
+		p.forwardInbound(nc, c, d)
+	}
+}
+
+// plainConn describes an unauthenticated caller; nil: what it dialed is not served.
+func (p *Proxy) plainConn(nc net.Conn, port uint16, dst netip.AddrPort) *serverConn {
+	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
+	return p.inboundConn(caller{address: from.Addr().Unmap(), security: plainSecurity(from.Addr())}, port, dst)
+}
+
+// inboundConn checks that the port may be reached and finds the application behind it.
+func (p *Proxy) inboundConn(who caller, port uint16, dst netip.AddrPort) *serverConn {
+	addr, refusal := p.appAddress(dst, port)
+	if refusal != nil {
+		p.log.Info("refused an inbound connection", "from", who.address, "id", who.id, "to", dst, "port", port, "reason", refusal.reason)
+		p.refused.bypass.Inc()
+		return nil
+	}
+	in := p.discovery.inbound(port)
+	if in == nil {
+		p.refused.limit.Inc()
+		return nil
+	}
+	in.wait(p.ctx)
+	return &serverConn{p: p, inbound: true, caller: who, port: in, number: port, app: backend{cluster: in.application(addr)}}
+}
+
+// sleep pauses, or ends with the proxy.
+func (p *Proxy) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-p.ctx.Done():
+	}
+}

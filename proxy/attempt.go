@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// OnHeaders takes an informational head, the response's head, or its trailers.
+func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a {
+		return
+	}
+	b := &a.conn.batch
+	if x.started {
+		x.respond(fields, b)
+		return
+	}
+	status, _ := strconv.Atoi(value(fields, ":status"))
+	if status >= 100 && status < 200 {
+		x.down.WriteHeaders(keepFields(nil, fields), false)
+		b.touch(x.down)
+		return
+	}
+	a.respond(status, fields, end)
+}
+
+// respond takes the response's head: it is a reason for another try, or it goes to the caller.
+func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
+	x, b := a.x, &a.conn.batch
+	failed := x.rule.failure(status)
+	if x.grpc && end {
+		failed = failed || grpcFailure(value(fields, "grpc-status"))
+	}
+	if end {
+		a.sample()
+	}
+	a.count(failed)
+	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot be told to have been
+	// read or not.
+	if failed && (x.reqEnd || end) && x.again(b) {
+		return
+	}
+	x.started, x.status, x.failed = true, status, failed
+	x.kept, x.body = false, nil
+	if x.rule.try > 0 {
+		x.c.p.wheel.disarm(&x.step)
+	}
+	if x.tunnel && status == 200 {
+		x.c.p.wheel.disarm(&x.deadline) // a timeout is for an answer; an open tunnel has had it
+	}
+	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
+	x.down.WriteHeaders(a.conn.scratch, end)
+	b.touch(x.down)
+	if end {
+		x.complete(b)
+	}
+}
+
+// OnData takes a piece of the response's body.
+func (a *attempt) OnData(p []byte, end bool) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a {
+		a.up.Consumed(len(p))
+		return
+	}
+	b := &a.conn.batch
+	a.sample()
+	x.respBytes += uint64(len(p))
+	if n := x.down.WriteData(p, end); n > 0 {
+		a.up.Consumed(n)
+		b.touch(a.up)
+	}
+	b.touch(x.down)
+	if end {
+		x.complete(b)
+	}
+}
+
+// respond, on the exchange, passes the response's trailers on: the end.
+func (x *exchange) respond(fields []hpack.HeaderField, b *batch) {
+	if x.grpc && grpcFailure(value(fields, "grpc-status")) {
+		x.failed = true
+	}
+	x.attempt.sample()
+	x.down.WriteHeaders(keepFields(nil, fields), true)
+	b.touch(x.down)
+	x.complete(b)
+}
+
+// OnReset: the try is over without an end.
+func (a *attempt) OnReset(code uint32, err error) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a {
+		return
+	}
+	b := &a.conn.batch
+	a.count(true)
+	refused := errors.Is(err, h2.ErrRefused)
+	switch {
+	case x.started:
+		x.failed = true
+		x.down.Reset(code)
+		b.touch(x.down)
+		x.attempt.up = nil
+		x.abandon(b)
+		x.finish(outcomeReset)
+	case refused && x.c.refuses():
+		x.abandon(b)
+		x.refuse(b)
+	case refused && x.elsewhere(b), x.again(b):
+	case errors.Is(err, h1.ErrStale) && x.idempotent() && x.elsewhere(b):
+	default:
+		x.fail(502, "the connection to "+a.endpoint.address+" broke: "+reasonOf(err), b)
+	}
+}
+
+// OnSent: n bytes of the request have left.
+func (a *attempt) OnSent(n int) {
+	var b batch
+	x := a.x
+	x.mu.Lock()
+	if !x.done && x.attempt == a {
+		x.credit(a, n, &b)
+	}
+	x.mu.Unlock()
+	b.flush()
+}
+
+// sample takes the try's latency, once, at the first piece of the body or the end: a head alone may be an early one.
+func (a *attempt) sample() {
+	if a.sampled {
+		return
+	}
+	a.sampled = true
+	now := time.Now()
+	e := a.endpoint
+	e.ewma.pending.Add(-1)
+	set := a.x.backend.cluster.set.Load()
+	e.ewma.observe(now.Sub(a.sent), set.params, now)
+}
+
+// complete ends an exchange whose response has.
+func (x *exchange) complete(b *batch) {
+	a := x.attempt
+	if !x.reqEnd {
+		// The caller may stop sending (RFC 9113 §8.1); nothing of what it sent is lost to it, it has its answer.
+		a.up.Reset(h2.CodeNone)
+		b.touch(a.up)
+		x.c.endEarly(x, b)
+	}
+	x.attempt = nil
+	x.finish(outcomeAnswered)
+}
+
+// finish records the exchange, exactly once, and disarms what is armed.
+func (x *exchange) finish(o outcome) {
+	x.done = true
+	if x.outcome == outcomeNone {
+		x.outcome = o
+	}
+	w := x.c.p.wheel
+	w.disarm(&x.deadline)
+	w.disarm(&x.step)
+	x.recordOutcome()
+	x.body, x.trailers = nil, nil
+}
+
+// grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission denied, internal,
+// unavailable, data loss; the others are the caller's doing.
+func grpcFailure(status string) bool {
+	switch status {
+	case "2", "4", "7", "13", "14", "15":
+		return true
+	}
+	return false
+}
+
+// backoff before the nth retry at the same endpoint: doubling, with full jitter.
+func backoff(n int) time.Duration {
+	d := min(config.RetryBackoffMin<<(n-1), config.RetryBackoffMax)
+	return config.RetryBackoffMin/2 + rand.N(d)
+}
+
+func reasonOf(err error) string {
+	if err == nil {
+		return "reset by the peer"
+	}
+	return err.Error()
+}

@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"golang.org/x/net/http2/hpack"
+)
+
+// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to.
+const maxInboundPorts = 256
+
+// inboundPort is one of the workload's own ports: its policy, and the application behind it.
+type inboundPort struct {
+	p        *Proxy
+	key      *api.Key
+	answered chan struct{} // closed by destination's first answer
+	once     sync.Once
+	policy   atomic.Pointer[inboundPolicy]
+
+	mu   sync.Mutex          // guards apps
+	apps map[string]*cluster // by address: one for each of the pod's IPs at most
+}
+
+// inboundPolicy is immutable.
+type inboundPolicy struct {
+	protocol api.Protocol
+	strict   bool
+	allowed  []string // SPIFFE IDs; empty: everyone that the mode admits
+	probes   []string
+	route    *route
+}
+
+// inbound returns the port, subscribed. nil: too many ports are in use already.
+func (d *discovery) inbound(port uint16) *inboundPort {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if in := d.inbounds[uint32(port)]; in != nil {
+		return in
+	}
+	if len(d.inbounds) >= maxInboundPorts {
+		return nil
+	}
+	key := &api.Key{Key: &api.Key_InboundPort{InboundPort: uint32(port)}}
+	in := &inboundPort{p: d.p, key: key, answered: make(chan struct{})}
+	in.policy.Store(in.compile(d.p.defaultInbound(port)))
+	d.inbounds[uint32(port)] = in
+	d.send(d.subscription(key))
+	return in
+}
+
+// defaultInbound is what the environment says, until destination does.
+func (p *Proxy) defaultInbound(port uint16) *api.Inbound {
+	m := &api.Inbound{Port: uint32(port)}
+	if p.cfg.Strict {
+		m.Mode = api.Mode_STRICT
+	}
+	if p.cfg.OpaquePorts[port] {
+		m.Protocol = api.Protocol_OPAQUE
+	}
+	return m
+}
+
+func (in *inboundPort) update(m *api.Inbound) {
+	in.policy.Store(in.compile(m))
+	in.once.Do(func() { close(in.answered) })
+}
+
+func (in *inboundPort) compile(m *api.Inbound) *inboundPolicy {
+	pol := &inboundPolicy{protocol: m.Protocol, strict: m.Mode == api.Mode_STRICT}
+	for _, a := range m.Authorizations {
+		pol.allowed = append(pol.allowed, a.Identities...)
+	}
+	for _, pr := range m.Probes {
+		pol.probes = append(pol.probes, pr.Path)
+	}
+	msg := &api.Route{Rules: m.Rules, Destination: m.Service}
+	none := func(string) *cluster { return nil }
+	r, err := compileRoute(msg, in.p.inboundBudget, none)
+	if err != nil {
+		in.p.log.Error("cannot name routes for metrics", "port", m.Port, "err", err)
+		r, _ = compileRoute(&api.Route{Destination: m.Service}, in.p.inboundBudget, none) // nothing in it can fail
+	}
+	for _, u := range r.rules {
+		// These rules name routes. Retries and timeouts are the caller's proxy's to do, once.
+		u.retry, u.request, u.try = false, 0, 0
+	}
+	pol.route = r
+	return pol
+}
+
+// wait returns the policy, waiting for destination's as long as it may yet come. Its absence is no reason to be less
+// strict than the environment says.
+func (in *inboundPort) wait(ctx context.Context) *inboundPolicy {
+	if in.p.discovery.status() == nil {
+		ctx, cancel := context.WithTimeout(ctx, config.DiscoveryWait)
+		defer cancel()
+		select {
+		case <-in.answered:
+		case <-ctx.Done():
+		}
+	}
+	return in.policy.Load()
+}
+
+// refusal is why a request is not served.
+type refusal struct {
+	status int
+	reason string
+}
+
+// verdict decides about a caller; id is empty for one that proved nothing.
+func (pol *inboundPolicy) verdict(id string) *refusal {
+	switch {
+	case id == "" && pol.strict:
+		return &refusal{403, "this workload takes calls from the mesh only (mode: strict)"}
+	case len(pol.allowed) == 0:
+		return nil
+	}
+	for _, a := range pol.allowed {
+		if a == id {
+			return nil
+		}
+	}
+	if id == "" {
+		id = "an unauthenticated caller"
+	}
+	return &refusal{403, id + " is not allowed to call this port"}
+}
+
+// probe reports whether a plaintext request is the kubelet's: it has no SVID, and a pod that cannot be probed is killed.
+func (pol *inboundPolicy) probe(req []hpack.HeaderField) bool {
+	if value(req, ":method") != "GET" {
+		return false
+	}
+	path := value(req, ":path")
+	for _, p := range pol.probes {
+		if path == p {
+			return true
+		}
+	}
+	return false
+}
+
+// appAddress is where the application listens for a connection that was sent to dst, for target port: the original
+// destination and nothing else.
+func (p *Proxy) appAddress(dst netip.AddrPort, port uint16) (string, *refusal) {
+	switch port {
+	case config.OutboundPort, config.InboundPort, config.AdminPort:
+		return "", &refusal{403, "the proxy's own ports are not served through it"}
+	}
+	if p.cfg.Apps != nil {
+		if addr := p.cfg.Apps[port]; addr != "" {
+			return addr, nil
+		}
+		return "", &refusal{403, "no application is known at this port"}
+	}
+	if dst.Port() != config.InboundPort && dst.Port() != port {
+		return "", &refusal{403, "the server name's port is not the one that was dialed"}
+	}
+	for _, ip := range p.cfg.PodIPs {
+		if ip == dst.Addr().Unmap() {
+			return netip.AddrPortFrom(ip, port).String(), nil
+		}
+	}
+	return "", &refusal{403, "the address dialed is not one of this pod's"}
+}
+
+// application is the cluster of the one endpoint behind addr, which is one of the pod's own addresses.
+func (in *inboundPort) application(addr string) *cluster {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	c := in.apps[addr]
+	if c == nil {
+		c = &cluster{name: addr}
+		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr}}, now())
+		if in.apps == nil {
+			in.apps = map[string]*cluster{}
+		}
+		in.apps[addr] = c
+	}
+	return c
+}

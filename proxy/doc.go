@@ -1,0 +1,35 @@
+// Package proxy is the data plane: the sidecar that carries a workload's calls.
+//
+// A request's path is the files' names, in this order:
+//
+//	accept.go     listeners; where a connection was meant to go
+//	detect.go     HTTP/1, HTTP/2, TLS or opaque, by its first bytes
+//	identify.go   this proxy's SVID; mTLS with peers, whose IDs it verifies
+//	authorize.go  who may reach the application's ports, and which ports there are
+//	discover.go   what destination says, kept for as long as it is away
+//	route.go      request to rule: backends, timeouts, retries, classes of response
+//	balance.go    backend to endpoint: power of two choices over EWMA (ewma.go)
+//	forward       exchange.go and attempt.go join the two streams of a request; forward_tcp.go joins opaque connections;
+//	              pool.go holds the connections to endpoints; http.go and headers.go say what is passed on
+//	record.go     the outcome, exactly once; report.go sends it to viz
+//
+// wheel.go has the deadlines, budget.go the retries' bound, shed.go the memory's; proxy.go starts and drains it all.
+//
+// It does not read Kubernetes, keep anything on disk, or use net/http, but for the admin port. It refuses to reach a
+// meshed endpoint in plaintext, to guess at an address inside the cluster that destination does not answer for, and to
+// dial for a caller anything but this pod's own addresses.
+//
+// # Goroutines and locks
+//
+// Run owns every goroutine and waits for all of them. A connection's goroutine is its reader until it ends. A reader
+// never waits for a peer: what it forwards goes into the peer connection's bounded output.
+//
+// An exchange has one lock; a pool's comes after it, a connection's after that, and two connections' are never held
+// together. Nothing calls into an exchange with a pool's or a connection's lock held.
+//
+// # Where it differs from the design
+//
+// A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a request was HTTP/1 to
+// restore it. The inbound port is dialed itself and the server name says the target port; where a connection to another
+// port was redirected, the two must agree.
+package proxy

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"net"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/wire"
+	"golang.org/x/net/http2/hpack"
+)
+
+// server and client are what the engines of both protocols have in common, but for the types of their streams.
+type server interface {
+	Serve() error
+	GoAway() // takes no new requests, and ends when those it has are done
+}
+
+type client interface {
+	server
+	open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error)
+}
+
+type http1Client struct{ *h1.Conn }
+
+func (c http1Client) open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error) {
+	s, err := c.OpenStream(fields, end, a)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+type http2Client struct{ *h2.Conn }
+
+func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error) {
+	s, err := c.OpenStream(fields, end, a)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (p *pool) newClient(c *clientConn) client {
+	if p.kind == plainHTTP1 {
+		c.batch.soon = true
+		o := http1Options(&c.batch)
+		o.Handler.OnCapacity = c.capacity
+		return http1Client{h1.NewClient(c.wire, o)}
+	}
+	o := http2Options(&c.batch)
+	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
+	o.KeepAlive = meshKeepAlive
+	return http2Client{h2.NewClient(c.wire, o)}
+}
+
+// serveHTTP is a connection's reader until it ends.
+func (p *Proxy) serveHTTP(nc net.Conn, c *serverConn, d detected) {
+	c.http1 = d.protocol == api.Protocol_HTTP1
+	p.serveEngine(c, wire.New(nc, d.peeked))
+}
+
+func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
+	c.wire = w
+	defer w.Close()
+	c.batch.soon = c.http1
+	if c.http1 {
+		o := http1Options(&c.batch)
+		o.Handler.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
+		c.engine = h1.NewServer(w, o)
+	} else {
+		o := http2Options(&c.batch)
+		o.OnStream = func(s *h2.Stream) h2.Sink { return c.newExchange(s) }
+		o.EnableConnect = true
+		c.engine = h2.NewServer(w, o)
+	}
+	defer p.trackServer(c)()
+	err := c.engine.Serve()
+	p.log.Debug("a connection ended", "from", w.RemoteAddr(), "inbound", c.inbound, "err", err)
+}
+
+func (c *serverConn) newExchange(s stream) *exchange {
+	return &exchange{c: c, down: s}
+}
+
+func http1Options(b *batch) h1.Options {
+	return h1.Options{Handler: h1.Handler{OnBatch: b.flush}, MaxHeaderBytes: config.MaxHeaderBytes, MaxHeaderFields: config.MaxHeaderFields,
+		StreamWindow: config.StreamWindow, MaxOutput: config.MaxOutput, HeaderTimeout: config.HeaderTimeout,
+		IdleTimeout: config.IdleHTTP}
+}
+
+func http2Options(b *batch) h2.Options {
+	return h2.Options{OnBatch: b.flush, MaxStreams: config.MaxConcurrentStreams, MaxHeaderBytes: config.MaxHeaderBytes,
+		MaxHeaderFields: config.MaxHeaderFields, StreamWindow: config.StreamWindow, ConnWindow: config.ConnWindow,
+		MaxOutput: config.MaxOutput, HeaderTimeout: config.HeaderTimeout, IdleTimeout: config.IdleHTTP}
+}
+
+func (c *serverConn) goAway() { c.engine.GoAway() }
+
+// endEarly tells a caller that is still sending that it has its whole answer (RFC 9113 §8.1). HTTP/1 has no such signal: its
+// engine closes the connection.
+func (c *serverConn) endEarly(x *exchange, b *batch) {
+	if !c.http1 {
+		x.down.Reset(h2.CodeNone)
+		b.touch(x.down)
+	}
+}

@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ewma is an endpoint's load: a peak-sensitive, exponentially decaying mean of its latency, times what is pending there
+// (Finagle's Peak EWMA, with linkerd2-proxy's constants). A slow answer raises it at once; it falls only with time, and
+// reading it lets it fall too, so that an endpoint nobody picks is tried again.
+type ewma struct {
+	pending atomic.Int64
+	mu      sync.Mutex // guards rtt and at
+	rtt     float64    // nanoseconds
+	at      time.Time
+}
+
+// ewmaParams come from the cluster.
+type ewmaParams struct {
+	initial time.Duration
+	decay   time.Duration
+}
+
+func (e *ewma) reset(p ewmaParams, now time.Time) {
+	e.mu.Lock()
+	e.rtt, e.at = float64(p.initial), now
+	e.mu.Unlock()
+}
+
+// observe takes one latency.
+func (e *ewma) observe(d time.Duration, p ewmaParams, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	o := float64(d)
+	if o > e.rtt {
+		e.rtt = o
+	} else {
+		w := weight(now.Sub(e.at), p.decay)
+		e.rtt = e.rtt*w + o*(1-w)
+	}
+	e.at = now
+}
+
+// load is the cost of sending one more request.
+func (e *ewma) load(p ewmaParams, now time.Time) float64 {
+	e.mu.Lock()
+	e.rtt *= weight(now.Sub(e.at), p.decay)
+	e.at = now
+	rtt := e.rtt
+	e.mu.Unlock()
+	return rtt * float64(e.pending.Load()+1)
+}
+
+func weight(elapsed, decay time.Duration) float64 {
+	if elapsed <= 0 {
+		return 1
+	}
+	return math.Exp(-float64(elapsed) / float64(decay))
+}

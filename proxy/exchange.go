@@ -1,0 +1,463 @@
+package proxy
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// exchange is one request and its response, between the stream it came on and the one it went out on. It holds the
+// route, the try under way, what may have to be sent again, the deadlines, and the outcome.
+//
+// Events arrive from up to three goroutines: the reader of the caller's connection, the reader of the backend's, and the
+// timer wheel. mu serialises them. An exchange may be parked at any stage, for an endpoint, a dial, a free stream or a
+// backoff: what the caller sends meanwhile is kept here, its window withheld, so the caller bounds it.
+type exchange struct {
+	c    *serverConn
+	down stream
+
+	mu       sync.Mutex // guards everything below; taken before any connection's lock
+	done     bool
+	rule     *rule
+	backend  *backend
+	attempt  *attempt // the try under way; nil between tries
+	first    attempt
+	tries    int
+	last     *endpoint // of the try before
+	start    time.Time
+	grpc     bool
+	tunnel   bool // an upgraded connection: extended CONNECT
+	http1    bool // what the application at the far end is spoken to in
+	deadline timer
+	step     timer // of the present phase: waiting for a place, backoff, or one try's time
+	stepAt   time.Time
+
+	req      []hpack.HeaderField
+	reqArray [24]hpack.HeaderField // backs req for nearly every request
+	trailers []hpack.HeaderField
+	reqEnd   bool
+	body     []byte // what came so far, while it may have to be sent again
+	kept     bool   // body is everything that came
+	refunded int    // bytes of body whose window the caller has back
+
+	started   bool // a final response head went to the caller
+	status    int
+	failed    bool // classified as a failure
+	outcome   outcome
+	respBytes uint64
+	reqBytes  uint64
+}
+
+// attempt is one try at the backend. It is the sink of its stream: what an earlier try still says is ignored.
+type attempt struct {
+	x        *exchange
+	endpoint *endpoint
+	pool     *pool
+	conn     *clientConn
+	up       stream
+	sent     time.Time
+	skip     int  // bytes at the front of the body that were refunded in an earlier try
+	sampled  bool // the latency was taken, and pending given back
+	counted  bool // the try's result was recorded
+}
+
+// OnHeaders takes the request's head, or its trailers.
+func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.done:
+	case x.start.IsZero():
+		x.begin(fields, end)
+	default:
+		x.reqEnd = end
+		x.trailers = keepFields(nil, fields)
+		if up := x.up(); up != nil {
+			up.WriteHeaders(x.trailers, true)
+			x.c.batch.touch(up)
+		}
+	}
+}
+
+// OnData takes a piece of the request's body.
+func (x *exchange) OnData(p []byte, end bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.reqBytes += uint64(len(p))
+	x.reqEnd = x.reqEnd || end
+	if x.done {
+		x.down.Consumed(len(p))
+		return
+	}
+	up := x.up()
+	x.keep(p, up == nil)
+	if up == nil {
+		return
+	}
+	x.credit(x.attempt, up.WriteData(p, end), &x.c.batch)
+	x.c.batch.touch(up)
+}
+
+// keep remembers a piece of the body for another try. While the exchange is parked it must, and the caller's window,
+// withheld, is the bound; otherwise it does up to the limit.
+func (x *exchange) keep(p []byte, parked bool) {
+	if !x.kept {
+		return
+	}
+	if !parked && len(x.body)+len(p) > config.RetryBodyLimit {
+		x.kept, x.body = false, nil
+		return
+	}
+	x.body = append(x.body, p...)
+}
+
+// credit gives the caller's window back for n bytes that have left with a, but for those it has back already.
+func (x *exchange) credit(a *attempt, n int, b *batch) {
+	if d := min(n, a.skip); d > 0 {
+		a.skip -= d
+		n -= d
+	}
+	if n > 0 {
+		x.refunded += n
+		x.down.Consumed(n)
+		b.touch(x.down)
+	}
+}
+
+// OnReset: the caller has gone away, or broke its protocol.
+func (x *exchange) OnReset(code uint32, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done {
+		return
+	}
+	x.abandon(&x.c.batch)
+	x.finish(outcomeCancelled)
+}
+
+// OnSent: n bytes of the response have left for the caller.
+func (x *exchange) OnSent(n int) {
+	x.mu.Lock()
+	up := x.up()
+	if up != nil {
+		up.Consumed(n)
+	}
+	x.mu.Unlock()
+	if up != nil {
+		up.Flush()
+	}
+}
+
+// up is the stream of the try under way, if it is open.
+func (x *exchange) up() stream {
+	if x.attempt == nil {
+		return nil
+	}
+	return x.attempt.up
+}
+
+// begin routes a request and starts its first try.
+func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
+	x.start = time.Now()
+	x.kept, x.reqEnd = true, end
+	x.takeRequest(fields)
+	route, refusal := x.c.admit(x)
+	x.rule = route.find(x.req)
+	if refusal != nil {
+		x.fail(refusal.status, refusal.reason, &x.c.batch)
+		return
+	}
+	route.budget.request(x.start)
+	x.armDeadline(value(fields, "grpc-timeout"))
+	if x.backend = x.c.choose(x.rule); x.backend == nil {
+		x.fail(503, "no backend of "+route.authority+" has any weight", &x.c.batch)
+		return
+	}
+	x.try(&x.c.batch)
+}
+
+// armDeadline sets the whole request's: the profile's timeout or what the gRPC caller grants, whichever is less.
+func (x *exchange) armDeadline(grpcTimeout string) {
+	d := x.rule.request
+	if g, ok := parseGRPCTimeout(grpcTimeout); ok && (d == 0 || g < d) {
+		d = g
+	}
+	if d > 0 {
+		x.c.p.wheel.arm(&x.deadline, d, x)
+	}
+}
+
+// try starts an attempt: at an endpoint, or parked until there is one.
+func (x *exchange) try(b *batch) {
+	x.tries++
+	a := &x.first
+	if x.tries > 1 {
+		a = &attempt{}
+	}
+	a.x, a.skip = x, x.refunded
+	x.attempt = a
+	set := x.backend.cluster.set.Load()
+	if set == nil || len(set.endpoints) == 0 {
+		var queued bool
+		if set, queued = x.backend.cluster.park(a); queued {
+			x.arm(config.DiscoveryWait)
+			return
+		}
+		if set == nil {
+			x.fail(503, "too many requests wait for an endpoint of "+x.backend.cluster.name, b)
+			return
+		}
+	}
+	x.send(a, set, b)
+}
+
+// send picks an endpoint and asks its pool for a stream.
+func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
+	now := time.Now()
+	a.endpoint = set.pick(x.last, now)
+	a.pool = a.endpoint.pools.of(x, a.endpoint)
+	a.endpoint.ewma.pending.Add(1)
+	switch a.pool.open(a, b) {
+	case queued:
+		x.arm(config.DiscoveryWait)
+	case refused:
+		x.settle(a)
+		x.fail(503, "too many requests wait for "+a.endpoint.address, b)
+	}
+}
+
+// opened is called by the pool, with mu held, once a has a stream: the head is on its way, the body follows.
+func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
+	x := a.x
+	a.conn, a.up, a.sent = conn, up, time.Now()
+	x.c.p.wheel.disarm(&x.step)
+	if x.rule.try > 0 {
+		x.arm(x.rule.try)
+	}
+	if len(x.body) > 0 || (x.reqEnd && !x.headersEnd() && x.trailers == nil) {
+		x.credit(a, up.WriteData(x.body, x.reqEnd && x.trailers == nil), b)
+	}
+	if x.trailers != nil {
+		up.WriteHeaders(x.trailers, true)
+	}
+	b.touch(up)
+}
+
+// headersEnd reports whether the request is nothing but its head.
+func (x *exchange) headersEnd() bool {
+	return x.reqEnd && x.trailers == nil && x.reqBytes == 0
+}
+
+// arm sets the present phase's timer.
+func (x *exchange) arm(d time.Duration) {
+	x.stepAt = time.Now().Add(d)
+	x.c.p.wheel.arm(&x.step, d, x)
+}
+
+// expired is one of the exchange's timers.
+func (x *exchange) expired(t *timer) {
+	var b batch
+	x.mu.Lock()
+	switch {
+	case x.done:
+	case t == &x.deadline:
+		x.timeout("the request took longer than its timeout", &b)
+	case time.Now().Before(x.stepAt): // armed anew since it fired
+	case x.attempt == nil:
+		x.try(&b)
+	case x.attempt.up != nil:
+		x.tryTimeout(&b)
+	default:
+		x.waited(&b)
+	}
+	x.mu.Unlock()
+	b.flush()
+}
+
+// tryTimeout ends one try; the request may have time for another.
+func (x *exchange) tryTimeout(b *batch) {
+	if x.started {
+		return
+	}
+	x.attempt.count(true)
+	if !x.again(b) {
+		x.timeout("the try took longer than its timeout", b)
+	}
+}
+
+// waited: no endpoint, connection or stream came free in time.
+func (x *exchange) waited(b *batch) {
+	name := x.backend.cluster.name
+	if x.attempt.endpoint == nil {
+		x.fail(503, "no endpoint is ready for "+name, b)
+		return
+	}
+	x.fail(503, "no connection to "+name+" came free in time", b)
+}
+
+// timeout answers 504, or cuts a response that has begun.
+func (x *exchange) timeout(reason string, b *batch) {
+	x.outcome = outcomeTimeout
+	x.fail(504, reason, b)
+}
+
+// again leaves the try under way and starts another, if the profile and its budget allow one.
+func (x *exchange) again(b *batch) bool {
+	if !x.rule.retry || !x.replayable() {
+		return false
+	}
+	if x.rule.maxTries > 0 && x.tries >= x.rule.maxTries {
+		return false
+	}
+	if !x.rule.route.budget.withdraw(time.Now()) {
+		x.record().RetriesRefused.Add(1)
+		return false
+	}
+	x.record().Retries.Add(1)
+	x.retry(b)
+	return true
+}
+
+// elsewhere is again for what was surely not delivered: no profile or budget is asked.
+func (x *exchange) elsewhere(b *batch) bool {
+	if !x.replayable() {
+		return false
+	}
+	x.retry(b)
+	return true
+}
+
+// idempotent: such a request may be sent again when a kept connection broke before it was answered (RFC 9110 §9.2.2).
+func (x *exchange) idempotent() bool {
+	switch value(x.req, ":method") {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+func (x *exchange) replayable() bool {
+	return !x.started && x.kept && x.tries < config.MaxTries
+}
+
+// retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
+func (x *exchange) retry(b *batch) {
+	x.last = x.attempt.endpoint
+	x.abandon(b)
+	set := x.backend.cluster.set.Load()
+	if set != nil && len(set.endpoints) > 1 && x.tries < len(set.endpoints) {
+		x.try(b)
+		return
+	}
+	x.arm(backoff(x.tries))
+}
+
+// abandon leaves the try under way, wherever it is.
+func (x *exchange) abandon(b *batch) {
+	a := x.attempt
+	if a == nil {
+		return
+	}
+	x.attempt = nil
+	x.c.p.wheel.disarm(&x.step)
+	switch {
+	case a.up != nil:
+		a.up.Reset(h2.CodeCancel)
+		b.touch(a.up)
+	case a.pool != nil:
+		a.pool.cancel(a)
+	default:
+		x.backend.cluster.unpark(a)
+	}
+	x.settle(a)
+}
+
+// settle gives a's pending back without a sample.
+func (x *exchange) settle(a *attempt) {
+	if a.endpoint != nil && !a.sampled {
+		a.sampled = true
+		a.endpoint.ewma.pending.Add(-1)
+	}
+}
+
+// undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it reached anyone.
+func (a *attempt) undelivered(reason string, b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a {
+		return
+	}
+	a.count(true)
+	if x.c.refuses() {
+		x.abandon(b)
+		x.refuse(b)
+		return
+	}
+	if !x.elsewhere(b) {
+		x.fail(503, reason, b)
+	}
+}
+
+// refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.
+func (x *exchange) refuse(b *batch) {
+	x.down.Reset(h2.CodeRefusedStream)
+	b.touch(x.down)
+	x.failed = true
+	x.finish(outcomeRefused)
+}
+
+// wake is called, without mu, when the cluster that a waits for has an endpoint.
+func (a *attempt) wake(b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a || a.endpoint != nil {
+		return
+	}
+	x.c.p.wheel.disarm(&x.step)
+	set := x.backend.cluster.set.Load()
+	if set == nil || len(set.endpoints) == 0 {
+		x.arm(config.DiscoveryWait)
+		var queued bool
+		if set, queued = x.backend.cluster.park(a); set == nil {
+			if !queued {
+				x.waited(b)
+			}
+			return
+		}
+	}
+	x.send(a, set, b)
+}
+
+// fail answers with an error of ours, or cuts the response that has begun.
+func (x *exchange) fail(status int, reason string, b *batch) {
+	x.abandon(b)
+	x.failed = true
+	if x.started {
+		x.down.Reset(h2.CodeInternal)
+	} else {
+		x.status = status
+		x.writeError(status, reason)
+	}
+	b.touch(x.down)
+	x.finish(x.outcome)
+}
+
+// parseGRPCTimeout reads grpc-timeout (gRPC over HTTP/2: at most eight digits and a unit).
+func parseGRPCTimeout(s string) (time.Duration, bool) {
+	if len(s) < 2 || len(s) > 9 {
+		return 0, false
+	}
+	unit, ok := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond,
+		'u': time.Microsecond, 'n': time.Nanosecond}[s[len(s)-1]]
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
+	if !ok || err != nil {
+		return 0, false
+	}
+	return time.Duration(n) * unit, true
+}

@@ -1,0 +1,339 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/wire"
+)
+
+const (
+	certifyMethod    = "/tulle.identity.v1.Identity/Certify"
+	bundlesMethod    = "/tulle.identity.v1.Identity/Bundles"
+	handshakeTimeout = 10 * time.Second // a peer with a busy core signs late; a silent one is dropped
+	meshKeepAlive    = 10 * time.Second // a peer that vanished without a word is found out within two of these
+	maxToken         = 16 << 10
+	controlALPN      = "h2" // what grpc-go's servers insist on
+)
+
+// newToken reads how the proxy proves who it is: a file, read anew for each call, or a token handed over once.
+func newToken(cfg config.Config) (func() (string, error), error) {
+	if cfg.TokenFD == 0 {
+		return func() (string, error) {
+			b, err := os.ReadFile(cfg.TokenFile)
+			if err != nil {
+				return "", fmt.Errorf("read the service account token: %w", err)
+			}
+			return strings.TrimSpace(string(b)), nil
+		}, nil
+	}
+	f := os.NewFile(uintptr(cfg.TokenFD), "token")
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxToken))
+	if err != nil || len(b) == 0 {
+		return nil, fmt.Errorf("%s=%d: no join token could be read from this descriptor: %w", config.EnvTokenFD, cfg.TokenFD, err)
+	}
+	token := strings.TrimSpace(string(b))
+	return func() (string, error) { return token, nil }, nil
+}
+
+// certify asks identity for an SVID.
+func (p *Proxy) certify(ctx context.Context, csr []byte) (chain, roots [][]byte, err error) {
+	token, err := p.token()
+	if err != nil {
+		return nil, nil, err
+	}
+	req := &api.CertifyRequest{ExpectedId: p.cfg.Identity, Csr: csr}
+	if p.cfg.TokenFD != 0 {
+		req.Attestation = &api.CertifyRequest_JoinToken{JoinToken: token}
+	} else {
+		req.Attestation = &api.CertifyRequest_KubernetesToken{KubernetesToken: token}
+	}
+	resp := &api.CertifyResponse{}
+	if err := p.identity.Call(ctx, certifyMethod, req, resp); err != nil {
+		p.controlErrors.identity.Inc()
+		return nil, nil, fmt.Errorf("identity at %s: %w", p.cfg.IdentityAPI.Addr, err)
+	}
+	return resp.Certificates, resp.Authorities, nil
+}
+
+// dialIdentity trusts what the process trusts, and before it has an SVID the roots of the trust file as they are today.
+func (p *Proxy) dialIdentity(ctx context.Context) (*wire.Conn, error) {
+	id, err := spiffeid.FromString(p.cfg.IdentityAPI.ID)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", config.EnvIdentityID, err)
+	}
+	roots := p.source.Bundles()[id.TrustDomain()]
+	if len(roots) == 0 {
+		pem, err := os.ReadFile(p.cfg.TrustFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the roots to trust: %w", err)
+		}
+		if roots, err = spiffe.ParseRoots(pem); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.cfg.TrustFile, err)
+		}
+	}
+	return p.dialControl(ctx, p.cfg.IdentityAPI.Addr, spiffe.BootstrapClientConfig(roots, id, []string{controlALPN}))
+}
+
+// dialServer dials a control-plane server that must be exactly s.ID.
+func (p *Proxy) dialServer(s config.Service) func(context.Context) (*wire.Conn, error) {
+	return func(ctx context.Context) (*wire.Conn, error) {
+		id, err := spiffeid.FromString(s.ID)
+		if err != nil {
+			return nil, fmt.Errorf("server ID %q: %w", s.ID, err)
+		}
+		if err := p.source.Ready(); err != nil {
+			return nil, err
+		}
+		return p.dialControl(ctx, s.Addr, spiffe.ClientConfig(p.source, id, []string{controlALPN}, ""))
+	}
+}
+
+func (p *Proxy) dialControl(ctx context.Context, addr string, cfg *tls.Config) (*wire.Conn, error) {
+	nc, err := p.dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return handshake(ctx, nc, wire.NewTLSClient(nc, cfg))
+}
+
+func handshake(ctx context.Context, nc net.Conn, w *wire.Conn) (*wire.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := w.Handshake(ctx); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("TLS with %s: %w", nc.RemoteAddr(), err)
+	}
+	return w, nil
+}
+
+// followBundles keeps the roots of every trust domain up to date, so that they rotate without a restart.
+func (p *Proxy) followBundles(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := p.receiveBundles(ctx)
+		p.log.Debug("the stream of trust bundles ended", "err", err)
+		p.sleep(time.Second + rand.N(4*time.Second))
+	}
+}
+
+func (p *Proxy) receiveBundles(ctx context.Context) error {
+	if _, err := p.source.Wait(ctx); err != nil {
+		return err
+	}
+	s, err := p.identity.Open(ctx, bundlesMethod)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.Send(&api.BundlesRequest{}); err != nil {
+		return err
+	}
+	s.CloseSend()
+	for {
+		m := &api.BundlesResponse{}
+		if err := s.Recv(m); err != nil {
+			return err
+		}
+		if err := p.setBundles(m); err != nil {
+			p.log.Error("cannot use the trust bundles from identity, keeping the last ones", "err", err)
+		}
+	}
+}
+
+func (p *Proxy) setBundles(m *api.BundlesResponse) error {
+	all := spiffe.Bundles{}
+	for _, b := range m.Bundles {
+		td, err := spiffeid.TrustDomainFromString(b.TrustDomain)
+		if err != nil {
+			return err
+		}
+		if all[td], err = spiffe.ParseAuthorities(b.Authorities); err != nil {
+			return fmt.Errorf("bundle of %s: %w", td, err)
+		}
+	}
+	p.source.SetBundles(all)
+	return nil
+}
+
+// meshClientConfig dials an endpoint's proxy: it must prove the one identity that destination named.
+func (p *Proxy) meshClientConfig(e *endpoint, alpn string) *tls.Config {
+	return spiffe.ClientConfig(p.source, e.identity, []string{alpn}, strconv.Itoa(int(e.port))+config.SNISuffix)
+}
+
+func (p *Proxy) dialMesh(ctx context.Context, e *endpoint, alpn string) (*wire.Conn, error) {
+	if e.identity.IsZero() {
+		return nil, errors.New("the endpoint is meshed, and its identity is not known")
+	}
+	nc, err := p.dialer.DialContext(ctx, "tcp", e.mesh)
+	if err != nil {
+		return nil, err
+	}
+	w, err := handshake(ctx, nc, wire.NewTLSClient(nc, p.meshClientConfig(e, alpn)))
+	if err != nil {
+		return nil, err
+	}
+	if got := w.TLS().NegotiatedProtocol; got != alpn {
+		w.Close()
+		return nil, fmt.Errorf("%s speaks %q, want %q", nc.RemoteAddr(), got, alpn)
+	}
+	return w, nil
+}
+
+// serveMesh is a connection from another proxy: mTLS, and inside it what the ALPN says.
+func (p *Proxy) serveMesh(nc net.Conn, d detected, sni string, dst netip.AddrPort) {
+	port, err := strconv.ParseUint(sni, 10, 16)
+	if err != nil {
+		p.refused.bypass.Inc()
+		return
+	}
+	if len(d.hello.alpn) == 1 && d.hello.alpn[0] == config.ALPNTCP {
+		p.serveTunnel(nc, d, uint16(port), dst)
+		return
+	}
+	w, err := handshake(p.ctx, nc, wire.NewTLSServer(nc, d.peeked, p.meshServer))
+	if err != nil {
+		p.handshakeFailed(nc, err)
+		return
+	}
+	c := p.meshConn(nc, *w.TLS(), uint16(port), dst)
+	if c == nil || w.TLS().NegotiatedProtocol != config.ALPNHTTP {
+		w.Close()
+		return
+	}
+	p.serveEngine(c, w)
+}
+
+// serveTunnel is an opaque connection inside mTLS.
+func (p *Proxy) serveTunnel(nc net.Conn, d detected, port uint16, dst netip.AddrPort) {
+	tc := tls.Server(&replayed{Conn: nc, first: d.peeked}, p.meshServer)
+	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		p.handshakeFailed(nc, err)
+		return
+	}
+	if c := p.meshConn(nc, tc.ConnectionState(), port, dst); c != nil {
+		p.forwardInbound(tc, c, detected{protocol: 0})
+	}
+}
+
+func (p *Proxy) handshakeFailed(nc net.Conn, err error) {
+	p.log.Info("refused a mesh connection", "from", nc.RemoteAddr(), "err", err)
+	p.refused.handshake.Inc()
+}
+
+// meshConn describes a verified peer.
+func (p *Proxy) meshConn(nc net.Conn, state tls.ConnectionState, port uint16, dst netip.AddrPort) *serverConn {
+	peer, err := spiffe.PeerOf(state)
+	if err != nil {
+		p.handshakeFailed(nc, err)
+		return nil
+	}
+	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
+	who := caller{id: peer.ID.String(), address: from.Addr().Unmap(), security: metric.MTLS}
+	return p.inboundConn(who, port, dst)
+}
+
+func plainSecurity(from netip.Addr) metric.Security {
+	if from.IsLoopback() {
+		return metric.Loopback
+	}
+	return metric.PlaintextUnmeshed
+}
+
+// replayed is a connection whose first bytes were read already.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.first) > 0 {
+		n := copy(p, r.first)
+		r.first = r.first[n:]
+		return n, nil
+	}
+	return r.Conn.Read(p)
+}
+
+// meshLife ends a mesh connection in time: with the certificates it was made with, and when a root that vouched for its
+// peer is removed.
+type meshLife struct {
+	p      *Proxy
+	w      *wire.Conn
+	end    func() // no new streams
+	expiry time.Time
+	timer  timer
+	ending atomic.Bool
+}
+
+// lifeShare: a connection is asked to end within the last tenth of its life, at a random moment, so that the connections
+// of one rollout do not all end together.
+const lifeShare = 10
+
+// watchMesh begins a connection's life; the returned function ends it. Plaintext connections have none.
+func (p *Proxy) watchMesh(w *wire.Conn, end func()) (stop func()) {
+	state := w.TLS()
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return func() {}
+	}
+	l := &meshLife{p: p, w: w, end: end, expiry: state.PeerCertificates[0].NotAfter}
+	if own := p.source.SVID(); own != nil && own.Certificates[0].NotAfter.Before(l.expiry) {
+		l.expiry = own.Certificates[0].NotAfter
+	}
+	left := time.Until(l.expiry)
+	p.wheel.arm(&l.timer, left-rand.N(left/lifeShare+1), l)
+	p.lives.add(l)
+	return func() {
+		p.wheel.disarm(&l.timer)
+		p.lives.remove(l)
+	}
+}
+
+// expired asks the connection to end, and the second time, with its certificate over, ends it.
+func (l *meshLife) expired(*timer) {
+	if l.ending.Swap(true) {
+		l.w.Close()
+		return
+	}
+	l.p.wheel.arm(&l.timer, time.Until(l.expiry), l)
+	l.end()
+}
+
+// recheck verifies the peer against today's roots.
+func (l *meshLife) recheck() {
+	if _, err := spiffe.Verify(l.w.TLS().PeerCertificates, l.p.source); err != nil {
+		l.p.log.Info("ending a connection whose peer is no longer trusted", "peer", l.w.RemoteAddr(), "err", err)
+		l.w.Close()
+	}
+}
+
+// watchRoots rechecks every mesh connection when the roots change.
+func (p *Proxy) watchRoots(ctx context.Context) {
+	for {
+		changed := p.source.Changed()
+		p.lives.each(func(l *meshLife) { l.recheck() })
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

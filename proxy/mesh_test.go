@@ -1,0 +1,328 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/proxy"
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// testMesh is a whole mesh in one process: a real identity and a real destination on loopback, over files.
+type testMesh struct {
+	t        testing.TB
+	dir      string
+	trust    string
+	dev      *identity.Dev
+	identity string
+	dest     string
+	log      *slog.Logger
+	stopDest func() // ends destination, and waits
+}
+
+const trustDomain = "cluster.local"
+
+func newMesh(t testing.TB, lifetime time.Duration) *testMesh {
+	t.Helper()
+	m := &testMesh{t: t, dir: t.TempDir(), trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
+	td := spiffeid.RequireTrustDomainFromString(trustDomain)
+	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Lifetime: lifetime, Log: m.log})
+	check(t, err)
+	m.dev = dev
+	check(t, os.WriteFile(m.trust, dev.Roots(), 0o600))
+	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+	m.identity, _ = m.background("", func(ctx context.Context, l net.Listener) error { return dev.Serve(ctx, l) })
+	m.startDestination()
+	return m
+}
+
+func (m *testMesh) startDestination() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.t.Cleanup(cancel)
+	src, err := m.dev.Source(ctx, spiffeid.RequireFromString(serverID("destination")))
+	check(m.t, err)
+	d := destination.New(destination.Config{
+		Mesh: destination.Mesh{TrustDomain: spiffeid.RequireTrustDomainFromString(trustDomain), ClusterDomain: trustDomain, LocalMesh: true,
+			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Source: &destination.Files{Dir: m.dir, Log: m.log}, Identity: src, Log: m.log})
+	m.dest, m.stopDest = m.background(m.dest, d.Serve)
+}
+
+// background serves on loopback until the test ends, or stop is called.
+func (m *testMesh) background(addr string, serve func(context.Context, net.Listener) error) (string, func()) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	check(m.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := serve(ctx, l); err != nil && ctx.Err() == nil {
+			m.t.Errorf("a server ended: %v", err)
+		}
+	})
+	stop := sync.OnceFunc(func() { cancel(); done.Wait() })
+	m.t.Cleanup(stop)
+	return l.Addr().String(), stop
+}
+
+func serverID(name string) string { return "spiffe://" + trustDomain + "/ns/tulle/sa/tulle-" + name }
+
+func workloadID(name string) string { return "spiffe://" + trustDomain + "/ns/shop/sa/" + name }
+
+func authority(service string) string { return service + ".shop.svc.cluster.local:80" }
+
+// write puts a file where destination reads, whole.
+func (m *testMesh) write(name, text string) {
+	m.t.Helper()
+	tmp := filepath.Join(m.t.TempDir(), name)
+	check(m.t, os.WriteFile(tmp, []byte(text), 0o600))
+	check(m.t, os.Rename(tmp, filepath.Join(m.dir, name)))
+}
+
+// pod is an instance of a service: an application's address, and a proxy's unless it is unmeshed.
+type pod struct {
+	name, app, mesh string
+}
+
+// service describes a service and what is behind it.
+func (m *testMesh) service(name string, pods ...pod) {
+	m.t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: %s}\n"+
+		"spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], ports: [{name: p, port: 80, protocol: TCP}]}\n", name)
+	for _, p := range pods {
+		host, port, _ := net.SplitHostPort(p.app)
+		fmt.Fprintf(&b, `---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: shop, name: %[1]s-%[2]s, labels: {kubernetes.io/service-name: %[1]s}}
+addressType: IPv4
+ports: [{name: p, port: %[3]s, protocol: TCP}]
+endpoints: [{addresses: [%[4]s], conditions: {ready: true}, targetRef: {kind: Pod, namespace: shop, name: %[2]s}}]
+`, name, p.name, port, host)
+		b.WriteString(podYAML(name, p))
+	}
+	m.write("service-"+name+".yaml", b.String())
+}
+
+func podYAML(account string, p pod) string {
+	if p.mesh == "" {
+		return fmt.Sprintf("---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: shop, name: %s}\n"+
+			"spec: {serviceAccountName: %s, containers: [{name: app}]}\nstatus: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n", p.name, account)
+	}
+	return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: shop
+  name: %s
+  labels: {tulle.dev/mesh: tulle}
+  annotations: {tulle.dev/mesh-address: "%s"}
+spec: {serviceAccountName: %s, containers: [{name: app}], initContainers: [{name: tulle-proxy, restartPolicy: Always}]}
+status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}
+`, p.name, p.mesh, account)
+}
+
+// running is a workload's proxy: its own addresses and, by service, those that its application dials.
+type running struct {
+	inbound, admin string
+	out            map[string]string
+	stop           func() error
+}
+
+func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
+	m.t.Helper()
+	app, podName := p.app, p.name
+	r := &running{inbound: p.mesh, admin: freeAddr(m.t), out: map[string]string{}}
+	_, port, _ := net.SplitHostPort(app)
+	id := spiffeid.RequireFromString(workloadID(name))
+	env := map[string]string{
+		config.EnvIdentity: id.String(), config.EnvTrustFile: m.trust, config.EnvTokenFile: m.token(id, podName),
+		config.EnvIdentityAddr: m.identity, config.EnvIdentityID: m.dev.ServerID().String(),
+		config.EnvDestinationAddr: m.dest, config.EnvDestinationID: serverID("destination"),
+		config.EnvInboundListen: r.inbound, config.EnvInboundApps: port + "=" + app, config.EnvAdminListen: r.admin,
+		config.EnvDrainGrace: "5s",
+	}
+	var list []string
+	for _, u := range upstreams {
+		r.out[u] = freeAddr(m.t)
+		list = append(list, r.out[u]+"="+authority(u))
+	}
+	if list == nil {
+		list = []string{freeAddr(m.t) + "=" + authority(name)}
+	}
+	env[config.EnvOutboundUpstreams] = strings.Join(list, ",")
+	r.stop = m.run(env)
+	m.ready(r.admin)
+	return r
+}
+
+// token hands a join token over as dev mode does, by a descriptor's number.
+func (m *testMesh) token(id spiffeid.ID, podName string) string { return m.dev.Token(id, podName) }
+
+func (m *testMesh) run(env map[string]string) func() error {
+	m.t.Helper()
+	r, w, err := os.Pipe()
+	check(m.t, err)
+	_, err = w.WriteString(env[config.EnvTokenFile])
+	check(m.t, err)
+	w.Close()
+	fd := dup(m.t, r)
+	delete(env, config.EnvTokenFile)
+	env[config.EnvTokenFD] = strconv.Itoa(fd)
+	cfg, err := config.Parse(func(k string) string { return env[k] })
+	check(m.t, err)
+	p, err := proxy.New(cfg, "test", m.log.With("proxy", env[config.EnvIdentity]), &slog.LevelVar{})
+	check(m.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- p.Run(ctx) }()
+	stop := sync.OnceValue(func() error { cancel(); return <-result })
+	m.t.Cleanup(func() { check(m.t, stop()) })
+	return stop
+}
+
+// ready waits for the proxy's own word.
+func (m *testMesh) ready(admin string) {
+	m.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for last := "no answer"; time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		resp, err := http.Get("http://" + admin + "/ready")
+		if err != nil {
+			continue
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode == 200 {
+			return
+		}
+		if s := string(b); s != last {
+			last = s
+			m.log.Info("not ready", "why", last)
+		}
+	}
+	m.t.Fatal("the proxy is not ready in time")
+}
+
+var freeMu sync.Mutex
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	freeMu.Lock()
+	defer freeMu.Unlock()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// app is a real HTTP server, HTTP/1 and cleartext HTTP/2.
+func app(t testing.TB, h http.Handler) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: h, Protocols: protocols}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+// pair is a caller and a callee, each with its proxy.
+func (m *testMesh) pair(h http.Handler) (url string, caller, callee *running) {
+	m.t.Helper()
+	addr := app(m.t, h)
+	web := pod{"web-0", addr, freeAddr(m.t)}
+	m.service("web", web)
+	callee = m.proxy("web", web)
+	caller = m.caller("web")
+	return "http://" + caller.out["web"], caller, callee
+}
+
+// caller is a meshed client without an application of its own.
+func (m *testMesh) caller(upstreams ...string) *running {
+	m.t.Helper()
+	p := pod{"client-0", "127.0.0.1:1", freeAddr(m.t)}
+	m.write("pod-client.yaml", podYAML("client", p))
+	return m.proxy("client", p, upstreams...)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t testing.TB, c *http.Client, url string) (int, string, http.Header) {
+	t.Helper()
+	resp, err := c.Get(url)
+	check(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	check(t, err)
+	return resp.StatusCode, string(b), resp.Header
+}
+
+// http2Client speaks cleartext HTTP/2 with prior knowledge.
+func http2Client(t testing.TB) *http.Client {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{Protocols: protocols}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+func http1Client(t testing.TB) *http.Client {
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// testLog shows logs of a test that failed.
+func testLog(t testing.TB) *slog.Logger {
+	var b lockedBuffer
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(b.String())
+		}
+	})
+	return slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,326 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/wire"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Connections of one pool. HTTP/2 multiplexes, and one connection saturates a core; HTTP/1 needs one a request.
+const (
+	maxHTTP2Conns = 4
+	maxHTTP1Conns = 1024
+)
+
+// kind is what a pool's connections speak.
+type kind uint8
+
+const (
+	meshHTTP2  kind = iota // HTTP/2 over mTLS to a proxy
+	plainHTTP2             // prior knowledge
+	plainHTTP1
+)
+
+// pools are an endpoint's connections, made as they are needed.
+type pools struct {
+	mu     sync.Mutex // guards byKind
+	byKind [3]*pool
+}
+
+// of returns the pool for x's protocol. A meshed endpoint is never reached in any other way than through its proxy.
+func (ps *pools) of(x *exchange, e *endpoint) *pool {
+	k := plainHTTP2
+	switch {
+	case e.meshed():
+		k = meshHTTP2
+	case x.http1:
+		k = plainHTTP1
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.byKind[k] == nil {
+		ps.byKind[k] = &pool{p: x.c.p, e: e, kind: k}
+	}
+	return ps.byKind[k]
+}
+
+// retire lets the connections end: what is under way finishes, nothing new begins.
+func (ps *pools) retire() {
+	ps.mu.Lock()
+	list := ps.byKind
+	ps.mu.Unlock()
+	for _, p := range list {
+		if p != nil {
+			p.retire()
+		}
+	}
+}
+
+// pool is the connections to one endpoint that speak one protocol, and the tries that wait for one.
+type pool struct {
+	p    *Proxy
+	e    *endpoint
+	kind kind
+
+	mu      sync.Mutex // guards everything below; taken after an exchange's, before a connection's
+	conns   []*clientConn
+	idle    []*clientConn // of HTTP/1, the last used last
+	next    int           // of HTTP/2: where the search for a free stream begins
+	dialing int
+	waiting []*attempt
+	retired bool
+	scratch []hpack.HeaderField
+}
+
+// placement is what became of an attempt.
+type placement uint8
+
+const (
+	placed placement = iota
+	queued
+	refused
+)
+
+// clientConn is a connection to a backend, whose streams are attempts.
+type clientConn struct {
+	pool    *pool
+	wire    *wire.Conn
+	engine  client
+	batch   batch               // of its reader
+	scratch []hpack.HeaderField // of its reader
+}
+
+// open places a: on a connection with a free stream, or in the queue. The exchange's lock is held.
+func (p *pool) open(a *attempt, b *batch) placement {
+	p.mu.Lock()
+	conn, up := p.place(a)
+	if up != nil {
+		p.mu.Unlock()
+		a.opened(conn, up, b)
+		return placed
+	}
+	defer p.mu.Unlock()
+	if len(p.waiting) >= config.MaxQueue {
+		return refused
+	}
+	p.waiting = append(p.waiting, a)
+	p.dialMore()
+	return queued
+}
+
+// place opens a stream for a, if there is one to be had. mu is held.
+func (p *pool) place(a *attempt) (*clientConn, stream) {
+	p.scratch = a.x.upstreamFields(p.scratch[:0], a)
+	end := a.x.headersEnd()
+	for len(p.idle) > 0 {
+		c := p.idle[len(p.idle)-1]
+		p.idle = p.idle[:len(p.idle)-1]
+		if up, err := c.engine.open(p.scratch, end, a); err == nil {
+			return c, up
+		}
+	}
+	if p.kind == plainHTTP1 {
+		return nil, nil
+	}
+	for range p.conns {
+		p.next++
+		c := p.conns[p.next%len(p.conns)]
+		if up, err := c.engine.open(p.scratch, end, a); err == nil {
+			return c, up
+		}
+	}
+	return nil, nil
+}
+
+// cancel takes a out of the queue, if it is there.
+func (p *pool) cancel(a *attempt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.waiting, a); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	}
+}
+
+// dialMore starts the dials that the queue asks for; mu is held.
+func (p *pool) dialMore() {
+	want, limit := 1, maxHTTP2Conns
+	if p.kind == plainHTTP1 {
+		want, limit = len(p.waiting), maxHTTP1Conns
+	}
+	for p.dialing < want && len(p.conns)+p.dialing < limit {
+		p.dialing++
+		p.p.tasks.Add(1)
+		go p.connect()
+	}
+}
+
+// connect dials and then is the connection's reader until it ends.
+func (p *pool) connect() {
+	defer p.p.tasks.Done()
+	w, err := p.dial()
+	if err != nil {
+		p.dialFailed(err)
+		return
+	}
+	defer w.Close()
+	c := &clientConn{pool: p, wire: w}
+	c.engine = p.newClient(c)
+	p.add(c)
+	defer p.p.trackClient(c)()
+	p.serve(&c.batch)
+	c.batch.flush()
+	err = c.engine.Serve()
+	p.remove(c)
+	p.p.log.Debug("a connection to an endpoint ended", "endpoint", p.e.address, "err", err)
+}
+
+// add makes a new connection available.
+func (p *pool) add(c *clientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing--
+	if p.retired {
+		c.engine.GoAway()
+		return
+	}
+	p.conns = append(p.conns, c)
+	if p.kind == plainHTTP1 {
+		p.idle = append(p.idle, c)
+	}
+}
+
+// dial connects, and for a meshed endpoint proves both identities.
+func (p *pool) dial() (*wire.Conn, error) {
+	ctx, cancel := context.WithTimeout(p.p.ctx, config.DialTimeout)
+	defer cancel()
+	if p.kind == meshHTTP2 {
+		return p.p.dialMesh(ctx, p.e, config.ALPNHTTP)
+	}
+	nc, err := p.p.dialer.DialContext(ctx, "tcp", p.e.address)
+	if err != nil {
+		return nil, err
+	}
+	return wire.New(nc, nil), nil
+}
+
+// dialFailed tells the waiting tries, unless another connection may yet take them.
+func (p *pool) dialFailed(err error) {
+	p.p.log.Debug("cannot connect to an endpoint", "endpoint", p.e.address, "err", err)
+	p.p.dialFailures.Inc()
+	p.e.failed(now())
+	p.mu.Lock()
+	p.dialing--
+	var failed []*attempt
+	if p.dialing == 0 && len(p.conns) == 0 {
+		failed, p.waiting = p.waiting, nil
+	}
+	p.mu.Unlock()
+	var b batch
+	for _, a := range failed {
+		a.undelivered(fmt.Sprintf("cannot connect to %s: %v", p.e.address, err), &b)
+	}
+	b.flush()
+}
+
+// serve hands free streams to waiting tries, in order. No lock is held: an exchange's comes before the pool's.
+func (p *pool) serve(b *batch) {
+	for {
+		p.mu.Lock()
+		if len(p.waiting) == 0 || (p.kind == plainHTTP1 && len(p.idle) == 0) {
+			p.mu.Unlock()
+			return
+		}
+		a := p.waiting[0]
+		p.waiting = slices.Delete(p.waiting, 0, 1)
+		p.mu.Unlock()
+		if !a.place(b) {
+			return
+		}
+	}
+}
+
+// place opens a, which was queued, if it still wants to be; false: there was no room after all.
+func (a *attempt) place(b *batch) bool {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a || a.up != nil {
+		return true
+	}
+	p := a.pool
+	p.mu.Lock()
+	conn, up := p.place(a)
+	if up == nil {
+		p.waiting = slices.Insert(p.waiting, 0, a)
+		p.dialMore()
+		p.mu.Unlock()
+		return false
+	}
+	p.mu.Unlock()
+	a.opened(conn, up, b)
+	return true
+}
+
+// forget stops new streams on c; those it has go on.
+func (p *pool) forget(c *clientConn) {
+	is := func(o *clientConn) bool { return o == c }
+	p.conns = slices.DeleteFunc(p.conns, is)
+	p.idle = slices.DeleteFunc(p.idle, is)
+}
+
+// leave lets c end as soon as its streams have.
+func (c *clientConn) leave() {
+	c.pool.mu.Lock()
+	c.pool.forget(c)
+	c.pool.mu.Unlock()
+	c.engine.GoAway()
+}
+
+// goingAway: the peer takes no new streams.
+func (c *clientConn) goingAway() {
+	p := c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(c)
+	if len(p.waiting) > 0 {
+		p.dialMore()
+	}
+}
+
+// capacity: c takes a stream again; for HTTP/1, it is idle.
+func (c *clientConn) capacity() {
+	p := c.pool
+	p.mu.Lock()
+	if p.kind == plainHTTP1 && slices.Contains(p.conns, c) {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	p.serve(&c.batch)
+}
+
+// remove takes out a connection that has ended; what waited for it needs another.
+func (p *pool) remove(c *clientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(c)
+	if len(p.waiting) > 0 {
+		p.dialMore()
+	}
+}
+
+// retire lets every connection end: the endpoint is gone.
+func (p *pool) retire() {
+	p.mu.Lock()
+	p.retired = true
+	list := p.conns
+	p.conns, p.idle = nil, nil
+	p.mu.Unlock()
+	for _, c := range list {
+		c.engine.GoAway()
+	}
+}

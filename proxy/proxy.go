@@ -1,0 +1,255 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/admin"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/rpc"
+	"github.com/tulle-mesh/tulle/proxy/wire"
+)
+
+// Proxy is one workload's sidecar. Use New.
+type Proxy struct {
+	cfg     config.Config
+	log     *slog.Logger
+	level   *slog.LevelVar
+	version string
+
+	ctx    context.Context // ends when the drain is over
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // every connection's goroutine, and run's
+	drain  chan struct{}  // closed when draining begins
+	once   sync.Once      // closes drain
+
+	source     *spiffe.Source
+	token      func() (string, error)
+	meshServer *tls.Config
+	dialer     *net.Dialer
+
+	identity    *rpc.Client
+	destination *rpc.Client
+	viz         *rpc.Client
+	discovery   *discovery
+
+	metrics       *metric.Registry
+	wheel         *wheel
+	memory        memory
+	unknown       *route // of requests that have none: names their metrics
+	inboundBudget *budget
+	listeners     []listener
+
+	servers live[*serverConn]
+	clients live[*clientConn]
+	lives   live[*meshLife]
+	tunnels live[io.Closer]
+	counts
+}
+
+// counts are the proxy's own events, resolved once.
+type counts struct {
+	refused struct{ limit, loop, bypass, policy, handshake, unknown, undialable *metric.Counter }
+
+	controlErrors      struct{ identity, destination, viz *metric.Counter }
+	dialFailures, shed *metric.Counter
+}
+
+// New makes a proxy; nothing runs before Run.
+func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelVar) (*Proxy, error) {
+	token, err := newToken(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{cfg: cfg, log: log, level: level, version: version, drain: make(chan struct{}), token: token,
+		source: spiffe.NewSource(), dialer: &net.Dialer{Timeout: config.DialTimeout, KeepAlive: meshKeepAlive},
+		metrics: metric.NewRegistry(), wheel: newWheel(), inboundBudget: newBudget(nil)}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer)
+	p.identity = p.newClient(cfg.IdentityAPI.Addr, p.dialIdentity)
+	p.destination = p.newClient(cfg.Destination.Addr, p.dialServer(cfg.Destination))
+	p.viz = p.newClient(cfg.Viz.Addr, p.dialServer(cfg.Viz))
+	p.unknown = &route{budget: newBudget(nil)}
+	p.unknown.fallback = &rule{route: p.unknown, backends: &picker{}}
+	p.discovery = newDiscovery(p)
+	p.resolveCounters()
+	return p, nil
+}
+
+func (p *Proxy) newClient(addr string, dial func(context.Context) (*wire.Conn, error)) *rpc.Client {
+	return rpc.NewClient(rpc.Options{Dial: dial, Authority: addr, UserAgent: "tulle/" + p.version})
+}
+
+func (p *Proxy) resolveCounters() {
+	refused := func(why string) *metric.Counter { return p.metrics.Counter(metric.ConnectionRefused, why) }
+	p.refused.limit, p.refused.loop, p.refused.bypass = refused("limit"), refused("loop"), refused("bypass")
+	p.refused.policy, p.refused.handshake = refused("policy"), refused("handshake")
+	p.refused.unknown, p.refused.undialable = refused("unknown_destination"), refused("no_connection")
+	control := func(why string) *metric.Counter { return p.metrics.Counter(metric.ControlPlaneError, why) }
+	p.controlErrors.identity, p.controlErrors.destination = control("identity"), control("destination")
+	p.controlErrors.viz = control("viz")
+	p.dialFailures = p.metrics.Counter(metric.RetryCause, "connect")
+	p.shed = p.metrics.Counter(metric.ShedWork, "memory")
+}
+
+// Run serves until ctx ends or Drain is called, drains, and returns.
+//
+// A request's way through it: accept, detect, identify, authorize, discover, route, balance, forward, record.
+func (p *Proxy) Run(ctx context.Context) error {
+	id, err := spiffeid.FromString(p.cfg.Identity)
+	if err != nil {
+		return fmt.Errorf("%s: %w", config.EnvIdentity, err)
+	}
+	if err := p.listen(); err != nil {
+		return err
+	}
+	adminListener, err := net.Listen("tcp", p.cfg.AdminListen)
+	if err != nil {
+		return fmt.Errorf("listen for admin on %s: %w", p.cfg.AdminListen, err)
+	}
+	adm := admin.New(admin.Options{Registry: p.metrics, Unready: p.unready, Shutdown: p.Drain, Level: p.level,
+		Version: p.version, Log: p.log})
+	p.tasks.Go(func() { p.serveAdmin(adm, adminListener) })
+	renewer := &spiffe.Renewer{Source: p.source, Expected: id, Certify: p.certify, Log: p.log}
+	p.tasks.Go(func() { renewer.Run(p.ctx) }) // it ends with ctx and only then
+	p.tasks.Go(func() { p.followBundles(p.ctx) })
+	p.tasks.Go(func() { p.watchRoots(p.ctx) })
+	p.tasks.Go(func() { p.discovery.run(p.ctx) })
+	p.tasks.Go(func() { p.reportMetrics(p.ctx) })
+	for _, l := range p.listeners {
+		p.tasks.Go(func() { p.accept(l) })
+	}
+	p.log.Info("serving", "version", p.version, "identity", p.cfg.Identity, "pod", p.cfg.Pod)
+	select {
+	case <-ctx.Done():
+	case <-p.drain:
+	}
+	p.finish(adm)
+	return nil
+}
+
+func (p *Proxy) serveAdmin(s *admin.Server, l net.Listener) {
+	if err := s.Serve(l); err != nil {
+		p.log.Error("the admin server ended", "err", err)
+	}
+}
+
+// Drain makes Run return once what is under way has ended, or the grace is over.
+func (p *Proxy) Drain() { p.once.Do(func() { close(p.drain) }) }
+
+// drainPoll is how often the drain looks whether anything is left; it runs once in a process's life.
+const drainPoll = 20 * time.Millisecond
+
+// finish drains: no new connections, no new requests, and an end for what is left after the grace.
+func (p *Proxy) finish(adm *admin.Server) {
+	p.log.Info("draining", "grace", p.cfg.DrainGrace)
+	p.Drain()
+	for _, l := range p.listeners {
+		l.Close()
+	}
+	grace := time.After(p.cfg.DrainGrace)
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for !p.servers.empty() || !p.tunnels.empty() {
+		p.servers.each(func(c *serverConn) { c.goAway() })
+		select {
+		case <-tick.C:
+			continue
+		case <-grace:
+			p.log.Warn("the grace is over, ending what is left")
+		}
+		break
+	}
+	p.cancel()
+	p.servers.each(func(c *serverConn) { c.wire.Close() })
+	p.clients.each(func(c *clientConn) { c.wire.Close() })
+	p.tunnels.each(func(c io.Closer) { c.Close() })
+	stop, done := context.WithTimeout(context.Background(), time.Second)
+	defer done()
+	if err := adm.Close(stop); err != nil {
+		p.log.Debug("the admin server did not end in time", "err", err)
+	}
+	for _, c := range []*rpc.Client{p.identity, p.destination, p.viz} {
+		c.Close()
+	}
+	p.tasks.Wait()
+	p.wheel.close()
+}
+
+// unready says why the proxy should get no traffic yet.
+func (p *Proxy) unready() (why []string) {
+	for _, err := range []error{p.source.Ready(), p.discovery.status()} {
+		if err != nil {
+			why = append(why, err.Error())
+		}
+	}
+	select {
+	case <-p.drain:
+		why = append(why, "draining")
+	default:
+	}
+	return why
+}
+
+func (p *Proxy) draining() bool {
+	select {
+	case <-p.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// trackServer registers a connection that the proxy serves, for the drain and for the life of its certificate.
+func (p *Proxy) trackServer(c *serverConn) (stop func()) {
+	p.servers.add(c)
+	unwatch := p.watchMesh(c.wire, c.goAway)
+	if p.draining() {
+		c.goAway()
+	}
+	return func() {
+		unwatch()
+		p.servers.remove(c)
+	}
+}
+
+func (p *Proxy) trackClient(c *clientConn) (stop func()) {
+	p.clients.add(c)
+	unwatch := p.watchMesh(c.wire, c.leave)
+	if p.ctx.Err() != nil {
+		c.wire.Close()
+	}
+	return func() {
+		unwatch()
+		p.clients.remove(c)
+	}
+}
+
+func (p *Proxy) trackCloser(c io.Closer) (stop func()) {
+	p.tunnels.add(c)
+	if p.ctx.Err() != nil {
+		c.Close()
+	}
+	return func() { p.tunnels.remove(c) }
+}
+
+// errorAnswered counts an error that the proxy answered with, by status.
+func (p *Proxy) errorAnswered(status int) {
+	why := map[int]string{403: "forbidden", 502: "bad_gateway", 503: "unavailable", 504: "timeout"}[status]
+	if why == "" {
+		why = metric.Other
+	}
+	p.metrics.Counter(metric.ErrorAnswered, why).Inc()
+}
+
+// now is the time, named so that a stage which needs it once says so.
+func now() time.Time { return time.Now() }

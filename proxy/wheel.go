@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+)
+
+// wheelTick is the resolution of every deadline: a timeout fires at most this much late.
+const wheelTick = 5 * time.Millisecond
+
+// wheelSlots times wheelTick is one turn, 5.12 s; longer timers wait whole turns.
+const wheelSlots = 1024
+
+// wheel is the proxy's one set of timers. A request arms and disarms several deadlines, nearly none of which ever fire:
+// in a wheel each costs two pointer writes, and the runtime's timer heap is left alone. Its goroutine runs only while
+// something is armed, so an idle proxy does not wake.
+type wheel struct {
+	mu      sync.Mutex // guards everything below, and every timer's links
+	slots   [wheelSlots]timer
+	now     int64 // ticks done
+	armed   int
+	running bool
+	start   time.Time
+	closed  bool
+	done    sync.WaitGroup
+}
+
+// timer is one deadline, embedded in what it belongs to. The zero value is disarmed.
+type timer struct {
+	next, prev *timer
+	due        int64 // tick
+	owner      expirer
+}
+
+// expirer owns timers; expired is told which of them fired.
+type expirer interface{ expired(*timer) }
+
+func newWheel() *wheel {
+	w := &wheel{start: time.Now()}
+	for i := range w.slots {
+		s := &w.slots[i]
+		s.next, s.prev = s, s
+	}
+	return w
+}
+
+// arm makes t tell owner once, after d, on the wheel's goroutine, where it must not block. An armed timer is moved.
+func (w *wheel) arm(t *timer, d time.Duration, owner expirer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.unlink(t)
+	if !w.running {
+		w.now = int64(time.Since(w.start) / wheelTick)
+	}
+	t.owner = owner
+	t.due = int64((time.Since(w.start)+d)/wheelTick) + 1
+	head := &w.slots[t.due%wheelSlots]
+	t.next, t.prev = head, head.prev
+	head.prev.next, head.prev = t, t
+	w.armed++
+	if !w.running {
+		w.running = true
+		w.done.Add(1)
+		go w.turn()
+	}
+}
+
+// disarm stops t. An expiry that has already begun may still be running: the owner checks its own state.
+func (w *wheel) disarm(t *timer) {
+	if t.owner == nil {
+		return
+	}
+	w.mu.Lock()
+	w.unlink(t)
+	w.mu.Unlock()
+}
+
+func (w *wheel) unlink(t *timer) {
+	if t.next == nil {
+		return
+	}
+	t.prev.next, t.next.prev = t.next, t.prev
+	t.next, t.prev = nil, nil
+	w.armed--
+}
+
+// turn advances until nothing is armed.
+func (w *wheel) turn() {
+	defer w.done.Done()
+	tick := time.NewTicker(wheelTick)
+	defer tick.Stop()
+	var due []*timer
+	for range tick.C {
+		w.mu.Lock()
+		due = w.advance(due[:0])
+		if w.armed == 0 || w.closed {
+			w.running = false
+		}
+		running := w.running
+		w.mu.Unlock()
+		for _, t := range due {
+			t.owner.expired(t)
+		}
+		clear(due)
+		if !running {
+			return
+		}
+	}
+}
+
+// advance collects what is due up to the present tick.
+func (w *wheel) advance(due []*timer) []*timer {
+	target := int64(time.Since(w.start) / wheelTick)
+	for ; w.now <= target; w.now++ {
+		head := &w.slots[w.now%wheelSlots]
+		for t := head.next; t != head; {
+			next := t.next
+			if t.due <= w.now {
+				w.unlink(t)
+				due = append(due, t)
+			}
+			t = next
+		}
+	}
+	return due
+}
+
+// close disarms everything and waits for the goroutine.
+func (w *wheel) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.done.Wait()
+}
