@@ -1,0 +1,23 @@
+// Package h1 is a strict, incremental HTTP/1.1 engine (RFC 9112): a server codec for connections that clients opened and a
+// client codec for connections that we opened. Both speak the shapes of HTTP/2, lists of header fields with pseudo-headers
+// and streams with windows, so that an exchange joins any two codecs without asking which they are.
+//
+// It never passes bytes through. A message is parsed, checked, and written again in one canonical form, so two parsers
+// behind each other cannot disagree about where it ends. What RFC 9112 lets a recipient repair, it refuses: both
+// content-length and transfer-encoding, a second or odd content-length, any coding but chunked, folded lines, bare CR or
+// LF, a space before the colon, control characters. It answers such a request itself (400, 408, 414, 431, 501, 505) and
+// closes; such a response resets the stream and closes.
+//
+// It refuses plain CONNECT. Upgrade is an extended CONNECT (RFC 8441) to the sink, but only on a GET without body, and never
+// to h2c; every other Upgrade is ignored, as RFC 9110 §7.8 permits. An application that answers 2xx instead of 101 has
+// declined in a way that extended CONNECT cannot say: the stream is reset with ErrDeclined.
+//
+// Pipelined requests are answered in order: the next one is not parsed before the response is complete. A client that ends
+// its half of the connection while it awaits a response counts as gone, as in net/http and nginx: the two cannot be told
+// apart, and work for a client that left is worse. Inside an upgraded connection a half-close is passed on.
+//
+// A response that ends before its request has makes the connection unusable: it is closed, never reused.
+//
+// The goroutine in Serve reads, and calls the sinks and the handler. It is woken by others through the read deadline or a
+// channel. The package starts no goroutine; those of wire have ended when Serve returns. The one lock is the wire's.
+package h1

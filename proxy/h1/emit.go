@@ -1,0 +1,288 @@
+package h1
+
+import (
+	"strconv"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// outgoing is what requests and responses have in common when they are written.
+type outgoing struct {
+	hasLength bool
+	length    int64
+}
+
+// note checks a regular field. HTTP/2 should have done so, but a CR that slips through would split the message.
+func (o *outgoing) note(f hpack.HeaderField) error {
+	if !isLowerToken(f.Name) || !isText(f.Value) {
+		return ErrMalformed
+	}
+	if f.Name != "content-length" {
+		return nil
+	}
+	n, ok := length(f.Value)
+	if !ok || o.hasLength {
+		return ErrMalformed
+	}
+	o.hasLength, o.length = true, n
+	return nil
+}
+
+// ours are the fields that belong to a connection or that we write ourselves.
+func ours(name string) bool {
+	switch name {
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "te":
+		return true
+	}
+	return false
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+func (o *outgoing) appendLength(b []byte) []byte {
+	b = append(b, "content-length: "...)
+	b = strconv.AppendInt(b, o.length, 10)
+	return append(b, "\r\n"...)
+}
+
+// appendRegular writes the fields that pass through. HTTP/2 splits cookies; HTTP/1 has one field (RFC 9113 §8.2.3).
+func appendRegular(b []byte, fields []hpack.HeaderField, joinCookies bool) []byte {
+	joined := false
+	for i, f := range fields {
+		switch {
+		case ours(f.Name):
+		case joinCookies && f.Name == "cookie":
+			if !joined {
+				b = appendCookies(b, fields[i:])
+			}
+			joined = true
+		default:
+			b = appendField(b, f.Name, f.Value)
+		}
+	}
+	return b
+}
+
+func appendCookies(b []byte, fields []hpack.HeaderField) []byte {
+	sep := "cookie: "
+	for _, f := range fields {
+		if f.Name == "cookie" {
+			b = append(b, sep...)
+			b = append(b, f.Value...)
+			sep = "; "
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// request is a head to write.
+type request struct {
+	outgoing
+	method, authority, path, protocol string
+	pseudo                            int
+	trailers                          bool // te: trailers
+	end                               bool
+}
+
+func (r *request) read(fields []hpack.HeaderField, end bool) error {
+	r.end = end
+	for r.pseudo < len(fields) && r.pseudoField(fields[r.pseudo]) {
+		r.pseudo++
+	}
+	for _, f := range fields[r.pseudo:] {
+		if err := r.note(f); err != nil {
+			return err
+		}
+		switch {
+		case f.Name == "te" && f.Value == "trailers":
+			r.trailers = true
+		case f.Name == "host" && r.authority == "":
+			r.authority = f.Value
+		}
+	}
+	return r.check()
+}
+
+func (r *request) pseudoField(f hpack.HeaderField) bool {
+	switch f.Name {
+	case ":method":
+		r.method = f.Value
+	case ":authority":
+		r.authority = f.Value
+	case ":path":
+		r.path = f.Value
+	case ":protocol":
+		r.protocol = f.Value
+	case ":scheme":
+	default:
+		return false
+	}
+	return true
+}
+
+func (r *request) check() error {
+	if r.protocol != "" {
+		if r.method != "CONNECT" || !isProtocol(r.protocol) {
+			return ErrMalformed
+		}
+		r.method = "GET"
+	}
+	switch {
+	case !isToken(r.method) || r.method == "CONNECT" || !isTarget(r.method, r.path):
+		return ErrMalformed
+	case r.authority != "" && !isHost(r.authority):
+		return ErrMalformed
+	case r.end && r.length > 0:
+		return errLength
+	}
+	return nil
+}
+
+// isProtocol: a name and perhaps a version (RFC 9110 §7.8).
+func isProtocol(s string) bool {
+	for i := range len(s) {
+		if lower[s[i]] == 0 && (s[i] != '/' || i == 0) {
+			return false
+		}
+	}
+	return len(s) > 0
+}
+
+func (r *request) framing() (framing, int64) {
+	switch {
+	case r.protocol != "":
+		return framedLater, 0
+	case r.hasLength:
+		return framedLength, r.length
+	case r.end:
+		return framedNone, 0
+	}
+	return framedChunked, 0
+}
+
+func (r *request) append(b []byte, fields []hpack.HeaderField) []byte {
+	b = append(b, r.method...)
+	b = append(b, ' ')
+	b = append(b, r.path...)
+	b = append(b, " HTTP/1.1\r\n"...)
+	b = appendField(b, "host", r.authority)
+	b = appendRegular(b, fields[r.pseudo:], true)
+	switch how, _ := r.framing(); {
+	case how == framedLater:
+		b = appendField(b, "upgrade", r.protocol)
+		b = appendField(b, "connection", "upgrade")
+	case how == framedLength, how == framedNone && expectsBody(r.method):
+		b = r.appendLength(b)
+	case how == framedChunked:
+		b = appendField(b, "transfer-encoding", "chunked")
+	}
+	if r.trailers && r.protocol == "" {
+		b = append(b, "te: trailers\r\nconnection: te\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// expectsBody: RFC 9110 §8.6 wants content-length: 0 where a body is usual and there is none.
+func expectsBody(method string) bool { return method == "POST" || method == "PUT" || method == "PATCH" }
+
+// response is a head to write.
+type response struct {
+	outgoing
+	code  int
+	close bool
+	how   framing
+	as    string // the protocol switched to
+}
+
+func (r *response) read(fields []hpack.HeaderField) error {
+	if len(fields) == 0 || fields[0].Name != ":status" {
+		return ErrMalformed
+	}
+	code, ok := statusCode(fields[0].Value)
+	if !ok {
+		return ErrMalformed
+	}
+	r.code = code
+	for _, f := range fields[1:] {
+		if err := r.note(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan chooses the framing for this stream.
+func (r *response) plan(s *Stream, end bool) (framing, int64) {
+	switch {
+	case s.upgrade && r.code < 300:
+		r.how, r.code = framedRaw, 101
+	case bodiless(s.method, r.code):
+		r.how = framedNone
+	case r.hasLength:
+		r.how = framedLength
+	case end:
+		r.how, r.hasLength = framedLength, true
+	case s.http10:
+		r.how, r.close = framedClose, true
+	default:
+		r.how = framedChunked
+	}
+	return r.how, r.length
+}
+
+func (r *response) append(b []byte, fields []hpack.HeaderField) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(r.code), 10)
+	b = append(b, ' ')
+	b = append(b, reason(r.code)...)
+	b = append(b, "\r\n"...)
+	b = appendRegular(b, fields[1:], false)
+	switch {
+	case r.how == framedRaw:
+		b = appendField(b, "upgrade", r.as)
+		b = appendField(b, "connection", "upgrade")
+	case r.how == framedChunked:
+		b = appendField(b, "transfer-encoding", "chunked")
+	case r.hasLength && r.code >= 200 && r.code != 204:
+		b = r.appendLength(b)
+	}
+	if r.close && r.how != framedRaw && r.code >= 200 {
+		b = append(b, "connection: close\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+func appendChunk(b, p []byte) []byte {
+	b = strconv.AppendUint(b, uint64(len(p)), 16)
+	b = append(b, "\r\n"...)
+	b = append(b, p...)
+	return append(b, "\r\n"...)
+}
+
+func appendLastChunk(b []byte, trailers []hpack.HeaderField) []byte {
+	b = append(b, "0\r\n"...)
+	b = appendRegular(b, trailers, false)
+	return append(b, "\r\n"...)
+}
+
+// appendRefusal is the response that this package gives by itself.
+func appendRefusal(b []byte, r *Refusal, withBody bool) []byte {
+	n := len(r.Reason) + 1
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(r.Status), 10)
+	b = append(b, ' ')
+	b = append(b, reason(r.Status)...)
+	b = append(b, "\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: "...)
+	b = strconv.AppendInt(b, int64(n), 10)
+	b = append(b, "\r\nconnection: close\r\n\r\n"...)
+	if withBody {
+		b = append(b, r.Reason...)
+		b = append(b, '\n')
+	}
+	return b
+}

@@ -1,0 +1,165 @@
+package h1
+
+// common gives a constant for the names that nearly every message has, so that even a first message allocates few.
+func common(b []byte) string {
+	switch string(b) {
+	case "accept":
+		return "accept"
+	case "accept-encoding":
+		return "accept-encoding"
+	case "accept-language":
+		return "accept-language"
+	case "authorization":
+		return "authorization"
+	case "cache-control":
+		return "cache-control"
+	case "connection":
+		return "connection"
+	case "content-encoding":
+		return "content-encoding"
+	case "content-length":
+		return "content-length"
+	case "content-type":
+		return "content-type"
+	case "cookie":
+		return "cookie"
+	case "date":
+		return "date"
+	case "etag":
+		return "etag"
+	case "expect":
+		return "expect"
+	case "host":
+		return "host"
+	case "keep-alive":
+		return "keep-alive"
+	case "last-modified":
+		return "last-modified"
+	case "location":
+		return "location"
+	case "origin":
+		return "origin"
+	case "referer":
+		return "referer"
+	case "server":
+		return "server"
+	case "set-cookie":
+		return "set-cookie"
+	case "te":
+		return "te"
+	case "traceparent":
+		return "traceparent"
+	case "transfer-encoding":
+		return "transfer-encoding"
+	case "upgrade":
+		return "upgrade"
+	case "user-agent":
+		return "user-agent"
+	case "vary":
+		return "vary"
+	case "x-forwarded-for":
+		return "x-forwarded-for"
+	case "x-request-id":
+		return "x-request-id"
+	}
+	return ""
+}
+
+func methodName(old string, b []byte) string {
+	switch string(b) {
+	case "GET":
+		return "GET"
+	case "HEAD":
+		return "HEAD"
+	case "POST":
+		return "POST"
+	case "PUT":
+		return "PUT"
+	case "DELETE":
+		return "DELETE"
+	case "OPTIONS":
+		return "OPTIONS"
+	case "PATCH":
+		return "PATCH"
+	}
+	return reuse(old, b)
+}
+
+// reason is the phrase of a status line. HTTP/2 does not carry one; a client must not read it (RFC 9112 §4).
+func reason(code int) string {
+	switch code {
+	case 100:
+		return "Continue"
+	case 101:
+		return "Switching Protocols"
+	case 103:
+		return "Early Hints"
+	case 200:
+		return "OK"
+	case 201:
+		return "Created"
+	case 202:
+		return "Accepted"
+	case 204:
+		return "No Content"
+	case 206:
+		return "Partial Content"
+	case 301:
+		return "Moved Permanently"
+	case 302:
+		return "Found"
+	case 303:
+		return "See Other"
+	case 304:
+		return "Not Modified"
+	case 307:
+		return "Temporary Redirect"
+	case 308:
+		return "Permanent Redirect"
+	}
+	return errorReason(code)
+}
+
+func errorReason(code int) string {
+	switch code {
+	case 400:
+		return "Bad Request"
+	case 401:
+		return "Unauthorized"
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 408:
+		return "Request Timeout"
+	case 409:
+		return "Conflict"
+	case 413:
+		return "Content Too Large"
+	case 414:
+		return "URI Too Long"
+	case 422:
+		return "Unprocessable Content"
+	case 426:
+		return "Upgrade Required"
+	case 429:
+		return "Too Many Requests"
+	case 431:
+		return "Request Header Fields Too Large"
+	case 500:
+		return "Internal Server Error"
+	case 501:
+		return "Not Implemented"
+	case 502:
+		return "Bad Gateway"
+	case 503:
+		return "Service Unavailable"
+	case 504:
+		return "Gateway Timeout"
+	case 505:
+		return "HTTP Version Not Supported"
+	}
+	return ""
+}

@@ -1,0 +1,358 @@
+package h1
+
+// phase is where in the message sequence the reader is.
+type phase uint8
+
+const (
+	phaseHead phase = iota
+	phaseBody
+	phaseTrailers
+	phaseTurn       // server: the request is complete, its response is not
+	phaseRaw        // an upgraded connection
+	phaseHalfClosed // an upgraded connection whose peer said all
+)
+
+type body uint8
+
+const (
+	bodyLength body = iota
+	bodyChunked
+	bodyToEnd
+)
+
+// parse consumes input as far as it can and says what it needs to go on.
+func (c *Conn) parse() (need, error) {
+	for {
+		n, more, err := c.step()
+		if err != nil || !more {
+			return n, err
+		}
+	}
+}
+
+// step makes progress (more), or says what is missing.
+func (c *Conn) step() (n need, more bool, err error) {
+	switch c.phase {
+	case phaseHead:
+		return c.readHead()
+	case phaseBody, phaseRaw:
+		return c.readBody()
+	case phaseTrailers:
+		return c.readTrailers()
+	case phaseTurn:
+		return c.readTurn()
+	}
+	return c.readHalfClosed()
+}
+
+// current is the exchange under way, and whether the connection is to end without one.
+func (c *Conn) current() (s *Stream, last bool, err error) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.stream, c.last, c.failure
+}
+
+func (c *Conn) readHead() (need, bool, error) {
+	b := c.w.Buffered()
+	s, last, err := c.current()
+	if err != nil {
+		return needEnd, false, err
+	}
+	if c.client && s == nil || last && !c.client && len(b) == 0 && !c.head.partial() {
+		return c.idle(len(b), last)
+	}
+	if len(b) == 0 {
+		return needInput, false, nil
+	}
+	n, done, err := c.head.feed(b)
+	c.w.Discard(n)
+	if err != nil || !done {
+		return needInput, false, err
+	}
+	if c.timer.kind == forHead {
+		c.timer.kind = unset
+	}
+	if c.client {
+		return needInput, true, c.startResponse(s)
+	}
+	return needInput, true, c.startRequest()
+}
+
+func (c *Conn) idle(unread int, last bool) (need, bool, error) {
+	if c.client && unread > 0 && !last {
+		return needEnd, false, errUnsolicited
+	}
+	if last {
+		return needEnd, false, nil
+	}
+	return needInput, false, nil
+}
+
+func (c *Conn) startRequest() error {
+	h := &c.head
+	s := &Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades, upgradeTo: h.upgrade, window: c.o.StreamWindow}
+	end := !h.body() && !h.upgrades
+	s.recvDone = end || h.upgrades
+	c.w.Lock()
+	c.stream = s
+	c.last = c.last || h.close
+	c.exchanges++
+	c.w.Unlock()
+	c.expect(h.codings > 0, h.length)
+	if end || h.upgrades {
+		c.phase = phaseTurn
+	}
+	var sink Sink
+	if c.o.OnStream != nil {
+		sink = c.o.OnStream(s)
+	}
+	if sink == nil {
+		return errRefused
+	}
+	c.w.Lock()
+	s.sink = sink
+	live := c.stream == s
+	c.w.Unlock()
+	if live {
+		sink.OnHeaders(h.request("http"), end)
+	}
+	if end || h.upgrades {
+		h.begin(requestHead)
+	}
+	return nil
+}
+
+// expect prepares for a body that is chunked or of this length.
+func (c *Conn) expect(chunked bool, length int64) {
+	c.phase, c.body, c.left = phaseBody, bodyLength, length
+	if chunked {
+		c.body, c.chunks = bodyChunked, chunks{}
+	}
+}
+
+func (c *Conn) startResponse(s *Stream) error {
+	h := &c.head
+	if h.code < 200 && h.code != 101 {
+		return c.informational(s)
+	}
+	if h.code == 101 && !s.upgrade {
+		return errSwitch
+	}
+	if s.upgrade && h.code < 300 {
+		return c.switchProtocols(s)
+	}
+	c.informal = 0
+	none := bodiless(s.method, h.code)
+	end := none || h.codings == 0 && h.lengthSeen && h.length == 0
+	c.expect(h.codings > 0, h.length)
+	if !none && h.codings == 0 && !h.lengthSeen {
+		c.body = bodyToEnd
+		h.close = true
+	}
+	c.received(s, h.close, end)
+	s.sink.OnHeaders(h.response(), end)
+	if end {
+		c.exchanged()
+	}
+	return nil
+}
+
+// received notes that a response has begun, and perhaps ended. It comes before the sink hears of the end, so that what the
+// sink does then cannot touch the exchange, which is over.
+func (c *Conn) received(s *Stream, last, end bool) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	s.answered = true
+	s.sendDone = s.sendDone || s.upgrade && end // declined: the request was complete
+	c.last = c.last || last
+	if end {
+		s.recvDone = true
+		c.overLocked(s)
+	}
+}
+
+// exchanged goes on to the next message, after the last event of this one.
+func (c *Conn) exchanged() {
+	if !c.client {
+		c.phase = phaseTurn
+		c.head.begin(requestHead)
+		return
+	}
+	c.phase = phaseHead
+	c.head.begin(responseHead)
+	s, last, _ := c.current()
+	if s == nil && !last && c.o.OnCapacity != nil {
+		c.o.OnCapacity()
+	}
+}
+
+func (c *Conn) informational(s *Stream) error {
+	if c.informal++; c.informal > maxInformational {
+		return errInformal
+	}
+	c.received(s, c.head.close, false)
+	s.sink.OnHeaders(c.head.response(), false)
+	c.head.begin(responseHead)
+	return nil
+}
+
+// switchProtocols: 101 is what extended CONNECT calls 200 (RFC 8441 §5).
+func (c *Conn) switchProtocols(s *Stream) error {
+	if c.head.code != 101 {
+		return ErrDeclined
+	}
+	c.head.status = "200"
+	c.w.Lock()
+	s.answered, s.switched, s.out, c.last = true, true, framedRaw, true
+	c.w.Unlock()
+	c.phase = phaseRaw
+	s.sink.OnHeaders(c.head.response(), false)
+	c.drained() // what the sink wrote before was kept for the other side of the switch
+	c.w.Flush()
+	return nil
+}
+
+// readBody gives the sink what the window allows.
+func (c *Conn) readBody() (need, bool, error) {
+	s, window, err := c.window()
+	if err != nil {
+		return needEnd, false, err
+	}
+	if s == nil { // reset, or answered early
+		return needEnd, false, nil
+	}
+	b := c.w.Buffered()
+	if len(b) > 0 && window <= 0 {
+		return needWindow, false, nil
+	}
+	if c.phase == phaseBody && c.body == bodyChunked {
+		return c.readChunk(s, window)
+	}
+	if len(b) == 0 {
+		return needInput, false, nil
+	}
+	n := min(len(b), window)
+	end := false
+	if c.phase == phaseBody && c.body == bodyLength {
+		n = int(min(int64(n), c.left))
+		c.left -= int64(n)
+		end = c.left == 0
+	}
+	c.give(s, b[:n], end)
+	c.w.Discard(n)
+	if end {
+		c.exchanged()
+	}
+	return needInput, true, nil
+}
+
+func (c *Conn) window() (*Stream, int, error) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.failure != nil || c.stream == nil {
+		return nil, 0, c.failure
+	}
+	return c.stream, c.stream.window, nil
+}
+
+// give hands a piece of body to the sink and takes it off the window.
+func (c *Conn) give(s *Stream, p []byte, end bool) {
+	c.w.Lock()
+	s.window -= len(p)
+	if end {
+		s.recvDone = true
+		c.overLocked(s)
+	}
+	c.w.Unlock()
+	s.sink.OnData(p, end)
+}
+
+func (c *Conn) readChunk(s *Stream, window int) (need, bool, error) {
+	b := c.w.Buffered()
+	skip, n, err := c.chunks.next(b, window)
+	if err != nil {
+		return needEnd, false, err
+	}
+	if n > 0 {
+		c.give(s, b[skip:skip+n], false)
+	}
+	c.w.Discard(skip + n)
+	if c.chunks.state == chunkLast {
+		c.startTrailers()
+		return needInput, true, nil
+	}
+	return needInput, n > 0, nil
+}
+
+func (c *Conn) startTrailers() {
+	if c.trail == nil {
+		c.trail = &head{maxBytes: c.o.MaxHeaderBytes, maxFields: c.o.MaxHeaderFields}
+	}
+	c.trail.begin(trailerSection)
+	c.phase = phaseTrailers
+}
+
+func (c *Conn) readTrailers() (need, bool, error) {
+	s, _, err := c.current()
+	if err != nil || s == nil {
+		return needEnd, false, err
+	}
+	n, done, err := c.trail.feed(c.w.Buffered())
+	c.w.Discard(n)
+	if err != nil || !done {
+		return needInput, false, err
+	}
+	fields := c.trail.fields[pseudoSlots:]
+	if len(fields) == 0 {
+		c.give(s, nil, true)
+	} else {
+		c.received(s, false, true)
+		s.sink.OnHeaders(fields, true)
+	}
+	c.exchanged()
+	return needInput, true, nil
+}
+
+// readTurn goes on when the response has ended, or has switched protocols.
+func (c *Conn) readTurn() (need, bool, error) {
+	c.w.Lock()
+	s, last, err := c.stream, c.last, c.failure
+	switched := s != nil && s.switched
+	c.w.Unlock()
+	switch {
+	case err != nil:
+		return needEnd, false, err
+	case switched:
+		c.phase = phaseRaw
+		return needInput, true, nil
+	case s != nil:
+		return needTurn, false, nil
+	case last:
+		return needEnd, false, nil
+	}
+	c.phase = phaseHead
+	return needInput, true, nil
+}
+
+func (c *Conn) endToEnd(s *Stream) error {
+	c.give(s, nil, true)
+	c.exchanged()
+	return nil
+}
+
+// endRaw passes on the end of what the peer says in an upgraded connection.
+func (c *Conn) endRaw(s *Stream) error {
+	c.phase = phaseHalfClosed
+	if s != nil {
+		c.give(s, nil, true)
+	}
+	return nil
+}
+
+func (c *Conn) readHalfClosed() (need, bool, error) {
+	s, _, err := c.current()
+	if err != nil || s == nil {
+		return needEnd, false, err
+	}
+	return needTurn, false, nil
+}

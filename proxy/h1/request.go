@@ -1,0 +1,205 @@
+package h1
+
+import (
+	"bytes"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// requestLine parses "METHOD target HTTP/1.x": single spaces, nothing else.
+func (h *head) requestLine(line []byte) error {
+	i := bytes.IndexByte(line, ' ')
+	j := bytes.LastIndexByte(line, ' ')
+	if i <= 0 || j <= i+1 || !isToken(line[:i]) {
+		return errRequestLine
+	}
+	if err := h.version(line[j+1:]); err != nil {
+		return err
+	}
+	h.method = methodName(h.method, line[:i])
+	if h.method == "CONNECT" {
+		return errConnect
+	}
+	return h.requestTarget(line[:i], line[i+1:j])
+}
+
+func (h *head) version(v []byte) error {
+	switch string(v) {
+	case "HTTP/1.1":
+		return nil
+	case "HTTP/1.0":
+		h.http10 = true
+		return nil
+	}
+	if len(v) == 8 && string(v[:5]) == "HTTP/" && isDigit(v[5]) && v[6] == '.' && isDigit(v[7]) {
+		return errVersion
+	}
+	return errRequestLine
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func (h *head) requestTarget(method, target []byte) error {
+	if target[0] != '/' && target[0] != '*' {
+		return h.absoluteTarget(method, target)
+	}
+	if !isTarget(method, target) {
+		return errTarget
+	}
+	h.path = reuse(h.path, target)
+	return nil
+}
+
+// absoluteTarget takes "http://host/path" apart (RFC 9112 §3.2.2). Its authority is compared with Host in the end.
+func (h *head) absoluteTarget(method, target []byte) error {
+	i := bytes.Index(target, []byte("://"))
+	if i < 0 {
+		return errTarget
+	}
+	if !foldEqual(target[:i], "http") {
+		return errScheme
+	}
+	rest := target[i+3:]
+	end := bytes.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	if !isHost(rest[:end]) {
+		return errHost
+	}
+	h.absolute, h.target = true, reuse(h.target, rest[:end])
+	return h.absolutePath(method, rest[end:])
+}
+
+// absolutePath: an empty path is "/", and "*" for OPTIONS (RFC 9112 §3.2.4).
+func (h *head) absolutePath(method, path []byte) error {
+	switch {
+	case len(path) == 0 && string(method) == "OPTIONS":
+		h.path = "*"
+		return nil
+	case len(path) == 0:
+		h.path = "/"
+		return nil
+	case path[0] == '?':
+		path = append([]byte{'/'}, path...)
+	}
+	if !isTarget(method, path) {
+		return errTarget
+	}
+	h.path = reuse(h.path, path)
+	return nil
+}
+
+func (h *head) hostField(value []byte) error {
+	if h.hosts++; h.hosts > 1 {
+		return errHostTwice
+	}
+	if !isHost(value) {
+		return errHost
+	}
+	h.host = reuse(h.host, value)
+	return nil
+}
+
+// upgradeTo keeps the protocol that can be carried: WebSocket if it is offered, else the first. h2c and TLS change the
+// connection and not what it carries, so they are ours to ignore.
+func (h *head) upgradeTo(value []byte) error {
+	for token := range list(value) {
+		if foldEqual(token, "websocket") {
+			h.upgrade, h.upgrades = "websocket", true
+			return nil
+		}
+		name, _, _ := bytes.Cut(token, []byte{'/'})
+		if !isToken(name) {
+			return errValue
+		}
+		if h.upgrades || foldEqual(name, "h2c") || foldEqual(name, "h2") || foldEqual(name, "http") || foldEqual(name, "tls") {
+			continue
+		}
+		h.upgrade, h.upgrades = reuse(h.upgrade, token), true
+	}
+	return nil
+}
+
+func (h *head) finishRequest() error {
+	if err := h.framing(); err != nil {
+		return err
+	}
+	if err := h.authority(); err != nil {
+		return err
+	}
+	if h.http10 {
+		h.drop("expect") // RFC 9110 §10.1.1
+	} else if h.trailers {
+		if err := h.push("te", "trailers"); err != nil {
+			return err
+		}
+	}
+	h.close = h.close || h.http10 // RFC 9112 §C.2.2: a proxy does not keep connections of HTTP/1.0 clients
+	h.upgrades = h.upgrades && h.upgradable && !h.http10 && h.method == "GET" && !h.body()
+	return nil
+}
+
+func (h *head) body() bool { return h.codings > 0 || h.length > 0 }
+
+// authority: exactly one Host (RFC 9112 §3.2), and it is the target's if that has one. Only HTTP/1.0 may have none.
+func (h *head) authority() error {
+	if h.hosts == 0 && !h.http10 {
+		return errHostMissing
+	}
+	if h.hosts == 0 {
+		h.host = ""
+	}
+	if !h.absolute {
+		return nil
+	}
+	if h.hosts > 0 && !sameHost(h.host, h.target) {
+		return errHostDiffers
+	}
+	h.host = h.target
+	return nil
+}
+
+func sameHost(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && (lower[a[i]] == 0 || lower[a[i]] != lower[b[i]]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *head) drop(name string) {
+	kept := h.fields[:pseudoSlots]
+	for _, f := range h.fields[pseudoSlots:] {
+		if f.Name != name {
+			kept = append(kept, f)
+		}
+	}
+	h.fields = kept
+}
+
+// request is the finished head as HTTP/2 would say it.
+func (h *head) request(scheme string) []hpack.HeaderField {
+	method := h.method
+	first := pseudoSlots - 3
+	if h.host != "" {
+		first--
+	}
+	if h.upgrades {
+		method = "CONNECT"
+		first--
+	}
+	p := append(h.fields[first:first], hpack.HeaderField{Name: ":method", Value: method}, hpack.HeaderField{Name: ":scheme", Value: scheme})
+	if h.host != "" {
+		p = append(p, hpack.HeaderField{Name: ":authority", Value: h.host})
+	}
+	p = append(p, hpack.HeaderField{Name: ":path", Value: h.path})
+	if h.upgrades {
+		_ = append(p, hpack.HeaderField{Name: ":protocol", Value: h.upgrade})
+	}
+	return h.fields[first:]
+}

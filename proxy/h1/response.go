@@ -1,0 +1,56 @@
+package h1
+
+import "golang.org/x/net/http2/hpack"
+
+// statusLine parses "HTTP/1.x 200 reason". The reason is dropped: HTTP/2 has none.
+func (h *head) statusLine(line []byte) error {
+	if len(line) < 12 || line[8] != ' ' {
+		return errStatusLine
+	}
+	if err := h.version(line[:8]); err != nil {
+		return errStatusLine
+	}
+	code, ok := statusCode(line[9:12])
+	if !ok || len(line) > 12 && line[12] != ' ' || !isText(line[12:]) {
+		return errStatusLine
+	}
+	h.code = code
+	h.status = reuse(h.status, line[9:12])
+	return nil
+}
+
+// statusCode: below 100 there is nothing, above 599 nothing is defined but some applications go there.
+func statusCode[T chars](s T) (int, bool) {
+	if len(s) != 3 || s[0] < '1' || !isDigit(s[0]) || !isDigit(s[1]) || !isDigit(s[2]) {
+		return 0, false
+	}
+	return int(s[0]-'0')*100 + int(s[1]-'0')*10 + int(s[2]-'0'), true
+}
+
+func (h *head) finishResponse() error {
+	if err := h.framing(); err != nil {
+		return err
+	}
+	if h.code < 200 && (h.lengthSeen || h.codings > 0) {
+		return errSwitch // RFC 9110 §8.6: an informational response has no body to frame
+	}
+	h.close = h.close || h.http10
+	if h.code == 204 && (h.length > 0 || h.codings > 0) || h.code == 304 && h.codings > 0 {
+		h.close = true // it may send the body that it must not
+	}
+	if h.code == 204 {
+		h.drop("content-length")
+	}
+	return nil
+}
+
+// response is the finished head as HTTP/2 would say it.
+func (h *head) response() []hpack.HeaderField {
+	h.fields[pseudoSlots-1] = hpack.HeaderField{Name: ":status", Value: h.status}
+	return h.fields[pseudoSlots-1:]
+}
+
+// bodiless: nothing follows such a head, whatever it says about lengths (RFC 9112 §6.3).
+func bodiless(method string, code int) bool {
+	return method == "HEAD" || code < 200 || code == 204 || code == 304
+}

@@ -1,0 +1,276 @@
+package h1
+
+import (
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// framing is how the end of what we send is told.
+type framing uint8
+
+const (
+	framedNone    framing = iota // there is no body, whatever the sink writes
+	framedLength                 // content-length
+	framedChunked                // chunked
+	framedClose                  // HTTP/1.0: by closing
+	framedRaw                    // upgraded: by closing our half
+	framedLater                  // an upgrade not answered yet
+)
+
+// Stream is one exchange. Its methods may be called from any goroutine, never block, and do nothing once it is over: when
+// it was reset, when both sides have ended or, on a server, when the response has ended.
+type Stream struct {
+	c         *Conn
+	method    string
+	http10    bool
+	upgrade   bool
+	upgradeTo string // server: the protocol of the request
+	reused    bool   // client: the connection served before
+
+	// Guarded by the wire's lock.
+	sink     Sink
+	window   int
+	recvDone bool
+	sendDone bool
+	headSent bool
+	answered bool // client: some of a response arrived
+	switched bool // the upgrade was accepted
+
+	out      framing
+	outLeft  int64 // framedLength: what is still to come
+	kept     []byte
+	keptEnd  bool
+	trailers []hpack.HeaderField // kept with keptEnd
+}
+
+// WriteHeaders sends a head, an informational head or, after a head, trailers.
+func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
+	s.c.w.Lock()
+	err := s.writeHeaders(fields, end)
+	s.unlock(err)
+}
+
+// unlock ends the connection if what we were given cannot be sent. The goroutine in Serve then tells the sink.
+func (s *Stream) unlock(err error) {
+	if err != nil {
+		s.c.failLocked(codeInternal, err)
+	}
+	half := s.c.halfClose
+	s.c.halfClose = false
+	s.c.w.Unlock()
+	switch {
+	case err == errBadResponse: // the goroutine in Serve sends our answer and closes
+	case err != nil:
+		s.c.w.Close()
+	case half:
+		s.c.w.CloseWrite()
+	}
+}
+
+func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
+	if s.c.stream != s || s.sendDone || s.keptEnd {
+		return nil
+	}
+	if s.headSent {
+		return s.writeTrailers(fields)
+	}
+	var r response
+	if err := r.read(fields); err != nil {
+		s.headSent = true
+		s.c.w.AppendTo(func(b []byte) []byte { return appendRefusal(b, errBadResponse, s.method != "HEAD") })
+		return errBadResponse
+	}
+	if r.code < 200 {
+		if !s.http10 && r.code != 101 {
+			s.c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
+		}
+		return nil
+	}
+	s.respond(&r, fields, end)
+	return nil
+}
+
+func (s *Stream) respond(r *response, fields []hpack.HeaderField, end bool) {
+	if end && !s.recvDone {
+		s.c.last = true
+	}
+	r.close = s.c.last
+	s.headSent, r.as = true, s.upgradeTo
+	s.out, s.outLeft = r.plan(s, end)
+	s.switched = s.out == framedRaw
+	if s.switched {
+		s.recvDone, s.c.last = false, true
+	}
+	s.c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
+	if s.out == framedNone || end || s.out == framedLength && s.outLeft == 0 {
+		s.ended()
+		return
+	}
+	s.c.wakeForLocked(needTurn)
+}
+
+// writeTrailers: only the chunked coding carries them.
+func (s *Stream) writeTrailers(fields []hpack.HeaderField) error {
+	for _, f := range fields {
+		if !isLowerToken(f.Name) || !isText(f.Value) {
+			return ErrMalformed
+		}
+	}
+	if len(s.kept) > 0 || s.out == framedLater {
+		s.keptEnd, s.trailers = true, append([]hpack.HeaderField(nil), fields...)
+		return nil
+	}
+	return s.end(fields)
+}
+
+// WriteData sends body, as much as the connection's output has room for; the rest is kept and reported by OnSent.
+func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
+	s.c.w.Lock()
+	accepted, err := s.writeData(p, end)
+	s.unlock(err)
+	return accepted
+}
+
+func (s *Stream) writeData(p []byte, end bool) (int, error) {
+	if s.c.stream != s || s.sendDone || s.keptEnd || !s.headSent {
+		return len(p), nil
+	}
+	n := 0
+	if len(s.kept) == 0 && s.out != framedLater {
+		n = min(len(p), max(0, s.c.o.MaxOutput-s.c.w.Queued()))
+		if err := s.emit(p[:n]); err != nil {
+			return n, err
+		}
+	}
+	if n < len(p) {
+		s.kept = append(s.kept, p[n:]...)
+	}
+	if !end {
+		return n, nil
+	}
+	if len(s.kept) > 0 || s.out == framedLater {
+		s.keptEnd = true
+		return n, nil
+	}
+	return n, s.end(nil)
+}
+
+// emit frames a piece of body.
+func (s *Stream) emit(p []byte) error {
+	if len(p) == 0 || s.sendDone {
+		return nil
+	}
+	switch s.out {
+	case framedNone:
+	case framedLength:
+		if s.outLeft -= int64(len(p)); s.outLeft < 0 {
+			return errLength
+		}
+		s.c.w.Append(p...)
+		if s.outLeft == 0 {
+			s.ended()
+		}
+	case framedChunked:
+		s.c.w.AppendTo(func(b []byte) []byte { return appendChunk(b, p) })
+	default:
+		s.c.w.Append(p...)
+	}
+	return nil
+}
+
+// end writes the end of the body.
+func (s *Stream) end(trailers []hpack.HeaderField) error {
+	if s.sendDone {
+		return nil
+	}
+	if s.out == framedLength && s.outLeft > 0 {
+		return errLength
+	}
+	if s.out == framedChunked {
+		s.c.w.AppendTo(func(b []byte) []byte { return appendLastChunk(b, trailers) })
+	}
+	s.ended()
+	return nil
+}
+
+// ended: we have said all. A server's exchange is over then; a client's, when the response is complete too.
+func (s *Stream) ended() {
+	s.sendDone = true
+	s.c.overLocked(s)
+}
+
+// overLocked ends the exchange if it is over.
+func (c *Conn) overLocked(s *Stream) {
+	raw := s.out == framedRaw
+	switch {
+	case c.stream != s:
+		return
+	case raw && !(s.sendDone && s.recvDone):
+		c.halfClose = c.halfClose || s.sendDone
+		return
+	case !raw && c.client && !s.recvDone, !raw && !c.client && !s.sendDone:
+		return
+	}
+	c.last = c.last || !s.sendDone || !s.recvDone
+	c.stream, s.kept = nil, nil
+	c.halfClose = false
+	c.idleSince = time.Now()
+	c.wakeForLocked(c.wakeNeed)
+}
+
+// drained moves what was kept into the output that has room again.
+func (c *Conn) drained() {
+	c.w.Lock()
+	s := c.stream
+	if s == nil || len(s.kept) == 0 && !s.keptEnd || s.out == framedLater {
+		c.w.Unlock()
+		return
+	}
+	n := min(len(s.kept), max(0, c.o.MaxOutput-c.w.Queued()))
+	b := s.kept
+	err := s.emit(b[:n]) // may end the exchange
+	s.kept = b[:copy(b, b[n:])]
+	if len(s.kept) == 0 {
+		s.kept = nil
+		if s.keptEnd && err == nil {
+			err = s.end(s.trailers)
+		}
+	}
+	sink := s.sink
+	s.unlock(err)
+	c.w.Flush()
+	if n > 0 && sink != nil {
+		sink.OnSent(n)
+	}
+}
+
+// Reset gives the exchange up. HTTP/1 can only say so by closing the connection.
+func (s *Stream) Reset(code uint32) {
+	s.c.w.Lock()
+	live := s.c.stream == s
+	if live {
+		s.c.stream = nil
+		s.c.failLocked(code, ErrClosed)
+	}
+	s.c.w.Unlock()
+	if live {
+		s.c.w.Close()
+	}
+}
+
+// Consumed: n bytes of body have left downstream, as many more may be read.
+func (s *Stream) Consumed(n int) {
+	s.c.w.Lock()
+	defer s.c.w.Unlock()
+	s.window += n
+	if s.c.stream == s {
+		s.c.wakeForLocked(needWindow)
+	}
+}
+
+// Flush sends what was written.
+func (s *Stream) Flush() { s.c.w.Flush() }
+
+// FlushSoon sends it a moment later, with what others write until then.
+func (s *Stream) FlushSoon() { s.c.w.FlushSoon() }
