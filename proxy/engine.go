@@ -46,7 +46,7 @@ func (p *pool) newClient(c *clientConn) client {
 	if p.kind == plainHTTP1 {
 		c.batch.soon = true
 		o := http1Options(&c.batch)
-		o.Handler.OnCapacity = c.capacity
+		o.OnCapacity = c.capacity
 		return http1Client{h1.NewClient(c.wire, o)}
 	}
 	o := http2Options(&c.batch)
@@ -67,7 +67,7 @@ func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
 	c.batch.soon = c.http1
 	if c.http1 {
 		o := http1Options(&c.batch)
-		o.Handler.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
+		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
 		c.engine = h1.NewServer(w, o)
 	} else {
 		o := http2Options(&c.batch)
@@ -85,7 +85,7 @@ func (c *serverConn) newExchange(s stream) *exchange {
 }
 
 func http1Options(b *batch) h1.Options {
-	return h1.Options{Handler: h1.Handler{OnBatch: b.flush}, MaxHeaderBytes: config.MaxHeaderBytes, MaxHeaderFields: config.MaxHeaderFields,
+	return h1.Options{OnBatch: b.flush, MaxHeaderBytes: config.MaxHeaderBytes, MaxHeaderFields: config.MaxHeaderFields,
 		StreamWindow: config.StreamWindow, MaxOutput: config.MaxOutput, HeaderTimeout: config.HeaderTimeout,
 		IdleTimeout: config.IdleHTTP}
 }
