@@ -1,0 +1,323 @@
+package h2
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
+)
+
+const (
+	tableSize = 4096 // HPACK, both ways: more memory a connection buys little
+	// Before the peer's SETTINGS are here: what RFC 9113 §6.5.2 recommends as the least.
+	presumedStreams = 100
+	// How long the last frames, a GOAWAY among them, may take to leave.
+	lingerTime = time.Second
+	// Streams that we reset: the peer may have sent on them before it knew.
+	recentResets = 512
+)
+
+// Conn is one connection in either role.
+type Conn struct {
+	w      *wire.Conn
+	o      Options
+	server bool
+
+	// Of the reader goroutine.
+	dec      *hpack.Decoder
+	fields   []hpack.HeaderField
+	block    block
+	data     incoming
+	skip     int // bytes of a frame that is of no interest
+	prefaced bool
+	started  bool // the peer's first SETTINGS are here
+	watch    watch
+
+	// Under the lock.
+	now     time.Time // of the reader's last Fill
+	streams map[uint32]*Stream
+	lastIn  uint32 // server: the highest stream the peer opened
+	nextID  uint32 // client: the next that we open
+	recent  [recentResets]uint32
+	recentN int
+	enc     *hpack.Encoder
+	encoded bytes.Buffer
+
+	sendWindow     int // may not exceed maxWindow; never negative for the connection
+	peerInitial    int
+	peerMaxStreams int
+	peerConnect    bool
+
+	recvWindow   int
+	credit       int  // consumed, not yet given back
+	localInitial int  // what the peer believes until it has acknowledged ours
+	acked        bool // our SETTINGS
+
+	readyHead, readyTail *Stream // have data and stream window, wait for the connection's window or output
+
+	resets, chatting budget
+
+	drain       drain
+	waiting     bool // the reader is in Fill
+	wantRoom    bool // OpenStream said no
+	capacityDue bool
+	doomed      error // why the reader must end
+	dead        bool
+}
+
+// NewServer takes requests from w.
+func NewServer(w *wire.Conn, o Options) *Conn {
+	c := newConn(w, o, true)
+	list := []setting{
+		{settingMaxStreams, uint32(c.o.MaxStreams)},
+		{settingInitialWindow, uint32(c.o.StreamWindow)},
+		{settingMaxHeaderList, uint32(c.o.MaxHeaderBytes)},
+	}
+	if c.o.EnableConnect {
+		list = append(list, setting{settingConnect, 1})
+	}
+	c.greet("", list)
+	return c
+}
+
+// NewClient makes requests on w. Streams can be opened at once.
+func NewClient(w *wire.Conn, o Options) *Conn {
+	c := newConn(w, o, false)
+	c.prefaced = true
+	c.greet(preface, []setting{
+		{settingEnablePush, 0},
+		{settingInitialWindow, uint32(c.o.StreamWindow)},
+		{settingMaxHeaderList, uint32(c.o.MaxHeaderBytes)},
+	})
+	return c
+}
+
+func newConn(w *wire.Conn, o Options, server bool) *Conn {
+	now := time.Now()
+	c := &Conn{
+		w: w, o: o.withDefaults(), server: server, now: now,
+		streams: make(map[uint32]*Stream), nextID: 1,
+		sendWindow: initialWindow, peerInitial: initialWindow, peerMaxStreams: presumedStreams,
+		localInitial: initialWindow,
+		resets:       newBudget(resetBurst, resetPerSecond, now),
+		chatting:     newBudget(chatterBurst, chatterPerSecond, now),
+	}
+	c.recvWindow = c.o.ConnWindow
+	c.drain.last = maxStreamID
+	c.watch.begin(now)
+	c.enc = hpack.NewEncoder(&c.encoded)
+	c.enc.SetMaxDynamicTableSizeLimit(tableSize)
+	c.dec = hpack.NewDecoder(tableSize, c.emit)
+	c.dec.SetMaxStringLength(c.o.MaxHeaderBytes)
+	w.MaxOutput = c.o.MaxOutput
+	w.OnDrain = c.onDrain
+	return c
+}
+
+func (c *Conn) greet(preface string, list []setting) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.w.AppendString(preface)
+	c.appendSettings(list...)
+	if more := c.o.ConnWindow - initialWindow; more > 0 {
+		c.appendWindowUpdate(0, more)
+	}
+}
+
+// Serve reads until the connection ends, on its caller's goroutine. An orderly end is nil.
+func (c *Conn) Serve() error {
+	c.w.Flush()
+	err := c.run()
+	err = c.teardown(err)
+	c.linger()
+	return err
+}
+
+func (c *Conn) run() error {
+	for {
+		if err := c.consumeInput(); err != nil {
+			return err
+		}
+		c.endBatch()
+		if err := c.wait(); err != nil {
+			return err
+		}
+	}
+}
+
+// consumeInput handles all that the read buffer holds, except for a frame that is not complete.
+func (c *Conn) consumeInput() error {
+	for {
+		n, err := c.step(c.w.Buffered())
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		c.w.Discard(n)
+		c.watch.progress()
+	}
+}
+
+func (c *Conn) endBatch() {
+	c.w.Lock()
+	due := c.capacityDue
+	c.capacityDue = false
+	c.w.Unlock()
+	if due {
+		c.o.capacity()
+	}
+	c.o.batch()
+	c.w.Flush()
+}
+
+// wait is Fill between deadlines and kicks.
+func (c *Conn) wait() error {
+	again, err := c.arm()
+	if err != nil || again {
+		return err
+	}
+	err = c.w.Fill()
+	now := time.Now()
+	c.w.Lock()
+	c.waiting = false
+	c.now = now
+	c.w.Unlock()
+	if err == nil {
+		c.watch.heard = now
+		return nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.tick(now)
+	}
+	return err
+}
+
+// arm decides whether the reader may wait, and until when.
+func (c *Conn) arm() (again bool, err error) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.doomed != nil {
+		return false, c.doomed
+	}
+	if c.drained() {
+		return false, errDone
+	}
+	if c.capacityDue {
+		return true, nil
+	}
+	c.waiting = true
+	return false, c.setDeadline()
+}
+
+// kick makes the reader look at what changed; the lock is held.
+func (c *Conn) kick() {
+	if c.waiting {
+		c.watch.kicked()
+		c.w.SetReadDeadline(past) // fails only on a closed connection, whose reader is awake
+	}
+}
+
+// doom ends the connection from any goroutine; the lock is held.
+func (c *Conn) doom(err error) {
+	if c.doomed == nil {
+		c.doomed = err
+		c.kick()
+	}
+}
+
+// teardown tells everybody that the connection is over.
+func (c *Conn) teardown(err error) error {
+	c.w.Lock()
+	live := make([]*Stream, 0, len(c.streams))
+	for _, s := range c.streams {
+		live = append(live, s)
+		s.drop()
+	}
+	clear(c.streams)
+	c.dead = true
+	c.readyHead, c.readyTail = nil, nil
+	orderly := orderlyEnd(err) || errors.Is(err, io.EOF) && len(live) == 0
+	c.sayGoodbye(err)
+	c.w.Unlock()
+	if errors.Is(err, io.EOF) && len(live) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	code := codeOf(err)
+	for _, s := range live {
+		s.tellReset(code, err)
+	}
+	if orderly {
+		err = nil
+	}
+	c.o.closed(err)
+	c.o.batch()
+	return err
+}
+
+func orderlyEnd(err error) bool {
+	if errors.Is(err, errDone) || errors.Is(err, errIdle) {
+		return true
+	}
+	var ce *ConnError
+	return errors.As(err, &ce) && ce.Code == CodeNone
+}
+
+// sayGoodbye adds the last GOAWAY; the lock is held.
+func (c *Conn) sayGoodbye(err error) {
+	var ce *ConnError
+	switch {
+	case errors.As(err, &ce) && !ce.Remote:
+		c.appendGoAway(c.lastIn, ce.Code, ce.Reason)
+	case orderlyEnd(err), errors.Is(err, errKeepAlive):
+		c.appendGoAway(c.lastIn, CodeNone, "")
+	}
+}
+
+// linger lets the last frames leave, and reads on meanwhile: closing with unread input would reset the connection and
+// could take the GOAWAY with it.
+func (c *Conn) linger() {
+	c.w.SetReadDeadline(time.Time{}) // the Conn closes itself when the time is over
+	c.w.CloseWhenFlushed(lingerTime)
+	for {
+		c.w.Discard(len(c.w.Buffered()))
+		if c.w.Fill() != nil {
+			break
+		}
+	}
+	c.w.Close() // nothing is left to lose
+	c.w.Wait()
+}
+
+// Close ends the connection with a code; streams get OnReset from the reader.
+func (c *Conn) Close(code uint32) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.doom(connError(code, ""))
+}
+
+// Active is the number of streams.
+func (c *Conn) Active() int {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return len(c.streams)
+}
+
+// ExtendedConnect says whether the peer takes extended CONNECT (RFC 8441); false until its SETTINGS are here.
+func (c *Conn) ExtendedConnect() bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.peerConnect
+}
+
+// Flush sends what was written to the connection's streams.
+func (c *Conn) Flush() { c.w.Flush() }
+
+// FlushSoon sends it after everything else that is runnable has run.
+func (c *Conn) FlushSoon() { c.w.FlushSoon() }

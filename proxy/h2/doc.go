@@ -1,0 +1,19 @@
+// Package h2 is HTTP/2 (RFC 9113) at the level of frames, both roles, for a proxy: events in, calls out, no goroutine,
+// channel or timer per stream.
+//
+// A Conn's owner runs Serve on one goroutine: it reads frames and calls the sinks of the streams they belong to. Any
+// goroutine may write to a stream. A write never waits: what flow control or a full output does not admit is kept by the
+// stream, whose owner hears of it through OnSent as it leaves. Received bytes stay charged to the peer's windows until
+// the owner says Consumed, so what a connection can make us hold is bounded by StreamWindow and ConnWindow.
+//
+// One lock a connection, wire.Conn's, guards stream states, send windows, the HPACK encoder and the output: encoding a
+// header block and appending it are one critical section. No sink or handler is called with that lock held, and two
+// connections' locks are never held together. A sink call that was under way when another goroutine called Reset may
+// still arrive: its owner has a lock of its own to tell.
+//
+// What a peer can make us do for nothing is paid from two budgets, of resets and of frames that carry no message
+// (budget.go); a peer that overdraws one gets ENHANCE_YOUR_CALM.
+//
+// The package does not route, retry, compare host with :authority, push, or send or obey priorities. It knows nothing of
+// the mesh.
+package h2

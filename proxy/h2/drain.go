@@ -1,0 +1,84 @@
+package h2
+
+// drain is an orderly end, ours or the peer's (RFC 9113 §6.8).
+type drain struct {
+	begun  bool   // no new streams; the connection ends with the last one
+	asked  bool   // our first GOAWAY and its PING are out
+	last   uint32 // server: streams above it are not taken
+	remote bool   // the peer sent GOAWAY
+}
+
+var drainPing = [8]byte{'g', 'o', 'a', 'w', 'a', 'y', '.', '.'}
+
+// GoAway begins an orderly end. A server first says only that it is going, and the number of the last stream it takes
+// after a PING has come back: requests on their way meanwhile are still answered. A client opens no more streams.
+func (c *Conn) GoAway() {
+	c.w.Lock()
+	if c.dead || c.drain.asked {
+		c.w.Unlock()
+		return
+	}
+	c.drain.asked = true
+	if c.server {
+		c.appendGoAway(maxStreamID, CodeNone, "")
+		c.appendPing(0, drainPing)
+	} else {
+		c.drain.begun = true
+		if len(c.streams) == 0 {
+			c.kick()
+		}
+	}
+	c.w.Unlock()
+	c.w.Flush()
+}
+
+// onDrainPing: the peer has read our first GOAWAY, and everything it sent before is here; the lock is held.
+func (c *Conn) onDrainPing() {
+	if !c.drain.asked || c.drain.begun {
+		return
+	}
+	c.drain.begun = true
+	c.drain.last = c.lastIn
+	c.appendGoAway(c.lastIn, CodeNone, "")
+}
+
+// drained: nothing is left to wait for; the lock is held.
+func (c *Conn) drained() bool { return c.drain.begun && len(c.streams) == 0 }
+
+func (c *Conn) onGoAway(h frameHeader, p []byte) error {
+	if h.id != 0 {
+		return connError(CodeProtocol, "GOAWAY on a stream")
+	}
+	if len(p) < 8 {
+		return connError(CodeFrameSize, "short GOAWAY")
+	}
+	last, code := u32(p)&maxStreamID, u32(p[4:])
+	if c.server {
+		return nil // it is about pushes, and we make none; the client closes when it is done
+	}
+	c.w.Lock()
+	first := !c.drain.remote
+	c.drain.remote, c.drain.begun = true, true
+	var refused []*Stream
+	for id, s := range c.streams {
+		if id > last {
+			refused = append(refused, s)
+			c.remove(s)
+			s.drop()
+		}
+	}
+	c.w.Unlock()
+	for _, s := range refused {
+		s.tellReset(CodeRefusedStream, ErrRefused)
+	}
+	if first {
+		c.o.goAway()
+	}
+	if code != CodeNone && c.Active() == 0 {
+		return &ConnError{Code: code, Reason: string(p[8:min(len(p), 8+maxReason)]), Remote: true}
+	}
+	return nil
+}
+
+// maxReason is how much of a peer's debug text is worth keeping.
+const maxReason = 128

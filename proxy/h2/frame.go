@@ -1,0 +1,108 @@
+package h2
+
+import "encoding/binary"
+
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+const (
+	frameHeaderLen = 9
+	maxFrame       = 16384 // the size every peer must take; we never ask for more nor send more, so that streams take turns
+	initialWindow  = 65535
+	maxWindow      = 1<<31 - 1
+	maxStreamID    = 1<<31 - 1
+)
+
+const (
+	typeData byte = iota
+	typeHeaders
+	typePriority
+	typeReset
+	typeSettings
+	typePush
+	typePing
+	typeGoAway
+	typeWindowUpdate
+	typeContinuation
+)
+
+const (
+	flagEndStream  byte = 0x1
+	flagAck        byte = 0x1
+	flagEndHeaders byte = 0x4
+	flagPadded     byte = 0x8
+	flagPriority   byte = 0x20
+)
+
+const (
+	settingTableSize     uint16 = 0x1
+	settingEnablePush    uint16 = 0x2
+	settingMaxStreams    uint16 = 0x3
+	settingInitialWindow uint16 = 0x4
+	settingMaxFrame      uint16 = 0x5
+	settingMaxHeaderList uint16 = 0x6
+	settingConnect       uint16 = 0x8
+)
+
+type frameHeader struct {
+	length int
+	typ    byte
+	flags  byte
+	id     uint32
+}
+
+func (h frameHeader) has(flag byte) bool { return h.flags&flag != 0 }
+
+func parseHeader(b []byte) frameHeader {
+	_ = b[8]
+	return frameHeader{
+		length: int(b[0])<<16 | int(b[1])<<8 | int(b[2]),
+		typ:    b[3],
+		flags:  b[4],
+		id:     binary.BigEndian.Uint32(b[5:]) & maxStreamID, // the reserved bit is ignored, §4.1
+	}
+}
+
+// The append functions add a frame to the output; the lock is held.
+
+func (c *Conn) appendHeader(length int, typ, flags byte, id uint32) {
+	c.w.Append(byte(length>>16), byte(length>>8), byte(length), typ, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+}
+
+func (c *Conn) appendReset(id, code uint32) {
+	c.appendHeader(4, typeReset, 0, id)
+	c.append32(code)
+}
+
+func (c *Conn) appendWindowUpdate(id uint32, n int) {
+	c.appendHeader(4, typeWindowUpdate, 0, id)
+	c.append32(uint32(n))
+}
+
+func (c *Conn) appendGoAway(last, code uint32, reason string) {
+	c.appendHeader(8+len(reason), typeGoAway, 0, 0)
+	c.append32(last)
+	c.append32(code)
+	c.w.AppendString(reason)
+}
+
+func (c *Conn) appendPing(flags byte, data [8]byte) {
+	c.appendHeader(8, typePing, flags, 0)
+	c.w.Append(data[:]...)
+}
+
+func (c *Conn) append32(v uint32) {
+	c.w.Append(byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
+type setting struct {
+	id  uint16
+	val uint32
+}
+
+func (c *Conn) appendSettings(list ...setting) {
+	c.appendHeader(6*len(list), typeSettings, 0, 0)
+	for _, s := range list {
+		c.w.Append(byte(s.id>>8), byte(s.id))
+		c.append32(s.val)
+	}
+}

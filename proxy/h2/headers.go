@@ -1,0 +1,256 @@
+package h2
+
+import (
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// maxContinuations is how many pieces a header block may come in beyond the first. Compressed it has at most twice
+// MaxHeaderBytes, eight full frames; the rest is room for senders that split early.
+const maxContinuations = 32
+
+// block is a header block under assembly: HEADERS and its CONTINUATIONs are one unit (RFC 9113 §4.3).
+type block struct {
+	open   bool
+	end    bool // END_STREAM
+	over   bool // beyond MaxHeaderBytes or MaxHeaderFields: decoded on, for the table's sake, and not kept
+	id     uint32
+	bytes  int // compressed
+	pieces int
+	size   int // decoded, as §6.5.2 counts
+	count  int
+	since  time.Time
+}
+
+func (c *Conn) onHeaders(h frameHeader, p []byte) error {
+	if h.id == 0 {
+		return connError(CodeProtocol, "HEADERS on stream 0")
+	}
+	p, err := unpad(h, p)
+	if err != nil {
+		return err
+	}
+	if h.has(flagPriority) {
+		if len(p) < 5 {
+			return connError(CodeFrameSize, "HEADERS too short for its priority")
+		}
+		p = p[5:]
+	}
+	c.block = block{open: true, end: h.has(flagEndStream), id: h.id, since: c.now}
+	c.fields = c.fields[:0]
+	c.dec.SetEmitEnabled(true)
+	return c.decode(h, p)
+}
+
+func (c *Conn) onContinuation(h frameHeader, p []byte) error {
+	c.block.pieces++
+	if c.block.pieces > maxContinuations {
+		return connError(CodeEnhanceYourCalm, "header block in too many frames")
+	}
+	return c.decode(h, p)
+}
+
+func unpad(h frameHeader, p []byte) ([]byte, error) {
+	if !h.has(flagPadded) {
+		return p, nil
+	}
+	if len(p) == 0 {
+		return nil, connError(CodeFrameSize, "padded frame without a padding length")
+	}
+	pad := int(p[0])
+	if pad >= len(p) {
+		return nil, connError(CodeProtocol, "padding exceeds the frame")
+	}
+	return p[1 : len(p)-pad], nil
+}
+
+func (c *Conn) decode(h frameHeader, p []byte) error {
+	c.block.bytes += len(p)
+	if c.block.bytes > 2*c.o.MaxHeaderBytes {
+		return connError(CodeEnhanceYourCalm, "header block too large")
+	}
+	if _, err := c.dec.Write(p); err != nil {
+		return c.undecodable(err)
+	}
+	if !h.has(flagEndHeaders) {
+		return nil
+	}
+	if err := c.dec.Close(); err != nil {
+		return c.undecodable(err)
+	}
+	c.block.open = false
+	err := c.onBlock()
+	clear(c.fields) // an idle connection keeps no strings
+	return err
+}
+
+func (c *Conn) undecodable(err error) error {
+	if err == hpack.ErrStringLength {
+		return connError(CodeEnhanceYourCalm, "header field too large")
+	}
+	return connError(CodeCompression, err.Error())
+}
+
+// emit takes one decoded field. Each costs 32 bytes beyond its text, so a block of many tiny fields is bounded too.
+func (c *Conn) emit(f hpack.HeaderField) {
+	b := &c.block
+	b.count++
+	b.size += int(f.Size())
+	if b.count > c.o.MaxHeaderFields || b.size > c.o.MaxHeaderBytes {
+		b.over = true
+		c.dec.SetEmitEnabled(false)
+		return
+	}
+	c.fields = append(c.fields, f)
+}
+
+func (c *Conn) onBlock() error {
+	id := c.block.id
+	c.w.Lock()
+	s := c.streams[id]
+	if s != nil {
+		return c.onStreamBlock(s)
+	}
+	isNew := c.server && id > c.lastIn
+	known := c.remembered(id)
+	c.w.Unlock()
+	switch {
+	case id%2 == 0:
+		return connError(CodeProtocol, "HEADERS on a stream of even number")
+	case isNew:
+		return c.onRequest()
+	case c.server && !known:
+		return connError(CodeStreamClosed, "HEADERS on a closed stream")
+	}
+	return c.lateBlock()
+}
+
+// lateBlock: the stream is gone, and the peer did not know when it sent this.
+func (c *Conn) lateBlock() error {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.idle(c.block.id) {
+		return connError(CodeProtocol, "HEADERS on an idle stream")
+	}
+	return c.chatter(1)
+}
+
+// onRequest begins a stream at a server.
+func (c *Conn) onRequest() error {
+	id := c.block.id
+	c.w.Lock()
+	c.lastIn = id
+	c.chatting.earn(chatterPerStream)
+	ignore := id > c.drain.last
+	full := len(c.streams) >= c.o.MaxStreams
+	c.w.Unlock()
+	if ignore {
+		return nil // §6.8: above the last stream of our GOAWAY; the client knows that it is not processed
+	}
+	if c.block.over {
+		return c.refuseLarge(id)
+	}
+	m, reason := validRequest(c.fields, c.o.EnableConnect)
+	if reason == "" && c.block.end && m.length > 0 {
+		reason = "content-length without content"
+	}
+	if reason != "" {
+		return c.breachUnborn(id, CodeProtocol)
+	}
+	if full {
+		return c.breachUnborn(id, CodeRefusedStream)
+	}
+	return c.begin(id, m)
+}
+
+func (c *Conn) begin(id uint32, m message) error {
+	s := &Stream{c: c, id: id, gotHead: true, remoteClosed: c.block.end, length: m.length}
+	c.w.Lock()
+	s.born, s.sendWindow, s.recvWindow = c.now, c.peerInitial, c.localInitial
+	c.streams[id] = s
+	c.w.Unlock()
+	sink := c.o.OnStream(s)
+	c.w.Lock()
+	s.sink = sink
+	gone := s.gone()
+	c.w.Unlock()
+	switch {
+	case sink == nil:
+		s.Reset(CodeRefusedStream)
+	case !gone:
+		sink.OnHeaders(c.fields, c.block.end)
+	}
+	return nil
+}
+
+// refuseLarge answers a head that is too large to keep: 431 (RFC 6585 §5), and no stream.
+func (c *Conn) refuseLarge(id uint32) error {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.encode(id, tooLarge, true)
+	if !c.block.end {
+		c.appendReset(id, CodeNone)
+		c.remember(id)
+	}
+	if err := c.rash(); err != nil {
+		return err
+	}
+	return c.reply()
+}
+
+var tooLarge = []hpack.HeaderField{{Name: ":status", Value: "431"}, {Name: "content-length", Value: "0"}}
+
+// onStreamBlock is a response, an informational one, or trailers; the lock is held, and onStreamBlock unlocks.
+func (c *Conn) onStreamBlock(s *Stream) error {
+	end := c.block.end
+	switch {
+	case s.remoteClosed:
+		return c.breach(s, CodeStreamClosed, "HEADERS after END_STREAM")
+	case c.block.over:
+		return c.breach(s, CodeEnhanceYourCalm, "header list too large")
+	}
+	if reason := s.take(c.fields, end); reason != "" {
+		return c.breach(s, CodeProtocol, reason)
+	}
+	deaf := s.deaf
+	if end {
+		c.finishRemote(s)
+	}
+	c.w.Unlock()
+	if !deaf {
+		s.sink.OnHeaders(c.fields, end)
+	}
+	return nil
+}
+
+// take notes what a block says of the message; the lock is held.
+func (s *Stream) take(fields []hpack.HeaderField, end bool) (reason string) {
+	if s.gotHead {
+		if !end {
+			return "trailers without END_STREAM"
+		}
+		if s.length >= 0 && s.received != s.length {
+			return "content-length differs from content"
+		}
+		return validTrailers(fields)
+	}
+	m, reason := validResponse(fields)
+	switch {
+	case reason != "":
+		return reason
+	case m.status < 200 && end:
+		return "informational response with END_STREAM"
+	case m.status < 200:
+		return ""
+	}
+	s.gotHead = true
+	if s.head || m.status == 204 || m.status == 304 {
+		m.length = 0
+	}
+	s.length = m.length
+	if end && m.length > 0 {
+		return "content-length without content"
+	}
+	return ""
+}

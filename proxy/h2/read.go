@@ -1,0 +1,245 @@
+package h2
+
+import "encoding/binary"
+
+func u32(p []byte) uint32 { return binary.BigEndian.Uint32(p) }
+
+// step handles what it can of b and returns how much that was; 0: more is needed.
+func (c *Conn) step(b []byte) (int, error) {
+	switch {
+	case !c.prefaced:
+		return c.readPreface(b)
+	case c.data.open:
+		return c.dataPiece(b), nil
+	case c.skip > 0:
+		n := min(c.skip, len(b))
+		c.skip -= n
+		return n, nil
+	case len(b) < frameHeaderLen:
+		return 0, nil
+	}
+	h := parseHeader(b)
+	if err := c.expected(h); err != nil {
+		return 0, err
+	}
+	if h.typ == typeData {
+		return c.onData(h, b[frameHeaderLen:])
+	}
+	if len(b) < frameHeaderLen+h.length {
+		return 0, nil
+	}
+	end := frameHeaderLen + h.length
+	return end, c.onFrame(h, b[frameHeaderLen:end])
+}
+
+func (c *Conn) readPreface(b []byte) (int, error) {
+	n := min(len(b), len(preface))
+	if string(b[:n]) != preface[:n] {
+		return 0, connError(CodeProtocol, "not an HTTP/2 preface")
+	}
+	if n < len(preface) {
+		return 0, nil
+	}
+	c.prefaced = true
+	return n, nil
+}
+
+// expected checks what can be said of a frame before its payload.
+func (c *Conn) expected(h frameHeader) error {
+	if h.length > maxFrame {
+		return connError(CodeFrameSize, "frame exceeds MAX_FRAME_SIZE")
+	}
+	if !c.started && (h.typ != typeSettings || h.has(flagAck)) {
+		return connError(CodeProtocol, "first frame is not SETTINGS")
+	}
+	if c.block.open != (h.typ == typeContinuation) || c.block.open && h.id != c.block.id {
+		return connError(CodeProtocol, "header block is interrupted, or CONTINUATION continues none")
+	}
+	return nil
+}
+
+func (c *Conn) onFrame(h frameHeader, p []byte) error {
+	switch h.typ {
+	case typeHeaders:
+		return c.onHeaders(h, p)
+	case typeContinuation:
+		return c.onContinuation(h, p)
+	case typeReset:
+		return c.onReset(h, p)
+	case typeSettings:
+		return c.onSettings(h, p)
+	case typePing:
+		return c.onPing(h, p)
+	case typeGoAway:
+		return c.onGoAway(h, p)
+	case typeWindowUpdate:
+		return c.onWindowUpdate(h, p)
+	case typePriority:
+		return c.onPriority(h, p)
+	case typePush:
+		return connError(CodeProtocol, "PUSH_PROMISE, which was never allowed")
+	}
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.chatter(1) // unknown types are ignored, §4.1
+}
+
+func (c *Conn) onPriority(h frameHeader, p []byte) error {
+	if h.id == 0 {
+		return connError(CodeProtocol, "PRIORITY on stream 0")
+	}
+	if len(p) != 5 {
+		// A stream error would be enough, but the stream may not exist, and no sender makes this mistake.
+		return connError(CodeFrameSize, "PRIORITY of wrong length")
+	}
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.chatter(1)
+}
+
+func (c *Conn) onPing(h frameHeader, p []byte) error {
+	if h.id != 0 {
+		return connError(CodeProtocol, "PING on a stream")
+	}
+	if len(p) != 8 {
+		return connError(CodeFrameSize, "PING of wrong length")
+	}
+	c.w.Lock()
+	defer c.w.Unlock()
+	data := [8]byte(p)
+	if h.has(flagAck) {
+		if data == drainPing {
+			c.onDrainPing()
+		}
+		return c.chatter(1)
+	}
+	if err := c.chatter(1); err != nil {
+		return err
+	}
+	c.appendPing(flagAck, data)
+	return c.reply()
+}
+
+func (c *Conn) onReset(h frameHeader, p []byte) error {
+	if h.id == 0 {
+		return connError(CodeProtocol, "RST_STREAM on stream 0")
+	}
+	if len(p) != 4 {
+		return connError(CodeFrameSize, "RST_STREAM of wrong length")
+	}
+	code := u32(p)
+	c.w.Lock()
+	s := c.streams[h.id]
+	if s == nil {
+		defer c.w.Unlock()
+		if c.idle(h.id) {
+			return connError(CodeProtocol, "RST_STREAM on an idle stream")
+		}
+		return c.chatter(1)
+	}
+	c.remove(s)
+	deaf := s.deaf
+	s.drop()
+	var err error
+	if c.now.Sub(s.born) < rapid {
+		err = c.rash()
+	}
+	c.w.Unlock()
+	if !deaf {
+		s.tellReset(code, &StreamError{Code: code, Remote: true})
+	}
+	return err
+}
+
+// idle says whether nobody has opened the stream yet; the lock is held.
+func (c *Conn) idle(id uint32) bool {
+	if c.server {
+		return id%2 == 0 || id > c.lastIn
+	}
+	return id%2 == 0 || id >= c.nextID
+}
+
+func (c *Conn) onWindowUpdate(h frameHeader, p []byte) error {
+	if len(p) != 4 {
+		return connError(CodeFrameSize, "WINDOW_UPDATE of wrong length")
+	}
+	n := int(u32(p) & maxWindow)
+	c.w.Lock()
+	if err := c.chatter(1); err != nil {
+		c.w.Unlock()
+		return err
+	}
+	if h.id == 0 {
+		return c.widenConn(n)
+	}
+	s := c.streams[h.id]
+	switch {
+	case s == nil:
+		defer c.w.Unlock()
+		if c.idle(h.id) {
+			return connError(CodeProtocol, "WINDOW_UPDATE on an idle stream")
+		}
+		return nil
+	case n == 0:
+		return c.breach(s, CodeProtocol, "WINDOW_UPDATE of 0")
+	case s.sendWindow+n > maxWindow:
+		return c.breach(s, CodeFlowControl, "send window exceeds 2^31-1")
+	}
+	s.sendWindow += n
+	c.wake(s)
+	c.pumpAndUnlock()
+	return nil
+}
+
+// widenConn unlocks.
+func (c *Conn) widenConn(n int) error {
+	if n == 0 || c.sendWindow+n > maxWindow {
+		defer c.w.Unlock()
+		if n == 0 {
+			return connError(CodeProtocol, "WINDOW_UPDATE of 0")
+		}
+		return connError(CodeFlowControl, "send window exceeds 2^31-1")
+	}
+	c.sendWindow += n
+	c.pumpAndUnlock()
+	return nil
+}
+
+// breach resets a stream whose peer broke the protocol; the lock is held, and breach unlocks.
+func (c *Conn) breach(s *Stream, code uint32, reason string) error {
+	deaf := s.deaf
+	c.resetAndDrop(s, code)
+	err := c.rash()
+	c.w.Unlock()
+	if !deaf {
+		s.tellReset(code, &StreamError{Code: code, Reason: reason})
+	}
+	return err
+}
+
+// breachUnborn resets a stream that has no Stream, because its first header block is bad or it is gone.
+func (c *Conn) breachUnborn(id, code uint32) error {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.appendReset(id, code)
+	c.remember(id)
+	if err := c.rash(); err != nil {
+		return err
+	}
+	return c.reply()
+}
+
+// remember that we reset a stream: frames that the peer sent before it knew are no offence; the lock is held.
+func (c *Conn) remember(id uint32) {
+	c.recent[c.recentN%recentResets] = id
+	c.recentN++
+}
+
+func (c *Conn) remembered(id uint32) bool {
+	for _, r := range c.recent[:min(c.recentN, recentResets)] {
+		if r == id {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,227 @@
+package h2
+
+import "golang.org/x/net/http2/hpack"
+
+// leastRoom: into less output than this only what fits whole is written. Tiny frames would cost more than they carry.
+const leastRoom = 4096
+
+// OpenStream begins a request at a client. The request is sent with the next flush.
+func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Stream, error) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.dead || c.doomed != nil || c.drain.begun || c.nextID > maxStreamID {
+		return nil, ErrGoingAway
+	}
+	if !c.room() {
+		c.wantRoom = true
+		return nil, ErrNoCapacity
+	}
+	s := &Stream{
+		c: c, id: c.nextID, sink: sink, born: c.now, sentHead: true, localClosed: end, length: -1,
+		sendWindow: c.peerInitial, recvWindow: c.localInitial, head: isHead(fields),
+	}
+	c.nextID += 2
+	c.streams[s.id] = s
+	c.encode(s.id, fields, end)
+	return s, nil
+}
+
+func isHead(fields []hpack.HeaderField) bool {
+	for i := range fields {
+		if !fields[i].IsPseudo() {
+			return false
+		}
+		if fields[i].Name == ":method" {
+			return fields[i].Value == "HEAD"
+		}
+	}
+	return false
+}
+
+// room says whether another stream fits; the lock is held.
+func (c *Conn) room() bool {
+	if len(c.streams) >= min(c.peerMaxStreams, c.o.MaxStreams) {
+		return false
+	}
+	if c.w.Queued() >= c.o.MaxOutput {
+		c.w.WantDrain()
+		return false
+	}
+	return true
+}
+
+// encode appends a header block; the lock is held, since the order of blocks in the output is the order of the encoder's
+// table.
+func (c *Conn) encode(id uint32, fields []hpack.HeaderField, end bool) {
+	c.encoded.Reset()
+	for i := range fields {
+		c.enc.WriteField(fields[i]) // a bytes.Buffer's Write does not fail
+	}
+	p := c.encoded.Bytes()
+	typ, flags := typeHeaders, byte(0)
+	if end {
+		flags = flagEndStream
+	}
+	for len(p) > maxFrame {
+		c.appendHeader(maxFrame, typ, flags, id)
+		c.w.Append(p[:maxFrame]...)
+		p = p[maxFrame:]
+		typ, flags = typeContinuation, 0
+	}
+	c.appendHeader(len(p), typ, flags|flagEndHeaders, id)
+	c.w.Append(p...)
+	if c.w.Queued() > c.o.MaxOutput+headerOverrun {
+		c.doom(connError(CodeEnhanceYourCalm, "peer does not read the responses it asks for"))
+	}
+}
+
+// admit is how much of n bytes may go out now; the lock is held. Streams that wait go first.
+func (c *Conn) admit(s *Stream, n int) int {
+	if n == 0 {
+		return 0
+	}
+	if c.readyHead != nil && !s.queued {
+		return 0
+	}
+	n = max(0, min(n, s.sendWindow, c.sendWindow))
+	room := c.o.MaxOutput - c.w.Queued()
+	if n <= room {
+		return n
+	}
+	c.w.WantDrain()
+	if room < leastRoom {
+		return 0
+	}
+	return room
+}
+
+// appendData appends p in frames, and charges the windows; the lock is held.
+func (c *Conn) appendData(s *Stream, p []byte, end bool) {
+	if len(p) == 0 && !end {
+		return
+	}
+	s.sendWindow -= len(p)
+	c.sendWindow -= len(p)
+	for len(p) > maxFrame {
+		c.appendHeader(maxFrame, typeData, 0, s.id)
+		c.w.Append(p[:maxFrame]...)
+		p = p[maxFrame:]
+		c.chatting.earn(chatterPerData)
+	}
+	flags := byte(0)
+	if end {
+		flags = flagEndStream
+	}
+	c.appendHeader(len(p), typeData, flags, s.id)
+	c.w.Append(p...)
+	c.chatting.earn(chatterPerData)
+	if end {
+		c.finishLocal(s)
+	}
+}
+
+func (s *Stream) unsent() int { return len(s.pending) - s.sent }
+
+// smallPending is the buffer that a stream keeps when nothing waits any more.
+const smallPending = 4096
+
+func (s *Stream) keep(p []byte) {
+	if s.sent > 0 && s.sent >= len(s.pending)/2 {
+		s.pending = s.pending[:copy(s.pending, s.pending[s.sent:])]
+		s.sent = 0
+	}
+	s.pending = append(s.pending, p...)
+}
+
+func (s *Stream) left(n int) {
+	s.sent += n
+	if s.unsent() > 0 {
+		return
+	}
+	s.pending, s.sent = s.pending[:0], 0
+	if cap(s.pending) > smallPending {
+		s.pending = nil
+	}
+}
+
+// wake puts a stream that has something to send, and may, behind the others; the lock is held.
+func (c *Conn) wake(s *Stream) {
+	if s.queued || s.unsent() == 0 || s.sendWindow <= 0 {
+		return
+	}
+	s.queued = true
+	if c.readyTail == nil {
+		c.readyHead = s
+	} else {
+		c.readyTail.next = s
+	}
+	c.readyTail = s
+}
+
+func (c *Conn) nextReady() *Stream {
+	s := c.readyHead
+	if s == nil {
+		return nil
+	}
+	c.readyHead = s.next
+	if c.readyHead == nil {
+		c.readyTail = nil
+	}
+	s.next, s.queued = nil, false
+	return s
+}
+
+type departure struct {
+	s *Stream
+	n int
+}
+
+// pumpAndUnlock lets waiting streams send, one frame each in turn, so that none starves another; then it unlocks and
+// tells their owners.
+func (c *Conn) pumpAndUnlock() {
+	if c.readyHead == nil {
+		c.w.Unlock()
+		return
+	}
+	var few [16]departure
+	gone := few[:0]
+	for c.sendWindow > 0 && c.readyHead != nil {
+		if c.o.MaxOutput-c.w.Queued() < leastRoom {
+			c.w.WantDrain()
+			break
+		}
+		s := c.nextReady()
+		if n := c.sendKept(s); n > 0 {
+			gone = append(gone, departure{s, n})
+		}
+		c.wake(s)
+	}
+	c.w.Unlock()
+	for _, d := range gone {
+		d.s.sink.OnSent(d.n)
+	}
+}
+
+// sendKept sends one frame of what the stream keeps, and its end if that was all; the lock is held.
+func (c *Conn) sendKept(s *Stream) int {
+	n := min(s.unsent(), maxFrame, s.sendWindow, c.sendWindow)
+	if s.gone() || n <= 0 {
+		return 0
+	}
+	all := n == s.unsent()
+	c.appendData(s, s.pending[s.sent:s.sent+n], all && s.pendingEnd && s.trailers == nil)
+	s.left(n)
+	if all && s.trailers != nil {
+		c.encode(s.id, s.trailers, true)
+		s.trailers = nil
+		c.finishLocal(s)
+	}
+	return n
+}
+
+// onDrain: the output has room again. Whoever flushed calls this.
+func (c *Conn) onDrain() {
+	c.w.Lock()
+	c.freed()
+	c.pumpAndUnlock()
+}

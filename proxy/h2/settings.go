@@ -1,0 +1,93 @@
+package h2
+
+import "encoding/binary"
+
+func (c *Conn) onSettings(h frameHeader, p []byte) error {
+	if h.id != 0 {
+		return connError(CodeProtocol, "SETTINGS on a stream")
+	}
+	if h.has(flagAck) {
+		return c.onSettingsAck(p)
+	}
+	if len(p)%6 != 0 {
+		return connError(CodeFrameSize, "SETTINGS of wrong length")
+	}
+	c.w.Lock()
+	if err := c.chatter(settingsCost); err != nil {
+		c.w.Unlock()
+		return err
+	}
+	for ; len(p) > 0; p = p[6:] {
+		if err := c.apply(setting{binary.BigEndian.Uint16(p), u32(p[2:])}); err != nil {
+			c.w.Unlock()
+			return err
+		}
+	}
+	c.appendHeader(0, typeSettings, flagAck, 0)
+	err := c.reply()
+	c.started = true
+	c.freed()
+	c.pumpAndUnlock()
+	return err
+}
+
+// apply takes one of the peer's settings; the lock is held.
+func (c *Conn) apply(s setting) error {
+	switch s.id {
+	case settingTableSize:
+		c.enc.SetMaxDynamicTableSize(min(s.val, tableSize))
+	case settingEnablePush:
+		if s.val > 1 || s.val == 1 && !c.server {
+			return connError(CodeProtocol, "bad ENABLE_PUSH")
+		}
+	case settingMaxStreams:
+		c.peerMaxStreams = int(s.val)
+	case settingInitialWindow:
+		return c.applyInitialWindow(s.val)
+	case settingMaxFrame:
+		if s.val < maxFrame || s.val > 1<<24-1 {
+			return connError(CodeProtocol, "bad MAX_FRAME_SIZE")
+		}
+	case settingConnect:
+		if s.val > 1 || s.val == 0 && c.peerConnect {
+			return connError(CodeProtocol, "bad ENABLE_CONNECT_PROTOCOL")
+		}
+		c.peerConnect = s.val == 1
+	}
+	return nil
+}
+
+// applyInitialWindow moves every stream's send window by the difference; that may make it negative (§6.9.2).
+func (c *Conn) applyInitialWindow(v uint32) error {
+	if v > maxWindow {
+		return connError(CodeFlowControl, "INITIAL_WINDOW_SIZE exceeds 2^31-1")
+	}
+	delta := int(v) - c.peerInitial
+	c.peerInitial = int(v)
+	for _, s := range c.streams {
+		if s.sendWindow += delta; s.sendWindow > maxWindow {
+			return connError(CodeFlowControl, "send window exceeds 2^31-1")
+		}
+		c.wake(s)
+	}
+	return nil
+}
+
+// onSettingsAck: from here on the peer counts with our settings, and not with the defaults.
+func (c *Conn) onSettingsAck(p []byte) error {
+	if len(p) != 0 {
+		return connError(CodeFrameSize, "SETTINGS acknowledgement with a payload")
+	}
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.acked {
+		return c.chatter(1)
+	}
+	c.acked = true
+	delta := c.o.StreamWindow - c.localInitial
+	c.localInitial = c.o.StreamWindow
+	for _, s := range c.streams {
+		s.recvWindow += delta
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package h2
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// Stream is one request and its response. Its methods may be called from any goroutine; once it is over they do nothing.
+// Everything is under the connection's lock, except c, id and what the reader alone uses.
+type Stream struct {
+	c    *Conn
+	sink Sink
+	id   uint32
+	born time.Time
+
+	closed       bool // both halves ended
+	dead         bool // reset
+	deaf         bool // the owner said Reset(NO_ERROR): the answer leaves, the rest of the request is thrown away
+	localClosed  bool // END_STREAM is in the output
+	remoteClosed bool
+	sentHead     bool
+	gotHead      bool
+	head         bool  // a HEAD request: its response has no content
+	length       int64 // content-length of what is received; -1: unknown
+	received     int64
+
+	sendWindow int // may be negative
+	recvWindow int
+	held       int // received, not consumed
+	credit     int // consumed, not yet given back to the stream
+
+	pending    []byte // what WriteData did not accept; from sent on
+	sent       int
+	pendingEnd bool
+	trailers   []hpack.HeaderField
+	queued     bool // among the ready
+	next       *Stream
+}
+
+// ID is the stream's number, for logs.
+func (s *Stream) ID() uint32 { return s.id }
+
+// Conn is the stream's connection.
+func (s *Stream) Conn() *Conn { return s.c }
+
+// Flush and FlushSoon are the connection's.
+func (s *Stream) Flush()     { s.c.w.Flush() }
+func (s *Stream) FlushSoon() { s.c.w.FlushSoon() }
+
+func (s *Stream) gone() bool { return s.dead || s.closed }
+
+// WriteHeaders writes a head, an informational response, or trailers (after a head; they end the stream). Trailers wait
+// for the data before them.
+func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
+	c := s.c
+	c.w.Lock()
+	defer c.w.Unlock()
+	switch {
+	case s.gone() || s.localClosed || s.pendingEnd:
+	case s.sentHead:
+		s.writeTrailers(fields)
+	case informational(fields):
+		// A peer that does not read could make a backend's 102s pile up here; it has no claim on them then.
+		if c.w.Queued() < c.o.MaxOutput {
+			c.encode(s.id, fields, false)
+		}
+	default:
+		s.sentHead = true
+		c.encode(s.id, fields, end)
+		if end {
+			c.finishLocal(s)
+		}
+	}
+}
+
+func informational(fields []hpack.HeaderField) bool {
+	return len(fields) > 0 && fields[0].Name == ":status" && len(fields[0].Value) == 3 && fields[0].Value[0] == '1'
+}
+
+func (s *Stream) writeTrailers(fields []hpack.HeaderField) {
+	if s.unsent() > 0 {
+		s.trailers = slices.Clone(fields)
+		s.pendingEnd = true
+		return
+	}
+	s.c.encode(s.id, fields, true)
+	s.c.finishLocal(s)
+}
+
+// WriteData copies p. What is accepted is in the connection's output; the rest is kept by the stream and reported through
+// OnSent as it leaves.
+func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
+	c := s.c
+	c.w.Lock()
+	defer c.w.Unlock()
+	if s.gone() || s.localClosed || s.pendingEnd || !s.sentHead {
+		return len(p)
+	}
+	n := 0
+	if s.unsent() == 0 {
+		n = c.admit(s, len(p))
+		c.appendData(s, p[:n], end && n == len(p))
+	}
+	if n == len(p) && s.unsent() == 0 {
+		return n
+	}
+	s.keep(p[n:])
+	s.pendingEnd = end
+	c.wake(s)
+	return n
+}
+
+// Reset ends the stream; its sink gets nothing more. A server that has given its whole answer says Reset(CodeNone): what
+// is kept of the answer still leaves, and OnSent goes on until then.
+func (s *Stream) Reset(code uint32) {
+	c := s.c
+	c.w.Lock()
+	defer c.w.Unlock()
+	switch {
+	case s.gone():
+		s.refund()
+	case code == CodeNone && c.server && s.pendingEnd && !s.localClosed:
+		s.deaf = true
+		s.refund()
+	default:
+		if code == CodeNone && !c.server {
+			code = CodeCancel // only a server's NO_ERROR means something (RFC 9113 §8.1)
+		}
+		c.resetAndDrop(s, code)
+	}
+}
+
+// Consumed gives n received bytes back to the peer's windows.
+func (s *Stream) Consumed(n int) {
+	s.c.w.Lock()
+	defer s.c.w.Unlock()
+	s.giveBack(min(n, s.held))
+}
+
+// giveBack returns n held bytes to both windows; the lock is held.
+func (s *Stream) giveBack(n int) {
+	if n <= 0 {
+		return
+	}
+	c := s.c
+	s.held -= n
+	c.refund(n)
+	if s.remoteClosed || s.gone() {
+		return // nothing more comes on this stream
+	}
+	s.credit += n
+	if s.credit >= c.o.StreamWindow/4 {
+		s.recvWindow += s.credit
+		c.appendWindowUpdate(s.id, s.credit)
+		s.credit = 0
+	}
+}
+
+// refund gives everything that is held back to the connection; the lock is held.
+func (s *Stream) refund() {
+	s.c.refund(s.held)
+	s.held = 0
+}
+
+// refund collects what may be given back to the connection's window and says so once it is worth a frame; the lock is
+// held. A quarter: the peer keeps sending while the update travels.
+func (c *Conn) refund(n int) {
+	c.credit += n
+	if c.credit >= c.o.ConnWindow/4 {
+		c.recvWindow += c.credit
+		c.appendWindowUpdate(0, c.credit)
+		c.credit = 0
+	}
+}
+
+// drop forgets what the stream holds and makes it dead; the lock is held.
+func (s *Stream) drop() {
+	s.dead = true
+	s.pending, s.sent, s.trailers = nil, 0, nil
+	s.refund()
+}
+
+func (s *Stream) tellReset(code uint32, err error) {
+	if s.sink != nil {
+		s.sink.OnReset(code, err)
+	}
+}
+
+// remove takes the stream off the connection; the lock is held.
+func (c *Conn) remove(s *Stream) {
+	delete(c.streams, s.id)
+	c.freed()
+	if c.drained() {
+		c.kick()
+	}
+}
+
+// freed: a stream may be opened again; the lock is held.
+func (c *Conn) freed() {
+	if c.wantRoom && c.room() {
+		c.wantRoom, c.capacityDue = false, true
+		c.kick()
+	}
+}
+
+// resetAndDrop sends RST_STREAM; the lock is held.
+func (c *Conn) resetAndDrop(s *Stream, code uint32) {
+	c.appendReset(s.id, code)
+	c.remember(s.id)
+	c.remove(s)
+	s.drop()
+}
+
+// finishRemote and finishLocal end a half; the lock is held.
+func (c *Conn) finishRemote(s *Stream) {
+	s.remoteClosed = true
+	if s.localClosed {
+		c.finish(s)
+	}
+}
+
+func (c *Conn) finishLocal(s *Stream) {
+	s.localClosed = true
+	switch {
+	case s.remoteClosed:
+		c.finish(s)
+	case s.deaf:
+		c.resetAndDrop(s, CodeNone)
+	}
+}
+
+func (c *Conn) finish(s *Stream) {
+	s.closed = true
+	c.resets.earn(1)
+	c.remove(s)
+}

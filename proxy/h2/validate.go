@@ -1,0 +1,254 @@
+package h2
+
+import (
+	"strings"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// message is what the engine needs to know of a head.
+type message struct {
+	length int64 // content-length; -1: none
+	status int
+}
+
+const (
+	seenMethod = 1 << iota
+	seenScheme
+	seenAuthority
+	seenPath
+	seenProtocol
+	seenStatus
+)
+
+func pseudoBit(name string) int {
+	switch name {
+	case ":method":
+		return seenMethod
+	case ":scheme":
+		return seenScheme
+	case ":authority":
+		return seenAuthority
+	case ":path":
+		return seenPath
+	case ":protocol":
+		return seenProtocol
+	case ":status":
+		return seenStatus
+	}
+	return 0
+}
+
+const (
+	requestPseudo   = seenMethod | seenScheme | seenAuthority | seenPath | seenProtocol
+	ordinaryRequest = seenMethod | seenScheme | seenPath
+)
+
+// splitPseudo checks the pseudo-header fields (RFC 9113 §8.3): known, once each, before all others.
+func splitPseudo(fields []hpack.HeaderField, allowed int) (seen, n int, reason string) {
+	for n < len(fields) && fields[n].IsPseudo() {
+		bit := pseudoBit(fields[n].Name)
+		if bit&allowed == 0 {
+			return 0, 0, "pseudo-header field that is not defined here"
+		}
+		if seen&bit != 0 {
+			return 0, 0, "pseudo-header field twice"
+		}
+		seen |= bit
+		n++
+	}
+	return seen, n, ""
+}
+
+func validRequest(fields []hpack.HeaderField, connect bool) (m message, reason string) {
+	seen, n, reason := splitPseudo(fields, requestPseudo)
+	if reason != "" {
+		return m, reason
+	}
+	isConnect := false
+	for _, f := range fields[:n] {
+		if f.Name == ":method" {
+			isConnect = f.Value == "CONNECT"
+		}
+		if reason := validPseudo(f); reason != "" {
+			return m, reason
+		}
+	}
+	switch {
+	case seen&seenProtocol != 0 && !(connect && isConnect):
+		return m, ":protocol that was not offered"
+	case isConnect && seen&seenProtocol == 0:
+		if seen != seenMethod|seenAuthority {
+			return m, "CONNECT with :scheme or :path, or without :authority"
+		}
+	case seen&ordinaryRequest != ordinaryRequest:
+		return m, "request without :method, :scheme or :path"
+	}
+	m.length, reason = validFields(fields[n:], false)
+	return m, reason
+}
+
+func validPseudo(f hpack.HeaderField) string {
+	ok := false
+	switch f.Name {
+	case ":method", ":protocol":
+		ok = isToken(f.Value)
+	case ":scheme":
+		ok = isScheme(f.Value)
+	case ":authority":
+		ok = isVisible(f.Value) && !strings.ContainsAny(f.Value, "@/?#\\")
+	case ":path":
+		ok = isPath(f.Value)
+	}
+	if !ok {
+		return "bad " + f.Name
+	}
+	return ""
+}
+
+func validResponse(fields []hpack.HeaderField) (m message, reason string) {
+	seen, n, reason := splitPseudo(fields, seenStatus)
+	if reason != "" {
+		return m, reason
+	}
+	if seen != seenStatus {
+		return m, "response without :status"
+	}
+	if m.status = statusOf(fields[0].Value); m.status == 0 {
+		return m, "bad :status"
+	}
+	m.length, reason = validFields(fields[n:], false)
+	return m, reason
+}
+
+// statusOf is 0 for what is no status; 101 does not exist in HTTP/2 (RFC 9113 §8.6).
+func statusOf(v string) int {
+	if len(v) != 3 || v == "101" {
+		return 0
+	}
+	n := 0
+	for i := range 3 {
+		if v[i] < '0' || v[i] > '9' {
+			return 0
+		}
+		n = n*10 + int(v[i]-'0')
+	}
+	if n < 100 || n > 599 {
+		return 0
+	}
+	return n
+}
+
+func validTrailers(fields []hpack.HeaderField) string {
+	_, reason := validFields(fields, true)
+	return reason
+}
+
+// validFields checks what is no pseudo-header field and finds content-length.
+func validFields(fields []hpack.HeaderField, trailers bool) (length int64, reason string) {
+	length = -1
+	for i := range fields {
+		f := &fields[i]
+		if !isFieldName(f.Name) {
+			return 0, "bad field name, or a pseudo-header field out of place"
+		}
+		if !isFieldValue(f.Value) {
+			return 0, "bad value of " + f.Name
+		}
+		switch f.Name {
+		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+			return 0, "connection-specific field " + f.Name // §8.2.2
+		case "te":
+			if f.Value != "trailers" {
+				return 0, "te is not trailers"
+			}
+		case "content-length":
+			if length >= 0 || trailers {
+				return 0, "content-length twice, or in trailers"
+			}
+			if length = parseLength(f.Value); length < 0 {
+				return 0, "bad content-length"
+			}
+		}
+	}
+	return length, ""
+}
+
+// parseLength is -1 for what is no length: digits only, so that every hop reads the same number.
+func parseLength(v string) int64 {
+	if len(v) == 0 || len(v) > 18 {
+		return -1
+	}
+	var n int64
+	for i := range len(v) {
+		if v[i] < '0' || v[i] > '9' {
+			return -1
+		}
+		n = n*10 + int64(v[i]-'0')
+	}
+	return n
+}
+
+// Classes of bytes.
+const (
+	byteName    = 1 << iota // of a field name: token without upper case
+	byteToken               // of a token
+	byteValue               // of a field value
+	byteVisible             // of a target
+	byteScheme
+)
+
+var classes = func() (t [256]byte) {
+	for b := range 256 {
+		c := byte(b)
+		lower, upper, digit := c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9'
+		if lower || digit || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 {
+			t[b] |= byteName | byteToken
+		}
+		if upper {
+			t[b] |= byteToken
+		}
+		if lower || upper || digit || c == '+' || c == '-' || c == '.' {
+			t[b] |= byteScheme
+		}
+		if c != 0 && c != '\r' && c != '\n' {
+			t[b] |= byteValue
+		}
+		if c > ' ' && c != 0x7f {
+			t[b] |= byteVisible
+		}
+	}
+	return t
+}()
+
+func all(s string, class byte) bool {
+	for i := range len(s) {
+		if classes[s[i]]&class == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isFieldName(s string) bool { return s != "" && all(s, byteName) }
+func isToken(s string) bool     { return s != "" && all(s, byteToken) }
+func isVisible(s string) bool   { return all(s, byteVisible) }
+func isScheme(s string) bool    { return s != "" && all(s, byteScheme) }
+
+// isFieldValue: no CR, LF or NUL, and no white space at the ends (§8.2.1).
+func isFieldValue(s string) bool {
+	if s == "" {
+		return true
+	}
+	return !isSpace(s[0]) && !isSpace(s[len(s)-1]) && all(s, byteValue)
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
+
+// isPath: "/..." or "*". A fragment is for nobody but the client, and routers that see it differently are an attack.
+func isPath(s string) bool {
+	if s == "*" {
+		return true
+	}
+	return strings.HasPrefix(s, "/") && all(s, byteVisible) && strings.IndexByte(s, '#') < 0
+}
