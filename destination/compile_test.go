@@ -22,10 +22,10 @@ func testMesh() *Mesh {
 	}
 }
 
-// stateOf reads documents as a file would be.
-func stateOf(t testing.TB, texts ...string) *State {
+// objectsOf reads documents as a file's are read.
+func objectsOf(t testing.TB, texts ...string) []metav1.Object {
 	t.Helper()
-	state := NewState()
+	var out []metav1.Object
 	for _, text := range texts {
 		docs, err := crd.Documents("test.yaml", []byte(text))
 		if err != nil {
@@ -36,9 +36,18 @@ func stateOf(t testing.TB, texts ...string) *State {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := state.Apply(Change{Set: []metav1.Object{obj}}); err != nil {
-				t.Fatal(err)
-			}
+			out = append(out, obj)
+		}
+	}
+	return out
+}
+
+func stateOf(t testing.TB, texts ...string) *State {
+	t.Helper()
+	state := NewState()
+	for _, obj := range objectsOf(t, texts...) {
+		if err := state.Apply(Change{Set: []metav1.Object{obj}}); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return state
