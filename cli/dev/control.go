@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -110,52 +109,4 @@ func Records(ctx context.Context, dir string) ([]Record, error) {
 func Restart(ctx context.Context, dir, name string) error {
 	_, err := ask(ctx, dir, http.MethodPost, "/restart/"+name)
 	return err
-}
-
-// downGrace is how long Down waits for Up to end everything before it ends Up itself.
-const downGrace = 30 * time.Second
-
-// Down ends the mesh that runs in a state folder and returns when it is gone; said is what it did. Without one it clears
-// what a killed Up left, and that is no error.
-func Down(ctx context.Context, dir string) (said string, err error) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return "no mesh runs here", nil
-	}
-	var ports Ports
-	if err := readJSON(filepath.Join(dir, portsFile), &ports); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, downGrace)
-	defer cancel()
-	signalled := false
-	for {
-		lock, err := takeLock(filepath.Join(dir, lockFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			return "the mesh is down", nil // Up removed its folder
-		}
-		if err == nil {
-			return downSaid(signalled), (&state{dir: dir, lock: lock}).remove()
-		}
-		if !errors.Is(err, errRunning) {
-			return "", err
-		}
-		if !signalled && ports.PID > 0 {
-			if err := syscall.Kill(ports.PID, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return "", fmt.Errorf("end 'meshctl dev up' (process %d): %w", ports.PID, err)
-			}
-			signalled = true
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("'meshctl dev up' (process %d) does not end: %w", ports.PID, context.Cause(ctx))
-		case <-time.After(50 * time.Millisecond): // the lock of another process is all there is to watch
-		}
-	}
-}
-
-func downSaid(signalled bool) string {
-	if signalled {
-		return "the mesh is down"
-	}
-	return "no mesh ran here; cleared what was left"
 }

@@ -6,6 +6,7 @@ type Mesh struct {
 	Namespace string
 	Services  []Service // in the file's order
 	Profiles  []string  // absolute paths of folders with ServiceProfiles
+	Try       []string  // what Up suggests once the mesh runs
 }
 
 // Service is one name in the mesh: a command that Up starts, an address where one is running already, or variants.

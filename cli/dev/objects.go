@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -60,7 +60,11 @@ func serviceObjects(p *plan, s *Service, clusterIPs *int) ([]any, error) {
 		}
 	}
 	for _, i := range p.behind(s.Name) {
-		out = append(out, podObject(p.mesh.Namespace, i))
+		pod, err := podObject(p.mesh.Namespace, i)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pod)
 	}
 	return out, nil
 }
@@ -85,21 +89,13 @@ func serviceObject(namespace, name string, n int) *corev1.Service {
 
 // sliceObject is one instance behind a service: slices have one port for all, and every instance here has its own.
 func sliceObject(namespace, service string, i *Instance) (*discoveryv1.EndpointSlice, error) {
-	addr := i.App
-	if i.Mesh == "" {
-		addr = i.peerAddress()
-	}
-	ip, portText, err := net.SplitHostPort(addr)
+	addr, err := i.target()
 	if err != nil {
-		return nil, fmt.Errorf("endpoint of %s: %w", i.Name, err)
+		return nil, err
 	}
-	number, err := strconv.ParseInt(portText, 10, 32)
-	if err != nil {
-		return nil, fmt.Errorf("endpoint of %s: %w", i.Name, err)
-	}
-	name, port, protocol, ready := "http", int32(number), corev1.ProtocolTCP, true
+	name, port, protocol, ready := "http", int32(addr.Port()), corev1.ProtocolTCP, true
 	family := discoveryv1.AddressTypeIPv4
-	if net.ParseIP(ip).To4() == nil {
+	if addr.Addr().Is6() {
 		family = discoveryv1.AddressTypeIPv6
 	}
 	return &discoveryv1.EndpointSlice{
@@ -109,15 +105,33 @@ func sliceObject(namespace, service string, i *Instance) (*discoveryv1.EndpointS
 		AddressType: family,
 		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}},
 		Endpoints: []discoveryv1.Endpoint{{
-			Addresses:  []string{ip},
+			Addresses:  []string{addr.Addr().String()},
 			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &ready},
 			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: i.Name},
 		}},
 	}, nil
 }
 
-func podObject(namespace string, i *Instance) *corev1.Pod {
-	controller := true
+// target is the address that stands for an instance's pod and its port: its process's, or the relay's in front of a
+// process that has no proxy.
+func (i *Instance) target() (netip.AddrPort, error) {
+	text := i.App
+	if i.Mesh == "" {
+		text = i.peerAddress()
+	}
+	addr, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return addr, fmt.Errorf("endpoint of %s: %w", i.Name, err)
+	}
+	return addr, nil
+}
+
+func podObject(namespace string, i *Instance) (*corev1.Pod, error) {
+	addr, err := i.target()
+	if err != nil {
+		return nil, err
+	}
+	ip, controller := addr.Addr().String(), true
 	pod := &corev1.Pod{
 		TypeMeta: typeMeta("v1", "Pod"),
 		ObjectMeta: metav1.ObjectMeta{
@@ -127,7 +141,7 @@ func podObject(namespace string, i *Instance) *corev1.Pod {
 				Name: i.Workload + "-" + templateHash, Controller: &controller}},
 		},
 		Spec: corev1.PodSpec{ServiceAccountName: i.Workload, Containers: []corev1.Container{{Name: "app"}}},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "127.0.0.1", PodIPs: []corev1.PodIP{{IP: "127.0.0.1"}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
 	}
 	if i.Mesh != "" {
@@ -136,7 +150,7 @@ func podObject(namespace string, i *Instance) *corev1.Pod {
 		always := corev1.ContainerRestartPolicyAlways
 		pod.Spec.InitContainers = []corev1.Container{{Name: proxyContainer, RestartPolicy: &always}}
 	}
-	return pod
+	return pod, nil
 }
 
 // writeYAML writes documents into one file, at once: it is watched.

@@ -54,6 +54,11 @@ func parse(path, dir string, text []byte) (*Mesh, error) {
 		"namespace": func(n *yaml.Node) { p.mesh.Namespace = p.label(n, "namespace") },
 		"services":  p.services,
 		"profiles":  p.profiles,
+		"try": func(n *yaml.Node) {
+			for _, item := range p.list(n, "try") {
+				p.mesh.Try = append(p.mesh.Try, p.text(item, "try"))
+			}
+		},
 	})
 	if len(p.mesh.Services) == 0 {
 		p.fail(root, "no services: name at least one under 'services'")

@@ -11,6 +11,7 @@ import (
 const goodMesh = `
 namespace: shop
 profiles: profiles
+try: [look around]
 services:
   web:
     command: [demo, web]
@@ -47,7 +48,7 @@ func TestParse(t *testing.T) {
 	web.Port, web.Env = 8080, map[string]string{"GREETING": "hello"}
 	checkout.Replicas = 2
 	v2 := Workload{Name: "payments-v2", Command: []string{"demo", "checkout"}, Replicas: 3}
-	want := &Mesh{Dir: dir, Namespace: "shop", Profiles: []string{filepath.Join(dir, "profiles")}, Services: []Service{
+	want := &Mesh{Dir: dir, Namespace: "shop", Profiles: []string{filepath.Join(dir, "profiles")}, Try: []string{"look around"}, Services: []Service{
 		{Name: "web", Workload: web, Calls: []string{"checkout", "payments"}},
 		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}},
 		{Name: "payments", Workload: Workload{Name: "payments", Replicas: 1}, Variants: []Workload{one("payments-v1", "payments"), v2}},
@@ -81,7 +82,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a scalar", "hello\n", `m.yaml:1: the file must be a map, not "hello"`},
 		{"no services", "namespace: x\n", "m.yaml:1: no services"},
 		{"services a list", "services: [a]\n", "m.yaml:1: services must be a map, not a list"},
-		{"unknown top field", "service: {}\n", `m.yaml:1: the file: unknown field "service": use one of namespace, profiles, services`},
+		{"unknown top field", "service: {}\n", `m.yaml:1: the file: unknown field "service": use one of namespace, profiles, services, try`},
 		{"unknown field", svc("comand: [x]"), `m.yaml:3: service web: unknown field "comand"`},
 		{"merge key", "services:\n  a: &a {command: [x]}\n  web: {<<: *a}\n", `m.yaml:3: service web: unknown field "<<"`},
 		{"service is null", "services:\n  web:\n", "m.yaml:2: service web must be a map, not nothing"},
@@ -127,6 +128,7 @@ func TestParseRefuses(t *testing.T) {
 		{"variant takes a name", "services:\n  a-b: {command: [x]}\n  a: {variants: {b: {command: [x]}}}\n", `m.yaml:3: the name "a-b" is taken by line 2`},
 		{"profiles missing", "profiles: nowhere\nservices: {a: {command: [x]}}\n", "m.yaml:1: profiles:"},
 		{"profiles a map", "profiles: {}\nservices: {a: {command: [x]}}\n", "profiles must be text, not a map"},
+		{"try is text", "try: all\nservices: {a: {command: [x]}}\n", `m.yaml:1: try must be a list, not "all"`},
 		{"alias in a circle", "services:\n  a: &a {command: [x], calls: [*a]}\n", "calls must be text, not a map"},
 	}
 	for _, c := range cases {

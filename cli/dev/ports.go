@@ -9,7 +9,6 @@ import (
 
 // Ports is what ports.json says: where everything of a running mesh listens.
 type Ports struct {
-	PID         int        `json:"pid"`
 	Namespace   string     `json:"namespace"`
 	Identity    string     `json:"identity"`
 	Destination string     `json:"destination"`

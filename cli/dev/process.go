@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,7 +70,7 @@ func (s *supervisor) start(sp spec) (*process, error) {
 	defer log.Close()
 	p := &process{spec: sp, cmd: exec.Command(sp.argv[0], sp.argv[1:]...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = sp.dir, log, log
-	p.cmd.Env = append(append(os.Environ(), sp.env...), runVariable+"="+s.run.ID)
+	p.cmd.Env = append(append(inherited(), sp.env...), runVariable+"="+s.run.ID)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.launch(p); err != nil {
 		return nil, fmt.Errorf("start %s: %w", sp.name, err)
@@ -83,6 +84,11 @@ func (s *supervisor) start(sp spec) (*process, error) {
 		s.exited <- p
 	})
 	return p, nil
+}
+
+// inherited is this process's environment without what would configure a proxy: each is told everything it needs.
+func inherited() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "TULLE_") })
 }
 
 func (s *supervisor) launch(p *process) error {
@@ -157,6 +163,7 @@ func (s *supervisor) close() error {
 	s.mu.Unlock()
 	stop(left, 0)
 	s.waiters.Wait()
+	close(s.exited)
 	close(s.starts)
 	return sweep(s.run.ID)
 }

@@ -20,6 +20,7 @@ const (
 	portsFile   = "ports.json"
 	runFile     = "run.json"
 	controlFile = "control.sock"
+	trustFile   = "trust.pem"
 	objectsDir  = "objects" // what destination would read from Kubernetes
 	logsDir     = "logs"
 )
@@ -93,7 +94,7 @@ func (s *state) clear() error {
 			return err
 		}
 	}
-	for _, name := range []string{portsFile, runFile, controlFile, objectsDir, logsDir} {
+	for _, name := range []string{portsFile, runFile, controlFile, trustFile, objectsDir, logsDir} {
 		if err := os.RemoveAll(s.path(name)); err != nil {
 			return fmt.Errorf("clear the state folder: %w", err)
 		}

@@ -21,13 +21,14 @@ const runVariable = "TULLE_DEV_RUN"
 
 // run is what run.json says about this run.
 type run struct {
-	ID string `json:"id"`
+	ID  string `json:"id"`
+	PID int    `json:"pid"` // of Up
 }
 
 func newRun() run {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: crypto/rand aborts the program instead
-	return run{ID: hex.EncodeToString(b[:])}
+	return run{ID: hex.EncodeToString(b[:]), PID: os.Getpid()}
 }
 
 // sweepPasses bounds how often sweep looks again: a process may fork while it looks.

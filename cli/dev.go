@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tulle-mesh/tulle/cli/dev"
+)
+
+// devApp is what the dev commands share.
+type devApp struct {
+	*app
+	dir string
+}
+
+func newDevCommand(a *app) *cobra.Command {
+	d := &devApp{app: a}
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run the mesh on this machine, without Kubernetes and without root",
+		Long: `Run the mesh on this machine, without Kubernetes and without root.
+
+'meshctl dev up' reads a mesh.yaml, runs the control plane in its own process and starts a proxy beside every service. The other
+commands are for another terminal, in the same folder.`,
+		Example: "  meshctl dev up -f mesh.yaml\n  meshctl dev check\n  meshctl dev down",
+	}
+	cmd.PersistentFlags().StringVar(&d.dir, "state-dir", dev.DefaultDir, "folder for ports, logs and generated files, while the mesh runs")
+	cmd.AddCommand(newDevUpCommand(d), newDevDownCommand(d), newDevCheckCommand(d), newDevStatusCommand(d), newDevRestartCommand(d))
+	return cmd
+}
+
+func newDevUpCommand(d *devApp) *cobra.Command {
+	o := dev.Options{}
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start a mesh, and end it on Ctrl-C",
+		Long: `Start the mesh that a mesh.yaml describes, and end it on Ctrl-C.
+
+mesh.yaml:
+  namespace: shop              # "default" where left out
+  profiles: profiles           # a folder, or several, of ServiceProfiles; edits take effect at once
+  services:
+    web:
+      command: [./web]         # told where to listen by $PORT, and whom to call by CHECKOUT_URL
+      calls: [checkout]
+    checkout:
+      command: [./checkout, --port, $PORT]
+      replicas: 2
+      env: {GREETING: hello}
+    payments:
+      variants:                # one name, several versions; a ServiceProfile's dstOverrides splits them
+        v1: {command: [./payments, v1]}
+        v2: {command: [./payments, v2]}
+    database:
+      address: 127.0.0.1:5432  # runs already
+    legacy:
+      command: [./legacy]
+      meshed: false            # gets no proxy
+  try: [what to suggest once it runs]
+
+A command without a slash is looked for beside meshctl and in PATH, one with a slash from mesh.yaml's folder.`,
+		Example: "  meshctl dev up\n  meshctl dev up -f test/demo/mesh.yaml\n  meshctl dev up --record",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Dir, o.Version, o.Out, o.Err = d.dir, d.version, d.Out, d.ErrOut
+			return dev.Up(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.File, "file", "f", "mesh.yaml", "the mesh to run")
+	flags.StringVar(&o.Proxy, "proxy", "", "mesh-proxy to use (default: the one beside meshctl, or in PATH)")
+	flags.StringVar(&o.LogLevel, "proxy-log-level", "info", "log level of the proxies: debug, info, warn, error")
+	flags.StringVar(&o.Marker, "record", "", "relay all connections between instances, and count where this text passes in plaintext")
+	flags.Lookup("record").NoOptDefVal = dev.DefaultMarker
+	return cmd
+}
+
+func newDevDownCommand(d *devApp) *cobra.Command {
+	return &cobra.Command{
+		Use:     "down",
+		Short:   "End the mesh that runs in this folder",
+		Long:    "End the mesh that runs in this folder, wherever it was started, and clear what a killed one left. Without one it does nothing.",
+		Example: "  meshctl dev down",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			said, err := dev.Down(cmd.Context(), d.dir)
+			if err == nil {
+				fmt.Fprintln(d.ErrOut, said)
+			}
+			return err
+		},
+	}
+}
+
+func newDevCheckCommand(d *devApp) *cobra.Command {
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check that every call of the running mesh is protected as it should be",
+		Long: `Check the mesh that runs in this folder: every proxy is ready, every call in mesh.yaml that was made between meshed services was
+encrypted, with the right SPIFFE ID at both ends. With 'meshctl dev up --record' the bytes between the proxies are looked at, too.
+
+Ends with 3 when something is not as it should be.`,
+		Example: "  meshctl dev check",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findings, err := dev.Check(cmd.Context(), d.dir, wait)
+			if err != nil {
+				return err
+			}
+			return printDevFindings(d.Out, findings)
+		},
+	}
+	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second, "how long to wait for calls that were not made yet")
+	return cmd
+}
+
+func printDevFindings(w io.Writer, findings []dev.Finding) error {
+	failed := 0
+	for _, f := range findings {
+		mark := "√"
+		if !f.OK {
+			mark = "×"
+			failed++
+		}
+		fmt.Fprintf(w, "%s %s\n", mark, f.Text)
+	}
+	if failed > 0 {
+		return Findings(failed)
+	}
+	return nil
+}
+
+func newDevStatusCommand(d *devApp) *cobra.Command {
+	var o *output
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "List the instances of the running mesh and where they listen",
+		Long:    "List the instances of the mesh that runs in this folder: where each listens, and whether its proxy is ready.",
+		Example: "  meshctl dev status\n  meshctl dev status -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			return d.status(cmd.Context(), o)
+		},
+	}
+	o = addOutput(cmd, "table", "json", "yaml")
+	return cmd
+}
+
+func (d *devApp) status(ctx context.Context, o *output) error {
+	ports, instances, err := dev.ReadStatus(ctx, d.dir)
+	if err != nil {
+		return err
+	}
+	return o.print(d.Out, ports, func(w io.Writer) error {
+		var rows [][]string
+		for _, i := range instances {
+			rows = append(rows, []string{i.Name, i.Service, i.App, orDash(i.Mesh), orDash(i.Admin), i.Reason})
+		}
+		return printTable(w, []string{"INSTANCE", "SERVICE", "LISTENS", "PROXY", "ADMIN", "STATE"}, rows)
+	})
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func newDevRestartCommand(d *devApp) *cobra.Command {
+	return &cobra.Command{
+		Use:     "restart viz|destination|INSTANCE",
+		Short:   "Restart a part of the running mesh",
+		Long:    "Restart a server of the control plane, or an instance's own process, of the mesh that runs in this folder.",
+		Example: "  meshctl dev restart viz\n  meshctl dev restart web-0",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return dev.Restart(cmd.Context(), d.dir, args[0])
+		},
+	}
+}

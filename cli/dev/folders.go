@@ -1,0 +1,34 @@
+package dev
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tulle-mesh/tulle/destination"
+)
+
+// folders is destination's source here: what Up wrote, and the user's own profiles, each in its folder.
+type folders struct {
+	dirs []string
+	log  *slog.Logger
+}
+
+// Run reads and watches every folder until the context ends.
+func (f folders) Run(ctx context.Context, state *destination.State, synced func()) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var left atomic.Int64
+	left.Store(int64(len(f.dirs)))
+	oneSynced := func() {
+		if left.Add(-1) == 0 {
+			synced()
+		}
+	}
+	for _, dir := range f.dirs {
+		files := &destination.Files{Dir: dir, Log: f.log}
+		group.Go(func() error { return files.Run(ctx, state, oneSynced) })
+	}
+	return group.Wait()
+}

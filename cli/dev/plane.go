@@ -1,0 +1,207 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/viz"
+)
+
+// serverID is the SPIFFE ID of a control-plane server, the same as on Kubernetes.
+func serverID(name string) string {
+	return "spiffe://" + trustDomain + "/ns/tulle/sa/tulle-" + name
+}
+
+// plane is the control plane in this process: identity, destination and viz, on loopback.
+type plane struct {
+	log     *slog.Logger
+	dev     *identity.Dev
+	td      spiffeid.TrustDomain
+	folders []string // what destination reads
+	cancel  context.CancelFunc
+	ctx     context.Context // of the SVIDs, which outlive a server's restart
+	sources map[string]*spiffe.Source
+
+	mu      sync.Mutex // one restart at a time; guards servers
+	servers map[string]*server
+
+	identityAddr, destinationAddr, vizAddr, queryAddr string
+}
+
+// server is one of them while it runs.
+type server struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // read after done
+}
+
+func startServer(ctx context.Context, log *slog.Logger, name string, serve func(context.Context) error) *server {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &server{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		if s.err = serve(ctx); s.err != nil && ctx.Err() == nil {
+			log.Error("a server of the control plane ended", "server", name, "err", s.err)
+		}
+	}()
+	return s
+}
+
+func (s *server) stop() {
+	s.cancel()
+	<-s.done
+}
+
+// planeStart bounds how long the servers' first certificates take: everything happens in this process.
+const planeStart = 10 * time.Second
+
+// startPlane starts the three servers on free ports. ctx bounds the start only.
+func startPlane(ctx context.Context, folders []string, log *slog.Logger) (p *plane, err error) {
+	td, err := spiffeid.TrustDomainFromString(trustDomain)
+	if err != nil {
+		return nil, fmt.Errorf("start identity: %w", err)
+	}
+	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("start identity: %w", err)
+	}
+	p = &plane{log: log, dev: dev, td: td, folders: folders, sources: map[string]*spiffe.Source{}, servers: map[string]*server{}}
+	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, planeStart)
+	defer cancel()
+	for _, start := range []func(context.Context) error{p.startIdentity, p.startDestination, p.startViz} {
+		if err := start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// listenAgain listens where a server listened before, or anywhere on loopback the first time.
+func listenAgain(addr *string) (net.Listener, error) {
+	where := *addr
+	if where == "" {
+		where = loopback(0)
+	}
+	l, err := net.Listen("tcp", where)
+	if err != nil {
+		return nil, err
+	}
+	*addr = l.Addr().String()
+	return l, nil
+}
+
+func (p *plane) startIdentity(context.Context) error {
+	l, err := listenAgain(&p.identityAddr)
+	if err != nil {
+		return fmt.Errorf("start identity: %w", err)
+	}
+	p.servers["identity"] = startServer(p.ctx, p.log, "identity", func(ctx context.Context) error { return p.dev.Serve(ctx, l) })
+	return nil
+}
+
+// source is a server's SVID, kept for its restarts. The first is waited for no longer than ctx.
+func (p *plane) source(ctx context.Context, name string) (*spiffe.Source, error) {
+	if src := p.sources[name]; src != nil {
+		return src, nil
+	}
+	id, err := spiffeid.FromString(serverID(name))
+	if err != nil {
+		return nil, err
+	}
+	src, err := p.dev.Source(p.ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	p.sources[name] = src
+	return src, ctx.Err()
+}
+
+func (p *plane) startDestination(ctx context.Context) error {
+	src, err := p.source(ctx, "destination")
+	if err != nil {
+		return fmt.Errorf("start destination: %w", err)
+	}
+	l, err := listenAgain(&p.destinationAddr)
+	if err != nil {
+		return fmt.Errorf("start destination: %w", err)
+	}
+	d := destination.New(destination.Config{
+		Mesh:   destination.Mesh{TrustDomain: p.td, ClusterDomain: "cluster.local", LocalMesh: true},
+		Source: folders{p.folders, p.log}, Identity: src, Log: p.log,
+	})
+	p.servers["destination"] = startServer(p.ctx, p.log, "destination", func(ctx context.Context) error { return d.Serve(ctx, l) })
+	return nil
+}
+
+func (p *plane) startViz(ctx context.Context) error {
+	src, err := p.source(ctx, "viz")
+	if err != nil {
+		return fmt.Errorf("start viz: %w", err)
+	}
+	reports, err := listenAgain(&p.vizAddr)
+	if err != nil {
+		return fmt.Errorf("start viz: %w", err)
+	}
+	queries, err := listenAgain(&p.queryAddr)
+	if err != nil {
+		reports.Close()
+		return fmt.Errorf("start viz: %w", err)
+	}
+	v := viz.New(viz.Config{Source: src, TrustDomain: p.td, Log: p.log})
+	p.servers["viz"] = startServer(p.ctx, p.log, "viz", func(ctx context.Context) error { return v.Serve(ctx, reports, queries) })
+	return nil
+}
+
+// restart ends viz or destination and starts a new one, which remembers nothing of the old one.
+func (p *plane) restart(name string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.servers[name].stop()
+	if name == "viz" {
+		return p.startViz(p.ctx)
+	}
+	return p.startDestination(p.ctx)
+}
+
+// token is good for one instance's identity, in its proxy's memory only.
+func (p *plane) token(id, pod string) (string, error) {
+	parsed, err := spiffeid.FromString(id)
+	if err != nil {
+		return "", err
+	}
+	return p.dev.Token(parsed, pod), nil
+}
+
+func (p *plane) roots() []byte { return p.dev.Roots() }
+
+// close ends the servers and returns when they have.
+func (p *plane) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel()
+	var errs []error
+	for name, s := range p.servers {
+		s.stop()
+		if s.err != nil && !errors.Is(s.err, context.Canceled) {
+			errs = append(errs, fmt.Errorf("end %s: %w", name, s.err))
+		}
+	}
+	p.dev.Wait()
+	return errors.Join(errs...)
+}

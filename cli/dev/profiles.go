@@ -1,0 +1,70 @@
+package dev
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
+)
+
+// checkProfiles reads the user's ServiceProfiles before anything starts: destination would only log what is wrong with them.
+// The warnings are about profiles that are right, but apply to nothing here.
+func checkProfiles(m *Mesh) (warnings []string, err error) {
+	known := map[string]bool{}
+	for i := range m.Services {
+		known[host(m.Namespace, m.Services[i].Name)] = true
+		for _, v := range m.Services[i].Variants {
+			known[host(m.Namespace, v.Name)] = true
+		}
+	}
+	var errs []error
+	for _, file := range profileFiles(m) {
+		profiles, err := readProfiles(file)
+		errs = append(errs, err)
+		for _, p := range profiles {
+			if !known[p.Name] {
+				warnings = append(warnings, fmt.Sprintf("%s: no service here is called %s, so this profile applies to nothing", file, p.Name))
+			}
+		}
+	}
+	return warnings, errors.Join(errs...)
+}
+
+// profileFiles lists the YAML files of the profile folders.
+func profileFiles(m *Mesh) []string {
+	var files []string
+	for _, dir := range m.Profiles {
+		for _, pattern := range []string{"*.yaml", "*.yml"} {
+			found, err := filepath.Glob(filepath.Join(dir, pattern))
+			if err == nil { // it fails for a malformed pattern only: a folder whose own name has a bracket
+				files = append(files, found...)
+			}
+		}
+	}
+	return files
+}
+
+func readProfiles(file string) ([]*crd.ServiceProfile, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read a ServiceProfile: %w", err)
+	}
+	docs, err := crd.Documents(file, text)
+	if err != nil {
+		return nil, err
+	}
+	var out []*crd.ServiceProfile
+	for i := range docs {
+		if docs[i].Kind != crd.Kind {
+			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles", file, docs[i].Line, docs[i].Kind)
+		}
+		p, err := docs[i].ServiceProfile()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
