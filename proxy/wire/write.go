@@ -64,6 +64,10 @@ func (c *Conn) mark() {
 	}
 }
 
+// WantDrain makes OnDrain come once the output has fallen to half of MaxOutput, though it has not reached MaxOutput; the
+// lock is held. It is for a user that gives nothing more because little room is left.
+func (c *Conn) WantDrain() { c.above = true }
+
 // Queued is how many bytes the kernel has not taken yet; the lock is held.
 func (c *Conn) Queued() int { return len(c.out) + c.inflight }
 
@@ -226,7 +230,7 @@ func (c *Conn) leave(b []byte, n int) {
 // write is the writer goroutine: it waits for the kernel, and ends when there is nothing more to write.
 func (c *Conn) write(b []byte) {
 	defer c.writers.Done()
-	for b != nil {
+	for {
 		for p := b; len(p) > 0; {
 			n, err := c.writeWaiting(p[:min(len(p), writeChunk)])
 			if err != nil {
@@ -239,7 +243,9 @@ func (c *Conn) write(b []byte) {
 		freeOutput(b)
 		c.nc.SetWriteDeadline(time.Time{}) // an old one would fail the next write that does not wait
 		c.mu.Lock()
-		b = c.take()
+		if b = c.take(); b == nil {
+			return
+		}
 	}
 }
 
