@@ -29,7 +29,7 @@ const (
 	EnvPod               = "TULLE_POD"                // namespace/name, for logs
 	EnvPodIPs            = "TULLE_POD_IPS"            // comma-separated: the only addresses the inbound side dials
 	EnvClusterNetworks   = "TULLE_CLUSTER_NETWORKS"   // comma-separated CIDRs in which an unanswered address fails closed
-	EnvOutboundListen    = "TULLE_OUTBOUND_LISTEN"    // default 127.0.0.1:4140 (and [::1] where there is one); "" with upstreams
+	EnvOutboundListen    = "TULLE_OUTBOUND_LISTEN"    // default 127.0.0.1:4140 (and [::1] where there is one); none in explicit mode
 	EnvOutboundUpstreams = "TULLE_OUTBOUND_UPSTREAMS" // explicit mode: "127.0.0.1:9001=checkout.demo.svc.cluster.local:80,..."
 	EnvInboundListen     = "TULLE_INBOUND_LISTEN"     // default :4143
 	EnvInboundApps       = "TULLE_INBOUND_APPS"       // explicit mode: "8080=127.0.0.1:8080,...": target port to the application's address

@@ -79,8 +79,8 @@ func Parse(get func(string) string) (Config, error) {
 	if (c.TokenFile == "") == (c.TokenFD == 0) {
 		p.fail(EnvTokenFile, errors.New("set exactly one of it and "+EnvTokenFD))
 	}
-	if len(c.Upstreams) > 0 && get(EnvOutboundListen) == "" {
-		c.OutboundListen = ""
+	if (len(c.Upstreams) > 0 || c.Apps != nil) && get(EnvOutboundListen) == "" {
+		c.OutboundListen = "" // explicit mode: nothing is redirected, and several proxies may share a host
 	}
 	p.loopback(c.OutboundListen)
 	return c, errors.Join(p.errs...)

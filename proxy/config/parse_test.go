@@ -38,6 +38,9 @@ func TestParseExplicit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c, err := Parse(environment(map[string]string{EnvInboundApps: "8080=127.0.0.1:8080"})); err != nil || c.OutboundListen != "" {
+		t.Errorf("a workload that calls nobody listens for redirected connections on %q, %v", c.OutboundListen, err)
+	}
 	if c.OutboundListen != "" || c.Upstreams[0].Authority != "web.shop.svc.cluster.local:80" || c.Apps[8080] == "" {
 		t.Errorf("explicit mode: %+v", c)
 	}
