@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,12 +17,16 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
+// callTimeout bounds one call of the API server: somebody sits before the terminal.
+const callTimeout = 20 * time.Second
+
 // client reaches the cluster that the kubeconfig (or --context) names.
 func (a *app) client() (kubernetes.Interface, error) {
 	config, err := a.config.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w (see --kubeconfig and --context)", err)
 	}
+	config.Timeout = callTimeout
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kubernetes client: %w", err)

@@ -55,6 +55,10 @@ func (a *app) commands() []*cobra.Command {
 		newInjectCommand(a),
 		newUninjectCommand(a),
 		newDevCommand(a),
+		newCheckCommand(a),
+		newIdentityCommand(a),
+		newDiagnosticsCommand(a),
+		newServeCommand(a),
 		newVersionCommand(a),
 		newVizCommand(a),
 	}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/injector"
+)
+
+// maxNamed bounds how many pods a finding names.
+const maxNamed = 10
+
+// checkProxies looks at the data plane: proxies that are not ready, or of another version, and pods that should have one.
+func (c *checker) checkProxies(ctx context.Context) {
+	c.begin("data-plane")
+	pods, err := c.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: injector.LabelMesh})
+	if err != nil {
+		c.fail("can read the meshed pods", err.Error(), "kubectl get pods -A -l "+injector.LabelMesh)
+		return
+	}
+	var unready, other []string
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if finished(pod) {
+			continue
+		}
+		name := pod.Namespace + "/" + pod.Name
+		if !proxyReady(pod) {
+			unready = append(unready, strings.TrimSuffix(name+": "+podProblem(pod), ": "))
+		}
+		if v := pod.Annotations[injector.AnnotationInjected]; v != c.version {
+			other = append(other, name+" ("+v+")")
+		}
+	}
+	c.listed("every proxy is ready", broken, unready, len(pods.Items), "kubectl logs POD -c "+injector.ProxyContainer)
+	c.listed("every proxy has this meshctl's version", warning, other, len(pods.Items), "kubectl rollout restart of their workloads")
+	c.checkUnmeshed(ctx)
+}
+
+func (c *checker) listed(check string, v verdict, bad []string, total int, next string) {
+	if len(bad) == 0 {
+		c.ok("%s (%d)", check, total)
+		return
+	}
+	cause := strings.Join(bad[:min(len(bad), maxNamed)], "\n")
+	if more := len(bad) - maxNamed; more > 0 {
+		cause += fmt.Sprintf("\nand %d more", more)
+	}
+	c.add(finding{check, v, cause, next})
+}
+
+func finished(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+func proxyReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.Name == injector.ProxyContainer && s.Ready
+	})
+}
+
+// checkUnmeshed finds pods without a proxy where injection is on: they started before it was, or were skipped.
+func (c *checker) checkUnmeshed(ctx context.Context) {
+	const check = "every pod has a proxy where injection is on"
+	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: injector.AnnotationInject + "=enabled"})
+	if err != nil {
+		c.fail(check, err.Error(), "kubectl get namespaces")
+		return
+	}
+	var bare []string
+	for _, ns := range namespaces.Items {
+		pods, err := c.client.CoreV1().Pods(ns.Name).List(ctx, metav1.ListOptions{LabelSelector: "!" + injector.LabelMesh})
+		if err != nil {
+			c.fail(check, err.Error(), "kubectl -n "+ns.Name+" get pods")
+			return
+		}
+		for i := range pods.Items {
+			if why := unmeshed(&pods.Items[i]); why != "" {
+				bare = append(bare, ns.Name+"/"+pods.Items[i].Name+": "+why)
+			}
+		}
+	}
+	c.listed(check, warning, bare, len(namespaces.Items), "kubectl rollout restart of their workloads, where nothing else is said")
+}
+
+// unmeshed says why a pod has no proxy; "" if it is not meant to have one.
+func unmeshed(pod *corev1.Pod) string {
+	if finished(pod) {
+		return ""
+	}
+	_, reason, err := injector.Plan(injector.Config{}, corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, nil)
+	switch {
+	case reason == injector.Disabled:
+		return ""
+	case err != nil:
+		return err.Error()
+	case reason != "":
+		return string(reason)
+	}
+	return "it was made before injection was on"
+}

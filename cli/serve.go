@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/identity/agent"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/viz"
+)
+
+// serverFlags are what every server of the control plane is told; `meshctl install` writes them into its Deployment.
+type serverFlags struct {
+	app          *app
+	component    string // tulle-identity, ...: its ServiceAccount, and so its ID
+	trustDomain  string
+	listen       string
+	healthListen string
+	logLevel     string
+	identityAddr string
+	tokenFile    string
+	trustFile    string
+}
+
+func newServeCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "serve",
+		Short:   "Run a server of the control plane",
+		Long:    "Run one server of the control plane, as the Deployments of 'meshctl install' do. It ends in order on SIGTERM.",
+		Example: "  meshctl serve identity\n  meshctl serve destination",
+	}
+	cmd.AddCommand(newServeIdentityCommand(a), newServeInjectorCommand(a), newServeVizCommand(a))
+	return cmd
+}
+
+// newServerCommand is what the four have in common.
+func newServerCommand(a *app, name, does string, port int) (*cobra.Command, *serverFlags) {
+	f := &serverFlags{app: a, component: "tulle-" + name}
+	cmd := &cobra.Command{
+		Use:     name,
+		Short:   "Run the " + name + " server",
+		Long:    does,
+		Example: "  meshctl serve " + name,
+		Args:    cobra.NoArgs,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.trustDomain, "trust-domain", "cluster.local", "SPIFFE trust domain of every identity")
+	flags.StringVar(&f.listen, "listen", ":"+strconv.Itoa(port), "address to serve on")
+	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(kube.HealthPort), "address for probes and metrics, in plain HTTP")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd, f
+}
+
+// addCertificate gives a server that needs identity's certificate the flags for it.
+func (f *serverFlags) addCertificate(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.identityAddr, "identity-addr", "", "host:port of the identity server (default: its Service)")
+	flags.StringVar(&f.tokenFile, "token-file", injector.TokenFile, "the projected service account token")
+	flags.StringVar(&f.trustFile, "trust-file", injector.TrustFile, "the trust roots to know identity by")
+}
+
+func newServeIdentityCommand(a *app) *cobra.Command {
+	var lifetime time.Duration
+	cmd, f := newServerCommand(a, "identity", "Run the certificate authority: it turns a pod's service account token into an SVID.", config.IdentityPort)
+	cmd.Flags().DurationVar(&lifetime, "identity-lifetime", defaultLifetime, "how long a certificate lasts")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log, err := f.logger()
+		if err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		return identity.Run(cmd.Context(), identity.Config{
+			TrustDomain: f.trustDomain, Namespace: a.meshSpace, Pod: os.Getenv("POD_NAME"), Lifetime: lifetime,
+			Listen: f.listen, HealthListen: f.healthListen, Log: log,
+		})
+	}
+	return cmd
+}
+
+func newServeInjectorCommand(a *app) *cobra.Command {
+	var proxies proxyFlags
+	var image string
+	cmd, f := newServerCommand(a, "injector", "Run the webhook that adds the proxy to pods of namespaces that opted in.", config.InjectorPort)
+	f.addCertificate(cmd)
+	flags := cmd.Flags()
+	flags.StringSliceVar(&proxies.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an address unknown to the mesh is refused")
+	flags.StringVar(&image, "proxy-image", "tulle/mesh-proxy:"+a.version, "image of the proxy")
+	flags.StringVar(&proxies.pullPolicy, "image-pull-policy", "IfNotPresent", "when to pull it: Always, IfNotPresent, Never")
+	flags.StringVar(&proxies.logLevel, "proxy-log-level", "info", "what proxies log: debug, info, warn, error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		proxies.trustDomain = f.trustDomain
+		if err := proxies.check(); err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		return f.serve(cmd, func(ctx context.Context, s server) error {
+			return f.serveInjector(ctx, s, injector.Config{
+				Version: a.version, TrustDomain: f.trustDomain, Namespace: a.meshSpace, ClusterNetworks: proxies.clusterNetworks,
+				ProxyImage: image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy), LogLevel: proxies.logLevel,
+			})
+		})
+	}
+	return cmd
+}
+
+func (f *serverFlags) serveInjector(ctx context.Context, s server, c injector.Config) error {
+	client, _, err := kube.Client()
+	if err != nil {
+		return err
+	}
+	return injector.Run(ctx, injector.Server{
+		Config: c, Source: s.source, Client: client, Listen: s.listen, Health: s.health, Log: s.log,
+	})
+}
+
+func newServeVizCommand(a *app) *cobra.Command {
+	cmd, f := newServerCommand(a, "viz", "Run the server that proxies report to, and that answers 'meshctl viz' on the pod's loopback.", config.VizPort)
+	f.addCertificate(cmd)
+	var queries string
+	cmd.Flags().StringVar(&queries, "query-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)), "loopback address to answer questions on")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return f.serve(cmd, func(ctx context.Context, s server) error {
+			l, err := net.Listen("tcp", queries)
+			if err != nil {
+				return fmt.Errorf("listen for questions: %w", err)
+			}
+			v := viz.New(viz.Config{Source: s.source, TrustDomain: s.trustDomain, Log: s.log})
+			all, ctx := errgroup.WithContext(ctx)
+			all.Go(func() error { return v.Serve(ctx, s.listen, l) })
+			all.Go(func() error { return s.probes().Serve(ctx, s.health) })
+			return all.Wait()
+		})
+	}
+	return cmd
+}
+
+// server is what a server runs on: its listeners, its certificate, its log.
+type server struct {
+	trustDomain    spiffeid.TrustDomain
+	listen, health net.Listener
+	source         *spiffe.Source
+	log            *slog.Logger
+}
+
+// probes is ready while the certificate is good.
+func (s server) probes() *kube.Health {
+	h := kube.NewHealth()
+	h.Check("certificate", s.source.Ready)
+	return h
+}
+
+// serve prepares a server and runs it. What the server does on its own it ends with the context.
+func (f *serverFlags) serve(cmd *cobra.Command, run func(context.Context, server) error) error {
+	td, err := spiffeid.TrustDomainFromString(f.trustDomain)
+	if err != nil {
+		return usagef(cmd, "--trust-domain %q: %w", f.trustDomain, err)
+	}
+	s := server{trustDomain: td}
+	if s.log, err = f.logger(); err != nil {
+		return usagef(cmd, "%w", err)
+	}
+	if s.source, err = f.certificate(cmd.Context(), td, s.log); err != nil {
+		return err
+	}
+	if s.listen, err = net.Listen("tcp", f.listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if s.health, err = net.Listen("tcp", f.healthListen); err != nil {
+		return errors.Join(fmt.Errorf("listen for probes: %w", err), s.listen.Close())
+	}
+	return run(cmd.Context(), s)
+}
+
+// certificate is kept fresh until the context ends.
+func (f *serverFlags) certificate(ctx context.Context, td spiffeid.TrustDomain, log *slog.Logger) (*spiffe.Source, error) {
+	ns := f.app.meshSpace
+	own, err := spiffe.ForWorkload(td, ns, f.component)
+	if err != nil {
+		return nil, fmt.Errorf("own identity: %w", err)
+	}
+	ca, err := spiffe.ForWorkload(td, ns, "tulle-identity")
+	if err != nil {
+		return nil, fmt.Errorf("identity's identity: %w", err)
+	}
+	addr := f.identityAddr
+	if addr == "" {
+		addr = injector.Config{Namespace: ns}.Address("tulle-identity", config.IdentityPort)
+	}
+	return agent.Start(ctx, agent.Config{
+		ID: own, IdentityAddr: addr, IdentityID: ca, TokenFile: f.tokenFile, TrustFile: f.trustFile, Log: log,
+	})
+}
+
+func (f *serverFlags) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: use debug, info, warn or error", f.logLevel)
+	}
+	return slog.New(slog.NewTextHandler(f.app.ErrOut, &slog.HandlerOptions{Level: level})), nil
+}
