@@ -270,7 +270,7 @@ func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) {
 // plainConn describes an unauthenticated caller; nil: what it dialed is not served.
 func (p *Proxy) plainConn(nc net.Conn, port uint16, dst netip.AddrPort) *serverConn {
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	return p.inboundConn(caller{address: from.Addr().Unmap(), security: plainSecurity(from.Addr())}, port, dst)
+	return p.inboundConn(caller{address: from.Addr().Unmap(), security: p.plainSecurity(from.Addr())}, port, dst)
 }
 
 // inboundConn checks that the port may be reached and finds the application behind it.

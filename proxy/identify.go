@@ -251,8 +251,8 @@ func (p *Proxy) meshConn(nc net.Conn, state tls.ConnectionState, port uint16, ds
 	return p.inboundConn(who, port, dst)
 }
 
-func plainSecurity(from netip.Addr) metric.Security {
-	if from.IsLoopback() {
+func (p *Proxy) plainSecurity(from netip.Addr) metric.Security {
+	if from.IsLoopback() && p.cfg.Apps == nil { // in explicit mode a whole mesh may be on one host
 		return metric.Loopback
 	}
 	return metric.PlaintextUnmeshed
