@@ -235,13 +235,13 @@ func (c *Conn) doom(err error) {
 // teardown tells everybody that the connection is over.
 func (c *Conn) teardown(err error) error {
 	c.w.Lock()
+	c.dead = true
 	live := make([]*Stream, 0, len(c.streams))
 	for _, s := range c.streams {
 		live = append(live, s)
 		s.drop()
 	}
 	clear(c.streams)
-	c.dead = true
 	c.readyHead, c.readyTail = nil, nil
 	orderly := orderlyEnd(err) || errors.Is(err, io.EOF) && len(live) == 0
 	c.sayGoodbye(err)
