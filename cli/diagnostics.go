@@ -24,7 +24,7 @@ func newDiagnosticsCommand(a *app) *cobra.Command {
 		Long:    "Look into the mesh: what destination tells proxies about a name, and what a proxy counts.",
 		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n  meshctl diagnostics profile web.shop.svc.cluster.local:80\n  meshctl diagnostics proxy-metrics deploy/web",
 	}
-	cmd.AddCommand(newProxyMetricsCommand(a))
+	cmd.AddCommand(newEndpointsCommand(a), newProfileCommand(a), newProxyMetricsCommand(a))
 	return cmd
 }
 

@@ -44,7 +44,7 @@ func newServeCommand(a *app) *cobra.Command {
 		Long:    "Run one server of the control plane, as the Deployments of 'meshctl install' do. It ends in order on SIGTERM.",
 		Example: "  meshctl serve identity\n  meshctl serve destination",
 	}
-	cmd.AddCommand(newServeIdentityCommand(a), newServeInjectorCommand(a), newServeVizCommand(a))
+	cmd.AddCommand(newServeIdentityCommand(a), newServeDestinationCommand(a), newServeInjectorCommand(a), newServeVizCommand(a))
 	return cmd
 }
 

@@ -29,8 +29,7 @@ func newDocument(root *yaml.Node) (document, error) {
 	if scalar(lookup(root, "kind")) == "" || scalar(lookup(root, "apiVersion")) == "" {
 		return d, nil
 	}
-	plain(root)
-	text, err := yaml.Marshal(root)
+	text, err := yaml.Marshal(plain(root))
 	if err != nil {
 		return d, errAt(root, "%w", err)
 	}
@@ -46,15 +45,19 @@ func newDocument(root *yaml.Node) (document, error) {
 	return d, nil
 }
 
-// plain drops comments and string styles, which change no meaning but can be written back wrongly.
-func plain(n *yaml.Node) {
-	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
-	if n.Kind == yaml.ScalarNode && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.SingleQuotedStyle) != 0 {
-		n.Style = n.Style&yaml.TaggedStyle | yaml.DoubleQuotedStyle
+// plain copies a node without comments and string styles, which change no meaning but can be written back wrongly.
+func plain(n *yaml.Node) *yaml.Node {
+	c := &yaml.Node{Kind: n.Kind, Style: n.Style & yaml.TaggedStyle, Tag: n.Tag, Value: n.Value, Anchor: n.Anchor, Alias: n.Alias}
+	switch {
+	case isNull(n):
+		c.Value = "null"
+	case n.Kind == yaml.ScalarNode && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
+		c.Style |= yaml.DoubleQuotedStyle
 	}
-	for _, c := range n.Content {
-		plain(c)
+	for _, child := range n.Content {
+		c.Content = append(c.Content, plain(child))
 	}
+	return c
 }
 
 // find lists the objects: the document itself, or what a List holds.

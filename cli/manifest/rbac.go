@@ -36,10 +36,8 @@ func ruleTable() map[string]rules {
 			cluster: []rbacv1.PolicyRule{
 				read("", "services", "pods", "nodes", "namespaces"),
 				read("discovery.k8s.io", "endpointslices"),
-				read("apps", "replicasets"), // whose pods are whose Deployment's
-				read("batch", "jobs"),
 				read("tulle.dev", "serviceprofiles"),
-				rule("tulle.dev", "serviceprofiles/status", "patch", "update"),
+				rule("tulle.dev", "serviceprofiles/status", "patch"),
 			},
 		},
 		"tulle-injector": {

@@ -36,6 +36,7 @@ func (c Config) servers() []server {
 		args: []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
 	}, {
 		name: "tulle-destination", verb: "destination", port: config.DestinationPort, service: config.DestinationPort, replicas: 1, memory: "1Gi",
+		args: []string{"--cluster-networks=" + strings.Join(i.ClusterNetworks, ",")},
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
 		name: "tulle-injector", verb: "injector", port: config.InjectorPort, service: 443, replicas: 2, memory: "128Mi",

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// maxAnswer bounds what is read of destination's answer: a route with all its endpoints.
+const maxAnswer = 64 << 20
+
+func newEndpointsCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "endpoints NAME[:PORT] | IP:PORT",
+		Short: "Show the endpoints that a proxy would be told of",
+		Long: `Show who is behind a name or an address, as destination would tell a proxy in the namespace of -n: each endpoint with the identity
+that its proxy must have. An endpoint without an identity is not meshed, and is called in plaintext.`,
+		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n  meshctl diagnostics endpoints web:80 -n shop -o json",
+		Args:    cobra.ExactArgs(1),
+	}
+	out := addOutput(cmd, "table", "wide", "json", "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := out.check(cmd); err != nil {
+			return err
+		}
+		told, err := a.askDestination(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		told.keep("endpoints")
+		return out.print(a.Out, told.raw, func(w io.Writer) error { return drawEndpoints(w, told.resources, out.wide()) })
+	}
+	return cmd
+}
+
+func newProfileCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "profile NAME[:PORT] | IP:PORT",
+		Short: "Show the routes, timeouts and retries that a proxy would be told of",
+		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a name or an address: its protocol, its routes with
+their timeouts, retries and backends, and the retry budget. It is a ServiceProfile as the proxy sees it.`,
+		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n  meshctl diagnostics profile web:80 -n shop -o json",
+		Args:    cobra.ExactArgs(1),
+	}
+	out := addOutput(cmd, "yaml", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := out.check(cmd); err != nil {
+			return err
+		}
+		told, err := a.askDestination(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		told.keep("route", "cluster")
+		return out.print(a.Out, told.raw, nil)
+	}
+	return cmd
+}
+
+// answer is what a proxy would be told, read and raw.
+type answer struct {
+	resources []*api.Resource
+	raw       []json.RawMessage
+}
+
+// keep drops the resources of other kinds.
+func (t *answer) keep(kinds ...string) {
+	var kept answer
+	for i, r := range t.resources {
+		kind := string(r.ProtoReflect().WhichOneof(r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
+		if slices.Contains(kinds, kind) {
+			kept.resources, kept.raw = append(kept.resources, r), append(kept.raw, t.raw[i])
+		}
+	}
+	*t = kept
+}
+
+// askDestination asks by a port-forward to the pod's loopback: RBAC decides who may.
+func (a *app) askDestination(ctx context.Context, what string) (answer, error) {
+	ns, err := a.namespace()
+	if err != nil {
+		return answer{}, err
+	}
+	addr, stop, err := a.forward(ctx, "tulle-destination", destinationQueryPort)
+	if err != nil {
+		return answer{}, fmt.Errorf("reach destination: %w", err)
+	}
+	defer stop()
+	query := url.Values{"namespace": {ns}}
+	if _, err := netip.ParseAddrPort(what); err == nil {
+		query.Set("address", what)
+	} else {
+		query.Set("authority", withPort(what))
+	}
+	text, err := getText(ctx, "http://"+addr+"/resources?"+query.Encode())
+	if err != nil {
+		return answer{}, fmt.Errorf("ask destination about %s: %w", what, err)
+	}
+	return readAnswer(text)
+}
+
+// withPort: a name without a port means HTTP's, as in a URL.
+func withPort(name string) string {
+	if _, _, err := net.SplitHostPort(name); err == nil {
+		return name
+	}
+	return net.JoinHostPort(name, "80")
+}
+
+func getText(ctx context.Context, address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(strings.TrimSpace(string(text)))
+	}
+	return text, nil
+}
+
+func readAnswer(text []byte) (answer, error) {
+	var d destination.Diagnosis
+	if err := json.Unmarshal(text, &d); err != nil {
+		return answer{}, fmt.Errorf("read destination's answer: %w", err)
+	}
+	if d.Invalid != "" {
+		return answer{}, fmt.Errorf("destination refuses the question: %s", d.Invalid)
+	}
+	told := answer{raw: d.Resources}
+	for _, raw := range d.Resources {
+		r := &api.Resource{}
+		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, r); err != nil {
+			return answer{}, fmt.Errorf("read destination's answer: %w (is it another version? 'meshctl version' tells)", err)
+		}
+		told.resources = append(told.resources, r)
+	}
+	return told, nil
+}
+
+func drawEndpoints(w io.Writer, resources []*api.Resource, wide bool) error {
+	head := []string{"CLUSTER", "ENDPOINT", "ADDRESS", "IDENTITY"}
+	if wide {
+		head = append(head, "MESH ADDRESS", "PROTOCOL", "WEIGHT", "ZONE", "WORKLOAD")
+	}
+	var rows [][]string
+	for _, r := range resources {
+		for _, e := range r.GetEndpoints().GetEndpoints() {
+			row := []string{r.GetName(), e.GetId(), e.GetAddress(), cmp.Or(e.GetIdentity(), "(not meshed)")}
+			if wide {
+				workload := strings.Trim(e.GetWorkload().GetKind()+"/"+e.GetWorkload().GetName(), "/")
+				row = append(row, cmp.Or(e.GetMeshAddress(), "-"), e.GetProtocol().String(), fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetZone(), "-"), cmp.Or(workload, "-"))
+			}
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(w, "no endpoints")
+		return err
+	}
+	return printTable(w, head, rows)
+}

@@ -1,0 +1,191 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/injector"
+)
+
+func testConfig() Config {
+	return Config{
+		Injector: injector.Config{
+			Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle", ClusterNetworks: injector.DefaultClusterNetworks,
+			ProxyImage: "tulle/mesh-proxy:v1", PullPolicy: "IfNotPresent", LogLevel: "info",
+		},
+		ServerImage: "tulle/meshctl:v1", IdentityLifetime: 24 * time.Hour,
+	}
+}
+
+func render(t *testing.T) []byte {
+	t.Helper()
+	text, err := Render(Objects(testConfig()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestSameBytesEveryTimeAndNoSecret(t *testing.T) {
+	text := render(t)
+	for range 5 {
+		if !bytes.Equal(text, render(t)) {
+			t.Fatal("two renderings differ")
+		}
+	}
+	for _, forbidden := range []string{"kind: Secret", "PRIVATE KEY", "BEGIN CERTIFICATE", "creationTimestamp: null", "\nstatus:"} {
+		if bytes.Contains(text, []byte(forbidden)) {
+			t.Errorf("the manifest holds %q", forbidden)
+		}
+	}
+}
+
+// kubectl applies documents in their order, and most need the ones before.
+func TestOrderOfObjects(t *testing.T) {
+	var kinds []string
+	for _, doc := range strings.Split(string(render(t)), "---\n")[1:] {
+		var o struct {
+			Kind     string
+			Metadata struct {
+				Name, Namespace string
+				Labels          map[string]string
+			}
+		}
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, o.Kind)
+		if o.Metadata.Labels[partOf] != "tulle" {
+			t.Errorf("%s %s has no label %s", o.Kind, o.Metadata.Name, partOf)
+		}
+	}
+	server := "ServiceAccount ClusterRole ClusterRoleBinding "
+	want := "CustomResourceDefinition Namespace " +
+		server + "Role RoleBinding Service Deployment " +
+		server + "Service Deployment " +
+		server + "Service Deployment PodDisruptionBudget " +
+		"ServiceAccount Service Deployment " +
+		"MutatingWebhookConfiguration"
+	if got := strings.Join(kinds, " "); got != want {
+		t.Errorf("kinds:\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The whole of what each server may do. A line more here is a decision.
+func TestRights(t *testing.T) {
+	want := []string{
+		"ClusterRole tulle-identity authentication.k8s.io/tokenreviews [] create",
+		"ClusterRole tulle-identity /namespaces [] get,list,watch",
+		"ClusterRole tulle-identity /configmaps [] create",
+		"ClusterRole tulle-identity /configmaps [tulle-trust] get,list,watch,update,patch",
+		"ClusterRole tulle-identity /events [] create,patch",
+		"Role tulle-identity /secrets [] create",
+		"Role tulle-identity /secrets [tulle-identity-issuer] get,list,watch",
+		"ClusterRole tulle-destination /services,pods,nodes,namespaces [] get,list,watch",
+		"ClusterRole tulle-destination discovery.k8s.io/endpointslices [] get,list,watch",
+		"ClusterRole tulle-destination tulle.dev/serviceprofiles [] get,list,watch",
+		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status [] patch",
+		"ClusterRole tulle-injector /namespaces [] get",
+		"ClusterRole tulle-injector /events [] create,patch",
+		"ClusterRole tulle-injector admissionregistration.k8s.io/mutatingwebhookconfigurations [tulle-injector] get,update",
+	}
+	var got []string
+	for _, object := range Objects(testConfig()) {
+		switch o := object.(type) {
+		case *rbacv1.ClusterRole:
+			got = append(got, ruleLines("ClusterRole", o.Name, o.Rules)...)
+		case *rbacv1.Role:
+			got = append(got, ruleLines("Role", o.Name, o.Rules)...)
+		case *rbacv1.ClusterRoleBinding:
+			if o.RoleRef.Name != o.Name || len(o.Subjects) != 1 || o.Subjects[0].Name != o.Name || o.Subjects[0].Namespace != "tulle" {
+				t.Errorf("binding %s: %+v", o.Name, o)
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("rights:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func ruleLines(kind, name string, rules []rbacv1.PolicyRule) []string {
+	var out []string
+	for _, r := range rules {
+		out = append(out, fmt.Sprintf("%s %s %s/%s %v %s", kind, name, strings.Join(r.APIGroups, ","), strings.Join(r.Resources, ","), r.ResourceNames, strings.Join(r.Verbs, ",")))
+	}
+	return out
+}
+
+// The namespace asks the API server for Pod Security "restricted"; this is what that means.
+func TestServersAreRestricted(t *testing.T) {
+	n := 0
+	for _, object := range Objects(testConfig()) {
+		d, ok := object.(*appsv1.Deployment)
+		if !ok {
+			continue
+		}
+		n++
+		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
+		switch {
+		case !*pod.SecurityContext.RunAsNonRoot, *pod.SecurityContext.RunAsUser == 0, pod.SecurityContext.SeccompProfile.Type != "RuntimeDefault",
+			*c.SecurityContext.AllowPrivilegeEscalation, !*c.SecurityContext.ReadOnlyRootFilesystem,
+			len(c.SecurityContext.Capabilities.Add) > 0, c.SecurityContext.Capabilities.Drop[0] != "ALL":
+			t.Errorf("%s: %+v %+v", d.Name, pod.SecurityContext, c.SecurityContext)
+		}
+		if c.ReadinessProbe == nil || c.LivenessProbe == nil || c.Resources.Limits.Memory().IsZero() {
+			t.Errorf("%s lacks probes or a memory limit", d.Name)
+		}
+		if certified := len(pod.Volumes) == 2; certified == (d.Name == "tulle-identity") {
+			t.Errorf("%s: volumes %v", d.Name, pod.Volumes)
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d deployments, want 4", n)
+	}
+}
+
+// Whoever opts in is matched by exactly one of the two webhooks, and nobody else by any.
+func TestWebhookSelects(t *testing.T) {
+	hooks := testConfig().webhook().Webhooks
+	if len(hooks) != 2 {
+		t.Fatalf("%d webhooks", len(hooks))
+	}
+	for _, hook := range hooks {
+		excluded := hook.NamespaceSelector.MatchExpressions[0]
+		if excluded.Operator != "NotIn" || !slices.Equal(excluded.Values, []string{"tulle", "kube-system"}) {
+			t.Errorf("%s: %+v", hook.Name, excluded)
+		}
+		if *hook.FailurePolicy != "Fail" || *hook.TimeoutSeconds != 10 || *hook.ReinvocationPolicy != "IfNeeded" || hook.ClientConfig.CABundle != nil {
+			t.Errorf("%s: %+v", hook.Name, hook)
+		}
+	}
+	if got := hooks[0].NamespaceSelector.MatchLabels[injector.AnnotationInject]; got != "enabled" {
+		t.Errorf("the namespaces' webhook selects %q", got)
+	}
+	if e := hooks[1].NamespaceSelector.MatchExpressions[1]; e.Key != injector.AnnotationInject || e.Operator != "NotIn" || e.Values[0] != "enabled" {
+		t.Errorf("the pods' webhook would be asked a second time: %+v", e)
+	}
+}
+
+func TestEveryObjectIsNamed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, object := range append(CRDs(), Objects(testConfig())[1:]...) {
+		m, err := apimeta.Accessor(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := fmt.Sprintf("%s %s/%s", object.GetObjectKind().GroupVersionKind(), m.GetNamespace(), m.GetName())
+		if object.GetObjectKind().GroupVersionKind().Kind == "" || m.GetName() == "" || seen[key] {
+			t.Errorf("object %s: unnamed or twice", key)
+		}
+		seen[key] = true
+	}
+}

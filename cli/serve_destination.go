@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// destinationQueryPort is where destination tells what it would tell a proxy, on the pod's loopback only.
+const destinationQueryPort = 8087
+
+func newServeDestinationCommand(a *app) *cobra.Command {
+	cmd, f := newServerCommand(a, "destination", "Run the server that tells proxies who is behind a name, and how to talk to it.", config.DestinationPort)
+	f.addCertificate(cmd)
+	var queries string
+	proxies := proxyFlags{pullPolicy: "Always", logLevel: "info"}
+	cmd.Flags().StringSliceVar(&proxies.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an unknown address is refused")
+	cmd.Flags().StringVar(&queries, "query-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)), "loopback address to answer 'meshctl diagnostics' on")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		proxies.trustDomain = f.trustDomain
+		if err := proxies.check(); err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		td := spiffeid.RequireTrustDomainFromString(f.trustDomain)
+		log, err := f.logger()
+		if err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		source, err := f.certificate(cmd.Context(), td, log)
+		if err != nil {
+			return err
+		}
+		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
+			TrustDomain: td, ClusterDomain: "cluster.local", Networks: prefixes(proxies.clusterNetworks),
+		}}
+		return serveDestination(cmd.Context(), cfg, destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}, log)
+	}
+	return cmd
+}
+
+func serveDestination(ctx context.Context, cfg destination.Config, on destination.Listen, log *slog.Logger) error {
+	client, config, err := kube.Client()
+	if err != nil {
+		return err
+	}
+	profiles, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make a Kubernetes client for ServiceProfiles: %w", err)
+	}
+	cfg.Source = &destination.Kubernetes{Client: client, Dynamic: profiles, Log: log}
+	return destination.Run(ctx, cfg, on)
+}
+
+// prefixes are checked already.
+func prefixes(networks []string) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(networks))
+	for _, n := range networks {
+		out = append(out, netip.MustParsePrefix(n))
+	}
+	return out
+}
