@@ -125,6 +125,8 @@ func newScript(t *testing.T, args []string) *script {
 	s.fr.WriteSettings()
 	s.fr.WriteSettingsAck()
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.frames = nil
 	return s
 }
