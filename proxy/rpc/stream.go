@@ -1,0 +1,329 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// SendBuffer is how many bytes of a stream may be unsent before Send waits: a window of HTTP/2's default.
+const SendBuffer = 64 << 10
+
+// Stream is one call. One goroutine may send while another receives; neither method is for two goroutines at once.
+type Stream struct {
+	h2      *h2.Stream
+	done    chan struct{} // closed with the end
+	arrived chan struct{} // a message may be in the queue
+	room    chan struct{} // bytes may have left
+	unwatch func() bool   // stops waiting for the context
+	ends    time.Time     // the context's deadline, if it has one
+
+	mu       sync.Mutex // guards what follows
+	ended    bool
+	status   *Status // nil at the end: OK
+	halfDone bool    // nothing more is to be sent
+	unsent   int     // below zero for a moment when bytes leave before WriteData has returned
+	in       deframer
+	queue    [][]byte // complete messages that Recv has not taken
+	held     int      // received bytes whose window was not given back
+}
+
+func newStream() *Stream {
+	return &Stream{done: make(chan struct{}), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// open starts the call on a connection. The lock is held meanwhile, for the connection may die at once and tell the sink.
+func (s *Stream) open(ctx context.Context, c *h2.Conn, fields []hpack.HeaderField) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stream, err := c.OpenStream(fields, false, (*sink)(s))
+	if err != nil {
+		return err
+	}
+	s.h2 = stream
+	s.ends, _ = ctx.Deadline()
+	s.unwatch = context.AfterFunc(ctx, func() { s.abort(contextStatus(ctx.Err())) })
+	return nil
+}
+
+// Send sends m. It waits while more than SendBuffer is unsent. When the call has ended it returns its Status, or io.EOF if
+// that is OK.
+func (s *Stream) Send(m proto.Message) error { return s.send(m, false) }
+
+func (s *Stream) send(m proto.Message, last bool) error {
+	b, err := frameMessage(m)
+	if err != nil {
+		return err
+	}
+	if err := s.awaitRoom(last); err != nil {
+		return err
+	}
+	s.write(b, last)
+	return nil
+}
+
+// CloseSend says that nothing more is to be sent.
+func (s *Stream) CloseSend() error {
+	if err := s.awaitRoom(true); err != nil {
+		return err
+	}
+	s.write(nil, true)
+	return nil
+}
+
+func (s *Stream) write(b []byte, last bool) {
+	rest := len(b) - s.h2.WriteData(b, last)
+	s.mu.Lock()
+	s.unsent += rest
+	s.mu.Unlock()
+	s.h2.Flush()
+}
+
+var errSendClosed = errors.New("send after CloseSend")
+
+func (s *Stream) awaitRoom(last bool) error {
+	for {
+		s.mu.Lock()
+		switch {
+		case s.ended:
+			defer s.mu.Unlock()
+			return s.endLocked()
+		case s.halfDone:
+			s.mu.Unlock()
+			return causedBy(Internal, errSendClosed)
+		case s.unsent <= SendBuffer:
+			s.halfDone = last
+			s.mu.Unlock()
+			return nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.room:
+		case <-s.done:
+		}
+	}
+}
+
+// Recv waits for the next message. At the end it returns io.EOF if the status is OK, and else the Status.
+func (s *Stream) Recv(m proto.Message) error {
+	b, err := s.next()
+	if err != nil {
+		return err
+	}
+	if err := proto.Unmarshal(b, m); err != nil {
+		status := causedBy(Internal, fmt.Errorf("unmarshal: %w", err))
+		s.abort(status)
+		return status
+	}
+	return nil
+}
+
+func (s *Stream) next() ([]byte, error) {
+	for {
+		s.mu.Lock()
+		if len(s.queue) > 0 {
+			b, back := s.takeLocked()
+			s.mu.Unlock()
+			s.giveBack(back)
+			return b, nil
+		}
+		if s.ended {
+			defer s.mu.Unlock()
+			return nil, s.endLocked()
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.arrived:
+		case <-s.done:
+		}
+	}
+}
+
+func (s *Stream) takeLocked() (b []byte, back int) {
+	b = s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	back = min(s.held, len(b)+prefix)
+	if len(s.queue) == 0 {
+		back = s.held // the rest belongs to a message under way, which must be able to go on
+	}
+	s.held -= back
+	return b, back
+}
+
+func (s *Stream) giveBack(n int) {
+	if n > 0 {
+		s.h2.Consumed(n)
+		s.h2.Flush()
+	}
+}
+
+// Close cancels the call if it has not ended.
+func (s *Stream) Close() { s.abort(causedBy(Canceled, context.Canceled)) }
+
+// abort ends the call from this side, and forgets what was received.
+func (s *Stream) abort(status *Status) {
+	s.mu.Lock()
+	first := s.endWith(status)
+	if first {
+		s.queue = nil
+	}
+	s.mu.Unlock()
+	if first {
+		s.h2.Reset(h2.CodeCancel)
+		s.h2.Flush()
+	}
+}
+
+// endWith ends the call once; the lock is held.
+func (s *Stream) endWith(status *Status) bool {
+	if s.ended {
+		return false
+	}
+	s.ended, s.status = true, status
+	s.in = deframer{}
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	close(s.done)
+	return true
+}
+
+func (s *Stream) endLocked() error {
+	if s.status == nil {
+		return io.EOF
+	}
+	return s.status
+}
+
+// sink is what the connection calls: on its reader goroutine, but for OnSent.
+type sink Stream
+
+// apply ends the call: ended says that the server has ended its half, so that there is nothing to cancel.
+func (k *sink) apply(status *Status, ended bool) {
+	s := (*Stream)(k)
+	if !ended {
+		s.abort(status)
+		return
+	}
+	s.mu.Lock()
+	first := s.endWith(status)
+	open := first && (!s.halfDone || s.unsent > 0)
+	s.mu.Unlock()
+	if open {
+		s.h2.Reset(h2.CodeNone) // the server has said all; it wants no more from us
+	}
+}
+
+// OnHeaders takes the head and the trailers.
+func (k *sink) OnHeaders(fields []hpack.HeaderField, end bool) {
+	var httpCode, contentType, grpcCode, message string
+	for _, f := range fields {
+		switch f.Name {
+		case ":status":
+			httpCode = f.Value
+		case "content-type":
+			contentType = f.Value
+		case "grpc-status":
+			grpcCode = f.Value
+		case "grpc-message":
+			message = f.Value
+		}
+	}
+	if strings.HasPrefix(httpCode, "1") {
+		return
+	}
+	isHead := httpCode != ""
+	switch {
+	case end && grpcCode != "":
+		k.apply(k.complete(trailerStatus(grpcCode, message)), true)
+	case isHead && (httpCode != "200" || !isGRPC(contentType)):
+		k.apply(httpStatus(httpCode), end)
+	case end:
+		k.apply(newStatus(Internal, "the server ended the call without a status"), true)
+	}
+}
+
+// isGRPC: "application/grpc", and the same with a codec's name behind it.
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// complete turns OK into an error when half a message is here.
+func (k *sink) complete(status *Status) *Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if status == nil && k.in.partial() {
+		return newStatus(Internal, "the server ended the call within a message")
+	}
+	return status
+}
+
+// OnData takes a piece of the body.
+func (k *sink) OnData(p []byte, end bool) {
+	k.mu.Lock()
+	if k.ended {
+		k.mu.Unlock()
+		k.h2.Consumed(len(p))
+		return
+	}
+	status := k.in.push(p, func(b []byte) { k.queue = append(k.queue, b) })
+	back := k.creditLocked(len(p))
+	k.mu.Unlock()
+	if back > 0 {
+		k.h2.Consumed(back) // the reader flushes after its batch
+	}
+	signal(k.arrived)
+	switch {
+	case status != nil:
+		k.apply(status, false)
+	case end:
+		k.apply(newStatus(Internal, "the server ended the call without a status"), true)
+	}
+}
+
+// creditLocked: while messages wait for Recv what arrives keeps the window; while none does it is part of one message,
+// which MaxMessage bounds and which could never be complete without the window.
+func (k *sink) creditLocked(n int) (back int) {
+	if len(k.queue) > 0 {
+		k.held += n
+		return 0
+	}
+	return n
+}
+
+// OnReset ends the call without a status of the server's.
+func (k *sink) OnReset(code uint32, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	status := resetStatus(code, err)
+	if status.Code == Canceled && !k.ends.IsZero() && !time.Now().Before(k.ends) {
+		status = contextStatus(context.DeadlineExceeded) // the server's clock ran out first
+	}
+	(*Stream)(k).endWith(status)
+}
+
+// OnSent hears that bytes left which had to wait.
+func (k *sink) OnSent(n int) {
+	k.mu.Lock()
+	k.unsent -= n
+	k.mu.Unlock()
+	signal(k.room)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
