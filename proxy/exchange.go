@@ -171,7 +171,10 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.fail(refusal.status, refusal.reason, &x.c.batch)
 		return
 	}
-	route.budget.request(x.start)
+	if x.rule.retry {
+		// Only what may be retried pays in: a service's other routes must not earn the retries of the one that fails.
+		route.budget.request(x.start)
+	}
 	x.armDeadline(value(fields, "grpc-timeout"))
 	if x.backend = x.c.choose(x.rule); x.backend == nil {
 		x.fail(503, "no backend of "+route.authority+" has any weight", &x.c.batch)
