@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -46,7 +47,7 @@ mesh is asked, unless --context or --kubeconfig says otherwise.`,
 	flags.BoolVarP(&v.all, "all-namespaces", "A", false, "show every namespace")
 	flags.DurationVar(&v.window, "window", viz.DefaultWindow, "time that rates and quantiles are taken over, up to 1h")
 	flags.DurationVar(&v.ago, "ago", 0, "look at the past: end the window this long ago")
-	cmd.AddCommand(newVizStatCommand(v), newVizEdgesCommand(v), newVizRoutesCommand(v))
+	cmd.AddCommand(newVizStatCommand(v), newVizTopCommand(v), newVizEdgesCommand(v), newVizRoutesCommand(v))
 	return cmd
 }
 
@@ -74,25 +75,82 @@ func (v *vizApp) check(cmd *cobra.Command) error {
 
 // connect finds viz: at --viz-addr, in the mesh of `meshctl dev up` in this folder, or by a port-forward. The caller must
 // call stop.
-func (v *vizApp) connect(ctx context.Context) (client *viz.Client, stop func(), err error) {
-	if v.addr != "" {
-		v.local = true
-		return viz.NewClient(v.addr), func() {}, nil
-	}
-	found, err := v.devAddr()
-	if err != nil {
-		return nil, nil, err
-	}
-	if found != "" {
-		v.addr, v.local = found, true
+func (v *vizApp) connect(ctx context.Context) (*vizLink, error) {
+	if v.addr == "" {
+		found, err := v.devAddr()
+		if err != nil {
+			return nil, err
+		}
+		if found == "" {
+			return v.forwarded(ctx)
+		}
 		fmt.Fprintf(v.ErrOut, "asking the mesh of 'meshctl dev up' in this folder (viz at %s)\n", found)
-		return viz.NewClient(found), func() {}, nil
+		v.addr = found
 	}
+	v.local = true
+	return &vizLink{app: v, client: viz.NewClient(v.addr), stop: func() {}}, nil
+}
+
+func (v *vizApp) forwarded(ctx context.Context) (*vizLink, error) {
 	addr, stop, err := v.forward(ctx, vizDeployment, config.VizQueryPort)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reach viz: %w", err)
+		return nil, fmt.Errorf("reach viz: %w", err)
 	}
-	return viz.NewClient(addr), stop, nil
+	return &vizLink{app: v, client: viz.NewClient(addr), stop: stop}, nil
+}
+
+// vizLink is a way to viz.
+type vizLink struct {
+	app    *vizApp
+	mu     sync.Mutex // guards the rest: a page may ask again before the last answer came
+	client *viz.Client
+	stop   func()
+	closed bool
+}
+
+func (l *vizLink) current() *viz.Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.client
+}
+
+// again makes a new way after one failed: the pod that a port-forward led to may be gone, and another in its place.
+func (l *vizLink) again(ctx context.Context, failed *viz.Client) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.app.local || l.closed || ctx.Err() != nil {
+		return false
+	}
+	if l.client != failed {
+		return true // another question has done it
+	}
+	next, err := l.app.forwarded(ctx)
+	if err != nil {
+		return false
+	}
+	l.stop()
+	l.client, l.stop = next.client, next.stop
+	return true
+}
+
+func (l *vizLink) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.stop()
+}
+
+// askViz asks over a link, a second time over a new one if the first failed, and says what to do if that did, too.
+func askViz[T any](ctx context.Context, l *vizLink, ask func(*viz.Client) (*T, error)) (*T, error) {
+	client := l.current()
+	answer, err := ask(client)
+	if err != nil && silent(err) && l.again(ctx, client) {
+		answer, err = ask(l.current())
+	}
+	if err != nil {
+		return nil, l.app.explain(err)
+	}
+	return answer, nil
 }
 
 // devAddr is the viz of a mesh that runs in this folder, or "".
@@ -110,9 +168,14 @@ func (v *vizApp) devAddr() (string, error) {
 	return ports.VizQuery, nil
 }
 
+// silent says whether nobody answered, rather than that viz refused.
+func silent(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+}
+
 // explain adds the next step to the error of a viz that does not answer.
 func (v *vizApp) explain(err error) error {
-	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+	if !silent(err) {
 		return err
 	}
 	if v.local {

@@ -43,11 +43,11 @@ func (r *vizReport[T]) run(cmd *cobra.Command) error {
 		return err
 	}
 	ctx := cmd.Context()
-	client, stop, err := r.connect(ctx)
+	link, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer link.close()
 	q, err := r.query()
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (r *vizReport[T]) run(cmd *cobra.Command) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
-		if err := r.once(ctx, client, q); err != nil || !r.watch {
+		if err := r.once(ctx, link, q); err != nil || !r.watch {
 			return err
 		}
 		select {
@@ -66,13 +66,13 @@ func (r *vizReport[T]) run(cmd *cobra.Command) error {
 	}
 }
 
-func (r *vizReport[T]) once(ctx context.Context, client *viz.Client, q viz.Query) error {
-	answer, err := r.ask(ctx, client, q)
+func (r *vizReport[T]) once(ctx context.Context, link *vizLink, q viz.Query) error {
+	answer, err := askViz(ctx, link, func(c *viz.Client) (*T, error) { return r.ask(ctx, c, q) })
 	if ctx.Err() != nil && r.watch {
 		return nil
 	}
 	if err != nil {
-		return r.explain(err)
+		return err
 	}
 	var page bytes.Buffer
 	if r.watch && r.isTable() && isTerminal(r.Out) {

@@ -3,6 +3,7 @@ package viz
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,6 +51,10 @@ func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
+		var request *url.Error
+		if errors.As(err, &request) {
+			err = request.Err // the URL says nothing that the user knows better
+		}
 		return nil, fmt.Errorf("ask viz for %s: %w", what, err)
 	}
 	defer response.Body.Close()

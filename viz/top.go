@@ -90,7 +90,7 @@ func (q *topQuestion) key(s *series) (topKey, bool) {
 		return topKey{}, false
 	}
 	k := topKey{from: s.sender(q.group), to: s.receiver(q.group)}
-	if q.group != GroupService {
+	if q.group == GroupRoute || q.group == GroupPod {
 		k.route = routeName(l)
 	}
 	if q.group == GroupIdentity {

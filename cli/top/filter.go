@@ -1,0 +1,133 @@
+package top
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/viz"
+)
+
+// filter is what the user typed: terms that must all hold. "ok<99 p99>200 route~pay checkout".
+type filter struct {
+	text  string
+	terms []func(*viz.TopRow) bool
+}
+
+func (f *filter) matches(r *viz.TopRow) bool {
+	for _, holds := range f.terms {
+		if !holds(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// numbers are the fields that compare by value; nil is a figure that a row does not have, and matches nothing.
+var numbers = map[string]func(*viz.TopRow) *float64{
+	"rps":   func(r *viz.TopRow) *float64 { return &r.RPS },
+	"ok":    func(r *viz.TopRow) *float64 { return percent(r.SuccessRate) },
+	"p50":   func(r *viz.TopRow) *float64 { return r.P50Ms },
+	"p95":   func(r *viz.TopRow) *float64 { return r.P95Ms },
+	"p99":   func(r *viz.TopRow) *float64 { return r.P99Ms },
+	"retry": func(r *viz.TopRow) *float64 { return percent(r.RetryRate) },
+	"t/o":   func(r *viz.TopRow) *float64 { n := float64(r.WindowTimeouts); return &n },
+}
+
+// words are the fields that compare as text.
+var words = map[string]func(*viz.TopRow) string{
+	"from":  func(r *viz.TopRow) string { return r.From },
+	"to":    func(r *viz.TopRow) string { return r.To },
+	"route": func(r *viz.TopRow) string { return r.Route },
+	"ns":    func(r *viz.TopRow) string { return r.FromNamespace + " " + r.ToNamespace },
+	"mtls":  func(r *viz.TopRow) string { return r.Security },
+}
+
+// operators, so that no one hides a longer one.
+var operators = []string{"!=", "!~", ">=", "<=", "=", "~", ">", "<"}
+
+func percent(rate *float64) *float64 {
+	if rate == nil {
+		return nil
+	}
+	p := *rate * 100
+	return &p
+}
+
+func parseFilter(text string) (filter, error) {
+	f := filter{text: strings.TrimSpace(text)}
+	for _, term := range strings.Fields(text) {
+		holds, err := parseTerm(term)
+		if err != nil {
+			return filter{}, err
+		}
+		f.terms = append(f.terms, holds)
+	}
+	return f, nil
+}
+
+func parseTerm(term string) (func(*viz.TopRow) bool, error) {
+	field, operator, value := splitTerm(term)
+	if operator == "" {
+		want := strings.ToLower(term)
+		return func(r *viz.TopRow) bool {
+			return strings.Contains(strings.ToLower(r.From+" "+r.To+" "+r.Route), want)
+		}, nil
+	}
+	if get := numbers[field]; get != nil {
+		return numberTerm(term, get, operator, value)
+	}
+	if get := words[field]; get != nil {
+		return wordTerm(term, get, operator, value)
+	}
+	return nil, fmt.Errorf("%q is no field: use rps ok p50 p95 p99 retry t/o from to route ns mtls", field)
+}
+
+func splitTerm(term string) (field, operator, value string) {
+	at := strings.IndexAny(term, "<>=~!")
+	if at <= 0 {
+		return "", "", term
+	}
+	for _, op := range operators {
+		if strings.HasPrefix(term[at:], op) {
+			return strings.ToLower(term[:at]), op, term[at+len(op):]
+		}
+	}
+	return "", "", term
+}
+
+func numberTerm(term string, get func(*viz.TopRow) *float64, operator, value string) (func(*viz.TopRow) bool, error) {
+	want, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSuffix(value, "%"), "ms"), 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %q is no number", term, value)
+	}
+	compare := map[string]func(float64) bool{
+		"<": func(v float64) bool { return v < want }, "<=": func(v float64) bool { return v <= want },
+		">": func(v float64) bool { return v > want }, ">=": func(v float64) bool { return v >= want },
+		"=": func(v float64) bool { return v == want }, "!=": func(v float64) bool { return v != want },
+	}[operator]
+	if compare == nil {
+		return nil, fmt.Errorf("%s: numbers compare with < <= > >= = !=", term)
+	}
+	return func(r *viz.TopRow) bool {
+		v := get(r)
+		return v != nil && compare(*v)
+	}, nil
+}
+
+func wordTerm(term string, get func(*viz.TopRow) string, operator, value string) (func(*viz.TopRow) bool, error) {
+	want := strings.ToLower(value)
+	has := func(r *viz.TopRow) bool { return strings.Contains(strings.ToLower(get(r)), want) }
+	is := func(r *viz.TopRow) bool { return strings.EqualFold(get(r), value) }
+	switch operator {
+	case "~":
+		return has, nil
+	case "!~":
+		return func(r *viz.TopRow) bool { return !has(r) }, nil
+	case "=":
+		return is, nil
+	case "!=":
+		return func(r *viz.TopRow) bool { return !is(r) }, nil
+	}
+	return nil, fmt.Errorf("%s: text compares with = != ~ !~", term)
+}
