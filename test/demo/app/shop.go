@@ -29,7 +29,7 @@ func Checkout(inventory, payments string) http.Handler {
 	mux.HandleFunc("/pay", newUpstream(payments).forward)
 	mux.HandleFunc("/broken", broken)
 	mux.HandleFunc("/slow", slow)
-	return mux
+	return counted(mux)
 }
 
 // cart gives back what was put in.
@@ -70,7 +70,7 @@ func Inventory() http.Handler {
 		}
 		fmt.Fprintln(w, "plenty")
 	})
-	return mux
+	return counted(mux)
 }
 
 // Payments takes money, and says which version did.
@@ -84,7 +84,7 @@ func Payments(version string) http.Handler {
 		w.Header().Set(VersionHeader, version)
 		fmt.Fprintf(w, "paid, says %s\n", version)
 	})
-	return mux
+	return counted(mux)
 }
 
 // Marker is in the body of every POST of the demo: whoever reads along on the network can look for it.

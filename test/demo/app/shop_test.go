@@ -64,6 +64,21 @@ func TestShop(t *testing.T) {
 	}
 }
 
+func TestSeen(t *testing.T) {
+	s := httptest.NewServer(Payments("v1"))
+	defer s.Close()
+	for range 3 {
+		do(t, "POST", s.URL+"/pay", "money")
+	}
+	for n := range 2 * maxSeenPaths {
+		do(t, "GET", s.URL+"/made-up-"+strings.Repeat("x", n), "")
+	}
+	_, text := do(t, "GET", s.URL+SeenPath, "")
+	if !strings.Contains(text, `"/pay":3`) || strings.Count(text, ":") != maxSeenPaths {
+		t.Errorf("seen %s", text)
+	}
+}
+
 func TestStockFailsThreeInTen(t *testing.T) {
 	h, failed := Inventory(), 0
 	const requests = 20_000
