@@ -18,11 +18,20 @@ import (
 // The test binary is also the processes that the tests start.
 func TestMain(m *testing.M) {
 	switch os.Getenv("DEV_TEST_ROLE") {
-	case "":
-		os.Exit(m.Run())
 	case "supervise":
 		superviseForever()
+	case "serve":
+		serveForever()
 	}
+	dir, err := os.MkdirTemp("", "dev-test-")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Setenv("DEV_TEST_BIN", dir)
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
 }
 
 // superviseForever is an Up that will be killed: it starts a shell that starts a sleeper, says so, and waits.
@@ -153,10 +162,10 @@ func TestCloseSweeps(t *testing.T) {
 	}
 }
 
-// When Up is killed its children die with it, and the next one in the folder sweeps what those had started.
-func TestKilledSupervisorLeavesNothing(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), ".mesh")
-	cmd := exec.Command(os.Args[0], dir)
+// superviseElsewhere starts a process that holds the folder and has a run of its own.
+func superviseElsewhere(t *testing.T, dir string) (cmd *exec.Cmd, id string) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0], dir)
 	cmd.Env = append(os.Environ(), "DEV_TEST_ROLE=supervise")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -171,6 +180,13 @@ func TestKilledSupervisorLeavesNothing(t *testing.T) {
 		t.Fatalf("the supervisor said %q", line)
 	}
 	waitForLines(t, id, 2)
+	return cmd, id
+}
+
+// When Up is killed its children die with it, and the next one in the folder sweeps what those had started.
+func TestKilledSupervisorLeavesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".mesh")
+	cmd, id := superviseElsewhere(t, dir)
 	if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), "meshctl dev down") {
 		t.Errorf("a second Up in the folder: %v", err)
 	}

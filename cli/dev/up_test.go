@@ -1,0 +1,273 @@
+package dev
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// serveForever is a service's process: it answers with its own name, and exits when it is asked to.
+func serveForever() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if url := os.Getenv("BACK_URL"); url != "" {
+			resp, err := http.Get(url)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadGateway)
+				return
+			}
+			defer resp.Body.Close()
+			io.Copy(w, resp.Body)
+			return
+		}
+		fmt.Fprintf(w, "%s of %d", os.Getenv("SAYS"), os.Getpid())
+	})
+	http.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) {
+		fmt.Println("somebody wanted me to crash")
+		os.Exit(9)
+	})
+	fmt.Println(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	os.Exit(1)
+}
+
+// buildProxy makes the real one; its version is the one it has without a linker's.
+var buildProxy = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(os.Getenv("DEV_TEST_BIN"), "mesh-proxy")
+	if out, err := exec.Command("go", "build", "-o", path, "github.com/tulle-mesh/tulle/proxy/mesh-proxy").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build mesh-proxy: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// safeBuffer is written by Up and read by the test.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// running is an Up in this process.
+type running struct {
+	dir    string
+	out    safeBuffer
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func startUp(t *testing.T, mesh string) *running {
+	t.Helper()
+	proxy, err := buildProxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	file := filepath.Join(folder, "mesh.yaml")
+	text := strings.ReplaceAll(mesh, "SELF", os.Args[0])
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := &running{dir: filepath.Join(folder, ".mesh"), ended: make(chan error, 1)}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	r.cancel = cancel
+	t.Cleanup(cancel)
+	o := Options{File: file, Dir: r.dir, Proxy: proxy, Version: "dev", Marker: DefaultMarker, Out: &r.out, Err: &r.out}
+	go func() { r.ended <- Up(ctx, o) }()
+	return r
+}
+
+// says waits until Up has said something.
+func (r *running) says(t *testing.T, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(r.out.String(), what); {
+		select {
+		case err := <-r.ended:
+			t.Fatalf("Up ended before it said %q: %v\n%s", what, err, r.out.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Up does not say %q:\n%s", what, r.out.String())
+		}
+	}
+}
+
+// gone waits for Up's end and finds nothing left of it.
+func (r *running) gone(t *testing.T) error {
+	t.Helper()
+	err := <-r.ended
+	if _, statErr := os.Stat(r.dir); !os.IsNotExist(statErr) {
+		t.Errorf("the state folder is still there: %v", statErr)
+	}
+	return err
+}
+
+const twoServices = `
+services:
+  front:
+    command: [SELF, $PORT]
+    env: {DEV_TEST_ROLE: serve}
+    calls: [back]
+  back:
+    command: [SELF, "${PORT}"]
+    env: {DEV_TEST_ROLE: serve, SAYS: hello}
+`
+
+// A mesh of two: the call goes through both proxies, check finds it encrypted, a restarted process is found again, a crash
+// is reported, and Ctrl-C leaves nothing.
+func TestUp(t *testing.T) {
+	r := startUp(t, twoServices)
+	r.says(t, "The mesh is up")
+	ports, err := ReadPorts(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, back := &ports.Instances[0], &ports.Instances[1]
+	if !listens(t.Context(), front.App, nil) { // nobody calls it, so Up did not wait
+		t.Fatal("front does not listen")
+	}
+	first := getText(t, "http://"+front.App)
+	if !strings.HasPrefix(first, "hello of ") {
+		t.Fatalf("front answers %q", first)
+	}
+	findings, err := Check(t.Context(), r.dir, 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if !f.OK {
+			t.Errorf("finding: %s", f.Text)
+		}
+	}
+	if len(findings) != 3 { // the proxies, the edge, and what the relay read
+		t.Errorf("%d findings: %v", len(findings), findings)
+	}
+	if err := Restart(t.Context(), r.dir, back.Name); err != nil {
+		t.Fatal(err)
+	}
+	if again := getText(t, "http://"+front.App); !strings.HasPrefix(again, "hello of ") || again == first {
+		t.Errorf("after a restart front answers %q, before %q", again, first)
+	}
+	if err := Restart(t.Context(), r.dir, "nobody"); err == nil || !strings.Contains(err.Error(), `nothing here is called "nobody"`) {
+		t.Errorf("restart of nobody: %v", err)
+	}
+	if strings.Contains(r.out.String(), "The end of its log") {
+		t.Errorf("a restart is reported as a crash:\n%s", r.out.String())
+	}
+	http.Get("http://" + back.App + "/crash")
+	r.says(t, "back-0 ended with status 9. The end of its log")
+	r.says(t, "    somebody wanted me to crash")
+	r.cancel()
+	if err := r.gone(t); err != nil {
+		t.Errorf("Up: %v", err)
+	}
+}
+
+func getText(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What cannot start is an error with the reason, and nothing stays.
+func TestUpFails(t *testing.T) {
+	cases := []struct{ name, mesh, want string }{
+		{"a service ends at once", `services: {a: {command: [sh, -c, "echo no database >&2; exit 4"]}, b: {command: [sh, -c, "sleep 100"], calls: [a]}}`,
+			"a-0 ended with status 4 before it listened. The end of its log:\n    no database"},
+		{"no such program", `services: {a: {command: [./nothing-here]}}`, "start a-0: "},
+		{"not in PATH", `services: {a: {command: [nothing-is-called-so]}}`, "nothing-is-called-so is neither beside meshctl nor in PATH"},
+		{"a bad mesh", `services: {a: {}}`, "mesh.yaml:1: service a: needs a command"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := startUp(t, c.mesh)
+			if err := r.gone(t); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Up: %v\nwant %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestFindProxy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mesh-proxy")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho v1.2.3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := findProxy(t.Context(), path, "v1.2.3"); err != nil || got != path {
+		t.Errorf("findProxy: %q, %v", got, err)
+	}
+	if _, err := findProxy(t.Context(), path, "v1.2.4"); err == nil || !strings.Contains(err.Error(), `has version "v1.2.3" and this meshctl "v1.2.4"`) {
+		t.Errorf("another version: %v", err)
+	}
+	if _, err := findProxy(t.Context(), path+"-not", "v1"); err == nil {
+		t.Error("a proxy that is not there is found")
+	}
+	t.Setenv("PATH", filepath.Dir(path))
+	if got, err := findProxy(t.Context(), "", "v1.2.3"); err != nil || got != path {
+		t.Errorf("in PATH: %q, %v", got, err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := findProxy(t.Context(), "", "v1"); err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("nowhere: %v", err)
+	}
+}
+
+// Down ends an Up of another process, again and again.
+func TestDown(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".mesh")
+	if said, err := Down(t.Context(), dir); err != nil || said != "no mesh runs here" {
+		t.Errorf("Down of nothing: %q, %v", said, err)
+	}
+	cmd, id := superviseElsewhere(t, dir)
+	said, err := Down(t.Context(), dir)
+	if err != nil || said != "the mesh is down" {
+		t.Errorf("Down: %q, %v", said, err)
+	}
+	cmd.Wait()
+	if pids, _ := marked(id); len(pids) > 0 {
+		t.Errorf("left behind: %v", pids)
+	}
+	os.Remove(filepath.Join(dir, "log"))
+	os.Remove(dir)
+	if said, err := Down(t.Context(), dir); err != nil || said != "no mesh runs here" {
+		t.Errorf("Down once more: %q, %v", said, err)
+	}
+}
+
+// Without a mesh every other verb says how to start one.
+func TestNobodyToAsk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".mesh")
+	_, checkErr := Check(t.Context(), dir, 0)
+	_, _, statusErr := ReadStatus(t.Context(), dir)
+	_, recordsErr := Records(t.Context(), dir)
+	for what, err := range map[string]error{"check": checkErr, "status": statusErr, "records": recordsErr, "restart": Restart(t.Context(), dir, "viz")} {
+		if err == nil || !strings.Contains(err.Error(), "meshctl dev up") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
