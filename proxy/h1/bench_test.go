@@ -91,17 +91,12 @@ func BenchmarkRelay(b *testing.B) {
 	}
 	defer l.Close()
 	go func() {
-		nc, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer nc.Close()
-		in, out := make([]byte, 4096), []byte(benchResponse)
 		for {
-			if _, err := nc.Read(in); err != nil {
+			nc, err := l.Accept()
+			if err != nil {
 				return
 			}
-			nc.Write(out)
+			go respond(nc)
 		}
 	}()
 	r := newRelay(b, l.Addr().String(), Options{})
@@ -121,6 +116,17 @@ func BenchmarkRelay(b *testing.B) {
 			}
 			n += m
 		}
+	}
+}
+
+func respond(nc net.Conn) {
+	defer nc.Close()
+	in, out := make([]byte, 4096), []byte(benchResponse)
+	for {
+		if _, err := nc.Read(in); err != nil {
+			return
+		}
+		nc.Write(out)
 	}
 }
 

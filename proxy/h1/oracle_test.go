@@ -106,7 +106,7 @@ func TestOracleConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if failed.Load() > 0 || r.dials > 8 {
+	if failed.Load() > 0 || r.dials > 16 {
 		t.Errorf("%d of 400 failed, %d connections", failed.Load(), r.dials)
 	}
 }
@@ -232,8 +232,10 @@ func TestOracleWebSocket(t *testing.T) {
 	}
 	for _, n := range []int{0, 1, 1000, 1 << 20} {
 		want := pattern(n)
-		go c.WriteMessage(websocket.BinaryMessage, want)
+		var wg sync.WaitGroup
+		wg.Go(func() { c.WriteMessage(websocket.BinaryMessage, want) })
 		_, got, err := c.ReadMessage()
+		wg.Wait()
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%d: %d bytes back, %v", n, len(got), err)
 		}
