@@ -192,6 +192,10 @@ func readFile(path string) ([]metav1.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(data) == 0 {
+		// An editor that writes in place truncates first. Were this taken as it is, everything in it would be gone for a moment.
+		return nil, fmt.Errorf("%s: is empty: remove the file to remove what was in it", path)
+	}
 	docs, err := crd.Documents(path, data)
 	if err != nil {
 		return nil, err

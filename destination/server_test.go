@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -271,9 +272,17 @@ const (
 )
 
 // slice is shop/web's with the given addresses, which are no pod's.
-func slice(t testing.TB, addresses ...string) metav1.Object {
-	return objectsOf(t, `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-x, namespace: shop, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{name: http, port: 80}], endpoints: [{addresses: [`+
-		strings.Join(addresses, "]}, {addresses: [")+`]}]}`)[0]
+func slice(addresses ...string) metav1.Object {
+	name, port := "http", int32(80)
+	out := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: "web-x", Namespace: "shop", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
+	}
+	for _, address := range addresses {
+		out.Endpoints = append(out.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}})
+	}
+	return out
 }
 
 func TestSnapshotThenDeltas(t *testing.T) {
@@ -287,12 +296,12 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	c.subscribe(key)
 	first := c.wants(wholeRoute, wholeWeb, "Route address/10.96.0.10:80")
 
-	s.apply(t, slice(t, "192.0.2.1"))
+	s.apply(t, slice("192.0.2.1"))
 	delta := c.wants("EndpointsDelta " + webName + " +192.0.2.1:80")
 	if delta[0].Base != first[1].Version || delta[0].Version == first[1].Version {
 		t.Errorf("delta from %q to %q, after %q", delta[0].Base, delta[0].Version, first[1].Version)
 	}
-	s.apply(t, slice(t, "192.0.2.2"))
+	s.apply(t, slice("192.0.2.2"))
 	c.wants("EndpointsDelta " + webName + " +192.0.2.2:80 -192.0.2.1:80")
 
 	// the same clusters by another key: only the route is new
@@ -324,7 +333,7 @@ func TestResume(t *testing.T) {
 	same.wants() // nothing differs, and it is told so
 	same.cancel()
 
-	s.apply(t, slice(t, "192.0.2.1"))
+	s.apply(t, slice("192.0.2.1"))
 	keeper.wants("EndpointsDelta " + webName + " +192.0.2.1:80")
 	behind := s.proxy(t)
 	behind.subscribe(key, held...)
@@ -373,14 +382,14 @@ func TestSlowReaderGetsTheLatest(t *testing.T) {
 	quick.subscribe(address("10.96.0.10:80"))
 	quick.wants(wholeRoute, wholeWeb, "Route address/10.96.0.10:80")
 
-	const steps, wide = 150, 400
+	const steps, wide = 40, 1000
 	last := ""
 	for step := range steps {
 		addresses := make([]string, wide)
 		for i := range addresses {
-			addresses[i] = fmt.Sprintf("192.%d.%d.%d", step%200+1, i/200, i%200+1)
+			addresses[i] = fmt.Sprintf("192.%d.%d.%d", step+1, i/200, i%200+1)
 		}
-		s.apply(t, slice(t, addresses...))
+		s.apply(t, slice(addresses...))
 		last = quick.next().GetResources().GetResources()[0].Version // so every step was published
 	}
 	messages, version := 0, ""

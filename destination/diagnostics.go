@@ -1,0 +1,95 @@
+package destination
+
+import (
+	"cmp"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// Diagnosis is what a proxy would be told about a key, resource by resource, in protobuf's JSON.
+type Diagnosis struct {
+	Invalid   string            `json:"invalid,omitempty"`
+	Resources []json.RawMessage `json:"resources,omitempty"` // of type api.Resource
+}
+
+// Diagnostics answers over HTTP what a proxy would be told:
+//
+//	GET /resources?authority=web.shop.svc.cluster.local:80   or address=10.96.0.10:80, or inboundPort=8080
+//	               &namespace=shop&pod=web-1                 as a caller there; the namespace is "default" otherwise
+//
+// It has no authentication: it belongs on a loopback address.
+func (d *Destination) Diagnostics() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /resources", func(w http.ResponseWriter, r *http.Request) {
+		key, ok := keyOf(r)
+		switch {
+		case !isLoopback(r.Host):
+			http.Error(w, "ask by a loopback address", http.StatusForbidden)
+		case !ok:
+			http.Error(w, "name one of authority, address, inboundPort", http.StatusBadRequest)
+		case d.Ready() != nil:
+			http.Error(w, d.Ready().Error(), http.StatusServiceUnavailable)
+		default:
+			who := types.NamespacedName{Namespace: cmp.Or(r.FormValue("namespace"), "default"), Name: r.FormValue("pod")}
+			w.Header().Set("Content-Type", "application/json")
+			if err := json.NewEncoder(w).Encode(d.diagnose(key, who)); err != nil {
+				d.cfg.Log.Debug("answer a query", "error", err)
+			}
+		}
+	})
+	return mux
+}
+
+// isLoopback keeps a page in somebody's browser from reading the answers through a name that it controls (DNS rebinding).
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+func keyOf(r *http.Request) (*api.Key, bool) {
+	if authority := r.FormValue("authority"); authority != "" {
+		return &api.Key{Key: &api.Key_Authority{Authority: authority}}, true
+	}
+	if address := r.FormValue("address"); address != "" {
+		return &api.Key{Key: &api.Key_Address{Address: address}}, true
+	}
+	port, err := strconv.ParseUint(r.FormValue("inboundPort"), 10, 16)
+	return &api.Key{Key: &api.Key_InboundPort{InboundPort: uint32(port)}}, err == nil
+}
+
+// diagnose computes what a stream would be sent, and leaves no cell behind.
+func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis {
+	c := caller{namespace: who.Namespace, pod: who.Name}
+	var out Diagnosis
+	d.state.read(&d.cfg.Mesh, func(v *view) {
+		if pod := v.pod(who); pod != nil {
+			c.node = pod.Spec.NodeName
+		}
+		a := v.compute(c.question(key))
+		out.Invalid = a.invalid
+		resources := a.resources
+		for _, ref := range a.refs {
+			resources = append(resources, v.compute(question{cluster: ref.on(c.node)}).resources...)
+		}
+		for _, r := range resources {
+			text, err := protojson.Marshal(r.snapshot)
+			if err != nil {
+				out.Invalid = err.Error()
+				continue
+			}
+			out.Resources = append(out.Resources, text)
+		}
+	})
+	return out
+}

@@ -1,0 +1,49 @@
+package destination
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// Whatever a proxy sends, the stream answers with messages that can be encoded, or ends.
+func FuzzRequests(f *testing.F) {
+	for _, key := range []*api.Key{address("10.96.0.10:80"), authority("web.shop"), authority("db-1.db:5432"), {Key: &api.Key_InboundPort{InboundPort: 8080}}, nil} {
+		held := []*api.Held{{Kind: api.Kind_ENDPOINTS, Name: webName, Version: "0123456789abcdef01234567"}}
+		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key, Held: held}}}))
+		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}}))
+	}
+	state := stateOf(f, cluster)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		req := &api.DiscoverRequest{}
+		if proto.Unmarshal(data, req) != nil {
+			return
+		}
+		h := newHub(state, testMesh())
+		s := newStream(h, caller{namespace: "shop", pod: "web-1", node: "n1"}, func(m *api.DiscoverResponse) error {
+			_, err := proto.Marshal(m)
+			return err
+		})
+		if s.receive(req) != nil {
+			return
+		}
+		if err := s.flush(); err != nil {
+			t.Fatal(err)
+		}
+		s.close()
+		if h.size() != 0 {
+			t.Error("a cell is left")
+		}
+	})
+}
+
+func encode(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	data, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
