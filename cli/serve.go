@@ -138,9 +138,11 @@ func newServeVizCommand(a *app) *cobra.Command {
 				return fmt.Errorf("listen for questions: %w", err)
 			}
 			v := viz.New(viz.Config{Source: s.source, TrustDomain: s.trustDomain, Log: s.log})
+			health := s.probes()
+			health.Metrics.MustRegister(v)
 			all, ctx := errgroup.WithContext(ctx)
 			all.Go(func() error { return v.Serve(ctx, s.listen, l) })
-			all.Go(func() error { return s.probes().Serve(ctx, s.health) })
+			all.Go(func() error { return health.Serve(ctx, s.health) })
 			return all.Wait()
 		})
 	}

@@ -156,12 +156,12 @@ func (t *statTable) row(r *viz.StatRow) []string {
 	if !t.wide {
 		return out
 	}
-	effective := "-"
+	retried, effective, actual := "-", "-", "-" // only callers know of retries
 	if r.MeasuredBy == "client" {
-		effective = percent(r.SuccessRate)
+		retried, effective, actual = percent(r.RetryRate), percent(r.SuccessRate), percent(r.ActualSuccessRate)
 	}
 	return append(out, count(r.Connections), bytesPerSecond(r.ReadBytesPerSecond), bytesPerSecond(r.WrittenBytesPerSecond),
-		percent(r.RetryRate), count(r.WindowTimeouts), effective, percent(r.ActualSuccessRate), expiry(r.CertificateExpiry, t.now))
+		retried, count(r.WindowTimeouts), effective, actual, expiry(r.CertificateExpiry, t.now))
 }
 
 func meshed(r *viz.StatRow) string {
