@@ -23,28 +23,36 @@ var benchResponse = []hpack.HeaderField{
 	{Name: "x-request-id", Value: "b1946ac92492d2347c6235b4d2611184"}, {Name: "strict-transport-security", Value: "max-age=31536000"},
 }
 
-// load keeps a number of requests under way at a client.
+// load keeps a number of requests under way at a client, one in each lane.
 type load struct {
 	c    *Conn
 	left int
 	done chan struct{}
 }
 
-func (l *load) OnHeaders([]hpack.HeaderField, bool) {}
-func (l *load) OnReset(code uint32, err error)      { panic(err) }
-func (l *load) OnSent(int)                          {}
-func (l *load) OnData(p []byte, end bool) {
+type lane struct {
+	l *load
+	s *Stream
+}
+
+func (k *lane) OnHeaders([]hpack.HeaderField, bool) {}
+func (k *lane) OnReset(code uint32, err error)      { panic(err) }
+func (k *lane) OnSent(int)                          {}
+func (k *lane) OnData(p []byte, end bool) {
+	k.s.Consumed(len(p))
 	if !end {
 		return
 	}
-	l.left--
+	k.l.left--
 	switch {
-	case l.left == 0:
-		close(l.done)
-	case l.left >= benchConcurrency:
-		l.c.OpenStream(benchRequest, true, l)
+	case k.l.left == 0:
+		close(k.l.done)
+	case k.l.left >= benchConcurrency:
+		k.open()
 	}
 }
+
+func (k *lane) open() { k.s, _ = k.l.c.OpenStream(benchRequest, true, k) }
 
 const benchConcurrency = 64
 
@@ -76,7 +84,7 @@ func BenchmarkRelay(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range min(b.N, benchConcurrency) {
-		l.c.OpenStream(benchRequest, true, l)
+		(&lane{l: l}).open()
 	}
 	go l.c.Serve()
 	<-l.done
