@@ -245,8 +245,7 @@ func (p *Proxy) plainOpaque(dst netip.AddrPort) (port uint16, opaque bool) {
 	if p.cfg.Apps != nil || dst.Port() == config.InboundPort {
 		return 0, false
 	}
-	in := p.discovery.inbound(dst.Port())
-	return dst.Port(), in != nil && in.wait(p.ctx).protocol == api.Protocol_OPAQUE
+	return dst.Port(), p.discovery.inbound(dst.Port()).wait(p.ctx).protocol == api.Protocol_OPAQUE
 }
 
 // servePlain is a caller without a proxy, or with TLS of its own.
@@ -282,10 +281,6 @@ func (p *Proxy) inboundConn(who caller, port uint16, dst netip.AddrPort) *server
 		return nil
 	}
 	in := p.discovery.inbound(port)
-	if in == nil {
-		p.refused.limit.Inc()
-		return nil
-	}
 	in.wait(p.ctx)
 	return &serverConn{p: p, inbound: true, caller: who, port: in, number: port, app: backend{cluster: in.application(addr)}}
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to.
+// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to; the least recently used go first.
 const maxInboundPorts = 256
 
 // inboundPort is one of the workload's own ports: its policy, and the application behind it.
@@ -21,6 +21,7 @@ type inboundPort struct {
 	answered chan struct{} // closed by destination's first answer
 	once     sync.Once
 	policy   atomic.Pointer[inboundPolicy]
+	evicted  atomic.Bool
 
 	mu   sync.Mutex          // guards apps
 	apps map[string]*cluster // by address: one for each of the pod's IPs at most
@@ -35,20 +36,17 @@ type inboundPolicy struct {
 	route    *route
 }
 
-// inbound returns the port, subscribed. nil: too many ports are in use already.
+// inbound returns the port, subscribed.
 func (d *discovery) inbound(port uint16) *inboundPort {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if in := d.inbounds[uint32(port)]; in != nil {
+	if in, ok := d.inbounds.Get(port); ok {
 		return in
-	}
-	if len(d.inbounds) >= maxInboundPorts {
-		return nil
 	}
 	key := &api.Key{Key: &api.Key_InboundPort{InboundPort: uint32(port)}}
 	in := &inboundPort{p: d.p, key: key, answered: make(chan struct{})}
 	in.policy.Store(in.compile(d.p.defaultInbound(port)))
-	d.inbounds[uint32(port)] = in
+	d.inbounds.Add(port, in)
 	d.send(d.subscription(key))
 	return in
 }

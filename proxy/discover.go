@@ -33,7 +33,7 @@ type discovery struct {
 
 	mu       sync.Mutex // guards everything below
 	targets  *lru.LRU[string, *target]
-	inbounds map[uint32]*inboundPort
+	inbounds *lru.LRU[uint16, *inboundPort]
 	clusters map[string]*cluster
 	params   map[string]ewmaParams
 	messages map[resourceKey]*api.Resource // what is held, as it was sent: for deltas and for resuming
@@ -63,10 +63,12 @@ type target struct {
 }
 
 func newDiscovery(p *Proxy) *discovery {
-	d := &discovery{p: p, log: p.log, inbounds: map[uint32]*inboundPort{}, clusters: map[string]*cluster{},
+	d := &discovery{p: p, log: p.log, clusters: map[string]*cluster{},
 		params: map[string]ewmaParams{}, messages: map[resourceKey]*api.Resource{},
 		mail: make(chan struct{}, 1)}
-	d.targets, _ = lru.NewLRU(config.MaxTargets, d.evict) // the size is positive: no error
+	// The sizes are positive: no errors.
+	d.targets, _ = lru.NewLRU(config.MaxTargets, d.evict)
+	d.inbounds, _ = lru.NewLRU(maxInboundPorts, d.evictInbound)
 	return d
 }
 
@@ -88,7 +90,17 @@ func (d *discovery) target(key *api.Key) *target {
 func (d *discovery) evict(name string, t *target) {
 	t.evicted.Store(true)
 	delete(d.messages, resourceKey{api.Kind_ROUTE, name})
-	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: t.key}}})
+	d.unsubscribe(t.key)
+}
+
+func (d *discovery) evictInbound(_ uint16, in *inboundPort) {
+	in.evicted.Store(true)
+	delete(d.messages, resourceKey{api.Kind_INBOUND, api.KeyString(in.key)})
+	d.unsubscribe(in.key)
+}
+
+func (d *discovery) unsubscribe(key *api.Key) {
+	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}})
 }
 
 // wait returns the target's route, waiting for the first answer no longer than config.DiscoveryWait.
@@ -212,7 +224,7 @@ func (d *discovery) greet(s *rpc.Stream) error {
 	for _, t := range d.targets.Values() {
 		d.send(d.subscription(t.key))
 	}
-	for _, in := range d.inbounds {
+	for _, in := range d.inbounds.Values() {
 		d.send(d.subscription(in.key))
 	}
 	return nil
@@ -263,6 +275,9 @@ func (d *discovery) applyInvalid(m *api.Invalid) {
 	d.log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason", m.GetReason())
 	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.route.Load() == nil {
 		t.answer(&route{resolution: api.Resolution_NOT_FOUND, fallback: &rule{backends: &picker{}}, budget: t.budget})
+	}
+	if in, ok := d.inbounds.Peek(uint16(m.GetKey().GetInboundPort())); ok {
+		in.once.Do(func() { close(in.answered) })
 	}
 }
 
@@ -419,8 +434,8 @@ func (d *discovery) applyRoute(m *api.Resource, msg *api.Route) {
 }
 
 func (d *discovery) applyInbound(m *api.Resource, msg *api.Inbound) {
-	in := d.inbounds[msg.Port]
-	if in == nil {
+	in, ok := d.inbounds.Peek(uint16(msg.Port))
+	if !ok {
 		return
 	}
 	d.hold(api.Kind_INBOUND, m)

@@ -456,11 +456,28 @@ func parseGRPCTimeout(s string) (time.Duration, bool) {
 	if len(s) < 2 || len(s) > 9 {
 		return 0, false
 	}
-	unit, ok := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond,
-		'u': time.Microsecond, 'n': time.Nanosecond}[s[len(s)-1]]
+	unit, ok := grpcUnit(s[len(s)-1])
 	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
 	if !ok || err != nil {
 		return 0, false
 	}
 	return time.Duration(n) * unit, true
+}
+
+func grpcUnit(c byte) (time.Duration, bool) {
+	switch c {
+	case 'H':
+		return time.Hour, true
+	case 'M':
+		return time.Minute, true
+	case 'S':
+		return time.Second, true
+	case 'm':
+		return time.Millisecond, true
+	case 'u':
+		return time.Microsecond, true
+	case 'n':
+		return time.Nanosecond, true
+	}
+	return 0, false
 }

@@ -62,6 +62,9 @@ func (c *serverConn) admit(x *exchange) (*route, *refusal) {
 
 // admitInbound asks today's policy: a connection may be older than it.
 func (c *serverConn) admitInbound(x *exchange) (*route, *refusal) {
+	if c.port.evicted.Load() {
+		c.port = c.p.discovery.inbound(c.number)
+	}
 	pol := c.port.policy.Load()
 	if c.caller.id == "" && pol.probe(x.req) {
 		return pol.route, nil
