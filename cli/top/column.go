@@ -17,13 +17,14 @@ type column struct {
 	// least is the page's width from which on it is shown.
 	least int
 	cell  func(*glyphs, *viz.TopRow) string
-	short func(string) string // for a cell that does not fit
+	// short is for a cell that does not fit.
+	short func(text string, width int, more string) string
 	tone  func(*viz.TopRow) tone
 }
 
 var columns = []column{
-	{head: "FROM", share: 3, cell: func(_ *glyphs, r *viz.TopRow) string { return r.From }},
-	{head: "TO", share: 3, cell: func(_ *glyphs, r *viz.TopRow) string { return r.To }},
+	{head: "FROM", share: 3, short: middle, cell: func(_ *glyphs, r *viz.TopRow) string { return r.From }},
+	{head: "TO", share: 3, short: middle, cell: func(_ *glyphs, r *viz.TopRow) string { return r.To }},
 	{head: "ROUTE", share: 4, least: 50, cell: func(_ *glyphs, r *viz.TopRow) string { return r.Route }},
 	{head: "RPS", width: 6, right: true, cell: func(_ *glyphs, r *viz.TopRow) string { return rate(r.RPS) }},
 	{head: "TREND", width: 10, least: 100, cell: func(g *glyphs, r *viz.TopRow) string { return g.spark(r.Trend) }},
@@ -50,12 +51,19 @@ func dash(s string) string {
 }
 
 // shortID leaves out what every ID of a mesh shares: spiffe://cluster.local/ns/shop/sa/web is shop/web.
-func shortID(id string) string {
+func shortID(id string, _ int, _ string) string {
 	_, path, found := strings.Cut(id, "/ns/")
 	if !found {
 		return id
 	}
 	return strings.Replace(path, "/sa/", "/", 1)
+}
+
+// middle cuts a name in its middle: pods of one workload differ at the end.
+func middle(name string, width int, more string) string {
+	runes := []rune(name)
+	tail := min(width/2, len(runes)-1)
+	return clip(string(runes[:len(runes)-tail]), width-tail, more) + string(runes[len(runes)-tail:])
 }
 
 // low is the success below which a row is marked, by shape and by colour.

@@ -454,3 +454,12 @@ func TestSpark(t *testing.T) {
 		t.Errorf("spark of nothing is %q", got)
 	}
 }
+
+func TestLongNamesKeepTheirEnds(t *testing.T) {
+	if got := middle("checkout-7d9f-x2x", 9, "…"); got != "chec…-x2x" {
+		t.Errorf("cut to %q", got)
+	}
+	if got := shortID("spiffe://cluster.local/ns/shop/sa/web", 0, ""); got != "shop/web" {
+		t.Errorf("ID cut to %q", got)
+	}
+}

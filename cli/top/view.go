@@ -223,7 +223,7 @@ func (m *model) row(cols []sized, i int) string {
 		}
 		text := c.cell(m.glyphs, r)
 		if c.short != nil && lipgloss.Width(text) > c.width {
-			text = c.short(text)
+			text = c.short(text, c.width, m.glyphs.more)
 		}
 		text = fit(text, c.width, c.right, m.glyphs.more)
 		if c.tone != nil && !current {
