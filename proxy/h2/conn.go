@@ -238,7 +238,9 @@ func (c *Conn) teardown(err error) error {
 	c.dead = true
 	live := make([]*Stream, 0, len(c.streams))
 	for _, s := range c.streams {
-		live = append(live, s)
+		if !s.deaf {
+			live = append(live, s)
+		}
 		s.drop()
 	}
 	clear(c.streams)
@@ -247,7 +249,7 @@ func (c *Conn) teardown(err error) error {
 	c.sayGoodbye(err)
 	c.w.Unlock()
 	if errors.Is(err, io.EOF) && len(live) > 0 {
-		err = io.ErrUnexpectedEOF
+		err = c.drain.lastWords(io.ErrUnexpectedEOF)
 	}
 	code := codeOf(err)
 	for _, s := range live {

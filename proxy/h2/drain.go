@@ -6,6 +6,15 @@ type drain struct {
 	asked  bool   // our first GOAWAY and its PING are out
 	last   uint32 // server: streams above it are not taken
 	remote bool   // the peer sent GOAWAY
+	words  error  // of the peer's GOAWAY, if it blames us
+}
+
+// lastWords is why the peer left, if it said so.
+func (d *drain) lastWords(otherwise error) error {
+	if d.words != nil {
+		return d.words
+	}
+	return otherwise
 }
 
 var drainPing = [8]byte{'g', 'o', 'a', 'w', 'a', 'y', '.', '.'}
@@ -57,6 +66,9 @@ func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 		return nil // it is about pushes, and we make none; the client closes when it is done
 	}
 	c.w.Lock()
+	if code != CodeNone {
+		c.drain.words = &ConnError{Code: code, Reason: string(p[8:min(len(p), 8+maxReason)]), Remote: true}
+	}
 	first := !c.drain.remote
 	c.drain.remote, c.drain.begun = true, true
 	var refused []*Stream
@@ -74,8 +86,8 @@ func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 	if first {
 		c.o.goAway()
 	}
-	if code != CodeNone && c.Active() == 0 {
-		return &ConnError{Code: code, Reason: string(p[8:min(len(p), 8+maxReason)]), Remote: true}
+	if c.Active() == 0 {
+		return c.drain.lastWords(nil)
 	}
 	return nil
 }

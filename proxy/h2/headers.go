@@ -113,7 +113,7 @@ func (c *Conn) onBlock() error {
 		return c.onStreamBlock(s)
 	}
 	isNew := c.server && id > c.lastIn
-	known := c.remembered(id)
+	known := !isNew && c.remembered(id)
 	c.w.Unlock()
 	switch {
 	case id%2 == 0:

@@ -24,6 +24,7 @@ type Options struct {
 	OnStream   func(*Stream) Sink // server: a new request; nil refuses it
 	OnBatch    func()             // the read buffer ran dry: flush what was written elsewhere
 	OnCapacity func()             // client: OpenStream may be tried again
+	OnReady    func()             // the peer's first SETTINGS are here: ExtendedConnect is known
 	OnGoAway   func()             // client: the peer takes no new streams
 	OnClose    func(error)        // once, after every live stream got OnReset; nil error for an orderly end
 
@@ -79,6 +80,12 @@ func (o *Options) batch() {
 func (o *Options) capacity() {
 	if o.OnCapacity != nil {
 		o.OnCapacity()
+	}
+}
+
+func (o *Options) ready() {
+	if o.OnReady != nil {
+		o.OnReady()
 	}
 }
 

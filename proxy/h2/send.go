@@ -172,8 +172,8 @@ func (c *Conn) nextReady() *Stream {
 }
 
 type departure struct {
-	s *Stream
-	n int
+	sink Sink
+	n    int
 }
 
 // pumpAndUnlock lets waiting streams send, one frame each in turn, so that none starves another; then it unlocks and
@@ -192,13 +192,15 @@ func (c *Conn) pumpAndUnlock() {
 		}
 		s := c.nextReady()
 		if n := c.sendKept(s); n > 0 {
-			gone = append(gone, departure{s, n})
+			gone = append(gone, departure{s.sink, n})
 		}
 		c.wake(s)
 	}
 	c.w.Unlock()
 	for _, d := range gone {
-		d.s.sink.OnSent(d.n)
+		if d.sink != nil {
+			d.sink.OnSent(d.n)
+		}
 	}
 }
 

@@ -25,9 +25,13 @@ func (c *Conn) onSettings(h frameHeader, p []byte) error {
 	}
 	c.appendHeader(0, typeSettings, flagAck, 0)
 	err := c.reply()
+	first := !c.started
 	c.started = true
 	c.freed()
 	c.pumpAndUnlock()
+	if first {
+		c.o.ready()
+	}
 	return err
 }
 
