@@ -1,0 +1,152 @@
+package layout
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tulle-mesh/tulle/"
+
+type rule struct {
+	who string
+	may []string
+	why string
+}
+
+// rules say which packages of ours a package may import; the first whose prefix fits holds. A trailing slash means all below.
+var rules = []rule{
+	{who: "proxy/wire", why: "a leaf"},
+	{who: "proxy/h1", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
+	{who: "proxy/h2", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
+	{who: "proxy/metric", why: "a leaf"},
+	{who: "proxy/config", why: "a leaf: the injector uses its names"},
+	{who: "proxy/redirect", why: "a leaf"},
+	{who: "proxy/rpc", may: []string{"proxy/h2", "proxy/wire"}, why: "a client over our own HTTP/2"},
+	{who: "proxy/admin", may: []string{"proxy/metric"}, why: "the only user of net/http in the proxy"},
+	{who: "proxy/mesh-proxy", may: []string{"proxy", "proxy/config", "proxy/redirect"}, why: "a main"},
+	{who: "proxy", may: []string{"proxy/", "destination/api", "identity/api", "viz/api", "identity/spiffe"}, why: "the data plane knows no server"},
+	{who: "destination/api", why: "messages only"}, {who: "identity/api", why: "messages only"}, {who: "viz/api", why: "messages only"},
+	{who: "identity/spiffe", why: "a leaf, which the proxy links"},
+	{who: "destination", may: []string{"destination/", "identity/spiffe", "identity/agent"}, why: "servers share identities and clients, nothing else"},
+	{who: "identity", may: []string{"identity/", "destination/kube", "destination/crd"}, why: "servers share identities and clients, nothing else"},
+	{who: "injector", may: []string{"injector/", "destination/kube", "destination/crd", "identity/spiffe", "identity/agent", "proxy/config"}, why: "the mutation and its webhook"},
+	{who: "viz", may: []string{"viz/", "destination/kube", "destination/crd", "identity/spiffe", "identity/agent", "proxy/metric"}, why: "viz knows proxies by their reports"},
+	{who: "cli", may: []string{""}, why: "everything meets here"},
+	{who: "test", may: []string{""}, why: "tests use everything"},
+}
+
+// loaded is a package as `go list` describes it.
+type loaded struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+	Deps       []string
+	Doc        string
+}
+
+func list(t *testing.T, args ...string) []loaded {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,Imports,Deps,Doc"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []loaded
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p loaded
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func within(path, prefix string) bool {
+	return prefix == "" || path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
+}
+
+func TestWhoMayImportWhom(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		who := strings.TrimPrefix(p.ImportPath, module)
+		i := slices.IndexFunc(rules, func(r rule) bool { return within(who, r.who) })
+		if i < 0 {
+			t.Errorf("%s: no rule says what it may import; add one", who)
+			continue
+		}
+		for _, imp := range p.Imports {
+			ours, ok := strings.CutPrefix(imp, module)
+			if ok && !within(ours, rules[i].who) && !slices.ContainsFunc(rules[i].may, func(m string) bool { return within(ours, m) && (strings.HasSuffix(m, "/") || m == "" || m == ours) }) {
+				t.Errorf("%s imports %s: %s", who, ours, rules[i].why)
+			}
+			if strings.HasPrefix(ours, "cli") && !within(who, "cli") && !within(who, "test") {
+				t.Errorf("%s imports %s: nobody imports cli", who, ours)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItDoes(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+func TestTheProxyLinksNoKubernetesAndNoGRPC(t *testing.T) {
+	for _, dep := range list(t, "./proxy/mesh-proxy")[0].Deps {
+		if strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "sigs.k8s.io/") || strings.HasPrefix(dep, "google.golang.org/grpc") {
+			t.Errorf("mesh-proxy links %s", dep)
+		}
+	}
+}
+
+func TestOnlyAdminUsesNetHTTPInTheProxy(t *testing.T) {
+	for _, p := range list(t, "./proxy/...") {
+		for _, imp := range p.Imports {
+			if (imp == "net/http" || strings.HasPrefix(imp, "github.com/prometheus/")) && !strings.HasSuffix(p.ImportPath, "proxy/admin") {
+				t.Errorf("%s imports %s", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestNobodyNamesTheDeprecatedTransports: http2.Server and http2.Transport become wrappers of net/http with Go 1.27.
+func TestNobodyNamesTheDeprecatedTransports(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if x, isID := selector(sel, ok); isID && x == "http2" && (sel.Sel.Name == "Server" || sel.Sel.Name == "Transport") {
+					t.Errorf("%s/%s names http2.%s", p.ImportPath, name, sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+func selector(sel *ast.SelectorExpr, ok bool) (string, bool) {
+	if !ok {
+		return "", false
+	}
+	x, isID := sel.X.(*ast.Ident)
+	if !isID {
+		return "", false
+	}
+	return x.Name, true
+}
