@@ -99,6 +99,10 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	defer self.Wait()
 	defer cancel()
 	self.Go(func() { d.renewer(d.authority.source, d.ServerID()).Run(ctx) })
+	if _, err := d.authority.source.Wait(ctx); err != nil {
+		l.Close()
+		return nil // ended before it began
+	}
 	s := &service{
 		authority: d.authority, attestor: d.tokens, admission: admission, log: d.log,
 		done: func(attested, error) {}, stop: make(chan struct{}),

@@ -109,7 +109,7 @@ func TestDevRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), "loopback only") {
+	if err := d.Serve(timeout(t), l); err == nil || !strings.Contains(err.Error(), "loopback only") {
 		t.Errorf("off loopback: %v", err)
 	}
 	if _, err := l.Accept(); err == nil {

@@ -198,9 +198,10 @@ func TestCertifyRefuses(t *testing.T) {
 		"two pods": reviewed(func(s *authentication.TokenReviewStatus) {
 			s.User.Extra[podNameKey] = authentication.ExtraValue{"a", "b"}
 		}),
-		"a user":    reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "admin" }),
-		"a node":    reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "system:node:shop:web" }),
-		"odd names": reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username += ":x" }),
+		"a user":     reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "admin" }),
+		"a node":     reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "system:node:shop:web" }),
+		"bare names": reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "shop:web" }),
+		"odd names":  reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username += ":x" }),
 	}
 	r := start(t, cluster(reviews), time.Hour)
 	conn := r.dial(t)
@@ -224,7 +225,7 @@ func TestCertifyRefuses(t *testing.T) {
 	for token, want := range map[string]string{
 		"unauthenticated": "token expired", "not ours": "audiences", "no audience": "audiences", "two audiences": "audiences",
 		"unbound": "bound to no pod", "no uid": "bound to no pod", "two pods": "bound to no pod",
-		"a user": "not a service account", "a node": "not a service account", "odd names": "not a service account",
+		"a user": "not a service account", "a node": "not a service account", "odd names": "not a service account", "bare names": "not a service account",
 	} {
 		table["token "+token] = refusal{byToken(token, webID.String(), good), codes.Unauthenticated, want}
 	}

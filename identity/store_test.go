@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,7 @@ func (f *following) reasons(t *testing.T) string {
 	for _, e := range list.Items {
 		all = append(all, e.Reason+" on "+e.InvolvedObject.Kind)
 	}
+	slices.Sort(all)
 	return strings.Join(all, ", ")
 }
 
@@ -131,6 +133,9 @@ func TestReplicasRaceForTheFirstIssuer(t *testing.T) {
 		if i := f.authority.issuer.Load(); i == nil || !i.cert.Equal(winner.cert) {
 			t.Error("the loser uses its own issuer")
 		}
+		if got := f.reasons(t); got != "" {
+			t.Errorf("it had signed with its own before: %s", got)
+		}
 	})
 }
 
@@ -157,7 +162,7 @@ func TestIssuerIsRotatedAndKept(t *testing.T) {
 
 		f.put(t, material{chain: overlap.chain, key: old[core.TLSPrivateKeyKey], roots: overlap.roots})
 		pass(time.Hour)
-		if got := f.reasons(t); f.authority.issuer.Load() != i || got != "IssuerUpdated on Secret, IssuerUpdateSkipped on Secret" {
+		if got := f.reasons(t); f.authority.issuer.Load() != i || got != "IssuerUpdateSkipped on Secret, IssuerUpdated on Secret" {
 			t.Errorf("an invalid update; events: %s", got)
 		}
 
