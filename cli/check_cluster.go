@@ -25,20 +25,28 @@ func (c *checker) checkAPI(ctx context.Context) bool {
 		return false
 	}
 	c.client = client
-	version, err := client.Discovery().ServerVersion()
-	if err != nil {
+	if _, err := client.Discovery().ServerVersion(); err != nil {
 		c.fail("can reach the Kubernetes API", err.Error(), "kubectl cluster-info")
 		return false
 	}
 	c.ok("can reach the Kubernetes API")
+	c.checkVersion()
+	return ctx.Err() == nil
+}
+
+func (c *checker) checkVersion() {
 	check := fmt.Sprintf("Kubernetes is 1.%d or later", minMinor)
+	version, err := c.client.Discovery().ServerVersion()
+	if err != nil {
+		c.fail(check, err.Error(), "kubectl version")
+		return
+	}
 	minor, err := strconv.Atoi(strings.TrimRight(version.Minor, "+"))
 	if err != nil || version.Major != "1" || minor < minMinor {
-		c.fail(check, "it is "+version.GitVersion+"; the proxy is a native sidecar, which earlier versions would start as a plain init container and wait for for ever", "upgrade the cluster")
-		return ctx.Err() == nil
+		c.fail(check, "it is "+version.GitVersion+"; the proxy is a native sidecar, which earlier versions start as a plain init container and wait for without end", "upgrade the cluster")
+		return
 	}
 	c.ok("%s (%s)", check, version.GitVersion)
-	return ctx.Err() == nil
 }
 
 // installing is what `kubectl apply` needs for the manifests.
