@@ -299,3 +299,22 @@ func TestClientResetWhileParked(t *testing.T) {
 		}
 	})
 }
+
+// The owner flushes in OnBatch what the last events made it write, also when the connection ends with them.
+func TestLastBatch(t *testing.T) {
+	for _, in := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "garbage\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"} {
+		var r *recorder
+		flushed := ""
+		clientTalk(t, Options{OnBatch: func() {
+			if r != nil {
+				flushed = r.heard()
+			}
+		}}, func(p *peer) {
+			r = p.open(true, getWords...)
+			p.send(in)
+			p.nc.Close()
+			synctest.Wait()
+			p.want(flushed, r.heard())
+		})
+	}
+}

@@ -125,6 +125,7 @@ func (c *Conn) section() section {
 func (c *Conn) Serve() error {
 	err := c.run()
 	c.detach(err)
+	c.batch() // the last events have consequences too
 	if c.lingers(err) {
 		c.linger()
 	}
@@ -145,12 +146,16 @@ func (c *Conn) run() error {
 		if err != nil {
 			return c.refused(err)
 		}
-		if c.o.OnBatch != nil {
-			c.o.OnBatch()
-		}
+		c.batch()
 		if err := c.wait(n); err != nil {
 			return c.refused(err)
 		}
+	}
+}
+
+func (c *Conn) batch() {
+	if c.o.OnBatch != nil {
+		c.o.OnBatch()
 	}
 }
 

@@ -6,7 +6,7 @@
 // behind each other cannot disagree about where it ends. What RFC 9112 lets a recipient repair, it refuses: both
 // content-length and transfer-encoding, a second or odd content-length, any coding but chunked, folded lines, bare CR or
 // LF, a space before the colon, control characters. It answers such a request itself (400, 408, 414, 431, 501, 505) and
-// closes; such a response resets the stream and closes.
+// closes, after a moment for the answer to arrive; such a response resets the stream and closes.
 //
 // It refuses plain CONNECT. Upgrade is an extended CONNECT (RFC 8441) to the sink, but only on a GET without body, and never
 // to h2c; every other Upgrade is ignored, as RFC 9110 §7.8 permits. An application that answers 2xx instead of 101 has

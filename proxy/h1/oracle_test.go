@@ -327,3 +327,44 @@ func TestOracleEarlyResponse(t *testing.T) {
 		t.Errorf("%d %q", resp.StatusCode, b)
 	}
 }
+
+// A client that is gone altogether, after its half-close was passed on, must not leave the server talking to nobody.
+func TestUpgradeClientGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	written := make(chan error, 1)
+	go func() {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		br := bufio.NewReader(nc)
+		if _, err := http.ReadRequest(br); err != nil {
+			return
+		}
+		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n")
+		io.Copy(io.Discard, br)
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		for err == nil {
+			_, err = nc.Write(make([]byte, 1024))
+		}
+		written <- err
+	}()
+	r := newRelay(t, l.Addr().String(), Options{})
+	nc, err := net.Dial("tcp", r.l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n")
+	if _, err := http.ReadResponse(bufio.NewReader(nc), nil); err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	if err := <-written; isTimeout(err) {
+		t.Error("the server's writes go nowhere, and it is not told")
+	}
+}

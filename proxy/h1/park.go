@@ -48,21 +48,31 @@ var aLongTimeAgo = time.Unix(1, 0)
 func (c *Conn) wait(n need) error {
 	unparsed := len(c.w.Buffered())
 	if n == needWindow || n == needTurn && (unparsed >= maxPipelined || c.phase == phaseHalfClosed) {
-		c.park(n)
-		return nil
+		return c.park(n)
 	}
 	return c.fill(n, unparsed > 0)
 }
 
-func (c *Conn) park(n need) {
+// park sleeps without watching the connection; deadLocked tells when that dies.
+func (c *Conn) park(n need) error {
 	c.w.Lock()
-	if c.metLocked(n) {
+	if err := c.w.Failed(); err != nil || c.metLocked(n) {
 		c.w.Unlock()
-		return
+		return err
 	}
 	c.parked, c.wakeNeed, c.leftover = onChannel, n, true
 	c.w.Unlock()
 	<-c.wake
+	return nil
+}
+
+// deadLocked is whether nothing can be sent any more. A reader in Fill hears of it by itself.
+func (c *Conn) deadLocked() bool {
+	err := c.w.Failed()
+	if err != nil && c.parked == onChannel {
+		c.failLocked(0, err)
+	}
+	return err != nil
 }
 
 func (c *Conn) fill(n need, leftover bool) error {

@@ -308,3 +308,16 @@ func TestGoAway(t *testing.T) {
 		p.wantClosed(true)
 	})
 }
+
+// Each head has its own time: a pipelined one does not inherit what the one before has used.
+func TestHeaderTimeoutOfTheNext(t *testing.T) {
+	serverTalk(t, Options{HeaderTimeout: 10 * time.Second}, hello, func(p *peer) {
+		p.send("GET / HTTP/1.1\r\n")
+		time.Sleep(9 * time.Second)
+		p.send("Host: a\r\n\r\nGET / ")
+		time.Sleep(9 * time.Second)
+		p.send("HTTP/1.1\r\nHost: a\r\n\r\n")
+		p.want(p.got(), helloText+helloText)
+		p.wantClosed(false)
+	})
+}

@@ -69,7 +69,7 @@ func (s *Stream) unlock(err error) {
 }
 
 func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
-	if s.c.stream != s || s.sendDone || s.keptEnd {
+	if s.c.stream != s || s.sendDone || s.keptEnd || s.c.deadLocked() {
 		return nil
 	}
 	if s.headSent {
@@ -82,7 +82,8 @@ func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
 		return errBadResponse
 	}
 	if r.code < 200 {
-		if !s.http10 && r.code != 101 {
+		// A peer that does not read has no claim on ever more of them.
+		if !s.http10 && r.code != 101 && s.c.w.Queued() < s.c.o.MaxOutput {
 			s.c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
 		}
 		return nil
@@ -133,7 +134,7 @@ func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 }
 
 func (s *Stream) writeData(p []byte, end bool) (int, error) {
-	if s.c.stream != s || s.sendDone || s.keptEnd || !s.headSent {
+	if s.c.stream != s || s.sendDone || s.keptEnd || !s.headSent || s.c.deadLocked() {
 		return len(p), nil
 	}
 	n := 0
@@ -223,7 +224,7 @@ func (c *Conn) overLocked(s *Stream) {
 func (c *Conn) drained() {
 	c.w.Lock()
 	s := c.stream
-	if s == nil || len(s.kept) == 0 && !s.keptEnd || s.out == framedLater {
+	if c.deadLocked() || s == nil || len(s.kept) == 0 && !s.keptEnd || s.out == framedLater {
 		c.w.Unlock()
 		return
 	}
