@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -23,14 +24,14 @@ var trustDomain = spiffeid.RequireTrustDomainFromString("cluster.local")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(ctx, os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "vizload:", err)
 		os.Exit(1)
 	}
 }
 
-// run starts viz, and proxies that report to it, until the context ends.
-func run(ctx context.Context) error {
+// run starts viz, and proxies that report to it, until the context ends. It prints where to ask.
+func run(ctx context.Context, out io.Writer) error {
 	ca, err := svid.NewCA(trustDomain)
 	if err != nil {
 		return err
@@ -47,7 +48,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, reports.Close())
 	}
-	fmt.Println(queries.Addr())
+	fmt.Fprintln(out, queries.Addr())
 	all, ctx := errgroup.WithContext(ctx)
 	v := viz.New(viz.Config{Source: source, TrustDomain: trustDomain, Log: slog.Default()})
 	all.Go(func() error { return v.Serve(ctx, reports, queries) })
