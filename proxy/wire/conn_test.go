@@ -101,7 +101,7 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 		put(client, []byte("hello"))
 		client.Flush()
 		readN(t, server, 5)
-		server.SetReadDeadline(time.Now().Add(-time.Second))
+		server.SetReadDeadline(time.Now().Add(10 * time.Millisecond)) // time enough to try and begin to wait
 		if err := server.Fill(); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
