@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/cli/dev"
+	"github.com/tulle-mesh/tulle/viz"
 )
 
 // devApp is what the dev commands share.
@@ -35,6 +36,7 @@ commands are for another terminal, in the same folder.`,
 
 func newDevUpCommand(d *devApp) *cobra.Command {
 	o := dev.Options{}
+	var live time.Duration
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a mesh, and end it on Ctrl-C",
@@ -63,10 +65,16 @@ mesh.yaml:
   try: [what to suggest once it runs]
 
 A command without a slash is looked for beside meshctl and in PATH, one with a slash from mesh.yaml's folder.`,
-		Example: "  meshctl dev up\n  meshctl dev up -f test/demo/mesh.yaml\n  meshctl dev up --record",
+		Example: "  meshctl dev up\n  meshctl dev up -f test/demo/mesh.yaml --live 5s\n  meshctl dev up --record",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if live < 0 || live > 0 && live < time.Second {
+				return usagef(cmd, "--live %s: proxies report each second, so use 1s or more, or 0 for never", live)
+			}
 			o.Dir, o.Version, o.Out, o.Err = d.dir, d.version, d.Out, d.ErrOut
+			if live > 0 {
+				o.Live = func(ctx context.Context, addr string) { d.live(ctx, addr, live) }
+			}
 			return dev.Up(cmd.Context(), o)
 		},
 	}
@@ -74,9 +82,35 @@ A command without a slash is looked for beside meshctl and in PATH, one with a s
 	flags.StringVarP(&o.File, "file", "f", "mesh.yaml", "the mesh to run")
 	flags.StringVar(&o.Proxy, "proxy", "", "mesh-proxy to use (default: the one beside meshctl, or in PATH)")
 	flags.StringVar(&o.LogLevel, "proxy-log-level", "info", "log level of the proxies: debug, info, warn, error")
+	flags.DurationVar(&live, "live", 0, "print the golden metrics of every service this often, for example 5s")
 	flags.StringVar(&o.Marker, "record", "", "relay all connections between instances, and count where this text passes in plaintext")
 	flags.Lookup("record").NoOptDefVal = dev.DefaultMarker
 	return cmd
+}
+
+// live prints the golden metrics again and again, until the context ends.
+func (d *devApp) live(ctx context.Context, addr string, every time.Duration) {
+	client := viz.NewClient(addr)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		stat, err := client.Stat(ctx, viz.Query{Resource: "deploy", Window: viz.MinWindow})
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			fmt.Fprintln(d.Out)
+			err = (&statTable{now: time.Now()}).print(d.Out, stat.Rows)
+		}
+		if err != nil {
+			fmt.Fprintln(d.ErrOut, "no figures this time:", err) // viz may be restarting
+		}
+	}
 }
 
 func newDevDownCommand(d *devApp) *cobra.Command {

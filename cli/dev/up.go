@@ -22,6 +22,8 @@ type Options struct {
 	LogLevel string // the proxies'
 	Out      io.Writer
 	Err      io.Writer
+	// Live, when not nil, shows what happens in the mesh, from viz's query address, until its context ends.
+	Live func(ctx context.Context, viz string)
 }
 
 // session is one call of Up.
@@ -78,6 +80,9 @@ func Up(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.greet()
+	if s.Live != nil {
+		s.Live(ctx, s.plan.ports.VizQuery)
+	}
 	<-ctx.Done()
 	return nil
 }
