@@ -13,8 +13,8 @@
 //	identity.go  Run: all of that, as `meshctl serve identity`
 //	dev.go       the same service on loopback without Kubernetes, for `meshctl dev`
 //
-// What it refuses: a token with more than our audience, or bound to no pod (`kubectl create token`); an expected ID that
-// is not the attested one; keys other than ECDSA P-256; to believe anything a CSR says beyond its key; to replace an issuer.
+// What it refuses: a token that Kubernetes does not vouch for with our audience, or that is bound to no pod (`kubectl
+// create token`); an expected ID that is not the attested one; keys other than ECDSA P-256; to believe anything a CSR says beyond its key; to replace an issuer.
 // Dev mode refuses to listen off loopback and to run inside a cluster.
 //
 // Both calls are served with server-side TLS on one port. Certify's callers have no SVID yet. Bundles are public anyway

@@ -194,8 +194,8 @@ func (t *trust) update(ctx context.Context, m *core.ConfigMap) error {
 	}
 	set(m, text)
 	_, err := t.client.CoreV1().ConfigMaps(m.Namespace).Update(ctx, m, meta.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil // deleted just now: the watch says so
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // deleted or changed just now: the watch says so, and this namespace comes again
 	}
 	return err
 }
