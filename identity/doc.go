@@ -3,6 +3,7 @@
 //
 //	issuer.go    a CA certificate and its key, from PEM, checked before it is used
 //	sign.go      an attested identity and a public key in, an SVID out
+//	authority.go the issuer of the moment, and what the control plane's own servers get
 //	csr.go       a certificate request, of which only key and signature count
 //	attest.go    what a caller proved; token.go by a Kubernetes token, join.go by a join token in dev mode
 //	service.go   the gRPC service: Certify and Bundles, hand-written over the messages of identity/api
@@ -14,8 +15,8 @@
 //	dev.go       the same service on loopback without Kubernetes, for `meshctl dev`
 //
 // What it refuses: a token that Kubernetes does not vouch for with our audience, or that is bound to no pod (`kubectl
-// create token`); an expected ID that is not the attested one; keys other than ECDSA P-256; to believe anything a CSR says beyond its key; to replace an issuer.
-// Dev mode refuses to listen off loopback and to run inside a cluster.
+// create token`); an expected ID that is not the attested one; keys other than ECDSA P-256; to believe anything a CSR says
+// beyond its key; to replace an issuer. Dev mode refuses to listen off loopback and to run inside a cluster.
 //
 // Both calls are served with server-side TLS on one port. Certify's callers have no SVID yet. Bundles are public anyway
 // (every namespace holds them in a ConfigMap), and a workload whose SVID has lapsed needs them most.
