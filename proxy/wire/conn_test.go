@@ -188,35 +188,45 @@ func TestTruncatedTLSIsNoEnd(t *testing.T) {
 	}
 }
 
-// The peer answered and went; our writes fail, and its answer is still read.
+// gone is a peer that takes nothing more, and whose last words are still in our receive buffer.
+type gone struct {
+	net.Conn
+	words io.Reader
+	until time.Time
+}
+
+func (g *gone) Read(p []byte) (int, error)        { return g.words.Read(p) }
+func (g *gone) Write([]byte) (int, error)         { return 0, io.ErrClosedPipe }
+func (g *gone) SetReadDeadline(t time.Time) error { g.until = t; return nil }
+func (g *gone) SetWriteDeadline(time.Time) error  { return nil }
+func (g *gone) Close() error                      { return nil }
+
+// A failed write drops the output and leaves the reader a moment for what the peer had said.
 func TestLastWordsAreRead(t *testing.T) {
-	a, b := tcpPair(t)
-	ours, theirs := New(a, nil), New(b, nil)
-	put(theirs, []byte("bye"))
-	theirs.Flush()
-	theirs.CloseWrite()
-	theirs.nc.(*net.TCPConn).CloseRead()
-	for failed := error(nil); failed == nil; {
-		put(ours, noise(1<<16))
-		ours.Flush()
-		ours.Lock()
-		failed = ours.Failed()
-		if ours.Queued() > 16<<20 {
-			failed = nil
-			t.Error("writes to a closed peer never fail")
-			ours.Unlock()
-			return
-		}
-		ours.Unlock()
-		theirs.Close()
+	g := &gone{words: bytes.NewReader([]byte("bye"))}
+	c := New(g, nil)
+	drained := false
+	c.OnDrain = func() { drained = true }
+	put(c, noise(DefaultMaxOutput))
+	c.Flush()
+	c.Wait()
+	put(c, []byte("dropped"))
+	c.Lock()
+	if c.Queued() != 0 || !errors.Is(c.Failed(), io.ErrClosedPipe) {
+		t.Errorf("%d bytes queued for nobody; failed with %v", c.Queued(), c.Failed())
 	}
-	put(ours, []byte("dropped"))
-	ours.Lock()
-	queued := ours.Queued()
-	ours.Unlock()
-	if queued != 0 {
-		t.Errorf("%d bytes queued for nobody", queued)
+	c.Unlock()
+	if !drained {
+		t.Error("streams that wait for room were not told")
 	}
+	c.SetReadDeadline(time.Time{})
+	if left := time.Until(g.until); left <= 0 || left > lastRead {
+		t.Errorf("the reader may wait for %v", left)
+	}
+	if err := c.Fill(); err != nil || string(c.Buffered()) != "bye" {
+		t.Errorf("read %q, %v", c.Buffered(), err)
+	}
+	c.Close()
 }
 
 func TestCloseUnblocksReader(t *testing.T) {
