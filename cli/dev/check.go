@@ -111,11 +111,12 @@ func checkCall(ports *Ports, c *Call, edges *Edges) (out []Finding, seen bool) {
 		}
 	}
 	if c.FromID == "" || !slices.ContainsFunc(c.Possible, func(t Target) bool { return t.ID != "" }) {
-		seen = checkUnmeshed(ports, c, edges)
-		out = append(out, good("%s → %s: in plaintext, because an end has no proxy", c.From, c.Service))
+		if seen = checkUnmeshed(c, edges); seen {
+			out = append(out, good("%s → %s: in plaintext, because an end has no proxy", c.From, c.Service))
+		}
 	}
 	out = append(out, checkRecords(ports, c, edges.Records)...)
-	if !seen && len(out) == 0 {
+	if len(out) == 0 {
 		return []Finding{bad("%s → %s: nobody has made this call yet, so nothing is known of it", c.From, c.Service)}, false
 	}
 	return out, seen
@@ -138,7 +139,7 @@ func checkEdge(c *Call, t Target, row *viz.EdgeRow) Finding {
 }
 
 // checkUnmeshed says whether a call with an unmeshed end has been seen, by whichever proxy there is.
-func checkUnmeshed(ports *Ports, c *Call, edges *Edges) bool {
+func checkUnmeshed(c *Call, edges *Edges) bool {
 	for _, t := range c.Possible {
 		for k := range edges.Rows {
 			row := &edges.Rows[k]

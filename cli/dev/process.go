@@ -40,8 +40,9 @@ type supervisor struct {
 	starts chan func()
 	exited chan *process // one for each process, in the order they end
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards the two below
 	processes []*process
+	closed    bool
 	waiters   sync.WaitGroup
 }
 
@@ -72,12 +73,15 @@ func (s *supervisor) start(sp spec) (*process, error) {
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = sp.dir, log, log
 	p.cmd.Env = append(append(inherited(), sp.env...), runVariable+"="+s.run.ID)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	s.mu.Lock() // until it is among the processes: close must find it, or refuse it
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("start %s: the mesh is ending", sp.name)
+	}
 	if err := s.launch(p); err != nil {
 		return nil, fmt.Errorf("start %s: %w", sp.name, err)
 	}
-	s.mu.Lock()
 	s.processes = append(s.processes, p)
-	s.mu.Unlock()
 	s.waiters.Go(func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
@@ -156,10 +160,11 @@ func stop(processes []*process, grace time.Duration) {
 	}
 }
 
-// close ends every process left and all that they started, and returns when the last is gone. Nothing starts afterwards.
+// close ends every process left and all that they started, and returns when the last is gone. Nothing starts any more.
 func (s *supervisor) close() error {
 	s.mu.Lock()
 	left := s.processes
+	s.closed = true
 	s.mu.Unlock()
 	stop(left, 0)
 	s.waiters.Wait()

@@ -183,6 +183,18 @@ func superviseElsewhere(t *testing.T, dir string) (cmd *exec.Cmd, id string) {
 	return cmd, id
 }
 
+// A restart that comes too late starts nothing, and breaks nothing.
+func TestStartAfterClose(t *testing.T) {
+	s := newSupervisor(newRun())
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.start(spec{name: "late", argv: []string{"sh", "-c", "sleep 1000"}, log: filepath.Join(t.TempDir(), "log")})
+	if err == nil || !strings.Contains(err.Error(), "the mesh is ending") {
+		t.Errorf("start after close: %v", err)
+	}
+}
+
 // When Up is killed its children die with it, and the next one in the folder sweeps what those had started.
 func TestKilledSupervisorLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), ".mesh")

@@ -180,6 +180,18 @@ func TestUp(t *testing.T) {
 	}
 }
 
+// A Ctrl-C while it starts is no error, and leaves nothing either.
+func TestUpInterrupted(t *testing.T) {
+	for _, moment := range []string{"control plane", "proxies: ", "services: "} {
+		r := startUp(t, twoServices)
+		r.says(t, moment)
+		r.cancel()
+		if err := r.gone(t); err != nil {
+			t.Errorf("interrupted after %q: %v", moment, err)
+		}
+	}
+}
+
 func getText(t *testing.T, url string) string {
 	t.Helper()
 	resp, err := http.Get(url)
