@@ -2,11 +2,9 @@ package proxy
 
 import (
 	"errors"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"golang.org/x/net/http2/hpack"
@@ -78,7 +76,9 @@ func (a *attempt) OnData(p []byte, end bool) {
 	b := &a.conn.batch
 	a.sample()
 	x.respBytes += uint64(len(p))
-	if n := x.down.WriteData(p, end); n > 0 {
+	n := x.down.WriteData(p, end)
+	x.hold(&x.heldDown, len(p)-n)
+	if n > 0 {
 		a.up.Consumed(n)
 		b.touch(a.up)
 	}
@@ -134,6 +134,7 @@ func (a *attempt) OnSent(n int) {
 	x := a.x
 	x.mu.Lock()
 	if !x.done && x.attempt == a {
+		x.moved(&x.heldUp, n)
 		x.credit(a, n, &b)
 	}
 	x.mu.Unlock()
@@ -156,6 +157,9 @@ func (a *attempt) sample() {
 // complete ends an exchange whose response has.
 func (x *exchange) complete(b *batch) {
 	a := x.attempt
+	if x.heldDown > 0 {
+		x.tail = a.up
+	}
 	if !x.reqEnd {
 		// The caller may stop sending (RFC 9113 §8.1); nothing of what it sent is lost to it, it has its answer.
 		a.up.Reset(h2.CodeNone)
@@ -175,24 +179,15 @@ func (x *exchange) finish(o outcome) {
 	w := x.c.p.wheel
 	w.disarm(&x.deadline)
 	w.disarm(&x.step)
+	if x.tail == nil {
+		w.disarm(&x.stall)
+	}
+	if rest := int(x.reqBytes) - x.refunded; rest > 0 {
+		x.refunded += rest
+		x.down.Consumed(rest) // nobody will; the connection's other streams need the window
+	}
 	x.recordOutcome()
 	x.body, x.trailers = nil, nil
-}
-
-// grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission denied, internal,
-// unavailable, data loss; the others are the caller's doing.
-func grpcFailure(status string) bool {
-	switch status {
-	case "2", "4", "7", "13", "14", "15":
-		return true
-	}
-	return false
-}
-
-// backoff before the nth retry at the same endpoint: doubling, with full jitter.
-func backoff(n int) time.Duration {
-	d := min(config.RetryBackoffMin<<(n-1), config.RetryBackoffMax)
-	return config.RetryBackoffMin/2 + rand.N(d)
 }
 
 func reasonOf(err error) string {

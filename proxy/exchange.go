@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"strconv"
 	"sync"
 	"time"
 
@@ -35,6 +34,12 @@ type exchange struct {
 	deadline timer
 	step     timer // of the present phase: waiting for a place, backoff, or one try's time
 	stepAt   time.Time
+
+	stall    timer     // runs while a peer does not take what it was sent
+	movedAt  time.Time // when a stalled peer last took something
+	heldUp   int       // bytes of the request that its stream keeps, for the backend takes no more
+	heldDown int       // bytes of the response, for the caller takes no more
+	tail     stream    // the backend's, when the response has ended and some of it is still held
 
 	req      []hpack.HeaderField
 	reqArray [24]hpack.HeaderField // backs req for nearly every request
@@ -90,6 +95,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 	x.reqBytes += uint64(len(p))
 	x.reqEnd = x.reqEnd || end
 	if x.done {
+		x.refunded += len(p)
 		x.down.Consumed(len(p))
 		return
 	}
@@ -98,7 +104,9 @@ func (x *exchange) OnData(p []byte, end bool) {
 	if up == nil {
 		return
 	}
-	x.credit(x.attempt, up.WriteData(p, end), &x.c.batch)
+	n := up.WriteData(p, end)
+	x.hold(&x.heldUp, len(p)-n)
+	x.credit(x.attempt, n, &x.c.batch)
 	x.c.batch.touch(up)
 }
 
@@ -133,6 +141,7 @@ func (x *exchange) OnReset(code uint32, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.done {
+		x.cutTail(&x.c.batch)
 		return
 	}
 	x.abandon(&x.c.batch)
@@ -142,7 +151,11 @@ func (x *exchange) OnReset(code uint32, err error) {
 // OnSent: n bytes of the response have left for the caller.
 func (x *exchange) OnSent(n int) {
 	x.mu.Lock()
+	x.moved(&x.heldDown, n)
 	up := x.up()
+	if up == nil {
+		up = x.tail
+	}
 	if up != nil {
 		up.Consumed(n)
 	}
@@ -242,7 +255,9 @@ func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 		x.arm(x.rule.try)
 	}
 	if len(x.body) > 0 || (x.reqEnd && !x.headersEnd() && x.trailers == nil) {
-		x.credit(a, up.WriteData(x.body, x.reqEnd && x.trailers == nil), b)
+		n := up.WriteData(x.body, x.reqEnd && x.trailers == nil)
+		x.hold(&x.heldUp, len(x.body)-n)
+		x.credit(a, n, b)
 	}
 	if x.trailers != nil {
 		up.WriteHeaders(x.trailers, true)
@@ -266,6 +281,8 @@ func (x *exchange) expired(t *timer) {
 	var b batch
 	x.mu.Lock()
 	switch {
+	case t == &x.stall:
+		x.stalled(&b)
 	case x.done:
 	case t == &x.deadline:
 		x.timeout("the request took longer than its timeout", &b)
@@ -308,64 +325,13 @@ func (x *exchange) timeout(reason string, b *batch) {
 	x.fail(504, reason, b)
 }
 
-// again leaves the try under way and starts another, if the profile and its budget allow one.
-func (x *exchange) again(b *batch) bool {
-	if !x.rule.retry || !x.replayable() {
-		return false
-	}
-	if x.rule.maxTries > 0 && x.tries >= x.rule.maxTries {
-		return false
-	}
-	if !x.rule.route.budget.withdraw(time.Now()) {
-		x.record().RetriesRefused.Add(1)
-		return false
-	}
-	x.record().Retries.Add(1)
-	x.retry(b)
-	return true
-}
-
-// elsewhere is again for what was surely not delivered: no profile or budget is asked.
-func (x *exchange) elsewhere(b *batch) bool {
-	if !x.replayable() {
-		return false
-	}
-	x.retry(b)
-	return true
-}
-
-// idempotent: such a request may be sent again when a kept connection broke before it was answered (RFC 9110 §9.2.2).
-func (x *exchange) idempotent() bool {
-	switch value(x.req, ":method") {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
-}
-
-func (x *exchange) replayable() bool {
-	return !x.started && x.kept && x.tries < config.MaxTries
-}
-
-// retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
-func (x *exchange) retry(b *batch) {
-	x.last = x.attempt.endpoint
-	x.abandon(b)
-	set := x.backend.cluster.set.Load()
-	if set != nil && len(set.endpoints) > 1 && x.tries < len(set.endpoints) {
-		x.try(b)
-		return
-	}
-	x.arm(backoff(x.tries))
-}
-
 // abandon leaves the try under way, wherever it is.
 func (x *exchange) abandon(b *batch) {
 	a := x.attempt
 	if a == nil {
 		return
 	}
-	x.attempt = nil
+	x.attempt, x.heldUp = nil, 0
 	x.c.p.wheel.disarm(&x.step)
 	switch {
 	case a.up != nil:
@@ -385,33 +351,6 @@ func (x *exchange) settle(a *attempt) {
 		a.sampled = true
 		a.endpoint.ewma.pending.Add(-1)
 	}
-}
-
-// undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it reached anyone.
-func (a *attempt) undelivered(reason string, b *batch) {
-	x := a.x
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.done || x.attempt != a {
-		return
-	}
-	a.count(true)
-	if x.c.refuses() {
-		x.abandon(b)
-		x.refuse(b)
-		return
-	}
-	if !x.elsewhere(b) {
-		x.fail(503, reason, b)
-	}
-}
-
-// refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.
-func (x *exchange) refuse(b *batch) {
-	x.down.Reset(h2.CodeRefusedStream)
-	b.touch(x.down)
-	x.failed = true
-	x.finish(outcomeRefused)
 }
 
 // wake is called, without mu, when the cluster that a waits for has an endpoint.
@@ -449,35 +388,4 @@ func (x *exchange) fail(status int, reason string, b *batch) {
 	}
 	b.touch(x.down)
 	x.finish(x.outcome)
-}
-
-// parseGRPCTimeout reads grpc-timeout (gRPC over HTTP/2: at most eight digits and a unit).
-func parseGRPCTimeout(s string) (time.Duration, bool) {
-	if len(s) < 2 || len(s) > 9 {
-		return 0, false
-	}
-	unit, ok := grpcUnit(s[len(s)-1])
-	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
-	if !ok || err != nil {
-		return 0, false
-	}
-	return time.Duration(n) * unit, true
-}
-
-func grpcUnit(c byte) (time.Duration, bool) {
-	switch c {
-	case 'H':
-		return time.Hour, true
-	case 'M':
-		return time.Minute, true
-	case 'S':
-		return time.Second, true
-	case 'm':
-		return time.Millisecond, true
-	case 'u':
-		return time.Microsecond, true
-	case 'n':
-		return time.Nanosecond, true
-	}
-	return 0, false
 }

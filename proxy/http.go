@@ -156,26 +156,6 @@ func (x *exchange) writeError(status int, reason string) {
 	}
 }
 
-// grpcStatuses: UNAVAILABLE is what a client may try again; the others say why it should not.
-var grpcStatuses = map[int]string{403: "7", 404: "12", 502: "14", 503: "14", 504: "4"}
-
-func grpcError(status int, reason string, ours bool) []hpack.HeaderField {
-	code := grpcStatuses[status]
-	if code == "" {
-		code = "13"
-	}
-	fields := []hpack.HeaderField{
-		{Name: ":status", Value: "200"},
-		{Name: "content-type", Value: "application/grpc"},
-		{Name: "grpc-status", Value: code},
-		{Name: "grpc-message", Value: percentEncode(reason)},
-	}
-	if ours {
-		fields = append(fields, hpack.HeaderField{Name: headerError, Value: fieldValue(reason)})
-	}
-	return fields
-}
-
 // fieldValue makes a reason fit for a header: it may quote what a peer said.
 func fieldValue(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -184,20 +164,6 @@ func fieldValue(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// percentEncode is grpc-message's encoding (gRPC over HTTP/2, "Status-Message").
-func percentEncode(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if c >= ' ' && c <= '~' && c != '%' {
-			b.WriteByte(c)
-			continue
-		}
-		b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-	}
-	return b.String()
 }
 
 // newCell resolves the cell of x's rule at e; e is nil for inbound, and where no endpoint was reached.

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// again leaves the try under way and starts another, if the profile and its budget allow one.
+func (x *exchange) again(b *batch) bool {
+	if !x.rule.retry || !x.replayable() {
+		return false
+	}
+	if x.rule.maxTries > 0 && x.tries >= x.rule.maxTries {
+		return false
+	}
+	if !x.rule.route.budget.withdraw(time.Now()) {
+		x.record().RetriesRefused.Add(1)
+		return false
+	}
+	x.record().Retries.Add(1)
+	x.retry(b)
+	return true
+}
+
+// elsewhere is again for what was surely not delivered: no profile or budget is asked.
+func (x *exchange) elsewhere(b *batch) bool {
+	if !x.replayable() {
+		return false
+	}
+	x.retry(b)
+	return true
+}
+
+// idempotent: such a request may be sent again when a kept connection broke before it was answered (RFC 9110 §9.2.2).
+func (x *exchange) idempotent() bool {
+	switch value(x.req, ":method") {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+func (x *exchange) replayable() bool {
+	return !x.started && x.kept && x.tries < config.MaxTries
+}
+
+// retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
+func (x *exchange) retry(b *batch) {
+	x.last = x.attempt.endpoint
+	x.abandon(b)
+	set := x.backend.cluster.set.Load()
+	if set != nil && len(set.endpoints) > 1 && x.tries < len(set.endpoints) {
+		x.try(b)
+		return
+	}
+	x.arm(backoff(x.tries))
+}
+
+// undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it reached anyone.
+func (a *attempt) undelivered(reason string, b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a {
+		return
+	}
+	a.count(true)
+	if x.c.refuses() {
+		x.abandon(b)
+		x.refuse(b)
+		return
+	}
+	if !x.elsewhere(b) {
+		x.fail(503, reason, b)
+	}
+}
+
+// refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.
+func (x *exchange) refuse(b *batch) {
+	x.down.Reset(h2.CodeRefusedStream)
+	b.touch(x.down)
+	x.failed = true
+	x.finish(outcomeRefused)
+}
+
+// backoff before the nth retry at the same endpoint: doubling, with full jitter.
+func backoff(n int) time.Duration {
+	d := min(config.RetryBackoffMin<<(n-1), config.RetryBackoffMax)
+	return config.RetryBackoffMin/2 + rand.N(d)
+}
