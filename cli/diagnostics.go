@@ -52,6 +52,9 @@ func newProxyMetricsCommand(a *app) *cobra.Command {
 }
 
 func (a *app) proxyMetrics(ctx context.Context, pod *corev1.Pod) error {
+	if err := meshedPod(pod); err != nil {
+		return err
+	}
 	addr, stop, err := a.forwardPod(ctx, pod, config.AdminPort)
 	if err != nil {
 		return err
@@ -65,7 +68,7 @@ func (a *app) proxyMetrics(ctx context.Context, pod *corev1.Pod) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("read the metrics of %s/%s: %w (is it meshed?)", pod.Namespace, pod.Name, err)
+		return fmt.Errorf("read the metrics of %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,9 +65,12 @@ func (a *app) identities(ctx context.Context, args []string, out *output) error 
 			return err
 		}
 		for i := range pods {
+			if err := meshedPod(&pods[i]); err != nil {
+				return err
+			}
 			chain, err := a.shown(ctx, &pods[i], config.InboundPort, anyPort(&pods[i]))
 			if err != nil {
-				return fmt.Errorf("%w\nIs it meshed and ready? 'kubectl -n %s get pod %s' tells", err, pods[i].Namespace, pods[i].Name)
+				return fmt.Errorf("%w\nIs it ready? 'kubectl -n %s get pod %s' tells", err, pods[i].Namespace, pods[i].Name)
 			}
 			one := describe(&pods[i], chain, roots)
 			if found = append(found, one); !one.Trusted {
@@ -76,6 +80,17 @@ func (a *app) identities(ctx context.Context, args []string, out *output) error 
 	}
 	err = out.print(a.Out, found, func(w io.Writer) error { return drawIdentities(w, found, out.wide()) })
 	return errors.Join(err, asError(bad))
+}
+
+// meshedPod refuses pods that nothing would answer for.
+func meshedPod(pod *corev1.Pod) error {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == injector.ProxyContainer {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s/%s has no proxy: inject its workload ('meshctl inject'), or label its namespace %s=enabled and restart it",
+		pod.Namespace, pod.Name, injector.AnnotationInject)
 }
 
 // meshRoots are the roots in the control plane's own namespace.

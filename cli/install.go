@@ -9,8 +9,13 @@ import (
 	"github.com/tulle-mesh/tulle/cli/manifest"
 )
 
-// defaultLifetime of an SVID: a day survives a long night without identity, and a stolen key is soon worthless.
-const defaultLifetime = 24 * time.Hour
+const (
+	// defaultLifetime of an SVID: a day survives a long night without identity, and a stolen key is soon worthless.
+	defaultLifetime = 24 * time.Hour
+	// identity refuses what is outside of these; better to hear it here than from its log
+	minLifetime = 2 * time.Second
+	maxLifetime = 30 * 24 * time.Hour
+)
 
 type installFlags struct {
 	proxyFlags
@@ -61,8 +66,8 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 	if err != nil {
 		return manifest.Config{}, err
 	}
-	if flags.lifetime <= 0 {
-		return manifest.Config{}, fmt.Errorf("--identity-lifetime %s: must be longer than nothing", flags.lifetime)
+	if flags.lifetime < minLifetime || flags.lifetime > maxLifetime {
+		return manifest.Config{}, fmt.Errorf("--identity-lifetime %s: choose one from %s to %s", flags.lifetime, minLifetime, maxLifetime)
 	}
 	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"), IdentityLifetime: flags.lifetime}, nil
 }

@@ -19,6 +19,9 @@ func TestTextThatIsRefused(t *testing.T) {
 		"unknown anchor":     {"a: *b\n", "unknown anchor"},
 		"wrong type":         {podHead + "spec: {hostNetwork: [1]}\n", `f.yaml:1: pod "a": read pod template`},
 		"annotation":         {"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations: {tulle.dev/mode: maybe}\n", `pod "a": annotation tulle.dev/mode: "maybe"`},
+		"leftover label":     {"apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {tulle.dev/mesh: tulle}}\nspec: {containers: []}\n", "tulle.dev/mesh is set here already, though nothing was injected"},
+		"leftover volume":    {podHead + "spec: {containers: [], volumes: [{name: tulle-token}]}\n", "there is a volume tulle-token, but no proxy"},
+		"leftover redirect":  {podHead + "spec: {containers: [{name: tulle-redirect}]}\n", "there is a container tulle-redirect, but no proxy"},
 		"spec is an alias":   {"apiVersion: v1\nkind: Pod\nx-base: &s {containers: []}\nmetadata: {name: a}\nspec: *s\n", ""},
 		"items as an alias":  {"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers: [{name: a}]\n  initContainers: &i [{name: b}]\n  volumes: *i\n", "f.yaml:7: spec.volumes is an alias"},
 		"template an alias":  {"apiVersion: batch/v1\nkind: Job\nmetadata: {name: a}\nspec:\n  x: &t {spec: {}}\n  template: *t\n", "template is not written here as a mapping"},
@@ -52,7 +55,7 @@ func TestSkipsAreReported(t *testing.T) {
 	for reason, c := range map[Reason][3]string{
 		HostNetwork:     {"", "", "hostNetwork: true"},
 		Disabled:        {"", "annotations: {tulle.dev/inject: disabled}", ""},
-		AlreadyInjected: {"", "labels: {tulle.dev/mesh: tulle}", ""},
+		AlreadyInjected: {"", "", "initContainers: [{name: tulle-proxy}]"},
 		ProxyUID:        {"", "", "securityContext: {runAsUser: 2102}"},
 		Windows:         {"", "", "os: {name: windows}"},
 		ControlPlane:    {", namespace: tulle", "", ""},

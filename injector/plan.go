@@ -1,6 +1,7 @@
 package injector
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -38,11 +39,14 @@ const (
 	AlreadyEnabled  Reason = "injection is already enabled"
 )
 
-// Plan decides about one pod template. The pod's own annotations win over its namespace's. An error means that an
-// annotation makes no sense; nothing else can go wrong.
+// Plan decides about one pod template. The pod's own annotations win over its namespace's. An error means that
+// an annotation makes no sense, or that a name of ours is taken.
 func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Change, Reason, error) {
 	if reason := skip(pod); reason != "" {
 		return Change{}, reason, nil
+	}
+	if err := clashes(pod.Spec); err != nil {
+		return Change{}, "", err
 	}
 	annotations := map[string]string{}
 	own := map[string]string{AnnotationInjected: c.Version}
@@ -73,7 +77,7 @@ func skip(pod corev1.PodTemplateSpec) Reason {
 	switch {
 	case pod.Annotations[AnnotationInject] == disabled || pod.Labels[AnnotationInject] == disabled:
 		return Disabled
-	case hasProxy(pod):
+	case hasProxy(pod.Spec):
 		return AlreadyInjected
 	case pod.Spec.HostNetwork:
 		return HostNetwork
@@ -85,17 +89,25 @@ func skip(pod corev1.PodTemplateSpec) Reason {
 	return ""
 }
 
-// hasProxy finds any trace of an earlier injection: a second one beside it would clash.
-func hasProxy(pod corev1.PodTemplateSpec) bool {
-	if _, ok := pod.Annotations[AnnotationInjected]; ok {
-		return true
+// hasProxy goes by the container alone: a copied label or annotation must not let a pod run without a proxy.
+func hasProxy(spec corev1.PodSpec) bool {
+	is := func(c corev1.Container) bool { return c.Name == ProxyContainer }
+	return slices.ContainsFunc(spec.InitContainers, is) || slices.ContainsFunc(spec.Containers, is)
+}
+
+// clashes names what is called like one of ours although there is no proxy.
+func clashes(spec corev1.PodSpec) error {
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		if slices.Contains(containerNames, c.Name) {
+			return fmt.Errorf("there is a container %s, but no proxy: remove it", c.Name)
+		}
 	}
-	if _, ok := pod.Labels[LabelMesh]; ok {
-		return true
+	for _, v := range spec.Volumes {
+		if slices.Contains(volumeNames, v.Name) {
+			return fmt.Errorf("there is a volume %s, but no proxy: remove it", v.Name)
+		}
 	}
-	ours := func(c corev1.Container) bool { return slices.Contains(containerNames, c.Name) }
-	return slices.ContainsFunc(pod.Spec.InitContainers, ours) || slices.ContainsFunc(pod.Spec.Containers, ours) ||
-		slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames, v.Name) })
+	return nil
 }
 
 // runsAsProxy: the redirection lets the proxy's uid pass, so an application with that uid would leave the mesh unnoticed.

@@ -69,7 +69,9 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 		"bare":  `{"metadata":{},"spec":{"containers":[{"name":"a","image":"b"}]}}`,
 		"full":  `{"metadata":{"name":"p","annotations":{"a/b":"c"},"labels":{"x":"y"}},"spec":{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],"volumes":[{"name":"v"}],"future":{"deep":[1,2]}}}`,
 		"empty": `{"metadata":{"annotations":{},"labels":{}},"spec":{"initContainers":[],"containers":[],"volumes":[]}}`,
-		"null":  `{"metadata":{"annotations":null,"labels":null},"spec":{"initContainers":null,"containers":null,"volumes":null}}`,
+		// a copied label must not let the pod run without a proxy
+		"copied": `{"metadata":{"annotations":{"tulle.dev/injected":"old"},"labels":{"tulle.dev/mesh":"x"}},"spec":{"containers":[{"name":"a"}]}}`,
+		"null":   `{"metadata":{"annotations":null,"labels":null},"spec":{"initContainers":null,"containers":null,"volumes":null}}`,
 	}
 	for name, pod := range pods {
 		t.Run(name, func(t *testing.T) {
