@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/interop"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+)
+
+// grace is how long begun requests may take to end.
+const grace = 10 * time.Second
+
+// echo is what the HTTP server saw of a request.
+type echo struct {
+	Pod     string      `json:"pod"`
+	Method  string      `json:"method"`
+	Path    string      `json:"path"`
+	Proto   string      `json:"proto"`
+	Host    string      `json:"host"`
+	Remote  string      `json:"remote"`
+	Headers http.Header `json:"headers"`
+	Body    string      `json:"body"`
+}
+
+// serve answers until SIGTERM, then ends what it began. Health is on a port of its own; loopback is answered on 127.0.0.1 only.
+func serve(ctx context.Context, _ []string) (any, error) {
+	web := &http.Server{Handler: handler(), ReadHeaderTimeout: grace, Protocols: new(http.Protocols)}
+	web.Protocols.SetHTTP1(true)
+	web.Protocols.SetUnencryptedHTTP2(true)
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return serveHTTP(ctx, web, ":8080") })
+	all.Go(func() error {
+		return serveHTTP(ctx, &http.Server{Handler: handler(), ReadHeaderTimeout: grace}, "127.0.0.1:8089")
+	})
+	all.Go(func() error { return serveGRPC(ctx, ":8081") })
+	all.Go(func() error { return serveFirst(ctx, ":3306") })
+	return "ended", all.Wait()
+}
+
+func serveHTTP(ctx context.Context, server *http.Server, addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	return server.Shutdown(end)
+}
+
+func handler() http.Handler {
+	var seen counts
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", answerEcho)
+	mux.HandleFunc("/ws", answerWebSocket)
+	mux.HandleFunc("/seen", seen.answer)
+	mux.HandleFunc("/fail/{n}", seen.failSometimes)
+	mux.HandleFunc("/slow/{ms}", seen.answerSlowly)
+	return mux
+}
+
+func answerEcho(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	pod, _ := os.Hostname() // empty shows that there is none
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(echo{pod, r.Method, r.URL.Path, r.Proto, r.Host, r.RemoteAddr, r.Header, string(body)})
+}
+
+func answerWebSocket(w http.ResponseWriter, r *http.Request) {
+	conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	for {
+		kind, message, err := conn.ReadMessage()
+		if err != nil || conn.WriteMessage(kind, message) != nil {
+			return
+		}
+	}
+}
+
+// counts are the requests that reached the application, whatever a proxy did with them.
+type counts struct{ failing, slow atomic.Int64 }
+
+func (c *counts) answer(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintf(w, `{"failing":%d,"slow":%d}`, c.failing.Load(), c.slow.Load())
+}
+
+// failSometimes fails all but every n-th request: with n tries a caller gets through.
+func (c *counts) failSometimes(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.ParseInt(r.PathValue("n"), 10, 64)
+	if err != nil || n < 1 {
+		http.Error(w, "want /fail/N", http.StatusBadRequest)
+		return
+	}
+	if c.failing.Add(1)%n != 0 {
+		http.Error(w, "not this time", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "fine")
+}
+
+func (c *counts) answerSlowly(w http.ResponseWriter, r *http.Request) {
+	ms, err := strconv.Atoi(r.PathValue("ms"))
+	if err != nil {
+		http.Error(w, "want /slow/MILLISECONDS", http.StatusBadRequest)
+		return
+	}
+	c.slow.Add(1)
+	select {
+	case <-time.After(time.Duration(ms) * time.Millisecond):
+		fmt.Fprintln(w, "at last")
+	case <-r.Context().Done():
+	}
+}
+
+func serveGRPC(ctx context.Context, addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
+	stop := context.AfterFunc(ctx, server.GracefulStop)
+	defer stop()
+	if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	server.GracefulStop() // waits, if it has begun already
+	return nil
+}
+
+// serveFirst greets before it was asked anything, as MySQL and SMTP do, then echoes.
+func serveFirst(ctx context.Context, addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	pod, _ := os.Hostname()
+	for {
+		conn, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			fmt.Fprintf(conn, "220 %s\n", pod)
+			_, _ = io.Copy(conn, conn) // whichever side went away, the test sees it
+		}()
+	}
+}
