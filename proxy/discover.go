@@ -30,6 +30,8 @@ type discovery struct {
 	p     *Proxy
 	log   *slog.Logger
 	ready atomic.Bool // destination has welcomed us at least once
+	once  sync.Once   // closes met
+	met   chan struct{}
 
 	mu       sync.Mutex // guards everything below
 	targets  *lru.LRU[string, *target]
@@ -65,7 +67,7 @@ type target struct {
 func newDiscovery(p *Proxy) *discovery {
 	d := &discovery{p: p, log: p.log, clusters: map[string]*cluster{},
 		params: map[string]ewmaParams{}, messages: map[resourceKey]*api.Resource{},
-		mail: make(chan struct{}, 1)}
+		mail: make(chan struct{}, 1), met: make(chan struct{})}
 	// The sizes are positive: no errors.
 	d.targets, _ = lru.NewLRU(config.MaxTargets, d.evict)
 	d.inbounds, _ = lru.NewLRU(maxInboundPorts, d.evictInbound)
@@ -257,6 +259,7 @@ func (d *discovery) apply(m *api.DiscoverResponse) {
 	case *api.DiscoverResponse_Welcome:
 		d.workload = m.Welcome.GetWorkload()
 		d.ready.Store(true)
+		d.once.Do(func() { close(d.met) })
 	case *api.DiscoverResponse_Invalid:
 		d.applyInvalid(m.Invalid)
 	case *api.DiscoverResponse_Resources:

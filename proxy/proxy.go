@@ -125,6 +125,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.tasks.Go(func() { p.watchRoots(p.ctx) })
 	p.tasks.Go(func() { p.discovery.run(p.ctx) })
 	p.tasks.Go(func() { p.reportMetrics(p.ctx) })
+	p.tasks.Go(p.settle)
 	for _, l := range p.listeners {
 		p.tasks.Go(func() { p.accept(l) })
 	}
@@ -140,6 +141,22 @@ func (p *Proxy) Run(ctx context.Context) error {
 func (p *Proxy) serveAdmin(s *admin.Server, l net.Listener) {
 	if err := s.Serve(l); err != nil {
 		p.log.Error("the admin server ended", "err", err)
+	}
+}
+
+// settleAfter is when the start is surely over.
+const settleAfter = time.Second
+
+// settle makes the proxy small once it has started.
+func (p *Proxy) settle() {
+	select {
+	case <-p.discovery.met:
+	case <-p.ctx.Done():
+		return
+	}
+	p.sleep(settleAfter)
+	if err := trim(); err != nil {
+		p.log.Debug("cannot give back the pages of the start", "err", err)
 	}
 }
 
