@@ -99,17 +99,23 @@ func checkCalls(ports *Ports, edges *Edges) (out []Finding, settled bool) {
 }
 
 func checkCall(ports *Ports, c *Call, edges *Edges) (out []Finding, seen bool) {
+	both, one := 0, 0
 	for _, t := range c.Possible {
 		if c.FromID == "" || t.ID == "" {
 			continue
 		}
 		for k := range edges.Rows {
 			if row := &edges.Rows[k]; row.Src == c.From && row.Dst == t.Workload {
-				seen = seen || row.ReportedBy == "both"
+				if row.ReportedBy == "both" {
+					both++
+				} else {
+					one++ // the other proxy's report may be on its way
+				}
 				out = append(out, checkEdge(c, t, row))
 			}
 		}
 	}
+	seen = both > 0 && one == 0
 	if c.FromID == "" || !slices.ContainsFunc(c.Possible, func(t Target) bool { return t.ID != "" }) {
 		if seen = checkUnmeshed(c, edges); seen {
 			out = append(out, good("%s → %s: in plaintext, because an end has no proxy", c.From, c.Service))

@@ -50,6 +50,11 @@ func TestCheckCalls(t *testing.T) {
 		{"no client", func(e *Edges) { e.Rows[0].ClientID = "" }, `the client proved to be ""`, true},
 		{"wrong server", func(e *Edges) { e.Rows[0].ServerID = webID }, `the server proved to be "` + webID, true},
 		{"one side only", func(e *Edges) { e.Rows[0].ReportedBy = "client" }, "only the client's proxy tells of this edge", false},
+		{"one side of a second server only", func(e *Edges) {
+			row := e.Rows[0]
+			row.ReportedBy = "client"
+			e.Rows = append(e.Rows, row)
+		}, "only the client's proxy tells of this edge", false},
 		{"an edge beside", func(e *Edges) {
 			e.Rows = append(e.Rows, viz.EdgeRow{Src: "checkout", SrcKind: "deployment", Dst: "web"})
 		},
