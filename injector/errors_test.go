@@ -80,6 +80,12 @@ func FuzzInjectText(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
+	for _, text := range awkward(f) {
+		f.Add(text)
+		if out, _, err := InjectText(testConfig(), "f.yaml", text); err == nil {
+			f.Add(out)
+		}
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		out, _, err := InjectText(testConfig(), "f.yaml", text)
 		if err != nil {

@@ -21,7 +21,7 @@ func testConfig() Config {
 	}
 }
 
-func awkward(t *testing.T) map[string][]byte {
+func awkward(t testing.TB) map[string][]byte {
 	t.Helper()
 	names, err := filepath.Glob("testdata/awkward/*")
 	if err != nil || len(names) < 20 {
