@@ -65,7 +65,7 @@ func (a *answer) equal(b *answer) bool {
 		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool { return x.version == y.version })
 }
 
-// compute answers a question from the state as it is.
+// compute answers a question from the state as it is. The answer must be sealed before it is used.
 func (v *view) compute(q question) *answer {
 	switch {
 	case q.cluster != (clusterRef{}):
@@ -107,13 +107,21 @@ const versionBytes = 12
 
 func newResource(kind api.Kind, name string, r *api.Resource) *resource {
 	r.Name = name
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
-	if err != nil {
-		content = nil // text that is not UTF-8 was refused with its key
+	return &resource{id: resourceID{kind, name}, snapshot: r}
+}
+
+// seal gives each resource its version. It is apart from computing so that the state's lock is not held meanwhile.
+func (a *answer) seal() *answer {
+	for _, r := range a.resources {
+		content, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.snapshot)
+		if err != nil {
+			content = nil // text that is not UTF-8 was refused with its key
+		}
+		sum := sha256.Sum256(content)
+		r.version = hex.EncodeToString(sum[:versionBytes])
+		r.snapshot.Version = r.version
 	}
-	sum := sha256.Sum256(content)
-	r.Version = hex.EncodeToString(sum[:versionBytes])
-	return &resource{id: resourceID{kind, name}, version: r.Version, snapshot: r}
+	return a
 }
 
 // keptVersions is how far behind a proxy may be and still get a delta. Each costs a copy of the difference.

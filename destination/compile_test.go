@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/kube"
 )
 
 func testMesh() *Mesh {
@@ -22,7 +23,7 @@ func testMesh() *Mesh {
 	}
 }
 
-// objectsOf reads documents as a file's are read.
+// objectsOf reads documents as a file's are read, and trims them as informers do: what an answer needs must survive.
 func objectsOf(t testing.TB, texts ...string) []metav1.Object {
 	t.Helper()
 	var out []metav1.Object
@@ -36,7 +37,11 @@ func objectsOf(t testing.TB, texts ...string) []metav1.Object {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, obj)
+			trimmed, err := kube.Trim(obj)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, trimmed.(metav1.Object))
 		}
 	}
 	return out
@@ -267,6 +272,10 @@ endpoints:
 {apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u9, labels: {tulle.dev/mesh: tulle}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.77}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: thief, namespace: shop}, spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
+		{name: "another pod of the same name and address", who: client, key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u9}, spec: {serviceAccountName: thief, containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
+		{name: "the same pod, which has lost the address", who: client, key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u1}, spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.77}}`},
 		{name: "an address of two pods: one has ended", who: client, key: address("10.1.0.1:80"), want: "FOUND 10.1.0.1:80[web-1/10.1.0.1:80@10.1.0.1:4143=shop/sa/web]", more: `
 {apiVersion: v1, kind: Pod, metadata: {name: a-job, namespace: shop, creationTimestamp: "2030-01-01T00:00:00Z"}, spec: {containers: [{name: a, image: p}]}, status: {phase: Succeeded, podIP: 10.1.0.1}}`},
 		{name: "an address of two pods: the newer has it", who: client, key: address("10.1.0.1:80"), want: "FOUND 10.1.0.1:80[a-new/10.1.0.1:80]", more: `
@@ -290,6 +299,8 @@ endpoints:
 		{name: "a skipped port is not meshed", who: client, key: address("10.1.0.60:6000"), want: "FOUND 10.1.0.60:6000[s/10.1.0.60:6000]", more: skipping},
 		{name: "its other ports are", who: client, key: address("10.1.0.60:7001"), want: "FOUND 10.1.0.60:7001[s/10.1.0.60:7001@10.1.0.60:4143=shop/sa/default]", more: skipping},
 		{name: "a mesh address is not believed on Kubernetes", who: client, key: address("10.1.0.61:80"), want: "FOUND 10.1.0.61:80[m/10.1.0.61:80]", more: meshAddress},
+		{name: "nor of a meshed pod", who: client, key: address("10.1.0.63:80"), want: "FOUND 10.1.0.63:80[meshed/10.1.0.63:80@10.1.0.63:4143=shop/sa/default]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: meshed, namespace: shop, labels: {tulle.dev/mesh: tulle}, annotations: {tulle.dev/mesh-address: "192.0.2.1:9443"}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.63}}`},
 		{name: "a mesh address on one machine", who: client, key: address("10.1.0.61:80"), want: "FOUND 10.1.0.61:80[m/10.1.0.61:80@127.0.0.1:9443=shop/sa/default]", more: meshAddress, tweak: func(m *Mesh) { m.LocalMesh = true }},
 
 		{name: "opaque by the service", who: client, key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]", more: opaque("annotations: {tulle.dev/opaque-ports: \"25,80\"}", "")},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -70,25 +71,32 @@ func keyOf(r *http.Request) (*api.Key, bool) {
 
 // diagnose computes what a stream would be sent, and leaves no cell behind.
 func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis {
+	answers := d.answers(key, who)
+	out := Diagnosis{Invalid: answers[0].invalid}
+	for _, a := range answers {
+		for _, r := range a.seal().resources {
+			text, err := protojson.Marshal(r.snapshot)
+			if err != nil {
+				return Diagnosis{Invalid: err.Error()}
+			}
+			out.Resources = append(out.Resources, text)
+		}
+	}
+	return out
+}
+
+func (d *Destination) answers(key *api.Key, who types.NamespacedName) (out []*answer) {
 	c := caller{namespace: who.Namespace, pod: who.Name}
-	var out Diagnosis
 	d.state.read(&d.cfg.Mesh, func(v *view) {
 		if pod := v.pod(who); pod != nil {
 			c.node = pod.Spec.NodeName
 		}
-		a := v.compute(c.question(key))
-		out.Invalid = a.invalid
-		resources := a.resources
-		for _, ref := range a.refs {
-			resources = append(resources, v.compute(question{cluster: ref.on(c.node)}).resources...)
-		}
-		for _, r := range resources {
-			text, err := protojson.Marshal(r.snapshot)
-			if err != nil {
-				out.Invalid = err.Error()
-				continue
+		first := v.compute(c.question(key))
+		out = append(out, first)
+		for i, ref := range first.refs {
+			if !slices.Contains(first.refs[:i], ref) {
+				out = append(out, v.compute(question{cluster: ref.on(c.node)}))
 			}
-			out.Resources = append(out.Resources, text)
 		}
 	})
 	return out

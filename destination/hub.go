@@ -112,7 +112,7 @@ func (h *hub) compute(c *cell) (changed bool) {
 		h.follow(c, v.topics)
 	})
 	last := c.answer.Load()
-	if last.equal(next) {
+	if last.equal(next.seal()) {
 		return false
 	}
 	c.keepEndpoints(last, next)

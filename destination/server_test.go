@@ -352,7 +352,7 @@ func TestVersionsAreEqualOnReplicas(t *testing.T) {
 	versions := func(s *State) (out []string) {
 		s.read(testMesh(), func(v *view) {
 			for _, q := range []question{{address: "10.96.0.10:80", namespace: "shop"}, {cluster: clusterRef{service: nameOf(objects[2]), port: 80}}} {
-				for _, r := range v.compute(q).resources {
+				for _, r := range v.compute(q).seal().resources {
 					out = append(out, r.version)
 				}
 			}
