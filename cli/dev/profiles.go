@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
@@ -32,14 +33,18 @@ func checkProfiles(m *Mesh) (warnings []string, err error) {
 	return warnings, errors.Join(errs...)
 }
 
-// profileFiles lists the YAML files of the profile folders.
+// profileFiles lists the files of the profile folders, as destination does.
 func profileFiles(m *Mesh) []string {
 	var files []string
 	for _, dir := range m.Profiles {
-		for _, pattern := range []string{"*.yaml", "*.yml"} {
-			found, err := filepath.Glob(filepath.Join(dir, pattern))
-			if err == nil { // it fails for a malformed pattern only: a folder whose own name has a bracket
-				files = append(files, found...)
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // destination reads the folder too, and says so
+		}
+		for _, e := range entries {
+			hidden := strings.HasPrefix(e.Name(), ".") // what an editor keeps beside
+			if ext := filepath.Ext(e.Name()); !hidden && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
+				files = append(files, filepath.Join(dir, e.Name()))
 			}
 		}
 	}
