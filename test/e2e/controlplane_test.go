@@ -1,0 +1,23 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is known goes on without the control plane, and what comes back is believed again.
+func TestControlPlaneKilled(t *testing.T) {
+	ready(t)
+	for _, server := range []string{"tulle-identity", "tulle-destination", "tulle-injector", "tulle-viz"} {
+		t.Run(server, func(t *testing.T) {
+			l := startLoad(t, byHook, "http://server."+byCLI+"/", 500)
+			pods := strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods", "-l", "app.kubernetes.io/name="+server, "-o", "name"))
+			run(t, "kubectl", append([]string{"-n", "tulle", "delete", "--grace-period=0", "--force"}, pods...)...)
+			rolledOut(t, "tulle", "deployment/"+server)
+			l.lostNothing(t)
+		})
+	}
+	run(t, "meshctl", "check", "--wait", "2m")
+}
