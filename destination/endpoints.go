@@ -199,7 +199,7 @@ func (v *view) isMeshed(pod *corev1.Pod, port uint16) bool {
 	if v.mesh.LocalMesh && pod.Annotations[annotationMeshAddress] != "" {
 		return true
 	}
-	if pod.Labels[labelMesh] != meshName || pod.Spec.HostNetwork || !hasProxy(pod) {
+	if pod.Labels[labelMesh] != meshName || pod.Spec.HostNetwork || !hasProxy(pod) || port == adminPort {
 		return false
 	}
 	return !portListed(pod.Annotations[annotationSkipInbound], port, nil)

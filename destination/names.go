@@ -12,4 +12,6 @@ const (
 
 	// meshPort is where a proxy takes what arrives for its pod; the same in every pod (proxy/config.InboundPort).
 	meshPort = 4143
+	// adminPort is the proxy's own, and never redirected: whoever scrapes it comes in plaintext (proxy/config.AdminPort).
+	adminPort = 4191
 )
