@@ -5,8 +5,14 @@
 //	call.go     one HTTP request           ws.go    a WebSocket conversation     grpc.go  grpc-go's interop cases
 //	redis.go    commands to a Redis        tcp.go   raw bytes, and what came back
 //	load.go     an open loop of requests, and exactly how each ended
-//	certify.go  asks identity for a certificate, as the refusal tests need it
-//	pose.go     a server of ours with a workload's own certificate: what proxies must refuse
+//	job.go      one request, and the end
+//
+// And what an attacker in a pod of the mesh would do, with the pod's own certificate (own.go):
+//
+//	certify.go  asks identity for a certificate with some token
+//	pose.go     serves where proxies look for the control plane
+//	report.go   tells viz that it is somebody else
+//	mesh.go     speaks to a proxy's inbound port by hand
 //
 // Every client prints one line of JSON and ends with 0 when it could find out what it was asked, whatever that is; the
 // tests judge. All goroutines end with the process.

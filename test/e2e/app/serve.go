@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -86,6 +87,10 @@ func answerEcho(w http.ResponseWriter, r *http.Request) {
 	}
 	pod, _ := os.Hostname() // empty shows that there is none
 	w.Header().Set("Content-Type", "application/json")
+	for _, v := range r.URL.Query()["answer"] { // ?answer=NAME:VALUE asks for a header of the response
+		name, value, _ := strings.Cut(v, ":")
+		w.Header().Add(name, value)
+	}
 	_ = json.NewEncoder(w).Encode(echo{pod, r.Method, r.URL.Path, r.Proto, r.Host, r.RemoteAddr, r.Header, string(body)})
 }
 
