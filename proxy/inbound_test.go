@@ -274,7 +274,7 @@ func TestGarbageOnEveryPort(t *testing.T) {
 	check(t, err)
 	garbage := []string{"\x00", "\x16\x03\x01", "\x16\x03\x01\x40\x00" + strings.Repeat("a", 20000), "GET ", "GET / HTTP/1.1\r\nhost: a\r\n\x00: \r\n\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + strings.Repeat("\xff", 100), strings.Repeat("A", 100<<10), string(hello[:60]), string(hello) + "junk"}
-	for _, addr := range []string{caller.out["web"], callee.inbound, caller.admin} {
+	for _, addr := range []string{caller.out["web"], callee.inbound, caller.admin, m.dest} {
 		for _, g := range garbage {
 			c, err := net.Dial("tcp", addr)
 			check(t, err)
