@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -155,6 +156,7 @@ func (p *plane) proxy(name string, env map[string]string, procs int) (*exec.Cmd,
 	cmd := exec.Command(*meshProxy, "run")
 	cmd.ExtraFiles = []*os.File{r}
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives the measurement
 	for k, v := range map[string]string{
 		config.EnvIdentity: id.String(), config.EnvTrustFile: filepath.Join(p.dir, "ca.crt"), config.EnvTokenFD: "3",
 		config.EnvIdentityAddr: p.identity, config.EnvIdentityID: p.dev.ServerID().String(),
