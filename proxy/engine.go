@@ -76,8 +76,23 @@ func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
 		c.engine = h2.NewServer(w, o)
 	}
 	defer p.trackServer(c)()
+	defer c.countConnection()()
 	err := c.engine.Serve()
 	p.log.Debug("a connection ended", "from", w.RemoteAddr(), "inbound", c.inbound, "err", err)
+}
+
+// countConnection counts a caller's connection to the application for as long as it lives; the returned function ends it.
+func (c *serverConn) countConnection() (end func()) {
+	if !c.inbound {
+		return func() {}
+	}
+	protocol := "http/2"
+	if c.http1 {
+		protocol = "http/1"
+	}
+	cell := c.p.metrics.Cell(c.inboundLabels(c.port.policy.Load().route.fallback, protocol))
+	cell.OpenConnection()
+	return cell.CloseConnection
 }
 
 func (c *serverConn) newExchange(s stream) *exchange {
