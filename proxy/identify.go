@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -325,11 +326,18 @@ func (l *meshLife) recheck() {
 	}
 }
 
-// watchRoots rechecks every mesh connection when the roots change.
+// watchRoots rechecks every mesh connection when the roots change, and leaves the servers' connections when this proxy's
+// own certificate does.
 func (p *Proxy) watchRoots(ctx context.Context) {
+	var last *x509svid.SVID
 	for {
 		changed := p.source.Changed()
 		p.lives.each(func(l *meshLife) { l.recheck() })
+		if own := p.source.SVID(); own != last {
+			last = own
+			p.destination.Renew()
+			p.viz.Renew()
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

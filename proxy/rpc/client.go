@@ -219,6 +219,17 @@ func (c *Client) current() (*conn, error) {
 	return c.conn, nil
 }
 
+// Renew gives calls that begin from now on a new connection, for what this side proves has changed: a server that refuses
+// the old certificate would go on refusing it on the old connection. Calls under way go on.
+func (c *Client) Renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		c.conn.leave()
+		c.conn = nil
+	}
+}
+
 func (c *Client) adopt(w *wire.Conn) (*conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -521,6 +521,40 @@ func (c *Client) newest() *conn {
 	return c.conn
 }
 
+// After Renew calls go over a new connection, and what was under way ends as it would have.
+func TestRenew(t *testing.T) {
+	s := startServer(t)
+	s.stream = echoStream
+	dials := 0
+	dial := dialTo(s.addr, nil)
+	c := newTestClient(t, func(ctx context.Context) (*wire.Conn, error) {
+		dials++
+		return dial(ctx)
+	})
+	ctx := testContext(t)
+	c.Renew() // there is nothing to leave
+	open, err := c.Open(ctx, stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	for range 2 {
+		c.Renew()
+		for range 2 {
+			if out, err := call(ctx, c, "hello"); err != nil || out != "hello" {
+				t.Fatalf("%q %v", out, err)
+			}
+		}
+	}
+	if dials != 3 {
+		t.Errorf("%d connections for what was under way and two renewals, want 3", dials)
+	}
+	got := new(wrapperspb.BytesValue)
+	if err := errors.Join(open.Send(wrapperspb.Bytes([]byte("still here"))), open.Recv(got)); err != nil || string(got.Value) != "still here" {
+		t.Errorf("the call under way: %q %v", got.Value, err)
+	}
+}
+
 func TestDialFails(t *testing.T) {
 	refused := errors.New("no route")
 	c := newTestClient(t, func(context.Context) (*wire.Conn, error) { return nil, refused })
