@@ -144,6 +144,9 @@ func (x *exchange) OnReset(code uint32, err error) {
 		x.cutTail(&x.c.batch)
 		return
 	}
+	if x.up() != nil {
+		x.attempt.count(false) // sent, and nobody will know how it went
+	}
 	x.abandon(&x.c.batch)
 	x.finish(outcomeCancelled)
 }
@@ -322,6 +325,9 @@ func (x *exchange) waited(b *batch) {
 // timeout answers 504, or cuts a response that has begun.
 func (x *exchange) timeout(reason string, b *batch) {
 	x.outcome = outcomeTimeout
+	if x.up() != nil {
+		x.attempt.count(true)
+	}
 	x.fail(504, reason, b)
 }
 
