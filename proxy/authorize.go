@@ -22,6 +22,7 @@ type inboundPort struct {
 	once     sync.Once
 	policy   atomic.Pointer[inboundPolicy]
 	evicted  atomic.Bool
+	tunnels  live[*tunnel] // to the application, opaque
 
 	mu   sync.Mutex          // guards apps
 	apps map[string]*cluster // by address: one for each of the pod's IPs at most
@@ -64,7 +65,13 @@ func (p *Proxy) defaultInbound(port uint16) *api.Inbound {
 }
 
 func (in *inboundPort) update(m *api.Inbound) {
-	in.policy.Store(in.compile(m))
+	pol := in.compile(m)
+	in.policy.Store(pol)
+	in.tunnels.each(func(t *tunnel) { // a request is asked about as it comes; a tunnel goes on
+		if pol.verdict(t.caller) != nil {
+			t.Close()
+		}
+	})
 	in.once.Do(func() { close(in.answered) })
 }
 

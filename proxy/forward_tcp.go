@@ -4,28 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
-	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
-
-// copySize is a direction's buffer while it moves bytes: two TLS records' worth.
-const copySize = 32 << 10
-
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
-
-// leg is one side of an opaque connection: TCP, or TLS over it.
-type leg interface {
-	net.Conn
-	CloseWrite() error
-}
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
 func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
@@ -52,7 +37,7 @@ func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
 	if !e.meshed() && d.protocol == api.Protocol_TLS {
 		l.Security = metric.TLSPassthrough
 	}
-	p.carry(nc, up, d.peeked, p.metrics.Cell(l))
+	p.newTunnel(nc, up).carry(d.peeked, p.metrics.Cell(l))
 }
 
 // dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing was sent yet.
@@ -125,9 +110,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 	if c == nil {
 		return
 	}
-	if refusal := c.port.policy.Load().verdict(c.caller.id); refusal != nil {
-		p.log.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", refusal.reason)
-		p.refused.policy.Inc()
+	if p.refuses(c, c.port.policy.Load()) {
 		return
 	}
 	set := c.app.cluster.set.Load()
@@ -142,79 +125,23 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 		c.caller.security = metric.TLSPassthrough
 	}
 	l := c.inboundLabels(c.port.policy.Load().route.fallback, "tcp")
-	p.carry(nc, up, d.peeked, p.metrics.Cell(l))
-}
-
-// carry moves bytes both ways until both directions have ended, or neither moved any for config.IdleTCP. The end of one
-// direction is passed on as such, and the other goes on.
-func (p *Proxy) carry(down net.Conn, up leg, peeked []byte, cell *metric.Cell) {
-	from, ok := down.(leg)
-	if !ok {
+	t := p.newTunnel(nc, up)
+	t.caller = c.caller.id
+	c.port.tunnels.add(t)
+	defer c.port.tunnels.remove(t)
+	if p.refuses(c, c.port.policy.Load()) { // it may have changed before the port knew this tunnel
 		return
 	}
-	cell.OpenConnection()
-	defer cell.CloseConnection()
-	t := &tunnel{p: p, down: from, up: up}
-	t.touch()
-	stop := p.trackCloser(t)
-	defer stop()
-	var back sync.WaitGroup
-	back.Go(func() { t.copy(from, up, &cell.ReadBytes) })
-	if _, err := up.Write(peeked); err == nil {
-		cell.WrittenBytes.Add(uint64(len(peeked)))
-		t.copy(up, from, &cell.WrittenBytes)
-	} else {
-		t.Close()
+	t.carry(d.peeked, p.metrics.Cell(l))
+}
+
+// refuses asks the policy about an opaque connection.
+func (p *Proxy) refuses(c *serverConn, pol *inboundPolicy) bool {
+	refusal := pol.verdict(c.caller.id)
+	if refusal == nil {
+		return false
 	}
-	back.Wait()
-}
-
-// tunnel is an opaque connection's two legs.
-type tunnel struct {
-	p        *Proxy
-	down, up leg
-	last     atomic.Int64 // when bytes last moved, either way; unix nanoseconds
-}
-
-func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
-
-// Close ends both legs and so both copies.
-func (t *tunnel) Close() error {
-	return errors.Join(t.down.Close(), t.up.Close())
-}
-
-// copy moves one direction's bytes. After an error that is no end, nothing sensible can follow: both legs close.
-func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) {
-	for {
-		if err := t.await(src); err != nil {
-			t.Close()
-			return
-		}
-		buf := copyBuffers.Get().(*[copySize]byte)
-		n, err := src.Read(buf[:])
-		if n > 0 {
-			t.touch()
-			count.Add(uint64(n))
-			if _, werr := dst.Write(buf[:n]); werr != nil {
-				err = werr
-			}
-		}
-		copyBuffers.Put(buf)
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF):
-			dst.CloseWrite()
-			return
-		case errors.Is(err, os.ErrDeadlineExceeded) && t.idleFor() < config.IdleTCP:
-		default:
-			t.Close()
-			return
-		}
-	}
-}
-
-func (t *tunnel) idleFor() time.Duration { return time.Since(time.Unix(0, t.last.Load())) }
-
-func (t *tunnel) await(src leg) error {
-	return src.SetReadDeadline(time.Now().Add(config.IdleTCP))
+	p.log.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", refusal.reason)
+	p.refused.policy.Inc()
+	return true
 }

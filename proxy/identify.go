@@ -12,11 +12,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -272,76 +270,4 @@ func (r *replayed) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return r.Conn.Read(p)
-}
-
-// meshLife ends a mesh connection in time: with the certificates it was made with, and when a root that vouched for its
-// peer is removed.
-type meshLife struct {
-	p      *Proxy
-	w      *wire.Conn
-	end    func() // no new streams
-	expiry time.Time
-	timer  timer
-	ending atomic.Bool
-}
-
-// lifeShare: a connection is asked to end within the last tenth of its life, at a random moment, so that the connections
-// of one rollout do not all end together.
-const lifeShare = 10
-
-// watchMesh begins a connection's life; the returned function ends it. Plaintext connections have none.
-func (p *Proxy) watchMesh(w *wire.Conn, end func()) (stop func()) {
-	state := w.TLS()
-	if state == nil || len(state.PeerCertificates) == 0 {
-		return func() {}
-	}
-	l := &meshLife{p: p, w: w, end: end, expiry: state.PeerCertificates[0].NotAfter}
-	if own := p.source.SVID(); own != nil && own.Certificates[0].NotAfter.Before(l.expiry) {
-		l.expiry = own.Certificates[0].NotAfter
-	}
-	left := time.Until(l.expiry)
-	p.wheel.arm(&l.timer, left-rand.N(left/lifeShare+1), l)
-	p.lives.add(l)
-	return func() {
-		p.wheel.disarm(&l.timer)
-		p.lives.remove(l)
-	}
-}
-
-// expired asks the connection to end, and the second time, with its certificate over, ends it.
-func (l *meshLife) expired(*timer) {
-	if l.ending.Swap(true) {
-		l.w.Close()
-		return
-	}
-	l.p.wheel.arm(&l.timer, time.Until(l.expiry), l)
-	l.end()
-}
-
-// recheck verifies the peer against today's roots.
-func (l *meshLife) recheck() {
-	if _, err := spiffe.Verify(l.w.TLS().PeerCertificates, l.p.source); err != nil {
-		l.p.log.Info("ending a connection whose peer is no longer trusted", "peer", l.w.RemoteAddr(), "err", err)
-		l.w.Close()
-	}
-}
-
-// watchRoots rechecks every mesh connection when the roots change, and leaves the servers' connections when this proxy's
-// own certificate does.
-func (p *Proxy) watchRoots(ctx context.Context) {
-	var last *x509svid.SVID
-	for {
-		changed := p.source.Changed()
-		p.lives.each(func(l *meshLife) { l.recheck() })
-		if own := p.source.SVID(); own != last {
-			last = own
-			p.destination.Renew()
-			p.viz.Renew()
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

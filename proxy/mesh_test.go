@@ -34,6 +34,7 @@ type testMesh struct {
 	dest     string
 	log      *slog.Logger
 	stopDest func() // ends destination, and waits
+	stopID   func() // ends identity, and waits
 }
 
 const trustDomain = "cluster.local"
@@ -47,7 +48,7 @@ func newMesh(t testing.TB, lifetime time.Duration) *testMesh {
 	m.dev = dev
 	check(t, os.WriteFile(m.trust, dev.Roots(), 0o600))
 	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
-	m.identity, _ = m.background("", func(ctx context.Context, l net.Listener) error { return dev.Serve(ctx, l) })
+	m.identity, m.stopID = m.background("", func(ctx context.Context, l net.Listener) error { return dev.Serve(ctx, l) })
 	m.startDestination()
 	return m
 }
@@ -145,6 +146,7 @@ status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}
 type running struct {
 	inbound, admin string
 	out            map[string]string
+	p              *proxy.Proxy
 	stop           func() error
 }
 
@@ -170,7 +172,7 @@ func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 		list = []string{freeAddr(m.t) + "=" + authority(name)}
 	}
 	env[config.EnvOutboundUpstreams] = strings.Join(list, ",")
-	r.stop = m.run(env)
+	r.p, r.stop = m.run(env)
 	m.ready(r.admin)
 	return r
 }
@@ -178,7 +180,7 @@ func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 // token hands a join token over as dev mode does, by a descriptor's number.
 func (m *testMesh) token(id spiffeid.ID, podName string) string { return m.dev.Token(id, podName) }
 
-func (m *testMesh) run(env map[string]string) func() error {
+func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 	m.t.Helper()
 	r, w, err := os.Pipe()
 	check(m.t, err)
@@ -197,7 +199,7 @@ func (m *testMesh) run(env map[string]string) func() error {
 	go func() { result <- p.Run(ctx) }()
 	stop := sync.OnceValue(func() error { cancel(); return <-result })
 	m.t.Cleanup(func() { check(m.t, stop()) })
-	return stop
+	return p, stop
 }
 
 // ready waits for the proxy's own word.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -52,6 +53,7 @@ type Proxy struct {
 	servers live[*serverConn]
 	clients live[*clientConn]
 	lives   live[*meshLife]
+	rootsAt atomic.Int64 // when the roots may last have changed, unix nanoseconds
 	tunnels live[io.Closer]
 	counts
 }
@@ -229,9 +231,12 @@ func (p *Proxy) draining() bool {
 // trackServer registers a connection that the proxy serves, for the drain and for the life of its certificate.
 func (p *Proxy) trackServer(c *serverConn) (stop func()) {
 	p.servers.add(c)
-	unwatch := p.watchMesh(c.wire, c.goAway)
+	unwatch := p.watchMesh(watched{c.wire.TLS(), c.wire.RemoteAddr(), c.goAway, func() { c.wire.Close() }})
 	if p.draining() {
 		c.goAway()
+	}
+	if p.ctx.Err() != nil {
+		c.wire.Close() // the drain is over, and did not see this one
 	}
 	return func() {
 		unwatch()
@@ -241,7 +246,7 @@ func (p *Proxy) trackServer(c *serverConn) (stop func()) {
 
 func (p *Proxy) trackClient(c *clientConn) (stop func()) {
 	p.clients.add(c)
-	unwatch := p.watchMesh(c.wire, c.leave)
+	unwatch := p.watchMesh(watched{c.wire.TLS(), c.wire.RemoteAddr(), c.leave, func() { c.wire.Close() }})
 	if p.ctx.Err() != nil {
 		c.wire.Close()
 	}

@@ -55,8 +55,10 @@ func (w *wheel) arm(t *timer, d time.Duration, owner expirer) {
 	if !w.running {
 		w.now = int64(time.Since(w.start) / wheelTick)
 	}
-	t.owner = owner
-	t.due = int64((time.Since(w.start)+d)/wheelTick) + 1
+	if t.owner == nil {
+		t.owner = owner // once: disarm looks at it without the lock
+	}
+	t.due = int64((time.Since(w.start)+max(d, 0))/wheelTick) + 1 // a slot of the past would come a whole turn late
 	head := &w.slots[t.due%wheelSlots]
 	t.next, t.prev = head, head.prev
 	head.prev.next, head.prev = t, t
