@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,11 +14,17 @@ func TestControlPlaneKilled(t *testing.T) {
 	for _, server := range []string{"tulle-identity", "tulle-destination", "tulle-injector", "tulle-viz"} {
 		t.Run(server, func(t *testing.T) {
 			l := startLoad(t, byHook, "http://server."+byCLI+"/", 500)
-			pods := strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods", "-l", "app.kubernetes.io/name="+server, "-o", "name"))
+			selector := "app.kubernetes.io/name=" + server
+			pods := strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods", "-l", selector, "-o", "name"))
 			run(t, "kubectl", append([]string{"-n", "tulle", "delete", "--grace-period=0", "--force"}, pods...)...)
 			rolledOut(t, "tulle", "deployment/"+server)
+			run(t, "meshctl", "check", "--wait", "2m") // and the load goes on while it comes back
+			for _, pod := range strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods", "-l", selector, "-o", "name")) {
+				if slices.Contains(pods, pod) {
+					t.Errorf("%s was not killed", pod)
+				}
+			}
 			l.lostNothing(t)
 		})
 	}
-	run(t, "meshctl", "check", "--wait", "2m")
 }

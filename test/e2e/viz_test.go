@@ -41,32 +41,34 @@ func requests(t *testing.T, args ...string) int {
 // Viz counts what was sent: not one more, not one less.
 func TestVizCounts(t *testing.T) {
 	ready(t)
-	for _, resource := range []string{"deploy/server", "svc/server", "ns/" + byCLI} {
-		t.Run(resource, func(t *testing.T) {
-			before := settled(t, resource)
+	for name, question := range map[string][]string{
+		"a service, by its callers": {"svc/server", "-n", byCLI},
+		"a workload, by a caller":   {"deploy/server", "-n", byCLI, "--from", "deploy/client", "--from-namespace", byHook},
+		"a caller":                  {"deploy/client", "-n", byHook, "--to", "svc/server", "--to-namespace", byCLI},
+		"a namespace, by a caller":  {"ns/" + byCLI, "--from", "deploy/client", "--from-namespace", byHook},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := settled(t, question)
 			if ok := answered(t, "http://server."+byCLI+"/", 200); ok != 200 {
 				t.Fatalf("%d of 200 were answered", ok)
 			}
-			eventually(t, 20*time.Second, func() error {
-				if got := requests(t, resource, "-n", byCLI) - before; got != 200 {
-					return fmt.Errorf("viz counted %d of 200", got)
-				}
-				return nil
-			})
+			if got := settled(t, question) - before; got != 200 {
+				t.Errorf("viz counted %d of 200", got)
+			}
 		})
 	}
 }
 
-// settled is a count that no longer grows: the kubelet's probes are not in it, and all callers have reported.
-func settled(t *testing.T, resource string) int {
+// settled is a count after every proxy has reported what there is: they do so each second while they are few.
+func settled(t *testing.T, question []string) int {
 	t.Helper()
-	last := -1
-	eventually(t, 30*time.Second, func() error {
-		n := requests(t, resource, "-n", byCLI)
-		if n != last {
-			err := fmt.Errorf("still growing: %d, %d", last, n)
-			last = n
-			return err
+	last, since := -1, time.Now()
+	eventually(t, time.Minute, func() error {
+		if n := requests(t, question...); n != last {
+			last, since = n, time.Now()
+		}
+		if time.Since(since) < 5*time.Second {
+			return fmt.Errorf("not yet settled: %d", last)
 		}
 		return nil
 	})

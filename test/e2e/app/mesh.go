@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -58,7 +59,9 @@ func mesh(ctx context.Context, args []string) (any, error) {
 	for lines := bufio.NewScanner(os.Stdin); len(out) == 0 || lines.Scan(); {
 		frozen.SetBundles(source.Bundles())
 		m := knock(ctx, *addr, cfg)
-		fmt.Fprintf(os.Stderr, "%+v\n", m) // whoever writes lines waits for this
+		if err := json.NewEncoder(os.Stderr).Encode(m); err != nil { // whoever writes lines waits for this
+			return nil, err
+		}
 		out = append(out, m)
 	}
 	return out, nil
