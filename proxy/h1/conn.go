@@ -263,8 +263,10 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	c.exchanges++
 	c.stream = s
 	s.out, s.outLeft = r.framing()
+	before := c.w.Queued()
 	c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
 	s.sendDone = s.out == framedNone || s.out == framedLength && s.outLeft == 0
+	s.measure(before)
 	s.keptEnd = end && s.out == framedLater
 	return s, nil
 }

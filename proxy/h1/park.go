@@ -249,7 +249,7 @@ func (c *Conn) finishHere() {
 	if c.stream != nil {
 		c.failure = ErrClosed
 		if c.stream.reused {
-			c.failure = ErrStale
+			c.failure = c.staleLocked(c.stream, nil)
 		}
 	}
 	c.last = true
@@ -258,9 +258,18 @@ func (c *Conn) finishHere() {
 // broken names what a failed connection means for a request that got nothing back on a kept connection.
 func (c *Conn) broken(s *Stream, err error) error {
 	if c.client && s != nil && s.reused && !s.answered && !c.head.partial() {
-		return ErrStale
+		c.w.Lock()
+		defer c.w.Unlock()
+		return c.staleLocked(s, err)
 	}
 	return err
+}
+
+func (c *Conn) staleLocked(s *Stream, err error) error {
+	if c.untaken(s, err) {
+		return ErrUndelivered
+	}
+	return ErrStale
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

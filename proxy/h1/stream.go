@@ -42,6 +42,9 @@ type Stream struct {
 	kept     []byte
 	keptEnd  bool
 	trailers []hpack.HeaderField // kept with keptEnd
+
+	size  int  // client: bytes of the request, as far as measured
+	whole bool // client: it is complete and small, and left at once
 }
 
 // WriteHeaders sends a head, an informational head or, after a head, trailers.
@@ -128,7 +131,9 @@ func (s *Stream) writeTrailers(fields []hpack.HeaderField) error {
 // WriteData sends body, as much as the connection's output has room for; the rest is kept and reported by OnSent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	s.c.w.Lock()
+	before := s.c.w.Queued()
 	accepted, err := s.writeData(p, end)
+	s.measure(before)
 	s.unlock(err)
 	return accepted
 }

@@ -140,3 +140,20 @@ func (c *Conn) flushSealed() {
 		c.Flush()
 	}
 }
+
+// SocketError is what the kernel has learnt of the connection and told nobody yet: that the peer reset it, after it had
+// ended its side in order.
+func (c *Conn) SocketError() (err error) {
+	if c.raw == nil {
+		return nil
+	}
+	ask := func(fd uintptr) {
+		if n, e := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil && n != 0 {
+			err = syscall.Errno(n)
+		}
+	}
+	if e := c.raw.Control(ask); e != nil {
+		return nil // it is closed already
+	}
+	return err
+}

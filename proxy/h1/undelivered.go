@@ -1,0 +1,35 @@
+package h1
+
+import (
+	"errors"
+	"syscall"
+)
+
+// maxWhole: a request up to this size that left in one piece is read by a server in one piece or not at all, for no server
+// reads less at once.
+const maxWhole = 1 << 10
+
+// measure notes what a client's stream has appended, before being the output's length until then; the lock is held.
+func (s *Stream) measure(before int) {
+	if !s.c.client || s.size > maxWhole {
+		return
+	}
+	s.size += s.c.w.Queued() - before
+	// Nothing of it has been sent yet, and all of it is there: one write will take it.
+	s.whole = s.sendDone && s.size <= maxWhole && s.c.w.Queued() == s.size
+}
+
+// untaken is whether the server surely read nothing of a request on a kept connection that broke with err. A kernel answers
+// with a reset, and not with an orderly end, when a connection is closed with unread input, or gets more afterwards. This is what
+// happens when a server closes its idle connections while a request is on its way; the lock is held.
+func (c *Conn) untaken(s *Stream, err error) bool {
+	if !s.whole {
+		return false
+	}
+	unsent := c.w.Failed() == nil && c.w.Queued() == s.size
+	return unsent || isReset(err) || isReset(c.w.Failed()) || isReset(c.w.SocketError())
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
