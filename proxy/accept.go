@@ -180,8 +180,8 @@ func keyTarget(k *api.Key) string {
 // it is the cluster's, and there is no answer.
 func (p *Proxy) resolve(ctx context.Context, t *target, wait time.Duration) *route {
 	r := t.route.Load()
-	if r == nil && wait > 0 {
-		r = t.wait(ctx)
+	if r == nil && wait > 0 && (p.discovery.connected() || !p.outside(t.key.GetAddress())) {
+		r = t.wait(ctx) // the way out of the cluster does not wait for a destination that is away
 	}
 	if r != nil && r.resolution != api.Resolution_OUTSIDE {
 		return r
@@ -210,7 +210,7 @@ func (p *Proxy) outside(addr string) bool {
 func (t *target) past(p *Proxy) *route {
 	t.pastOnce.Do(func() {
 		m := &api.Route{Resolution: api.Resolution_OUTSIDE, DefaultCluster: outsideAuthority}
-		addr := t.key.GetAddress()
+		addr := keyTarget(t.key) // a name is looked up as it stands
 		c := &cluster{name: outsideAuthority}
 		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr}}, now())
 		t.pastRoute, _ = compileRoute(m, t.budget, func(string) *cluster { return c }) // nothing in it can fail

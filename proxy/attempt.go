@@ -35,6 +35,9 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 // respond takes the response's head: it is a reason for another try, or it goes to the caller.
 func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	x, b := a.x, &a.conn.batch
+	if !a.endpoint.answered.Load() {
+		a.endpoint.answered.Store(true)
+	}
 	failed := x.rule.failure(status)
 	if x.grpc && end {
 		failed = failed || grpcFailure(value(fields, "grpc-status"))
@@ -51,7 +54,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	x.started, x.status, x.failed = true, status, failed
 	x.kept, x.body = false, nil
 	if x.rule.try > 0 {
-		x.c.p.wheel.disarm(&x.step)
+		x.disarm()
 	}
 	if x.tunnel && status == 200 {
 		x.c.p.wheel.disarm(&x.deadline) // a timeout is for an answer; an open tunnel has had it
@@ -109,7 +112,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	}
 	b := &a.conn.batch
 	a.count(true)
-	refused := errors.Is(err, h2.ErrRefused)
+	refused := errors.Is(err, h2.ErrRefused) || errors.Is(err, h1.ErrUndelivered)
 	switch {
 	case x.started:
 		x.failed = true
@@ -123,6 +126,8 @@ func (a *attempt) OnReset(code uint32, err error) {
 		x.refuse(b)
 	case refused && x.elsewhere(b), x.again(b):
 	case errors.Is(err, h1.ErrStale) && x.idempotent() && x.elsewhere(b):
+	case refused:
+		x.fail(503, "the application behind "+a.endpoint.address+" takes no requests", b)
 	default:
 		x.fail(502, "the connection to "+a.endpoint.address+" broke: "+reasonOf(err), b)
 	}
@@ -160,12 +165,11 @@ func (x *exchange) complete(b *batch) {
 	if x.heldDown > 0 {
 		x.tail = a.up
 	}
-	if !x.reqEnd {
-		// The caller may stop sending (RFC 9113 §8.1); nothing of what it sent is lost to it, it has its answer.
+	if !x.reqEnd || x.heldUp > 0 { // the backend wants no more: the stream would wait for a window that need not come
 		a.up.Reset(h2.CodeNone)
 		b.touch(a.up)
-		x.c.endEarly(x, b)
 	}
+	x.endEarly(b)
 	x.attempt = nil
 	x.finish(outcomeAnswered)
 }

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to; the least recently used go first.
+// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to. The least recently used go first,
+// but none behind which an application has answered: a scan must not make the proxy forget its policy.
 const maxInboundPorts = 256
 
 // inboundPort is one of the workload's own ports: its policy, and the application behind it.
@@ -48,8 +49,45 @@ func (d *discovery) inbound(port uint16) *inboundPort {
 	in := &inboundPort{p: d.p, key: key, answered: make(chan struct{})}
 	in.policy.Store(in.compile(d.p.defaultInbound(port)))
 	d.inbounds.Add(port, in)
+	if d.inbounds.Len() > maxInboundPorts {
+		d.evictUnserved()
+	}
 	d.send(d.subscription(key))
 	return in
+}
+
+// evictUnserved forgets one port behind which nothing ever answered. What does answer is bounded by the application. mu is
+// held.
+func (d *discovery) evictUnserved() {
+	keys := d.inbounds.Keys()
+	for _, port := range keys[:len(keys)-1] { // the newest is about to be used
+		if in, ok := d.inbounds.Peek(port); ok && !in.served() {
+			d.inbounds.Remove(port)
+			return
+		}
+	}
+}
+
+// served reports whether an application has ever answered at this port.
+func (in *inboundPort) served() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, c := range in.apps {
+		if c.set.Load().endpoints[0].answered.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// known reports whether destination has answered.
+func (in *inboundPort) known() bool {
+	select {
+	case <-in.answered:
+		return true
+	default:
+		return false
+	}
 }
 
 // defaultInbound is what the environment says, until destination does.

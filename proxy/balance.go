@@ -46,7 +46,7 @@ type endpoint struct {
 
 	ewma        ewma
 	failedUntil atomic.Int64 // unix nanoseconds
-	removed     atomic.Bool
+	answered    atomic.Bool  // at least once
 
 	pools pools
 	cells cellCache
@@ -104,8 +104,32 @@ func (s *endpointSet) pickReady(avoid *endpoint, now time.Time) *endpoint {
 	return last
 }
 
-// update swaps in the endpoints that destination sent, keeping those that are the same as before, and wakes what waited.
-func (c *cluster) update(params ewmaParams, list []*api.Endpoint, now time.Time) (woken []*attempt) {
+// change is what follows from new endpoints. Apply it with no lock held: it leads into exchanges and connections.
+type change struct {
+	woken []*attempt  // there is an endpoint for them now
+	gone  []*endpoint // nothing new begins there
+}
+
+func (c *change) add(o change) {
+	c.woken = append(c.woken, o.woken...)
+	c.gone = append(c.gone, o.gone...)
+}
+
+func (c *change) apply() {
+	var b batch
+	for _, e := range c.gone {
+		for _, a := range e.pools.retire() {
+			a.stranded(&b)
+		}
+	}
+	for _, a := range c.woken {
+		a.wake(&b)
+	}
+	b.flush()
+}
+
+// update swaps in the endpoints that destination sent, keeping those that are the same as before.
+func (c *cluster) update(params ewmaParams, list []*api.Endpoint, now time.Time) (ch change) {
 	old := map[string]*endpoint{}
 	if s := c.set.Load(); s != nil {
 		for _, e := range s.endpoints {
@@ -124,16 +148,15 @@ func (c *cluster) update(params ewmaParams, list []*api.Endpoint, now time.Time)
 	}
 	c.set.Store(next)
 	for _, e := range old {
-		e.removed.Store(true)
-		e.pools.retire()
+		ch.gone = append(ch.gone, e)
 	}
 	if len(next.endpoints) == 0 {
-		return nil
+		return ch
 	}
 	c.mu.Lock()
-	woken, c.waiting = c.waiting, nil
+	ch.woken, c.waiting = c.waiting, nil
 	c.mu.Unlock()
-	return woken
+	return ch
 }
 
 // park queues a until there is an endpoint, unless there is one by now; queued false with a set that is still empty means

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,7 @@ func newDiscovery(p *Proxy) *discovery {
 		mail: make(chan struct{}, 1), met: make(chan struct{})}
 	// The sizes are positive: no errors.
 	d.targets, _ = lru.NewLRU(config.MaxTargets, d.evict)
-	d.inbounds, _ = lru.NewLRU(maxInboundPorts, d.evictInbound)
+	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictInbound) // evictUnserved bounds it
 	return d
 }
 
@@ -253,7 +254,7 @@ func (d *discovery) status() error {
 
 // apply takes one message. What waited for it goes on afterwards, without the lock.
 func (d *discovery) apply(m *api.DiscoverResponse) {
-	var woken []*attempt
+	var ch change
 	d.mu.Lock()
 	switch m := m.Message.(type) {
 	case *api.DiscoverResponse_Welcome:
@@ -263,14 +264,10 @@ func (d *discovery) apply(m *api.DiscoverResponse) {
 	case *api.DiscoverResponse_Invalid:
 		d.applyInvalid(m.Invalid)
 	case *api.DiscoverResponse_Resources:
-		woken = d.applyResources(m.Resources.GetResources())
+		ch = d.applyResources(m.Resources.GetResources())
 	}
 	d.mu.Unlock()
-	var b batch
-	for _, a := range woken {
-		a.wake(&b)
-	}
-	b.flush()
+	ch.apply()
 }
 
 // applyInvalid: destination will not answer for this key. That is an answer: nothing is known by that name.
@@ -294,15 +291,15 @@ func (t *target) answer(r *route) {
 
 // applyResources takes one consistent change: clusters and endpoints first, so that a route never refers to what is not
 // here yet. mu is held.
-func (d *discovery) applyResources(list []*api.Resource) (woken []*attempt) {
+func (d *discovery) applyResources(list []*api.Resource) (ch change) {
 	for _, m := range list {
 		switch body := m.Body.(type) {
 		case *api.Resource_Cluster:
 			d.applyCluster(m, body.Cluster)
 		case *api.Resource_Endpoints:
-			woken = append(woken, d.applyEndpoints(m, body.Endpoints.GetEndpoints())...)
+			ch.add(d.applyEndpoints(m, body.Endpoints.GetEndpoints()))
 		case *api.Resource_EndpointsDelta:
-			woken = append(woken, d.applyDelta(m, body.EndpointsDelta)...)
+			ch.add(d.applyDelta(m, body.EndpointsDelta))
 		case *api.Resource_Inbound:
 			d.applyInbound(m, body.Inbound)
 		}
@@ -312,25 +309,26 @@ func (d *discovery) applyResources(list []*api.Resource) (woken []*attempt) {
 		case *api.Resource_Route:
 			d.applyRoute(m, body.Route)
 		case nil:
-			d.drop(m)
+			ch.add(d.drop(m))
 		}
 	}
-	return woken
+	return ch
 }
 
 // drop forgets a resource that destination has removed. Targets keep their last route: whoever uses one is told anew.
-func (d *discovery) drop(m *api.Resource) {
+func (d *discovery) drop(m *api.Resource) (ch change) {
 	if !m.Removed {
-		return
+		return ch
 	}
 	for _, k := range []api.Kind{api.Kind_CLUSTER, api.Kind_ENDPOINTS} {
 		delete(d.messages, resourceKey{k, m.Name})
 	}
 	if c := d.clusters[m.Name]; c != nil {
 		// The cluster itself stays: a route that still refers to it must see it come back.
-		c.update(d.params[m.Name], nil, now())
+		ch = c.update(d.params[m.Name], nil, now())
 		delete(d.params, m.Name)
 	}
+	return ch
 }
 
 func (d *discovery) hold(kind api.Kind, m *api.Resource) {
@@ -349,14 +347,14 @@ func (d *discovery) applyCluster(m *api.Resource, c *api.Cluster) {
 	d.hold(api.Kind_CLUSTER, m)
 }
 
-func (d *discovery) applyEndpoints(m *api.Resource, list []*api.Endpoint) []*attempt {
+func (d *discovery) applyEndpoints(m *api.Resource, list []*api.Endpoint) change {
 	d.hold(api.Kind_ENDPOINTS, m)
 	return d.cluster(m.Name).update(d.clusterParams(m.Name), list, now())
 }
 
 // applyDelta changes the endpoints that are held. A delta to something else is dropped together with the base, so that
 // the next stream asks for a snapshot.
-func (d *discovery) applyDelta(m *api.Resource, delta *api.EndpointsDelta) []*attempt {
+func (d *discovery) applyDelta(m *api.Resource, delta *api.EndpointsDelta) change {
 	k := resourceKey{api.Kind_ENDPOINTS, m.Name}
 	held := d.messages[k]
 	if held == nil || held.Version != m.Base {
@@ -365,7 +363,7 @@ func (d *discovery) applyDelta(m *api.Resource, delta *api.EndpointsDelta) []*at
 		if d.stream != nil {
 			d.stream.Close()
 		}
-		return nil
+		return change{}
 	}
 	merged := mergeEndpoints(held.GetEndpoints().GetEndpoints(), delta)
 	whole := &api.Resource{Name: m.Name, Version: m.Version, Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{Endpoints: merged}}}
@@ -443,6 +441,13 @@ func (d *discovery) applyInbound(m *api.Resource, msg *api.Inbound) {
 	}
 	d.hold(api.Kind_INBOUND, m)
 	in.update(msg)
+}
+
+// connected reports whether there is somebody to answer.
+func (d *discovery) connected() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stream != nil
 }
 
 // self is the workload that destination takes us for.

@@ -113,10 +113,10 @@ func http2Options(b *batch) h2.Options {
 
 func (c *serverConn) goAway() { c.engine.GoAway() }
 
-// endEarly tells a caller that is still sending that it has its whole answer (RFC 9113 §8.1). HTTP/1 has no such signal: its
-// engine closes the connection.
-func (c *serverConn) endEarly(x *exchange, b *batch) {
-	if !c.http1 {
+// endEarly tells a caller that is still sending that it has its whole answer (RFC 9113 §8.1); nothing of what it sent is
+// lost to it. HTTP/1 has no such signal: its engine closes the connection.
+func (x *exchange) endEarly(b *batch) {
+	if !x.reqEnd && !x.c.http1 {
 		x.down.Reset(h2.CodeNone)
 		b.touch(x.down)
 	}

@@ -100,7 +100,9 @@ func (x *exchange) OnData(p []byte, end bool) {
 		return
 	}
 	up := x.up()
-	x.keep(p, up == nil)
+	if x.kept {
+		x.body = append(x.body, p...) // bounded: credit stops it, and what is not credited the caller's window withholds
+	}
 	if up == nil {
 		return
 	}
@@ -108,19 +110,6 @@ func (x *exchange) OnData(p []byte, end bool) {
 	x.hold(&x.heldUp, len(p)-n)
 	x.credit(x.attempt, n, &x.c.batch)
 	x.c.batch.touch(up)
-}
-
-// keep remembers a piece of the body for another try. While the exchange is parked it must, and the caller's window,
-// withheld, is the bound; otherwise it does up to the limit.
-func (x *exchange) keep(p []byte, parked bool) {
-	if !x.kept {
-		return
-	}
-	if !parked && len(x.body)+len(p) > config.RetryBodyLimit {
-		x.kept, x.body = false, nil
-		return
-	}
-	x.body = append(x.body, p...)
 }
 
 // credit gives the caller's window back for n bytes that have left with a, but for those it has back already.
@@ -133,6 +122,9 @@ func (x *exchange) credit(a *attempt, n int, b *batch) {
 		x.refunded += n
 		x.down.Consumed(n)
 		b.touch(x.down)
+	}
+	if x.refunded > config.RetryBodyLimit {
+		x.kept, x.body = false, nil
 	}
 }
 
@@ -219,6 +211,11 @@ func (x *exchange) try(b *batch) {
 	}
 	a.x, a.skip = x, x.refunded
 	x.attempt = a
+	x.place(a, b)
+}
+
+// place sends a to an endpoint, or parks it until there is one.
+func (x *exchange) place(a *attempt, b *batch) {
 	set := x.backend.cluster.set.Load()
 	if set == nil || len(set.endpoints) == 0 {
 		var queued bool
@@ -246,6 +243,10 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 	case refused:
 		x.settle(a)
 		x.fail(503, "too many requests wait for "+a.endpoint.address, b)
+	case unsendable:
+		x.unsendable(b)
+	case moved:
+		x.elsewhereNow(a, b) // the set has changed since it was read
 	}
 }
 
@@ -253,7 +254,7 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
 	a.conn, a.up, a.sent = conn, up, time.Now()
-	x.c.p.wheel.disarm(&x.step)
+	x.disarm()
 	if x.rule.try > 0 {
 		x.arm(x.rule.try)
 	}
@@ -279,6 +280,12 @@ func (x *exchange) arm(d time.Duration) {
 	x.c.p.wheel.arm(&x.step, d, x)
 }
 
+// disarm ends the present phase's timer. One that has fired may be waiting for mu: without a time it means nothing.
+func (x *exchange) disarm() {
+	x.stepAt = time.Time{}
+	x.c.p.wheel.disarm(&x.step)
+}
+
 // expired is one of the exchange's timers.
 func (x *exchange) expired(t *timer) {
 	var b batch
@@ -287,9 +294,10 @@ func (x *exchange) expired(t *timer) {
 	case t == &x.stall:
 		x.stalled(&b)
 	case x.done:
+	case t == &x.deadline && x.tunnel && x.started: // answered since it fired
 	case t == &x.deadline:
 		x.timeout("the request took longer than its timeout", &b)
-	case time.Now().Before(x.stepAt): // armed anew since it fired
+	case x.stepAt.IsZero() || time.Now().Before(x.stepAt): // disarmed or armed anew since it fired
 	case x.attempt == nil:
 		x.try(&b)
 	case x.attempt.up != nil:
@@ -338,7 +346,7 @@ func (x *exchange) abandon(b *batch) {
 		return
 	}
 	x.attempt, x.heldUp = nil, 0
-	x.c.p.wheel.disarm(&x.step)
+	x.disarm()
 	switch {
 	case a.up != nil:
 		a.up.Reset(h2.CodeCancel)
@@ -367,19 +375,8 @@ func (a *attempt) wake(b *batch) {
 	if x.done || x.attempt != a || a.endpoint != nil {
 		return
 	}
-	x.c.p.wheel.disarm(&x.step)
-	set := x.backend.cluster.set.Load()
-	if set == nil || len(set.endpoints) == 0 {
-		x.arm(config.DiscoveryWait)
-		var queued bool
-		if set, queued = x.backend.cluster.park(a); set == nil {
-			if !queued {
-				x.waited(b)
-			}
-			return
-		}
-	}
-	x.send(a, set, b)
+	x.disarm()
+	x.place(a, b)
 }
 
 // fail answers with an error of ours, or cuts the response that has begun.
@@ -391,6 +388,7 @@ func (x *exchange) fail(status int, reason string, b *batch) {
 	} else {
 		x.status = status
 		x.writeError(status, reason)
+		x.endEarly(b)
 	}
 	b.touch(x.down)
 	x.finish(x.outcome)

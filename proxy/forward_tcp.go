@@ -14,7 +14,7 @@ import (
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
 func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
-	r := p.resolve(p.ctx, c.target, config.DiscoveryWait)
+	r := p.resolve(p.ctx, c.target, 0) // it was waited for before the protocol was looked at
 	if r == nil || r.resolution == api.Resolution_NOT_FOUND || len(r.fallback.backends.backends) == 0 {
 		p.log.Info("refused an outbound connection", "to", c.dst, "reason", "destination knows nothing by this address")
 		p.refused.unknown.Inc()
@@ -121,6 +121,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 		return
 	}
 	defer up.Close()
+	set.endpoints[0].answered.Store(true)
 	if d.protocol == api.Protocol_TLS && !c.caller.meshed() {
 		c.caller.security = metric.TLSPassthrough
 	}

@@ -64,7 +64,10 @@ func (c *serverConn) admit(x *exchange) (*route, *refusal) {
 // admitInbound asks today's policy: a connection may be older than it.
 func (c *serverConn) admitInbound(x *exchange) (*route, *refusal) {
 	if c.port.evicted.Load() {
-		c.port = c.p.discovery.inbound(c.number)
+		// Until destination has answered anew, the last policy holds: the environment's may be less strict.
+		if in := c.p.discovery.inbound(c.number); in.known() {
+			c.port = in
+		}
 	}
 	pol := c.port.policy.Load()
 	if c.caller.id == "" && pol.probe(x.req) {
@@ -76,7 +79,10 @@ func (c *serverConn) admitInbound(x *exchange) (*route, *refusal) {
 // outboundRoute is the target's route of the moment. It does not wait: the connection did, when it was accepted.
 func (c *serverConn) outboundRoute() *route {
 	if c.target.evicted.Load() {
-		c.target = c.p.discovery.target(c.target.key)
+		// Until destination has answered anew, what this connection knows holds.
+		if t := c.p.discovery.target(c.target.key); t.route.Load() != nil {
+			c.target = t
+		}
 	}
 	return c.p.resolve(context.Background(), c.target, 0)
 }

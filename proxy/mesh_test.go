@@ -150,6 +150,7 @@ type running struct {
 	stop           func() error
 }
 
+// proxy runs one. An upstream is a service of the mesh's, or NAME=AUTHORITY.
 func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 	m.t.Helper()
 	app, podName := p.app, p.name
@@ -165,8 +166,12 @@ func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 	}
 	var list []string
 	for _, u := range upstreams {
+		u, where, outside := strings.Cut(u, "=")
+		if !outside {
+			where = authority(u)
+		}
 		r.out[u] = freeAddr(m.t)
-		list = append(list, r.out[u]+"="+authority(u))
+		list = append(list, r.out[u]+"="+where)
 	}
 	if list == nil {
 		list = []string{freeAddr(m.t) + "=" + authority(name)}

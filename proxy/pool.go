@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 	"golang.org/x/net/http2/hpack"
 )
@@ -28,8 +30,9 @@ const (
 
 // pools are an endpoint's connections, made as they are needed.
 type pools struct {
-	mu     sync.Mutex // guards byKind
-	byKind [3]*pool
+	mu      sync.Mutex // guards everything below
+	byKind  [3]*pool
+	retired bool
 }
 
 // of returns the pool for x's protocol. A meshed endpoint is never reached in any other way than through its proxy.
@@ -44,21 +47,23 @@ func (ps *pools) of(x *exchange, e *endpoint) *pool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byKind[k] == nil {
-		ps.byKind[k] = &pool{p: x.c.p, e: e, kind: k}
+		ps.byKind[k] = &pool{p: x.c.p, e: e, kind: k, retired: ps.retired}
 	}
 	return ps.byKind[k]
 }
 
-// retire lets the connections end: what is under way finishes, nothing new begins.
-func (ps *pools) retire() {
+// retire lets the connections end: what is under way finishes, nothing new begins. It returns what waits.
+func (ps *pools) retire() (stranded []*attempt) {
 	ps.mu.Lock()
+	ps.retired = true
 	list := ps.byKind
 	ps.mu.Unlock()
 	for _, p := range list {
 		if p != nil {
-			p.retire()
+			stranded = append(stranded, p.retire()...)
 		}
 	}
+	return stranded
 }
 
 // pool is the connections to one endpoint that speak one protocol, and the tries that wait for one.
@@ -83,7 +88,9 @@ type placement uint8
 const (
 	placed placement = iota
 	queued
-	refused
+	refused    // the queue is full
+	unsendable // such a request cannot be written in the endpoint's protocol
+	moved      // the endpoint has left
 )
 
 // clientConn is a connection to a backend, whose streams are attempts.
@@ -98,14 +105,19 @@ type clientConn struct {
 // open places a: on a connection with a free stream, or in the queue. The exchange's lock is held.
 func (p *pool) open(a *attempt, b *batch) placement {
 	p.mu.Lock()
-	conn, up := p.place(a)
+	conn, up, err := p.place(a)
 	if up != nil {
 		p.mu.Unlock()
 		a.opened(conn, up, b)
 		return placed
 	}
 	defer p.mu.Unlock()
-	if len(p.waiting) >= config.MaxQueue {
+	switch {
+	case err != nil:
+		return unsendable
+	case p.retired:
+		return moved
+	case len(p.waiting) >= config.MaxQueue:
 		return refused
 	}
 	p.waiting = append(p.waiting, a)
@@ -113,29 +125,38 @@ func (p *pool) open(a *attempt, b *batch) placement {
 	return queued
 }
 
-// place opens a stream for a, if there is one to be had. mu is held.
-func (p *pool) place(a *attempt) (*clientConn, stream) {
+// place opens a stream for a, if there is one to be had. An error means that no connection of this kind can take it. mu
+// is held.
+func (p *pool) place(a *attempt) (*clientConn, stream, error) {
 	p.scratch = a.x.upstreamFields(p.scratch[:0], a)
 	end := a.x.headersEnd()
 	for len(p.idle) > 0 {
 		c := p.idle[len(p.idle)-1]
+		up, err := c.engine.open(p.scratch, end, a)
+		if err != nil && !busy(err) {
+			return nil, nil, err
+		}
 		p.idle = p.idle[:len(p.idle)-1]
-		if up, err := c.engine.open(p.scratch, end, a); err == nil {
-			return c, up
+		if err == nil {
+			return c, up, nil
 		}
 	}
 	if p.kind == plainHTTP1 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	for range p.conns {
 		p.next++
 		c := p.conns[p.next%len(p.conns)]
-		if up, err := c.engine.open(p.scratch, end, a); err == nil {
-			return c, up
+		up, err := c.engine.open(p.scratch, end, a)
+		if err == nil {
+			return c, up, nil
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
+
+// busy reports whether an error is about the connection, and not about the request.
+func busy(err error) bool { return errors.Is(err, h1.ErrClosed) || errors.Is(err, h1.ErrBusy) }
 
 // cancel takes a out of the queue, if it is there.
 func (p *pool) cancel(a *attempt) {
@@ -170,7 +191,9 @@ func (p *pool) connect() {
 	defer w.Close()
 	c := &clientConn{pool: p, wire: w}
 	c.engine = p.newClient(c)
-	p.add(c)
+	if !p.add(c) {
+		return
+	}
 	defer p.p.trackClient(c)()
 	p.serve(&c.batch)
 	c.batch.flush()
@@ -179,19 +202,19 @@ func (p *pool) connect() {
 	p.p.log.Debug("a connection to an endpoint ended", "endpoint", p.e.address, "err", err)
 }
 
-// add makes a new connection available.
-func (p *pool) add(c *clientConn) {
+// add makes a new connection available; false: the endpoint has left meanwhile.
+func (p *pool) add(c *clientConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing--
 	if p.retired {
-		c.engine.GoAway()
-		return
+		return false
 	}
 	p.conns = append(p.conns, c)
 	if p.kind == plainHTTP1 {
 		p.idle = append(p.idle, c)
 	}
+	return true
 }
 
 // dial connects, and for a meshed endpoint proves both identities.
@@ -208,7 +231,7 @@ func (p *pool) dial() (*wire.Conn, error) {
 	return wire.New(nc, nil), nil
 }
 
-// dialFailed tells the waiting tries, unless another connection may yet take them.
+// dialFailed tells the waiting tries, unless another connection may yet take them: of HTTP/1 each needs its own.
 func (p *pool) dialFailed(err error) {
 	p.p.log.Debug("cannot connect to an endpoint", "endpoint", p.e.address, "err", err)
 	p.p.dialFailures.Inc()
@@ -216,7 +239,7 @@ func (p *pool) dialFailed(err error) {
 	p.mu.Lock()
 	p.dialing--
 	var failed []*attempt
-	if p.dialing == 0 && len(p.conns) == 0 {
+	if p.dialing == 0 && (len(p.conns) == 0 || p.kind == plainHTTP1) {
 		failed, p.waiting = p.waiting, nil
 	}
 	p.mu.Unlock()
@@ -254,15 +277,22 @@ func (a *attempt) place(b *batch) bool {
 	}
 	p := a.pool
 	p.mu.Lock()
-	conn, up := p.place(a)
-	if up == nil {
+	conn, up, err := p.place(a)
+	if up == nil && err == nil && !p.retired {
 		p.waiting = slices.Insert(p.waiting, 0, a)
 		p.dialMore()
 		p.mu.Unlock()
 		return false
 	}
 	p.mu.Unlock()
-	a.opened(conn, up, b)
+	switch {
+	case up != nil:
+		a.opened(conn, up, b)
+	case err != nil:
+		x.unsendable(b)
+	default:
+		x.elsewhereNow(a, b)
+	}
 	return true
 }
 
@@ -275,9 +305,7 @@ func (p *pool) forget(c *clientConn) {
 
 // leave lets c end as soon as its streams have.
 func (c *clientConn) leave() {
-	c.pool.mu.Lock()
-	c.pool.forget(c)
-	c.pool.mu.Unlock()
+	c.goingAway()
 	c.engine.GoAway()
 }
 
@@ -313,14 +341,16 @@ func (p *pool) remove(c *clientConn) {
 	}
 }
 
-// retire lets every connection end: the endpoint is gone.
-func (p *pool) retire() {
+// retire lets every connection end: the endpoint is gone. What waits for one is the caller's to send elsewhere.
+func (p *pool) retire() (stranded []*attempt) {
 	p.mu.Lock()
 	p.retired = true
 	list := p.conns
+	stranded, p.waiting = p.waiting, nil
 	p.conns, p.idle = nil, nil
 	p.mu.Unlock()
 	for _, c := range list {
 		c.engine.GoAway()
 	}
+	return stranded
 }

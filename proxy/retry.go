@@ -78,6 +78,30 @@ func (a *attempt) undelivered(reason string, b *batch) {
 	}
 }
 
+// stranded is called, without mu, when the endpoint that a waits for a connection to has left.
+func (a *attempt) stranded(b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.attempt != a || a.up != nil {
+		return
+	}
+	x.elsewhereNow(a, b)
+}
+
+// elsewhereNow places a anew, among the endpoints of the moment: nothing was sent, so it is the same try.
+func (x *exchange) elsewhereNow(a *attempt, b *batch) {
+	x.disarm()
+	a.endpoint.ewma.pending.Add(-1)
+	a.endpoint, a.pool = nil, nil
+	x.place(a, b)
+}
+
+// unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for.
+func (x *exchange) unsendable(b *batch) {
+	x.fail(400, "this request cannot be written as HTTP/1.1, which the application speaks", b)
+}
+
 // refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.
 func (x *exchange) refuse(b *batch) {
 	x.down.Reset(h2.CodeRefusedStream)

@@ -90,12 +90,16 @@ func (s *Stream) writeTrailers(fields []hpack.HeaderField) {
 }
 
 // WriteData copies p. What is accepted is in the connection's output; the rest is kept by the stream and reported through
-// OnSent as it leaves.
+// OnSent as it leaves. A stream that was reset accepts nothing: its owner, who may not have heard yet, must not take what it
+// gives for sent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	c := s.c
 	c.w.Lock()
 	defer c.w.Unlock()
-	if s.gone() || s.localClosed || s.pendingEnd || !s.sentHead {
+	if s.dead {
+		return 0
+	}
+	if s.closed || s.localClosed || s.pendingEnd || !s.sentHead {
 		return len(p)
 	}
 	n := 0
