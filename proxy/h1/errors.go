@@ -14,8 +14,9 @@ var (
 	// ErrStale: a connection that had served before was closed before it answered anything. The peer most likely closed it
 	// while idle, but the request may have been processed.
 	ErrStale = errors.New("h1: kept connection was closed before it answered")
-	// ErrUndelivered: the same, and the server surely took nothing of the request. Any request may be sent again elsewhere.
-	ErrUndelivered = errors.New("h1: kept connection was closed before it took the request")
+	// ErrUndelivered: a connection, kept or new, was closed and the server surely took nothing of the request. Any request may
+	// be sent again elsewhere.
+	ErrUndelivered = errors.New("h1: connection was closed before it took the request")
 	// ErrBusy: OpenStream while an exchange is under way.
 	ErrBusy = errors.New("h1: connection is busy")
 	// ErrClosed: the connection takes no further request.

@@ -247,29 +247,29 @@ func (c *Conn) finishHere() {
 	c.w.Lock()
 	defer c.w.Unlock()
 	if c.stream != nil {
-		c.failure = ErrClosed
-		if c.stream.reused {
-			c.failure = c.staleLocked(c.stream, nil)
-		}
+		c.failure = c.unansweredLocked(c.stream, ErrClosed)
 	}
 	c.last = true
 }
 
-// broken names what a failed connection means for a request that got nothing back on a kept connection.
+// broken names what a failed connection means for a request that got nothing back.
 func (c *Conn) broken(s *Stream, err error) error {
-	if c.client && s != nil && s.reused && !s.answered && !c.head.partial() {
+	if c.client && s != nil && !s.answered && !c.head.partial() {
 		c.w.Lock()
 		defer c.w.Unlock()
-		return c.staleLocked(s, err)
+		return c.unansweredLocked(s, err)
 	}
 	return err
 }
 
-func (c *Conn) staleLocked(s *Stream, err error) error {
-	if c.untaken(s, err) {
+func (c *Conn) unansweredLocked(s *Stream, err error) error {
+	switch {
+	case c.untaken(s, err):
 		return ErrUndelivered
+	case s.reused:
+		return ErrStale
 	}
-	return ErrStale
+	return err
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

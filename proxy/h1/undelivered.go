@@ -19,9 +19,9 @@ func (s *Stream) measure(before int) {
 	s.whole = s.sendDone && s.size <= maxWhole && s.c.w.Queued() == s.size
 }
 
-// untaken is whether the server surely read nothing of a request on a kept connection that broke with err. A kernel answers
-// with a reset, and not with an orderly end, when a connection is closed with unread input, or gets more afterwards. This is what
-// happens when a server closes its idle connections while a request is on its way; the lock is held.
+// untaken is whether the server surely read nothing of a request whose connection broke with err. A kernel answers with a
+// reset, and not with an orderly end, when a connection is closed with unread input, or was never accepted, or gets more
+// afterwards. This is what happens when a server stops while a request is on its way; the lock is held.
 func (c *Conn) untaken(s *Stream, err error) bool {
 	if !s.whole {
 		return false

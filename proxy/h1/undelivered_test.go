@@ -73,6 +73,32 @@ func TestClosedUnderARequest(t *testing.T) {
 	}
 }
 
+// A server that stops resets the connections that it has not accepted yet.
+func TestClosedBeforeItWasAccepted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(wire.New(nc, nil), Options{})
+	served := make(chan struct{})
+	go func() { defer close(served); c.Serve() }() // how it ends is what the sink hears
+	done := make(outcome, 1)
+	if _, err := c.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}, true, done); err != nil {
+		t.Fatal(err)
+	}
+	c.Flush()
+	l.Close()
+	if err := <-done; !errors.Is(err, ErrUndelivered) {
+		t.Errorf("ended with %v, want %v", err, ErrUndelivered)
+	}
+	<-served
+}
+
 // kept is a client on a connection that has served a request, and the server's end of it.
 func kept(t *testing.T) (*Conn, *net.TCPConn) {
 	t.Helper()
