@@ -8,7 +8,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Our own headers. Any other of the prefix, from anyone, is removed, in headers and in trailers.
+// Our own headers. Any other of the prefix, from anyone, is removed, in headers and in trailers. headers_test.go has one
+// test a cell.
 //
 //	header           set by                    believed by                         removed
 //	tulle-client-id  inbound, from the         the application                     from whatever arrives, everywhere
@@ -28,9 +29,22 @@ const (
 
 const protoHTTP1 = "http/1.1"
 
-// reserved reports whether a field is ours to set, so nobody else's to send.
+// reserved reports whether a field is ours to set, so nobody else's to send. Neither is its spelling with underscores: CGI
+// and WSGI show an application no difference between the two.
 func reserved(name string) bool {
-	return strings.HasPrefix(name, headerPrefix) || name == headerXFCC
+	return len(name) >= len(headerPrefix) && (spells(name[:len(headerPrefix)], headerPrefix) || spells(name, headerXFCC))
+}
+
+func spells(name, ours string) bool {
+	if len(name) != len(ours) {
+		return false
+	}
+	for i := range len(name) {
+		if name[i] != ours[i] && (name[i] != '_' || ours[i] != '-') {
+			return false
+		}
+	}
+	return true
 }
 
 // keepFields appends to dst the fields that are not reserved.

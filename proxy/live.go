@@ -37,9 +37,3 @@ func (s *live[T]) each(f func(T)) {
 		f(v)
 	}
 }
-
-func (s *live[T]) empty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.set) == 0
-}

@@ -35,6 +35,7 @@ type testMesh struct {
 	log      *slog.Logger
 	stopDest func() // ends destination, and waits
 	stopID   func() // ends identity, and waits
+	viz      string // its address, if there is one
 }
 
 const trustDomain = "cluster.local"
@@ -177,6 +178,9 @@ func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 		list = []string{freeAddr(m.t) + "=" + authority(name)}
 	}
 	env[config.EnvOutboundUpstreams] = strings.Join(list, ",")
+	if m.viz != "" {
+		env[config.EnvVizAddr], env[config.EnvVizID] = m.viz, serverID("viz")
+	}
 	r.p, r.stop = m.run(env)
 	m.ready(r.admin)
 	return r

@@ -32,6 +32,8 @@ type Proxy struct {
 	tasks  sync.WaitGroup // every connection's goroutine, and run's
 	drain  chan struct{}  // closed when draining begins
 	once   sync.Once      // closes drain
+	// No request will be counted any more; the last report was made, or could not be.
+	settled, reported chan struct{}
 
 	source     *spiffe.Source
 	token      func() (string, error)
@@ -73,6 +75,7 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 		return nil, err
 	}
 	p := &Proxy{cfg: cfg, log: log, level: level, version: version, drain: make(chan struct{}), token: token,
+		settled: make(chan struct{}), reported: make(chan struct{}),
 		source: spiffe.NewSource(), dialer: &net.Dialer{Timeout: config.DialTimeout, KeepAlive: meshKeepAlive},
 		metrics: metric.NewRegistry(), wheel: newWheel(), inboundBudget: newBudget(nil)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -178,7 +181,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 	grace := time.After(p.cfg.DrainGrace)
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
-	for !p.servers.empty() || !p.tunnels.empty() {
+	for p.metrics.Connections.Load() > 0 { // those that nobody knows the protocol of yet among them
 		p.servers.each(func(c *serverConn) { c.goAway() })
 		select {
 		case <-tick.C:
@@ -188,6 +191,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 		}
 		break
 	}
+	p.settleReports()
 	p.cancel()
 	p.servers.each(func(c *serverConn) { c.wire.Close() })
 	p.clients.each(func(c *clientConn) { c.wire.Close() })

@@ -30,16 +30,18 @@ type reporter struct {
 	buckets  [metric.Buckets]uint64
 }
 
-// reportMetrics reports until ctx ends; nothing waits for viz, and nothing is lost while it is away.
+// reportMetrics reports until the requests have ended, and then once more; nothing waits for viz, and nothing is lost while
+// it is away.
 func (p *Proxy) reportMetrics(ctx context.Context) {
+	defer close(p.reported)
 	if p.cfg.Viz.Addr == "" {
 		return
 	}
 	r := &reporter{p: p, startID: rand.Text(), start: time.Now()}
 	wait := reportBackoff
-	for ctx.Err() == nil {
+	for {
 		acknowledged, err := r.stream(ctx)
-		if ctx.Err() != nil {
+		if p.over() {
 			return
 		}
 		if acknowledged {
@@ -47,7 +49,11 @@ func (p *Proxy) reportMetrics(ctx context.Context) {
 		}
 		p.controlErrors.viz.Inc()
 		p.log.Debug("reporting to viz ended", "err", err)
-		p.sleep(wait/2 + mathrand.N(wait))
+		select {
+		case <-time.After(wait/2 + mathrand.N(wait)):
+		case <-p.settled:
+			return
+		}
 		wait = min(2*wait, reportBackoffMax)
 	}
 }
@@ -78,9 +84,30 @@ func (r *reporter) stream(ctx context.Context) (acknowledged bool, err error) {
 		}
 		select {
 		case <-time.After(interval):
-		case <-ctx.Done():
+		case <-r.p.settled:
 			return true, r.last(s)
 		}
+	}
+}
+
+// lastReport is how long the end of the process may wait for viz.
+const lastReport = time.Second
+
+// settleReports says that no request will be counted any more, and waits for the last report.
+func (p *Proxy) settleReports() {
+	close(p.settled)
+	select {
+	case <-p.reported:
+	case <-time.After(lastReport):
+	}
+}
+
+func (p *Proxy) over() bool {
+	select {
+	case <-p.settled:
+		return true
+	default:
+		return false
 	}
 }
 
