@@ -53,8 +53,12 @@ var setup struct {
 func ready(t *testing.T) {
 	t.Helper()
 	setup.once.Do(func() {
-		install(t)
+		before := install(t)
 		deployApps(t)
+		if before { // the webhook injects what is new only
+			run(t, "kubectl", "-n", byHook, "rollout", "restart", "deployment", "statefulset")
+			appsRolledOut(t)
+		}
 		setup.done = true
 	})
 	if !setup.done {
@@ -72,6 +76,11 @@ func deployApps(t *testing.T) {
 	for _, ns := range []string{byHook, without} {
 		run(t, "kubectl", "apply", "-n", ns, "-f", "testdata/app.yaml")
 	}
+	appsRolledOut(t)
+}
+
+func appsRolledOut(t *testing.T) {
+	t.Helper()
 	for _, ns := range []string{byCLI, byHook, without} {
 		rolledOut(t, ns, "deployment/server", "deployment/client", "deployment/redis", "statefulset/member")
 	}

@@ -18,7 +18,7 @@ func TestUninstall(t *testing.T) {
 	}
 	for line := range strings.Lines(run(t, "kubectl", "get", "namespaces", "-o", "name")) {
 		if ns := strings.TrimSpace(line); strings.HasPrefix(ns, "namespace/e2e-") {
-			run(t, "kubectl", "delete", ns, "--timeout=3m")
+			run(t, "kubectl", "delete", ns, "--ignore-not-found", "--timeout=3m")
 		}
 	}
 	shell(t, "meshctl uninstall | kubectl delete --timeout=3m -f -")

@@ -21,8 +21,10 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 )
 
-// grace is how long begun requests may take to end.
-const grace = 10 * time.Second
+const (
+	linger = 2 * time.Second  // callers have heard by then that this pod is going
+	grace  = 10 * time.Second // begun requests may take so long to end
+)
 
 // echo is what the HTTP server saw of a request.
 type echo struct {
@@ -51,11 +53,20 @@ func serve(ctx context.Context, _ []string) (any, error) {
 	return "ended", all.Wait()
 }
 
+// serveHTTP ends as a server must that wants to lose nothing: it stops listening, asks callers to leave with each answer, and
+// goes on answering for a while. http.Server.Shutdown alone drops requests that it has read already.
 func serveHTTP(ctx context.Context, server *http.Server, addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
+	answer := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() != nil {
+			w.Header().Set("Connection", "close")
+		}
+		answer.ServeHTTP(w, r)
+	})
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {
@@ -63,9 +74,11 @@ func serveHTTP(ctx context.Context, server *http.Server, addr string) error {
 		return err
 	case <-ctx.Done():
 	}
+	err = l.Close()
+	<-time.After(linger)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	return server.Shutdown(end)
+	return errors.Join(err, server.Shutdown(end))
 }
 
 func handler() http.Handler {
