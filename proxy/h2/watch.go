@@ -100,6 +100,7 @@ func (c *Conn) tick(now time.Time) error {
 	case over(w.partial, c.o.HeaderTimeout):
 		return connError(CodeEnhanceYourCalm, "unfinished frame or header block")
 	case len(c.streams) == 0 && over(w.idle, c.o.IdleTimeout):
+		c.drain.begun = true // under this lock: no stream is opened on what is already ending
 		return errIdle
 	case over(c.quietSince(), c.o.KeepAlive):
 		return c.keepAlive(now)
