@@ -56,7 +56,7 @@ func ready(t *testing.T) {
 		before := install(t)
 		deployApps(t)
 		if before { // the webhook injects what is new only
-			run(t, "kubectl", "-n", byHook, "rollout", "restart", "deployment", "statefulset")
+			run(t, "kubectl", "-n", byHook, "rollout", "restart", "deployment,statefulset")
 			appsRolledOut(t)
 		}
 		setup.done = true
