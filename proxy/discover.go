@@ -42,6 +42,7 @@ type discovery struct {
 	messages map[resourceKey]*api.Resource // what is held, as it was sent: for deltas and for resuming
 	workload *api.Workload
 	stream   *rpc.Stream // nil while there is none
+	told     bool        // what is held was named on it
 	problem  error       // why there is none
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
@@ -120,11 +121,20 @@ func (t *target) wait(ctx context.Context) *route {
 	return t.route.Load()
 }
 
-// subscription asks for a key, naming what is held of it. mu is held.
+// subscription asks for a key, naming what is held of it; the stream's first names all that routes share. mu is held.
 func (d *discovery) subscription(key *api.Key) *api.DiscoverRequest {
 	s := &api.Subscribe{Key: key}
+	for _, kind := range []api.Kind{api.Kind_ROUTE, api.Kind_INBOUND} {
+		if m := d.messages[resourceKey{kind, api.KeyString(key)}]; m != nil {
+			s.Held = append(s.Held, &api.Held{Kind: kind, Name: m.Name, Version: m.Version})
+		}
+	}
+	if d.stream == nil || d.told {
+		return &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: s}}
+	}
+	d.told = true
 	for k, m := range d.messages {
-		if k.kind != api.Kind_ROUTE && k.kind != api.Kind_INBOUND || k.name == api.KeyString(key) {
+		if k.kind == api.Kind_CLUSTER || k.kind == api.Kind_ENDPOINTS {
 			s.Held = append(s.Held, &api.Held{Kind: k.kind, Name: k.name, Version: m.Version})
 		}
 	}
@@ -223,14 +233,19 @@ func (d *discovery) greet(s *rpc.Stream) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.stream, d.problem, d.outbox = s, nil, nil
+	d.begin(s)
+	return nil
+}
+
+// begin subscribes to all that is in use, on a new stream. mu is held.
+func (d *discovery) begin(s *rpc.Stream) {
+	d.stream, d.problem, d.outbox, d.told = s, nil, nil, false
 	for _, t := range d.targets.Values() {
 		d.send(d.subscription(t.key))
 	}
 	for _, in := range d.inbounds.Values() {
 		d.send(d.subscription(in.key))
 	}
-	return nil
 }
 
 func (d *discovery) setStream(s *rpc.Stream, err error) {

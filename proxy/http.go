@@ -187,7 +187,7 @@ func (c *serverConn) inboundLabels(u *rule, protocol string) metric.Labels {
 	if c.caller.meshed() {
 		l.OwnID = c.p.cfg.Identity
 	} else {
-		l.PeerAddress = c.caller.address.String()
+		l.PeerAddress = c.p.callers.label(c.caller.address, now())
 	}
 	return l
 }

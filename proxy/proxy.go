@@ -50,6 +50,7 @@ type Proxy struct {
 	memory        memory
 	unknown       *route // of requests that have none: names their metrics
 	inboundBudget *budget
+	callers       callerAddresses
 	listeners     []listener
 
 	servers live[*serverConn]
