@@ -1,0 +1,152 @@
+package proxy
+
+import (
+	"cmp"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"golang.org/x/net/http2/hpack"
+)
+
+// totals sums what was recorded.
+func (p *Proxy) totals() (requests, failures, timeouts uint64) {
+	p.metrics.Each(func(_ uint32, _ metric.Labels, c *metric.Cell) {
+		requests += c.Requests.Load()
+		failures += c.Failures.Load()
+		timeouts += c.Timeouts.Load()
+	})
+	return requests, failures, timeouts
+}
+
+// hanging is a server that begins each answer as its path says, and goes no further.
+func hanging(t testing.TB) string {
+	l := listen(t)
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/begun":
+			w.Write([]byte("begun"))
+			http.NewResponseController(w).Flush()
+		case "/cut":
+			w.Header().Set("Content-Length", "10")
+			w.Write([]byte("begun"))
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		case "/answered":
+			return
+		}
+		<-r.Context().Done()
+	})}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+// A request is recorded once whatever way it ends, and leaves nothing waiting, pending or armed.
+func TestEveryEndingIsRecordedOnce(t *testing.T) {
+	nowhere := listen(t).Addr().String()
+	held := make(chan struct{})
+	t.Cleanup(func() { close(held) })
+	for _, tt := range []struct {
+		name, path         string
+		endpoints          []string
+		hold               bool // dials do not end
+		cancel, timeout    bool
+		started            bool // the response begins
+		failures, timeouts uint64
+	}{
+		{name: "answered", path: "/answered", endpoints: []string{"app"}},
+		{name: "cancelled without an endpoint", cancel: true},
+		{name: "cancelled in a dial", endpoints: []string{nowhere}, hold: true, cancel: true},
+		{name: "cancelled before an answer", endpoints: []string{"app"}, cancel: true},
+		{name: "cancelled in an answer", path: "/begun", endpoints: []string{"app"}, cancel: true, started: true},
+		{name: "timeout without an endpoint", timeout: true, failures: 1, timeouts: 1},
+		{name: "timeout in a dial", endpoints: []string{nowhere}, hold: true, timeout: true, failures: 1, timeouts: 1},
+		{name: "timeout before an answer", endpoints: []string{"app"}, timeout: true, failures: 1, timeouts: 1},
+		{name: "timeout in an answer", path: "/begun", endpoints: []string{"app"}, timeout: true, started: true, failures: 1, timeouts: 1},
+		{name: "cut answer", path: "/cut", endpoints: []string{"app"}, started: true, failures: 1},
+		{name: "no connection", endpoints: []string{"127.0.0.1:1"}, failures: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := idleProxy(t)
+			if tt.hold {
+				p.dialer.ControlContext = holdDials(held)
+			}
+			for i, e := range tt.endpoints {
+				if e == "app" {
+					tt.endpoints[i] = hanging(t)
+				}
+			}
+			c := &cluster{name: "web"}
+			update(c, tt.endpoints...)
+			conn := p.outboundTo(c)
+			rule := conn.outboundRoute().fallback
+			if tt.timeout {
+				rule.request = 50 * time.Millisecond
+			}
+			s := newAnswers()
+			x := conn.newExchange(s)
+			x.OnHeaders([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
+				{Name: ":path", Value: cmp.Or(tt.path, "/hang")}}, true)
+			conn.batch.flush()
+			if tt.started {
+				s.awaitStatus(t)
+			}
+			if tt.cancel {
+				x.OnReset(h2.CodeCancel, net.ErrClosed)
+			} else {
+				s.wait(t)
+			}
+			x.OnReset(h2.CodeCancel, net.ErrClosed) // the caller leaves in any case
+			if n, failed, late := p.totals(); n != 1 || failed != tt.failures || late != tt.timeouts {
+				t.Errorf("recorded %d requests, %d failures, %d timeouts; want 1, %d, %d", n, failed, late, tt.failures, tt.timeouts)
+			}
+			nothingLeft(t, p, c)
+		})
+	}
+}
+
+func (s *answers) awaitStatus(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		begun := s.status != ""
+		s.mu.Unlock()
+		if begun {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no response")
+		}
+	}
+}
+
+func nothingLeft(t testing.TB, p *Proxy, c *cluster) {
+	t.Helper()
+	if n := len(c.waiting); n > 0 {
+		t.Errorf("%d tries wait for an endpoint", n)
+	}
+	for _, e := range c.set.Load().endpoints {
+		if n := e.ewma.pending.Load(); n != 0 {
+			t.Errorf("%d requests are pending", n)
+		}
+		for _, pool := range e.pools.byKind {
+			if pool == nil {
+				continue
+			}
+			pool.mu.Lock()
+			if n := len(pool.waiting); n > 0 {
+				t.Errorf("%d tries wait for a connection", n)
+			}
+			pool.mu.Unlock()
+		}
+	}
+	p.wheel.mu.Lock()
+	defer p.wheel.mu.Unlock()
+	if p.wheel.armed != 0 {
+		t.Errorf("%d timers are armed", p.wheel.armed)
+	}
+}
