@@ -1,9 +1,23 @@
 package proxy
 
-import "github.com/tulle-mesh/tulle/identity/spiffe"
+import (
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+)
 
 // Source is what the proxy is and whom it trusts.
 func (p *Proxy) Source() *spiffe.Source { return p.source }
 
 // Connections is how many accepted ones are open.
 func (p *Proxy) Connections() int64 { return p.metrics.Connections.Load() }
+
+// Pending is how many requests the endpoints of an authority's default backends are believed to work on.
+func (p *Proxy) Pending(authority string) (n int64) {
+	t := p.discovery.target(&api.Key{Key: &api.Key_Authority{Authority: authority}})
+	for _, b := range t.route.Load().fallback.backends.backends {
+		for _, e := range b.cluster.set.Load().endpoints {
+			n += e.ewma.pending.Load()
+		}
+	}
+	return n
+}
