@@ -14,6 +14,10 @@ import (
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
 func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
+	if p.shedding() {
+		p.shed.Inc()
+		return
+	}
 	r := p.resolve(p.ctx, c.target, 0) // it was waited for before the protocol was looked at
 	if r == nil || r.resolution == api.Resolution_NOT_FOUND || len(r.fallback.backends.backends) == 0 {
 		p.log.Info("refused an outbound connection", "to", c.dst, "reason", "destination knows nothing by this address")
@@ -108,6 +112,10 @@ func (p *Proxy) dialTunnel(ctx context.Context, e *endpoint) (leg, error) {
 // forwardInbound carries an opaque connection to the application.
 func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 	if c == nil {
+		return
+	}
+	if p.shedding() {
+		p.shed.Inc()
 		return
 	}
 	if p.refuses(c, c.port.policy.Load()) {
