@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
@@ -132,6 +133,9 @@ func TestTulleErrorStaysInTheMesh(t *testing.T) {
 	m.proxy("web", web)
 	for name, c := range map[string]*http.Client{"http1": http1Client(t), "http2": http2Client(t)} {
 		status, _, header := get(t, c, "http://"+web.mesh)
+		for deadline := time.Now().Add(10 * time.Second); status != 403 && time.Now().Before(deadline); {
+			status, _, header = get(t, c, "http://"+web.mesh) // until the change has arrived
+		}
 		if status != 403 || header.Get("Tulle-Error") != "" {
 			t.Errorf("%s, unmeshed: %d %v", name, status, header)
 		}
