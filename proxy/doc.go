@@ -9,10 +9,11 @@
 //	discover.go   what destination says, kept for as long as it is away
 //	route.go      request to rule: backends, timeouts, retries, classes of response
 //	balance.go    backend to endpoint: power of two choices over EWMA (ewma.go)
-//	forward       exchange.go and attempt.go join the two streams of a request; forward_tcp.go joins opaque connections;
-//	              pool.go holds the connections to endpoints; http.go and headers.go say what is passed on
+//	forward       exchange.go and attempt.go join the two streams of a request; forward_tcp.go and tunnel.go join opaque
+//	              connections; pool.go holds the connections to endpoints; http.go and headers.go say what is passed on
 //	record.go     the outcome, exactly once; report.go sends it to viz
 //
+// life.go ends what a certificate, a root or a policy no longer vouches for; callers.go bounds what strangers' addresses cost;
 // wheel.go has the deadlines, budget.go the retries' bound, shed.go the memory's; proxy.go starts and drains it all.
 //
 // It does not read Kubernetes, keep anything on disk, or use net/http, but for the admin port. It refuses to reach a
@@ -25,7 +26,8 @@
 // never waits for a peer: what it forwards goes into the peer connection's bounded output.
 //
 // An exchange has one lock; a pool's comes after it, a connection's after that, and two connections' are never held
-// together. Nothing calls into an exchange with a pool's or a connection's lock held.
+// together. Nothing calls into an exchange with a pool's or a connection's lock held, nor with discovery's, which an exchange
+// takes: what a change of endpoints leads to is collected (change, in balance.go) and applied after.
 //
 // # Where it differs from the design
 //
