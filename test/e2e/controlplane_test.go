@@ -18,7 +18,10 @@ func TestControlPlaneKilled(t *testing.T) {
 			pods := strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods", "-l", selector, "-o", "name"))
 			run(t, "kubectl", append([]string{"-n", "tulle", "delete", "--grace-period=0", "--force"}, pods...)...)
 			rolledOut(t, "tulle", "deployment/"+server)
-			run(t, "meshctl", "check", "--wait", "2m") // and the load goes on while it comes back
+			// And the load goes on while a new pod gets all that it needs from what came back.
+			run(t, "kubectl", "-n", byHook, "rollout", "restart", "deployment/redis")
+			rolledOut(t, byHook, "deployment/redis")
+			run(t, "meshctl", "check", "--wait", "2m")
 			for _, pod := range strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods", "-l", selector, "-o", "name")) {
 				if slices.Contains(pods, pod) {
 					t.Errorf("%s was not killed", pod)
