@@ -121,6 +121,9 @@ func (a *attempt) OnReset(code uint32, err error) {
 		x.attempt.up = nil
 		x.abandon(b)
 		x.finish(outcomeReset)
+	case x.limit > 0 && time.Since(x.start) >= x.limit:
+		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
+		x.timeout("the request took longer than its timeout", b)
 	case refused && x.c.refuses():
 		x.abandon(b)
 		x.refuse(b)

@@ -32,6 +32,7 @@ type exchange struct {
 	tunnel   bool // an upgraded connection: extended CONNECT
 	http1    bool // what the application at the far end is spoken to in
 	deadline timer
+	limit    time.Duration // the deadline's; 0: none
 	step     timer // of the present phase: waiting for a place, backoff, or one try's time
 	stepAt   time.Time
 
@@ -198,6 +199,7 @@ func (x *exchange) armDeadline(grpcTimeout string) {
 		d = g
 	}
 	if d > 0 {
+		x.limit = d
 		x.c.p.wheel.arm(&x.deadline, d, x)
 	}
 }
