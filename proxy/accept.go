@@ -150,9 +150,11 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) {
 		}
 	}
 	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
-	switch d.protocol {
-	case api.Protocol_HTTP1, api.Protocol_HTTP2:
+	switch {
+	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
 		p.serveHTTP(nc, c, d)
+	case d.silent:
+		p.forwardSilent(nc, c)
 	default:
 		p.forwardOutbound(nc, c, d)
 	}

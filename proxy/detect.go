@@ -25,16 +25,26 @@ type detected struct {
 	protocol api.Protocol
 	hello    clientHello // for TLS
 	peeked   []byte      // to be replayed
+	silent   bool        // opaque for want of a single byte
 }
 
 // detect reads until it can tell the protocol, and no longer than config.DetectTimeout: then it is opaque, which also
 // serves a server that speaks first. An error means that the caller is gone.
-func detect(nc net.Conn) (detected, error) {
+func detect(nc net.Conn) (detected, error) { return detectWithin(nc, config.DetectTimeout) }
+
+// detectWithin waits longer for the first byte; for the rest, config.DetectTimeout from then on.
+func detectWithin(nc net.Conn, wait time.Duration) (detected, error) {
 	buf := make([]byte, 0, 2048)
-	if err := nc.SetReadDeadline(time.Now().Add(config.DetectTimeout)); err != nil {
+	if err := nc.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return detected{}, err
 	}
 	for {
+		if len(buf) > 0 && wait > config.DetectTimeout {
+			wait = 0
+			if err := nc.SetReadDeadline(time.Now().Add(config.DetectTimeout)); err != nil {
+				return detected{}, err
+			}
+		}
 		if len(buf) == cap(buf) {
 			buf = slices.Grow(buf, cap(buf))
 		}
@@ -49,7 +59,7 @@ func detect(nc net.Conn) (detected, error) {
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return detected{protocol: api.Protocol_OPAQUE, peeked: buf}, nc.SetReadDeadline(time.Time{})
+			return detected{protocol: api.Protocol_OPAQUE, peeked: buf, silent: len(buf) == 0}, nc.SetReadDeadline(time.Time{})
 		case err != nil && len(buf) == 0:
 			return detected{}, err
 		case err != nil || len(buf) >= config.DetectBytes:

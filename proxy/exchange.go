@@ -33,7 +33,7 @@ type exchange struct {
 	http1    bool // what the application at the far end is spoken to in
 	deadline timer
 	limit    time.Duration // the deadline's; 0: none
-	step     timer // of the present phase: waiting for a place, backoff, or one try's time
+	step     timer         // of the present phase: waiting for a place, backoff, or one try's time
 	stepAt   time.Time
 
 	stall    timer     // runs while a peer does not take what it was sent

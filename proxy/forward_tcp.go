@@ -12,36 +12,55 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
+// opaque is a connection to an endpoint that will be carried without being understood.
+type opaque struct {
+	up       leg
+	endpoint *endpoint
+	backend  *backend
+	route    *route
+}
+
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
 func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
 	if p.shedding() {
 		p.shed.Inc()
 		return
 	}
-	r := p.resolve(p.ctx, c.target, 0) // it was waited for before the protocol was looked at
-	if r == nil || r.resolution == api.Resolution_NOT_FOUND || len(r.fallback.backends.backends) == 0 {
-		p.log.Info("refused an outbound connection", "to", c.dst, "reason", "destination knows nothing by this address")
-		p.refused.unknown.Inc()
-		return
-	}
-	be := r.fallback.backends.pick()
-	e, up, err := p.dialEndpoint(be.cluster)
+	o, err := p.openOpaque(c)
 	if err != nil {
 		p.log.Info("cannot forward a connection", "to", c.dst, "err", err)
-		p.refused.undialable.Inc()
 		return
 	}
-	defer up.Close()
+	defer o.up.Close()
+	p.newTunnel(nc, o.up).carry(d.peeked, p.metrics.Cell(p.opaqueLabels(o, d)))
+}
+
+// openOpaque picks an endpoint of c's target and connects to it.
+func (p *Proxy) openOpaque(c *serverConn) (o opaque, err error) {
+	o.route = p.resolve(p.ctx, c.target, 0) // it was waited for before the protocol was looked at
+	if o.route == nil || o.route.resolution == api.Resolution_NOT_FOUND || len(o.route.fallback.backends.backends) == 0 {
+		p.refused.unknown.Inc()
+		return o, errors.New("destination knows nothing by this address")
+	}
+	o.backend = o.route.fallback.backends.pick()
+	if o.endpoint, o.up, err = p.dialEndpoint(o.backend.cluster); err != nil {
+		p.refused.undialable.Inc()
+	}
+	return o, err
+}
+
+func (p *Proxy) opaqueLabels(o opaque, d detected) metric.Labels {
+	r := o.route
 	l := metric.Labels{Direction: metric.Outbound, Authority: r.authority, Namespace: r.namespace, Service: r.service,
-		Backend: be.cluster.name, Protocol: "tcp"}
+		Backend: o.backend.cluster.name, Protocol: "tcp"}
 	if l.Authority == "" {
 		l.Authority = outsideAuthority
 	}
-	p.peerLabels(&l, e)
-	if !e.meshed() && d.protocol == api.Protocol_TLS {
+	p.peerLabels(&l, o.endpoint)
+	if !o.endpoint.meshed() && d.protocol == api.Protocol_TLS {
 		l.Security = metric.TLSPassthrough
 	}
-	p.newTunnel(nc, up).carry(d.peeked, p.metrics.Cell(l))
+	return l
 }
 
 // dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing was sent yet.

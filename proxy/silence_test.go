@@ -1,0 +1,93 @@
+package proxy_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// quiet waits until the proxy has given up detecting: there is nothing else to be seen of that.
+func quiet() { time.Sleep(config.DetectTimeout + 200*time.Millisecond) }
+
+// A spare connection of an HTTP client is used long after it was opened.
+func TestSilentConnectionIsServedAsHTTPWhenItSpeaks(t *testing.T) {
+	m := newMesh(t, 0)
+	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Caller", r.Header.Get("Tulle-Client-Id"))
+	}))
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	check(t, err)
+	defer c.Close()
+	quiet()
+	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	for range 2 {
+		io.WriteString(c, "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 2\r\n\r\nhi")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		check(t, err)
+		if resp.StatusCode != 200 || resp.Header.Get("X-Caller") != workloadID("client") {
+			t.Errorf("status %d, the application saw %q: want it served as HTTP", resp.StatusCode, resp.Header.Get("X-Caller"))
+		}
+	}
+}
+
+// A server that speaks first is heard, on a port that nobody declared opaque; then both talk.
+func TestSilentConnectionHearsAServerThatSpeaksFirst(t *testing.T) {
+	m := newMesh(t, 0)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.WriteString(c, "220 ready\n")
+				io.Copy(c, c)
+			}()
+		}
+	}()
+	web := pod{"web-0", l.Addr().String(), freeAddr(t)}
+	m.service("web", web)
+	m.proxy("web", web)
+	caller := m.caller("web")
+	c, err := net.Dial("tcp", caller.out["web"])
+	check(t, err)
+	defer c.Close()
+	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	greeting := make([]byte, 10)
+	_, err = io.ReadFull(c, greeting)
+	check(t, err)
+	io.WriteString(c, "HELO there\n")
+	check(t, c.(*net.TCPConn).CloseWrite())
+	rest, err := io.ReadAll(c)
+	check(t, err)
+	if got := string(greeting) + string(rest); got != "220 ready\nHELO there\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Where nothing can be dialed, a client that asks in HTTP is told why.
+func TestSilentConnectionToNobodyIsAnsweredWhenItSpeaks(t *testing.T) {
+	m := newMesh(t, 0)
+	caller := m.caller("nowhere")
+	c, err := net.Dial("tcp", caller.out["nowhere"])
+	check(t, err)
+	defer c.Close()
+	quiet()
+	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	io.WriteString(c, "GET / HTTP/1.1\r\nhost: nowhere\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	check(t, err)
+	if resp.StatusCode != 503 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
