@@ -16,7 +16,7 @@ const (
 	IdleHTTP        = 60 * time.Second
 	IdleTCP         = time.Hour
 	HeaderTimeout   = 10 * time.Second // from a request's first byte to the end of its headers: slowloris
-	BodyStall       = 60 * time.Second // a stream whose peer takes or gives nothing for this long is reset
+	BodyStall       = 60 * time.Second // a stream whose peer takes nothing of what is held for it for so long is reset
 
 	MaxConcurrentStreams = 256      // per connection, both roles; x/net's default is 250
 	MaxHeaderBytes       = 64 << 10 // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
