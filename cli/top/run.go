@@ -26,10 +26,11 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends a question that is still under way
-	program := tea.NewProgram(newModel(ctx, cfg),
-		tea.WithContext(ctx), tea.WithInput(cfg.In), tea.WithOutput(cfg.Out), tea.WithEnvironment(cfg.Environ))
+	program := tea.NewProgram(newModel(ctx, cfg), tea.WithInput(cfg.In), tea.WithOutput(cfg.Out), tea.WithEnvironment(cfg.Environ))
+	// Not tea.WithContext: that kills the program, which closes the terminal under the goroutine that still reads it.
+	defer context.AfterFunc(ctx, program.Quit)()
 	_, err := program.Run()
-	if errors.Is(err, tea.ErrInterrupted) || errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
+	if errors.Is(err, tea.ErrInterrupted) {
 		return nil
 	}
 	return err
