@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/kube"
@@ -55,9 +53,9 @@ func serveDestination(ctx context.Context, cfg destination.Config, on destinatio
 	if err != nil {
 		return err
 	}
-	profiles, err := dynamic.NewForConfig(config)
+	profiles, err := kube.Dynamic(config)
 	if err != nil {
-		return fmt.Errorf("make a Kubernetes client for ServiceProfiles: %w", err)
+		return err
 	}
 	cfg.Source = &destination.Kubernetes{Client: client, Dynamic: profiles, Log: log}
 	return destination.Run(ctx, cfg, on)

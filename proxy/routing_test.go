@@ -170,8 +170,9 @@ func TestUnmeshedEndpointIsCalledInPlaintext(t *testing.T) {
 	}
 }
 
-func TestOpaqueServerSpeaksFirst(t *testing.T) {
-	m := newMesh(t, 0)
+// greeter is a server that speaks first, echoes until the caller's half ends, and then says bye.
+func greeter(t *testing.T) (addr string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	t.Cleanup(func() { l.Close() })
@@ -184,17 +185,18 @@ func TestOpaqueServerSpeaksFirst(t *testing.T) {
 			go func() {
 				defer c.Close()
 				io.WriteString(c, "220 ready\n")
-				io.Copy(c, c) // until the client's half ends
+				io.Copy(c, c)
 				io.WriteString(c, "bye")
 			}()
 		}
 	}()
-	web := pod{"web-0", l.Addr().String(), freeAddr(t)}
-	m.service("web", web)
-	m.profile("  opaquePorts: [\"80\"]\n")
-	m.proxy("web", web)
-	caller := m.caller("web")
-	c, err := net.Dial("tcp", caller.out["web"])
+	return l.Addr().String()
+}
+
+// greeted waits for the greeting before it says anything, and wants all that the greeter says.
+func greeted(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
 	check(t, err)
 	defer c.Close()
 	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
@@ -208,6 +210,15 @@ func TestOpaqueServerSpeaksFirst(t *testing.T) {
 	if got := string(greeting) + string(rest); got != "220 ready\npayloadbye" {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestOpaqueServerSpeaksFirst(t *testing.T) {
+	m := newMesh(t, 0)
+	web := pod{"web-0", greeter(t), freeAddr(t)}
+	m.service("web", web)
+	m.profile("  opaquePorts: [\"80\"]\n")
+	m.proxy("web", web)
+	greeted(t, m.caller("web").out["web"])
 }
 
 func TestBodiesOfAnySizeBothWays(t *testing.T) {

@@ -39,40 +39,10 @@ func TestSilentConnectionIsServedAsHTTPWhenItSpeaks(t *testing.T) {
 // A server that speaks first is heard, on a port that nobody declared opaque; then both talk.
 func TestSilentConnectionHearsAServerThatSpeaksFirst(t *testing.T) {
 	m := newMesh(t, 0)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.WriteString(c, "220 ready\n")
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	web := pod{"web-0", l.Addr().String(), freeAddr(t)}
+	web := pod{"web-0", greeter(t), freeAddr(t)}
 	m.service("web", web)
 	m.proxy("web", web)
-	caller := m.caller("web")
-	c, err := net.Dial("tcp", caller.out["web"])
-	check(t, err)
-	defer c.Close()
-	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
-	greeting := make([]byte, 10)
-	_, err = io.ReadFull(c, greeting)
-	check(t, err)
-	io.WriteString(c, "HELO there\n")
-	check(t, c.(*net.TCPConn).CloseWrite())
-	rest, err := io.ReadAll(c)
-	check(t, err)
-	if got := string(greeting) + string(rest); got != "220 ready\nHELO there\n" {
-		t.Errorf("got %q", got)
-	}
+	greeted(t, m.caller("web").out["web"])
 }
 
 // Where nothing can be dialed, a client that asks in HTTP is told why.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/tulle-mesh/tulle/viz/api"
 )
 
 // errQuery marks questions that make no sense: the asker's fault.
@@ -124,9 +122,4 @@ func (s *series) to(r resource) bool {
 	}
 	k, ok := s.destination(r.kind)
 	return ok && r.has(k)
-}
-
-// unmeshed says whether an inbound series counts a caller without an identity.
-func (s *series) unmeshed() bool {
-	return s.labels.inbound() && s.labels.peerID == "" && s.labels.security != api.Security_MTLS
 }
