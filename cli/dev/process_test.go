@@ -123,9 +123,10 @@ func TestProcessStartFails(t *testing.T) {
 // A process that ignores SIGTERM is killed after the grace, and what it started goes with it.
 func TestStop(t *testing.T) {
 	s := testSupervisor(t)
-	polite := shell(t, s, "trap 'exit 0' TERM; while :; do sleep 0.01; done")
-	stubborn := shell(t, s, "trap '' TERM; sleep 1000 & while :; do sleep 0.01; done")
-	waitForLines(t, s.run.ID, 3)
+	polite := shell(t, s, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done")
+	stubborn := shell(t, s, "trap '' TERM; sleep 1000 & echo ready; while :; do sleep 0.01; done")
+	waitForReady(t, polite)
+	waitForReady(t, stubborn)
 	stop([]*process{polite, stubborn}, time.Second)
 	if polite.err != nil {
 		t.Errorf("polite: %v", polite.err)
@@ -133,6 +134,17 @@ func TestStop(t *testing.T) {
 	if got := stubborn.ending(); got != "ended: signal: killed" {
 		t.Errorf("stubborn %s", got)
 	}
+}
+
+// waitForReady waits until a process has said that its traps are set.
+func waitForReady(t *testing.T, p *process) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if strings.Contains(p.tail(), "ready") {
+			return
+		}
+	}
+	t.Fatalf("%s does not get ready", p.name)
 }
 
 // waitForLines waits until a run has so many processes.

@@ -31,17 +31,24 @@ func newRun() run {
 	return run{ID: hex.EncodeToString(b[:]), PID: os.Getpid()}
 }
 
-// sweepPasses bounds how often sweep looks again: a process may fork while it looks.
-const sweepPasses = 50
+// sweepPasses bounds how often sweep looks again: a process may fork while it looks. It ends after cleanPasses that found
+// nothing: a process in the middle of an exec shows no environment for a moment.
+const (
+	sweepPasses = 50
+	cleanPasses = 2
+)
 
 // sweep kills every process that carries a run's mark, and returns when none is left.
 func sweep(id string) error {
+	clean := 0
 	for range sweepPasses {
 		pids, err := marked(id)
 		if err != nil {
 			return err
 		}
-		if len(pids) == 0 {
+		if clean++; len(pids) > 0 {
+			clean = 0
+		} else if clean == cleanPasses {
 			return nil
 		}
 		for _, pid := range pids {
