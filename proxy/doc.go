@@ -14,8 +14,8 @@
 //	record.go     the outcome, exactly once; report.go sends it to viz
 //
 // silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no longer
-// vouches for; callers.go bounds what strangers' addresses cost; wheel.go has the deadlines, budget.go the retries' bound,
-// shed.go the memory's; proxy.go starts and drains it all.
+// vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; wheel.go has the
+// deadlines, budget.go the retries' bound, shed.go the memory's; proxy.go starts and drains it all.
 //
 // It does not read Kubernetes, keep anything on disk, or use net/http, but for the admin port. It refuses to reach a
 // meshed endpoint in plaintext, to guess at an address inside the cluster that destination does not answer for, and to

@@ -51,7 +51,7 @@ func (p *pool) newClient(c *clientConn) client {
 	}
 	o := http2Options(&c.batch)
 	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
-	o.KeepAlive = meshKeepAlive
+	o.KeepAlive, o.OnBreach = meshKeepAlive, p.p.breached.backend
 	return http2Client{h2.NewClient(c.wire, o)}
 }
 
@@ -64,7 +64,7 @@ func (p *Proxy) serveHTTP(nc net.Conn, c *serverConn, d detected) {
 func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
 	c.wire = w
 	defer w.Close()
-	c.batch.soon = c.http1
+	c.batch.soon = true
 	if c.http1 {
 		o := http1Options(&c.batch)
 		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
@@ -72,12 +72,13 @@ func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
 	} else {
 		o := http2Options(&c.batch)
 		o.OnStream = func(s *h2.Stream) h2.Sink { return c.newExchange(s) }
-		o.EnableConnect = true
+		o.EnableConnect, o.OnBreach = true, p.breached.caller
 		c.engine = h2.NewServer(w, o)
 	}
 	defer p.trackServer(c)()
 	defer c.countConnection()()
 	err := c.engine.Serve()
+	p.broken(roleCaller, err)
 	p.log.Debug("a connection ended", "from", w.RemoteAddr(), "inbound", c.inbound, "err", err)
 }
 

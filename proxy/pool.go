@@ -199,6 +199,7 @@ func (p *pool) connect() {
 	c.batch.flush()
 	err = c.engine.Serve()
 	p.remove(c)
+	p.p.broken(roleBackend, err)
 	p.p.log.Debug("a connection to an endpoint ended", "endpoint", p.e.address, "err", err)
 }
 

@@ -65,6 +65,8 @@ type Proxy struct {
 type counts struct {
 	refused struct{ limit, loop, bypass, policy, handshake, unknown, undialable *metric.Counter }
 
+	breached struct{ caller, backend func(code uint32) } // of HTTP/2, on a stream
+
 	controlErrors      struct{ identity, destination, viz *metric.Counter }
 	dialFailures, shed *metric.Counter
 }
@@ -103,6 +105,7 @@ func (p *Proxy) resolveCounters() {
 	control := func(why string) *metric.Counter { return p.metrics.Counter(metric.ControlPlaneError, why) }
 	p.controlErrors.identity, p.controlErrors.destination = control("identity"), control("destination")
 	p.controlErrors.viz = control("viz")
+	p.breached.caller, p.breached.backend = p.breach(roleCaller), p.breach(roleBackend)
 	p.dialFailures = p.metrics.Counter(metric.RetryCause, "connect")
 	p.shed = p.metrics.Counter(metric.ShedWork, "memory")
 }

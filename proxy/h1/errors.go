@@ -26,10 +26,8 @@ var (
 	// ErrDeclined: an upgrade was answered with success, but not with 101.
 	ErrDeclined = errors.New("h1: upgrade was ignored by the server")
 
-	errGone        = errors.New("h1: client went away")
-	errUnsolicited = errors.New("h1: server spoke without a request")
-	errLength      = errors.New("h1: body differs from its content-length")
-	errInformal    = errors.New("h1: too many informational responses")
+	errGone   = errors.New("h1: client went away")
+	errLength = errors.New("h1: body differs from its content-length")
 )
 
 // Refusal is a message that we do not accept, and what a server answers to it.
@@ -67,6 +65,8 @@ var (
 	errTrailer      = bad("field not allowed in trailers")
 	errSwitch       = bad("informational response not allowed here")
 	errRefused      = &Refusal{503, "no request is taken"}
+	errUnsolicited  = &Refusal{502, "server spoke without a request"}
+	errInformal     = &Refusal{502, "too many informational responses"}
 	errBadResponse  = &Refusal{502, "response cannot be written as HTTP/1.1"}
 	errHeadTimeout  = &Refusal{408, "headers took too long"}
 	errLineTooLong  = &Refusal{414, "request line too long"}

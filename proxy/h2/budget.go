@@ -60,6 +60,14 @@ func (c *Conn) chatter(n int) error {
 	return connError(CodeEnhanceYourCalm, "too many frames that carry no message")
 }
 
+// offended counts what a peer did wrong on a stream, and charges the reset that it is answered with; the lock is held.
+func (c *Conn) offended(code uint32) error {
+	if c.o.OnBreach != nil {
+		c.o.OnBreach(code)
+	}
+	return c.rash()
+}
+
 // rash charges a reset that the peer caused; the lock is held. A server's resets cost a client a request each: no flood.
 func (c *Conn) rash() error {
 	if !c.server || c.resets.spend(1, c.now) {

@@ -98,7 +98,7 @@ func (c *Conn) stray(h frameHeader) error {
 	}
 	c.appendReset(h.id, CodeStreamClosed)
 	c.remember(h.id)
-	if err := c.rash(); err != nil {
+	if err := c.offended(CodeStreamClosed); err != nil {
 		return err
 	}
 	return c.reply()

@@ -7,9 +7,9 @@
 // the owner says Consumed, so what a connection can make us hold is bounded by StreamWindow and ConnWindow.
 //
 // One lock a connection, wire.Conn's, guards stream states, send windows, the HPACK encoder and the output: encoding a
-// header block and appending it are one critical section. No sink or handler is called with that lock held, and two
-// connections' locks are never held together. A sink call that was under way when another goroutine called Reset may
-// still arrive: its owner has a lock of its own to tell.
+// header block and appending it are one critical section. No sink or handler is called with that lock held, but OnBreach,
+// which may only count; two connections' locks are never held together. A sink call that was under way when another
+// goroutine called Reset may still arrive: its owner has a lock of its own to tell.
 //
 // What a peer can make us do for nothing is paid from two budgets, of resets and of frames that carry no message
 // (budget.go); a peer that overdraws one gets ENHANCE_YOUR_CALM.

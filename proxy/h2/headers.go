@@ -193,7 +193,7 @@ func (c *Conn) refuseLarge(id uint32) error {
 		c.appendReset(id, CodeNone)
 		c.remember(id)
 	}
-	if err := c.rash(); err != nil {
+	if err := c.offended(CodeEnhanceYourCalm); err != nil {
 		return err
 	}
 	return c.reply()

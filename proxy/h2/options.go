@@ -27,6 +27,7 @@ type Options struct {
 	OnReady    func()             // the peer's first SETTINGS are here: ExtendedConnect is known
 	OnGoAway   func()             // client: the peer takes no new streams
 	OnClose    func(error)        // once, after every live stream got OnReset; nil error for an orderly end
+	OnBreach   func(code uint32)  // the peer broke the protocol, or a limit, on a stream. The lock is held: it may only count
 
 	MaxStreams      int // server: told to the peer; client: a bound of our own beside the peer's
 	MaxHeaderBytes  int // a decoded header list as RFC 9113 §6.5.2 counts it

@@ -209,7 +209,7 @@ func (c *Conn) widenConn(n int) error {
 func (c *Conn) breach(s *Stream, code uint32, reason string) error {
 	deaf := s.deaf
 	c.resetAndDrop(s, code)
-	err := c.rash()
+	err := c.offended(code)
 	c.w.Unlock()
 	if !deaf {
 		s.tellReset(code, &StreamError{Code: code, Reason: reason})
@@ -223,7 +223,7 @@ func (c *Conn) breachUnborn(id, code uint32) error {
 	defer c.w.Unlock()
 	c.appendReset(id, code)
 	c.remember(id)
-	if err := c.rash(); err != nil {
+	if err := c.offended(code); err != nil {
 		return err
 	}
 	return c.reply()
