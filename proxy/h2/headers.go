@@ -15,6 +15,7 @@ type block struct {
 	open   bool
 	end    bool // END_STREAM
 	over   bool // beyond MaxHeaderBytes or MaxHeaderFields: decoded on, for the table's sake, and not kept
+	loop   bool // its priority makes the stream depend on itself
 	id     uint32
 	bytes  int // compressed
 	pieces int
@@ -31,13 +32,15 @@ func (c *Conn) onHeaders(h frameHeader, p []byte) error {
 	if err != nil {
 		return err
 	}
+	loop := false
 	if h.has(flagPriority) {
 		if len(p) < 5 {
 			return connError(CodeFrameSize, "HEADERS too short for its priority")
 		}
+		loop = selfish(h.id, p)
 		p = p[5:]
 	}
-	c.block = block{open: true, end: h.has(flagEndStream), id: h.id, since: c.now}
+	c.block = block{open: true, end: h.has(flagEndStream), loop: loop, id: h.id, since: c.now}
 	c.fields = c.fields[:0]
 	c.dec.SetEmitEnabled(true)
 	return c.decode(h, p)
@@ -155,7 +158,7 @@ func (c *Conn) onRequest() error {
 	if reason == "" && c.block.end && m.length > 0 {
 		reason = "content-length without content"
 	}
-	if reason != "" {
+	if reason != "" || c.block.loop {
 		return c.breachUnborn(id, CodeProtocol)
 	}
 	if full {
@@ -209,6 +212,8 @@ func (c *Conn) onStreamBlock(s *Stream) error {
 		return c.breach(s, CodeStreamClosed, "HEADERS after END_STREAM")
 	case c.block.over:
 		return c.breach(s, CodeEnhanceYourCalm, "header list too large")
+	case c.block.loop:
+		return c.breach(s, CodeProtocol, "stream depends on itself")
 	}
 	if reason := s.take(c.fields, end); reason != "" {
 		return c.breach(s, CodeProtocol, reason)

@@ -84,18 +84,32 @@ func (c *Conn) onFrame(h frameHeader, p []byte) error {
 	return c.chatter(1) // unknown types are ignored, §4.1
 }
 
+// onPriority: priorities are not followed (RFC 9113 §5.3.2), but what RFC 7540 called an error still is one (§6.3, and
+// RFC 7540 §5.3.1). A stream that was never opened cannot be reset: there it is the connection's error.
 func (c *Conn) onPriority(h frameHeader, p []byte) error {
 	if h.id == 0 {
 		return connError(CodeProtocol, "PRIORITY on stream 0")
 	}
-	if len(p) != 5 {
-		// A stream error would be enough, but the stream may not exist, and no sender makes this mistake.
-		return connError(CodeFrameSize, "PRIORITY of wrong length")
+	code, reason := CodeNone, ""
+	switch {
+	case len(p) != 5:
+		code, reason = CodeFrameSize, "PRIORITY of wrong length"
+	case selfish(h.id, p):
+		code, reason = CodeProtocol, "stream depends on itself"
 	}
 	c.w.Lock()
+	if s := c.streams[h.id]; s != nil && code != CodeNone {
+		return c.breach(s, code, reason)
+	}
 	defer c.w.Unlock()
+	if code != CodeNone && c.idle(h.id) {
+		return connError(code, reason)
+	}
 	return c.chatter(1)
 }
+
+// selfish says whether a priority makes its stream depend on itself.
+func selfish(id uint32, priority []byte) bool { return u32(priority)&maxStreamID == id }
 
 func (c *Conn) onPing(h frameHeader, p []byte) error {
 	if h.id != 0 {

@@ -60,6 +60,11 @@ func (s *script) sendOne(frame string, a args) {
 	case "MALFORMED":
 		s.nextID += 2
 		s.sendOne("HEADERS", parseArgs([]string{fmt.Sprint(s.nextID - 2), "end", ":method=GET"}))
+	case "SELFISH":
+		s.nextID += 2
+		id := s.nextID - 2
+		s.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true, Priority: http2.PriorityParam{StreamDep: id},
+			BlockFragment: s.encode(parseArgs([]string{":method=GET", ":scheme=http", ":path=/"}).fields)})
 	case "CANCELLED":
 		id := fmt.Sprint(s.nextID)
 		s.nextID += 2
