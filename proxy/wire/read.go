@@ -79,7 +79,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 		return true
 	}
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, err := readSocket(fd, p)
 		if err == syscall.EINTR {
 			continue
 		}

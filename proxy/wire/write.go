@@ -195,7 +195,7 @@ func (c *Conn) try(b []byte) (int, error) {
 
 func (c *Conn) tryWrite(fd uintptr) bool {
 	for {
-		n, err := syscall.Write(int(fd), c.writeB)
+		n, err := writeSocket(fd, c.writeB)
 		if err == syscall.EINTR {
 			continue
 		}
