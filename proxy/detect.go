@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -60,7 +61,7 @@ func detectWithin(nc net.Conn, wait time.Duration) (detected, error) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return detected{protocol: api.Protocol_OPAQUE, peeked: buf, silent: len(buf) == 0}, nc.SetReadDeadline(time.Time{})
-		case err != nil && len(buf) == 0:
+		case err != nil && (len(buf) == 0 || !errors.Is(err, io.EOF)):
 			return detected{}, err
 		case err != nil || len(buf) >= config.DetectBytes:
 			return detected{protocol: api.Protocol_OPAQUE, peeked: buf}, nc.SetReadDeadline(time.Time{})

@@ -29,6 +29,7 @@ func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
 	o, err := p.openOpaque(c)
 	if err != nil {
 		p.log.Info("cannot forward a connection", "to", c.dst, "err", err)
+		abort(nc) // what could not be reached has not ended in order
 		return
 	}
 	defer o.up.Close()
@@ -120,12 +121,12 @@ func (p *Proxy) dialTunnel(ctx context.Context, e *endpoint) (leg, error) {
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Client(nc, p.meshClientConfig(e, config.ALPNTCP))
-	if err := tc.HandshakeContext(ctx); err != nil {
+	tl := newTLSLeg(nc.(*net.TCPConn), nil, tls.Client, p.meshClientConfig(e, config.ALPNTCP))
+	if err := tl.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	return tc, nil
+	return tl, nil
 }
 
 // forwardInbound carries an opaque connection to the application.
@@ -145,6 +146,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 	if err != nil {
 		p.log.Debug("the application does not answer", "port", c.number, "err", err)
 		p.refused.undialable.Inc()
+		abort(nc)
 		return
 	}
 	defer up.Close()

@@ -221,7 +221,11 @@ func (p *Proxy) serveMesh(nc net.Conn, d detected, sni string, dst netip.AddrPor
 
 // serveTunnel is an opaque connection inside mTLS.
 func (p *Proxy) serveTunnel(nc net.Conn, d detected, port uint16, dst netip.AddrPort) {
-	tc := tls.Server(&replayed{Conn: nc, first: d.peeked}, p.meshServer)
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	tc := newTLSLeg(tcp, d.peeked, tls.Server, p.meshServer)
 	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -255,19 +259,4 @@ func (p *Proxy) plainSecurity(from netip.Addr) metric.Security {
 		return metric.Loopback
 	}
 	return metric.PlaintextUnmeshed
-}
-
-// replayed is a connection whose first bytes were read already.
-type replayed struct {
-	net.Conn
-	first []byte
-}
-
-func (r *replayed) Read(p []byte) (int, error) {
-	if len(r.first) > 0 {
-		n := copy(p, r.first)
-		r.first = r.first[n:]
-		return n, nil
-	}
-	return r.Conn.Read(p)
 }

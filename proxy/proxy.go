@@ -51,6 +51,7 @@ type Proxy struct {
 	unknown       *route // of requests that have none: names their metrics
 	inboundBudget *budget
 	callers       callerAddresses
+	pipes         pipes
 	listeners     []listener
 
 	servers live[*serverConn]
@@ -209,6 +210,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 		c.Close()
 	}
 	p.tasks.Wait()
+	p.pipes.close()
 	p.wheel.close()
 }
 

@@ -74,7 +74,6 @@ func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) error {
 // goroutine ends with overture: its read is cut short by a deadline, and so is the client's when the server was first.
 func (p *Proxy) overture(nc net.Conn, up leg) (d detected, answer []byte, left bool, err error) {
 	defer p.trackCloser(&tunnel{p: p, down: nc.(leg), up: up})()
-	past := time.Unix(1, 0)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

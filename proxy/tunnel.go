@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -14,23 +13,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
-// copySize is a direction's buffer while it moves bytes: two TLS records' worth.
-const copySize = 32 << 10
-
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
-
-// leg is one side of an opaque connection: TCP, or TLS over it.
-type leg interface {
-	net.Conn
-	CloseWrite() error
-}
-
 // tunnel is an opaque connection's two legs.
 type tunnel struct {
 	p        *Proxy
 	down, up leg
 	caller   string       // inbound: whom the policy is asked about
 	last     atomic.Int64 // when bytes last moved, either way; unix nanoseconds
+	ended    atomic.Int32 // directions that came to an orderly end
 }
 
 // newTunnel joins two connections. What is accepted is TCP, or TLS over it.
@@ -41,7 +30,8 @@ func (p *Proxy) newTunnel(down net.Conn, up leg) *tunnel {
 }
 
 // carry moves bytes both ways until both directions have ended, or neither moved any for config.IdleTCP. The end of one
-// direction is passed on as such, and the other goes on. A tunnel cannot be asked to end, so its certificate's end is its.
+// direction is passed on as such, and the other goes on; a reset, and an end that is not orderly, is passed on as a reset.
+// A tunnel cannot be asked to end, so its certificate's end is its.
 func (t *tunnel) carry(peeked []byte, cell *metric.Cell) {
 	cell.OpenConnection()
 	defer cell.CloseConnection()
@@ -61,8 +51,8 @@ func (t *tunnel) carry(peeked []byte, cell *metric.Cell) {
 
 func (t *tunnel) watch(l leg) (stop func()) {
 	w := watched{from: l.RemoteAddr(), drain: func() { t.Close() }, end: func() { t.Close() }}
-	if tc, ok := l.(*tls.Conn); ok {
-		state := tc.ConnectionState()
+	if tl, ok := l.(*tlsLeg); ok {
+		state := tl.ConnectionState()
 		w.tls = &state
 	}
 	return t.p.watchMesh(w)
@@ -70,51 +60,45 @@ func (t *tunnel) watch(l leg) (stop func()) {
 
 func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
 
-// Close ends both legs and so both copies.
-func (t *tunnel) Close() error {
-	return errors.Join(cut(t.down), cut(t.up))
-}
+// Close cuts both legs and so ends both copies.
+func (t *tunnel) Close() error { return errors.Join(abort(t.down), abort(t.up)) }
 
-// cut closes without TLS's alert: that would wait for a peer that does not read, and call the end an orderly one.
-func cut(l leg) error {
-	if tc, ok := l.(*tls.Conn); ok {
-		return tc.NetConn().Close()
-	}
-	return l.Close()
-}
-
-// copy moves one direction's bytes. After an error that is no end, nothing sensible can follow: both legs close.
+// copy carries one direction. After an error that is no end, nothing sensible can follow: both legs are cut.
 func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) {
-	for {
-		if err := t.await(src); err != nil {
-			t.Close()
-			return
-		}
-		buf := copyBuffers.Get().(*[copySize]byte)
-		n, err := src.Read(buf[:])
-		if n > 0 {
-			t.touch()
-			count.Add(uint64(n))
-			if _, werr := dst.Write(buf[:n]); werr != nil {
-				err = werr
-			}
-		}
-		copyBuffers.Put(buf)
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF):
-			dst.CloseWrite()
-			return
-		case errors.Is(err, os.ErrDeadlineExceeded) && t.idleFor() < config.IdleTCP:
-		default:
-			t.Close()
-			return
-		}
+	f := newFlow(t, dst, src, count)
+	err := f.run()
+	if errors.Is(err, io.EOF) {
+		err = t.halfClose(f)
+	}
+	if err != nil {
+		t.Close()
 	}
 }
 
-func (t *tunnel) idleFor() time.Duration { return time.Since(time.Unix(0, t.last.Load())) }
+// halfClose passes the end of f on and stays until the other direction has ended too, for src may yet be reset, and dst must
+// hear of that though nobody writes to src.
+func (t *tunnel) halfClose(f *flow) error {
+	if err := f.dst.CloseWrite(); err != nil {
+		return err
+	}
+	if t.ended.Add(1) == 2 {
+		return errors.Join(t.down.SetReadDeadline(past), t.up.SetReadDeadline(past))
+	}
+	err := f.awaitReset()
+	if t.ended.Load() == 2 {
+		return nil
+	}
+	return err
+}
 
-func (t *tunnel) await(src leg) error {
-	return src.SetReadDeadline(time.Now().Add(config.IdleTCP))
+// past is a deadline that wakes a reader.
+var past = time.Unix(1, 0)
+
+// overslept says what a deadline on l means: nothing if the other direction still moves.
+func (t *tunnel) overslept(l leg) error {
+	left := config.IdleTCP - time.Since(time.Unix(0, t.last.Load()))
+	if left <= 0 || t.ended.Load() == 2 {
+		return os.ErrDeadlineExceeded
+	}
+	return l.SetReadDeadline(time.Now().Add(left))
 }

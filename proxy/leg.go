@@ -1,0 +1,128 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// leg is one side of an opaque connection: TCP, or TLS over it.
+type leg interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// abort ends a connection with a reset. Whoever is at the other end must not take for the end of a stream what was its
+// cutting: TLS's alert, or a FIN, would say so. What was not sent is lost.
+func abort(nc net.Conn) error {
+	if tl, ok := nc.(*tlsLeg); ok {
+		nc = tl.under.TCPConn
+	}
+	if tc, ok := nc.(*net.TCPConn); ok {
+		tc.SetLinger(0) // fails only on a closed connection
+	}
+	return nc.Close()
+}
+
+// rawOf is what can be waited for without a buffer; nil: not a socket.
+func rawOf(l leg) syscall.RawConn {
+	if tl, ok := l.(*tlsLeg); ok {
+		l = tl.under.TCPConn
+	}
+	sc, ok := l.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// tlsLeg is TLS over TCP. Unlike crypto/tls it takes a connection that ends without the alert for cut.
+type tlsLeg struct {
+	*tls.Conn
+	under *underTLS
+}
+
+func newTLSLeg(tc *net.TCPConn, first []byte, over func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config) *tlsLeg {
+	u := &underTLS{TCPConn: tc, first: first}
+	return &tlsLeg{over(u, cfg), u}
+}
+
+// errTruncated: somebody may have cut the connection short (RFC 8446 §6.1).
+var errTruncated = errors.New("TLS connection ended without its alert")
+
+// underTLS is the TCP that crypto/tls sees.
+type underTLS struct {
+	*net.TCPConn
+	first []byte // read already
+	raw   syscall.RawConn
+	// Once a flow reads, Read does not wait: it says dry instead, so that the flow can wait without a buffer.
+	short bool // the kernel gave less than it was asked for, so it has no more
+}
+
+func (u *underTLS) Read(p []byte) (n int, err error) {
+	if len(u.first) > 0 {
+		n = copy(p, u.first)
+		u.first = u.first[n:]
+		return n, nil
+	}
+	if u.raw != nil {
+		return u.readNow(p)
+	}
+	if n, err = u.TCPConn.Read(p); err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
+}
+
+func (u *underTLS) readNow(p []byte) (n int, err error) {
+	if u.short {
+		u.short = false
+		return 0, dry
+	}
+	rerr := u.raw.Read(func(fd uintptr) bool {
+		n, err = readFD(fd, p)
+		return true
+	})
+	switch {
+	case rerr != nil:
+		return 0, rerr
+	case err == syscall.EAGAIN:
+		return 0, dry
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, errTruncated
+	}
+	u.short = n < len(p)
+	return n, nil
+}
+
+// SetWriteDeadline is for crypto/tls, which gives its last alert five seconds: a slow reader may take longer for what is
+// before it, and a tunnel has bounds of its own.
+func (u *underTLS) SetWriteDeadline(time.Time) error { return nil }
+
+// dryError is temporary in the sense of net.Error, which is how crypto/tls knows that it may be asked again.
+type dryError struct{}
+
+func (*dryError) Error() string   { return "nothing received" }
+func (*dryError) Timeout() bool   { return false }
+func (*dryError) Temporary() bool { return true }
+
+var dry = new(dryError)
+
+// readFD reads once and never waits; zero bytes without an error are the end.
+func readFD(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), p)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
