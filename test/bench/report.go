@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+)
+
+// printRow is a row's table: a line for each peer.
+func printRow(w io.Writer, r result) {
+	fmt.Fprintf(w, "\n%s (%s)\n", r.title, r.name)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\t%s/s\tp50 ms\tp99 ms\tp99.9 ms\tCPU µs/%s, caller\tcallee\tRSS MB\ttulle is\t\n", r.unit, r.unit)
+	ours, _ := r.of("tulle")
+	for _, c := range r.cells {
+		if c.err != nil {
+			fmt.Fprintf(t, "%s\terror\t\t\t\t\t\t\t\t\n", c.peer)
+			continue
+		}
+		f := c.figures
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.peer, figure(f, rate), figure(f, p50), figure(f, p99), figure(f, p999),
+			figure(f, cpuCaller), figure(f, cpuCallee), figure(f, rss), ratio(ours.figures[rate], f[rate]))
+	}
+	t.Flush()
+	for _, c := range r.cells {
+		if c.err != nil {
+			fmt.Fprintf(w, "  %s: %v\n", c.peer, c.err)
+		}
+	}
+}
+
+// figure has three digits that count, or is empty.
+func figure(f figures, name string) string {
+	v, ok := f[name]
+	switch {
+	case !ok:
+		return ""
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+func ratio(ours, theirs float64) string {
+	if ours == 0 || theirs == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2fx", ours/theirs)
+}
+
+// judge prints every bar's verdict. 3: a Must is missed; 1: something could not be measured.
+func (b *bench) judge(results []result) (code int) {
+	fmt.Println("\nBars")
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, v := range verdicts(results) {
+		fmt.Fprintln(t, v.line())
+		if v.missed {
+			code = 3
+		}
+	}
+	t.Flush()
+	if code == 0 && slices.ContainsFunc(results, broken) {
+		code = 1
+	}
+	return code
+}
+
+func verdicts(results []result) (all []verdict) {
+	for _, bar := range bars() {
+		i := slices.IndexFunc(results, func(r result) bool { return r.name == bar.row })
+		if i >= 0 {
+			all = append(all, bar.hold(results[i]))
+		}
+	}
+	return all
+}
+
+func broken(r result) bool {
+	return slices.ContainsFunc(r.cells, func(c cell) bool { return c.err != nil })
+}
+
+func (v verdict) line() string {
+	name := v.figure
+	if v.added {
+		name += " added"
+	}
+	if v.unjudged != "" {
+		return fmt.Sprintf("%s\t%s\t\t\t%s\t%s", v.row, name, v.word(), v.unjudged)
+	}
+	op := map[bool]string{true: "≥", false: "≤"}[v.more()]
+	unit, whose := "", ""
+	if v.who != "" {
+		unit, whose = "x", fmt.Sprintf("%s %.4g, tulle %.4g", v.who, v.theirs, v.ours)
+	}
+	return fmt.Sprintf("%s\t%s\t%.3g%s\tmust %s %g%s, goal %g%s\t%s\t%s", v.row, name, v.got, unit, op, v.must, unit, v.goal, unit, v.word(), whose)
+}
+
+func (v verdict) word() string {
+	switch {
+	case v.missed:
+		return "MISSED"
+	case v.unjudged != "":
+		return "not judged"
+	case (v.more() && v.got >= v.goal) || (!v.more() && v.got <= v.goal):
+		return "goal"
+	}
+	return "ok"
+}
