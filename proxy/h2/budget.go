@@ -8,6 +8,10 @@ const (
 	// client that cancels half of its requests never runs dry; one that does nothing else has the burst and the trickle.
 	resetBurst     = 500
 	resetPerSecond = 50
+	// A client leaves a connection on which it has reset this many requests soon after it made them, long before a server's
+	// budget is gone: a GOAWAY would end the requests of everybody who shares the connection with one that cancels.
+	resetsBeforeLeaving = 100
+
 	// A reset later than this is a client that lost patience: there is no flood in it, since slots are limited.
 	rapid = time.Second
 
@@ -74,6 +78,15 @@ func (c *Conn) rash() error {
 		return nil
 	}
 	return connError(CodeEnhanceYourCalm, "too many streams reset")
+}
+
+// cancelled charges a reset of ours for a request just made; the lock is held.
+func (c *Conn) cancelled(s *Stream) {
+	if c.server || c.now.Sub(s.born) >= rapid || c.drain.begun || c.resets.spend(1, c.now) {
+		return
+	}
+	c.drain.begun, c.leaving = true, true
+	c.kick()
 }
 
 // reply checks that the peer reads what it asks for; the lock is held.

@@ -66,6 +66,7 @@ type Conn struct {
 	waiting     bool // the reader is in Fill
 	wantRoom    bool // OpenStream said no
 	capacityDue bool
+	leaving     bool  // client: OnGoAway is due, because of what we did
 	doomed      error // why the reader must end
 	dead        bool
 }
@@ -106,6 +107,9 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 		localInitial: initialWindow,
 		resets:       newBudget(resetBurst, resetPerSecond, now),
 		chatting:     newBudget(chatterBurst, chatterPerSecond, now),
+	}
+	if !server {
+		c.resets = newBudget(resetsBeforeLeaving, resetPerSecond/2, now)
 	}
 	c.recvWindow = c.o.ConnWindow
 	c.drain.last = maxStreamID
@@ -167,9 +171,12 @@ func (c *Conn) consumeInput() error {
 
 func (c *Conn) endBatch() {
 	c.w.Lock()
-	due := c.capacityDue
-	c.capacityDue = false
+	due, left := c.capacityDue, c.leaving
+	c.capacityDue, c.leaving = false, false
 	c.w.Unlock()
+	if left {
+		c.o.goAway()
+	}
 	if due {
 		c.o.capacity()
 	}
@@ -209,7 +216,7 @@ func (c *Conn) arm() (again bool, err error) {
 	if c.drained() {
 		return false, errDone
 	}
-	if c.capacityDue {
+	if c.capacityDue || c.leaving {
 		return true, nil
 	}
 	c.waiting = true

@@ -25,7 +25,7 @@ type Options struct {
 	OnBatch    func()             // the read buffer ran dry: flush what was written elsewhere
 	OnCapacity func()             // client: OpenStream may be tried again
 	OnReady    func()             // the peer's first SETTINGS are here: ExtendedConnect is known
-	OnGoAway   func()             // client: the peer takes no new streams
+	OnGoAway   func()             // client: the connection takes no new streams: the peer said so, or too many were reset
 	OnClose    func(error)        // once, after every live stream got OnReset; nil error for an orderly end
 	OnBreach   func(code uint32)  // the peer broke the protocol, or a limit, on a stream. The lock is held: it may only count
 

@@ -21,6 +21,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 		sendWindow: c.peerInitial, recvWindow: c.localInitial, head: isHead(fields),
 	}
 	c.nextID += 2
+	c.chatting.earn(chatterPerStream)
 	c.streams[s.id] = s
 	c.encode(s.id, fields, end)
 	return s, nil

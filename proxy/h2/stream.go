@@ -132,6 +132,7 @@ func (s *Stream) Reset(code uint32) {
 		if code == CodeNone && !c.server {
 			code = CodeCancel // only a server's NO_ERROR means something (RFC 9113 §8.1)
 		}
+		c.cancelled(s)
 		c.resetAndDrop(s, code)
 	}
 }
