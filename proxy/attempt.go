@@ -43,7 +43,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 		failed = failed || grpcFailure(value(fields, "grpc-status"))
 	}
 	if end {
-		a.sample()
+		a.sample(b)
 	}
 	a.count(failed)
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot be told to have been
@@ -77,7 +77,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 		return
 	}
 	b := &a.conn.batch
-	a.sample()
+	a.sample(b)
 	x.respBytes += uint64(len(p))
 	n := x.down.WriteData(p, end)
 	x.hold(&x.heldDown, len(p)-n)
@@ -96,7 +96,7 @@ func (x *exchange) respond(fields []hpack.HeaderField, b *batch) {
 	if x.grpc && grpcFailure(value(fields, "grpc-status")) {
 		x.failed = true
 	}
-	x.attempt.sample()
+	x.attempt.sample(b)
 	x.down.WriteHeaders(keepFields(nil, fields), true)
 	b.touch(x.down)
 	x.complete(b)
@@ -120,7 +120,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 		b.touch(x.down)
 		x.attempt.up = nil
 		x.abandon(b)
-		x.finish(outcomeReset)
+		x.finish(outcomeReset, b)
 	case x.limit > 0 && time.Since(x.start) >= x.limit:
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
 		x.timeout("the request took longer than its timeout", b)
@@ -150,12 +150,12 @@ func (a *attempt) OnSent(n int) {
 }
 
 // sample takes the try's latency, once, at the first piece of the body or the end: a head alone may be an early one.
-func (a *attempt) sample() {
+func (a *attempt) sample(b *batch) {
 	if a.sampled {
 		return
 	}
 	a.sampled = true
-	now := time.Now()
+	now := b.time()
 	e := a.endpoint
 	e.ewma.pending.Add(-1)
 	set := a.x.backend.cluster.set.Load()
@@ -174,11 +174,11 @@ func (x *exchange) complete(b *batch) {
 	}
 	x.endEarly(b)
 	x.attempt = nil
-	x.finish(outcomeAnswered)
+	x.finish(outcomeAnswered, b)
 }
 
 // finish records the exchange, exactly once, and disarms what is armed.
-func (x *exchange) finish(o outcome) {
+func (x *exchange) finish(o outcome, b *batch) {
 	x.done = true
 	if x.outcome == outcomeNone {
 		x.outcome = o
@@ -193,7 +193,7 @@ func (x *exchange) finish(o outcome) {
 		x.refunded += rest
 		x.down.Consumed(rest) // nobody will; the connection's other streams need the window
 	}
-	x.recordOutcome()
+	x.recordOutcome(b.time())
 	x.body, x.trailers = nil, nil
 }
 

@@ -43,8 +43,8 @@ func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 }
 
 func (p *pool) newClient(c *clientConn) client {
+	c.batch.patient = true
 	if p.kind == plainHTTP1 {
-		c.batch.soon = true
 		o := http1Options(&c.batch)
 		o.OnCapacity = c.capacity
 		return http1Client{h1.NewClient(c.wire, o)}
@@ -64,7 +64,7 @@ func (p *Proxy) serveHTTP(nc net.Conn, c *serverConn, d detected) {
 func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
 	c.wire = w
 	defer w.Close()
-	c.batch.soon = true
+	c.batch.patient = true
 	if c.http1 {
 		o := http1Options(&c.batch)
 		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }

@@ -141,7 +141,7 @@ func (x *exchange) OnReset(code uint32, err error) {
 		x.attempt.count(false) // sent, and nobody will know how it went
 	}
 	x.abandon(&x.c.batch)
-	x.finish(outcomeCancelled)
+	x.finish(outcomeCancelled, &x.c.batch)
 }
 
 // OnSent: n bytes of the response have left for the caller.
@@ -171,7 +171,7 @@ func (x *exchange) up() stream {
 
 // begin routes a request and starts its first try.
 func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
-	x.start = time.Now()
+	x.start = x.c.batch.time()
 	x.kept, x.reqEnd = true, end
 	x.takeRequest(fields)
 	route, refusal := x.c.admit(x)
@@ -235,8 +235,7 @@ func (x *exchange) place(a *attempt, b *batch) {
 
 // send picks an endpoint and asks its pool for a stream.
 func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
-	now := time.Now()
-	a.endpoint = set.pick(x.last, now)
+	a.endpoint = set.pick(x.last, b.time())
 	a.pool = a.endpoint.pools.of(x, a.endpoint)
 	a.endpoint.ewma.pending.Add(1)
 	switch a.pool.open(a, b) {
@@ -255,7 +254,7 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 // opened is called by the pool, with mu held, once a has a stream: the head is on its way, the body follows.
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
-	a.conn, a.up, a.sent = conn, up, time.Now()
+	a.conn, a.up, a.sent = conn, up, b.time()
 	x.disarm()
 	if x.rule.try > 0 {
 		x.arm(x.rule.try)
@@ -393,5 +392,5 @@ func (x *exchange) fail(status int, reason string, b *batch) {
 		x.endEarly(b)
 	}
 	b.touch(x.down)
-	x.finish(x.outcome)
+	x.finish(x.outcome, b)
 }

@@ -22,7 +22,7 @@ type opaque struct {
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
 func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
-	if p.shedding() {
+	if p.shedding(now()) {
 		p.shed.Inc()
 		return
 	}
@@ -134,7 +134,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 	if c == nil {
 		return
 	}
-	if p.shedding() {
+	if p.shedding(now()) {
 		p.shed.Inc()
 		return
 	}

@@ -60,9 +60,9 @@ func (s *answers) Reset(code uint32) {
 	s.end(true)
 }
 
-func (s *answers) Consumed(int) {}
-func (s *answers) Flush()       {}
-func (s *answers) FlushSoon()   {}
+func (s *answers) Consumed(int)     {}
+func (s *answers) Flush()           {}
+func (s *answers) ClaimFlush() bool { return true }
 
 func (s *answers) wait(t testing.TB) (status, body string) {
 	t.Helper()

@@ -21,7 +21,7 @@ const (
 )
 
 // recordOutcome counts a finished request in its cell, whatever way it ended; record.go is the only place that does.
-func (x *exchange) recordOutcome() {
+func (x *exchange) recordOutcome(now time.Time) {
 	if x.outcome == outcomeRefused {
 		// The caller's proxy tries elsewhere and counts the request there; here nobody was asked.
 		return
@@ -34,7 +34,7 @@ func (x *exchange) recordOutcome() {
 	if x.outcome == outcomeTimeout {
 		c.Timeouts.Add(1)
 	}
-	c.ObserveLatency(time.Since(x.start))
+	c.ObserveLatency(now.Sub(x.start))
 	c.ReadBytes.Add(x.peerRead())
 	c.WrittenBytes.Add(x.peerWritten())
 }

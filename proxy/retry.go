@@ -107,7 +107,7 @@ func (x *exchange) refuse(b *batch) {
 	x.down.Reset(h2.CodeRefusedStream)
 	b.touch(x.down)
 	x.failed = true
-	x.finish(outcomeRefused)
+	x.finish(outcomeRefused, b)
 }
 
 // backoff before the nth retry at the same endpoint: doubling, with full jitter.

@@ -20,9 +20,9 @@ type memory struct {
 }
 
 // shedding reports whether new work must be refused to stay within GOMEMLIMIT.
-func (p *Proxy) shedding() bool {
+func (p *Proxy) shedding(now time.Time) bool {
 	m := &p.memory
-	t := time.Now().UnixNano()
+	t := now.UnixNano()
 	if next := m.next.Load(); t >= next && m.next.CompareAndSwap(next, t+int64(memoryPoll)) {
 		m.full.Store(memoryFull())
 	}

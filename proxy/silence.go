@@ -16,7 +16,7 @@ import (
 // So nothing is decided until one end has spoken.
 func (p *Proxy) forwardSilent(nc net.Conn, c *serverConn) {
 	for range config.MaxTries {
-		if p.shedding() {
+		if p.shedding(now()) {
 			p.shed.Inc()
 			return
 		}

@@ -297,8 +297,8 @@ func (c *Conn) ExtendedConnect() bool { return true }
 // Flush sends what was written.
 func (c *Conn) Flush() { c.w.Flush() }
 
-// FlushSoon sends it a moment later, with what others write until then.
-func (c *Conn) FlushSoon() { c.w.FlushSoon() }
+// ClaimFlush is wire.Conn's.
+func (c *Conn) ClaimFlush() bool { return c.w.ClaimFlush() }
 
 // Close ends the connection at once, with this code for the exchange under way.
 func (c *Conn) Close(code uint32) {

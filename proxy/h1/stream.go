@@ -278,5 +278,5 @@ func (s *Stream) Consumed(n int) {
 // Flush sends what was written.
 func (s *Stream) Flush() { s.c.w.Flush() }
 
-// FlushSoon sends it a moment later, with what others write until then.
-func (s *Stream) FlushSoon() { s.c.w.FlushSoon() }
+// ClaimFlush is wire.Conn's.
+func (s *Stream) ClaimFlush() bool { return s.c.w.ClaimFlush() }

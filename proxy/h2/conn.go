@@ -328,5 +328,5 @@ func (c *Conn) ExtendedConnect() bool {
 // Flush sends what was written to the connection's streams.
 func (c *Conn) Flush() { c.w.Flush() }
 
-// FlushSoon sends it after everything else that is runnable has run.
-func (c *Conn) FlushSoon() { c.w.FlushSoon() }
+// ClaimFlush is wire.Conn's.
+func (c *Conn) ClaimFlush() bool { return c.w.ClaimFlush() }

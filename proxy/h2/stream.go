@@ -45,9 +45,9 @@ func (s *Stream) ID() uint32 { return s.id }
 // Conn is the stream's connection.
 func (s *Stream) Conn() *Conn { return s.c }
 
-// Flush and FlushSoon are the connection's.
-func (s *Stream) Flush()     { s.c.w.Flush() }
-func (s *Stream) FlushSoon() { s.c.w.FlushSoon() }
+// Flush and ClaimFlush are the connection's.
+func (s *Stream) Flush()           { s.c.w.Flush() }
+func (s *Stream) ClaimFlush() bool { return s.c.w.ClaimFlush() }
 
 func (s *Stream) gone() bool { return s.dead || s.closed }
 

@@ -48,7 +48,7 @@ type Conn struct {
 	inflight int    // taken by the flusher, not yet by the kernel
 	flushing bool   // one goroutine writes
 	backlog  bool   // that goroutine is a writer: the kernel's buffer is full
-	soon     bool   // a FlushSoon is under way
+	claimed  bool   // somebody is about to flush
 	above    bool   // MaxOutput was reached, OnDrain is due
 	finish   bool   // end the write half when the output is empty
 	finished bool
@@ -61,7 +61,6 @@ type Conn struct {
 	writeN   int
 	writeErr error
 	writable func(fd uintptr) bool
-	flushFn  func()
 	writers  sync.WaitGroup
 
 	sealMu sync.Mutex
@@ -99,7 +98,7 @@ func NewTLSClient(nc net.Conn, cfg *tls.Config) *Conn {
 
 func newConn(nc net.Conn) *Conn {
 	c := &Conn{nc: nc, MaxOutput: DefaultMaxOutput, Stall: DefaultStall}
-	c.readable, c.writable, c.flushFn = c.tryRead, c.tryWrite, c.yieldAndFlush
+	c.readable, c.writable = c.tryRead, c.tryWrite
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return c

@@ -75,10 +75,8 @@ func TestManyWriters(t *testing.T) {
 				line := bytes.Repeat([]byte{byte('a' + w)}, 64)
 				for i := range each {
 					put(client, line)
-					if i%2 == 0 {
+					if i%2 == 0 || client.ClaimFlush() {
 						client.Flush()
-					} else {
-						client.FlushSoon()
 					}
 				}
 			})

@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"net"
-	"runtime"
 	"syscall"
 	"time"
 )
@@ -78,6 +77,7 @@ func (c *Conn) Failed() error { return c.failed }
 // takes.
 func (c *Conn) Flush() {
 	c.mu.Lock()
+	c.claimed = false
 	if c.flushing || !c.open.Load() {
 		c.mu.Unlock()
 		return
@@ -101,26 +101,16 @@ func (c *Conn) Flush() {
 	}
 }
 
-// FlushSoon flushes after everything else that is runnable has run. A connection fed by many goroutines sends fewer and
-// fuller packets that way, and an idle process loses nothing.
-func (c *Conn) FlushSoon() {
+// ClaimFlush makes its caller the one who will flush, once others have added to the output; false: somebody else will, or
+// is flushing and sees what was added. A connection fed by many goroutines sends fewer and fuller packets that way.
+func (c *Conn) ClaimFlush() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.soon || c.flushing || c.closed {
-		return
+	if c.claimed || c.flushing {
+		return false
 	}
-	c.soon = true
-	c.writers.Add(1)
-	go c.flushFn()
-}
-
-func (c *Conn) yieldAndFlush() {
-	defer c.writers.Done()
-	runtime.Gosched()
-	c.mu.Lock()
-	c.soon = false
-	c.mu.Unlock()
-	c.Flush()
+	c.claimed = true
+	return true
 }
 
 // take gives the flusher what to write and unlocks. nil: nothing is left, and the caller flushes no more.
