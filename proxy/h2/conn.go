@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -45,8 +44,7 @@ type Conn struct {
 	nextID  uint32 // client: the next that we open
 	recent  [recentResets]uint32
 	recentN int
-	enc     *hpack.Encoder
-	encoded bytes.Buffer
+	enc     encoder
 
 	sendWindow     int // may not exceed maxWindow; never negative for the connection
 	peerInitial    int
@@ -114,8 +112,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	c.recvWindow = c.o.ConnWindow
 	c.drain.last = maxStreamID
 	c.watch.begin(now)
-	c.enc = hpack.NewEncoder(&c.encoded)
-	c.enc.SetMaxDynamicTableSizeLimit(tableSize)
+	c.enc.limit = tableSize
 	c.dec = hpack.NewDecoder(tableSize, c.emit)
 	c.dec.SetMaxStringLength(c.o.MaxHeaderBytes)
 	w.MaxOutput = c.o.MaxOutput

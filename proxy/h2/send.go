@@ -1,6 +1,10 @@
 package h2
 
-import "golang.org/x/net/http2/hpack"
+import (
+	"slices"
+
+	"golang.org/x/net/http2/hpack"
+)
 
 // leastRoom: into less output than this only what fits whole is written. Tiny frames would cost more than they carry.
 const leastRoom = 4096
@@ -54,25 +58,40 @@ func (c *Conn) room() bool {
 // encode appends a header block; the lock is held, since the order of blocks in the output is the order of the encoder's
 // table.
 func (c *Conn) encode(id uint32, fields []hpack.HeaderField, end bool) {
-	c.encoded.Reset()
-	for i := range fields {
-		c.enc.WriteField(fields[i]) // a bytes.Buffer's Write does not fail
-	}
-	p := c.encoded.Bytes()
-	typ, flags := typeHeaders, byte(0)
+	flags := flagEndHeaders
 	if end {
-		flags = flagEndStream
+		flags |= flagEndStream
 	}
-	for len(p) > maxFrame {
-		c.appendHeader(maxFrame, typ, flags, id)
-		c.w.Append(p[:maxFrame]...)
-		p = p[maxFrame:]
-		typ, flags = typeContinuation, 0
-	}
-	c.appendHeader(len(p), typ, flags|flagEndHeaders, id)
-	c.w.Append(p...)
+	c.w.AppendTo(func(b []byte) []byte {
+		start := len(b)
+		b = append(b, 0, 0, 0, typeHeaders, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+		b = c.enc.appendBlock(b, fields)
+		if n := len(b) - start - frameHeaderLen; n > maxFrame {
+			return splitBlock(b, start)
+		} else {
+			b[start], b[start+1], b[start+2] = byte(n>>16), byte(n>>8), byte(n)
+		}
+		return b
+	})
 	if c.w.Queued() > c.o.MaxOutput+headerOverrun {
 		c.doom(connError(CodeEnhanceYourCalm, "peer does not read the responses it asks for"))
+	}
+}
+
+// splitBlock makes a HEADERS frame at start that is too long into one that is not, and CONTINUATIONs.
+func splitBlock(b []byte, start int) []byte {
+	head := frameHeader{typ: typeHeaders, flags: b[start+4] &^ flagEndHeaders, id: u32(b[start+5:])}
+	rest := slices.Clone(b[start+frameHeaderLen:])
+	for b = b[:start]; ; head.typ, head.flags = typeContinuation, 0 {
+		n := min(len(rest), maxFrame)
+		if n == len(rest) {
+			head.flags |= flagEndHeaders
+		}
+		b = append(b, byte(n>>16), byte(n>>8), byte(n), head.typ, head.flags, byte(head.id>>24), byte(head.id>>16), byte(head.id>>8), byte(head.id))
+		b = append(b, rest[:n]...)
+		if rest = rest[n:]; len(rest) == 0 {
+			return b
+		}
 	}
 }
 

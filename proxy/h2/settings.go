@@ -39,7 +39,7 @@ func (c *Conn) onSettings(h frameHeader, p []byte) error {
 func (c *Conn) apply(s setting) error {
 	switch s.id {
 	case settingTableSize:
-		c.enc.SetMaxDynamicTableSize(min(s.val, tableSize))
+		c.enc.resize(int(min(s.val, tableSize)))
 	case settingEnablePush:
 		if s.val > 1 || s.val == 1 && !c.server {
 			return connError(CodeProtocol, "bad ENABLE_PUSH")
