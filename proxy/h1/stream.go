@@ -251,16 +251,22 @@ func (c *Conn) drained() {
 	}
 }
 
-// Reset gives the exchange up. HTTP/1 can only say so by closing the connection.
+// Reset gives the exchange up. HTTP/1 can only say so by closing the connection; where a close is how a body ends, by
+// resetting it.
 func (s *Stream) Reset(code uint32) {
 	s.c.w.Lock()
 	live := s.c.stream == s
+	endsByClose := s.out == framedClose || s.out == framedRaw
 	if live {
 		s.c.stream = nil
 		s.c.failLocked(code, ErrClosed)
 	}
 	s.c.w.Unlock()
-	if live {
+	switch {
+	case live && endsByClose:
+		s.c.w.Abort()
+	case live:
+		s.c.w.Flush() // what came before: its framing tells that it is not all
 		s.c.w.Close()
 	}
 }

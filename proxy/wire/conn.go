@@ -146,6 +146,14 @@ func (c *Conn) Close() error {
 	return c.nc.Close()
 }
 
+// Abort is Close with a reset, where the transport has one: the peer cannot take it for an end.
+func (c *Conn) Abort() error {
+	if tc, ok := c.nc.(interface{ SetLinger(int) error }); ok {
+		tc.SetLinger(0) // fails only on a closed connection
+	}
+	return c.Close()
+}
+
 // CloseWrite ends the write half once all output has left.
 func (c *Conn) CloseWrite() {
 	c.mu.Lock()
