@@ -10,9 +10,12 @@ import (
 
 // apps is what the load is for: nginx, one worker, where it can; children of this program for the rest.
 type apps struct {
-	dir   string
-	addrs map[string]string
-	procs []*exec.Cmd
+	dir         string
+	addrs       map[string]string
+	procs       []*exec.Cmd
+	body        string // a file of bodySize
+	message     string // a file with a gRPC message
+	messageSize int
 }
 
 // addr is the application that speaks a protocol.
@@ -22,16 +25,45 @@ func (a *apps) stop() { (&chain{procs: a.procs}).stop() }
 
 const (
 	hello     = "hello, world\n" // at /
+	taken     = "read\n"         // the answer of /up
 	bodySize  = 1 << 20          // at /1m; what is sent to /up is read in full and answered shortly
 	blockSize = 16 << 10         // at /16k, sent and received
 )
 
-func startApps(dir string) (*apps, error) {
-	a := &apps{dir: dir, addrs: map[string]string{"http1": freeAddr(), "http2": freeAddr()}}
+func startApps(dir string) (a *apps, err error) {
+	a = &apps{dir: dir, addrs: map[string]string{"http1": freeAddr(), "http2": freeAddr()}, body: filepath.Join(dir, "1m")}
+	if a.message, a.messageSize, err = writeMessage(dir); err != nil {
+		return nil, err
+	}
 	if err := a.startNginx(); err != nil {
 		return nil, err
 	}
+	for protocol, kind := range map[string]string{"grpc": "grpc", "tcp": "bulk", "hold": "hold"} {
+		if err := a.startChild(protocol, kind); err != nil {
+			a.stop()
+			return nil, err
+		}
+	}
 	return a, nil
+}
+
+// holding is the application that begins its answers and does not end them.
+func (a *apps) holding() *apps {
+	return &apps{addrs: map[string]string{"http1": a.addrs["hold"], "http2": a.addrs["hold"]}}
+}
+
+// startChild runs a helper as the application that speaks a protocol.
+func (a *apps) startChild(protocol, kind string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	a.addrs[protocol] = freeAddr()
+	cmd, err := start(a.addrs[protocol], self, childArg, kind, a.addrs[protocol])
+	if err == nil {
+		a.procs = append(a.procs, cmd)
+	}
+	return err
 }
 
 // startNginx answers at both addresses alike. A request that is read in full goes through a socket of its own: nginx reads
@@ -42,7 +74,7 @@ func (a *apps) startNginx() error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("worker_processes 1; worker_rlimit_nofile 65536; daemon off; user root; pid %[1]s/app.pid; error_log stderr warn; events { worker_connections 30000; }\n"+
+	text := fmt.Sprintf("worker_processes 1; daemon off; user root; pid %[1]s/app.pid; error_log stderr warn; events { worker_connections 15000; }\n"+
 		"http { access_log off; keepalive_requests 100000000; keepalive_timeout 120s; sendfile on; open_file_cache max=10; client_max_body_size 0; client_body_buffer_size 2m; root %[1]s; %[2]s\n"+
 		"server { listen %[3]s; listen %[4]s http2; location = / { return 200 \"hello, world\\n\"; } location = /1m {} \n"+
 		"  location /up { proxy_pass http://unix:%[1]s/sock:/read; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }\n"+

@@ -58,25 +58,37 @@ var (
 // chain is a peer in its place, running.
 type chain struct {
 	addr  string
-	procs []*exec.Cmd // the caller's first
-	end   func()      // what else is to stop; may be nil
-	mtls  *client     // how to dial a chain that is a tlsHop
+	procs []*exec.Cmd   // the caller's first
+	end   func()        // what else is to stop; may be nil
+	inner string        // where the callee's proxy listens, if there is one
+	mtls  *client       // how to dial it
+	ready time.Duration // from its start until it served, of the process that was started last
 }
 
 func (c *chain) stop() {
 	for _, p := range c.procs {
-		for _, pid := range tree(p.Process.Pid) {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
-		p.Wait() // killed: its error says nothing
+		end(p)
 	}
 	if c.end != nil {
 		c.end()
 	}
 }
 
-// command is a peer's process for one side: it writes the configuration and says how to start.
-type command func(side) (name string, args []string, err error)
+// end kills a process; one with children (nginx) is given time to end them itself.
+func end(p *exec.Cmd) {
+	if len(tree(p.Process.Pid)) > 1 {
+		p.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(2*time.Second, func() { p.Process.Kill() })
+		defer late.Stop()
+	} else {
+		p.Process.Kill()
+	}
+	p.Wait() // killed: its error says nothing
+}
+
+// command is a peer's process for one side: it writes the configuration and says how to start. It may change what the side
+// speaks where the peer cannot do better.
+type command func(*side) (name string, args []string, err error)
 
 // build starts the processes of a shape, the last first.
 func build(dir string, s shape, a *apps, cmd command) (*chain, error) {
@@ -85,21 +97,24 @@ func build(dir string, s shape, a *apps, cmd command) (*chain, error) {
 	}
 	c := &chain{addr: freeAddr()}
 	for _, one := range sides(dir, c.addr, s, a) {
-		name, args, err := cmd(one)
+		name, args, err := cmd(&one)
 		if err != nil {
 			c.stop()
 			return nil, err
 		}
+		began := time.Now()
 		p, err := start(one.listen, name, args...)
+		c.ready = time.Since(began)
 		if err != nil {
 			c.stop()
 			return nil, err
 		}
 		c.procs = append([]*exec.Cmd{p}, c.procs...)
-	}
-	if s.hops == tlsHop {
-		var err error
-		if c.mtls, err = fileClient(dir); err != nil {
+		if !one.downTLS {
+			continue
+		}
+		c.inner = one.listen
+		if c.mtls, err = fileClient(dir, one.down); err != nil {
 			c.stop()
 			return nil, err
 		}

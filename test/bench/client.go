@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,8 +18,8 @@ type client struct {
 	dials  atomic.Uint32
 }
 
-// fileClient has the identity that writeCerts made.
-func fileClient(dir string) (*client, error) {
+// fileClient has the identity that writeCerts made, and speaks a protocol.
+func fileClient(dir, protocol string) (*client, error) {
 	cert, err := pemBlock(filepath.Join(dir, "cert.pem"))
 	if err != nil {
 		return nil, err
@@ -29,7 +28,7 @@ func fileClient(dir string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(cert, key, filepath.Join(dir, "ca.pem"), "bench", "h2")
+	return newClient(cert, key, filepath.Join(dir, "ca.pem"), "bench", map[string]string{"http1": "http/1.1", "http2": "h2", "grpc": "h2"}[protocol])
 }
 
 func pemBlock(path string) ([]byte, error) {
@@ -66,8 +65,12 @@ func newClient(chain, key []byte, ca, name, alpn string) (*client, error) {
 	for _, c := range certs {
 		own.Certificate = append(own.Certificate, c.Raw)
 	}
-	return &client{config: &tls.Config{Certificates: []tls.Certificate{own}, ServerName: name, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{tls.X25519}, SessionTicketsDisabled: true, InsecureSkipVerify: true, VerifyConnection: chained(pool)}}, nil
+	c := &client{config: &tls.Config{Certificates: []tls.Certificate{own}, ServerName: name, MinVersion: tls.VersionTLS13,
+		CurvePreferences: []tls.CurveID{tls.X25519}, SessionTicketsDisabled: true, InsecureSkipVerify: true, VerifyConnection: chained(pool)}}
+	if alpn != "" {
+		c.config.NextProtos = []string{alpn}
+	}
+	return c, nil
 }
 
 func chained(roots *x509.CertPool) func(tls.ConnectionState) error {
@@ -81,9 +84,6 @@ func chained(roots *x509.CertPool) func(tls.ConnectionState) error {
 	}
 }
 
-// errNoALPN: the server did not agree on a protocol, so what follows would not be HTTP/2.
-var errNoALPN = errors.New("no protocol was negotiated")
-
 func (c *client) dial(ctx context.Context, addr string) (*tls.Conn, error) {
 	nc, err := dialFrom(ctx, c.dials.Add(1), addr)
 	if err != nil {
@@ -93,10 +93,6 @@ func (c *client) dial(ctx context.Context, addr string) (*tls.Conn, error) {
 	if err := t.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		return nil, err
-	}
-	if t.ConnectionState().NegotiatedProtocol == "" {
-		nc.Close()
-		return nil, errNoALPN
 	}
 	return t, nil
 }

@@ -14,9 +14,9 @@ func envoy(path string) peer {
 		if err != nil {
 			return nil, errAbsent
 		}
-		return build(dir, s, a, func(one side) (string, []string, error) {
+		return build(dir, s, a, func(one *side) (string, []string, error) {
 			base++
-			path, err := one.configure(envoyConfig(one))
+			path, err := one.configure(envoyConfig(*one))
 			yaml := path + ".yaml" // it goes by the name's ending
 			if err == nil {
 				err = os.Rename(path, yaml)

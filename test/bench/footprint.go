@@ -16,7 +16,6 @@ const (
 	maxIdle     = 12
 	maxWithMany = 24 // with manyKnown endpoints subscribed
 	manyKnown   = 1000
-	settle      = 3 * time.Second // after start: the first collections
 )
 
 // footprint prints each figure beside its limit and reports whether all are within.

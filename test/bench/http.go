@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -62,6 +63,9 @@ func readWrk(out string, size float64) (figures, error) {
 		return nil, fmt.Errorf("wrk: %q: %w", m[0], err)
 	}
 	f := figures{done: size * sum(m[:2])}
+	if f[done] == 0 {
+		return nil, errNoAnswer
+	}
 	f[rate] = f[done] / took.Seconds()
 	for _, m := range wrkPercent.FindAllStringSubmatch(out, -1) {
 		v, err := time.ParseDuration(m[2] + m[3])
@@ -85,6 +89,9 @@ func sum(match []string) (n float64) {
 func failed(n float64) error {
 	return fmt.Errorf("%.0f requests failed: the figures mean nothing", n)
 }
+
+// errNoAnswer: a whole round without one.
+var errNoAnswer = errors.New("no request was answered")
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
@@ -127,6 +134,7 @@ func h2load(q question) work {
 var (
 	h2loadTotal  = regexp.MustCompile(`requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded`)
 	h2loadFailed = regexp.MustCompile(`(\d+) failed, (\d+) errored, (\d+) timeout`)
+	h2loadStatus = regexp.MustCompile(`status codes: .*`)
 	h2loadData   = regexp.MustCompile(`\((\d+)\) data`)
 )
 
@@ -136,9 +144,12 @@ func readH2load(out string, q question, d time.Duration) (figures, error) {
 		return nil, fmt.Errorf("h2load said something else:\n%s", out)
 	}
 	if n := sum(h2loadFailed.FindStringSubmatch(out)); n > 0 {
-		return nil, failed(n)
+		return nil, fmt.Errorf("%w (%s)", failed(n), h2loadStatus.FindString(out))
 	}
 	n := sum(m)
+	if n == 0 {
+		return nil, errNoAnswer
+	}
 	if missing := n*float64(q.answer) - sum(h2loadData.FindStringSubmatch(out)); missing > 0 {
 		return nil, fmt.Errorf("%.0f answers have %.0f bytes less than they should", n, missing)
 	}

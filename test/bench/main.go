@@ -22,6 +22,7 @@ type bench struct {
 	peers    []peer
 	apps     *apps
 	missing  []string // peers that are not installed
+	seen     []string // what was found between the proxies
 }
 
 type options struct {
@@ -69,7 +70,7 @@ func run(ctx context.Context, o options) (code int, err error) {
 		return 1, err
 	}
 	defer b.close()
-	results, err := b.all(ctx, selected(o))
+	results, err := b.all(ctx, b.selected(o))
 	if err != nil {
 		return 1, err
 	}
@@ -88,7 +89,20 @@ func (b *bench) all(ctx context.Context, rows []row) (results []result, err erro
 	return results, nil
 }
 
+// raiseFiles allows as many open files as there may be; 10,000 connections are to fit, here and in every peer, which inherits it.
+func raiseFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+}
+
 func open(o options) (b *bench, err error) {
+	if err := raiseFiles(); err != nil {
+		return nil, fmt.Errorf("the limit of open files: %w", err)
+	}
 	b = &bench{proxy: o.proxy, rounds: o.rounds, duration: o.duration}
 	if b.rounds == 0 {
 		b.rounds = map[bool]int{false: 5, true: 3}[o.quick]
@@ -143,8 +157,11 @@ func direct() peer {
 	}}
 }
 
-func selected(o options) (rows []row) {
-	all := quickRows()
+func (b *bench) selected(o options) (rows []row) {
+	all := append(b.apps.allRows(), memoryRows()...)
+	if o.quick {
+		all = quickRows()
+	}
 	for _, r := range all {
 		if o.rows == "" || slices.ContainsFunc(strings.Split(o.rows, ","), func(begin string) bool { return strings.HasPrefix(r.name, begin) }) {
 			rows = append(rows, r)

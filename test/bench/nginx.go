@@ -17,9 +17,9 @@ func nginx() peer {
 		if s.front == "tcp" && streamModule() == "" {
 			return nil, errAbsent
 		}
-		return build(dir, s, a, func(one side) (string, []string, error) {
-			nginxSpeaks(&one, s, a)
-			path, err := one.configure(nginxConfig(one))
+		return build(dir, s, a, func(one *side) (string, []string, error) {
+			nginxSpeaks(one, s, a)
+			path, err := one.configure(nginxConfig(*one))
 			return bin, []string{"-c", path}, err
 		})
 	}}
@@ -49,10 +49,10 @@ func streamModule() string {
 }
 
 func nginxConfig(s side) string {
-	top := fmt.Sprintf("worker_processes 1; worker_rlimit_nofile %d; daemon off; pid %s/%s.pid; error_log stderr warn; events { worker_connections %d; }\n",
-		4*s.conns, s.dir, s.role, 2*s.conns)
+	top := fmt.Sprintf("worker_processes 1; daemon off; pid %s/%s.pid; error_log stderr warn; events { worker_connections %d; }\n",
+		s.dir, s.role, 2*s.conns)
 	if s.down == "tcp" {
-		return "load_module " + nginxModule + ";\n" + top + fmt.Sprintf("stream { server { listen %s%s; %s proxy_pass %s; %s } }\n",
+		return "load_module " + nginxModule + ";\n" + top + fmt.Sprintf("stream { server { listen %s%s; %s proxy_pass %s; proxy_half_close on; proxy_buffer_size 64k; %s } }\n",
 			s.listen, map[bool]string{true: " ssl"}[s.downTLS], nginxServerTLS(s), s.upstream, nginxClientTLS(s, "proxy", "proxy_ssl on;"))
 	}
 	listen := s.listen
@@ -81,7 +81,7 @@ func nginxServerTLS(s side) string {
 		return ""
 	}
 	return fmt.Sprintf("ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem; ssl_client_certificate %[1]s/ca.pem; ssl_verify_client on;\n"+
-		"  ssl_protocols TLSv1.3; ssl_session_tickets off; ssl_session_cache off;", s.dir)
+		"  ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_session_tickets off; ssl_session_cache off;", s.dir)
 }
 
 func nginxClientTLS(s side, module, more string) string {
@@ -89,7 +89,7 @@ func nginxClientTLS(s side, module, more string) string {
 		return ""
 	}
 	return fmt.Sprintf("%[3]s %[2]s_ssl_certificate %[1]s/cert.pem; %[2]s_ssl_certificate_key %[1]s/key.pem; %[2]s_ssl_trusted_certificate %[1]s/ca.pem;\n"+
-		"  %[2]s_ssl_verify on; %[2]s_ssl_name bench; %[2]s_ssl_server_name on; %[2]s_ssl_protocols TLSv1.3;", s.dir, module, more)
+		"  %[2]s_ssl_verify on; %[2]s_ssl_name bench; %[2]s_ssl_server_name on; %[2]s_ssl_protocols TLSv1.3; %[2]s_ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;", s.dir, module, more)
 }
 
 // temporaries are the folders nginx insists on.

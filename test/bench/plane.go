@@ -108,8 +108,11 @@ func (p *plane) write(app, mesh string, extra int) error {
 	}
 	var b strings.Builder
 	b.WriteString("apiVersion: v1\nkind: Namespace\nmetadata: {name: bench}\n")
-	service(&b, "app", fmt.Sprintf("ports: [{name: p, port: %s, protocol: TCP}]\nendpoints: [{addresses: [%s], conditions: {ready: true}, "+
-		"targetRef: {kind: Pod, namespace: bench, name: app}}]\n", port, host))
+	pod := ""
+	if mesh != "" {
+		pod = ", targetRef: {kind: Pod, namespace: bench, name: app}"
+	}
+	service(&b, "app", fmt.Sprintf("ports: [{name: p, port: %s, protocol: TCP}]\nendpoints: [{addresses: [%s], conditions: {ready: true}%s}]\n", port, host, pod))
 	if mesh != "" {
 		meshedPod(&b, "app", mesh)
 	}
@@ -117,7 +120,11 @@ func (p *plane) write(app, mesh string, extra int) error {
 	if extra > 0 {
 		service(&b, "many", "ports: [{name: p, port: 80, protocol: TCP}]\nendpoints:\n"+manyEndpoints(extra))
 	}
-	return os.WriteFile(filepath.Join(p.dir, "objects", "bench.yaml"), []byte(b.String()), 0o600)
+	whole := filepath.Join(p.dir, "bench.yaml") // destination must not read half of it
+	if err := os.WriteFile(whole, []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(whole, filepath.Join(p.dir, "objects", "bench.yaml"))
 }
 
 func service(b *strings.Builder, name, slice string) {
@@ -178,7 +185,7 @@ func (p *plane) proxy(name string, env map[string]string, procs int) (*exec.Cmd,
 
 func awaitHTTP(url string) error {
 	last := "no answer"
-	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(time.Millisecond) {
 		resp, err := http.Get(url)
 		if err != nil {
 			continue

@@ -12,6 +12,12 @@ import (
 func printRow(w io.Writer, r result) {
 	fmt.Fprintf(w, "\n%s (%s)\n", r.title, r.name)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	defer printErrors(w, r)
+	defer t.Flush()
+	if r.fresh {
+		printWeights(t, r)
+		return
+	}
 	fmt.Fprintf(t, "\t%s/s\tp50 ms\tp99 ms\tp99.9 ms\tCPU µs/%s, caller\tcallee\tRSS MB\ttulle is\t\n", r.unit, r.unit)
 	ours, _ := r.of("tulle")
 	for _, c := range r.cells {
@@ -23,7 +29,21 @@ func printRow(w io.Writer, r result) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.peer, figure(f, rate), figure(f, p50), figure(f, p99), figure(f, p999),
 			figure(f, cpuCaller), figure(f, cpuCallee), figure(f, rss), ratio(ours.figures[rate], f[rate]))
 	}
-	t.Flush()
+}
+
+func printWeights(t io.Writer, r result) {
+	ours, _ := r.of("tulle")
+	fmt.Fprintf(t, "\t%s\ttulle is\t\n", r.unit)
+	for _, c := range r.cells {
+		if c.err != nil {
+			fmt.Fprintf(t, "%s\terror\t\t\n", c.peer)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", c.peer, figure(c.figures, value), ratio(ours.figures[value], c.figures[value]))
+	}
+}
+
+func printErrors(w io.Writer, r result) {
 	for _, c := range r.cells {
 		if c.err != nil {
 			fmt.Fprintf(w, "  %s: %v\n", c.peer, c.err)

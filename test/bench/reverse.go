@@ -22,7 +22,7 @@ func reverseProxy() peer {
 		if err != nil {
 			return nil, err
 		}
-		return build(dir, s, a, func(one side) (string, []string, error) {
+		return build(dir, s, a, func(one *side) (string, []string, error) {
 			return self, []string{childArg, "reverse", one.role, dir, s.front, one.listen, one.upstream}, nil
 		})
 	}}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -17,6 +16,10 @@ type row struct {
 	unit  string
 	shape shape
 	work  work
+
+	fresh  bool // every round has a process of its own, and nothing beside it
+	rounds int  // of a fresh row; 0: one
+	holds  bool // the application is the one that does not end its answers
 }
 
 // work is done against a chain for a while, and says what came of it.
@@ -56,6 +59,9 @@ const warmup = 0.5
 
 // measure runs every peer's rounds of one row, interleaved. All are up meanwhile; those that wait use no processor.
 func (b *bench) measure(ctx context.Context, r row) (result, error) {
+	if r.fresh {
+		return b.weigh(ctx, r)
+	}
 	all, err := b.enter(r)
 	defer func() {
 		for _, c := range all {
@@ -66,6 +72,7 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 		return result{}, err
 	}
 	for _, c := range all {
+		b.look(ctx, c, r.shape)
 		c.round(ctx, r, max(time.Duration(warmup*float64(b.duration)), 500*time.Millisecond), false)
 	}
 	for range b.rounds {
@@ -83,22 +90,96 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 // enter starts everybody who can take part.
 func (b *bench) enter(r row) (all []*contest, err error) {
 	for _, p := range b.peers {
-		dir := filepath.Join(b.dir, r.name+"-"+p.name)
-		if err := os.Mkdir(dir, 0o700); err != nil {
+		c, err := b.start(p, r)
+		if err != nil {
 			return all, err
 		}
-		c, err := p.start(dir, r.shape, b.apps)
-		switch {
-		case errors.Is(err, errAbsent):
-			b.absent(p.name)
-		case errors.Is(err, errCannot):
-		case err != nil:
-			return all, fmt.Errorf("%s, %s: %w", r.name, p.name, err)
-		default:
+		if c != nil {
 			all = append(all, &contest{peer: p.name, chain: c})
 		}
 	}
 	return all, nil
+}
+
+// start puts a peer into a row's place; nil if it does not take part.
+func (b *bench) start(p peer, r row) (*chain, error) {
+	dir, err := os.MkdirTemp(b.dir, r.name+"-"+p.name)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx's worker is somebody else
+		return nil, err
+	}
+	a := b.apps
+	if r.holds {
+		a = a.holding()
+	}
+	c, err := p.start(dir, r.shape, a)
+	switch {
+	case errors.Is(err, errAbsent):
+		b.absent(p.name)
+		return nil, nil
+	case errors.Is(err, errCannot):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s, %s: %w", r.name, p.name, err)
+	}
+	return c, nil
+}
+
+// weigh measures a fresh process for every round, alone.
+func (b *bench) weigh(ctx context.Context, r row) (result, error) {
+	res := result{row: r}
+	all := map[string]*contest{}
+	for range max(1, min(r.rounds, b.rounds)) {
+		for _, p := range b.peers {
+			c, err := b.start(p, r)
+			if err != nil {
+				return res, err
+			}
+			if c == nil || len(c.procs) == 0 {
+				continue
+			}
+			if all[p.name] == nil {
+				all[p.name] = &contest{peer: p.name}
+			}
+			all[p.name].weighed(ctx, c, r)
+		}
+	}
+	for _, p := range b.peers {
+		if c := all[p.name]; c != nil {
+			res.cells = append(res.cells, cell{peer: c.peer, figures: medians(c.rounds), err: c.err})
+		}
+	}
+	return res, ctx.Err()
+}
+
+func (c *contest) weighed(ctx context.Context, running *chain, r row) {
+	defer running.stop()
+	if c.err != nil || ctx.Err() != nil {
+		return
+	}
+	f, err := r.work(ctx, running, 0)
+	if err != nil {
+		c.err = err
+		return
+	}
+	c.rounds = append(c.rounds, f)
+}
+
+// look says, once for each peer and protocol, what is between its two proxies; what is not as it must be is an error.
+func (b *bench) look(ctx context.Context, c *contest, s shape) {
+	if c.chain.inner == "" {
+		return
+	}
+	what, err := c.chain.verify(ctx, s.front)
+	if err != nil {
+		c.err = fmt.Errorf("between the proxies: %w", err)
+		return
+	}
+	if line := fmt.Sprintf("%s, %s clients: %s", c.peer, s.front, what); !slices.Contains(b.seen, line) {
+		b.seen = append(b.seen, line)
+	}
 }
 
 // round is one measurement; after a failure there are no more.

@@ -1,19 +1,79 @@
 package main
 
-var (
-	oneHTTP1 = shape{hops: oneHop, front: "http1"}
-	oneHTTP2 = shape{hops: oneHop, front: "http2"}
-	twoHTTP1 = shape{hops: twoHops, front: "http1", middle: "http2"}
-	twoHTTP2 = shape{hops: twoHops, front: "http2", middle: "http2"}
-)
+import "fmt"
 
-// saturated is HTTP/2 as fast as it goes: 8 connections of 16 streams.
+// saturated is HTTP/2 as fast as it goes.
 var saturated = question{path: "/", conns: 8, streams: 16, answer: len(hello), unit: 1}
 
+// fixedRate is about half of what two hops of the slower peers carry, in requests/s.
+const fixedRate = 4000
+
+const bodyMB = float64(bodySize) / 1e6
+
+// places are the two that everything is measured in.
+var places = []struct {
+	name, title string
+	hops        hops
+}{{"one", "one hop", oneHop}, {"two", "two hops mTLS", twoHops}}
+
 // quickRows are the two hops of `make bench-quick`.
-func quickRows() []row {
+func quickRows() []row { return httpRows("two", "two hops mTLS", twoHops) }
+
+func httpRows(place, title string, h hops) []row {
 	return []row{
-		{name: "http1-two", title: "HTTP/1, two hops mTLS, 64 connections", unit: "req", shape: twoHTTP1, work: wrk("/", 64, 1)},
-		{name: "http2-two", title: "HTTP/2, two hops mTLS, 8x16 streams", unit: "req", shape: twoHTTP2, work: h2load(saturated)},
+		{name: "http1-" + place, title: "HTTP/1, " + title + ", 64 connections", unit: "req", shape: shape{h, "http1", "http2", 0}, work: wrk("/", 64, 1)},
+		{name: "http2-" + place, title: "HTTP/2, " + title + ", 8x16 streams", unit: "req", shape: shape{h, "http2", "http2", 0}, work: h2load(saturated)},
+	}
+}
+
+// allRows are the rows of `make bench`, but for what memory.go weighs.
+func (a *apps) allRows() (rows []row) {
+	for _, p := range places {
+		rows = append(rows, httpRows(p.name, p.title, p.hops)...)
+		rows = append(rows, a.grpcRows(p.name, p.title, p.hops)...)
+		rows = append(rows, a.bodyRows(p.name, p.title, p.hops)...)
+		rows = append(rows, row{name: "tcp-" + p.name, title: "TCP bulk, " + p.title + ", 2 connections each way", unit: "MB",
+			shape: shape{p.hops, "tcp", "tcp", 0}, work: bulk})
+	}
+	rows = append(rows, row{name: "churn", title: "A connection for each request: full mutual TLS 1.3 handshake, one HTTP/2 request, close", unit: "conn",
+		shape: shape{tlsHop, "http2", "http2", 0}, work: churn})
+	return append(rows, a.rateRows()...)
+}
+
+func (a *apps) grpcRows(place, title string, h hops) []row {
+	s := shape{h, "grpc", "http2", 0}
+	unary, stream := grpcQuestion(grpcUnary, a.message), grpcQuestion(grpcStream, a.message)
+	unary.answer, unary.unit = a.messageSize, 1
+	stream.answer, stream.unit = grpcMessages*a.messageSize, grpcMessages
+	return []row{
+		{name: "grpc-unary-" + place, title: "gRPC unary, " + title + ", 8x16 streams", unit: "call", shape: s, work: h2load(unary)},
+		{name: "grpc-stream-" + place, title: fmt.Sprintf("gRPC streaming, %s, 8x16 streams, %d messages a call", title, grpcMessages), unit: "msg", shape: s, work: h2load(stream)},
+	}
+}
+
+func (a *apps) bodyRows(place, title string, h hops) []row {
+	http1, http2 := shape{h, "http1", "http2", 0}, shape{h, "http2", "http2", 0}
+	get := question{path: "/1m", conns: 4, streams: 4, answer: bodySize, unit: bodyMB}
+	post1 := question{path: "/up", args: []string{"--h1", "-d", a.body}, conns: 16, streams: 1, answer: len(taken), unit: bodyMB}
+	post2 := question{path: "/up", args: []string{"-d", a.body}, conns: 4, streams: 4, answer: len(taken), unit: bodyMB}
+	return []row{
+		{name: "http1-down-" + place, title: "1 MiB answers, HTTP/1, " + title + ", 16 connections", unit: "MB", shape: http1, work: wrk("/1m", 16, bodyMB)},
+		{name: "http2-down-" + place, title: "1 MiB answers, HTTP/2, " + title + ", 4x4 streams", unit: "MB", shape: http2, work: h2load(get)},
+		{name: "http1-up-" + place, title: "1 MiB uploads, HTTP/1, " + title + ", 16 connections", unit: "MB", shape: http1, work: h2load(post1)},
+		{name: "http2-up-" + place, title: "1 MiB uploads, HTTP/2, " + title + ", 4x4 streams", unit: "MB", shape: http2, work: h2load(post2)},
+	}
+}
+
+// rateRows have h2load send at a fixed rate: it does so in bursts, and a request's time begins when it is sent.
+func (a *apps) rateRows() []row {
+	const title = "%s at %d requests/s, two hops mTLS"
+	http1 := question{path: "/", args: []string{"--h1"}, conns: 64, streams: 1, rps: fixedRate, answer: len(hello), unit: 1}
+	http2 := question{path: "/", conns: 16, streams: 16, rps: fixedRate, answer: len(hello), unit: 1}
+	unary := grpcQuestion(grpcUnary, a.message)
+	unary.conns, unary.rps, unary.answer, unary.unit = 16, fixedRate, a.messageSize, 1
+	return []row{
+		{name: "http1-rate", title: fmt.Sprintf(title, "HTTP/1", fixedRate), unit: "req", shape: shape{twoHops, "http1", "http2", 0}, work: h2load(http1)},
+		{name: "http2-rate", title: fmt.Sprintf(title, "HTTP/2", fixedRate), unit: "req", shape: shape{twoHops, "http2", "http2", 0}, work: h2load(http2)},
+		{name: "grpc-rate", title: fmt.Sprintf(title, "gRPC unary", fixedRate), unit: "call", shape: shape{twoHops, "grpc", "http2", 0}, work: h2load(unary)},
 	}
 }

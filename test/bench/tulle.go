@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -47,17 +48,22 @@ func (p *plane) build(c *chain, s shape, app string) error {
 	if err := p.callee(c, mesh, app); err != nil {
 		return err
 	}
+	_, port, _ := net.SplitHostPort(app)
+	client, err := p.client(port)
+	if err != nil {
+		return err
+	}
+	c.inner, c.mtls = mesh, client
 	if s.hops == twoHops {
 		return p.caller(c)
 	}
-	var err error
 	c.addr = mesh
-	_, port, _ := net.SplitHostPort(app)
-	c.mtls, err = p.client(port)
-	return err
+	return nil
 }
 
 func (p *plane) caller(c *chain) error {
+	began := time.Now()
+	defer func() { c.ready = time.Since(began) }()
 	cmd, err := p.proxy("caller", map[string]string{config.EnvInboundListen: freeAddr(), config.EnvInboundApps: "1=127.0.0.1:1",
 		config.EnvOutboundUpstreams: c.addr + "=" + upstreamName}, 1)
 	if cmd != nil {
@@ -82,7 +88,7 @@ func (p *plane) client(port string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, chain, err := src.SVID().MarshalRaw()
+	chain, key, err := src.SVID().MarshalRaw()
 	if err != nil {
 		return nil, err
 	}
