@@ -5,7 +5,7 @@ export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANT_GO) go version >/dev/null 2>&1 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint images generate fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint images generate hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -48,6 +48,11 @@ bench bench-quick: build
 footprint: build
 	go build -o bin/bench ./test/bench
 	bin/bench -footprint
+
+# Attacks on real proxies over real sockets. Exit 3: a row failed; a line for each.
+hostile: build
+	go build -o bin/hostile ./test/hostile
+	bin/hostile -proxy bin/mesh-proxy
 
 # Every reader of a peer's bytes, a while each.
 FUZZTIME ?= 20s

@@ -10,10 +10,15 @@ import (
 // MaxHeaderBytes, eight full frames; the rest is room for senders that split early.
 const maxContinuations = 32
 
+// bombFactor times what is allowed, decoded, and a header block is an attack: a table makes a byte of it a field of 4 KiB
+// (CVE-2016-6581). Less is answered with 431.
+const bombFactor = 4
+
 // block is a header block under assembly: HEADERS and its CONTINUATIONs are one unit (RFC 9113 §4.3).
 type block struct {
 	open   bool
 	end    bool // END_STREAM
+	bomb   bool // so far beyond that decoding on would be work for nothing
 	over   bool // beyond MaxHeaderBytes or MaxHeaderFields: decoded on, for the table's sake, and not kept
 	loop   bool // its priority makes the stream depend on itself
 	id     uint32
@@ -76,6 +81,9 @@ func (c *Conn) decode(h frameHeader, p []byte) error {
 	if _, err := c.dec.Write(p); err != nil {
 		return c.undecodable(err)
 	}
+	if c.block.bomb {
+		return connError(CodeEnhanceYourCalm, "header list many times larger than announced")
+	}
 	if !h.has(flagEndHeaders) {
 		return nil
 	}
@@ -102,7 +110,10 @@ func (c *Conn) emit(f hpack.HeaderField) {
 	b.size += int(f.Size())
 	if b.count > c.o.MaxHeaderFields || b.size > c.o.MaxHeaderBytes {
 		b.over = true
-		c.dec.SetEmitEnabled(false)
+		if b.count > bombFactor*c.o.MaxHeaderFields || b.size > bombFactor*c.o.MaxHeaderBytes {
+			b.bomb = true
+			c.dec.SetEmitEnabled(false)
+		}
 		return
 	}
 	c.fields = append(c.fields, f)

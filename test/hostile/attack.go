@@ -1,0 +1,198 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// attack is a kind of abuse, and what the proxy must do about it.
+type attack struct {
+	name    string
+	want    string        // each attacker's answer
+	within  time.Duration // 0: answerTime
+	pace    time.Duration // between two attackers; 0: arrival
+	counted string        // what grows by one for each attacker; see series
+	once    func(*position) result
+	peers   func() []result // hostile servers: what the proxy answered to them, since the last call
+	wants   string          // hostile servers: that answer
+}
+
+// result is how one attacker ended.
+type result struct {
+	answer string
+	took   time.Duration
+	err    error
+}
+
+// row is an attack at a position.
+type row struct {
+	*attack
+	*position
+	single   int // bytes of growth
+	crowd    int
+	slowest  time.Duration
+	seen     seen
+	failures []string
+}
+
+func (r *row) fail(format string, args ...any) {
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+// alone is one attacker.
+func (r *row) alone(rest []int) {
+	g := r.measure(rest, func() { r.judge([]result{r.once(r.position)}, r.limit()) })
+	if r.single = slices.Max(g.peak); r.single > growthEach+garbage {
+		r.fail("one attacker made it grow by %s", mib(r.single))
+	}
+}
+
+func (r *row) limit() time.Duration { return cmp.Or(r.within, answerTime) }
+
+// together is a hundred of them, beside a well-behaved client.
+func (r *row) together(rest []int, base time.Duration) {
+	for try := 1; ; try++ {
+		failed := len(r.failures)
+		before, err := r.counts()
+		if err != nil {
+			r.fail("%v", err)
+			return
+		}
+		g := r.measure(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) })
+		if r.crowd = slices.Max(g.peak); r.crowd > growthAll {
+			r.fail("%d attackers made it grow by %s", attackers, mib(r.crowd))
+		}
+		r.judgeCounts(before)
+		others := len(r.failures) > failed
+		if r.judgeVictim(base) || try == latencyTries || others {
+			return
+		}
+		r.failures = r.failures[:failed]
+	}
+}
+
+func (r *row) measure(rest []int, f func()) *growth {
+	g := &growth{procs: r.procs, rest: rest, peak: make([]int, len(rest))}
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { g.watch(ctx) })
+	f()
+	cancel()
+	watching.Wait()
+	return g
+}
+
+// storm lets the attackers come one after the other, each whether or not those before it have ended.
+func (r *row) storm() []result {
+	ctx, cancel := context.WithCancel(context.Background())
+	var victim sync.WaitGroup
+	victim.Go(func() { r.seen = r.victim.watch(ctx) })
+	results := make([]result, attackers)
+	var all sync.WaitGroup
+	for i := range results {
+		all.Go(func() { results[i] = r.once(r.position) })
+		time.Sleep(cmp.Or(r.pace, arrival))
+	}
+	all.Wait()
+	cancel()
+	victim.Wait()
+	return results
+}
+
+func (r *row) judge(results []result, limit time.Duration) {
+	wrong := map[string]int{}
+	late := 0
+	check := func(x result, want string) {
+		r.slowest = max(r.slowest, x.took)
+		switch {
+		case x.err != nil:
+			wrong[x.err.Error()]++
+		case !accepts(want, x.answer):
+			wrong[fmt.Sprintf("%q instead of %q", x.answer, want)]++
+		case x.took > limit:
+			late++
+		}
+	}
+	for _, x := range results {
+		check(x, r.want)
+	}
+	if r.peers != nil {
+		for _, x := range r.peers() {
+			check(x, r.wants)
+		}
+	}
+	for what, n := range wrong {
+		r.fail("%d of %d attackers: %s", n, len(results), what)
+	}
+	if late > 0 {
+		r.fail("%d of %d attackers were answered late, the last after %v", late, len(results), r.slowest.Round(time.Millisecond))
+	}
+}
+
+// accepts: what a row wants may name alternatives.
+func accepts(want, answer string) bool { return slices.Contains(strings.Split(want, "|"), answer) }
+
+func (r *row) counts() (float64, error) {
+	total := 0.0
+	for _, p := range r.procs {
+		all, err := p.scrape()
+		if err != nil {
+			return 0, errors.Join(err, p.alive())
+		}
+		total += all[series(r.counted)]
+	}
+	return total, nil
+}
+
+// series is the name of a protocol error's counter, or a name that is whole already.
+func series(counted string) string {
+	if strings.HasPrefix(counted, "tulle_") {
+		return counted
+	}
+	return `tulle_protocol_errors_total{reason="` + counted + `"}`
+}
+
+func (r *row) judgeCounts(before float64) {
+	if r.counted == "" {
+		return
+	}
+	after, err := r.counts()
+	for until := time.Now().Add(countWait); err == nil && after-before < r.owed() && time.Now().Before(until); {
+		time.Sleep(20 * time.Millisecond)
+		after, err = r.counts()
+	}
+	if err != nil {
+		r.fail("%v", err)
+	} else if after-before < r.owed() {
+		r.fail("%s grew by %.0f, not %.0f", series(r.counted), after-before, r.owed())
+	}
+}
+
+// owed is how much the counter must have grown: hostile servers have fewer connections than there are requests.
+func (r *row) owed() float64 {
+	if r.peers != nil {
+		return 1
+	}
+	return attackers
+}
+
+func (r *row) judgeVictim(base time.Duration) bool {
+	bound := max(p99Factor*base, p99Factor*r.seen.past, p99Floor)
+	switch {
+	case r.seen.failed != nil:
+		r.fail("%v", r.seen.failed)
+	case r.seen.p99 > bound:
+		r.fail("a well-behaved client's p99 was %v, its bound is %v", r.seen.p99.Round(time.Microsecond), bound.Round(time.Microsecond))
+	default:
+		return true
+	}
+	return false
+}
+
+func mib(n int) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

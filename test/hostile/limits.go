@@ -1,0 +1,44 @@
+package main
+
+import "time"
+
+// What a row must stay within.
+const (
+	attackers = 100
+	// arrival is the time between two attackers.
+	arrival = 6 * time.Millisecond
+	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work.
+	heavyArrival = 20 * time.Millisecond
+
+	growthEach = 1 << 20
+	growthAll  = 64 << 20
+	// garbage is what one connection's growth cannot be told from: the collector lets a small heap grow by 4 MiB before it
+	// looks, and its own tables follow.
+	garbage = 8 << 20
+
+	// answerTime is within which an attacker is answered.
+	answerTime = time.Second
+	// answerSlack is for a machine that is busy with a hundred of them.
+	answerSlack = time.Second
+
+	// A client's p99 may double, and below p99Floor nobody sees the difference from a busy machine's hiccups.
+	p99Floor  = 25 * time.Millisecond
+	p99Factor = 2
+	// A row whose only failure is the client's p99 is tried again: a busy machine's hiccup does not repeat, an attack's
+	// effect does.
+	latencyTries = 3
+
+	victimRate   = 200 // requests a second
+	baselineTime = 2 * time.Second
+
+	// leftover is how many goroutines more a row may leave than it found: connections to the application that are kept.
+	// One for each attacker would be a leak.
+	leftover     = 24
+	leftoverWait = 10 * time.Second
+
+	// countWait is how long after the last answer the last attacker is counted.
+	countWait = 2 * time.Second
+
+	// legalHold is how long what is not forbidden is kept up.
+	legalHold = 500 * time.Millisecond
+)

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+)
+
+var (
+	meshProxy = flag.String("proxy", "bin/mesh-proxy", "the mesh-proxy to attack")
+	only      = flag.String("run", "", "only rows whose name or position matches this")
+)
+
+func main() {
+	flag.Parse()
+	failed, err := run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		os.Exit(1)
+	}
+	if failed {
+		os.Exit(3)
+	}
+}
+
+func run() (failed bool, err error) {
+	pattern, err := regexp.Compile(*only)
+	if err != nil {
+		return false, err
+	}
+	dir, err := os.MkdirTemp("", "hostile")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	began := time.Now()
+	s, err := openStage(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	defer s.close()
+	rows := s.rows(pattern)
+	if err := s.perform(rows); err != nil {
+		return false, err
+	}
+	fmt.Println()
+	fmt.Printf("%d rows in %v\n", len(rows), time.Since(began).Round(time.Second))
+	return complain(rows), nil
+}
+
+const columns = "%-44s  %-13s  %-26s  %7s  %9s  %9s  %9s  %9s  %s\n"
+
+// heading is printed first, and then a line for each row as soon as it is done.
+func (s *stage) heading() {
+	fmt.Printf("at rest: %s; a well-behaved client's p99: %v\n\n", s.resting(), s.base.Round(10*time.Microsecond))
+	fmt.Printf(columns, "attack", "at", "answer", "within", "growth 1", "100", "p99", "direct", "")
+}
+
+func (r *row) print() {
+	mark := "ok"
+	if len(r.failures) > 0 {
+		mark = "FAILED"
+	}
+	fmt.Printf(columns, r.attack.name, r.position.name, r.want, r.slowest.Round(time.Millisecond), mib(r.single), mib(r.crowd),
+		r.seen.p99.Round(10*time.Microsecond), r.seen.past.Round(10*time.Microsecond), mark)
+	for _, f := range r.failures {
+		fmt.Println("   ", f)
+	}
+}
+
+func complain(rows []*row) (failed bool) {
+	for _, r := range rows {
+		for _, f := range r.failures {
+			failed = true
+			fmt.Printf("FAILED %s, %s: %s\n", r.attack.name, r.position.name, f)
+		}
+	}
+	return failed
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// position is where an attacker stands.
+type position struct {
+	name   string
+	dial   func() (net.Conn, error)
+	mesh   bool // inside mTLS: HTTP/2 only
+	victim *victim
+	procs  []*process
+}
+
+func plainly(addr string) func() (net.Conn, error) {
+	return func() (net.Conn, error) { return net.DialTimeout("tcp", addr, 5*time.Second) }
+}
+
+// meshed dials as another proxy does, with a certificate of the mesh.
+func meshed(addr string, src *spiffe.Source, callee, port string) func() (net.Conn, error) {
+	cfg := spiffe.ClientConfig(src, workloadID(callee), []string{config.ALPNHTTP}, port+config.SNISuffix)
+	return func() (net.Conn, error) {
+		return tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg)
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+const readyTimeout = 20 * time.Second
+
+// process is a mesh-proxy under attack.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	admin string
+	ended chan struct{}
+	log   tail
+}
+
+// tail keeps the last of what a process says: a panic is at the end.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	t.b = t.b[max(0, len(t.b)-tailSize):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.b))
+}
+
+// start runs a mesh-proxy and waits until it is ready.
+func (p *plane) start(binary, name string, env map[string]string) (*process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if _, err := io.WriteString(w, p.dev.Token(workloadID(name), name)); err != nil {
+		return nil, err
+	}
+	w.Close()
+	proc := &process{name: name, admin: freeAddr(), ended: make(chan struct{}), cmd: exec.Command(binary, "run")}
+	proc.cmd.ExtraFiles = []*os.File{r}
+	proc.cmd.Stderr = &proc.log
+	proc.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	for k, v := range map[string]string{
+		config.EnvIdentity: workloadID(name).String(), config.EnvTrustFile: p.trustFile(), config.EnvTokenFD: "3",
+		config.EnvIdentityAddr: p.identity, config.EnvIdentityID: p.dev.ServerID().String(),
+		config.EnvDestinationAddr: p.destination, config.EnvDestinationID: serverID("destination").String(),
+		config.EnvAdminListen: proc.admin, config.EnvLogLevel: "error",
+	} {
+		proc.cmd.Env = append(proc.cmd.Env, k+"="+v)
+	}
+	for k, v := range env {
+		proc.cmd.Env = append(proc.cmd.Env, k+"="+v)
+	}
+	if err := proc.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", binary, err)
+	}
+	go func() {
+		proc.cmd.Wait() // how it ended is in its log
+		close(proc.ended)
+	}()
+	return proc, proc.awaitReady()
+}
+
+func (p *process) awaitReady() error {
+	last := "no answer"
+	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if text, err := p.get("/ready"); err == nil {
+			return nil
+		} else if text != "" {
+			last = text
+		}
+	}
+	return fmt.Errorf("the proxy %s is not ready: %s\n%s", p.name, last, p.log.String())
+}
+
+// stop kills the process and waits for its end.
+func (p *process) stop() {
+	p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// alive says why not.
+func (p *process) alive() error {
+	select {
+	case <-p.ended:
+		return fmt.Errorf("the proxy %s died: %s", p.name, p.log.String())
+	default:
+	}
+	_, err := p.get("/live")
+	return err
+}
+
+// adminClient does not keep connections: they would be among the goroutines that are counted.
+var adminClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func (p *process) get(path string) (string, error) {
+	resp, err := adminClient.Get("http://" + p.admin + path)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s", path, resp.Status)
+	}
+	return string(b), err
+}
+
+// rss is the process's resident memory.
+func (p *process) rss() (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0, fmt.Errorf("statm: %q", b)
+	}
+	pages, err := strconv.Atoi(f[1])
+	return pages * os.Getpagesize(), err
+}
+
+// scrape is the page of metrics: series to value.
+func (p *process) scrape() (map[string]float64, error) {
+	text, err := p.get("/metrics")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		if ok {
+			name += "}"
+		} else {
+			name, value, _ = strings.Cut(strings.TrimSpace(line), " ")
+		}
+		if n, err := strconv.ParseFloat(value, 64); err == nil && !strings.HasPrefix(line, "#") {
+			all[name] = n
+		}
+	}
+	return all, nil
+}
+
+func freeAddr() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err) // loopback without a free port: nothing can run
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// growth watches processes' memory until its context ends, and says how far above its rest each went.
+type growth struct {
+	procs []*process
+	rest  []int
+	peak  []int
+}
+
+func (g *growth) watch(ctx context.Context) {
+	for t := time.NewTicker(10 * time.Millisecond); ; {
+		for i, p := range g.procs {
+			if n, err := p.rss(); err == nil {
+				g.peak[i] = max(g.peak[i], n-g.rest[i])
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}

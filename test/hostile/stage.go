@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// stage is the proxies, the application, and where attackers may stand.
+type stage struct {
+	plane           *plane
+	app             string
+	callee, caller  *process // the application's proxy, and one that calls it
+	inbound, meshed *position
+	outbound        *position
+	rest            []int // memory at rest
+	base            time.Duration
+}
+
+func openStage(ctx context.Context, dir string) (*stage, error) {
+	p, err := startPlane(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{plane: p}
+	if s.app, err = serveApp(); err != nil {
+		return nil, err
+	}
+	mesh, out := freeAddr(), freeAddr()
+	if err := p.write([]service{{name: "app", address: s.app, mesh: mesh}, {name: "caller", address: "127.0.0.1:1", mesh: "127.0.0.1:1"}}); err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(s.app)
+	if err != nil {
+		return nil, err
+	}
+	s.callee, err = p.start(*meshProxy, "app", map[string]string{config.EnvInboundListen: mesh,
+		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: freeAddr() + "=" + authority("app")})
+	if err != nil {
+		return nil, err
+	}
+	s.caller, err = p.start(*meshProxy, "caller", map[string]string{config.EnvInboundListen: freeAddr(),
+		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: out + "=" + authority("app")})
+	if err != nil {
+		s.callee.stop()
+		return nil, err
+	}
+	return s, s.place(mesh, out, port)
+}
+
+func (s *stage) place(mesh, out, port string) error {
+	src, err := s.plane.source("attacker")
+	if err != nil {
+		return err
+	}
+	procs := []*process{s.callee, s.caller}
+	in := newVictim(mesh, s.app)
+	s.inbound = &position{name: "inbound", dial: plainly(mesh), victim: in, procs: procs}
+	s.meshed = &position{name: "inbound, mTLS", dial: meshed(mesh, src, "app", port), mesh: true, victim: in, procs: procs}
+	s.outbound = &position{name: "outbound", dial: plainly(out), victim: newVictim(out, s.app), procs: procs}
+	return nil
+}
+
+func (s *stage) close() {
+	s.caller.stop()
+	s.callee.stop()
+}
+
+func (s *stage) rows(pattern *regexp.Regexp) []*row {
+	var rows []*row
+	add := func(list []*attack, at ...*position) {
+		for _, pos := range at {
+			for _, a := range list {
+				if pattern.MatchString(a.name + ", " + pos.name) {
+					rows = append(rows, &row{attack: a, position: pos})
+				}
+			}
+		}
+	}
+	add(http2Floods(), s.inbound, s.meshed, s.outbound)
+	return rows
+}
+
+// perform runs all rows, with single attackers first: memory that was taken once is given back late.
+func (s *stage) perform(rows []*row) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	s.heading()
+	for _, r := range rows {
+		r.alone(s.rest)
+	}
+	goroutines, err := s.goroutines()
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		r.together(s.rest, s.base)
+		s.judgeLeftover(r, goroutines)
+		r.print()
+		for _, p := range r.procs {
+			if err := p.alive(); err != nil {
+				r.fail("%v", err)
+				return nil // nothing more can be learnt
+			}
+		}
+	}
+	return nil
+}
+
+// settle measures what a client sees, and what the proxies take, without an attack.
+func (s *stage) settle() error {
+	for _, pos := range []*position{s.inbound, s.outbound} {
+		ctx, cancel := context.WithTimeout(context.Background(), baselineTime)
+		saw := pos.victim.watch(ctx)
+		cancel()
+		if saw.failed != nil {
+			return fmt.Errorf("without an attack: %w", saw.failed)
+		}
+		s.base = max(s.base, saw.p99)
+	}
+	for _, p := range []*process{s.callee, s.caller} {
+		n, err := p.rss()
+		if err != nil {
+			return err
+		}
+		s.rest = append(s.rest, n)
+	}
+	return nil
+}
+
+func (s *stage) resting() string {
+	var all []string
+	for _, n := range s.rest {
+		all = append(all, mib(n))
+	}
+	return strings.Join(all, " and ")
+}
+
+func (s *stage) goroutines() ([]float64, error) {
+	var all []float64
+	for _, p := range []*process{s.callee, s.caller} {
+		m, err := p.scrape()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m["go_goroutines"])
+	}
+	return all, nil
+}
+
+// judgeLeftover waits until a row has left no more goroutines than it may.
+func (s *stage) judgeLeftover(r *row, before []float64) {
+	for until := time.Now().Add(leftoverWait); ; time.Sleep(50 * time.Millisecond) {
+		now, err := s.goroutines()
+		if err != nil {
+			r.fail("%v", err)
+			return
+		}
+		more := 0.0
+		for i := range now {
+			more = max(more, now[i]-before[i])
+		}
+		if more <= leftover {
+			return
+		}
+		if time.Now().After(until) {
+			r.fail("%.0f goroutines more than before are left", more)
+			return
+		}
+	}
+}
