@@ -42,10 +42,12 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	if x.grpc && end {
 		failed = failed || grpcFailure(value(fields, "grpc-status"))
 	}
-	if end {
+	if end && !failed {
 		a.sample(b)
 	}
-	a.count(failed)
+	if failed || end || !x.grpc { // else gRPC's status is still to come
+		a.count(failed)
+	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot be told to have been
 	// read or not.
 	if failed && (x.reqEnd || end) && x.again(b) {
@@ -63,7 +65,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	x.down.WriteHeaders(a.conn.scratch, end)
 	b.touch(x.down)
 	if end {
-		x.complete(b)
+		x.answered(b)
 	}
 }
 
@@ -87,7 +89,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 	}
 	b.touch(x.down)
 	if end {
-		x.complete(b)
+		x.answered(b)
 	}
 }
 
@@ -96,6 +98,7 @@ func (x *exchange) respond(fields []hpack.HeaderField, b *batch) {
 	if x.grpc && grpcFailure(value(fields, "grpc-status")) {
 		x.failed = true
 	}
+	x.attempt.count(x.failed)
 	x.attempt.sample(b)
 	x.down.WriteHeaders(keepFields(nil, fields), true)
 	b.touch(x.down)
@@ -144,6 +147,7 @@ func (a *attempt) OnSent(n int) {
 	if !x.done && x.attempt == a {
 		x.moved(&x.heldUp, n)
 		x.credit(a, n, &b)
+		x.hungUp(&b)
 	}
 	x.mu.Unlock()
 	b.flush()
@@ -162,9 +166,38 @@ func (a *attempt) sample(b *batch) {
 	e.ewma.observe(now.Sub(a.sent), set.params, now)
 }
 
+// sampleFailure takes the latency of a try that failed, unless a better moment has been taken.
+func (a *attempt) sampleFailure() {
+	if a.sampled || a.sent.IsZero() {
+		return
+	}
+	a.sampled = true
+	e := a.endpoint
+	e.ewma.pending.Add(-1)
+	e.ewma.fail(time.Since(a.sent), a.x.backend.cluster.set.Load().params, time.Now())
+}
+
+// answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5).
+func (x *exchange) answered(b *batch) {
+	x.respEnd = true
+	if !x.tunnel || x.status != 200 {
+		x.complete(b)
+		return
+	}
+	x.hungUp(b)
+}
+
+// hungUp ends an upgraded connection once both halves have, and all that the caller said has left.
+func (x *exchange) hungUp(b *batch) {
+	if x.respEnd && x.reqEnd && x.heldUp == 0 {
+		x.complete(b)
+	}
+}
+
 // complete ends an exchange whose response has.
 func (x *exchange) complete(b *batch) {
 	a := x.attempt
+	a.count(x.failed)
 	if x.heldDown > 0 {
 		x.tail = a.up
 	}

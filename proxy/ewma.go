@@ -43,6 +43,19 @@ func (e *ewma) observe(d time.Duration, p ewmaParams, now time.Time) {
 	e.at = now
 }
 
+// maxFailureCost is as much as failures alone may raise an estimate to (Linkerd's penalty).
+const maxFailureCost = 5 * time.Second
+
+// fail takes the latency of a failure. It says nothing good: an endpoint that fails is often the fastest of all, and would
+// draw every request. So it doubles the estimate, from at least the initial one.
+func (e *ewma) fail(d time.Duration, p ewmaParams, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rtt *= weight(now.Sub(e.at), p.decay)
+	cost := min(max(2*e.rtt, float64(p.initial)), float64(maxFailureCost))
+	e.rtt, e.at = max(cost, float64(d), e.rtt), now
+}
+
 // load is the cost of sending one more request.
 func (e *ewma) load(p ewmaParams, now time.Time) float64 {
 	e.mu.Lock()

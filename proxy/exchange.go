@@ -50,6 +50,7 @@ type exchange struct {
 	kept     bool   // body is everything that came
 	refunded int    // bytes of body whose window the caller has back
 
+	respEnd   bool // the response has ended; of an upgraded connection, that half
 	started   bool // a final response head went to the caller
 	status    int
 	failed    bool // classified as a failure
@@ -86,6 +87,7 @@ func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 			up.WriteHeaders(x.trailers, true)
 			x.c.batch.touch(up)
 		}
+		x.hungUp(&x.c.batch)
 	}
 }
 
@@ -111,6 +113,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 	x.hold(&x.heldUp, len(p)-n)
 	x.credit(x.attempt, n, &x.c.batch)
 	x.c.batch.touch(up)
+	x.hungUp(&x.c.batch)
 }
 
 // credit gives the caller's window back for n bytes that have left with a, but for those it has back already.

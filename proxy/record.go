@@ -60,6 +60,9 @@ func (a *attempt) count(failed bool) {
 		return
 	}
 	a.counted = true
+	if failed {
+		a.sampleFailure()
+	}
 	x := a.x
 	c := x.cell(a.endpoint)
 	c.Tries.Add(1)

@@ -1,0 +1,87 @@
+package proxy_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// upgrading is an application that switches to a protocol of its own, and hands the connection to the test.
+func upgrading(t *testing.T) *accepting {
+	t.Helper()
+	a := &accepting{conns: make(chan *net.TCPConn, 16)}
+	a.addr = app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nc, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { nc.Close() })
+		buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: " + r.Header.Get("Upgrade") + "\r\n\r\n")
+		buf.Flush()
+		a.conns <- nc.(*net.TCPConn)
+	}))
+	return a
+}
+
+// upgraded opens such a connection as an HTTP/1.1 client.
+func upgraded(t *testing.T, addr string, a *accepting) (client, server *net.TCPConn) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	check(t, err)
+	t.Cleanup(func() { nc.Close() })
+	check(t, nc.SetDeadline(time.Now().Add(30*time.Second)))
+	say(t, nc, "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: own\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	check(t, err)
+	if resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "own" {
+		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+	}
+	server = <-a.conns
+	check(t, server.SetDeadline(time.Now().Add(30*time.Second)))
+	return nc.(*net.TCPConn), server
+}
+
+// Each half of an upgraded connection ends by itself, whoever is first; a reset is neither's end.
+func TestUpgradedConnectionsEndAsTheyWere(t *testing.T) {
+	m := newMesh(t, 0)
+	a := upgrading(t)
+	web := pod{"web-0", a.addr, freeAddr(t)}
+	m.service("web", web)
+	m.service("plain", pod{"plain-0", a.addr, ""})
+	m.proxy("web", web)
+	caller := m.caller("web", "plain")
+	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
+		for _, clientFirst := range []bool{true, false} {
+			t.Run(name+", half", func(t *testing.T) {
+				first, second := upgraded(t, addr, a)
+				if !clientFirst {
+					first, second = second, first
+				}
+				say(t, first, "last words")
+				check(t, first.CloseWrite())
+				wantRead(t, second, "last words")
+				wantEnd(t, second)
+				big := strings.Repeat("still here", 100<<10)
+				go io.WriteString(second, big)
+				wantRead(t, first, big)
+				check(t, second.CloseWrite())
+				wantEnd(t, first)
+			})
+			t.Run(name+", reset", func(t *testing.T) {
+				first, second := upgraded(t, addr, a)
+				if !clientFirst {
+					first, second = second, first
+				}
+				say(t, first, "some")
+				wantRead(t, second, "some")
+				reset(first)
+				wantReset(t, second)
+			})
+		}
+	}
+}
