@@ -21,7 +21,7 @@ const (
 	chatterPerSecond = 200
 	chatterPerStream = 20
 	chatterPerData   = 10
-	settingsCost     = 5 // each walks all streams
+	settingsCost     = 5 // of each frame, and of each change of the initial window: that walks all streams
 
 	// What may be queued beyond MaxOutput for a peer that does not read: answers to its frames, and header blocks, which
 	// flow control does not cover.

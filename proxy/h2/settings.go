@@ -47,6 +47,9 @@ func (c *Conn) apply(s setting) error {
 	case settingMaxStreams:
 		c.peerMaxStreams = int(s.val)
 	case settingInitialWindow:
+		if err := c.chatter(settingsCost); err != nil { // a frame has room for 2,730 of them, and each walks all streams
+			return err
+		}
 		return c.applyInitialWindow(s.val)
 	case settingMaxFrame:
 		if s.val < maxFrame || s.val > 1<<24-1 {

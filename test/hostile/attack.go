@@ -46,9 +46,9 @@ func (r *row) fail(format string, args ...any) {
 }
 
 // alone is one attacker.
-func (r *row) alone(rest []int) {
-	g := r.measure(rest, func() { r.judge([]result{r.once(r.position)}, r.limit()) })
-	if r.single = slices.Max(g.peak); r.single > growthEach+garbage {
+func (r *row) alone() {
+	r.single = r.growth(resident(r.procs), func() { r.judge([]result{r.once(r.position)}, r.limit()) })
+	if r.single > growthEach+garbage {
 		r.fail("one attacker made it grow by %s", mib(r.single))
 	}
 }
@@ -64,9 +64,10 @@ func (r *row) together(rest []int, base time.Duration) {
 			r.fail("%v", err)
 			return
 		}
-		g := r.measure(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) })
-		if r.crowd = slices.Max(g.peak); r.crowd > growthAll {
+		r.crowd = r.growth(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) })
+		if r.crowd > growthAll {
 			r.fail("%d attackers made it grow by %s", attackers, mib(r.crowd))
+			copy(rest, resident(r.procs)) // what is given back late is not the next row's fault
 		}
 		r.judgeCounts(before)
 		others := len(r.failures) > failed
@@ -75,17 +76,6 @@ func (r *row) together(rest []int, base time.Duration) {
 		}
 		r.failures = r.failures[:failed]
 	}
-}
-
-func (r *row) measure(rest []int, f func()) *growth {
-	g := &growth{procs: r.procs, rest: rest, peak: make([]int, len(rest))}
-	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	watching.Go(func() { g.watch(ctx) })
-	f()
-	cancel()
-	watching.Wait()
-	return g
 }
 
 // storm lets the attackers come one after the other, each whether or not those before it have ended.

@@ -42,11 +42,11 @@ func http2Floods() []*attack {
 		heavy(http2Attack("rapid reset (CVE-2023-44487)", calm, calmed, func(p *peer) {
 			block := p.get("/")
 			p.flood(plenty, func(int) { p.WriteRSTStream(p.open(block, true), http2.ErrCodeCancel) })
-		})),,
+		})),
 		heavy(http2Attack("streams beyond the limit", calm, calmed, func(p *peer) {
 			block := p.post("/hang")
 			p.flood(plenty, func(int) { p.open(block, false) })
-		})),,
+		})),
 		http2Attack("CONTINUATION flood (CVE-2023-45288)", calm, calmed, func(p *peer) {
 			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.get("/")})
 			p.flood(plenty, func(int) { p.WriteContinuation(1, false, nil) })
@@ -69,7 +69,7 @@ func http2Floods() []*attack {
 		heavy(http2Attack("trailers of 101 fields", calm, calmed, func(p *peer) {
 			head, trailers := p.post("/sink"), p.headers(strings.Split(strings.Repeat("x,y,", 101)+"x,y", ",")...)
 			p.flood(plenty, func(int) { p.trail(p.open(head, false), trailers) })
-		})),,
+		})),
 	}, append(madeYouReset(), append(chatter(), mistakes()...)...)...)
 }
 
@@ -137,14 +137,14 @@ func chatter() []*attack {
 			p.flood(plenty, func(i int) {
 				p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(i % 2 * 65535)})
 			})
-		})),,
+		})),
 		heavy(http2Attack("INITIAL_WINDOW_SIZE churn in one frame", calm, calmed, func(p *peer) {
 			for range 256 {
 				p.open(p.get("/hang"), true)
 			}
 			frame := churn()
 			p.flood(plenty, func(int) { p.WriteRawFrame(http2.FrameSettings, 0, 0, frame) })
-		})),,
+		})),
 	}
 }
 
@@ -165,14 +165,6 @@ func mistakes() []*attack {
 	}
 	return []*attack{
 		once("the connection's window overflows", "FLOW_CONTROL_ERROR", func(p *peer) { p.WriteWindowUpdate(0, 1<<31-1) }),
-		once("more DATA than any window", "FLOW_CONTROL_ERROR", func(p *peer) {
-			for range 16 { // of 1 MiB in all
-				id := p.open(p.post("/hang"), false)
-				for range 4 {
-					p.WriteData(id, false, make([]byte, 16384))
-				}
-			}
-		}),
 		once("a frame beyond MAX_FRAME_SIZE", "FRAME_SIZE_ERROR", func(p *peer) { p.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 16385)) }),
 		once("PRIORITY of wrong length", "FRAME_SIZE_ERROR", func(p *peer) { p.WriteRawFrame(http2.FramePriority, 0, 1, make([]byte, 4)) }),
 		once("MAX_FRAME_SIZE of 0 (CVE-2026-33814)", "PROTOCOL_ERROR", func(p *peer) {

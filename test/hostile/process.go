@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -132,18 +131,22 @@ func (p *process) get(path string) (string, error) {
 	return string(b), err
 }
 
-// rss is the process's resident memory.
-func (p *process) rss() (int, error) {
+// rss is the process's resident memory; 0 when it has ended, which is told otherwise.
+func (p *process) rss() int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
 	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0, fmt.Errorf("statm: %q", b)
+	if err != nil || len(f) < 2 {
+		return 0
 	}
-	pages, err := strconv.Atoi(f[1])
-	return pages * os.Getpagesize(), err
+	pages, _ := strconv.Atoi(f[1])
+	return pages * os.Getpagesize()
+}
+
+func resident(procs []*process) (all []int) {
+	for _, p := range procs {
+		all = append(all, p.rss())
+	}
+	return all
 }
 
 // scrape is the page of metrics: series to value.
@@ -174,27 +177,4 @@ func freeAddr() string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// growth watches processes' memory until its context ends, and says how far above its rest each went.
-type growth struct {
-	procs []*process
-	rest  []int
-	peak  []int
-}
-
-func (g *growth) watch(ctx context.Context) {
-	for t := time.NewTicker(10 * time.Millisecond); ; {
-		for i, p := range g.procs {
-			if n, err := p.rss(); err == nil {
-				g.peak[i] = max(g.peak[i], n-g.rest[i])
-			}
-		}
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
-		}
-	}
 }

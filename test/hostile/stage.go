@@ -93,7 +93,7 @@ func (s *stage) perform(rows []*row) error {
 	}
 	s.heading()
 	for _, r := range rows {
-		r.alone(s.rest)
+		r.alone()
 	}
 	goroutines, err := s.goroutines()
 	if err != nil {
@@ -124,13 +124,7 @@ func (s *stage) settle() error {
 		}
 		s.base = max(s.base, saw.p99)
 	}
-	for _, p := range []*process{s.callee, s.caller} {
-		n, err := p.rss()
-		if err != nil {
-			return err
-		}
-		s.rest = append(s.rest, n)
-	}
+	s.rest = resident(s.outbound.procs)
 	return nil
 }
 

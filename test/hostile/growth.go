@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// growth is how far above from any of the row's proxies went while f ran.
+func (r *row) growth(from []int, f func()) (most int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		t := time.NewTicker(10 * time.Millisecond)
+		defer t.Stop()
+		for {
+			for i, n := range resident(r.procs) {
+				most = max(most, n-from[i])
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+		}
+	})
+	f()
+	cancel()
+	watching.Wait()
+	return most
+}
