@@ -14,6 +14,7 @@ build:
 
 test:
 	CGO_ENABLED=1 go test -race -timeout 9m ./...
+	go test -run Allocations ./proxy ./proxy/h2
 
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }

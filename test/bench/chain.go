@@ -17,6 +17,7 @@ type shape struct {
 	front  string // what the client and the application speak: http1, http2, grpc or tcp
 	middle string // what two proxies speak, over mutual TLS 1.3: http1, http2 or tcp
 	conns  int    // how many connections are to fit in; 0: defaultConns
+	reason bool   // the client is h2load, whose HTTP/1 wants a reason phrase, which HAProxy leaves out where a server has none
 }
 
 type hops int
@@ -38,6 +39,7 @@ type side struct {
 	down, up         string // protocols
 	downTLS, upTLS   bool
 	conns            int
+	reason           bool
 	dir              string // has its certificates, and room for its configuration
 }
 
@@ -132,7 +134,7 @@ func sides(dir, front string, s shape, a *apps) []side {
 		return []side{callee}
 	}
 	callee.listen = freeAddr()
-	return []side{callee, {role: "caller", listen: front, upstream: callee.listen, down: s.front, up: s.middle, upTLS: true, conns: s.room(), dir: dir}}
+	return []side{callee, {role: "caller", listen: front, upstream: callee.listen, down: s.front, up: s.middle, upTLS: true, conns: s.room(), reason: s.reason, dir: dir}}
 }
 
 // readyTimeout bounds the start of a process.

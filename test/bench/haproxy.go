@@ -39,10 +39,14 @@ func haproxyConfig(s side) string {
 	if s.upTLS {
 		server += tls + " sni str(bench) verifyhost bench"
 	}
+	reason := ""
+	if s.reason {
+		reason = "  http-response set-status 200 if { status 200 }\n"
+	}
 	return fmt.Sprintf("global\n  nbthread 1\n  no strict-limits\n  maxconn %d\n  tune.h2.max-concurrent-streams 256\n  tune.h2.initial-window-size 1048576\n"+
 		"defaults\n  mode %s\n  timeout connect 5s\n  timeout client 120s\n  timeout server 120s\n  timeout http-keep-alive 120s\n%s"+
-		"frontend f\n  bind %s%s\n  default_backend b\nbackend b\n  server s %s%s\n",
-		s.conns, mode, map[string]string{"http": "  http-reuse always\n"}[mode], s.listen, bind, s.upstream, server)
+		"frontend f\n  bind %s%s\n  default_backend b\n%sbackend b\n  server s %s%s\n",
+		s.conns, mode, map[string]string{"http": "  http-reuse always\n"}[mode], s.listen, bind, reason, s.upstream, server)
 }
 
 func haproxySpeaks(protocol string, tls bool) string {

@@ -24,17 +24,18 @@ const (
 
 // memoryRows weigh one process each, a fresh one.
 func memoryRows() []row {
-	plain := shape{oneHop, "http1", "http2", idlePlain + idlePlain/5}
-	mtls := shape{tlsHop, "http2", "http2", 0}
+	one := shape{hops: oneHop, front: "http1"}
+	plain := shape{hops: oneHop, front: "http1", conns: idlePlain + idlePlain/5}
+	mtls := shape{hops: tlsHop, front: "http2", middle: "http2"}
 	return []row{
-		{name: "ready", title: "From its start until it serves", unit: "ms", shape: shape{oneHop, "http1", "http2", 0}, fresh: true, rounds: 5, work: startup},
-		{name: "binary", title: "The binary (without shared libraries)", unit: "MB", shape: shape{oneHop, "http1", "http2", 0}, fresh: true, work: binarySize},
-		{name: "idle", title: "RSS, idle", unit: "MB", shape: shape{oneHop, "http1", "http2", 0}, fresh: true, rounds: 3, work: idleMemory},
+		{name: "ready", title: "From its start until it serves", unit: "ms", shape: one, fresh: true, rounds: 5, work: startup},
+		{name: "binary", title: "The binary (without shared libraries)", unit: "MB", shape: one, fresh: true, work: binarySize},
+		{name: "idle", title: "RSS, idle", unit: "MB", shape: one, fresh: true, rounds: 3, work: idleMemory},
 		{name: "conn-plain", title: fmt.Sprintf("An idle plaintext connection, of %d, after one HTTP/1 request", idlePlain), unit: "KiB", shape: plain, fresh: true, work: plainConnections},
 		{name: "conn-mtls", title: fmt.Sprintf("An idle mTLS connection, of %d, fresh (HTTP/2 SETTINGS exchanged)", idleTLS), unit: "KiB", shape: mtls, fresh: true, work: tlsConnections(false)},
 		{name: "conn-mtls-used", title: fmt.Sprintf("An idle mTLS connection, of %d, after 16 KiB each way", idleTLS), unit: "KiB", shape: mtls, fresh: true, work: tlsConnections(true)},
 		{name: "stream", title: fmt.Sprintf("An open, idle HTTP/2 stream, of %d", heldConns*heldStreams), unit: "KiB",
-			shape: shape{oneHop, "http2", "http2", 0}, fresh: true, holds: true, work: openStreams},
+			shape: shape{hops: oneHop, front: "http2"}, fresh: true, holds: true, work: openStreams},
 	}
 }
 

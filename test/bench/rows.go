@@ -21,8 +21,8 @@ func quickRows() []row { return httpRows("two", "two hops mTLS", twoHops) }
 
 func httpRows(place, title string, h hops) []row {
 	return []row{
-		{name: "http1-" + place, title: "HTTP/1, " + title + ", 64 connections", unit: "req", shape: shape{h, "http1", "http2", 0}, work: wrk("/", 64, 1)},
-		{name: "http2-" + place, title: "HTTP/2, " + title + ", 8x16 streams", unit: "req", shape: shape{h, "http2", "http2", 0}, work: h2load(saturated)},
+		{name: "http1-" + place, title: "HTTP/1, " + title + ", 64 connections", unit: "req", shape: shape{hops: h, front: "http1", middle: "http2"}, work: wrk("/", 64, 1)},
+		{name: "http2-" + place, title: "HTTP/2, " + title + ", 8x16 streams", unit: "req", shape: shape{hops: h, front: "http2", middle: "http2"}, work: h2load(saturated)},
 	}
 }
 
@@ -33,15 +33,15 @@ func (a *apps) allRows() (rows []row) {
 		rows = append(rows, a.grpcRows(p.name, p.title, p.hops)...)
 		rows = append(rows, a.bodyRows(p.name, p.title, p.hops)...)
 		rows = append(rows, row{name: "tcp-" + p.name, title: "TCP bulk, " + p.title + ", 2 connections each way", unit: "MB",
-			shape: shape{p.hops, "tcp", "tcp", 0}, work: bulk})
+			shape: shape{hops: p.hops, front: "tcp", middle: "tcp"}, work: bulk})
 	}
 	rows = append(rows, row{name: "churn", title: "A connection for each request: full mutual TLS 1.3 handshake, one HTTP/2 request, close", unit: "conn",
-		shape: shape{tlsHop, "http2", "http2", 0}, work: churn})
+		shape: shape{hops: tlsHop, front: "http2", middle: "http2"}, work: churn})
 	return append(rows, a.rateRows()...)
 }
 
 func (a *apps) grpcRows(place, title string, h hops) []row {
-	s := shape{h, "grpc", "http2", 0}
+	s := shape{hops: h, front: "grpc", middle: "http2"}
 	unary, stream := grpcQuestion(grpcUnary, a.message), grpcQuestion(grpcStream, a.message)
 	unary.answer, unary.unit = a.messageSize, 1
 	stream.answer, stream.unit = grpcMessages*a.messageSize, grpcMessages
@@ -52,7 +52,8 @@ func (a *apps) grpcRows(place, title string, h hops) []row {
 }
 
 func (a *apps) bodyRows(place, title string, h hops) []row {
-	http1, http2 := shape{h, "http1", "http2", 0}, shape{h, "http2", "http2", 0}
+	http1 := shape{hops: h, front: "http1", middle: "http2", reason: true}
+	http2 := shape{hops: h, front: "http2", middle: "http2"}
 	get := question{path: "/1m", conns: 4, streams: 4, answer: bodySize, unit: bodyMB}
 	post1 := question{path: "/up", args: []string{"--h1", "-d", a.body}, conns: 16, streams: 1, answer: len(taken), unit: bodyMB}
 	post2 := question{path: "/up", args: []string{"-d", a.body}, conns: 4, streams: 4, answer: len(taken), unit: bodyMB}
@@ -72,8 +73,8 @@ func (a *apps) rateRows() []row {
 	unary := grpcQuestion(grpcUnary, a.message)
 	unary.conns, unary.rps, unary.answer, unary.unit = 16, fixedRate, a.messageSize, 1
 	return []row{
-		{name: "http1-rate", title: fmt.Sprintf(title, "HTTP/1", fixedRate), unit: "req", shape: shape{twoHops, "http1", "http2", 0}, work: h2load(http1)},
-		{name: "http2-rate", title: fmt.Sprintf(title, "HTTP/2", fixedRate), unit: "req", shape: shape{twoHops, "http2", "http2", 0}, work: h2load(http2)},
-		{name: "grpc-rate", title: fmt.Sprintf(title, "gRPC unary", fixedRate), unit: "call", shape: shape{twoHops, "grpc", "http2", 0}, work: h2load(unary)},
+		{name: "http1-rate", title: fmt.Sprintf(title, "HTTP/1", fixedRate), unit: "req", shape: shape{hops: twoHops, front: "http1", middle: "http2", reason: true}, work: h2load(http1)},
+		{name: "http2-rate", title: fmt.Sprintf(title, "HTTP/2", fixedRate), unit: "req", shape: shape{hops: twoHops, front: "http2", middle: "http2"}, work: h2load(http2)},
+		{name: "grpc-rate", title: fmt.Sprintf(title, "gRPC unary", fixedRate), unit: "call", shape: shape{hops: twoHops, front: "grpc", middle: "http2"}, work: h2load(unary)},
 	}
 }
