@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -54,16 +55,69 @@ func newTLSLeg(tc *net.TCPConn, first []byte, over func(net.Conn, *tls.Config) *
 	return &tlsLeg{over(u, cfg), u}
 }
 
+// Write seals p and sends all of its records at once: a system call and a wake-up of the peer for each would cost more
+// than the copy.
+func (l *tlsLeg) Write(p []byte) (int, error) {
+	if len(p) <= maxPlaintext || len(p) > largeCopy {
+		return l.Conn.Write(p)
+	}
+	l.under.gather()
+	n, err := l.Conn.Write(p)
+	if serr := l.under.scatter(); err == nil {
+		err = serr
+	}
+	return n, err
+}
+
 // errTruncated: somebody may have cut the connection short (RFC 8446 §6.1).
 var errTruncated = errors.New("TLS connection ended without its alert")
 
-// underTLS is the TCP that crypto/tls sees.
+// underTLS is the TCP that crypto/tls sees. One goroutine reads, one writes; what TLS itself says, the reader may write.
 type underTLS struct {
 	*net.TCPConn
 	first []byte // read already
 	raw   syscall.RawConn
 	// Once a flow reads, Read does not wait: it says dry instead, so that the flow can wait without a buffer.
 	short bool // the kernel gave less than it was asked for, so it has no more
+
+	mu     sync.Mutex        // guards everything below
+	sealed *[sealedSize]byte // nil: what is written leaves at once
+	n      int
+}
+
+const (
+	maxPlaintext = 16 << 10                              // of a record (RFC 8446 §5.1)
+	sealedSize   = largeCopy + largeCopy/maxPlaintext*64 // a record's header, type and tag take 22 bytes
+)
+
+var sealedBuffers = sync.Pool{New: func() any { return new([sealedSize]byte) }}
+
+func (u *underTLS) gather() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.sealed, u.n = sealedBuffers.Get().(*[sealedSize]byte), 0
+}
+
+func (u *underTLS) scatter() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, err := u.TCPConn.Write(u.sealed[:u.n])
+	sealedBuffers.Put(u.sealed)
+	u.sealed = nil
+	return err
+}
+
+func (u *underTLS) Write(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sealed == nil {
+		return u.TCPConn.Write(p)
+	}
+	if u.n+len(p) > sealedSize {
+		return 0, io.ErrShortWrite // only a flow writes much at once, and no more than largeCopy
+	}
+	u.n += copy(u.sealed[u.n:], p)
+	return len(p), nil
 }
 
 func (u *underTLS) Read(p []byte) (n int, err error) {
