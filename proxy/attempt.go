@@ -117,16 +117,16 @@ func (a *attempt) OnReset(code uint32, err error) {
 	a.count(true)
 	refused := errors.Is(err, h2.ErrRefused) || errors.Is(err, h1.ErrUndelivered)
 	switch {
+	case x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.started):
+		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
+		x.timeout("the request took longer than its timeout", b)
 	case x.started:
 		x.failed = true
-		x.down.Reset(code)
+		x.brokenOff(code, err, b)
 		b.touch(x.down)
 		x.attempt.up = nil
 		x.abandon(b)
 		x.finish(outcomeReset, b)
-	case x.limit > 0 && time.Since(x.start) >= x.limit:
-		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
-		x.timeout("the request took longer than its timeout", b)
 	case refused && x.c.refuses():
 		x.abandon(b)
 		x.refuse(b)

@@ -388,7 +388,7 @@ func (x *exchange) fail(status int, reason string, b *batch) {
 	x.abandon(b)
 	x.failed = true
 	if x.started {
-		x.down.Reset(h2.CodeInternal)
+		x.cutShort(h2.CodeInternal, status, reason, b)
 	} else {
 		x.status = status
 		x.writeError(status, reason)

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -49,24 +51,88 @@ func grpcFailure(status string) bool {
 	return false
 }
 
-// grpcStatuses: UNAVAILABLE is what a client may try again; the others say why it should not.
-var grpcStatuses = map[int]string{403: "7", 404: "12", 502: "14", 503: "14", 504: "4"}
+// grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the others say why it should
+// not.
+func grpcStatus(status int) string {
+	switch status {
+	case 401:
+		return "16"
+	case 403:
+		return "7"
+	case 404:
+		return "12"
+	case 413, 429, 431:
+		return "8"
+	case 502, 503:
+		return "14"
+	case 504:
+		return "4"
+	}
+	return "13"
+}
 
 func grpcError(status int, reason string, ours bool) []hpack.HeaderField {
-	code := grpcStatuses[status]
-	if code == "" {
-		code = "13"
-	}
-	fields := []hpack.HeaderField{
-		{Name: ":status", Value: "200"},
-		{Name: "content-type", Value: "application/grpc"},
-		{Name: "grpc-status", Value: code},
-		{Name: "grpc-message", Value: percentEncode(reason)},
-	}
+	fields := []hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: "application/grpc"}}
+	fields = append(fields, grpcTrailers(status, reason)...)
 	if ours {
 		fields = append(fields, hpack.HeaderField{Name: headerError, Value: fieldValue(reason)})
 	}
 	return fields
+}
+
+func grpcTrailers(status int, reason string) []hpack.HeaderField {
+	return []hpack.HeaderField{{Name: "grpc-status", Value: grpcStatus(status)}, {Name: "grpc-message", Value: percentEncode(reason)}}
+}
+
+// cutShort ends a response that has begun. A gRPC caller is told why in trailers: it would take a reset for an error of its
+// own library. They would wait behind what the caller does not take, and nobody would watch over that.
+func (x *exchange) cutShort(code uint32, status int, reason string, b *batch) {
+	if !x.grpc || x.c.http1 || x.heldDown > 0 {
+		x.down.Reset(code)
+		return
+	}
+	x.down.WriteHeaders(grpcTrailers(status, reason), true)
+	x.endEarly(b)
+}
+
+// brokenOff passes on that the backend broke its response off: what it said by a reset of the stream stays that.
+func (x *exchange) brokenOff(code uint32, err error, b *batch) {
+	if said := new(h2.StreamError); errors.As(err, &said) {
+		x.down.Reset(code)
+		return
+	}
+	x.cutShort(code, 502, "the connection to "+x.attempt.endpoint.address+" broke: "+reasonOf(err), b)
+}
+
+// tellDeadline makes grpc-timeout what is left of the deadline: the caller's own, less what was spent on the way here, or
+// the profile's if that is shorter. A deadline that nobody told the backend of lets it work for no one.
+func (x *exchange) tellDeadline(fields []hpack.HeaderField) []hpack.HeaderField {
+	left := max(x.limit-time.Since(x.start), time.Microsecond)
+	for i := range fields {
+		if fields[i].Name != "grpc-timeout" {
+			continue
+		}
+		if said, ok := parseGRPCTimeout(fields[i].Value); !ok || said-left > deadlineSlop {
+			fields[i].Value = formatGRPCTimeout(left)
+		}
+		return fields
+	}
+	return append(fields, hpack.HeaderField{Name: "grpc-timeout", Value: formatGRPCTimeout(left)})
+}
+
+// deadlineSlop is not worth a new header value, and is as good as late.
+const deadlineSlop = time.Millisecond
+
+// formatGRPCTimeout rounds down: eight digits at most.
+func formatGRPCTimeout(d time.Duration) string {
+	const most = 1e8
+	switch {
+	case d/time.Microsecond < most:
+		return strconv.FormatInt(int64(d/time.Microsecond), 10) + "u"
+	case d/time.Millisecond < most:
+		return strconv.FormatInt(int64(d/time.Millisecond), 10) + "m"
+	}
+	return strconv.FormatInt(int64(min(d/time.Second, most-1)), 10) + "S"
 }
 
 // percentEncode is grpc-message's encoding (gRPC over HTTP/2, "Status-Message").

@@ -121,6 +121,9 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	if a.endpoint.meshed() && x.http1 {
 		dst = append(dst, hpack.HeaderField{Name: headerProto, Value: protoHTTP1})
 	}
+	if x.grpc && x.limit > 0 {
+		dst = x.tellDeadline(dst)
+	}
 	return dst
 }
 
