@@ -84,8 +84,28 @@ func validRequest(fields []hpack.HeaderField, connect bool) (m message, reason s
 	case seen&ordinaryRequest != ordinaryRequest:
 		return m, "request without :method, :scheme or :path"
 	}
+	if !sameHost(fields, n) {
+		return m, "host that differs from :authority, or twice"
+	}
 	m.length, reason = validFields(fields[n:], false)
 	return m, reason
+}
+
+// sameHost: at most one host, and it names what :authority does (§8.3.1), or two hops could route by different names. n is
+// where the ordinary fields begin.
+func sameHost(fields []hpack.HeaderField, n int) bool {
+	authority, hosts := "", 0
+	for i := range fields {
+		switch f := &fields[i]; {
+		case f.Name == ":authority":
+			authority = f.Value
+		case i >= n && f.Name == "host":
+			if hosts++; hosts > 1 || authority != "" && !strings.EqualFold(f.Value, authority) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func validPseudo(f hpack.HeaderField) string {
@@ -158,6 +178,10 @@ func validFields(fields []hpack.HeaderField, trailers bool) (length int64, reaso
 		switch f.Name {
 		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
 			return 0, "connection-specific field " + f.Name // §8.2.2
+		case "host", "authorization", "proxy-authorization":
+			if trailers { // what routed and authorized came before
+				return 0, "trailer " + f.Name
+			}
 		case "te":
 			if f.Value != "trailers" {
 				return 0, "te is not trailers"
