@@ -229,6 +229,10 @@ func (c *Conn) onStreamBlock(s *Stream) error {
 	if reason := s.take(c.fields, end); reason != "" {
 		return c.breach(s, CodeProtocol, reason)
 	}
+	var err error
+	if !s.gotHead { // informational: as many as it likes, at the price of chatter
+		err = c.chatter(1)
+	}
 	deaf := s.deaf
 	if end {
 		c.finishRemote(s)
@@ -237,7 +241,7 @@ func (c *Conn) onStreamBlock(s *Stream) error {
 	if !deaf {
 		s.sink.OnHeaders(c.fields, end)
 	}
-	return nil
+	return err
 }
 
 // take notes what a block says of the message; the lock is held.
