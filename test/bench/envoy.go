@@ -53,19 +53,23 @@ func envoyFilter(s side) string {
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
           codec_type: %s
+          %s
           http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
           route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: app, timeout: 120s}}]}]}
-`, codec)
+`, codec, envoyHTTP2)
 }
 
+// envoyHTTP2 lets more small frames wait than Envoy's 10,000, at which it ends the connection: streams of messages pass that.
+const envoyHTTP2 = "http2_protocol_options: {max_outbound_frames: 1000000}"
+
 func envoySpeaks(protocol string) string {
-	options := map[string]string{"http1": "http_protocol_options", "http2": "http2_protocol_options", "grpc": "http2_protocol_options"}[protocol]
+	options := map[string]string{"http1": "http_protocol_options: {}", "http2": envoyHTTP2, "grpc": envoyHTTP2}[protocol]
 	if options == "" {
 		return ""
 	}
 	return fmt.Sprintf(`    typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions,
-        explicit_http_config: {%s: {}}}
+        explicit_http_config: {%s}}
 `, options)
 }
 

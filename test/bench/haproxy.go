@@ -6,7 +6,11 @@ import (
 )
 
 func haproxy(name, middle string) peer {
-	return peer{name: name, version: func() string { return firstLine("haproxy", "-v") }, start: func(dir string, s shape, a *apps) (*chain, error) {
+	version := func() string { return firstLine("haproxy", "-v") }
+	if middle != "" {
+		version = nil // it is the same one
+	}
+	return peer{name: name, version: version, start: func(dir string, s shape, a *apps) (*chain, error) {
 		bin, err := exec.LookPath("haproxy")
 		if err != nil {
 			return nil, errAbsent
@@ -43,7 +47,7 @@ func haproxyConfig(s side) string {
 	if s.reason {
 		reason = "  http-response set-status 200 if { status 200 }\n"
 	}
-	return fmt.Sprintf("global\n  nbthread 1\n  no strict-limits\n  maxconn %d\n  tune.h2.max-concurrent-streams 256\n  tune.h2.initial-window-size 1048576\n"+
+	return fmt.Sprintf("global\n  nbthread 1\n  no strict-limits\n  maxconn %d\n  tune.h2.max-concurrent-streams 256\n"+
 		"defaults\n  mode %s\n  timeout connect 5s\n  timeout client 120s\n  timeout server 120s\n  timeout http-keep-alive 120s\n%s"+
 		"frontend f\n  bind %s%s\n  default_backend b\n%sbackend b\n  server s %s%s\n",
 		s.conns, mode, map[string]string{"http": "  http-reuse always\n"}[mode], s.listen, bind, reason, s.upstream, server)

@@ -21,14 +21,16 @@ type bench struct {
 	dir      string
 	peers    []peer
 	apps     *apps
+	bars     []bar
 	missing  []string // peers that are not installed
-	seen     []string // what was found between the proxies
+	seen     []middle
 }
 
 type options struct {
 	proxy, envoy, only, rows string
 	rounds                   int
 	duration                 time.Duration
+	docs                     string
 	quick, footprint         bool
 }
 
@@ -43,7 +45,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "which peers, by name; all by default")
 	flag.StringVar(&o.rows, "rows", "", "which rows, by the beginnings of their names; all by default")
 	flag.IntVar(&o.rounds, "rounds", 0, "of each, interleaved (default 5; 3 with -quick)")
-	flag.DurationVar(&o.duration, "duration", 0, "of a round (default 4s; 2s with -quick)")
+	flag.DurationVar(&o.duration, "duration", 0, "of a round (default 3s; 2s with -quick)")
+	flag.StringVar(&o.docs, "docs", "", "the folder whose performance.md and performance.svg are to say what was measured")
 	flag.BoolVar(&o.quick, "quick", false, "the two-hop part alone, with httputil.ReverseProxy beside the others")
 	flag.BoolVar(&o.footprint, "footprint", false, "measure the binary and the idle memory instead")
 	flag.Parse()
@@ -74,7 +77,11 @@ func run(ctx context.Context, o options) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	return b.judge(results), nil
+	code = b.judge(results)
+	if o.docs == "" {
+		return code, nil
+	}
+	return code, b.document(o.docs, results)
 }
 
 func (b *bench) all(ctx context.Context, rows []row) (results []result, err error) {
@@ -103,12 +110,15 @@ func open(o options) (b *bench, err error) {
 	if err := raiseFiles(); err != nil {
 		return nil, fmt.Errorf("the limit of open files: %w", err)
 	}
-	b = &bench{proxy: o.proxy, rounds: o.rounds, duration: o.duration}
+	b = &bench{proxy: o.proxy, rounds: o.rounds, duration: o.duration, bars: bars()}
 	if b.rounds == 0 {
 		b.rounds = map[bool]int{false: 5, true: 3}[o.quick]
 	}
 	if b.duration == 0 {
-		b.duration = map[bool]time.Duration{false: 4 * time.Second, true: 2 * time.Second}[o.quick]
+		b.duration = map[bool]time.Duration{false: 3 * time.Second, true: 2 * time.Second}[o.quick]
+	}
+	if o.quick {
+		b.bars = append(b.bars, quickBars()...)
 	}
 	if b.peers, err = b.choose(o); err != nil {
 		return nil, err

@@ -27,15 +27,15 @@ func nginx() peer {
 
 // nginxSpeaks puts HTTP/1 where nginx has no HTTP/2.
 func nginxSpeaks(s *side, place shape, a *apps) {
-	if s.up != "http2" || place.front == "grpc" {
+	if place.front == "grpc" || place.front == "tcp" {
 		return
+	}
+	if s.role == "callee" && place.hops == twoHops {
+		s.down = "http1"
 	}
 	s.up = "http1"
 	if s.role != "caller" {
 		s.upstream = a.addr("http1")
-	}
-	if s.role == "callee" && place.hops == twoHops {
-		s.down = "http1"
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -76,21 +77,25 @@ func ratio(ours, theirs float64) string {
 func (b *bench) judge(results []result) (code int) {
 	fmt.Println("\nBars")
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, v := range verdicts(results) {
-		fmt.Fprintln(t, v.line())
+	fmt.Fprintln(t, "row\tfigure\tmeasured\tmust\tgoal\t\t")
+	for _, v := range verdicts(b.bars, results) {
+		fmt.Fprintln(t, v.row+"\t"+strings.Join(v.columns(), "\t"))
 		if v.missed {
 			code = 3
 		}
 	}
 	t.Flush()
+	for _, line := range b.seen {
+		fmt.Println("between:", line)
+	}
 	if code == 0 && slices.ContainsFunc(results, broken) {
 		code = 1
 	}
 	return code
 }
 
-func verdicts(results []result) (all []verdict) {
-	for _, bar := range bars() {
+func verdicts(bars []bar, results []result) (all []verdict) {
+	for _, bar := range bars {
 		i := slices.IndexFunc(results, func(r result) bool { return r.name == bar.row })
 		if i >= 0 {
 			all = append(all, bar.hold(results[i]))
@@ -103,20 +108,22 @@ func broken(r result) bool {
 	return slices.ContainsFunc(r.cells, func(c cell) bool { return c.err != nil })
 }
 
-func (v verdict) line() string {
-	name := v.figure
-	if v.added {
-		name += " added"
+// columns are the figure, what was measured, Must, Goal, the word, and whose figure was beaten or not.
+func (v verdict) columns() []string {
+	op := map[bool]string{true: "≥", false: "≤"}[v.more()]
+	unit, whose, got := "", "", ""
+	if len(v.against) > 0 {
+		unit = "x"
+	}
+	if v.who != "" {
+		whose = fmt.Sprintf("%s %.4g, tulle %.4g", v.who, v.theirs, v.ours)
 	}
 	if v.unjudged != "" {
-		return fmt.Sprintf("%s\t%s\t\t\t%s\t%s", v.row, name, v.word(), v.unjudged)
+		whose = v.unjudged
+	} else {
+		got = fmt.Sprintf("%.3g%s", v.got, unit)
 	}
-	op := map[bool]string{true: "≥", false: "≤"}[v.more()]
-	unit, whose := "", ""
-	if v.who != "" {
-		unit, whose = "x", fmt.Sprintf("%s %.4g, tulle %.4g", v.who, v.theirs, v.ours)
-	}
-	return fmt.Sprintf("%s\t%s\t%.3g%s\tmust %s %g%s, goal %g%s\t%s\t%s", v.row, name, v.got, unit, op, v.must, unit, v.goal, unit, v.word(), whose)
+	return []string{v.name, got, fmt.Sprintf("%s %g%s", op, v.must, unit), fmt.Sprintf("%g%s", v.goal, unit), v.word(), whose}
 }
 
 func (v verdict) word() string {

@@ -16,6 +16,7 @@ type row struct {
 	unit  string
 	shape shape
 	work  work
+	fixed bool // the load's rate is fixed: latencies are what counts
 
 	fresh  bool // every round has a process of its own, and nothing beside it
 	rounds int  // of a fresh row; 0: one
@@ -167,19 +168,17 @@ func (c *contest) weighed(ctx context.Context, running *chain, r row) {
 	c.rounds = append(c.rounds, f)
 }
 
-// look says, once for each peer and protocol, what is between its two proxies; what is not as it must be is an error.
+// look notes what is between a peer's two proxies; what is not as it must be is an error.
 func (b *bench) look(ctx context.Context, c *contest, s shape) {
 	if c.chain.inner == "" {
 		return
 	}
-	what, err := c.chain.verify(ctx, s.front)
+	cipher, protocol, err := c.chain.verify(ctx, s.front)
 	if err != nil {
 		c.err = fmt.Errorf("between the proxies: %w", err)
 		return
 	}
-	if line := fmt.Sprintf("%s, %s clients: %s", c.peer, s.front, what); !slices.Contains(b.seen, line) {
-		b.seen = append(b.seen, line)
-	}
+	b.saw(c.peer, s.front, cipher, protocol)
 }
 
 // round is one measurement; after a failure there are no more.

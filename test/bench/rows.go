@@ -35,7 +35,7 @@ func (a *apps) allRows() (rows []row) {
 		rows = append(rows, row{name: "tcp-" + p.name, title: "TCP bulk, " + p.title + ", 2 connections each way", unit: "MB",
 			shape: shape{hops: p.hops, front: "tcp", middle: "tcp"}, work: bulk})
 	}
-	rows = append(rows, row{name: "churn", title: "A connection for each request: full mutual TLS 1.3 handshake, one HTTP/2 request, close", unit: "conn",
+	rows = append(rows, row{name: "churn", title: "Handshakes: TCP, full mutual TLS 1.3, one HTTP/2 request, close; callee's proxy alone", unit: "conn",
 		shape: shape{hops: tlsHop, front: "http2", middle: "http2"}, work: churn})
 	return append(rows, a.rateRows()...)
 }
@@ -67,14 +67,14 @@ func (a *apps) bodyRows(place, title string, h hops) []row {
 
 // rateRows have h2load send at a fixed rate: it does so in bursts, and a request's time begins when it is sent.
 func (a *apps) rateRows() []row {
-	const title = "%s at %d requests/s, two hops mTLS"
+	const title = "%s at %d/s, two hops mTLS"
 	http1 := question{path: "/", args: []string{"--h1"}, conns: 64, streams: 1, rps: fixedRate, answer: len(hello), unit: 1}
 	http2 := question{path: "/", conns: 16, streams: 16, rps: fixedRate, answer: len(hello), unit: 1}
 	unary := grpcQuestion(grpcUnary, a.message)
 	unary.conns, unary.rps, unary.answer, unary.unit = 16, fixedRate, a.messageSize, 1
 	return []row{
-		{name: "http1-rate", title: fmt.Sprintf(title, "HTTP/1", fixedRate), unit: "req", shape: shape{hops: twoHops, front: "http1", middle: "http2", reason: true}, work: h2load(http1)},
-		{name: "http2-rate", title: fmt.Sprintf(title, "HTTP/2", fixedRate), unit: "req", shape: shape{hops: twoHops, front: "http2", middle: "http2"}, work: h2load(http2)},
-		{name: "grpc-rate", title: fmt.Sprintf(title, "gRPC unary", fixedRate), unit: "call", shape: shape{hops: twoHops, front: "grpc", middle: "http2"}, work: h2load(unary)},
+		{name: "http1-rate", title: fmt.Sprintf(title, "HTTP/1", fixedRate), unit: "req", shape: shape{hops: twoHops, front: "http1", middle: "http2", reason: true}, work: h2load(http1), fixed: true},
+		{name: "http2-rate", title: fmt.Sprintf(title, "HTTP/2", fixedRate), unit: "req", shape: shape{hops: twoHops, front: "http2", middle: "http2"}, work: h2load(http2), fixed: true},
+		{name: "grpc-rate", title: fmt.Sprintf(title, "gRPC unary", fixedRate), unit: "call", shape: shape{hops: twoHops, front: "grpc", middle: "http2"}, work: h2load(unary), fixed: true},
 	}
 }

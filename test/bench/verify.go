@@ -6,36 +6,60 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 )
 
 // verify looks at what a chain has between its two proxies: TLS 1.3 at least, and nobody without a certificate. That it is
 // used is certain, for the caller's only way to the callee is there.
-func (c *chain) verify(ctx context.Context, front string) (what string, err error) {
+func (c *chain) verify(ctx context.Context, front string) (cipher, protocol string, err error) {
 	t, err := c.mtls.dial(ctx, c.inner)
 	if err != nil {
-		return "", fmt.Errorf("with a certificate: %w", err)
+		return "", "", fmt.Errorf("with a certificate: %w", err)
 	}
 	s := t.ConnectionState()
 	t.Close()
 	if s.Version != tls.VersionTLS13 {
-		return "", fmt.Errorf("%s, not TLS 1.3", tls.VersionName(s.Version))
+		return "", "", fmt.Errorf("%s, not TLS 1.3", tls.VersionName(s.Version))
 	}
 	anonymous := c.mtls.config.Clone()
 	anonymous.Certificates = nil
 	if err := refused(c.inner, anonymous, front); err != nil {
-		return "", fmt.Errorf("without a certificate: %w", err)
+		return "", "", fmt.Errorf("without a certificate: %w", err)
 	}
 	old := c.mtls.config.Clone()
 	old.MinVersion, old.MaxVersion = 0, tls.VersionTLS12
 	if err := refused(c.inner, old, front); err != nil {
-		return "", fmt.Errorf("with TLS 1.2: %w", err)
+		return "", "", fmt.Errorf("with TLS 1.2: %w", err)
 	}
-	protocol := s.NegotiatedProtocol
+	protocol = s.NegotiatedProtocol
 	if protocol == "" {
 		protocol = "no ALPN"
 	}
-	return fmt.Sprintf("%s, %s, %s; TLS 1.2 and clients without certificates are refused", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), protocol), nil
+	return tls.CipherSuiteName(s.CipherSuite), protocol, nil
+}
+
+// middle is what was found between a peer's proxies.
+type middle struct {
+	peer, cipher, protocol string
+	fronts                 []string // what the clients spoke meanwhile
+}
+
+func (m middle) String() string {
+	return fmt.Sprintf("%s: TLS 1.3, %s, %s for clients of %s", m.peer, m.cipher, m.protocol, strings.Join(m.fronts, ", "))
+}
+
+// saw notes what is between a peer's proxies.
+func (b *bench) saw(peer, front, cipher, protocol string) {
+	i := slices.IndexFunc(b.seen, func(m middle) bool { return m.peer == peer && m.cipher == cipher && m.protocol == protocol })
+	if i < 0 {
+		i = len(b.seen)
+		b.seen = append(b.seen, middle{peer: peer, cipher: cipher, protocol: protocol})
+	}
+	if !slices.Contains(b.seen[i].fronts, front) {
+		b.seen[i].fronts = append(b.seen[i].fronts, front)
+	}
 }
 
 // refused: with TLS 1.3 a server's refusal of the client comes after the client's handshake is done, and nginx says it in HTTP.

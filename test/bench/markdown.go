@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// What a run writes goes between these two lines; the rest of the document is written by hand.
+const (
+	beginMark = "<!-- measured: begin (make bench) -->\n"
+	endMark   = "<!-- measured: end -->\n"
+)
+
+// document replaces the measured part of docs/performance.md, and its plot.
+func (b *bench) document(docs string, results []result) error {
+	path := filepath.Join(docs, "performance.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), beginMark)
+	_, after, ok2 := strings.Cut(rest, endMark)
+	if !ok || !ok2 {
+		return errors.New(path + " has lost the lines between which the figures go")
+	}
+	svg := plot(results)
+	if err := os.WriteFile(filepath.Join(docs, "performance.svg"), []byte(svg), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(before+beginMark+b.measured(results)+endMark+after), 0o644)
+}
+
+func (b *bench) measured(results []result) string {
+	t := &tables{results: results}
+	for _, p := range b.peers {
+		if slices.ContainsFunc(results, func(r result) bool { _, ok := r.of(p.name); return ok }) {
+			t.peers = append(t.peers, p.name)
+		}
+	}
+	sections := []string{
+		b.machine(),
+		"### Bars\n\n" + barTable(b.bars, results),
+		"### Beside the best of the others\n\n![Each figure beside the best peer's](performance.svg)\n",
+		"### At saturation, a second\n\nThe clients send as fast as they are answered. Direct, without a proxy, is what client and application can do.\n\n" + t.table(saturating, rate),
+		"### Processor time, µs for each of those, caller's and callee's proxy\n\n" + t.table(saturating, cpuCaller, cpuCallee),
+		"### At saturation, p50 / p99 ms\n\nWhoever answers slowly is asked less here, so these compare only roughly.\n\n" + t.table(timed, p50, p99),
+		fmt.Sprintf("### At %d requests/s, p50 / p99 / p99.9 ms\n\nWhat a row adds over direct is the difference. h2load sends in bursts.\n\n", fixedRate) + t.table(atRate, p50, p99, p999),
+		"### Memory and start\n\n" + t.table(weighed, value),
+		t.failures(),
+	}
+	return "\n" + strings.Join(slices.DeleteFunc(sections, func(s string) bool { return s == "" }), "\n") + "\n"
+}
+
+func saturating(r row) bool { return !r.fresh && !r.fixed }
+func timed(r row) bool      { return saturating(r) && r.unit != "MB" }
+func atRate(r row) bool     { return r.fixed }
+func weighed(r row) bool    { return r.fresh }
+
+type tables struct {
+	peers   []string
+	results []result
+}
+
+// table has a line for each row that is wanted, and a column for each peer.
+func (t *tables) table(want func(row) bool, names ...string) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "| | %s |\n|---|%s\n", strings.Join(t.peers, " | "), strings.Repeat("---|", len(t.peers)))
+	for _, r := range t.results {
+		if !want(r.row) {
+			continue
+		}
+		fmt.Fprintf(&s, "| %s (%s) |", r.title, r.unit)
+		for _, p := range t.peers {
+			c, _ := r.of(p)
+			fmt.Fprintf(&s, " %s |", c.show(names))
+		}
+		s.WriteString("\n")
+	}
+	return s.String()
+}
+
+func (c cell) show(names []string) string {
+	if c.err != nil {
+		return "error"
+	}
+	var all []string
+	for _, n := range names {
+		if s := figure(c.figures, n); s != "" {
+			all = append(all, s)
+		}
+	}
+	return strings.Join(all, " / ")
+}
+
+func (t *tables) failures() string {
+	var s strings.Builder
+	for _, r := range t.results {
+		for _, c := range r.cells {
+			if c.err != nil {
+				fmt.Fprintf(&s, "- %s, %s: %s\n", r.name, c.peer, strings.ReplaceAll(c.err.Error(), "\n", " "))
+			}
+		}
+	}
+	if s.Len() == 0 {
+		return ""
+	}
+	return "### Errors\n\n" + s.String()
+}
+
+func barTable(bars []bar, results []result) string {
+	var s strings.Builder
+	s.WriteString("| | figure | measured | Must | Goal | | |\n|---|---|---|---|---|---|---|\n")
+	for _, v := range verdicts(bars, results) {
+		fmt.Fprintf(&s, "| %s | %s |\n", v.title, strings.Join(v.columns(), " | "))
+	}
+	return s.String()
+}
