@@ -28,6 +28,7 @@ func hanging(t testing.TB) string {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/begun":
+			http.NewResponseController(w).EnableFullDuplex()
 			w.Write([]byte("begun"))
 			http.NewResponseController(w).Flush()
 		case "/cut":

@@ -37,7 +37,7 @@ type exchange struct {
 	stepAt   time.Time
 
 	stall    timer     // runs while a peer does not take what it was sent
-	movedAt  time.Time // when a stalled peer last took something
+	movedAt  time.Time // when a stalled peer last took something, or else the caller last sent some of its body
 	heldUp   int       // bytes of the request that its stream keeps, for the backend takes no more
 	heldDown int       // bytes of the response, for the caller takes no more
 	tail     stream    // the backend's, when the response has ended and some of it is still held
@@ -101,6 +101,9 @@ func (x *exchange) OnData(p []byte, end bool) {
 		x.refunded += len(p)
 		x.down.Consumed(len(p))
 		return
+	}
+	if x.heldUp+x.heldDown == 0 {
+		x.movedAt = x.c.batch.time()
 	}
 	up := x.up()
 	if x.kept {
@@ -192,6 +195,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.fail(503, "no backend of "+route.authority+" has any weight", &x.c.batch)
 		return
 	}
+	x.awaitBody()
 	x.try(&x.c.batch)
 }
 

@@ -24,14 +24,47 @@ func (x *exchange) hold(held *int, n int) {
 func (x *exchange) moved(held *int, n int) {
 	*held = max(0, *held-n)
 	x.movedAt = time.Now()
-	if x.heldUp+x.heldDown == 0 {
-		x.c.p.wheel.disarm(&x.stall)
+	if x.heldUp+x.heldDown > 0 {
+		return
 	}
+	if x.awaitsBody() {
+		x.c.p.wheel.arm(&x.stall, config.BodyIdle, x)
+		return
+	}
+	x.c.p.wheel.disarm(&x.stall)
+}
+
+// awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded connection may be silent
+// for as long as it likes, and so may a caller that is being answered.
+func (x *exchange) awaitsBody() bool {
+	return !x.reqEnd && !x.started && !x.done && !x.grpc && !x.tunnel
+}
+
+// awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a connection and a worker
+// of the backend's for nothing. Whether it is over is looked at when the timer fires, so a body costs one timer.
+func (x *exchange) awaitBody() {
+	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
+		x.movedAt = x.c.batch.time()
+		x.c.p.wheel.arm(&x.stall, config.BodyIdle, x)
+	}
+}
+
+// bodyPaused ends a request whose body stopped arriving.
+func (x *exchange) bodyPaused(b *batch) {
+	if !x.awaitsBody() {
+		return
+	}
+	if left := config.BodyIdle - time.Since(x.movedAt); left > 0 {
+		x.c.p.wheel.arm(&x.stall, left, x)
+		return
+	}
+	x.fail(408, "the request's body stopped arriving", b)
 }
 
 // stalled ends an exchange whose peer took nothing for too long.
 func (x *exchange) stalled(b *batch) {
 	if x.heldUp+x.heldDown == 0 {
+		x.bodyPaused(b)
 		return
 	}
 	if left := config.BodyStall - time.Since(x.movedAt); left > 0 {

@@ -16,6 +16,7 @@ const (
 	IdleHTTP        = 60 * time.Second
 	IdleTCP         = time.Hour
 	HeaderTimeout   = 10 * time.Second // from a request's first byte to the end of its headers: slowloris
+	BodyIdle        = 5 * time.Minute  // a request's body, but gRPC's, may pause for so long before there is an answer: Envoy's
 	BodyStall       = 60 * time.Second // a stream whose peer takes nothing of what is held for it for so long is reset
 
 	MaxConcurrentStreams = 256      // per connection, both roles; x/net's default is 250
