@@ -55,6 +55,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	}
 	x.started, x.status, x.failed = true, status, failed
 	x.kept, x.body = false, nil
+	x.freeHead()
 	if x.rule.try > 0 {
 		x.disarm()
 	}
@@ -228,6 +229,7 @@ func (x *exchange) finish(o outcome, b *batch) {
 	}
 	x.recordOutcome(b.time())
 	x.body, x.trailers = nil, nil
+	x.freeHead()
 }
 
 func reasonOf(err error) string {

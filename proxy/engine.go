@@ -14,7 +14,8 @@ import (
 // server and client are what the engines of both protocols have in common, but for the types of their streams.
 type server interface {
 	Serve() error
-	GoAway() // takes no new requests, and ends when those it has are done
+	Active() int // streams
+	GoAway()     // takes no new requests, and ends when those it has are done
 }
 
 type client interface {
@@ -35,11 +36,10 @@ func (c http1Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 type http2Client struct{ *h2.Conn }
 
 func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error) {
-	s, err := c.OpenStream(fields, end, a)
-	if err != nil {
+	if err := c.OpenStreamIn(&a.http2, fields, end, a); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &a.http2, nil
 }
 
 func (p *pool) newClient(c *clientConn) client {
@@ -71,7 +71,15 @@ func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
 		c.engine = h1.NewServer(w, o)
 	} else {
 		o := http2Options(&c.batch)
-		o.OnStream = func(s *h2.Stream) h2.Sink { return c.newExchange(s) }
+		var next *http2Exchange // of the reader
+		o.NewStream = func() *h2.Stream {
+			next = &http2Exchange{}
+			return &next.stream
+		}
+		o.OnStream = func(s *h2.Stream) h2.Sink {
+			next.c, next.down = c, s
+			return &next.exchange
+		}
 		o.EnableConnect, o.OnBreach = true, p.breached.caller
 		c.engine = h2.NewServer(w, o)
 	}
@@ -94,6 +102,12 @@ func (c *serverConn) countConnection() (end func()) {
 	cell := c.p.metrics.Cell(c.inboundLabels(c.port.policy.Load().route.fallback, protocol))
 	cell.OpenConnection()
 	return cell.CloseConnection
+}
+
+// http2Exchange is an exchange and the memory of its stream: one allocation a request.
+type http2Exchange struct {
+	exchange
+	stream h2.Stream
 }
 
 func (c *serverConn) newExchange(s stream) *exchange {

@@ -43,7 +43,6 @@ type exchange struct {
 	tail     stream    // the backend's, when the response has ended and some of it is still held
 
 	req      []hpack.HeaderField
-	reqArray [24]hpack.HeaderField // backs req for nearly every request
 	trailers []hpack.HeaderField
 	reqEnd   bool
 	body     []byte // what came so far, while it may have to be sent again
@@ -70,6 +69,8 @@ type attempt struct {
 	skip     int  // bytes at the front of the body that were refunded in an earlier try
 	sampled  bool // the latency was taken, and pending given back
 	counted  bool // the try's result was recorded
+
+	http2 h2.Stream // up's memory, if it is one
 }
 
 // OnHeaders takes the request's head, or its trailers.

@@ -105,7 +105,7 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	if c.inbound && c.caller.meshed() {
 		x.http1 = value(fields, headerProto) == protoHTTP1
 	}
-	x.req = keepFields(x.reqArray[:0], fields)
+	x.req = keepFields(newHead(), fields)
 	if c.inbound && c.caller.meshed() {
 		x.req = append(x.req, hpack.HeaderField{Name: headerClientID, Value: c.caller.id})
 	}

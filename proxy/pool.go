@@ -13,10 +13,15 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Connections of one pool. HTTP/2 multiplexes, and one connection saturates a core; HTTP/1 needs one a request.
+// Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests are
+// spread over as many as there are cores, and beyond them another takes only what those have no streams for. More would
+// only make each batch smaller.
 const (
 	maxHTTP2Conns = 4
 	maxHTTP1Conns = 1024
+	// A connection with so many streams shares its work with another core; asked once in so many requests.
+	busyStreams = 32
+	busyEvery   = 32
 )
 
 // kind is what a pool's connections speak.
@@ -144,15 +149,31 @@ func (p *pool) place(a *attempt) (*clientConn, stream, error) {
 	if p.kind == plainHTTP1 {
 		return nil, nil, nil
 	}
-	for range p.conns {
-		p.next++
-		c := p.conns[p.next%len(p.conns)]
-		up, err := c.engine.open(p.scratch, end, a)
-		if err == nil {
+	p.next++
+	spread := min(len(p.conns), p.p.cores)
+	for i, c := range p.conns {
+		if i < spread {
+			c = p.conns[(p.next+i)%spread]
+		}
+		if up, err := c.engine.open(p.scratch, end, a); err == nil {
+			p.widen(c)
 			return c, up, nil
 		}
 	}
 	return nil, nil, nil
+}
+
+// widen dials for another core if c has plenty to do; mu is held.
+func (p *pool) widen(c *clientConn) {
+	if p.next%busyEvery == 0 && p.dialing == 0 && len(p.conns) < min(p.p.cores, maxHTTP2Conns) && c.engine.Active() >= busyStreams {
+		p.dialOne()
+	}
+}
+
+func (p *pool) dialOne() {
+	p.dialing++
+	p.p.tasks.Add(1)
+	go p.connect()
 }
 
 // busy reports whether an error is about the connection, and not about the request.
@@ -174,9 +195,7 @@ func (p *pool) dialMore() {
 		want, limit = len(p.waiting), maxHTTP1Conns
 	}
 	for p.dialing < want && len(p.conns)+p.dialing < limit {
-		p.dialing++
-		p.p.tasks.Add(1)
-		go p.connect()
+		p.dialOne()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type Proxy struct {
 	// No request will be counted any more; the last report was made, or could not be.
 	settled, reported chan struct{}
 
+	cores      int // that connections to an endpoint are spread over
 	source     *spiffe.Source
 	token      func() (string, error)
 	meshServer *tls.Config
@@ -78,7 +80,7 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: log, level: level, version: version, drain: make(chan struct{}), token: token,
+	p := &Proxy{cfg: cfg, log: log, level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
 		settled: make(chan struct{}), reported: make(chan struct{}),
 		source: spiffe.NewSource(), dialer: &net.Dialer{Timeout: config.DialTimeout, KeepAlive: meshKeepAlive},
 		metrics: metric.NewRegistry(), wheel: newWheel(), inboundBudget: newBudget(nil)}

@@ -179,7 +179,8 @@ func (c *Conn) onRequest() error {
 }
 
 func (c *Conn) begin(id uint32, m message) error {
-	s := &Stream{c: c, id: id, gotHead: true, remoteClosed: c.block.end, length: m.length}
+	s := c.o.newStream()
+	s.c, s.id, s.gotHead, s.remoteClosed, s.length = c, id, true, c.block.end, m.length
 	c.w.Lock()
 	s.born, s.sendWindow, s.recvWindow = c.now, c.peerInitial, c.localInitial
 	c.streams[id] = s

@@ -22,6 +22,7 @@ type Sink interface {
 // Options are a connection's handlers and limits. Zero limits take their default.
 type Options struct {
 	OnStream   func(*Stream) Sink // server: a new request; nil refuses it
+	NewStream  func() *Stream     // server: memory for a new request's stream, zeroed; default: an allocation
 	OnBatch    func()             // the read buffer ran dry: flush what was written elsewhere
 	OnCapacity func()             // client: OpenStream may be tried again
 	OnReady    func()             // the peer's first SETTINGS are here: ExtendedConnect is known
@@ -70,6 +71,13 @@ func orDefault[T int | time.Duration](v, d T) T {
 		return d
 	}
 	return v
+}
+
+func (o *Options) newStream() *Stream {
+	if o.NewStream != nil {
+		return o.NewStream()
+	}
+	return new(Stream)
 }
 
 func (o *Options) batch() {

@@ -11,24 +11,31 @@ const leastRoom = 4096
 
 // OpenStream begins a request at a client. The request is sent with the next flush.
 func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Stream, error) {
+	s := new(Stream)
+	if err := c.OpenStreamIn(s, fields, end, sink); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenStreamIn is OpenStream in memory of the caller's: s is zeroed, and is nobody else's until it is garbage.
+func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sink Sink) error {
 	c.w.Lock()
 	defer c.w.Unlock()
 	if c.dead || c.doomed != nil || c.drain.begun || c.nextID > maxStreamID {
-		return nil, ErrGoingAway
+		return ErrGoingAway
 	}
 	if !c.room() {
 		c.wantRoom = true
-		return nil, ErrNoCapacity
+		return ErrNoCapacity
 	}
-	s := &Stream{
-		c: c, id: c.nextID, sink: sink, born: c.now, sentHead: true, localClosed: end, length: -1,
-		sendWindow: c.peerInitial, recvWindow: c.localInitial, head: isHead(fields),
-	}
+	s.c, s.id, s.sink, s.born, s.sentHead, s.localClosed, s.length = c, c.nextID, sink, c.now, true, end, -1
+	s.sendWindow, s.recvWindow, s.head = c.peerInitial, c.localInitial, isHead(fields)
 	c.nextID += 2
 	c.chatting.earn(chatterPerStream)
 	c.streams[s.id] = s
 	c.encode(s.id, fields, end)
-	return s, nil
+	return nil
 }
 
 func isHead(fields []hpack.HeaderField) bool {
