@@ -15,6 +15,9 @@ func upgrading(t *testing.T) *accepting {
 	t.Helper()
 	a := &accepting{conns: make(chan *net.TCPConn, 16)}
 	a.addr = app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			return
+		}
 		nc, buf, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
