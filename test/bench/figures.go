@@ -7,15 +7,17 @@ type figures map[string]float64
 
 // The names of figures.
 const (
-	rate      = "rate" // of the row's unit, a second
-	done      = "done" // of the row's unit, in all
-	p50       = "p50"  // ms
-	p99       = "p99"
-	p999      = "p99.9"
-	cpuCaller = "CPU caller" // µs per unit
-	cpuCallee = "CPU callee"
-	rss       = "RSS" // MB of the larger process
-	value     = "value"
+	rate        = "rate" // of the row's unit, a second
+	done        = "done" // of the row's unit, in all
+	p50         = "p50"  // ms
+	p99         = "p99"
+	p999        = "p99.9"
+	cpuCaller   = "CPU caller" // µs per unit
+	cpuCallee   = "CPU callee"
+	callsCaller = "calls caller" // system calls that read or write, per unit; of our proxy only
+	callsCallee = "calls callee"
+	rss         = "RSS" // MB of the larger process
+	value       = "value"
 )
 
 // medians takes the median of each figure, over the rounds that have it.

@@ -47,6 +47,7 @@ func (b *bench) measured(results []result) string {
 		"### Beside the best of the others\n\n![Each figure beside the best peer's](performance.svg)\n",
 		"### At saturation, a second\n\nThe clients send as fast as they are answered. Direct, without a proxy, is what client and application can do.\n\n" + t.table(saturating, rate),
 		"### Processor time, µs for each of those, caller's and callee's proxy\n\n" + t.table(saturating, cpuCaller, cpuCallee),
+		"### System calls that read or write, for each of those, of our proxies\n\n" + t.of("tulle").table(saturating, callsCaller, callsCallee),
 		"### At saturation, p50 / p99 ms\n\nWhoever answers slowly is asked less here, so these compare only roughly.\n\n" + t.table(timed, p50, p99),
 		fmt.Sprintf("### At %d requests/s, p50 / p99 / p99.9 ms\n\nWhat a row adds over direct is the difference. h2load sends in bursts.\n\n", fixedRate) + t.table(atRate, p50, p99, p999),
 		"### Memory and start\n\n" + t.table(weighed, value),
@@ -64,6 +65,9 @@ type tables struct {
 	peers   []string
 	results []result
 }
+
+// of is the tables of some peers only.
+func (t *tables) of(peers ...string) *tables { return &tables{peers: peers, results: t.results} }
 
 // table has a line for each row that is wanted, and a column for each peer.
 func (t *tables) table(want func(row) bool, names ...string) string {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -50,18 +49,6 @@ func tree(pid int) []int {
 	return all
 }
 
-// cpuOf is cpu for each process of a chain.
-func cpuOf(procs []*exec.Cmd) (used []time.Duration, err error) {
-	for _, p := range procs {
-		t, err := cpu(p.Process.Pid)
-		if err != nil {
-			return nil, err
-		}
-		used = append(used, t)
-	}
-	return used, nil
-}
-
 // resident is VmRSS of a process and its children, in MB of 10^6 bytes.
 func resident(pid int) (mb float64, err error) {
 	for _, p := range tree(pid) {
@@ -78,11 +65,49 @@ func resident(pid int) (mb float64, err error) {
 	return mb, nil
 }
 
-func statusField(status, name string) (kb float64, err error) {
+func statusField(status, name string) (v float64, err error) {
 	for line := range strings.Lines(status) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
 			return strconv.ParseFloat(f[1], 64)
 		}
 	}
 	return 0, fmt.Errorf("no %s", name)
+}
+
+// calls is how often a process has read and written, by /proc/PID/io. It knows read and write, which is what Go uses on
+// sockets, and not recv and send, which the peers use.
+func calls(pid int) (n float64, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range []string{"syscr:", "syscw:"} {
+		v, err := statusField(string(b), name)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/io: %w", pid, err)
+		}
+		n += v
+	}
+	return n, nil
+}
+
+// spent is what a chain's processes have used so far.
+type spent struct {
+	cpu   []time.Duration
+	calls []float64
+}
+
+func (c *chain) spent() (s spent, err error) {
+	for _, p := range c.procs {
+		t, err := cpu(p.Process.Pid)
+		if err != nil {
+			return s, err
+		}
+		n, err := calls(p.Process.Pid)
+		if err != nil {
+			return s, err
+		}
+		s.cpu, s.calls = append(s.cpu, t), append(s.calls, n)
+	}
+	return s, nil
 }

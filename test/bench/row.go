@@ -198,7 +198,7 @@ func (c *contest) round(ctx context.Context, r row, d time.Duration, counts bool
 
 // under is work with what it cost the processes.
 func (c *chain) under(ctx context.Context, w work, d time.Duration) (figures, error) {
-	before, err := cpuOf(c.procs)
+	before, err := c.spent()
 	if err != nil {
 		return nil, err
 	}
@@ -206,12 +206,13 @@ func (c *chain) under(ctx context.Context, w work, d time.Duration) (figures, er
 	if err != nil {
 		return nil, err
 	}
-	after, err := cpuOf(c.procs)
+	after, err := c.spent()
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range c.procs {
-		f[[]string{cpuCaller, cpuCallee}[i]] = float64(after[i]-before[i]) / float64(time.Microsecond) / f[done]
+		f[[]string{cpuCaller, cpuCallee}[i]] = float64(after.cpu[i]-before.cpu[i]) / float64(time.Microsecond) / f[done]
+		f[[]string{callsCaller, callsCallee}[i]] = (after.calls[i] - before.calls[i]) / f[done]
 		mb, err := resident(p.Process.Pid)
 		if err != nil {
 			return nil, err
