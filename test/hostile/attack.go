@@ -17,7 +17,9 @@ type attack struct {
 	want    string        // each attacker's answer
 	within  time.Duration // 0: answerTime
 	pace    time.Duration // between two attackers; 0: arrival
+	starves bool          // it takes all that the application has for anyone: others are refused, and only memory is judged
 	counted string        // what grows by one for each attacker; see series
+	begin   func()        // before the first attacker
 	once    func(*position) result
 	peers   func() []result // hostile servers: what the proxy answered to them, since the last call
 	wants   string          // hostile servers: that answer
@@ -47,9 +49,16 @@ func (r *row) fail(format string, args ...any) {
 
 // alone is one attacker.
 func (r *row) alone() {
+	r.start()
 	r.single = r.growth(resident(r.procs), func() { r.judge([]result{r.once(r.position)}, r.limit()) })
 	if r.single > growthEach+garbage {
 		r.fail("one attacker made it grow by %s", mib(r.single))
+	}
+}
+
+func (r *row) start() {
+	if r.begin != nil {
+		r.begin()
 	}
 }
 
@@ -58,6 +67,7 @@ func (r *row) limit() time.Duration { return cmp.Or(r.within, answerTime) }
 // together is a hundred of them, beside a well-behaved client.
 func (r *row) together(rest []int, base time.Duration) {
 	for try := 1; ; try++ {
+		r.start()
 		failed := len(r.failures)
 		before, err := r.counts()
 		if err != nil {
@@ -113,8 +123,12 @@ func (r *row) judge(results []result, limit time.Duration) {
 		check(x, r.want)
 	}
 	if r.peers != nil {
-		for _, x := range r.peers() {
+		all := r.peers()
+		for _, x := range all {
 			check(x, r.wants)
+		}
+		if len(all) == 0 {
+			r.fail("no hostile server was called")
 		}
 	}
 	for what, n := range wrong {
@@ -175,6 +189,8 @@ func (r *row) owed() float64 {
 func (r *row) judgeVictim(base time.Duration) bool {
 	bound := max(p99Factor*base, p99Factor*r.seen.past, p99Floor)
 	switch {
+	case r.starves:
+		return true
 	case r.seen.failed != nil:
 		r.fail("%v", r.seen.failed)
 	case r.seen.p99 > bound:

@@ -26,9 +26,24 @@ func http2Attack(name, want, counted string, do func(p *peer)) *attack {
 		defer nc.Close()
 		p := newPeer(nc)
 		p.client()
+		if want != served {
+			turn := <-turns
+			defer func() { turns <- turn }()
+		}
 		do(p)
 		return p.verdict(want)
 	}}
+}
+
+// turns are who may attack at once: all attackers are connected together, but the machine must have time for what is measured.
+var turns = makeTurns()
+
+func makeTurns() chan int {
+	c := make(chan int, atOnce)
+	for i := range atOnce {
+		c <- i
+	}
+	return c
 }
 
 // heavy slows an attack's attackers down.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -22,6 +23,7 @@ type peer struct {
 	enc   *hpack.Encoder
 	next  uint32
 	ended chan struct{}
+	deaf  atomic.Bool // reads no more
 
 	mu     sync.Mutex // guards everything below
 	goAway *http2.ErrCode
@@ -49,10 +51,14 @@ func (p *peer) client(settings ...http2.Setting) {
 
 // read notes what comes until the connection ends.
 func (p *peer) read() {
-	defer close(p.ended)
+	defer func() {
+		if !p.deaf.Load() {
+			close(p.ended)
+		}
+	}()
 	fr := http2.NewFramer(io.Discard, bufio.NewReader(p.nc))
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	for {
+	for !p.deaf.Load() {
 		f, err := fr.ReadFrame()
 		if _, stream := err.(http2.StreamError); stream {
 			continue

@@ -10,11 +10,14 @@ const (
 	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work.
 	heavyArrival = 20 * time.Millisecond
 
+	// atOnce is how many of them write at a time.
+	atOnce = 4
+
 	growthEach = 1 << 20
 	growthAll  = 64 << 20
-	// garbage is what one connection's growth cannot be told from: the collector lets a small heap grow by 4 MiB before it
-	// looks, and its own tables follow.
-	garbage = 8 << 20
+	// garbage is what one connection's growth cannot be told from: the collector lets the heap grow to 16 MiB before it
+	// looks, and to five times what lives after. A hundred attackers say more about one than one does.
+	garbage = 24 << 20
 
 	// answerTime is within which an attacker is answered.
 	answerTime = time.Second
@@ -27,6 +30,9 @@ const (
 	// A row whose only failure is the client's p99 is tried again: a busy machine's hiccup does not repeat, an attack's
 	// effect does.
 	latencyTries = 3
+
+	// callTime is for the caller of a hostile server: the proxy may try another connection, and wait for one.
+	callTime = 4 * time.Second
 
 	victimRate   = 200 // requests a second
 	baselineTime = 2 * time.Second

@@ -103,7 +103,11 @@ func (p *plane) write(services []service) error {
 		if err != nil {
 			return err
 		}
-		writeService(&b, s.name, host, port, i+1)
+		target := ""
+		if s.mesh != "" {
+			target = fmt.Sprintf(", targetRef: {kind: Pod, namespace: %s, name: %s}", namespace, s.name)
+		}
+		writeService(&b, s.name, fmt.Sprintf("{addresses: [%s], conditions: {ready: true}%s}", host, target), port, i+1)
 		if s.mesh != "" {
 			writePod(&b, s.name, s.mesh)
 		}
@@ -111,12 +115,11 @@ func (p *plane) write(services []service) error {
 	return os.WriteFile(filepath.Join(p.objects(), "hostile.yaml"), []byte(b.String()), 0o600)
 }
 
-func writeService(w io.Writer, name, host, port string, n int) {
+func writeService(w io.Writer, name, endpoint, port string, n int) {
 	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Service\nmetadata: {namespace: %[1]s, name: %[2]s}\n"+
 		"spec: {clusterIP: 10.96.0.%[3]d, clusterIPs: [10.96.0.%[3]d], ports: [{name: p, port: 80, protocol: TCP}]}\n---\n"+
 		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {namespace: %[1]s, name: %[2]s, labels: {kubernetes.io/service-name: %[2]s}}\n"+
-		"addressType: IPv4\nports: [{name: p, port: %[5]s, protocol: TCP}]\nendpoints: [{addresses: [%[4]s], conditions: {ready: true}, "+
-		"targetRef: {kind: Pod, namespace: %[1]s, name: %[2]s}}]\n", namespace, name, n, host, port)
+		"addressType: IPv4\nports: [{name: p, port: %[5]s, protocol: TCP}]\nendpoints: [%[4]s]\n", namespace, name, n, endpoint, port)
 }
 
 func writePod(w io.Writer, name, mesh string) {

@@ -12,6 +12,7 @@ import (
 // position is where an attacker stands.
 type position struct {
 	name   string
+	addr   string // outbound to a hostile server
 	dial   func() (net.Conn, error)
 	mesh   bool // inside mTLS: HTTP/2 only
 	victim *victim

@@ -18,7 +18,9 @@ type stage struct {
 	callee, caller  *process // the application's proxy, and one that calls it
 	inbound, meshed *position
 	outbound        *position
-	rest            []int // memory at rest
+	evil, evilMesh  server
+	toEvil, toMesh  *position // outbound, to a server that is hostile: in plaintext, and as a proxy
+	rest            []int     // memory at rest
 	base            time.Duration
 }
 
@@ -32,9 +34,10 @@ func openStage(ctx context.Context, dir string) (*stage, error) {
 		return nil, err
 	}
 	mesh, out := freeAddr(), freeAddr()
-	if err := p.write([]service{{name: "app", address: s.app, mesh: mesh}, {name: "caller", address: "127.0.0.1:1", mesh: "127.0.0.1:1"}}); err != nil {
+	if err := s.describe(mesh); err != nil {
 		return nil, err
 	}
+	toEvil, toMesh := freeAddr(), freeAddr()
 	_, port, err := net.SplitHostPort(s.app)
 	if err != nil {
 		return nil, err
@@ -45,12 +48,34 @@ func openStage(ctx context.Context, dir string) (*stage, error) {
 		return nil, err
 	}
 	s.caller, err = p.start(*meshProxy, "caller", map[string]string{config.EnvInboundListen: freeAddr(),
-		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: out + "=" + authority("app")})
+		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: out + "=" + authority("app") +
+			"," + toEvil + "=" + authority("evil") + "," + toMesh + "=" + authority("evilmesh")})
 	if err != nil {
 		s.callee.stop()
 		return nil, err
 	}
+	victim := newVictim(out, s.app)
+	s.toEvil = &position{name: "to a server", addr: toEvil, victim: victim, procs: []*process{s.callee, s.caller}}
+	s.toMesh = &position{name: "to a proxy", addr: toMesh, victim: victim, procs: []*process{s.callee, s.caller}}
 	return s, s.place(mesh, out, port)
+}
+
+// describe tells destination of the application and of the hostile servers.
+func (s *stage) describe(mesh string) error {
+	src, err := s.plane.source("evilmesh")
+	if err != nil {
+		return err
+	}
+	plain, err := s.evil.listen(nil)
+	if err != nil {
+		return err
+	}
+	tls, err := s.evilMesh.listen(src)
+	if err != nil {
+		return err
+	}
+	return s.plane.write([]service{{name: "app", address: s.app, mesh: mesh}, {name: "caller", address: "127.0.0.1:1", mesh: "127.0.0.1:1"},
+		{name: "evil", address: plain}, {name: "evilmesh", address: "127.0.0.1:1", mesh: tls}})
 }
 
 func (s *stage) place(mesh, out, port string) error {
@@ -83,6 +108,17 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 		}
 	}
 	add(http2Floods(), s.inbound, s.meshed, s.outbound)
+	add(http1Floods(), s.inbound, s.outbound)
+	add(connectionFloods(), s.inbound, s.outbound)
+	add(tlsFloods(), s.inbound)
+	add(holders(), s.inbound, s.meshed, s.outbound)
+	for _, a := range hostileServers2() {
+		add([]*attack{a.against(&s.evil)}, s.toEvil)
+		add([]*attack{a.against(&s.evilMesh)}, s.toMesh)
+	}
+	for _, a := range hostileServers1() {
+		add([]*attack{a.against(&s.evil)}, s.toEvil)
+	}
 	return rows
 }
 

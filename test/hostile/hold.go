@@ -1,0 +1,68 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"golang.org/x/net/http2"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// meshHello is what a proxy's ClientHello looks like, from one that has no certificate.
+func meshHello() []byte {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go tls.Client(theirs, &tls.Config{ServerName: "1" + config.SNISuffix, InsecureSkipVerify: true, NextProtos: []string{config.ALPNHTTP}}).Handshake()
+	b := make([]byte, 16<<10)
+	n, _ := ours.Read(b) // the pipe's writer is there
+	return b[:n]
+}
+
+// holders do nothing that is forbidden. They take what they can get and keep it: what they hold must be bounded.
+func holders() []*attack {
+	all := []*attack{
+		heavy(http2Attack("DATA byte by byte (CVE-2026-84304)", served, "", func(p *peer) {
+			id := p.open(p.post("/sink"), false)
+			for range 500 {
+				p.WriteData(id, false, []byte("x"))
+			}
+		})),
+	}
+	// A hundred times two streams leave room for others; a hundred times all of them do not.
+	for _, n := range []int{2, config.MaxConcurrentStreams} {
+		hold := func(name string, do func(p *peer)) {
+			a := heavy(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
+			a.starves = n == config.MaxConcurrentStreams
+			all = append(all, a)
+		}
+		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
+		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
+		hold("windows of 0 for large answers", func(p *peer) {
+			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+			p.openMany(n, p.get("/big"))
+		})
+		hold("large answers that nobody reads", func(p *peer) {
+			p.deaf.Store(true)
+			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+			p.WriteWindowUpdate(0, 1<<30)
+			p.openMany(n, p.get("/big"))
+		})
+	}
+	return all
+}
+
+// openMany opens n streams with the same head.
+func (p *peer) openMany(n int, block []byte) {
+	for range n {
+		p.open(block, true)
+	}
+}
+
+func (p *peer) sixty() (block []byte) {
+	for i := range 60 {
+		block = append(block, p.headers(fmt.Sprintf("x-%d", i), "some value or other")...)
+	}
+	return block
+}
