@@ -18,6 +18,7 @@ type mesh struct {
 	bin, dir string
 	ports    *dev.Ports
 	seen     *recorder   // reads with Go's server
+	h2       *recorder   // speaks HTTP/2 only
 	wild     *wildServer // says what a case wants, HTTP/1
 	hostile  *hostile    // breaks HTTP/2
 	origins  []*origin   // of the differential
@@ -50,7 +51,10 @@ func startMesh(ctx context.Context, bin string) (m *mesh, err error) {
 // startServers returns where each listens.
 func (m *mesh) startServers(ctx context.Context) (map[string]string, error) {
 	var err error
-	if m.seen, err = startRecorder(); err != nil {
+	if m.seen, err = startRecorder(true); err != nil {
+		return nil, err
+	}
+	if m.h2, err = startRecorder(false); err != nil {
 		return nil, err
 	}
 	if m.wild, err = startWild(); err != nil {
@@ -59,8 +63,8 @@ func (m *mesh) startServers(ctx context.Context) (map[string]string, error) {
 	if m.hostile, err = startHostile(); err != nil {
 		return nil, err
 	}
-	m.closers = append(m.closers, m.seen.close, m.wild.close, m.hostile.close)
-	services := map[string]string{"seen": m.seen.addr, "wild": m.wild.addr, "hostile": m.hostile.addr}
+	m.closers = append(m.closers, m.seen.close, m.h2.close, m.wild.close, m.hostile.close)
+	services := map[string]string{"seen": m.seen.addr, "h2": m.h2.addr, "wild": m.wild.addr, "hostile": m.hostile.addr}
 	if services["grpc"], err = m.startInteropServer(ctx); err != nil {
 		return nil, err
 	}

@@ -8,8 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // recorder is the last server: Go's, HTTP/1 and HTTP/2. It keeps the bytes of its HTTP/1 connections and each request that
@@ -37,14 +40,15 @@ type took struct {
 
 func (t took) String() string { return t.Method + " " + t.Target }
 
-func startRecorder() (*recorder, error) {
+// startRecorder starts one; without http1 it speaks HTTP/2 only.
+func startRecorder(http1 bool) (*recorder, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	rec := &recorder{addr: l.Addr().String()}
 	rec.server = &http.Server{Handler: rec, Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute}
-	rec.server.Protocols.SetHTTP1(true)
+	rec.server.Protocols.SetHTTP1(http1)
 	rec.server.Protocols.SetUnencryptedHTTP2(true)
 	go rec.server.Serve(recordingListener{l, rec}) // ends with close
 	return rec, nil
@@ -59,16 +63,22 @@ type recordingListener struct {
 
 func (l recordingListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	return &recordingConn{c, l.rec}, err
+	return &recordingConn{Conn: c, rec: l.rec, http2: !l.rec.server.Protocols.HTTP1()}, err
 }
 
 type recordingConn struct {
 	net.Conn
-	rec *recorder
+	rec   *recorder
+	http2 bool // nothing but a preface may come first; Go's server answers other things in HTTP/1
 }
 
 func (c *recordingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if c.http2 && n > 0 && !strings.HasPrefix(http2.ClientPreface, string(p[:min(n, 3)])) {
+		c.Conn.Read(make([]byte, 1<<10)) // closing with unread input would be a reset
+		return 0, io.EOF
+	}
+	c.http2 = c.http2 && n == 0
 	c.rec.mu.Lock()
 	c.rec.raw.Write(p[:n])
 	c.rec.mu.Unlock()
