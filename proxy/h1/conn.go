@@ -184,8 +184,6 @@ func (c *Conn) code(err error) uint32 {
 	switch {
 	case errors.As(err, &refusal):
 		return codeProtocol
-	case errors.Is(err, ErrDeclined):
-		return codeConnect
 	case c.client:
 		return codeInternal
 	}

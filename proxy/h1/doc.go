@@ -10,7 +10,8 @@
 //
 // It refuses plain CONNECT. Upgrade is an extended CONNECT (RFC 8441) to the sink, but only on a GET without body, and never
 // to h2c; every other Upgrade is ignored, as RFC 9110 §7.8 permits. An application that answers 2xx instead of 101 has
-// declined in a way that extended CONNECT cannot say: the stream is reset with ErrDeclined.
+// declined in a way that extended CONNECT cannot say, where 2xx is success: the response then has a DeclinedField, which the
+// server codec takes off, and writes an ordinary response.
 //
 // Pipelined requests are answered in order: the next one is not parsed before the response is complete. A client that ends
 // its half of the connection while it awaits a response counts as gone, as in net/http and nginx: the two cannot be told

@@ -10,6 +10,7 @@ import (
 type outgoing struct {
 	hasLength bool
 	length    int64
+	declined  bool
 }
 
 // note checks a regular field. HTTP/2 should have done so, but a CR that slips through would split the message.
@@ -17,6 +18,7 @@ func (o *outgoing) note(f hpack.HeaderField) error {
 	if !isLowerToken(f.Name) || !isText(f.Value) {
 		return ErrMalformed
 	}
+	o.declined = o.declined || f.Name == DeclinedField
 	if f.Name != "content-length" {
 		return nil
 	}
@@ -31,7 +33,7 @@ func (o *outgoing) note(f hpack.HeaderField) error {
 // ours are the fields that belong to a connection or that we write ourselves.
 func ours(name string) bool {
 	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "te":
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "te", DeclinedField:
 		return true
 	}
 	return false
@@ -219,7 +221,7 @@ func (r *response) read(fields []hpack.HeaderField) error {
 // plan chooses the framing for this stream.
 func (r *response) plan(s *Stream, end bool) (framing, int64) {
 	switch {
-	case s.upgrade && r.code < 300:
+	case s.upgrade && r.code < 300 && !r.declined:
 		r.how, r.code = framedRaw, 101
 	case bodiless(s.method, r.code):
 		r.how = framedNone

@@ -7,7 +7,6 @@ const (
 	codeProtocol uint32 = 0x1
 	codeInternal uint32 = 0x2
 	codeCancel   uint32 = 0x8
-	codeConnect  uint32 = 0xa
 )
 
 var (
@@ -23,8 +22,6 @@ var (
 	ErrClosed = errors.New("h1: connection is closed")
 	// ErrMalformed: header fields given to us cannot be written as HTTP/1.
 	ErrMalformed = errors.New("h1: fields cannot be written as HTTP/1.1")
-	// ErrDeclined: an upgrade was answered with success, but not with 101.
-	ErrDeclined = errors.New("h1: upgrade was ignored by the server")
 
 	errGone   = errors.New("h1: client went away")
 	errLength = errors.New("h1: body differs from its content-length")

@@ -240,7 +240,7 @@ func (h *head) special(name string, value []byte) error {
 		return h.transferEncoding(value)
 	case "connection":
 		return h.connection(value)
-	case "keep-alive", "proxy-connection", "http2-settings":
+	case "keep-alive", "proxy-connection", "http2-settings", DeclinedField:
 		return nil
 	case "upgrade":
 		return h.upgradeTo(value)

@@ -243,8 +243,12 @@ func TestOracleWebSocket(t *testing.T) {
 	if _, resp, err := d.Dial(ws+"/no", nil); err == nil || resp.StatusCode != 403 {
 		t.Errorf("declined: %v %v", resp, err)
 	}
-	if _, resp, err := d.Dial(ws+"/plain", nil); err == nil || resp.StatusCode != 502 {
-		t.Errorf("ignored: %v %v", resp, err)
+	_, resp, err := d.Dial(ws+"/plain", nil)
+	if err == nil || resp.StatusCode != 200 || resp.Header.Get(DeclinedField) != "" {
+		t.Fatalf("ignored: %v %v", resp, err)
+	}
+	if b, _ := io.ReadAll(resp.Body); string(b) != "I know no WebSocket" {
+		t.Errorf("ignored: %q", b)
 	}
 }
 

@@ -138,8 +138,13 @@ func (c *Conn) startResponse(s *Stream) error {
 	if h.code == 101 && !s.upgrade {
 		return errSwitch
 	}
-	if s.upgrade && h.code < 300 {
+	if h.code == 101 {
 		return c.switchProtocols(s)
+	}
+	if s.upgrade && h.code < 300 {
+		if err := h.push(DeclinedField, "1"); err != nil {
+			return err
+		}
 	}
 	c.informal = 0
 	none := bodiless(s.method, h.code)
@@ -149,6 +154,7 @@ func (c *Conn) startResponse(s *Stream) error {
 		c.body = bodyToEnd
 		h.close = true
 	}
+	c.decline(s)
 	c.received(s, h.close, end)
 	s.sink.OnHeaders(h.response(), end)
 	if end {
@@ -157,13 +163,21 @@ func (c *Conn) startResponse(s *Stream) error {
 	return nil
 }
 
+// decline: an upgrade that was answered in any other way was a whole request.
+func (c *Conn) decline(s *Stream) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if s.upgrade {
+		s.sendDone, s.kept, s.keptEnd = true, nil, false
+	}
+}
+
 // received notes that a response has begun, and perhaps ended. It comes before the sink hears of the end, so that what the
 // sink does then cannot touch the exchange, which is over.
 func (c *Conn) received(s *Stream, last, end bool) {
 	c.w.Lock()
 	defer c.w.Unlock()
 	s.answered = true
-	s.sendDone = s.sendDone || s.upgrade && end // declined: the request was complete
 	c.last = c.last || last
 	if end {
 		s.recvDone = true
@@ -198,9 +212,6 @@ func (c *Conn) informational(s *Stream) error {
 
 // switchProtocols: 101 is what extended CONNECT calls 200 (RFC 8441 §5).
 func (c *Conn) switchProtocols(s *Stream) error {
-	if c.head.code != 101 {
-		return ErrDeclined
-	}
 	c.head.status = "200"
 	c.w.Lock()
 	s.answered, s.switched, s.out, c.last = true, true, framedRaw, true

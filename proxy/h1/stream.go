@@ -6,6 +6,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// DeclinedField marks a 2xx response to an upgrade as an ordinary one, from a client codec to a server codec, perhaps over
+// HTTP/2 in between. It is never read from a peer's HTTP/1, nor written to one.
+const DeclinedField = "upgrade-declined"
+
 // framing is how the end of what we send is told.
 type framing uint8
 

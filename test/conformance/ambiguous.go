@@ -147,6 +147,7 @@ func canonical() []request {
 		ok("Keep-Alive, Proxy-Connection, TE", get+"Keep-Alive: 5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\n\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\n\r\n"),
 		ok("TE: trailers", get+"TE: trailers\r\nConnection: TE\r\n\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\nte: trailers\r\nconnection: te\r\n\r\n"),
 		ok("Upgrade to h2c is not for us to carry", get+"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\n\r\n"),
+		ok("Upgrade that the application ignores", get+"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"),
 		ok("one empty line before", "\r\n"+get+"\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\n\r\n"),
 		ok("identity claimed by the caller", get+"Tulle-Client-Id: smuggled\r\nTULLE_CLIENT_ID: smuggled\r\nX_Forwarded_Client_Cert: smuggled\r\nX-Forwarded-Client-Cert: smuggled\r\n\r\n", ""),
 		ok("trailers are not merged into headers", chunked+"0\r\nTulle-Client-Id: smuggled\r\nAuthorization: smuggled\r\nCookie: smuggled\r\n\r\n", ""),
