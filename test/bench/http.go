@@ -56,7 +56,7 @@ func readWrk(out string, size float64) (figures, error) {
 		return nil, fmt.Errorf("wrk said something else:\n%s", out)
 	}
 	if n := sum(wrkStatus.FindStringSubmatch(out)) + sum(wrkSocket.FindStringSubmatch(out)); n > 0 {
-		return nil, failed(n)
+		return nil, fmt.Errorf("%w (%s %s)", failed(n), wrkStatus.FindString(out), wrkSocket.FindString(out))
 	}
 	took, err := time.ParseDuration(m[2] + m[3])
 	if err != nil {
