@@ -20,8 +20,8 @@ import (
 // The race detector makes sync.Pool forget on purpose, so this is built without it.
 
 // maxAllocs is what a request may allocate in one proxy, everything counted: two engines, the exchange, discovery, routing,
-// balancing, deadlines and metrics. It only ever goes down; 4 is to be reached: two streams, and the two values that differ.
-const maxAllocs = 6
+// balancing, deadlines and metrics. It only ever goes down. Two are the values that differ.
+const maxAllocs = 4
 
 const (
 	allocBatch  = 16 // requests on their way together
