@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GRPC = $(shell go list -m -f '{{.Version}}' google.golang.org/grpc)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance images generate hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings images generate hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -65,6 +65,10 @@ conformance: build
 	GOBIN=$$PWD/bin/interop go install google.golang.org/grpc/interop/client@$(GRPC) google.golang.org/grpc/interop/server@$(GRPC)
 	go build -o bin/conformance ./test/conformance
 	bin/conformance -bin bin
+
+# 1 GiB both ways to slow readers beside streams of minutes, through two real proxies; their memory is bounded. Four minutes.
+pairings:
+	go test -tags pairings -count=1 -timeout 15m -v -run TestHugeBodiesAndLongStreams ./proxy
 
 # Every reader of a peer's bytes, a while each.
 FUZZTIME ?= 20s

@@ -10,8 +10,11 @@
 //	route.go      request to rule: backends, timeouts, retries, classes of response
 //	balance.go    backend to endpoint: power of two choices over EWMA (ewma.go)
 //	forward       exchange.go and attempt.go join the two streams of a request; forward_tcp.go and tunnel.go join opaque
-//	              connections; pool.go holds the connections to endpoints; http.go and headers.go say what is passed on
+//	              connections (leg.go, flow.go: a side, a direction); pool.go holds the connections to endpoints; http.go
+//	              and headers.go say what is passed on
 //	record.go     the outcome, exactly once; report.go sends it to viz
+//
+// What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other side as a reset.
 //
 // silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no longer
 // vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; wheel.go has the

@@ -154,6 +154,15 @@ type running struct {
 // proxy runs one. An upstream is a service of the mesh's, or NAME=AUTHORITY.
 func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 	m.t.Helper()
+	r, env := m.describe(name, p, upstreams...)
+	r.p, r.stop = m.run(env)
+	m.ready(r.admin)
+	return r
+}
+
+// describe says how a workload's proxy is to be run.
+func (m *testMesh) describe(name string, p pod, upstreams ...string) (*running, map[string]string) {
+	m.t.Helper()
 	app, podName := p.app, p.name
 	r := &running{inbound: p.mesh, admin: freeAddr(m.t), out: map[string]string{}}
 	_, port, _ := net.SplitHostPort(app)
@@ -181,9 +190,7 @@ func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 	if m.viz != "" {
 		env[config.EnvVizAddr], env[config.EnvVizID] = m.viz, serverID("viz")
 	}
-	r.p, r.stop = m.run(env)
-	m.ready(r.admin)
-	return r
+	return r, env
 }
 
 // token hands a join token over as dev mode does, by a descriptor's number.

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -90,6 +91,11 @@ func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-After")
 		n, err := io.Copy(countingWriter{w, &c.sent}, r.Body)
 		w.Header().Set("X-After", strings.TrimSpace(fmt.Sprintf("%s %v %d", r.Trailer.Get("X-Sum"), err, n)))
+	case "/talk":
+		flush.EnableFullDuplex()
+		for in := bufio.NewScanner(r.Body); in.Scan(); flush.Flush() {
+			fmt.Fprintln(w, in.Text())
+		}
 	case "/early":
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
