@@ -24,10 +24,10 @@ const (
 	MaxHeaderFields      = 100      // cookie crumbs included: the HTTP/2 bomb
 	StreamWindow         = 64 << 10 // what one stream may have buffered here
 	ConnWindow           = 512 << 10
-	MaxOutput            = 256 << 10 // a connection's unsent output; beyond it data stays with its stream
-	MaxQueue             = 1024      // requests that wait for one endpoint set
-	MaxConnections       = 16384     // accepted, all listeners together
-	MaxTargets           = 4096      // destinations remembered (LRU)
+	MaxOutput            = 64 << 10 // a connection's unsent output; beyond it data stays with its stream
+	MaxQueue             = 1024     // requests that wait for one endpoint set
+	MaxConnections       = 16384    // accepted, all listeners together
+	MaxTargets           = 4096     // destinations remembered (LRU)
 
 	EWMADefaultRTT = 30 * time.Millisecond // before the first sample: Linkerd's
 	EWMADecay      = 10 * time.Second

@@ -50,7 +50,7 @@ const (
 	defaultHeaderFields = 100
 	defaultStreamWindow = 64 << 10
 	defaultConnWindow   = 512 << 10
-	defaultMaxOutput    = 256 << 10
+	defaultMaxOutput    = 64 << 10
 	defaultTimeout      = 10 * time.Second
 )
 

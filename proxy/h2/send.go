@@ -147,30 +147,6 @@ func (c *Conn) appendData(s *Stream, p []byte, end bool) {
 	}
 }
 
-func (s *Stream) unsent() int { return len(s.pending) - s.sent }
-
-// smallPending is the buffer that a stream keeps when nothing waits any more.
-const smallPending = 4096
-
-func (s *Stream) keep(p []byte) {
-	if s.sent > 0 && s.sent >= len(s.pending)/2 {
-		s.pending = s.pending[:copy(s.pending, s.pending[s.sent:])]
-		s.sent = 0
-	}
-	s.pending = append(s.pending, p...)
-}
-
-func (s *Stream) left(n int) {
-	s.sent += n
-	if s.unsent() > 0 {
-		return
-	}
-	s.pending, s.sent = s.pending[:0], 0
-	if cap(s.pending) > smallPending {
-		s.pending = nil
-	}
-}
-
 // wake puts a stream that has something to send, and may, behind the others; the lock is held.
 func (c *Conn) wake(s *Stream) {
 	if s.queued || s.unsent() == 0 || s.sendWindow <= 0 {

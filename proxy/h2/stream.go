@@ -183,7 +183,8 @@ func (c *Conn) refund(n int) {
 // drop forgets what the stream holds and makes it dead; the lock is held.
 func (s *Stream) drop() {
 	s.dead = true
-	s.pending, s.sent, s.trailers = nil, 0, nil
+	s.forget()
+	s.trailers = nil
 	s.refund()
 }
 

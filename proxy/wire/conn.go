@@ -12,7 +12,7 @@ import (
 
 const (
 	// DefaultMaxOutput is the high-water mark of a Conn that was given none.
-	DefaultMaxOutput = 256 << 10
+	DefaultMaxOutput = 64 << 10
 	// DefaultStall is how long a peer may take nothing of what waits for it. A minute outlives every retransmission that
 	// still has a chance.
 	DefaultStall = 60 * time.Second
