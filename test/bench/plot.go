@@ -7,7 +7,7 @@ import (
 
 // The plot's measures, in pixels.
 const (
-	plotLabel = 470 // for a row's title
+	plotLabel = 620 // for a row's title
 	plotUnit  = 150 // how long the best peer's figure is
 	plotMost  = 3.0 // longer bars are cut off
 	plotLine  = 22
