@@ -33,7 +33,18 @@ const protoHTTP1 = "http/1.1"
 // reserved reports whether a field is ours to set, so nobody else's to send. Neither is its spelling with underscores: CGI
 // and WSGI show an application no difference between the two.
 func reserved(name string) bool {
-	return len(name) >= len(headerPrefix) && (spells(name[:len(headerPrefix)], headerPrefix) || spells(name, headerXFCC))
+	return disguised(name) || len(name) >= len(headerPrefix) && (spells(name[:len(headerPrefix)], headerPrefix) || spells(name, headerXFCC))
+}
+
+// disguised: a field that frames a message to whoever shows names as CGI does, and to nobody before.
+func disguised(name string) bool {
+	switch len(name) {
+	case len("content-length"):
+		return name != "content-length" && spells(name, "content-length")
+	case len("transfer-encoding"):
+		return name != "transfer-encoding" && spells(name, "transfer-encoding")
+	}
+	return false
 }
 
 func spells(name, ours string) bool {
