@@ -150,6 +150,8 @@ func canonical() []request {
 		ok("Upgrade that the application ignores", get+"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"),
 		ok("one empty line before", "\r\n"+get+"\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\n\r\n"),
 		ok("identity claimed by the caller", get+"Tulle-Client-Id: smuggled\r\nTULLE_CLIENT_ID: smuggled\r\nX_Forwarded_Client_Cert: smuggled\r\nX-Forwarded-Client-Cert: smuggled\r\n\r\n", ""),
+		ok("framing in the spelling of CGI", post+"Content_Length: 44\r\nTransfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", sent+"content-length: 5\r\n\r\nhello"),
+		ok("other names with underscores", get+"X_A: 1\r\n\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\nx_a: 1\r\n\r\n"),
 		ok("trailers are not merged into headers", chunked+"0\r\nTulle-Client-Id: smuggled\r\nAuthorization: smuggled\r\nCookie: smuggled\r\n\r\n", ""),
 		{name: "Expect: 100-continue", send: post + "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", want: "200", took: []string{"POST /p"}},
 	}

@@ -152,7 +152,7 @@ func (c *hostileConn) request(f *http2.MetaHeadersFrame, d misdeed) {
 	case path == "/beside" && c.first:
 		c.beside = append(c.beside, f.StreamID)
 		c.tell("beside")
-	case path == "/case" && c.first:
+	case path == "/case" && c.first && d.do != nil:
 		c.tell("case")
 		d.do(c, f.StreamID)
 		for _, id := range c.beside {

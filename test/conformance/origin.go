@@ -24,7 +24,7 @@ type origin struct {
 func origins() []*origin {
 	return []*origin{
 		{name: "nginx", program: "nginx", config: nginxConf, args: []string{"-c", "$CONFIG"}, early: true},
-		{name: "apache", program: "apache2", config: apacheConf, args: []string{"-f", "$CONFIG", "-DFOREGROUND"}},
+		{name: "apache", program: "apache2", config: apacheConf, args: []string{"-f", "$CONFIG", "-X"}},
 		{name: "haproxy", program: "haproxy", config: haproxyConf, args: []string{"-db", "-f", "$CONFIG"}, trailers: true, early: true},
 		{name: "node", program: "node", config: nodeScript, args: []string{"$CONFIG"}, trailers: true, early: true},
 		{name: "go", trailers: true, early: true},
