@@ -70,12 +70,13 @@ conformance: build
 pairings:
 	go test -tags pairings -count=1 -timeout 15m -v -run TestHugeBodiesAndLongStreams ./proxy
 
-# Every reader of a peer's bytes, a while each.
-FUZZTIME ?= 20s
+# Every reader of a peer's bytes, a while each. What fails names the file that holds the input.
+FUZZTIME ?= 1m
 fuzz:
 	@for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
 	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
-	    echo "$$name in $$(dirname $$f)"; go test -run xxx -fuzz "^$$name$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; done; done
+	    echo "$$name in $$(dirname $$f)"; go test -run xxx -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s \
+	      -parallel 2 ./$$(dirname $$f) || { echo "$$name failed: see $$(dirname $$f)/testdata/fuzz/$$name" >&2; exit 1; }; done; done
 
 # Archives for `cluster load`. Redis is Debian's own, with the libraries it wants.
 images: build

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// longestTimeout stands for all that are longer: eight digits of hours are more than a Duration holds.
+const longestTimeout = 100 * 365 * 24 * time.Hour
+
 // parseGRPCTimeout reads grpc-timeout (gRPC over HTTP/2: at most eight digits and a unit).
 func parseGRPCTimeout(s string) (time.Duration, bool) {
 	if len(s) < 2 || len(s) > 9 {
@@ -20,7 +23,7 @@ func parseGRPCTimeout(s string) (time.Duration, bool) {
 	if !ok || err != nil {
 		return 0, false
 	}
-	return time.Duration(n) * unit, true
+	return min(time.Duration(n), longestTimeout/unit) * unit, true
 }
 
 func grpcUnit(c byte) (time.Duration, bool) {

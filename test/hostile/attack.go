@@ -187,7 +187,7 @@ func (r *row) owed() float64 {
 }
 
 func (r *row) judgeVictim(base time.Duration) bool {
-	bound := max(p99Factor*base, p99Factor*r.seen.past, p99Floor)
+	bound := max(p99Factor*base, pastFactor*r.seen.past, p99Floor)
 	switch {
 	case r.starves:
 		return true

@@ -27,12 +27,16 @@ const (
 	// A client's p99 may double, and below p99Floor nobody sees the difference from a busy machine's hiccups.
 	p99Floor  = 25 * time.Millisecond
 	p99Factor = 2
+	// pastFactor: what waits for the CPU once past the proxy waits in up to five processes on the way through it.
+	pastFactor = 5
 	// A row whose only failure is the client's p99 is tried again: a busy machine's hiccup does not repeat, an attack's
 	// effect does.
 	latencyTries = 3
 
 	// callTime is for the caller of a hostile server: the proxy may try another connection, and wait for one.
 	callTime = 4 * time.Second
+
+	tricklersEach = 10
 
 	victimRate   = 200 // requests a second
 	baselineTime = 2 * time.Second

@@ -45,9 +45,20 @@ func run() (failed bool, err error) {
 	}
 	defer s.close()
 	rows := s.rows(pattern)
-	if err := s.perform(rows); err != nil {
+	slow := s.slowRows(pattern)
+	if err := s.settle(); err != nil {
 		return false, err
 	}
+	wait := trickle(slow)
+	err = s.perform(rows)
+	wait()
+	if err != nil {
+		return false, err
+	}
+	for _, r := range slow {
+		r.print()
+	}
+	rows = append(rows, slow...)
 	fmt.Println()
 	fmt.Printf("%d rows in %v\n", len(rows), time.Since(began).Round(time.Second))
 	return complain(rows), nil

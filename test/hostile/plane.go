@@ -112,7 +112,12 @@ func (p *plane) write(services []service) error {
 			writePod(&b, s.name, s.mesh)
 		}
 	}
-	return os.WriteFile(filepath.Join(p.objects(), "hostile.yaml"), []byte(b.String()), 0o600)
+	// Destination watches the folder: it must not see half a file.
+	whole := filepath.Join(p.dir, "hostile.yaml")
+	if err := os.WriteFile(whole, []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(whole, filepath.Join(p.objects(), "hostile.yaml"))
 }
 
 func writeService(w io.Writer, name, endpoint, port string, n int) {

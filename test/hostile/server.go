@@ -223,7 +223,7 @@ func hostileServers2() []serverAttack {
 		hostile2("server: DATA before HEADERS", "RST PROTOCOL_ERROR", "backend_http2_stream_protocol_error", func(p *peer, id uint32) {
 			p.WriteData(id, true, []byte("x"))
 		}),
-		hostile2("server: a response to no request", protocol, broken, func(p *peer, id uint32) { respond(p, id+2, ":status", "200") }),
+		hostile2("server: a response to no request", protocol, broken, func(p *peer, id uint32) { respond(p, id+100_000, ":status", "200") }),
 		hostile2("server: PUSH_PROMISE", protocol, broken, func(p *peer, id uint32) {
 			p.WritePushPromise(http2.PushPromiseParam{StreamID: id, PromiseID: 2, BlockFragment: p.get("/"), EndHeaders: true})
 		}),

@@ -112,6 +112,7 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 	add(connectionFloods(), s.inbound, s.outbound)
 	add(tlsFloods(), s.inbound)
 	add(holders(), s.inbound, s.meshed, s.outbound)
+	add([]*attack{{name: "names made up (CVE-2025-43915)", want: served, once: manyNames}}, s.inbound, s.outbound)
 	for _, a := range hostileServers2() {
 		add([]*attack{a.against(&s.evil)}, s.toEvil)
 		add([]*attack{a.against(&s.evilMesh)}, s.toMesh)
@@ -122,11 +123,20 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 	return rows
 }
 
+// slowRows take as long as the timeouts that end them.
+func (s *stage) slowRows(pattern *regexp.Regexp) (rows []*row) {
+	for _, a := range tricklers() {
+		for _, pos := range []*position{s.inbound, s.meshed, s.outbound} {
+			if pattern.MatchString(a.name+", "+pos.name) && !(pos.mesh && a.want == "408") {
+				rows = append(rows, &row{attack: a, position: pos})
+			}
+		}
+	}
+	return rows
+}
+
 // perform runs all rows, with single attackers first: memory that was taken once is given back late.
 func (s *stage) perform(rows []*row) error {
-	if err := s.settle(); err != nil {
-		return err
-	}
 	s.heading()
 	for _, r := range rows {
 		r.alone()

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"log/slog"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/protobuf/proto"
+)
+
+const fuzzedTarget = "web.shop.svc.cluster.local:80"
+
+func discoverySeeds() []*api.DiscoverResponse {
+	resources := func(list ...*api.Resource) *api.DiscoverResponse {
+		return &api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: list}}}
+	}
+	regex := func(s string) *api.Match {
+		return &api.Match{Match: &api.Match_Path{Path: &api.PathMatch{Path: &api.PathMatch_Regex{Regex: s}}}}
+	}
+	rule := &api.Rule{Name: "r", Match: &api.Match{Match: &api.Match_Not{Not: regex("/a.*")}}, Retry: &api.Retry{MaxTries: 2},
+		Backends: []*api.WeightedBackend{{Cluster: "c", Weight: 1 << 31}, {Cluster: "d", Weight: 1<<31 + 1}},
+		ResponseClasses: []*api.ResponseClass{{Failure: true, Match: &api.ResponseMatch{Match: &api.ResponseMatch_Status{
+			Status: &api.StatusRange{Min: 500}}}}}}
+	return []*api.DiscoverResponse{
+		{Message: &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{}}},
+		{Message: &api.DiscoverResponse_Invalid{Invalid: &api.Invalid{Key: &api.Key{Key: &api.Key_Authority{Authority: fuzzedTarget}}}}},
+		resources(
+			&api.Resource{Name: "c", Version: "1", Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{Endpoints: []*api.Endpoint{
+				{Id: "a", Address: "10.0.0.1:80"}, {Id: "b", Address: "no address"}}}}},
+			&api.Resource{Name: "c", Version: "2", Base: "1", Body: &api.Resource_EndpointsDelta{EndpointsDelta: &api.EndpointsDelta{
+				Removed: []string{"a"}, Changed: []*api.Endpoint{{Id: "b", Address: "10.0.0.2:80"}}}}},
+			&api.Resource{Name: "c", Body: &api.Resource_Cluster{Cluster: &api.Cluster{}}},
+			&api.Resource{Name: fuzzedTarget, Body: &api.Resource_Route{Route: &api.Route{DefaultCluster: "c", Rules: []*api.Rule{rule}}}}),
+		resources(&api.Resource{Name: "8080", Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: 8080}}}, &api.Resource{Name: "c", Removed: true}),
+	}
+}
+
+// Whatever destination says, the proxy goes on: what it holds can route any request, and pick an endpoint if there is one.
+func FuzzDiscovery(f *testing.F) {
+	for _, m := range discoverySeeds() {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := &api.DiscoverResponse{}
+		if proto.Unmarshal(b, m) != nil {
+			return
+		}
+		p, err := New(config.Config{TokenFile: "none"}, "fuzzed", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.cancel()
+		target := p.discovery.target(&api.Key{Key: &api.Key_Authority{Authority: fuzzedTarget}})
+		p.discovery.inbound(8080)
+		p.discovery.apply(m)
+		p.discovery.apply(m)
+		if r := target.route.Load(); r != nil {
+			useRoute(t, r)
+		}
+	})
+}
+
+func useRoute(t *testing.T, r *route) {
+	for _, path := range []string{"/", "/a?b=c", "*", ""} {
+		u := r.find([]hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: "x", Value: "y"}})
+		if u.route != r {
+			t.Fatal("a rule without its route")
+		}
+		u.failure(503)
+		if len(u.backends.backends) == 0 {
+			continue
+		}
+		if s := u.backends.pick().cluster.set.Load(); s != nil && len(s.endpoints) > 0 && s.pick(nil, now()) == nil {
+			t.Fatal("endpoints, and none was picked")
+		}
+	}
+}
+
+// A timeout is what its digits and unit say, or the longest there is.
+func FuzzGRPCTimeout(f *testing.F) {
+	for _, s := range []string{"1S", "99999999H", "0n", "1", "S", "123456789m", "-1S", "+1S", "2562048H"} {
+		f.Add(s)
+	}
+	units := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': 1}
+	f.Fuzz(func(t *testing.T, s string) {
+		d, ok := parseGRPCTimeout(s)
+		if !ok {
+			return
+		}
+		digits := s[:len(s)-1]
+		n, isNumber := new(big.Int).SetString(digits, 10)
+		if !isNumber || strings.Trim(digits, "0123456789") != "" || len(digits) > 8 {
+			t.Fatalf("%q is %v", s, d)
+		}
+		exact := n.Mul(n, big.NewInt(int64(units[s[len(s)-1]])))
+		if want := big.NewInt(int64(longestTimeout)); exact.Cmp(want) > 0 {
+			exact = want
+		}
+		if exact.Int64() != int64(d) {
+			t.Fatalf("%q is %v, want %v ns", s, d, exact)
+		}
+	})
+}
