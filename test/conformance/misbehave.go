@@ -2,23 +2,21 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"golang.org/x/net/http2"
 )
 
 // misdeed is what a server does instead of answering, and what must come of it.
 type misdeed struct {
-	name   string
-	greet  func(*hostileConn) // instead of an empty SETTINGS
-	mute   bool               // SETTINGS are never acknowledged
-	do     func(c *hostileConn, id uint32)
-	method string // of the request; GET without
+	name  string
+	greet func(*hostileConn) // instead of an empty SETTINGS
+	mute  bool               // SETTINGS are never acknowledged
+	do    func(c *hostileConn, id uint32)
+	stuck bool // the caller reads nothing before the misdeed is done
 
 	want   string // the proxy's answer to the server: a frame and its code, or nothing
 	caller string // what the caller gets: status and body, or "cut"
@@ -54,15 +52,7 @@ func (d misdeed) check(client *http.Client, base string, r *report) {
 		r.check(false, d.name, "the request beside did not arrive: %s, %s", got, <-beside)
 		return
 	}
-	method := d.method
-	if method == "" {
-		method = "POST"
-	}
-	caller := answer(client, method, base+"/case")
-	did := "nothing"
-	if d.want != "" {
-		did = await(d.heard, d.want)
-	}
+	caller, did := d.provoke(client, base)
 	if d.greet == nil {
 		other = <-beside
 	}
@@ -70,6 +60,35 @@ func (d misdeed) check(client *http.Client, base string, r *report) {
 	whole := strings.HasPrefix(d.want, "GOAWAY") || d.want == "closed"
 	ok := (d.want == "" || did == d.want) && caller == d.caller && next == "200 good" && (whole || other == "200 good")
 	r.check(ok, d.name, "%s; its caller: %s (want %s, %s); beside: %s; next: %s", did, caller, d.want, d.caller, other, next)
+}
+
+// provoke sends the case's request: what its caller got, and what the server was told.
+func (d misdeed) provoke(client *http.Client, base string) (caller, did string) {
+	if d.stuck {
+		return d.provokeStuck(strings.TrimPrefix(base, "http://"))
+	}
+	caller = answer(client, "POST", base+"/case")
+	return caller, d.told()
+}
+
+func (d misdeed) provokeStuck(addr string) (caller, did string) {
+	conn, err := dialH2(addr)
+	if err != nil {
+		return err.Error(), ""
+	}
+	defer conn.Close()
+	if err := conn.headers(1, true, ":method=POST", ":scheme=http", ":path=/case", ":authority=hostile"); err != nil {
+		return err.Error(), ""
+	}
+	did = d.told()
+	return conn.outcome(1), did
+}
+
+func (d misdeed) told() string {
+	if d.want == "" {
+		return "nothing"
+	}
+	return await(d.heard, d.want)
 }
 
 // answer is a request's status and body.
@@ -163,10 +182,4 @@ func reset(code http2.ErrCode) func(*hostileConn, uint32) {
 
 func goAway(last uint32, code http2.ErrCode) func(*hostileConn, uint32) {
 	return func(c *hostileConn, _ uint32) { c.WriteGoAway(last, code, []byte("because")) }
-}
-
-func u32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
-
-func pause(d time.Duration) func(*hostileConn, uint32) {
-	return func(*hostileConn, uint32) { time.Sleep(d) }
 }

@@ -94,7 +94,9 @@ func badBodies() []misdeed {
 }
 
 func badWindows() []misdeed {
+	over := then(head(false, ":status=200"), times(512, data(false, 16<<10))) // 8 MiB, more than all windows on the way
 	return []misdeed{
+		{name: "DATA beyond the stream's window", stuck: true, do: over, want: "RST_STREAM FLOW_CONTROL_ERROR", caller: "cut"},
 		onStream("WINDOW_UPDATE of 0 on the stream", "PROTOCOL_ERROR", window(thisStream, 0)),
 		onStream("the stream's window above 2^31-1", "FLOW_CONTROL_ERROR", window(thisStream, 1<<31-1)),
 		onConnection("WINDOW_UPDATE of 0", "PROTOCOL_ERROR", window(0, 0)),

@@ -90,8 +90,12 @@ func (c *rawH2) outcome(id uint32) string {
 				return status
 			}
 		case *http2.RSTStreamFrame:
-			if f.StreamID == id && status == "" {
+			switch {
+			case f.StreamID != id:
+			case status == "":
 				return fmt.Sprint("RST_STREAM ", f.ErrCode)
+			default:
+				return "cut"
 			}
 		case *http2.GoAwayFrame:
 			if f.ErrCode != http2.ErrCodeNo {
