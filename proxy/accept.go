@@ -25,7 +25,7 @@ func (p *Proxy) listen() error {
 	}
 	for _, u := range p.cfg.Upstreams {
 		key := &api.Key{Key: &api.Key_Authority{Authority: u.Authority}}
-		serve := func(nc net.Conn) { p.serveOutbound(nc, key, netip.AddrPort{}) }
+		serve := func(nc net.Conn) *serverConn { return p.serveOutbound(nc, key, netip.AddrPort{}) }
 		if err := p.open(u.Listen, "outbound "+u.Authority, serve); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (p *Proxy) listenOutbound(addr string) error {
 	return nil
 }
 
-func (p *Proxy) open(addr, what string, serve func(net.Conn)) error {
+func (p *Proxy) open(addr, what string, serve func(net.Conn) *serverConn) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen for %s on %s: %w", what, addr, err)
@@ -61,10 +61,10 @@ func (p *Proxy) open(addr, what string, serve func(net.Conn)) error {
 type listener struct {
 	net.Listener
 	what  string
-	serve func(net.Conn)
+	serve func(net.Conn) *serverConn // nil: the connection is over
 }
 
-// accept runs until the listener is closed. Each connection gets a goroutine, which is its reader for good.
+// accept runs until the listener is closed. Each connection gets a goroutine.
 func (p *Proxy) accept(l listener) {
 	for {
 		nc, err := l.Accept()
@@ -76,33 +76,44 @@ func (p *Proxy) accept(l listener) {
 			p.sleep(acceptPause)
 			continue
 		}
-		if p.metrics.Connections.Add(1) > config.MaxConnections {
+		n := p.metrics.Connections.Add(1)
+		if n > config.MaxConnections {
 			p.refused.limit.Inc()
 			p.metrics.Connections.Add(-1)
 			nc.Close()
 			continue
 		}
+		p.crowd.count(n)
 		p.tasks.Add(1)
 		go p.serve(l, nc)
 	}
 }
 
+// serve finds out what a connection is. What is opaque it carries itself; HTTP gets another goroutine, its reader for good,
+// for this one's stack has grown in a handshake, and an idle connection would keep it.
 func (p *Proxy) serve(l listener, nc net.Conn) {
-	defer p.tasks.Done()
-	defer p.metrics.Connections.Add(-1)
-	defer nc.Close()
-	l.serve(nc)
+	if c := l.serve(nc); c != nil {
+		go p.serveEngine(c, nc)
+		return
+	}
+	p.ended(nc)
+}
+
+func (p *Proxy) ended(nc net.Conn) {
+	nc.Close()
+	p.crowd.count(p.metrics.Connections.Add(-1))
+	p.tasks.Done()
 }
 
 // serveRedirected takes what the application dialed, wherever that was.
-func (p *Proxy) serveRedirected(nc net.Conn) {
+func (p *Proxy) serveRedirected(nc net.Conn) *serverConn {
 	dst, err := originalDst(nc)
 	if err != nil || p.loops(dst) {
 		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err", err)
 		p.refused.loop.Inc()
-		return
+		return nil
 	}
-	p.serveOutbound(nc, &api.Key{Key: &api.Key_Address{Address: dst.String()}}, dst)
+	return p.serveOutbound(nc, &api.Key{Key: &api.Key_Address{Address: dst.String()}}, dst)
 }
 
 // originalDst is where a connection was meant to go. One that was not redirected was meant for where it arrived.
@@ -137,7 +148,7 @@ func (p *Proxy) own(ip netip.Addr) bool {
 }
 
 // serveOutbound is a connection from the application to key. dst is its original address, where there is one.
-func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) {
+func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *serverConn {
 	t := p.discovery.target(key)
 	r := p.resolve(p.ctx, t, config.DiscoveryWait)
 	protocol := p.outboundProtocol(r, dst)
@@ -146,18 +157,18 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) {
 		// A protocol that destination names is detected too: it costs nothing, and names are sometimes wrong.
 		var err error
 		if d, err = detect(nc); err != nil {
-			return
+			return nil
 		}
 	}
 	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
 	switch {
 	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
-		p.serveHTTP(nc, c, d)
+		return c.speaks(nc, d)
 	case d.silent:
-		p.forwardSilent(nc, c)
-	default:
-		p.forwardOutbound(nc, c, d)
+		return p.forwardSilent(nc, c)
 	}
+	p.forwardOutbound(nc, c, d)
+	return nil
 }
 
 // outboundProtocol is what is known before a byte was read.
@@ -221,24 +232,23 @@ func (t *target) past(p *Proxy) *route {
 }
 
 // serveInbound is a connection to the application: from a peer's proxy, or from anyone in plaintext.
-func (p *Proxy) serveInbound(nc net.Conn) {
+func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 	dst, err := originalDst(nc)
 	if err != nil {
-		return
+		return nil
 	}
 	if port, opaque := p.plainOpaque(dst); opaque {
 		p.forwardInbound(nc, p.plainConn(nc, port, dst), detected{protocol: api.Protocol_OPAQUE})
-		return
+		return nil
 	}
 	d, err := detect(nc)
 	if err != nil {
-		return
+		return nil
 	}
 	if sni, mesh := d.hello.mesh(); mesh {
-		p.serveMesh(nc, d, sni, dst)
-		return
+		return p.serveMesh(nc, d, sni, dst)
 	}
-	p.servePlain(nc, d, dst)
+	return p.servePlain(nc, d, dst)
 }
 
 // plainOpaque reports whether a connection is surely no proxy's and its port's server may have to speak first. A proxy
@@ -251,7 +261,7 @@ func (p *Proxy) plainOpaque(dst netip.AddrPort) (port uint16, opaque bool) {
 }
 
 // servePlain is a caller without a proxy, or with TLS of its own.
-func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) {
+func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) *serverConn {
 	port := dst.Port()
 	if len(p.cfg.Apps) == 1 { // without redirection a single application is who was meant
 		for only := range p.cfg.Apps {
@@ -262,10 +272,11 @@ func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) {
 	switch {
 	case c == nil:
 	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
-		p.serveHTTP(nc, c, d)
+		return c.speaks(nc, d)
 	default:
 		p.forwardInbound(nc, c, d)
 	}
+	return nil
 }
 
 // plainConn describes an unauthenticated caller; nil: what it dialed is not served.

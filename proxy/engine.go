@@ -55,39 +55,57 @@ func (p *pool) newClient(c *clientConn) client {
 	return http2Client{h2.NewClient(c.wire, o)}
 }
 
-// serveHTTP is a connection's reader until it ends.
-func (p *Proxy) serveHTTP(nc net.Conn, c *serverConn, d detected) {
-	c.http1 = d.protocol == api.Protocol_HTTP1
-	p.serveEngine(c, wire.New(nc, d.peeked))
+// speaks notes that an HTTP connection is one, with what detection has read of it.
+func (c *serverConn) speaks(nc net.Conn, d detected) *serverConn {
+	c.http1, c.wire = d.protocol == api.Protocol_HTTP1, wire.New(nc, d.peeked)
+	return c
 }
 
-func (p *Proxy) serveEngine(c *serverConn, w *wire.Conn) {
-	c.wire = w
-	defer w.Close()
+// serveEngine is a connection's reader until it ends. Its frame stays small: an idle connection is mostly its stack.
+func (p *Proxy) serveEngine(c *serverConn, nc net.Conn) {
+	stop := p.startEngine(c)
+	err := c.engine.Serve()
+	stop()
+	p.engineEnded(c, err)
+	p.ended(nc)
+}
+
+// startEngine makes the engine and registers the connection; stop is for its end.
+func (p *Proxy) startEngine(c *serverConn) (stop func()) {
 	c.batch.patient = true
 	if c.http1 {
 		o := http1Options(&c.batch)
 		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
-		c.engine = h1.NewServer(w, o)
+		c.engine = h1.NewServer(c.wire, o)
 	} else {
-		o := http2Options(&c.batch)
-		var next *http2Exchange // of the reader
-		o.NewStream = func() *h2.Stream {
-			next = &http2Exchange{}
-			return &next.stream
-		}
-		o.OnStream = func(s *h2.Stream) h2.Sink {
-			next.c, next.down = c, s
-			return &next.exchange
-		}
-		o.EnableConnect, o.OnBreach = true, p.breached.caller
-		c.engine = h2.NewServer(w, o)
+		c.engine = p.newHTTP2Server(c)
 	}
-	defer p.trackServer(c)()
-	defer c.countConnection()()
-	err := c.engine.Serve()
+	untrack, uncount := p.trackServer(c), c.countConnection()
+	return func() {
+		uncount()
+		untrack()
+	}
+}
+
+func (p *Proxy) newHTTP2Server(c *serverConn) *h2.Conn {
+	o := http2Options(&c.batch)
+	var next *http2Exchange // of the reader
+	o.NewStream = func() *h2.Stream {
+		next = &http2Exchange{}
+		return &next.stream
+	}
+	o.OnStream = func(s *h2.Stream) h2.Sink {
+		next.c, next.down = c, s
+		return &next.exchange
+	}
+	o.EnableConnect, o.OnBreach = true, p.breached.caller
+	return h2.NewServer(c.wire, o)
+}
+
+func (p *Proxy) engineEnded(c *serverConn, err error) {
 	p.broken(roleCaller, err)
-	p.log.Debug("a connection ended", "from", w.RemoteAddr(), "inbound", c.inbound, "err", err)
+	p.log.Debug("a connection ended", "from", c.wire.RemoteAddr(), "inbound", c.inbound, "err", err)
+	c.wire.Close()
 }
 
 // countConnection counts a caller's connection to the application for as long as it lives; the returned function ends it.

@@ -196,27 +196,28 @@ func (p *Proxy) dialMesh(ctx context.Context, e *endpoint, alpn string) (*wire.C
 }
 
 // serveMesh is a connection from another proxy: mTLS, and inside it what the ALPN says.
-func (p *Proxy) serveMesh(nc net.Conn, d detected, sni string, dst netip.AddrPort) {
+func (p *Proxy) serveMesh(nc net.Conn, d detected, sni string, dst netip.AddrPort) *serverConn {
 	port, err := strconv.ParseUint(sni, 10, 16)
 	if err != nil {
 		p.refused.bypass.Inc()
-		return
+		return nil
 	}
 	if len(d.hello.alpn) == 1 && d.hello.alpn[0] == config.ALPNTCP {
 		p.serveTunnel(nc, d, uint16(port), dst)
-		return
+		return nil
 	}
 	w, err := handshake(p.ctx, nc, wire.NewTLSServer(nc, d.peeked, p.meshServer))
 	if err != nil {
 		p.handshakeFailed(nc, err)
-		return
+		return nil
 	}
 	c := p.meshConn(nc, *w.TLS(), uint16(port), dst)
 	if c == nil || w.TLS().NegotiatedProtocol != config.ALPNHTTP {
 		w.Close()
-		return
+		return nil
 	}
-	p.serveEngine(c, w)
+	c.wire = w
+	return c
 }
 
 // serveTunnel is an opaque connection inside mTLS.

@@ -199,14 +199,19 @@ func (p *pool) dialMore() {
 	}
 }
 
-// connect dials and then is the connection's reader until it ends.
+// connect dials, and starts the connection's reader.
 func (p *pool) connect() {
-	defer p.p.tasks.Done()
 	w, err := p.dial()
 	if err != nil {
 		p.dialFailed(err)
+		p.p.tasks.Done()
 		return
 	}
+	go p.run(w) // with a small stack: this one's has grown in the handshake
+}
+
+func (p *pool) run(w *wire.Conn) {
+	defer p.p.tasks.Done()
 	defer w.Close()
 	c := &clientConn{pool: p, wire: w}
 	c.engine = p.newClient(c)
@@ -216,7 +221,7 @@ func (p *pool) connect() {
 	defer p.p.trackClient(c)()
 	p.serve(&c.batch)
 	c.batch.flush()
-	err = c.engine.Serve()
+	err := c.engine.Serve()
 	p.remove(c)
 	p.p.broken(roleBackend, err)
 	p.p.log.Debug("a connection to an endpoint ended", "endpoint", p.e.address, "err", err)

@@ -14,60 +14,59 @@ import (
 // that speaks first, so an endpoint is dialed for it. But it may as well be a spare connection of an HTTP client, which
 // opens them in bursts and uses them later: pinned to one endpoint as opaque, its request would be lost with that endpoint.
 // So nothing is decided until one end has spoken.
-func (p *Proxy) forwardSilent(nc net.Conn, c *serverConn) {
+func (p *Proxy) forwardSilent(nc net.Conn, c *serverConn) *serverConn {
 	for range config.MaxTries {
 		if p.shedding(now()) {
 			p.shed.Inc()
-			return
+			return nil
 		}
-		again, err := p.attend(nc, c)
+		next, again, err := p.attend(nc, c)
 		if err != nil {
 			p.log.Debug("a silent connection ended", "to", c.dst, "err", err)
 		}
 		if !again {
-			return
+			return next
 		}
 	}
+	return nil
 }
 
-// attend waits with one endpoint; again: it left without a word, and another may have one.
-func (p *Proxy) attend(nc net.Conn, c *serverConn) (again bool, err error) {
+// attend waits with one endpoint; again: it left without a word, and another may have one; next: it is HTTP after all.
+func (p *Proxy) attend(nc net.Conn, c *serverConn) (next *serverConn, again bool, err error) {
 	o, err := p.openOpaque(c)
 	if err != nil {
-		return false, p.attendAlone(nc, c)
+		next, err := p.attendAlone(nc, c)
+		return next, false, err
 	}
 	defer o.up.Close()
 	d, answer, left, err := p.overture(nc, o.up)
 	switch {
 	case err != nil:
-		return false, err
+		return nil, false, err
 	case len(answer) == 0 && (d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2):
-		o.up.Close()
-		p.serveHTTP(nc, c, d)
-		return false, nil
+		return c.speaks(nc, d), false, nil
 	case d.silent && left:
-		return true, nil
+		return nil, true, nil
 	}
 	if _, err := nc.Write(answer); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	p.newTunnel(nc, o.up).carry(d.peeked, p.metrics.Cell(p.opaqueLabels(o, d)))
-	return false, nil
+	return nil, false, nil
 }
 
 // attendAlone is for when no endpoint can be dialed: an HTTP client is answered when it asks.
-func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) error {
+func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) (*serverConn, error) {
 	defer p.trackCloser(nc)()
 	d, err := detectWithin(nc, config.IdleTCP)
 	switch {
 	case err != nil || d.silent:
-		return err
+		return nil, err
 	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
-		p.serveHTTP(nc, c, d)
-	default:
-		p.forwardOutbound(nc, c, d)
+		return c.speaks(nc, d), nil
 	}
-	return nil
+	p.forwardOutbound(nc, c, d)
+	return nil, nil
 }
 
 // overture waits for the first word, from either end. answer is the server's; left: it ended without one. The server's

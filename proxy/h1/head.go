@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"sync"
 
 	"golang.org/x/net/http2/hpack"
 )
@@ -67,9 +68,10 @@ type facts struct {
 
 // begin prepares for the next section.
 func (h *head) begin(s section) {
-	h.fields, h.prev = h.prev, h.fields
+	freeFields(h.prev)
+	h.fields, h.prev = nil, h.fields
 	if h.size > maxRemembered {
-		clear(h.prev)
+		freeFields(h.prev)
 		h.prev = nil
 		h.method, h.path, h.host, h.upgrade, h.target, h.status = "", "", "", "", "", ""
 	}
@@ -77,10 +79,6 @@ func (h *head) begin(s section) {
 	h.facts = facts{}
 	h.cursor, h.scan, h.raw, h.size, h.count = 0, 0, 0, 0, 0
 	h.named = h.named[:0]
-	if h.fields == nil {
-		h.fields = make([]hpack.HeaderField, pseudoSlots, 4*pseudoSlots)
-	}
-	h.fields = h.fields[:pseudoSlots]
 	if s == trailerSection {
 		h.started = true
 	}
@@ -91,6 +89,9 @@ func (h *head) begin(s section) {
 
 // feed takes whole lines from b and says how many bytes they were.
 func (h *head) feed(b []byte) (n int, done bool, err error) {
+	if h.fields == nil {
+		h.fields = newFields()
+	}
 	for {
 		i := bytes.IndexByte(b[n+h.scan:], '\n')
 		if i < 0 {
@@ -111,6 +112,22 @@ func (h *head) feed(b []byte) (n int, done bool, err error) {
 		if done || err != nil {
 			return n, done, err
 		}
+	}
+}
+
+// pooledFields fits nearly every head. A connection that waits for the next has only the one before.
+const pooledFields = 16
+
+var fieldArrays = sync.Pool{New: func() any { return new([pooledFields]hpack.HeaderField) }}
+
+func newFields() []hpack.HeaderField {
+	return fieldArrays.Get().(*[pooledFields]hpack.HeaderField)[:pseudoSlots]
+}
+
+func freeFields(f []hpack.HeaderField) {
+	if cap(f) == pooledFields {
+		clear(f)
+		fieldArrays.Put((*[pooledFields]hpack.HeaderField)(f[:pooledFields]))
 	}
 }
 
