@@ -17,7 +17,7 @@ func rawAttack(name, want, counted string, do func(w *bufio.Writer)) *attack {
 			return result{err: err}
 		}
 		defer nc.Close()
-		if want != served {
+		if !accepts(want, served) {
 			turn := <-turns
 			defer func() { turns <- turn }()
 		}
@@ -32,7 +32,7 @@ func rawAttack(name, want, counted string, do func(w *bufio.Writer)) *attack {
 
 func await(heard chan string, want string) result {
 	patience := answerTime + answerSlack
-	if want == served {
+	if accepts(want, served) {
 		patience = legalHold
 	}
 	began := time.Now()

@@ -6,9 +6,9 @@ import "time"
 const (
 	attackers = 100
 	// arrival is the time between two attackers.
-	arrival = 6 * time.Millisecond
+	arrival = 4 * time.Millisecond
 	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work.
-	heavyArrival = 20 * time.Millisecond
+	heavyArrival = 10 * time.Millisecond
 
 	// atOnce is how many of them write at a time.
 	atOnce = 4

@@ -112,7 +112,7 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 	add(connectionFloods(), s.inbound, s.outbound)
 	add(tlsFloods(), s.inbound)
 	add(holders(), s.inbound, s.meshed, s.outbound)
-	add([]*attack{{name: "names made up (CVE-2025-43915)", want: served, once: manyNames}}, s.inbound, s.outbound)
+	add([]*attack{madeUpNames()}, s.inbound, s.outbound)
 	for _, a := range hostileServers2() {
 		add([]*attack{a.against(&s.evil)}, s.toEvil)
 		add([]*attack{a.against(&s.evilMesh)}, s.toMesh)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -43,6 +42,7 @@ func tricklers() []*attack {
 			p.out.Write([]byte{0, 0, 8, 6}) // the beginning of a PING
 		})),
 		slow("header block without an end", calm, config.HeaderTimeout, frames(func(p *peer) {
+			p.WriteSettings()
 			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.get("/")})
 		})),
 		slow("no SETTINGS", "GOAWAY SETTINGS_TIMEOUT", config.HeaderTimeout, frames(func(p *peer) {})),
@@ -106,43 +106,4 @@ func trickle(rows []*row) (wait func()) {
 		})
 	}
 	return all.Wait
-}
-
-// manyNames asks for what is the caller's to make up, and counts the series that the proxies made of it (CVE-2025-43915).
-func manyNames(pos *position) result {
-	nc, err := pos.dial()
-	if err != nil {
-		return result{err: err}
-	}
-	defer nc.Close()
-	before, err := countSeries(pos.procs)
-	if err != nil {
-		return result{err: err}
-	}
-	p := newPeer(nc)
-	p.client()
-	for i := range 60 {
-		p.open(p.headers(":method", fmt.Sprintf("M%d%d", i, time.Now().UnixNano()), ":scheme", "http", ":authority",
-			fmt.Sprintf("host-%d-%d", i, time.Now().UnixNano()), ":path", fmt.Sprintf("/%d", time.Now().UnixNano())), true)
-	}
-	p.verdict(served)
-	after, err := countSeries(pos.procs)
-	if err == nil && after > before+fewSeries {
-		err = fmt.Errorf("%d series became %d", before, after)
-	}
-	return result{answer: served, err: err}
-}
-
-// fewSeries are those of requests that were not there before, of one route and class.
-const fewSeries = 40
-
-func countSeries(procs []*process) (n int, err error) {
-	for _, p := range procs {
-		all, err := p.scrape()
-		if err != nil {
-			return 0, err
-		}
-		n += len(all)
-	}
-	return n, nil
 }

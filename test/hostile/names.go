@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// fewSeries are those of requests that were not there before, of one route and class.
+const fewSeries = 40
+
+// madeUpNames asks for what is the caller's to make up, and counts the series that the proxies made of it (CVE-2025-43915).
+func madeUpNames() *attack {
+	var one sync.Mutex // the admin port refuses more than two scrapes at once
+	return heavy(&attack{name: "names made up (CVE-2025-43915)", want: served, once: func(pos *position) result {
+		one.Lock()
+		defer one.Unlock()
+		before, err := countSeries(pos.procs)
+		if err != nil {
+			return result{err: err}
+		}
+		if err := askForNames(pos); err != nil {
+			return result{err: err}
+		}
+		after, err := countSeries(pos.procs)
+		if err == nil && after > before+fewSeries {
+			err = fmt.Errorf("%d series became %d", before, after)
+		}
+		return result{answer: served, err: err}
+	}})
+}
+
+func askForNames(pos *position) error {
+	nc, err := pos.dial()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	p := newPeer(nc)
+	p.client()
+	for i := range 60 {
+		name := fmt.Sprintf("x%d-%d", i, time.Now().UnixNano())
+		p.open(p.headers(":method", name, ":scheme", "http", ":authority", name, ":path", "/"+name), true)
+	}
+	for until := time.Now().Add(answerTime); p.answered() < 60 && time.Now().Before(until); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	return nil
+}
+
+// answered is how many responses have come.
+func (p *peer) answered() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range p.status {
+		n += k
+	}
+	return n
+}
+
+func countSeries(procs []*process) (n int, err error) {
+	for _, p := range procs {
+		all, err := p.scrape()
+		if err != nil {
+			return 0, err
+		}
+		n += len(all)
+	}
+	return n, nil
+}
