@@ -40,6 +40,8 @@ func (p *Proxy) shrink() {
 		}
 		p.sleep(crowdPause)
 		p.crowd.then.Store(p.metrics.Connections.Load())
+		p.servers.each(func(c *serverConn) { c.engine.Rest() })
+		p.clients.each(func(c *clientConn) { c.engine.Rest() })
 		debug.FreeOSMemory()
 	}
 }

@@ -15,6 +15,7 @@ import (
 type server interface {
 	Serve() error
 	Active() int // streams
+	Rest()       // gives back what only speed keeps
 	GoAway()     // takes no new requests, and ends when those it has are done
 }
 

@@ -107,7 +107,7 @@ func NewServer(w *wire.Conn, o Options) *Conn { return newConn(w, o, false) }
 func NewClient(w *wire.Conn, o Options) *Conn { return newConn(w, o, true) }
 
 func newConn(w *wire.Conn, o Options, client bool) *Conn {
-	c := &Conn{w: w, o: o.resolved(), client: client, wake: make(chan struct{}, 1), idleSince: time.Now()}
+	c := &Conn{w: w, o: o.resolved(), client: client, idleSince: time.Now()}
 	w.MaxOutput, w.OnDrain = c.o.MaxOutput, c.drained
 	c.head.maxBytes, c.head.maxFields = c.o.MaxHeaderBytes, c.o.MaxHeaderFields
 	c.head.begin(c.section())
@@ -291,6 +291,15 @@ func (c *Conn) Active() int {
 
 // ExtendedConnect: a :protocol can be carried, as an Upgrade.
 func (c *Conn) ExtendedConnect() bool { return true }
+
+// Rest gives back what only speed keeps, while nothing is under way.
+func (c *Conn) Rest() {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.parked == inFill && c.stream == nil && !c.leftover && !c.head.partial() { // the reader is in Fill, and takes the lock when it comes back
+		c.head.forget()
+	}
+}
 
 // Flush sends what was written.
 func (c *Conn) Flush() { c.w.Flush() }

@@ -71,9 +71,7 @@ func (h *head) begin(s section) {
 	freeFields(h.prev)
 	h.fields, h.prev = nil, h.fields
 	if h.size > maxRemembered {
-		freeFields(h.prev)
-		h.prev = nil
-		h.method, h.path, h.host, h.upgrade, h.target, h.status = "", "", "", "", "", ""
+		h.forget()
 	}
 	h.section = s
 	h.facts = facts{}
@@ -113,6 +111,13 @@ func (h *head) feed(b []byte) (n int, done bool, err error) {
 			return n, done, err
 		}
 	}
+}
+
+// forget drops the head that is kept for its strings, and the scratch space.
+func (h *head) forget() {
+	freeFields(h.prev)
+	h.prev, h.name, h.named, h.cursor = nil, nil, nil, 0
+	h.method, h.path, h.host, h.upgrade, h.target, h.status = "", "", "", "", "", ""
 }
 
 // pooledFields fits nearly every head. A connection that waits for the next has only the one before.

@@ -60,9 +60,13 @@ func (c *Conn) park(n need) error {
 		c.w.Unlock()
 		return err
 	}
+	if c.wake == nil {
+		c.wake = make(chan struct{}, 1)
+	}
+	wake := c.wake
 	c.parked, c.wakeNeed, c.leftover = onChannel, n, true
 	c.w.Unlock()
-	<-c.wake
+	<-wake
 	return nil
 }
 

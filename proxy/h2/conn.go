@@ -40,9 +40,9 @@ type Conn struct {
 	// Under the lock.
 	now     time.Time // of the reader's last Fill
 	streams map[uint32]*Stream
-	lastIn  uint32 // server: the highest stream the peer opened
-	nextID  uint32 // client: the next that we open
-	recent  [recentResets]uint32
+	lastIn  uint32   // server: the highest stream the peer opened
+	nextID  uint32   // client: the next that we open
+	recent  []uint32 // a ring of recentResets
 	recentN int
 	enc     encoder
 
@@ -320,6 +320,15 @@ func (c *Conn) ExtendedConnect() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
 	return c.peerConnect
+}
+
+// Rest gives back what only speed keeps, while nothing is under way.
+func (c *Conn) Rest() {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.waiting && len(c.streams) == 0 && !c.block.open { // the reader is in Fill, and takes the lock when it comes back
+		c.fields = nil
+	}
 }
 
 // Flush sends what was written to the connection's streams.

@@ -1,6 +1,9 @@
 package h2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 func u32(p []byte) uint32 { return binary.BigEndian.Uint32(p) }
 
@@ -245,15 +248,14 @@ func (c *Conn) breachUnborn(id, code uint32) error {
 
 // remember that we reset a stream: frames that the peer sent before it knew are no offence; the lock is held.
 func (c *Conn) remember(id uint32) {
+	if len(c.recent) < recentResets {
+		c.recent = append(c.recent, id)
+		return
+	}
 	c.recent[c.recentN%recentResets] = id
 	c.recentN++
 }
 
 func (c *Conn) remembered(id uint32) bool {
-	for _, r := range c.recent[:min(c.recentN, recentResets)] {
-		if r == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.recent, id)
 }
