@@ -9,8 +9,8 @@ import (
 // Connections that are idle should weigh little. But each was opened with a stack and garbage of several times what it keeps,
 // and the collector would leave all that until the heap has grown threefold.
 const (
-	crowdSize  = 256         // so many connections more or fewer, and memory is given back
-	crowdPause = time.Second // once in so long
+	crowdSize  = 128                    // so many connections more or fewer, and memory is given back
+	crowdPause = 250 * time.Millisecond // once in so long: what is kept and what was garbage lie side by side if it is seldom
 )
 
 // crowd knows how many connections there were when memory was last given back.

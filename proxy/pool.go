@@ -14,10 +14,10 @@ import (
 )
 
 // Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests are
-// spread over as many as there are cores, and beyond them another takes only what those have no streams for. More would
-// only make each batch smaller.
+// spread over as many as there are cores. Beyond them another takes only what those have no room for: they have no streams left,
+// or their windows are full of what slow callers do not take, behind which nobody else should wait.
 const (
-	maxHTTP2Conns = 4
+	maxHTTP2Conns = 32
 	maxHTTP1Conns = 1024
 	// A connection with so many streams shares its work with another core; asked once in so many requests.
 	busyStreams = 32

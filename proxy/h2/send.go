@@ -59,8 +59,12 @@ func (c *Conn) room() bool {
 		c.w.WantDrain()
 		return false
 	}
-	return true
+	return !c.clogged()
 }
+
+// clogged: half of the connection's window is held by streams whose data nobody takes; the lock is held. A new stream would
+// wait behind them for the rest, so it had better be opened elsewhere.
+func (c *Conn) clogged() bool { return c.o.ConnWindow-c.recvWindow-c.credit > c.o.ConnWindow/2 }
 
 // encode appends a header block; the lock is held, since the order of blocks in the output is the order of the encoder's
 // table.

@@ -173,6 +173,7 @@ func (s *Stream) refund() {
 // held. A quarter: the peer keeps sending while the update travels.
 func (c *Conn) refund(n int) {
 	c.credit += n
+	c.freed()
 	if c.credit >= c.o.ConnWindow/4 && !c.dead {
 		c.recvWindow += c.credit
 		c.appendWindowUpdate(0, c.credit)
