@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"io"
 	"net"
@@ -156,13 +157,14 @@ func isTimeout(err error) bool {
 // serverAttack is what a hostile server does; it becomes an attack with the caller that provokes it.
 type serverAttack struct {
 	name, want, counted string
+	call                string // what its caller may get; "": refusedCall
 	http2               bool
 	script              func(net.Conn) result
 }
 
 func (a serverAttack) against(s *server) *attack {
 	client := newClient(a.http2)
-	return &attack{name: a.name, want: refusedCall, wants: a.want, counted: a.counted, within: callTime, pace: heavyArrival,
+	return &attack{name: a.name, want: cmp.Or(a.call, refusedCall), wants: a.want, counted: a.counted, within: callTime, pace: heavyArrival,
 		peers: s.taken,
 		begin: func() { s.play(a.script) },
 		once: func(pos *position) result {
@@ -244,6 +246,12 @@ func hostileServers2() []serverAttack {
 	}
 }
 
+// asAnswered: the caller may get the answer, for it cannot be told from a good one.
+func asAnswered(a serverAttack) serverAttack {
+	a.call = "200|" + refusedCall
+	return a
+}
+
 func hostileServers1() []serverAttack {
 	const refused = "backend_http1_"
 	say := func(name, counted, text string) serverAttack {
@@ -258,12 +266,15 @@ func hostileServers1() []serverAttack {
 		say("server: two content-lengths", refused+"400", ok+"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
 		say("server: no HTTP at all", refused+"414", repeat("\x16\x03\x01", 10_000)),
 		say("server: switches protocols unasked", refused+"400", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
-		// The answer is good, and what follows it belongs to no request.
-		say("server: unsolicited bytes", "", ok+"Content-Length: 2\r\n\r\nok"+repeat(ok, 1000)),
-		{name: "server: a response before the request", want: "closed", script: func(nc net.Conn) result {
-			io.WriteString(nc, ok+"Content-Length: 4\r\n\r\nevil")
-			io.Copy(io.Discard, nc)
+		// The answer is good; what follows it, or comes before its request, must reach nobody as an answer to another.
+		asAnswered(say("server: unsolicited bytes", "", ok+"Content-Length: 2\r\n\r\nok"+repeat(ok, 1000))),
+		asAnswered(serverAttack{name: "server: a response before the request", want: "closed", script: func(nc net.Conn) result {
+			io.WriteString(nc, ok+"Content-Length: 4\r\n\r\nevil"+ok) // an error is an answer
+			nc.SetReadDeadline(time.Now().Add(answerTime + answerSlack))
+			if _, err := io.Copy(io.Discard, nc); isTimeout(err) {
+				return result{answer: served}
+			}
 			return result{answer: "closed"}
-		}},
+		}}),
 	}
 }
