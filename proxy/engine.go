@@ -22,9 +22,12 @@ type server interface {
 type client interface {
 	server
 	open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error)
+	Clogged() bool // slow takers of its data leave no window for others
 }
 
 type http1Client struct{ *h1.Conn }
+
+func (http1Client) Clogged() bool { return false } // each exchange has a connection
 
 func (c http1Client) open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error) {
 	s, err := c.OpenStream(fields, end, a)

@@ -223,10 +223,15 @@ func TestAnUnreachableApplicationIsAReset(t *testing.T) {
 	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
 		t.Run(name, func(t *testing.T) {
 			c, err := net.Dial("tcp", addr)
+			if errors.Is(err, syscall.ECONNRESET) {
+				return // before the dial had noticed that it succeeded
+			}
 			check(t, err)
 			defer c.Close()
 			check(t, c.SetDeadline(time.Now().Add(30*time.Second)))
-			say(t, c, "\x01")
+			if _, err := c.Write([]byte("\x01")); errors.Is(err, syscall.ECONNRESET) {
+				return
+			}
 			wantReset(t, c)
 		})
 	}

@@ -17,7 +17,8 @@ import (
 // spread over as many as there are cores. Beyond them another takes only what those have no room for: they have no streams left,
 // or their windows are full of what slow callers do not take, behind which nobody else should wait.
 const (
-	maxHTTP2Conns = 32
+	maxHTTP2Conns = 4  // but for those that are clogged
+	maxClogged    = 28 // of 512 KiB each
 	maxHTTP1Conns = 1024
 	// A connection with so many streams shares its work with another core; asked once in so many requests.
 	busyStreams = 32
@@ -170,6 +171,16 @@ func (p *pool) widen(c *clientConn) {
 	}
 }
 
+// clogged is how many connections slow callers have filled, as far as they are made up for; mu is held.
+func (p *pool) clogged() (n int) {
+	for _, c := range p.conns {
+		if c.engine.Clogged() {
+			n++
+		}
+	}
+	return min(n, maxClogged)
+}
+
 func (p *pool) dialOne() {
 	p.dialing++
 	p.p.tasks.Add(1)
@@ -190,7 +201,7 @@ func (p *pool) cancel(a *attempt) {
 
 // dialMore starts the dials that the queue asks for; mu is held.
 func (p *pool) dialMore() {
-	want, limit := 1, maxHTTP2Conns
+	want, limit := 1, maxHTTP2Conns+p.clogged()
 	if p.kind == plainHTTP1 {
 		want, limit = len(p.waiting), maxHTTP1Conns
 	}

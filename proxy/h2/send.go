@@ -62,8 +62,14 @@ func (c *Conn) room() bool {
 	return !c.clogged()
 }
 
-// clogged: half of the connection's window is held by streams whose data nobody takes; the lock is held. A new stream would
-// wait behind them for the rest, so it had better be opened elsewhere.
+// Clogged: half of the connection's window is held by streams whose data nobody takes. A new stream would wait behind them for
+// the rest, so OpenStream has no room for it.
+func (c *Conn) Clogged() bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.clogged()
+}
+
 func (c *Conn) clogged() bool { return c.o.ConnWindow-c.recvWindow-c.credit > c.o.ConnWindow/2 }
 
 // encode appends a header block; the lock is held, since the order of blocks in the output is the order of the encoder's
