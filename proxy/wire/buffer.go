@@ -9,7 +9,11 @@ const (
 	inputSize  = 64 << 10  // four full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower
 	maxInput   = 256 << 10 // what one unfinished message may hold: beyond it Fill refuses
 	outputSize = 72 << 10  // DefaultMaxOutput and what a batch adds to it in frame headers and TLS records, without growing
-	compactAt  = 8 << 10   // less room than this behind the unread bytes, and they move to the front
+	// What waits for a slow peer grows in these steps.
+	smallOutput = 16 << 10
+	leastOutput = 4 << 10
+
+	compactAt = 8 << 10 // less room than this behind the unread bytes, and they move to the front
 )
 
 // ErrInputFull is what Fill says when the reader leaves too much unread.
@@ -19,6 +23,9 @@ var ErrInputFull = errors.New("wire: unread input exceeds its limit")
 var (
 	inputs  = sync.Pool{New: func() any { return new([inputSize]byte) }}
 	outputs = sync.Pool{New: func() any { return new([outputSize]byte) }}
+
+	smallOutputs = sync.Pool{New: func() any { return new([smallOutput]byte) }}
+	leastOutputs = sync.Pool{New: func() any { return new([leastOutput]byte) }}
 )
 
 // input is a read buffer that exists only while it holds something.
@@ -86,10 +93,26 @@ func (in *input) preload(p []byte) {
 	in.w = copy(in.space(), p)
 }
 
-func newOutput() []byte { return outputs.Get().(*[outputSize]byte)[:0] }
+// newOutput has room for n bytes.
+func newOutput(n int) []byte {
+	switch {
+	case n <= leastOutput:
+		return leastOutputs.Get().(*[leastOutput]byte)[:0]
+	case n <= smallOutput:
+		return smallOutputs.Get().(*[smallOutput]byte)[:0]
+	case n <= outputSize:
+		return outputs.Get().(*[outputSize]byte)[:0]
+	}
+	return make([]byte, 0, 2*n)
+}
 
 func freeOutput(b []byte) {
-	if cap(b) == outputSize {
+	switch cap(b) {
+	case leastOutput:
+		leastOutputs.Put((*[leastOutput]byte)(b[:leastOutput]))
+	case smallOutput:
+		smallOutputs.Put((*[smallOutput]byte)(b[:smallOutput]))
+	case outputSize:
 		outputs.Put((*[outputSize]byte)(b[:outputSize]))
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 const (
 	// A writer gives the kernel this much at a time, so that Queued falls and OnDrain comes while a long output leaves.
-	writeChunk = 16 << 10
+	writeChunk = 64 << 10
 	// A flusher that finds new output each time it looks leaves the rest to a writer: it has its own input to read.
 	flushRounds = 2
 )
@@ -25,7 +25,7 @@ func (c *Conn) Append(p ...byte) {
 	if c.failed != nil {
 		return
 	}
-	c.need()
+	c.need(len(p))
 	c.out = append(c.out, p...)
 	c.mark()
 }
@@ -35,7 +35,7 @@ func (c *Conn) AppendString(s string) {
 	if c.failed != nil {
 		return
 	}
-	c.need()
+	c.need(len(s))
 	c.out = append(c.out, s...)
 	c.mark()
 }
@@ -45,16 +45,23 @@ func (c *Conn) AppendTo(f func([]byte) []byte) {
 	if c.failed != nil {
 		return
 	}
-	c.need()
+	c.need(1)
 	c.out = f(c.out)
 	c.mark()
 }
 
-// A connection whose peer is slow gets a buffer of the size it needs and not a pooled one: there may be many of them.
-func (c *Conn) need() {
-	if c.out == nil && !c.backlog {
-		c.out = newOutput()
+// need makes room for n more bytes. A connection whose peer is slow gets a buffer of about the size it needs: there may be many
+// of them. Any other's will be free in a moment.
+func (c *Conn) need(n int) {
+	if n += len(c.out); n <= cap(c.out) {
+		return
 	}
+	if !c.backlog {
+		n = max(n, outputSize)
+	}
+	b := append(newOutput(n), c.out...)
+	freeOutput(c.out)
+	c.out = b
 }
 
 func (c *Conn) mark() {
@@ -241,12 +248,44 @@ func (c *Conn) write(b []byte) {
 
 func (c *Conn) writeWaiting(p []byte) (int, error) {
 	c.nc.SetWriteDeadline(time.Now().Add(c.Stall)) // fails only on a closed connection, and then so does Write
-	n, err := c.nc.Write(p)
+	n, err := c.writeAll(p)
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
 		err = errStalled
 	}
 	return n, err
+}
+
+// writeAll waits until the kernel has taken p, or the deadline has passed.
+func (c *Conn) writeAll(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.nc.Write(p)
+	}
+	total := 0
+	for total < len(p) {
+		n, err := c.writeSome(p[total:])
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// writeSome waits until the kernel has taken something.
+func (c *Conn) writeSome(p []byte) (n int, err error) {
+	werr := c.raw.Write(func(fd uintptr) bool {
+		n, err = writeSocket(fd, p)
+		if err == syscall.EINTR || err == syscall.EAGAIN {
+			err = nil
+			return false
+		}
+		return true
+	})
+	if werr != nil {
+		err = werr
+	}
+	return max(n, 0), err
 }
 
 // advance accounts for n bytes that the kernel took.
