@@ -103,6 +103,9 @@ func (p *Proxy) newHTTP2Server(c *serverConn) *h2.Conn {
 		return &next.exchange
 	}
 	o.EnableConnect, o.OnBreach = true, p.breached.caller
+	if !c.caller.meshed() {
+		o.MaxStreams = config.MaxCallerStreams
+	}
 	return h2.NewServer(c.wire, o)
 }
 

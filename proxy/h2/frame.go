@@ -6,7 +6,8 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 const (
 	frameHeaderLen = 9
-	maxFrame       = 16384 // the size every peer must take; we never ask for more nor send more, so that streams take turns
+	maxData        = maxFrame - frameHeaderLen // a frame of ours fills a TLS record: the receiver need not wait for the next
+	maxFrame       = 16384                     // the size every peer must take; we never ask for more nor send more, so that streams take turns
 	initialWindow  = 65535
 	maxWindow      = 1<<31 - 1
 	maxStreamID    = 1<<31 - 1

@@ -122,8 +122,8 @@ func (c *Conn) admit(s *Stream, n int) int {
 	}
 	n = max(0, min(n, s.sendWindow, c.sendWindow))
 	room := c.o.MaxOutput - c.w.Queued()
-	if n <= room {
-		return n
+	if n <= room+leastRoom && room > 0 {
+		return n // a little over is better than a little left over
 	}
 	c.w.WantDrain()
 	if room < leastRoom {
@@ -139,10 +139,10 @@ func (c *Conn) appendData(s *Stream, p []byte, end bool) {
 	}
 	s.sendWindow -= len(p)
 	c.sendWindow -= len(p)
-	for len(p) > maxFrame {
-		c.appendHeader(maxFrame, typeData, 0, s.id)
-		c.w.Append(p[:maxFrame]...)
-		p = p[maxFrame:]
+	for len(p) > maxData {
+		c.appendHeader(maxData, typeData, 0, s.id)
+		c.w.Append(p[:maxData]...)
+		p = p[maxData:]
 		c.chatting.earn(chatterPerData)
 	}
 	flags := byte(0)
@@ -219,7 +219,7 @@ func (c *Conn) pumpAndUnlock() {
 
 // sendKept sends one frame of what the stream keeps, and its end if that was all; the lock is held.
 func (c *Conn) sendKept(s *Stream) int {
-	n := min(s.unsent(), maxFrame, s.sendWindow, c.sendWindow)
+	n := min(s.unsent(), maxData, s.sendWindow, c.sendWindow)
 	if s.gone() || n <= 0 {
 		return 0
 	}

@@ -6,14 +6,16 @@ import (
 )
 
 const (
-	inputSize  = 64 << 10  // four full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower
-	maxInput   = 256 << 10 // what one unfinished message may hold: beyond it Fill refuses
-	outputSize = 72 << 10  // DefaultMaxOutput and what a batch adds to it in frame headers and TLS records, without growing
+	// A buffer takes what one read brings with what was left of the one before, and what a batch makes of it: frame headers and
+	// TLS records and all. A reader that stopped in the middle of that would send the rest in packets of its own.
+	bufferSize = 96 << 10
+	readSize   = 64 << 10  // four full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower
+	maxInput   = 384 << 10 // what one unfinished message may hold: beyond it Fill refuses
+	compactAt  = 8 << 10   // less room than this behind the unread bytes, and they move to the front
+
 	// What waits for a slow peer grows in these steps.
 	smallOutput = 16 << 10
 	leastOutput = 4 << 10
-
-	compactAt = 8 << 10 // less room than this behind the unread bytes, and they move to the front
 )
 
 // ErrInputFull is what Fill says when the reader leaves too much unread.
@@ -21,9 +23,7 @@ var ErrInputFull = errors.New("wire: unread input exceeds its limit")
 
 // The pools hold arrays, not slices, so that Put does not allocate a slice header.
 var (
-	inputs  = sync.Pool{New: func() any { return new([inputSize]byte) }}
-	outputs = sync.Pool{New: func() any { return new([outputSize]byte) }}
-
+	buffers      = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 	smallOutputs = sync.Pool{New: func() any { return new([smallOutput]byte) }}
 	leastOutputs = sync.Pool{New: func() any { return new([leastOutput]byte) }}
 )
@@ -39,7 +39,7 @@ func (in *input) unread() []byte { return in.buf[in.r:in.w] }
 // space is where the next read goes, or nil when the unread bytes have reached the limit.
 func (in *input) space() []byte {
 	if in.buf == nil {
-		in.buf = inputs.Get().(*[inputSize]byte)[:]
+		in.buf = buffers.Get().(*[bufferSize]byte)[:]
 		in.r, in.w = 0, 0
 	}
 	if len(in.buf)-in.w < compactAt && in.r > 0 {
@@ -79,13 +79,13 @@ func (in *input) release() {
 }
 
 func (in *input) free() {
-	if len(in.buf) == inputSize {
-		inputs.Put((*[inputSize]byte)(in.buf))
+	if len(in.buf) == bufferSize {
+		buffers.Put((*[bufferSize]byte)(in.buf))
 	}
 }
 
 func (in *input) preload(p []byte) {
-	if len(p) > inputSize {
+	if len(p) > bufferSize {
 		in.buf = append([]byte(nil), p...)
 		in.w = len(p)
 		return
@@ -100,8 +100,8 @@ func newOutput(n int) []byte {
 		return leastOutputs.Get().(*[leastOutput]byte)[:0]
 	case n <= smallOutput:
 		return smallOutputs.Get().(*[smallOutput]byte)[:0]
-	case n <= outputSize:
-		return outputs.Get().(*[outputSize]byte)[:0]
+	case n <= bufferSize:
+		return buffers.Get().(*[bufferSize]byte)[:0]
 	}
 	return make([]byte, 0, 2*n)
 }
@@ -112,7 +112,7 @@ func freeOutput(b []byte) {
 		leastOutputs.Put((*[leastOutput]byte)(b[:leastOutput]))
 	case smallOutput:
 		smallOutputs.Put((*[smallOutput]byte)(b[:smallOutput]))
-	case outputSize:
-		outputs.Put((*[outputSize]byte)(b[:outputSize]))
+	case bufferSize:
+		buffers.Put((*[bufferSize]byte)(b[:bufferSize]))
 	}
 }

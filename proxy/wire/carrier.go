@@ -40,7 +40,7 @@ func (k *carrier) Write(p []byte) (int, error) {
 	k.c.sealMu.Lock()
 	defer k.c.sealMu.Unlock()
 	if k.c.sealed == nil {
-		k.c.sealed = newOutput(outputSize)
+		k.c.sealed = newOutput(bufferSize)
 	}
 	k.c.sealed = append(k.c.sealed, p...)
 	return len(p), nil

@@ -79,7 +79,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 		return true
 	}
 	for {
-		n, err := readSocket(fd, p)
+		n, err := readSocket(fd, p[:min(len(p), readSize)])
 		if err == syscall.EINTR {
 			continue
 		}

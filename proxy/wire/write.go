@@ -57,7 +57,7 @@ func (c *Conn) need(n int) {
 		return
 	}
 	if !c.backlog {
-		n = max(n, outputSize)
+		n = max(n, bufferSize)
 	}
 	b := append(newOutput(n), c.out...)
 	freeOutput(c.out)
