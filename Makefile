@@ -54,7 +54,7 @@ footprint: build
 # Attacks on real proxies over real sockets. Exit 3: a row failed; a line for each.
 hostile: build
 	go build -o bin/hostile ./test/hostile
-	bin/hostile -proxy bin/mesh-proxy
+	bin/hostile -proxy bin/mesh-proxy $(HOSTILEFLAGS)
 
 # The standards' suites and tables against the real proxy. Root installs the servers that are missing, else they must be there.
 # Exit 3: something is not as it must be; a line for each.

@@ -50,7 +50,7 @@ type Proxy struct {
 	metrics       *metric.Registry
 	wheel         *wheel
 	memory        memory
-	crowd         crowd
+	crowd         *crowd
 	unknown       *route // of requests that have none: names their metrics
 	inboundBudget *budget
 	callers       callerAddresses
@@ -85,7 +85,7 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 		settled: make(chan struct{}), reported: make(chan struct{}),
 		source: spiffe.NewSource(), dialer: &net.Dialer{Timeout: config.DialTimeout, KeepAlive: meshKeepAlive},
 		metrics: metric.NewRegistry(), wheel: newWheel(), inboundBudget: newBudget(nil)}
-	p.crowd.changed = make(chan struct{}, 1)
+	p.crowd = newCrowd()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer)
 	p.identity = p.newClient(cfg.IdentityAPI.Addr, p.dialIdentity)

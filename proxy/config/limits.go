@@ -20,7 +20,7 @@ const (
 	BodyStall       = 60 * time.Second // a stream whose peer takes nothing of what is held for it for so long is reset
 
 	MaxConcurrentStreams = 256      // per connection of a proxy to a proxy or backend; x/net's default is 250
-	MaxCallerStreams     = 128      // per connection of anyone else's, nginx's default: what a stranger's requests may weigh
+	MaxCallerStreams     = 100      // per connection of anyone else's, HAProxy's default: what a stranger's requests may weigh
 	MaxHeaderBytes       = 64 << 10 // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
 	MaxHeaderFields      = 100      // cookie crumbs included: the HTTP/2 bomb
 	StreamWindow         = 64 << 10 // what one stream may have buffered here

@@ -6,6 +6,19 @@ import (
 	"time"
 )
 
+// calm waits until the proxies have given back what the row before made them take, as they do within seconds.
+func (r *row) calm(rest []int) {
+	for until := time.Now().Add(calmWait); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		most := 0
+		for i, n := range resident(r.procs) {
+			most = max(most, n-rest[i])
+		}
+		if most < calmGrowth {
+			return
+		}
+	}
+}
+
 // growth is how far above from any of the row's proxies went while f ran.
 func (r *row) growth(from []int, f func()) (most int) {
 	ctx, cancel := context.WithCancel(context.Background())

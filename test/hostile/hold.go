@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"strings"
 
 	"golang.org/x/net/http2"
 
@@ -32,17 +31,14 @@ func holders() []*attack {
 		})),
 	}
 	// A hundred times two streams leave room for others; a hundred times all of them do not.
-	for _, n := range []int{2, config.MaxConcurrentStreams} {
+	for _, n := range []int{2, config.MaxCallerStreams} {
 		hold := func(name string, do func(p *peer)) {
 			a := heavy(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
-			// Streams that stall also keep the window that all callers share on the connections to an endpoint.
-			a.starves = n == config.MaxConcurrentStreams || strings.Contains(name, "large")
+			a.starves = n == config.MaxCallerStreams
 			all = append(all, a)
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
-		if n == 2 {
-			hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
-		}
+		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
 		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))

@@ -19,11 +19,16 @@ const (
 	// looks, and to five times what lives after. A hundred attackers say more about one than one does.
 	garbage = 24 << 20
 
+	calmGrowth = 16 << 20
+	calmWait   = 5 * time.Second
+
 	// answerTime is within which an attacker is answered.
 	answerTime = time.Second
 	// answerSlack is for a machine that is busy with a hundred of them.
 	answerSlack = time.Second
 
+	// patience is for a machine whose other work decides about a second.
+	patience = 10 * time.Second
 	// A client's p99 may double, and below p99Floor nobody sees the difference from a busy machine's hiccups.
 	p99Floor  = 25 * time.Millisecond
 	p99Factor = 2
@@ -43,7 +48,7 @@ const (
 
 	// leftover is how many goroutines more a row may leave than it found: connections to the application that are kept.
 	// One for each attacker would be a leak.
-	leftover     = 24
+	leftover     = 64
 	leftoverWait = 10 * time.Second
 
 	// countWait is how long after the last answer the last attacker is counted.

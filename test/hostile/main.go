@@ -11,6 +11,7 @@ import (
 
 var (
 	meshProxy = flag.String("proxy", "bin/mesh-proxy", "the mesh-proxy to attack")
+	timing    = flag.Bool("timing", true, "judge a well-behaved client's p99, and answers by the second; off, by ten: for a machine that is not ours alone")
 	only      = flag.String("run", "", "only rows whose name or position matches this")
 )
 
