@@ -59,7 +59,10 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	if x.rule.try > 0 {
 		x.disarm()
 	}
-	if x.tunnel && status == 200 {
+	if status != 200 || value(fields, h1.DeclinedField) != "" {
+		x.tunnel = false // an ordinary answer after all
+	}
+	if x.tunnel {
 		x.c.p.wheel.disarm(&x.deadline) // a timeout is for an answer; an open tunnel has had it
 	}
 	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
@@ -181,7 +184,7 @@ func (a *attempt) sampleFailure() {
 // answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5).
 func (x *exchange) answered(b *batch) {
 	x.respEnd = true
-	if !x.tunnel || x.status != 200 {
+	if !x.tunnel {
 		x.complete(b)
 		return
 	}

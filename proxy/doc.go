@@ -18,7 +18,7 @@
 //
 // silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no longer
 // vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; wheel.go has the
-// deadlines, budget.go the retries' bound, shed.go the memory's; proxy.go starts and drains it all.
+// deadlines, budget.go the retries' bound, shed.go the memory's, which crowd.go gives back; proxy.go starts and drains it all.
 //
 // It does not read Kubernetes, keep anything on disk, or use net/http, but for the admin port. It refuses to reach a
 // meshed endpoint in plaintext, to guess at an address inside the cluster that destination does not answer for, and to
@@ -26,8 +26,9 @@
 //
 // # Goroutines and locks
 //
-// Run owns every goroutine and waits for all of them. A connection's goroutine is its reader until it ends. A reader
-// never waits for a peer: what it forwards goes into the peer connection's bounded output.
+// Run owns every goroutine and waits for all of them. A connection's first goroutine finds out what it is; HTTP gets another,
+// with a small stack, which is its reader until it ends. A reader never waits for a peer: what it forwards goes into the peer
+// connection's bounded output.
 //
 // An exchange has one lock; a pool's comes after it, a connection's after that, and two connections' are never held
 // together. Nothing calls into an exchange with a pool's or a connection's lock held, nor with discovery's, which an exchange

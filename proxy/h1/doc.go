@@ -13,6 +13,15 @@
 // declined in a way that extended CONNECT cannot say, where 2xx is success: the response then has a DeclinedField, which the
 // server codec takes off, and writes an ordinary response.
 //
+// # States
+//
+// The reader is in one of six phases: a head, a body, the trailers of a chunked one; then a server awaits its turn, which comes
+// when the response has ended, and a client is back at a head. After an upgrade both are raw, and half-closed when their peer
+// has said all. What ends an exchange (ended, overLocked) and what ends the connection with it (last) is decided under the
+// lock, by whichever side comes second. wait says what the reader cannot go on without: input, window, or its turn.
+//
+// # Rules
+//
 // Pipelined requests are answered in order: the next one is not parsed before the response is complete. A client that ends
 // its half of the connection while it awaits a response counts as gone, as in net/http and nginx: the two cannot be told
 // apart, and work for a client that left is worse. Inside an upgraded connection a half-close is passed on.

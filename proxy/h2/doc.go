@@ -11,6 +11,24 @@
 // which may only count; two connections' locks are never held together. A sink call that was under way when another
 // goroutine called Reset may still arrive: its owner has a lock of its own to tell.
 //
+// # States
+//
+// A Stream is born by a HEADERS block (open), and each side ends its half with END_STREAM: localClosed when ours is in the
+// output, remoteClosed when the peer's was read. Both make it closed, and it leaves the connection. RST_STREAM from either
+// side makes it dead at once: what it keeps is dropped, what it holds of the windows goes back. A server whose answer is
+// complete before the request is becomes deaf: the rest of its answer leaves, the rest of the request is thrown away, and
+// RST_STREAM(NO_ERROR) follows. Frames for a stream that is gone are no offence if we reset it lately, and are charged.
+//
+// A connection begins with the peer's preface and SETTINGS (prefaced, started), counts with its own settings once they are
+// acknowledged (acked), and drains in two steps (RFC 9113 §6.8): GOAWAY with the highest id and a PING, then, when the PING
+// has come back, GOAWAY with the last id that was served. It ends when no stream is left. doomed is why it must end sooner.
+//
+// # HPACK
+//
+// Blocks are read with x/net's decoder and written by an encoder of our own (encoder.go).
+//
+// # What a peer can cost
+//
 // What a peer can make us do for nothing is paid from two budgets, of resets and of frames that carry no message
 // (budget.go); a peer that overdraws one gets ENHANCE_YOUR_CALM.
 //
