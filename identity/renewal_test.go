@@ -3,8 +3,10 @@ package identity_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,7 +54,7 @@ func apiServer() *fake.Clientset {
 // seconds: identity's own, the server's and the client's. Not one handshake may fail.
 func TestRenewalHasNoGap(t *testing.T) {
 	client := apiServer()
-	addr := freeAddr(t)
+	addr := freeAddr()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	done := make(chan error, 1)
 	go func() {
@@ -160,12 +162,14 @@ func echo(t *testing.T, src *spiffe.Source) string {
 	return l.Addr().String()
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
+// them could take it before it is listened on.
+func freeAddr() string {
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -178,11 +179,14 @@ func (s side) configure(text string) (path string, err error) {
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
+// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
+// them could take it before it is listened on.
 func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // loopback without a free port: nothing can run
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }

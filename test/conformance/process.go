@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -64,13 +65,15 @@ func (m *mesh) placeProcess(ctx context.Context, program string, args func(addr 
 	return "", err
 }
 
-// freeAddr is a loopback address that nobody has at the moment.
+// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
+// them could take it before it is listened on.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
 }
 
 func portOf(addr string) string {

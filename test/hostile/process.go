@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -170,11 +171,14 @@ func (p *process) scrape() (map[string]float64, error) {
 	return all, nil
 }
 
+// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
+// them could take it before it is listened on.
 func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // loopback without a free port: nothing can run
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
