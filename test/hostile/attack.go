@@ -62,8 +62,10 @@ func (r *row) start() {
 	}
 }
 
-func (r *row) limit() time.Duration {
-	d := cmp.Or(r.within, answerTime)
+func (r *row) limit() time.Duration { return patient(cmp.Or(r.within, answerTime)) }
+
+// patient is d, or more where the clock is not judged.
+func patient(d time.Duration) time.Duration {
 	if !*timing {
 		d += patience
 	}

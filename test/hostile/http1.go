@@ -31,15 +31,15 @@ func rawAttack(name, want, counted string, do func(w *bufio.Writer)) *attack {
 }
 
 func await(heard chan string, want string) result {
-	patience := answerTime + answerSlack
+	wait := patient(answerTime + answerSlack)
 	if accepts(want, served) {
-		patience = legalHold
+		wait = legalHold
 	}
 	began := time.Now()
 	select {
 	case answer := <-heard:
 		return result{answer: answer, took: time.Since(began)}
-	case <-time.After(patience):
+	case <-time.After(wait):
 		return result{answer: served}
 	}
 }

@@ -162,7 +162,7 @@ func (p *peer) verdict(want string) result {
 		return result{answer: p.answer()}
 	}
 	began := time.Now()
-	for until := began.Add(answerTime + answerSlack); !accepts(want, p.answer()) && time.Now().Before(until); {
+	for until := began.Add(patient(answerTime + answerSlack)); !accepts(want, p.answer()) && time.Now().Before(until); {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return result{answer: p.answer(), took: time.Since(began)}

@@ -42,7 +42,7 @@ func askForNames(pos *position) error {
 		name := fmt.Sprintf("x%d-%d", i, time.Now().UnixNano())
 		p.open(p.headers(":method", name, ":scheme", "http", ":authority", name, ":path", "/"+name), true)
 	}
-	for until := time.Now().Add(answerTime); p.answered() < 60 && time.Now().Before(until); {
+	for until := time.Now().Add(patient(answerTime)); p.answered() < 60 && time.Now().Before(until); {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return nil
