@@ -141,7 +141,7 @@ func hostile1(name, counted string, do func(w *bufio.Writer)) serverAttack {
 		do(w)
 		w.Flush() // an error is an answer
 		began := time.Now()
-		nc.SetReadDeadline(began.Add(patient(answerTime + answerSlack)))
+		nc.SetReadDeadline(began.Add(answerTime + answerSlack))
 		if _, err := io.Copy(io.Discard, r); isTimeout(err) {
 			return result{answer: served}
 		}
@@ -237,7 +237,7 @@ func hostileServers2() []serverAttack {
 		{name: "server: no HTTP/2 at all", want: "closed", http2: true, script: func(nc net.Conn) result {
 			nc.Write(noise(64 << 10))
 			began := time.Now()
-			nc.SetReadDeadline(began.Add(patient(answerTime + answerSlack)))
+			nc.SetReadDeadline(began.Add(answerTime + answerSlack))
 			if _, err := io.Copy(io.Discard, nc); isTimeout(err) {
 				return result{answer: served}
 			}
@@ -270,7 +270,7 @@ func hostileServers1() []serverAttack {
 		asAnswered(say("server: unsolicited bytes", "", ok+"Content-Length: 2\r\n\r\nok"+repeat(ok, 1000))),
 		asAnswered(serverAttack{name: "server: a response before the request", want: "closed", script: func(nc net.Conn) result {
 			io.WriteString(nc, ok+"Content-Length: 4\r\n\r\nevil"+ok) // an error is an answer
-			nc.SetReadDeadline(time.Now().Add(patient(answerTime + answerSlack)))
+			nc.SetReadDeadline(time.Now().Add(answerTime + answerSlack))
 			if _, err := io.Copy(io.Discard, nc); isTimeout(err) {
 				return result{answer: served}
 			}
