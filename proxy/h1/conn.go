@@ -154,6 +154,7 @@ func (c *Conn) run() error {
 }
 
 func (c *Conn) batch() {
+	c.w.Release()
 	if c.o.OnBatch != nil {
 		c.o.OnBatch()
 	}

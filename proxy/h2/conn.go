@@ -167,6 +167,7 @@ func (c *Conn) consumeInput() error {
 }
 
 func (c *Conn) endBatch() {
+	c.w.Release()
 	c.w.Lock()
 	due, left := c.capacityDue, c.leaving
 	c.capacityDue, c.leaving = false, false

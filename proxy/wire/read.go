@@ -13,6 +13,15 @@ func (c *Conn) Buffered() []byte { return c.in.unread() }
 // Discard marks n bytes of Buffered as read.
 func (c *Conn) Discard(n int) { c.in.discard(n) }
 
+// Release gives the read buffer back if nothing in it is unread, before something that may wait: the next reader then finds it
+// in the processor's cache.
+func (c *Conn) Release() {
+	c.in.release()
+	if c.tls != nil {
+		c.cipher.release()
+	}
+}
+
 // Fill blocks until at least one more byte is buffered. After a deadline has passed it may be called again.
 func (c *Conn) Fill() error {
 	if c.tls == nil {
