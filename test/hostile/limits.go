@@ -36,8 +36,8 @@ const (
 	p99Factor = 2
 	// pastFactor: what waits for the CPU once past the proxy waits in up to five processes on the way through it.
 	pastFactor = 5
-	// A row whose only failure is the client's p99 is tried again: a busy machine's hiccup does not repeat, an attack's
-	// effect does.
+	// A row whose only failure is the client's p99, or the growth, is tried again: a busy machine's hiccup does not repeat, an
+	// attack's effect does.
 	latencyTries = 3
 
 	// callTime is for the caller of a hostile server: the proxy may try another connection, and wait for one.
