@@ -15,8 +15,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// echo is a TCP server that says back what it hears.
-func echo(t testing.TB) string {
+// serveTCP is a TCP server that calls begin with each connection, one after the other.
+func serveTCP(t testing.TB, begin func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
@@ -27,13 +27,21 @@ func echo(t testing.TB) string {
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
+			begin(c)
 		}
 	}()
 	return l.Addr().String()
+}
+
+// echo is a TCP server that says back what it hears.
+func echo(t testing.TB) string {
+	t.Helper()
+	return serveTCP(t, func(c net.Conn) {
+		go func() {
+			defer c.Close()
+			io.Copy(c, c)
+		}()
+	})
 }
 
 // tunnels is a service whose port is opaque, and its caller.

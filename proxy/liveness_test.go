@@ -32,20 +32,10 @@ type framedConn struct {
 
 func (s *framed) serve(t *testing.T) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { nc.Close() })
-			go s.read(&framedConn{Framer: http2.NewFramer(nc, nc), n: s.conns.Add(1) - 1, nc: nc})
-		}
-	}()
-	return l.Addr().String()
+	return serveTCP(t, func(nc net.Conn) {
+		t.Cleanup(func() { nc.Close() })
+		go s.read(&framedConn{Framer: http2.NewFramer(nc, nc), n: s.conns.Add(1) - 1, nc: nc})
+	})
 }
 
 func (s *framed) read(c *framedConn) {

@@ -23,20 +23,11 @@ type accepting struct {
 
 func accept(t testing.TB) *accepting {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	a := &accepting{l.Addr().String(), make(chan *net.TCPConn, 16)}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { nc.Close() })
-			a.conns <- nc.(*net.TCPConn)
-		}
-	}()
+	a := &accepting{conns: make(chan *net.TCPConn, 16)}
+	a.addr = serveTCP(t, func(nc net.Conn) {
+		t.Cleanup(func() { nc.Close() })
+		a.conns <- nc.(*net.TCPConn)
+	})
 	return a
 }
 

@@ -173,24 +173,14 @@ func TestUnmeshedEndpointIsCalledInPlaintext(t *testing.T) {
 // greeter is a server that speaks first, echoes until the caller's half ends, and then says bye.
 func greeter(t *testing.T) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.WriteString(c, "220 ready\n")
-				io.Copy(c, c)
-				io.WriteString(c, "bye")
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return serveTCP(t, func(c net.Conn) {
+		go func() {
+			defer c.Close()
+			io.WriteString(c, "220 ready\n")
+			io.Copy(c, c)
+			io.WriteString(c, "bye")
+		}()
+	})
 }
 
 // greeted waits for the greeting before it says anything, and wants all that the greeter says.

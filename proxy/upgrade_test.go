@@ -49,16 +49,23 @@ func upgraded(t *testing.T, addr string, a *accepting) (client, server *net.TCPC
 	return nc.(*net.TCPConn), server
 }
 
-// Each half of an upgraded connection ends by itself, whoever is first; a reset is neither's end.
-func TestUpgradedConnectionsEndAsTheyWere(t *testing.T) {
+// upgradePaths are the ways to an application that upgrades.
+func upgradePaths(t *testing.T) (a *accepting, addrs map[string]string) {
+	t.Helper()
 	m := newMesh(t, 0)
-	a := upgrading(t)
+	a = upgrading(t)
 	web := pod{"web-0", a.addr, freeAddr(t)}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", a.addr, ""})
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
-	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
+	return a, map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]}
+}
+
+// Each half of an upgraded connection ends by itself, whoever is first; a reset is neither's end.
+func TestUpgradedConnectionsEndAsTheyWere(t *testing.T) {
+	a, addrs := upgradePaths(t)
+	for name, addr := range addrs {
 		for _, clientFirst := range []bool{true, false} {
 			t.Run(name+", half", func(t *testing.T) {
 				first, second := upgraded(t, addr, a)

@@ -72,14 +72,8 @@ func (f framing) data() string {
 // A client of HTTP/2 opens a WebSocket by extended CONNECT (RFC 8441); the application sees the Upgrade that it knows. The
 // halves end by themselves here too.
 func TestExtendedConnectBecomesAnUpgrade(t *testing.T) {
-	m := newMesh(t, 0)
-	a := upgrading(t)
-	web := pod{"web-0", a.addr, freeAddr(t)}
-	m.service("web", web)
-	m.service("plain", pod{"plain-0", a.addr, ""})
-	m.proxy("web", web)
-	caller := m.caller("web", "plain")
-	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
+	a, addrs := upgradePaths(t)
+	for name, addr := range addrs {
 		t.Run(name, func(t *testing.T) {
 			f := frames(t, addr)
 			f.request([2]string{":method", "CONNECT"}, [2]string{":protocol", "own"}, [2]string{":scheme", "http"},
