@@ -41,6 +41,8 @@ func TestRequests(t *testing.T) {
 	}{
 		{"post without body", post, true, nil, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"},
 		{"post of known length", append(post, "content-length=3"), false, []string{"a", "bc"}, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"},
+		{"post of known length, trailers announced", append(post, "content-length=3", "trailer=t"), false, []string{"a", "bc"},
+			"POST / HTTP/1.1\r\nhost: a\r\ntrailer: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"},
 		{"post chunked", post, false, []string{"a", "bc"}, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"},
 		{"get with body", getWords, false, []string{"a"}, "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"},
 		{"cookies are joined", append(getWords, "cookie=a=1", "x=y", "cookie=b=2"), true, nil, "GET / HTTP/1.1\r\nhost: a\r\ncookie: a=1; b=2\r\nx: y\r\n\r\n"},

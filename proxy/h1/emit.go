@@ -11,6 +11,7 @@ type outgoing struct {
 	hasLength bool
 	length    int64
 	declined  bool
+	announced bool // trailers, which HTTP/2 can send beside a length and only the chunked coding carries
 }
 
 // note checks a regular field. HTTP/2 should have done so, but a CR that slips through would split the message.
@@ -19,6 +20,7 @@ func (o *outgoing) note(f hpack.HeaderField) error {
 		return ErrMalformed
 	}
 	o.declined = o.declined || f.Name == DeclinedField
+	o.announced = o.announced || f.Name == "trailer"
 	if f.Name != "content-length" {
 		return nil
 	}
@@ -159,7 +161,7 @@ func (r *request) framing() (framing, int64) {
 	switch {
 	case r.protocol != "":
 		return framedLater, 0
-	case r.hasLength:
+	case r.hasLength && (r.end || !r.announced):
 		return framedLength, r.length
 	case r.end:
 		return framedNone, 0
@@ -225,7 +227,7 @@ func (r *response) plan(s *Stream, end bool) (framing, int64) {
 		r.how, r.code = framedRaw, 101
 	case bodiless(s.method, r.code):
 		r.how = framedNone
-	case r.hasLength:
+	case r.hasLength && (end || s.http10 || !r.announced):
 		r.how = framedLength
 	case end:
 		r.how, r.hasLength = framedLength, true

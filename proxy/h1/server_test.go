@@ -120,6 +120,18 @@ func TestResponses(t *testing.T) {
 			s.WriteData([]byte("a"), false)
 			s.WriteHeaders(fields("t=v"), true)
 		}, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na", false},
+		{"announced, they outweigh the length", get, func(s *Stream) {
+			s.WriteHeaders(fields(":status=200", "content-length=1", "trailer=t"), false)
+			s.WriteData([]byte("a"), false)
+			s.WriteHeaders(fields("t=v"), true)
+		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nt: v\r\n\r\n", false},
+		{"announced to HTTP/1.0, they do not", "GET / HTTP/1.0\r\n\r\n", func(s *Stream) {
+			s.WriteHeaders(fields(":status=200", "content-length=1", "trailer=t"), false)
+			s.WriteData([]byte("a"), false)
+			s.WriteHeaders(fields("t=v"), true)
+		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ncontent-length: 1\r\nconnection: close\r\n\r\na", true},
+		{"announced of nothing", get, func(s *Stream) { s.WriteHeaders(fields(":status=200", "content-length=0", "trailer=t"), true) },
+			"HTTP/1.1 200 OK\r\ntrailer: t\r\ncontent-length: 0\r\n\r\n", false},
 		{"empty", get, func(s *Stream) { s.WriteHeaders(fields(":status=404"), true) },
 			"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false},
 		{"unknown status", get, func(s *Stream) { s.WriteHeaders(fields(":status=299"), true) },
