@@ -11,7 +11,7 @@
 //	balance.go    backend to endpoint: power of two choices over EWMA (ewma.go)
 //	forward       exchange.go and attempt.go join the two streams of a request; forward_tcp.go and tunnel.go join opaque
 //	              connections (leg.go, flow.go: a side, a direction); pool.go holds the connections to endpoints; http.go
-//	              and headers.go say what is passed on
+//	              and headers.go say what is passed on, translate.go in which protocol
 //	record.go     the outcome, exactly once; report.go sends it to viz
 //
 // What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other side as a reset.
@@ -36,7 +36,7 @@
 //
 // # Where it differs from the design
 //
-// A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a request was HTTP/1 to
-// restore it. The inbound port is dialed itself and the server name says the target port; where a connection to another
+// A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a request was HTTP/1, or
+// is for an application that declares it, to restore it. The inbound port is dialed itself and the server name says the target port; where a connection to another
 // port was redirected, the two must agree.
 package proxy

@@ -30,7 +30,7 @@ type exchange struct {
 	start    time.Time
 	grpc     bool
 	tunnel   bool // an upgraded connection: extended CONNECT
-	http1    bool // what the application at the far end is spoken to in
+	http1    bool // the caller speaks it, or its proxy says so; translate.go
 	deadline timer
 	limit    time.Duration // the deadline's; 0: none
 	step     timer         // of the present phase: waiting for a place, backoff, or one try's time

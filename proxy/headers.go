@@ -17,8 +17,9 @@ import (
 //	                 verified certificate
 //	tulle-error      a proxy that failed       outbound, from a verified peer      from applications and unmeshed peers; by
 //	                                                                               inbound, towards unmeshed callers
-//	tulle-proto      outbound, when HTTP/1     inbound, from a verified peer       by inbound, always
-//	                 travels as HTTP/2
+//	tulle-proto      outbound, when what       inbound, from a verified peer       by inbound, always
+//	                 travels as HTTP/2 is
+//	                 for HTTP/1 to restore
 const (
 	headerPrefix   = "tulle-"
 	headerClientID = "tulle-client-id"

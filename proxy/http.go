@@ -118,7 +118,7 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	dst = append(dst, x.req...)
 	dst = applyFilters(x.rule.filters, false, dst)
 	dst = applyFilters(x.backend.filters, false, dst)
-	if a.endpoint.meshed() && x.http1 {
+	if a.endpoint.meshed() && x.inHTTP1(a.endpoint) {
 		dst = append(dst, hpack.HeaderField{Name: headerProto, Value: protoHTTP1})
 	}
 	if x.grpc && x.limit > 0 {

@@ -108,9 +108,15 @@ type pod struct {
 // service describes a service and what is behind it.
 func (m *testMesh) service(name string, pods ...pod) {
 	m.t.Helper()
+	m.declare(name, "", pods...)
+}
+
+// declare is service, of which somebody has said what it speaks.
+func (m *testMesh) declare(name, appProtocol string, pods ...pod) {
+	m.t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: %s}\n"+
-		"spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], ports: [{name: p, port: 80, protocol: TCP}]}\n", name)
+		"spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], ports: [{name: p, port: 80, protocol: TCP, appProtocol: %q}]}\n", name, appProtocol)
 	for _, p := range pods {
 		host, port, _ := net.SplitHostPort(p.app)
 		fmt.Fprintf(&b, `---
@@ -259,11 +265,17 @@ func freeAddr(t testing.TB) string {
 // app is a real HTTP server, HTTP/1 and cleartext HTTP/2.
 func app(t testing.TB, h http.Handler) string {
 	t.Helper()
+	return appOf(t, true, true, h)
+}
+
+// appOf is one that may know only one of the two.
+func appOf(t testing.TB, http1, http2 bool, h http.Handler) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetHTTP1(http1)
+	protocols.SetUnencryptedHTTP2(http2)
 	s := &http.Server{Handler: h, Protocols: protocols}
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })

@@ -21,8 +21,9 @@ import (
 	"time"
 )
 
-// pairing is a client of one protocol and a way to the backend, which is spoken to in the client's protocol: through two
-// proxies an HTTP/1 engine meets an HTTP/2 one twice, through one proxy each engine meets its like.
+// pairing is a client of one protocol and a way to the backend. Undeclared, the backend is spoken to in the client's protocol:
+// through two proxies an HTTP/1 engine meets an HTTP/2 one twice, through one proxy each engine meets its like. translate_test.go
+// has the other two.
 type pairing struct {
 	name   string
 	url    string
@@ -75,6 +76,7 @@ func (c *calls) over(name string) chan struct{} {
 
 func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	flush := http.NewResponseController(w)
+	w.Header().Set("X-Proto", r.Proto)
 	switch r.URL.Path {
 	case "/status":
 		code, _ := strconv.Atoi(r.URL.Query().Get("code"))
@@ -158,16 +160,20 @@ func read(t *testing.T, resp *http.Response) string {
 
 func TestPairings(t *testing.T) {
 	for _, p := range pairings(t) {
-		for _, tt := range []struct {
-			name string
-			run  func(*testing.T, pairing)
-		}{
-			{"without a body", withoutBody}, {"head", head}, {"small", small}, {"trailers", trailers}, {"hints", hints},
-			{"continue", continued}, {"expectation failed", expectationFailed}, {"cancelled", cancelled},
-			{"cancelled in the answer", cancelledBegun}, {"cancelled while sending", cancelledSending}, {"cut", cut}, {"cut in the answer", cutBegun},
-		} {
-			t.Run(p.name+"/"+tt.name, func(t *testing.T) { tt.run(t, p) })
-		}
+		p.all(t)
+	}
+}
+
+func (p pairing) all(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(*testing.T, pairing)
+	}{
+		{"without a body", withoutBody}, {"head", head}, {"small", small}, {"trailers", trailers}, {"hints", hints},
+		{"continue", continued}, {"expectation failed", expectationFailed}, {"answered early", answeredEarly}, {"cancelled", cancelled},
+		{"cancelled in the answer", cancelledBegun}, {"cancelled while sending", cancelledSending}, {"cut", cut}, {"cut in the answer", cutBegun},
+	} {
+		t.Run(p.name+"/"+tt.name, func(t *testing.T) { tt.run(t, p) })
 	}
 }
 
@@ -259,6 +265,21 @@ func expectationFailed(t *testing.T, p pairing) {
 	})
 	if resp.StatusCode != 417 || sent.Load() != 0 {
 		t.Errorf("%d after %d bytes", resp.StatusCode, sent.Load())
+	}
+}
+
+// answeredEarly: the answer does not wait for a body that has not ended, and what follows is none the worse.
+func answeredEarly(t *testing.T, p pairing) {
+	for range 3 {
+		hold := make(chan struct{})
+		body := io.MultiReader(strings.NewReader(strings.Repeat("x", 300<<10)), endless{hold})
+		resp := p.do(t, "POST", "/status?code=413", io.NopCloser(body), nil)
+		got := read(t, resp)
+		close(hold)
+		if resp.StatusCode != 413 || got != "" {
+			t.Errorf("%d %q", resp.StatusCode, got)
+		}
+		small(t, p)
 	}
 }
 

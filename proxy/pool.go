@@ -47,7 +47,7 @@ func (ps *pools) of(x *exchange, e *endpoint) *pool {
 	switch {
 	case e.meshed():
 		k = meshHTTP2
-	case x.http1, x.tunnel: // an Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any does
+	case x.tunnel, x.inHTTP1(e): // an Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any does
 		k = plainHTTP1
 	}
 	ps.mu.Lock()

@@ -1,0 +1,114 @@
+package proxy_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+)
+
+// declared is one application, meshed as "web" and unmeshed as "plain", whose services say what it speaks.
+func declared(t *testing.T, appProtocol, addr string) (ways map[string]string) {
+	t.Helper()
+	m := newMesh(t, 0)
+	web := pod{"web-0", addr, freeAddr(t)}
+	m.declare("web", appProtocol, web)
+	m.declare("plain", appProtocol, pod{"plain-0", addr, ""})
+	m.proxy("web", web)
+	caller := m.caller("web", "plain")
+	return map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]}
+}
+
+// An application that knows one protocol, and says so, is called in it whatever the caller speaks.
+func TestPairingsTranslated(t *testing.T) {
+	for _, tt := range []struct {
+		name, appProtocol string
+		http1             bool // the application's
+		client            func(testing.TB) *http.Client
+	}{
+		{"http1 to http2", "kubernetes.io/h2c", false, http1Client},
+		{"http2 to http1", "http", true, http2Client},
+	} {
+		seen := &calls{}
+		for way, addr := range declared(t, tt.appProtocol, appOf(t, tt.http1, !tt.http1, seen)) {
+			pairing{tt.name + ", " + way, "http://" + addr, tt.client(t), seen}.all(t)
+		}
+	}
+}
+
+// Whoever declares nothing, or what its caller speaks anyway, sees no difference.
+func TestDeclaredAsSpoken(t *testing.T) {
+	for _, tt := range []struct {
+		appProtocol string
+		client      func(testing.TB) *http.Client
+		want        string
+	}{
+		{"", http1Client, "HTTP/1.1"}, {"", http2Client, "HTTP/2.0"}, {"http", http1Client, "HTTP/1.1"}, {"http2", http2Client, "HTTP/2.0"},
+		{"grpc", http1Client, "HTTP/2.0"}, {"http", http2Client, "HTTP/1.1"}, {"example.org/own", http1Client, "HTTP/1.1"},
+	} {
+		for way, addr := range declared(t, tt.appProtocol, app(t, &calls{})) {
+			status, _, h := get(t, tt.client(t), "http://"+addr+"/status?code=200")
+			if status != 200 || h.Get("X-Proto") != tt.want {
+				t.Errorf("%q, %s: %d in %q, want %q", tt.appProtocol, way, status, h.Get("X-Proto"), tt.want)
+			}
+		}
+	}
+}
+
+// Many ports of gRPC servers are called "http". HTTP/1 cannot carry it.
+func TestGRPCIsNeverTranslated(t *testing.T) {
+	addr, _ := serveGRPC(t, &scripted{unary: func(context.Context) error { return nil }})
+	for way, to := range declared(t, "http", addr) {
+		if _, err := dialGRPC(t, to).EmptyCall(within(t, 30*time.Second), &testgrpc.Empty{}); err != nil {
+			t.Errorf("%s: %v", way, err)
+		}
+	}
+}
+
+// What the kubelet asks works without a mesh, so it works as it comes.
+func TestProbesAreNotTranslated(t *testing.T) {
+	m := newMesh(t, 0)
+	web := pod{"web-0", app(t, &calls{}), freeAddr(t)}
+	m.declare("web", "http2", web)
+	_, port, _ := net.SplitHostPort(web.app)
+	m.edit("service-web.yaml", "{name: app}", "{name: app, readinessProbe: {httpGet: {path: /healthy, port: "+port+"}}}")
+	m.proxy("web", web)
+	c := http1Client(t)
+	if status, _, h := get(t, c, "http://"+web.mesh+"/healthy"); status != 200 || h.Get("X-Proto") != "HTTP/1.1" {
+		t.Errorf("the probe: %d in %q", status, h.Get("X-Proto"))
+	}
+	if status, _, h := get(t, c, "http://"+web.mesh+"/length"); status != 200 || h.Get("X-Proto") != "HTTP/2.0" {
+		t.Errorf("another: %d in %q", status, h.Get("X-Proto"))
+	}
+}
+
+// edit changes a file where destination reads.
+func (m *testMesh) edit(name, from, to string) {
+	m.t.Helper()
+	b, err := os.ReadFile(filepath.Join(m.dir, name))
+	check(m.t, err)
+	m.write(name, strings.ReplaceAll(string(b), from, to))
+}
+
+// A cookie that HTTP/2 brings in crumbs is one to an application of HTTP/1 (RFC 9113 §8.2.3).
+func TestCookiesAreJoined(t *testing.T) {
+	got := make(chan []string, 1)
+	addr := appOf(t, true, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got <- r.Header["Cookie"] }))
+	for way, to := range declared(t, "http", addr) {
+		req, err := http.NewRequest("GET", "http://"+to, nil)
+		check(t, err)
+		req.Header.Set("Cookie", "a=1; b=2; c=3") // Go's client splits it
+		resp, err := http2Client(t).Do(req)
+		check(t, err)
+		resp.Body.Close()
+		if c := <-got; strings.Join(c, "|") != "a=1; b=2; c=3" {
+			t.Errorf("%s: %q", way, c)
+		}
+	}
+}
