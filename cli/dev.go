@@ -53,6 +53,7 @@ mesh.yaml:
       command: [./checkout, --port, $PORT]
       replicas: 2
       env: {GREETING: hello}
+      appProtocol: kubernetes.io/h2c # as in a Service: it speaks nothing but HTTP/2; otherwise it is spoken to in its caller's protocol
     payments:
       variants:                # one name, several versions; a ServiceProfile's dstOverrides splits them
         v1: {command: [./payments, v1]}

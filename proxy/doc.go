@@ -37,6 +37,6 @@
 // # Where it differs from the design
 //
 // A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a request was HTTP/1, or
-// is for an application that declares it, to restore it. The inbound port is dialed itself and the server name says the target port; where a connection to another
-// port was redirected, the two must agree.
+// is for an application that declares it, to restore it. The inbound port is dialed itself and the server name says the
+// target port; where a connection to another port was redirected, the two must agree.
 package proxy

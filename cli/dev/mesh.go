@@ -16,6 +16,7 @@ type Service struct {
 	Variants []Workload
 	Calls    []string
 	Unmeshed bool
+	Protocol string // what its port speaks, as a Service's appProtocol says it; empty: its caller's protocol
 }
 
 // Workload is a set of equal processes: what Kubernetes calls a Deployment.

@@ -50,7 +50,7 @@ func serviceObjects(p *plan, s *Service, clusterIPs *int) ([]any, error) {
 	var out []any
 	for _, name := range names {
 		*clusterIPs++
-		out = append(out, serviceObject(p.mesh.Namespace, name, *clusterIPs))
+		out = append(out, serviceObject(p.mesh.Namespace, name, s.Protocol, *clusterIPs))
 		for _, i := range p.behind(name) {
 			slice, err := sliceObject(p.mesh.Namespace, name, i)
 			if err != nil {
@@ -74,15 +74,19 @@ func typeMeta(version, kind string) metav1.TypeMeta {
 }
 
 // serviceObject has a cluster IP that nobody dials: without one it would be headless, which means something.
-func serviceObject(namespace, name string, n int) *corev1.Service {
+func serviceObject(namespace, name, appProtocol string, n int) *corev1.Service {
 	ip := net.IPv4(10, 96, byte(n>>8), byte(n)).String()
+	port := corev1.ServicePort{Name: "http", Port: servicePort, Protocol: corev1.ProtocolTCP}
+	if appProtocol != "" {
+		port.AppProtocol = &appProtocol
+	}
 	return &corev1.Service{
 		TypeMeta:   typeMeta("v1", "Service"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: corev1.ServiceSpec{
 			ClusterIP: ip, ClusterIPs: []string{ip},
 			Selector: map[string]string{"app": name},
-			Ports:    []corev1.ServicePort{{Name: "http", Port: servicePort, Protocol: corev1.ProtocolTCP}},
+			Ports:    []corev1.ServicePort{port},
 		},
 	}
 }

@@ -150,6 +150,7 @@ func (p *parser) service(key, n *yaml.Node) {
 	what := "service " + key.Value
 	known := p.workloadFields(&s.Workload, what)
 	known["meshed"] = func(v *yaml.Node) { s.Unmeshed = !p.boolean(v, what+": meshed") }
+	known["appProtocol"] = func(v *yaml.Node) { s.Protocol = p.text(v, what+": appProtocol") }
 	known["variants"] = func(v *yaml.Node) { s.Variants = p.variants(v, key.Value) }
 	known["calls"] = func(v *yaml.Node) {
 		for _, item := range p.list(v, what+": calls") {

@@ -21,6 +21,7 @@ services:
   checkout:
     command: &run [demo, checkout]
     replicas: 2
+    appProtocol: kubernetes.io/h2c
     calls: [payments-v2]
   payments:
     variants:
@@ -50,7 +51,7 @@ func TestParse(t *testing.T) {
 	v2 := Workload{Name: "payments-v2", Command: []string{"demo", "checkout"}, Replicas: 3}
 	want := &Mesh{Dir: dir, Namespace: "shop", Profiles: []string{filepath.Join(dir, "profiles")}, Try: []string{"look around"}, Services: []Service{
 		{Name: "web", Workload: web, Calls: []string{"checkout", "payments"}},
-		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}},
+		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}, Protocol: "kubernetes.io/h2c"},
 		{Name: "payments", Workload: Workload{Name: "payments", Replicas: 1}, Variants: []Workload{one("payments-v1", "payments"), v2}},
 		{Name: "db", Workload: Workload{Name: "db", Address: "127.0.0.1:5432", Replicas: 1}},
 		{Name: "legacy", Workload: one("legacy", "legacy"), Calls: []string{"checkout"}, Unmeshed: true},

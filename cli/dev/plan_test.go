@@ -25,7 +25,7 @@ namespace: shop
 services:
   legacy: {command: [x], meshed: false, calls: [web, old]}
   web: {command: [x], replicas: 2, calls: [payments, payments-v2]}
-  old: {command: [x], meshed: false}
+  old: {command: [x], meshed: false, appProtocol: grpc}
   payments:
     variants: {v1: {command: [x]}, v2: {command: [x]}}
   db: {address: "127.0.0.1:5432"}

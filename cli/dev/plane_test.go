@@ -127,7 +127,8 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	a.subscribe("old.shop.svc.cluster.local:80")
 	a.until("old's endpoint", func(r *api.Resource) bool {
 		eps := r.GetEndpoints().GetEndpoints()
-		return len(eps) == 1 && eps[0].Address == old.Relay && eps[0].MeshAddress == "" && eps[0].Identity == ""
+		return len(eps) == 1 && eps[0].Address == old.Relay && eps[0].MeshAddress == "" && eps[0].Identity == "" &&
+			eps[0].Protocol == api.Protocol_HTTP2
 	})
 	checkRestarts(t, p)
 }
