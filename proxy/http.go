@@ -109,7 +109,7 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	if c.inbound && c.caller.meshed() {
 		x.req = append(x.req, hpack.HeaderField{Name: headerClientID, Value: c.caller.id})
 	}
-	x.grpc = strings.HasPrefix(value(fields, "content-type"), "application/grpc")
+	x.grpc = isGRPC(value(fields, "content-type"))
 	x.tunnel = value(fields, ":method") == "CONNECT"
 }
 

@@ -71,6 +71,25 @@ func TestGRPCIsNeverTranslated(t *testing.T) {
 	}
 }
 
+// gRPC-Web is made for HTTP/1: its callers get that, and errors that say so by their status.
+func TestGRPCWebIsOrdinaryHTTP(t *testing.T) {
+	ask := func(addr string) *http.Response {
+		t.Helper()
+		resp, err := http2Client(t).Post("http://"+addr+"/status?code=200", "application/grpc-web+proto", strings.NewReader("x"))
+		check(t, err)
+		resp.Body.Close()
+		return resp
+	}
+	for way, addr := range declared(t, "http", app(t, &calls{})) {
+		if resp := ask(addr); resp.Header.Get("X-Proto") != "HTTP/1.1" {
+			t.Errorf("%s: %d in %q", way, resp.StatusCode, resp.Header.Get("X-Proto"))
+		}
+	}
+	if resp := ask(newMesh(t, 0).caller("nowhere").out["nowhere"]); resp.StatusCode != 503 || resp.Header.Get("Grpc-Status") != "" {
+		t.Errorf("an error of ours: %d %v", resp.StatusCode, resp.Header)
+	}
+}
+
 // What the kubelet asks works without a mesh, so it works as it comes.
 func TestProbesAreNotTranslated(t *testing.T) {
 	m := newMesh(t, 0)
