@@ -73,10 +73,8 @@ pairings:
 # Every reader of a peer's bytes, a while each. What fails names the file that holds the input.
 FUZZTIME ?= 1m
 fuzz:
-	@for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
-	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
-	    echo "$$name in $$(dirname $$f)"; go test -run xxx -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s \
-	      -parallel 2 ./$$(dirname $$f) || { echo "$$name failed: see $$(dirname $$f)/testdata/fuzz/$$name" >&2; exit 1; }; done; done
+	go build -o bin/fuzz ./test/fuzz
+	bin/fuzz -time $(FUZZTIME) $(FUZZFLAGS)
 
 # Archives for `cluster load`. Redis is Debian's own, with the libraries it wants.
 images: build
