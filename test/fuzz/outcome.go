@@ -68,7 +68,7 @@ var (
 	status = regexp.MustCompile(`(?m)^fuzz: elapsed: .*, execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)$`)
 	// baseline is all the status of a run that got no further than its corpus, as on a busy machine.
 	baseline = regexp.MustCompile(`(?m)^fuzz: elapsed: .*, gathering baseline coverage: (\d+)/(\d+) completed`)
-	noise  = regexp.MustCompile(`(?m)^(fuzz: .*|warning: starting with empty corpus)\n`)
+	noise    = regexp.MustCompile(`(?m)^(fuzz: .*|warning: starting with empty corpus)\n`)
 	// deadline is all that a run says whose coordinator saw its own deadline as a failure: it compares an error of one
 	// context with that of another, which is set a moment later (https://go.dev/issue/75804, mended in Go 1.27).
 	deadline = regexp.MustCompile(`^--- FAIL: \w+ \(.*\)\n    context deadline exceeded\nFAIL\n$`)
