@@ -227,6 +227,31 @@ func TestRequestWindow(t *testing.T) {
 	})
 }
 
+// An informational response leaves though the response before it fills the output; but a peer that reads nothing is not sent
+// ever more of them. The 100 that it may be waiting for is.
+func TestInformationalIntoAFullOutput(t *testing.T) {
+	serverTalk(t, Options{MaxOutput: 1000}, nil, func(p *peer) {
+		p.nc.Write([]byte(get + "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"))
+		s := p.rec(0).stream
+		s.WriteHeaders(fields(":status=200", "content-length=900"), false)
+		s.WriteData(make([]byte, 900), true)
+		s = p.rec(1).stream
+		s.WriteHeaders(fields(":status=103", "x="+strings.Repeat("x", 100)), false)
+		for range 1000 {
+			s.WriteHeaders(fields(":status=102"), false)
+		}
+		s.WriteHeaders(fields(":status=100"), false)
+		s.WriteHeaders(fields(":status=100"), false)
+		s.WriteHeaders(fields(":status=200"), true)
+		s.Flush()
+		got := p.got()
+		count := func(code string) int { return strings.Count(got, "HTTP/1.1 "+code) }
+		if count("103") != 1 || count("102") == 0 || count("102") == 1000 || count("100") != 1 || count("200") != 2 {
+			t.Errorf("103: %d, 102: %d, 100: %d, 200: %d", count("103"), count("102"), count("100"), count("200"))
+		}
+	})
+}
+
 func TestResponseKept(t *testing.T) {
 	serverTalk(t, Options{MaxOutput: 1000}, nil, func(p *peer) {
 		p.nc.Write([]byte(get))

@@ -33,13 +33,14 @@ type Stream struct {
 	reused    bool   // client: the connection served before
 
 	// Guarded by the wire's lock.
-	sink     Sink
-	window   int
-	recvDone bool
-	sendDone bool
-	headSent bool
-	answered bool // client: some of a response arrived
-	switched bool // the upgrade was accepted
+	sink      Sink
+	window    int
+	recvDone  bool
+	sendDone  bool
+	headSent  bool
+	continued bool // 100 was sent
+	answered  bool // client: some of a response arrived
+	switched  bool // the upgrade was accepted
 
 	out      framing
 	outLeft  int64 // framedLength: what is still to come
@@ -89,8 +90,11 @@ func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
 		return errBadResponse
 	}
 	if r.code < 200 {
-		// A peer that does not read has no claim on ever more of them.
-		if !s.http10 && r.code != 101 && s.c.w.Queued() < s.c.o.MaxOutput {
+		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend says to a peer that does not
+		// read must end somewhere; the 100 that the peer may be waiting for has a place of its own.
+		expected := r.code == 100 && !s.continued
+		if !s.http10 && r.code != 101 && (expected || s.c.w.Queued() < 2*s.c.o.MaxOutput) {
+			s.continued = s.continued || expected
 			s.c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
 		}
 		return nil

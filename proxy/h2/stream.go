@@ -34,6 +34,7 @@ type Stream struct {
 	pending    []byte // what WriteData did not accept; from sent on
 	sent       int
 	pendingEnd bool
+	continued  bool // 100 was sent
 	trailers   []hpack.HeaderField
 	queued     bool // among the ready
 	next       *Stream
@@ -62,8 +63,11 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
 	case s.sentHead:
 		s.writeTrailers(fields)
 	case informational(fields):
-		// A peer that does not read could make a backend's 102s pile up here; it has no claim on them then.
-		if c.w.Queued() < c.o.MaxOutput {
+		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend says to a peer that does not
+		// read must end somewhere; the 100 that the peer may be waiting for has a place of its own.
+		expected := !s.continued && fields[0].Value == "100"
+		if expected || c.w.Queued() < 2*c.o.MaxOutput {
+			s.continued = s.continued || expected
 			c.encode(s.id, fields, false)
 		}
 	default:
