@@ -53,6 +53,11 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	if failed && (x.reqEnd || end) && x.again(b) {
 		return
 	}
+	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
+	if x.down.WriteHeaders(a.conn.scratch, end) != nil {
+		x.fail(502, "the response's header fields are more than the caller takes", b)
+		return
+	}
 	x.started, x.status, x.failed = true, status, failed
 	x.kept, x.body = false, nil
 	x.freeHead()
@@ -65,8 +70,6 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	if x.tunnel {
 		x.c.p.wheel.disarm(&x.deadline) // a timeout is for an answer; an open tunnel has had it
 	}
-	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
-	x.down.WriteHeaders(a.conn.scratch, end)
 	b.touch(x.down)
 	if end {
 		x.answered(b)

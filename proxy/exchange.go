@@ -253,7 +253,7 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 		x.settle(a)
 		x.fail(503, "too many requests wait for "+a.endpoint.address, b)
 	case unsendable:
-		x.unsendable(b)
+		x.unsendable(a.pool, b)
 	case moved:
 		x.elsewhereNow(a, b) // the set has changed since it was read
 	}

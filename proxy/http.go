@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 	"golang.org/x/net/http2/hpack"
@@ -148,7 +149,7 @@ func (x *exchange) writeError(status int, reason string) {
 	c := x.c
 	ours := !c.inbound || c.caller.meshed()
 	if x.grpc {
-		x.down.WriteHeaders(grpcError(status, reason, ours), true)
+		x.writeHead(grpcError(status, reason, ours), true)
 		return
 	}
 	fields := []hpack.HeaderField{
@@ -160,9 +161,16 @@ func (x *exchange) writeError(status int, reason string) {
 		fields = append(fields, hpack.HeaderField{Name: headerError, Value: fieldValue(reason)})
 	}
 	head := value(x.req, ":method") == "HEAD"
-	x.down.WriteHeaders(fields, head)
+	x.writeHead(fields, head)
 	if !head {
 		x.down.WriteData([]byte(reason+"\n"), true)
+	}
+}
+
+// writeHead is for heads of ours: a caller that does not take even those gets a reset.
+func (x *exchange) writeHead(fields []hpack.HeaderField, end bool) {
+	if x.down.WriteHeaders(fields, end) != nil {
+		x.down.Reset(h2.CodeInternal)
 	}
 }
 

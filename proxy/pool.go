@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 	"golang.org/x/net/http2/hpack"
 )
@@ -95,7 +96,7 @@ const (
 	placed placement = iota
 	queued
 	refused    // the queue is full
-	unsendable // such a request cannot be written in the endpoint's protocol
+	unsendable // such a request cannot be written in the endpoint's protocol, or is longer than it takes
 	moved      // the endpoint has left
 )
 
@@ -156,9 +157,13 @@ func (p *pool) place(a *attempt) (*clientConn, stream, error) {
 		if i < spread {
 			c = p.conns[(p.next+i)%spread]
 		}
-		if up, err := c.engine.open(p.scratch, end, a); err == nil {
+		up, err := c.engine.open(p.scratch, end, a)
+		if err == nil {
 			p.widen(c)
 			return c, up, nil
+		}
+		if err == h2.ErrTooLong {
+			return nil, nil, err
 		}
 	}
 	return nil, nil, nil
@@ -325,7 +330,7 @@ func (a *attempt) place(b *batch) bool {
 	case up != nil:
 		a.opened(conn, up, b)
 	case err != nil:
-		x.unsendable(b)
+		x.unsendable(p, b)
 	default:
 		x.elsewhereNow(a, b)
 	}

@@ -30,13 +30,14 @@ type answers struct {
 
 func newAnswers() *answers { return &answers{ended: make(chan struct{})} }
 
-func (s *answers) WriteHeaders(fields []hpack.HeaderField, end bool) {
+func (s *answers) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v := value(fields, ":status"); v != "" {
 		s.status = v
 	}
 	s.end(end)
+	return nil
 }
 
 func (s *answers) WriteData(p []byte, end bool) int {

@@ -97,8 +97,13 @@ func (x *exchange) elsewhereNow(a *attempt, b *batch) {
 	x.place(a, b)
 }
 
-// unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for.
-func (x *exchange) unsendable(b *batch) {
+// unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an HTTP/2 one has said that it
+// takes (RFC 9113 §6.5.2).
+func (x *exchange) unsendable(p *pool, b *batch) {
+	if p.kind != plainHTTP1 {
+		x.fail(431, "the request's header fields are more than "+p.e.address+" takes", b)
+		return
+	}
 	x.fail(400, "this request cannot be written as HTTP/1.1, which the application speaks", b)
 }
 

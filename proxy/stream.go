@@ -10,7 +10,7 @@ import (
 // stream is one exchange's half on a connection, of either protocol and either role: *h1.Stream and *h2.Stream. Its
 // methods never block, may be called from any goroutine, and do nothing once the stream is dead.
 type stream interface {
-	WriteHeaders(fields []hpack.HeaderField, end bool)
+	WriteHeaders(fields []hpack.HeaderField, end bool) error // of a head; another may be written then
 	WriteData(p []byte, end bool) (accepted int)
 	Reset(code uint32)
 	Consumed(n int)

@@ -52,11 +52,13 @@ type Stream struct {
 	whole bool // client: it is complete and small, and left at once
 }
 
-// WriteHeaders sends a head, an informational head or, after a head, trailers.
-func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
+// WriteHeaders sends a head, an informational head or, after a head, trailers. The error is always nil: HTTP/1 has no way to
+// ask for shorter heads.
+func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	s.c.w.Lock()
 	err := s.writeHeaders(fields, end)
 	s.unlock(err)
+	return nil
 }
 
 // unlock ends the connection if what we were given cannot be sent. The goroutine in Serve then tells the sink.

@@ -3,6 +3,7 @@ package h2
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"time"
 
@@ -49,6 +50,7 @@ type Conn struct {
 	sendWindow     int // may not exceed maxWindow; never negative for the connection
 	peerInitial    int
 	peerMaxStreams int
+	peerMaxHeaders int
 	peerConnect    bool
 
 	recvWindow   int
@@ -101,7 +103,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	c := &Conn{
 		w: w, o: o.withDefaults(), server: server, now: now,
 		streams: make(map[uint32]*Stream), nextID: 1,
-		sendWindow: initialWindow, peerInitial: initialWindow, peerMaxStreams: presumedStreams,
+		sendWindow: initialWindow, peerInitial: initialWindow, peerMaxStreams: presumedStreams, peerMaxHeaders: math.MaxInt,
 		localInitial: initialWindow,
 		resets:       newBudget(resetBurst, resetPerSecond, now),
 		chatting:     newBudget(chatterBurst, chatterPerSecond, now),

@@ -13,7 +13,7 @@ import (
 
 var settingNames = map[string]http2.SettingID{
 	"HEADER_TABLE_SIZE": 1, "ENABLE_PUSH": 2, "MAX_CONCURRENT_STREAMS": 3, "INITIAL_WINDOW_SIZE": 4,
-	"MAX_FRAME_SIZE": 5, "ENABLE_CONNECT_PROTOCOL": 8,
+	"MAX_FRAME_SIZE": 5, "MAX_HEADER_LIST_SIZE": 6, "ENABLE_CONNECT_PROTOCOL": 8,
 }
 
 // send is what the peer sends: FRAME [xTIMES] ...
@@ -125,7 +125,9 @@ func (s *script) call(words []string) {
 	st, a := s.streams[uint32(id)], parseArgs(words[2:])
 	switch words[1] {
 	case "headers":
-		st.WriteHeaders(a.fields, a.words["end"])
+		if err := st.WriteHeaders(a.fields, a.words["end"]); err != nil {
+			s.tell("%v", err)
+		}
 	case "data":
 		s.tell("%d accepted %d", id, st.WriteData(make([]byte, a.n[0]), a.words["end"]))
 	case "reset":

@@ -29,6 +29,9 @@ func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sin
 		c.wantRoom = true
 		return ErrNoCapacity
 	}
+	if c.tooLong(fields) {
+		return ErrTooLong
+	}
 	s.c, s.id, s.sink, s.born, s.sentHead, s.localClosed, s.length = c, c.nextID, sink, c.now, true, end, -1
 	s.sendWindow, s.recvWindow, s.head = c.peerInitial, c.localInitial, isHead(fields)
 	c.nextID += 2
@@ -48,6 +51,19 @@ func isHead(fields []hpack.HeaderField) bool {
 		}
 	}
 	return false
+}
+
+// tooLong: the peer would refuse such a header list, and perhaps the connection with it. Only one that takes less than we do
+// is asked: what we forward, we took.
+func (c *Conn) tooLong(fields []hpack.HeaderField) bool {
+	if c.peerMaxHeaders >= c.o.MaxHeaderBytes {
+		return false
+	}
+	n := 0
+	for i := range fields {
+		n += int(fields[i].Size())
+	}
+	return n > c.peerMaxHeaders
 }
 
 // room says whether another stream fits; the lock is held.

@@ -46,6 +46,8 @@ func (c *Conn) apply(s setting) error {
 		}
 	case settingMaxStreams:
 		c.peerMaxStreams = int(s.val)
+	case settingMaxHeaderList:
+		c.peerMaxHeaders = int(s.val)
 	case settingInitialWindow:
 		if err := c.chatter(settingsCost); err != nil { // a frame has room for 2,730 of them, and each walks all streams
 			return err

@@ -53,8 +53,8 @@ func (s *Stream) ClaimFlush() bool { return s.c.w.ClaimFlush() }
 func (s *Stream) gone() bool { return s.dead || s.closed }
 
 // WriteHeaders writes a head, an informational response, or trailers (after a head; they end the stream). Trailers wait
-// for the data before them.
-func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
+// for the data before them. The only error is ErrTooLong, of a head.
+func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	c := s.c
 	c.w.Lock()
 	defer c.w.Unlock()
@@ -70,6 +70,8 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
 			s.continued = s.continued || expected
 			c.encode(s.id, fields, false)
 		}
+	case c.tooLong(fields):
+		return ErrTooLong
 	default:
 		s.sentHead = true
 		c.encode(s.id, fields, end)
@@ -77,6 +79,7 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) {
 			c.finishLocal(s)
 		}
 	}
+	return nil
 }
 
 func informational(fields []hpack.HeaderField) bool {
