@@ -26,7 +26,8 @@
 // its half of the connection while it awaits a response counts as gone, as in net/http and nginx: the two cannot be told
 // apart, and work for a client that left is worse. Inside an upgraded connection a half-close is passed on.
 //
-// A response that ends before its request has makes the connection unusable: it is closed, never reused.
+// A response that ends before its request has makes the connection unusable: it is closed, never reused. So is one after an
+// error that came before the request's end. Where the head knows, it says so.
 //
 // The goroutine in Serve reads, and calls the sinks and the handler. It is woken by others through the read deadline or a
 // channel. The package starts no goroutine; those of wire have ended when Serve returns. The one lock is the wire's.

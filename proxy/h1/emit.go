@@ -239,6 +239,12 @@ func (r *response) plan(s *Stream, end bool) (framing, int64) {
 	return r.how, r.length
 }
 
+// outruns: nothing of such a response is left to wait for, or nothing of the request is left to ask for, before that has
+// arrived. The connection will end, and the head is where to say so (RFC 9112 §9.6).
+func (r *response) outruns(method string) bool {
+	return r.code >= 400 || bodiless(method, r.code) || r.hasLength && r.length == 0
+}
+
 func (r *response) append(b []byte, fields []hpack.HeaderField) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.code), 10)

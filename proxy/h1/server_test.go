@@ -203,6 +203,39 @@ func TestEarlyResponse(t *testing.T) {
 	})
 }
 
+// What will close the connection says so where it is known by then (RFC 9112 §9.6): a response that is over before its request,
+// and an error, after which the client has no use for the rest. Else there may be time for the request to end.
+func TestEarlyResponseSaysClose(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		head    []string
+		body    string
+		closing bool
+	}{
+		{"an error with a body", []string{":status=413", "content-length=3"}, "big", true},
+		{"an error of unknown length", []string{":status=500"}, "big", true},
+		{"nothing can follow", []string{":status=204"}, "", true},
+		{"nothing does follow", []string{":status=200", "content-length=0"}, "", true},
+		{"more follows", []string{":status=200", "content-length=3"}, "abc", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			serverTalk(t, Options{}, nil, func(p *peer) {
+				p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+				s := p.rec(0).stream
+				s.WriteHeaders(fields(c.head...), false)
+				s.Flush()
+				if got := p.got(); strings.Contains(got, "connection: close\r\n") != c.closing {
+					t.Errorf("%q", got)
+				}
+				p.send("cd")
+				s.WriteData([]byte(c.body), true)
+				s.Flush()
+				p.wantClosed(c.closing)
+			})
+		})
+	}
+}
+
 // The reader sleeps in Fill, in the middle of a body, when another goroutine answers early.
 func TestEarlyResponseWakes(t *testing.T) {
 	serverTalk(t, Options{}, nil, func(p *peer) {

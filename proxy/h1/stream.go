@@ -106,7 +106,7 @@ func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
 }
 
 func (s *Stream) respond(r *response, fields []hpack.HeaderField, end bool) {
-	if end && !s.recvDone {
+	if !s.recvDone && (end || r.outruns(s.method)) {
 		s.c.last = true
 	}
 	r.close = s.c.last
