@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // apps is what the load is for: nginx, one worker, where it can; children of this program for the rest.
@@ -31,7 +33,7 @@ const (
 )
 
 func startApps(dir string) (a *apps, err error) {
-	a = &apps{dir: dir, addrs: map[string]string{"http1": freeAddr(), "http2": freeAddr()}, body: filepath.Join(dir, "1m")}
+	a = &apps{dir: dir, addrs: map[string]string{"http1": loopback.Free(), "http2": loopback.Free()}, body: filepath.Join(dir, "1m")}
 	if a.message, a.messageSize, err = writeMessage(dir); err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func (a *apps) startChild(protocol, kind string) error {
 	if err != nil {
 		return err
 	}
-	a.addrs[protocol] = freeAddr()
+	a.addrs[protocol] = loopback.Free()
 	cmd, err := start(a.addrs[protocol], self, childArg, kind, a.addrs[protocol])
 	if err == nil {
 		a.procs = append(a.procs, cmd)

@@ -3,13 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // shape is a place for proxies: how many, what they carry, and what two of them speak to each other.
@@ -98,7 +99,7 @@ func build(dir string, s shape, a *apps, cmd command) (*chain, error) {
 	if err := writeCerts(dir); err != nil {
 		return nil, err
 	}
-	c := &chain{addr: freeAddr()}
+	c := &chain{addr: loopback.Free()}
 	for _, one := range sides(dir, c.addr, s, a) {
 		name, args, err := cmd(&one)
 		if err != nil {
@@ -134,7 +135,7 @@ func sides(dir, front string, s shape, a *apps) []side {
 	if s.hops == tlsHop {
 		return []side{callee}
 	}
-	callee.listen = freeAddr()
+	callee.listen = loopback.Free()
 	return []side{callee, {role: "caller", listen: front, upstream: callee.listen, down: s.front, up: s.middle, upTLS: true, conns: s.room(), reason: s.reason, dir: dir}}
 }
 
@@ -177,16 +178,4 @@ func awaitListening(addr string) bool {
 func (s side) configure(text string) (path string, err error) {
 	path = filepath.Join(s.dir, s.role+".conf")
 	return path, os.WriteFile(path, []byte(text), 0o600)
-}
-
-// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
-// them could take it before it is listened on.
-func freeAddr() string {
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
+	"github.com/tulle-mesh/tulle/test/plane"
 )
 
 // Limits of the proxy's footprint, in MB of 10^6 bytes.
@@ -55,21 +57,21 @@ func idle(proxy string, procs, endpoints int) (mb float64, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	p, err := startPlane(proxy, dir)
+	m, err := startMesh(proxy, dir)
 	if err != nil {
 		return 0, err
 	}
-	defer p.cancel()
-	mesh, out := freeAddr(), freeAddr()
-	if err := p.write("127.0.0.1:1", mesh, endpoints); err != nil {
+	defer m.cancel()
+	upstream, known := "app", []plane.Service(nil)
+	if endpoints > 0 {
+		upstream, known = "many", []plane.Service{manyEndpoints(endpoints)}
+	}
+	mesh, out := loopback.Free(), loopback.Free()
+	if err := m.write("127.0.0.1:1", mesh, known...); err != nil {
 		return 0, err
 	}
-	upstream := "many.bench.svc.cluster.local:80"
-	if endpoints == 0 {
-		upstream = upstreamName
-	}
-	cmd, err := p.proxy("caller", map[string]string{config.EnvInboundListen: mesh, config.EnvInboundApps: "1=127.0.0.1:1",
-		config.EnvOutboundUpstreams: out + "=" + upstream}, procs)
+	cmd, err := m.proxy("caller", procs, map[string]string{config.EnvInboundListen: mesh, config.EnvInboundApps: "1=127.0.0.1:1",
+		config.EnvOutboundUpstreams: out + "=" + m.plane.Authority(upstream)})
 	if err != nil {
 		return 0, err
 	}
@@ -82,6 +84,14 @@ func idle(proxy string, procs, endpoints int) (mb float64, err error) {
 	}
 	time.Sleep(settle)
 	return resident(cmd.Process.Pid)
+}
+
+func manyEndpoints(n int) plane.Service {
+	s := plane.Service{Name: "many"}
+	for i := range n {
+		s.Addresses = append(s.Addresses, fmt.Sprintf("10.244.%d.%d:80", i>>8, i&255))
+	}
+	return s
 }
 
 // subscribe makes a proxy resolve its upstream by asking it for something.

@@ -1,16 +1,51 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strconv"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
+	"github.com/tulle-mesh/tulle/test/plane"
 )
+
+// mesh is a control plane in this process, and the proxy that it is for.
+type mesh struct {
+	plane  *plane.Plane
+	binary string
+	cancel context.CancelFunc
+}
+
+func startMesh(binary, dir string) (*mesh, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p, err := plane.Start(ctx, dir, "bench")
+	if err == nil {
+		err = p.ServeViz()
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &mesh{plane: p, binary: binary, cancel: cancel}, nil
+}
+
+// proxy starts one, with so many threads.
+func (m *mesh) proxy(service string, procs int, env map[string]string) (*exec.Cmd, error) {
+	env["GOMAXPROCS"] = strconv.Itoa(procs)
+	cmd, _, err := m.plane.Proxy(m.binary, service, os.Stderr, env)
+	return cmd, err
+}
+
+// write describes the application, behind its proxy if it has one, and the caller; and others, which are only known of.
+func (m *mesh) write(app, address string, others ...plane.Service) error {
+	return m.plane.Write(append(others, plane.Service{Name: "app", Addresses: []string{app}, Mesh: address},
+		plane.Service{Name: "caller", Addresses: []string{"127.0.0.1:1"}, Mesh: "127.0.0.1:1"})...)
+}
 
 // tulle is the proxy under test, with its control plane in this process: discovery, certificates, routing, metrics and
 // reporting are on.
@@ -20,12 +55,12 @@ func tulle(binary string) peer {
 		if _, err := os.Stat(binary); err != nil {
 			return nil, fmt.Errorf("%w (make build)", err)
 		}
-		p, err := startPlane(binary, dir)
+		m, err := startMesh(binary, dir)
 		if err != nil {
 			return nil, err
 		}
-		c := &chain{addr: freeAddr(), end: p.cancel}
-		if err := p.build(c, s, a.addr(s.front)); err != nil {
+		c := &chain{addr: loopback.Free(), end: m.cancel}
+		if err := m.build(c, s, a.addr(s.front)); err != nil {
 			c.stop()
 			return nil, err
 		}
@@ -34,48 +69,48 @@ func tulle(binary string) peer {
 }
 
 // build starts the proxies of a shape and tells destination about them.
-func (p *plane) build(c *chain, s shape, app string) error {
+func (m *mesh) build(c *chain, s shape, app string) error {
 	if s.hops == oneHop {
-		if err := p.write(app, "", 0); err != nil {
+		if err := m.write(app, ""); err != nil {
 			return err
 		}
-		return p.caller(c)
+		return m.caller(c)
 	}
-	mesh := freeAddr()
-	if err := p.write(app, mesh, 0); err != nil {
+	mesh := loopback.Free()
+	if err := m.write(app, mesh); err != nil {
 		return err
 	}
-	if err := p.callee(c, mesh, app); err != nil {
+	if err := m.callee(c, mesh, app); err != nil {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(app)
-	client, err := p.client(port)
+	client, err := m.client(port)
 	if err != nil {
 		return err
 	}
 	c.inner, c.mtls = mesh, client
 	if s.hops == twoHops {
-		return p.caller(c)
+		return m.caller(c)
 	}
 	c.addr = mesh
 	return nil
 }
 
-func (p *plane) caller(c *chain) error {
+func (m *mesh) caller(c *chain) error {
 	began := time.Now()
 	defer func() { c.ready = time.Since(began) }()
-	cmd, err := p.proxy("caller", map[string]string{config.EnvInboundListen: freeAddr(), config.EnvInboundApps: "1=127.0.0.1:1",
-		config.EnvOutboundUpstreams: c.addr + "=" + upstreamName}, 1)
+	cmd, err := m.proxy("caller", 1, map[string]string{config.EnvInboundListen: loopback.Free(), config.EnvInboundApps: "1=127.0.0.1:1",
+		config.EnvOutboundUpstreams: c.addr + "=" + m.plane.Authority("app")})
 	if cmd != nil {
 		c.procs = append([]*exec.Cmd{cmd}, c.procs...)
 	}
 	return err
 }
 
-func (p *plane) callee(c *chain, mesh, app string) error {
+func (m *mesh) callee(c *chain, mesh, app string) error {
 	_, port, _ := net.SplitHostPort(app)
-	cmd, err := p.proxy("app", map[string]string{config.EnvInboundListen: mesh, config.EnvInboundApps: port + "=" + app,
-		config.EnvOutboundUpstreams: freeAddr() + "=" + upstreamName}, 1)
+	cmd, err := m.proxy("app", 1, map[string]string{config.EnvInboundListen: mesh, config.EnvInboundApps: port + "=" + app,
+		config.EnvOutboundUpstreams: loopback.Free() + "=" + m.plane.Authority("app")})
 	if cmd != nil {
 		c.procs = append(c.procs, cmd)
 	}
@@ -83,8 +118,8 @@ func (p *plane) callee(c *chain, mesh, app string) error {
 }
 
 // client is a workload's identity with which to dial a proxy's inbound side.
-func (p *plane) client(port string) (*client, error) {
-	src, err := p.dev.Source(p.ctx, spiffeid.RequireFromString("spiffe://"+trustDomain+"/ns/bench/sa/caller"))
+func (m *mesh) client(port string) (*client, error) {
+	src, err := m.plane.Source("caller")
 	if err != nil {
 		return nil, err
 	}
@@ -92,5 +127,5 @@ func (p *plane) client(port string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(chain, key, filepath.Join(p.dir, "ca.crt"), port+config.SNISuffix, config.ALPNHTTP)
+	return newClient(chain, key, m.plane.TrustFile(), port+config.SNISuffix, config.ALPNHTTP)
 }

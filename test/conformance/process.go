@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // listenWithin is how long a server may take to start on a busy machine.
@@ -51,9 +52,7 @@ func (m *mesh) startProcess(ctx context.Context, addr, program string, args ...s
 // faster to take a free port, so it tries a few.
 func (m *mesh) placeProcess(ctx context.Context, program string, args func(addr string) ([]string, error)) (addr string, err error) {
 	for range 3 {
-		if addr, err = freeAddr(); err != nil {
-			return "", err
-		}
+		addr = loopback.Free()
 		list, argErr := args(addr)
 		if argErr != nil {
 			return "", argErr
@@ -63,17 +62,6 @@ func (m *mesh) placeProcess(ctx context.Context, program string, args func(addr 
 		}
 	}
 	return "", err
-}
-
-// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
-// them could take it before it is listened on.
-func freeAddr() (string, error) {
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
 }
 
 func portOf(addr string) string {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
@@ -24,8 +26,8 @@ func plainly(addr string) func() (net.Conn, error) {
 }
 
 // meshed dials as another proxy does, with a certificate of the mesh.
-func meshed(addr string, src *spiffe.Source, callee, port string) func() (net.Conn, error) {
-	cfg := spiffe.ClientConfig(src, workloadID(callee), []string{config.ALPNHTTP}, port+config.SNISuffix)
+func meshed(addr string, src *spiffe.Source, callee spiffeid.ID, port string) func() (net.Conn, error) {
+	cfg := spiffe.ClientConfig(src, callee, []string{config.ALPNHTTP}, port+config.SNISuffix)
 	return func() (net.Conn, error) {
 		return tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg)
 	}

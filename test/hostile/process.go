@@ -4,21 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
-
-const readyTimeout = 20 * time.Second
 
 // process is a mesh-proxy under attack.
 type process struct {
@@ -52,51 +47,17 @@ func (t *tail) String() string {
 }
 
 // start runs a mesh-proxy and waits until it is ready.
-func (p *plane) start(binary, name string, env map[string]string) (*process, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	if _, err := io.WriteString(w, p.dev.Token(workloadID(name), name)); err != nil {
-		return nil, err
-	}
-	w.Close()
-	proc := &process{name: name, admin: freeAddr(), ended: make(chan struct{}), cmd: exec.Command(binary, "run")}
-	proc.cmd.ExtraFiles = []*os.File{r}
-	proc.cmd.Stderr = &proc.log
-	proc.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	for k, v := range map[string]string{
-		config.EnvIdentity: workloadID(name).String(), config.EnvTrustFile: p.trustFile(), config.EnvTokenFD: "3",
-		config.EnvIdentityAddr: p.identity, config.EnvIdentityID: p.dev.ServerID().String(),
-		config.EnvDestinationAddr: p.destination, config.EnvDestinationID: serverID("destination").String(),
-		config.EnvAdminListen: proc.admin, config.EnvLogLevel: "error",
-	} {
-		proc.cmd.Env = append(proc.cmd.Env, k+"="+v)
-	}
-	for k, v := range env {
-		proc.cmd.Env = append(proc.cmd.Env, k+"="+v)
-	}
-	if err := proc.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", binary, err)
+func (s *stage) start(name string, env map[string]string) (p *process, err error) {
+	p = &process{name: name, ended: make(chan struct{})}
+	env[config.EnvLogLevel] = "error"
+	if p.cmd, p.admin, err = s.plane.Proxy(*meshProxy, name, &p.log, env); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, p.log.String())
 	}
 	go func() {
-		proc.cmd.Wait() // how it ended is in its log
-		close(proc.ended)
+		p.cmd.Wait() // how it ended is in its log
+		close(p.ended)
 	}()
-	return proc, proc.awaitReady()
-}
-
-func (p *process) awaitReady() error {
-	last := "no answer"
-	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		if text, err := p.get("/ready"); err == nil {
-			return nil
-		} else if text != "" {
-			last = text
-		}
-	}
-	return fmt.Errorf("the proxy %s is not ready: %s\n%s", p.name, last, p.log.String())
+	return p, nil
 }
 
 // stop kills the process and waits for its end.
@@ -169,16 +130,4 @@ func (p *process) scrape() (map[string]float64, error) {
 		}
 	}
 	return all, nil
-}
-
-// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
-// them could take it before it is listened on.
-func freeAddr() string {
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
 }

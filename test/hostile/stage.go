@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
+	"github.com/tulle-mesh/tulle/test/plane"
 )
 
 // stage is the proxies, the application, and where attackers may stand.
 type stage struct {
-	plane           *plane
+	plane           *plane.Plane
 	app             string
 	callee, caller  *process // the application's proxy, and one that calls it
 	inbound, meshed *position
@@ -25,7 +27,7 @@ type stage struct {
 }
 
 func openStage(ctx context.Context, dir string) (*stage, error) {
-	p, err := startPlane(ctx, dir)
+	p, err := plane.Start(ctx, dir, "hostile")
 	if err != nil {
 		return nil, err
 	}
@@ -33,23 +35,23 @@ func openStage(ctx context.Context, dir string) (*stage, error) {
 	if s.app, err = serveApp(); err != nil {
 		return nil, err
 	}
-	mesh, out := freeAddr(), freeAddr()
+	mesh, out := loopback.Free(), loopback.Free()
 	if err := s.describe(mesh); err != nil {
 		return nil, err
 	}
-	toEvil, toMesh := freeAddr(), freeAddr()
+	toEvil, toMesh := loopback.Free(), loopback.Free()
 	_, port, err := net.SplitHostPort(s.app)
 	if err != nil {
 		return nil, err
 	}
-	s.callee, err = p.start(*meshProxy, "app", map[string]string{config.EnvInboundListen: mesh,
-		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: freeAddr() + "=" + authority("app")})
+	s.callee, err = s.start("app", map[string]string{config.EnvInboundListen: mesh,
+		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: loopback.Free() + "=" + p.Authority("app")})
 	if err != nil {
 		return nil, err
 	}
-	s.caller, err = p.start(*meshProxy, "caller", map[string]string{config.EnvInboundListen: freeAddr(),
-		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: out + "=" + authority("app") +
-			"," + toEvil + "=" + authority("evil") + "," + toMesh + "=" + authority("evilmesh")})
+	s.caller, err = s.start("caller", map[string]string{config.EnvInboundListen: loopback.Free(),
+		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: out + "=" + p.Authority("app") +
+			"," + toEvil + "=" + p.Authority("evil") + "," + toMesh + "=" + p.Authority("evilmesh")})
 	if err != nil {
 		s.callee.stop()
 		return nil, err
@@ -62,7 +64,7 @@ func openStage(ctx context.Context, dir string) (*stage, error) {
 
 // describe tells destination of the application and of the hostile servers.
 func (s *stage) describe(mesh string) error {
-	src, err := s.plane.source("evilmesh")
+	src, err := s.plane.Source("evilmesh")
 	if err != nil {
 		return err
 	}
@@ -74,19 +76,20 @@ func (s *stage) describe(mesh string) error {
 	if err != nil {
 		return err
 	}
-	return s.plane.write([]service{{name: "app", address: s.app, mesh: mesh}, {name: "caller", address: "127.0.0.1:1", mesh: "127.0.0.1:1"},
-		{name: "evil", address: plain}, {name: "evilmesh", address: "127.0.0.1:1", mesh: tls}})
+	return s.plane.Write(plane.Service{Name: "app", Addresses: []string{s.app}, Mesh: mesh}, plane.Service{Name: "evil", Addresses: []string{plain}},
+		plane.Service{Name: "caller", Addresses: []string{"127.0.0.1:1"}, Mesh: "127.0.0.1:1"},
+		plane.Service{Name: "evilmesh", Addresses: []string{"127.0.0.1:1"}, Mesh: tls})
 }
 
 func (s *stage) place(mesh, out, port string) error {
-	src, err := s.plane.source("attacker")
+	src, err := s.plane.Source("attacker")
 	if err != nil {
 		return err
 	}
 	procs := []*process{s.callee, s.caller}
 	in := newVictim(mesh, s.app)
 	s.inbound = &position{name: "inbound", dial: plainly(mesh), victim: in, procs: procs}
-	s.meshed = &position{name: "inbound, mTLS", dial: meshed(mesh, src, "app", port), mesh: true, victim: in, procs: procs}
+	s.meshed = &position{name: "inbound, mTLS", dial: meshed(mesh, src, s.plane.WorkloadID("app"), port), mesh: true, victim: in, procs: procs}
 	s.outbound = &position{name: "outbound", dial: plainly(out), victim: newVictim(out, s.app), procs: procs}
 	return nil
 }
