@@ -23,9 +23,9 @@ const (
 	MaxCallerStreams     = 100      // per connection of anyone else's, HAProxy's default: what a stranger's requests may weigh
 	MaxHeaderBytes       = 64 << 10 // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
 	MaxHeaderFields      = 100      // cookie crumbs included: the HTTP/2 bomb
-	StreamWindow         = 64 << 10 // what one stream may have buffered here
-	ConnWindow           = 512 << 10
-	MaxOutput            = 64 << 10 // a connection's unsent output; beyond it data stays with its stream
+	StreamWindow         = 65500    // what one stream may have buffered here: four DATA frames, each filling a TLS record
+	ConnWindow           = 1 << 20  // sixteen streams that nobody reads do not hold up the others on their connection
+	MaxOutput            = 80 << 10 // a connection's unsent output, beyond which data stays with its stream: a read's worth and more
 	MaxQueue             = 1024     // requests that wait for one endpoint set
 	MaxConnections       = 16384    // accepted, all listeners together
 	MaxTargets           = 4096     // destinations remembered (LRU)
