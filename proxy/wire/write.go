@@ -50,14 +50,11 @@ func (c *Conn) AppendTo(f func([]byte) []byte) {
 	c.mark()
 }
 
-// need makes room for n more bytes. A connection whose peer is slow gets a buffer of about the size it needs: there may be many
-// of them. Any other's will be free in a moment.
+// need makes room for n more bytes. A batch may touch many connections: small buffers for small messages stay in the processor's
+// cache, and what waits for slow peers weighs little more than it is long.
 func (c *Conn) need(n int) {
 	if n += len(c.out); n <= cap(c.out) {
 		return
-	}
-	if !c.backlog {
-		n = max(n, bufferSize)
 	}
 	b := append(newOutput(n), c.out...)
 	freeOutput(c.out)
