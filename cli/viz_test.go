@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/tulle-mesh/tulle/cli/dev"
+	"github.com/tulle-mesh/tulle/test/loopback"
 	"github.com/tulle-mesh/tulle/viz"
 )
 
@@ -150,18 +150,8 @@ func TestVizRefusesNonsense(t *testing.T) {
 	}
 }
 
-// freeAddr is an address where nothing answers.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestVizUnreachable(t *testing.T) {
-	addr := freeAddr(t)
+	addr := loopback.Free()
 	_, errs, status := meshctl(t.Context(), "viz", "stat", "deploy", "--viz-addr", addr)
 	if status != exitError || !strings.Contains(errs, "connection refused") || !strings.Contains(errs, "meshctl dev status") {
 		t.Errorf("status %d: %s", status, errs)

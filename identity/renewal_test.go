@@ -3,11 +3,8 @@ package identity_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/agent"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 const renewals = 4 // each of two processes', at one a second
@@ -54,7 +52,7 @@ func apiServer() *fake.Clientset {
 // seconds: identity's own, the server's and the client's. Not one handshake may fail.
 func TestRenewalHasNoGap(t *testing.T) {
 	client := apiServer()
-	addr := freeAddr()
+	addr := loopback.Free()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	done := make(chan error, 1)
 	go func() {
@@ -160,16 +158,4 @@ func echo(t *testing.T, src *spiffe.Source) string {
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
 	return l.Addr().String()
-}
-
-// freeAddr is a loopback address that nobody has. Its port is below those that the kernel gives to outgoing connections: one of
-// them could take it before it is listened on.
-func freeAddr() string {
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
 }

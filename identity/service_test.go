@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 const (
@@ -69,36 +69,18 @@ func cluster(reviews map[string]authentication.TokenReviewStatus, objects ...run
 	return client
 }
 
-// buffer is a log that a test can read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // running is identity as it serves, over real TCP, TLS and gRPC.
 type running struct {
 	*server
 	client *fake.Clientset
 	addr   string
-	log    *buffer
+	log    *output.Buffer
 	stop   func()
 }
 
 func start(t *testing.T, client *fake.Clientset, life time.Duration) *running {
 	t.Helper()
-	log := &buffer{}
+	log := &output.Buffer{}
 	cfg := Config{Client: client, Lifetime: life, Log: slog.New(slog.NewTextHandler(log, nil))}.withDefaults()
 	s, err := newServer(cfg)
 	if err != nil {

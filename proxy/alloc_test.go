@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // The race detector makes sync.Pool forget on purpose, so this is built without it.
@@ -71,7 +73,7 @@ func scriptedMesh(t testing.TB, mesh bool) (addr string) {
 	m := newMesh(t, time.Hour)
 	web := pod{name: "web-0", app: scriptApp(t)}
 	if mesh {
-		web.mesh = freeAddr(t)
+		web.mesh = loopback.Free()
 	}
 	m.service("web", web)
 	if mesh {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // A connection that was accepted is served, though the drain began before its first byte.
@@ -72,10 +74,10 @@ func TestRunLeavesNoGoroutine(t *testing.T) {
 	m.service("plain", pod{"plain-0", addr, ""})
 	tr := &http.Transport{}
 	func() {
-		web := pod{"web-0", addr, freeAddr(t)}
+		web := pod{"web-0", addr, loopback.Free()}
 		m.service("web", web)
 		callee := m.proxy("web", web)
-		tcp := pod{"tcp-0", opaque, freeAddr(t)}
+		tcp := pod{"tcp-0", opaque, loopback.Free()}
 		m.service("tcp", tcp)
 		sink := m.proxy("tcp", tcp)
 		caller := m.caller("web", "plain", "tcp", "nowhere")

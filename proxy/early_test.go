@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // An answer before the end of a body reaches the caller, whatever the body would still have been, and the next request is
@@ -22,7 +23,7 @@ func TestEarlyAnswers(t *testing.T) {
 		}
 		io.WriteString(w, "next")
 	}))
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", addr, ""})
 	m.proxy("web", web)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // Endpoints come and go many times a second, callers give up, and every request that waits for its answer gets it.
@@ -18,7 +20,7 @@ func TestNoRequestIsLostWhileEndpointsComeAndGo(t *testing.T) {
 		http.NewResponseController(w).EnableFullDuplex()
 		io.Copy(w, r.Body)
 	}))
-	pods := []pod{{"web-0", addr, freeAddr(t)}, {"web-1", addr, freeAddr(t)}, {"web-2", addr, ""}}
+	pods := []pod{{"web-0", addr, loopback.Free()}, {"web-1", addr, loopback.Free()}, {"web-2", addr, ""}}
 	m.service("web", pods...)
 	for _, p := range pods[:2] {
 		m.proxy("web", p)

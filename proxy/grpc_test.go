@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // scripted is a grpc-go server that does what the test says.
@@ -46,7 +48,7 @@ func grpcPair(t *testing.T, s *scripted, profile string) (testgrpc.TestServiceCl
 	t.Helper()
 	m := newMesh(t, 0)
 	addr, stop := serveGRPC(t, s)
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	if profile != "" {
 		m.profile(profile)

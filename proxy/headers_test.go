@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // reservedNames are nobody's to send, in every spelling that an application may take for them: CGI and WSGI read an
@@ -76,7 +77,7 @@ func TestReservedHeadersInEveryDirection(t *testing.T) {
 	m := newMesh(t, 0)
 	seen := make(chan message, 1)
 	addr := app(t, forger(seen))
-	web, plain := pod{"web-0", addr, freeAddr(t)}, pod{"plain-0", addr, ""}
+	web, plain := pod{"web-0", addr, loopback.Free()}, pod{"plain-0", addr, ""}
 	m.service("web", web)
 	m.service("plain", plain)
 	m.proxy("web", web)
@@ -127,7 +128,7 @@ func cell(t *testing.T, name string, h http.Header, field, want string) {
 func TestTulleErrorStaysInTheMesh(t *testing.T) {
 	m := newMesh(t, 0)
 	addr := app(t, http.NotFoundHandler())
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
 	m.proxy("web", web)
@@ -145,7 +146,7 @@ func TestTulleErrorStaysInTheMesh(t *testing.T) {
 			}
 		}
 	}
-	down := pod{"down-0", freeAddr(t), freeAddr(t)}
+	down := pod{"down-0", loopback.Free(), loopback.Free()}
 	m.service("down", down)
 	m.proxy("down", down)
 	caller := m.caller("down")

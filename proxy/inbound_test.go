@@ -17,6 +17,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -72,7 +73,7 @@ func TestGRPCInteropThroughTheMesh(t *testing.T) {
 	testgrpc.RegisterTestServiceServer(s, interop.NewTestServer())
 	go s.Serve(l)
 	t.Cleanup(s.Stop)
-	web := pod{"web-0", l.Addr().String(), freeAddr(t)}
+	web := pod{"web-0", l.Addr().String(), loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
 	caller := m.caller("web")
@@ -114,7 +115,7 @@ func TestPlaintextIsAdmittedOrRefusedByMode(t *testing.T) {
 	m := newMesh(t, 0)
 	clientID := make(chan string, 10)
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { clientID <- r.Header.Get("Tulle-Client-Id") }))
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
 	req, _ := http.NewRequest("GET", "http://"+web.mesh, nil)
@@ -165,7 +166,7 @@ func TestBypassMatrix(t *testing.T) {
 	m := newMesh(t, 0)
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	other := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("reached an application nobody configured") }))
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	r := m.proxy("web", web)
 	port := func(a string) string { _, p, _ := net.SplitHostPort(a); return p }
@@ -192,7 +193,7 @@ func TestPeerMustProveTheExpectedIdentity(t *testing.T) {
 	m := newMesh(t, 0)
 	var reached atomic.Bool
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reached.Store(true) }))
-	impostor := pod{"web-0", addr, freeAddr(t)}
+	impostor := pod{"web-0", addr, loopback.Free()}
 	m.write("pod-other.yaml", podYAML("other", pod{"other-0", addr, impostor.mesh}))
 	m.service("web", impostor) // destination says web; the proxy there is other's
 	m.proxy("other", pod{"other-0", addr, impostor.mesh})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // serveTCP is a TCP server that calls begin with each connection, one after the other.
@@ -47,7 +48,7 @@ func echo(t testing.TB) string {
 // tunnels is a service whose port is opaque, and its caller.
 func (m *testMesh) tunnels() (addr string, caller, callee *running) {
 	m.t.Helper()
-	web := pod{"web-0", echo(m.t), freeAddr(m.t)}
+	web := pod{"web-0", echo(m.t), loopback.Free()}
 	m.service("web", web)
 	m.profile("  opaquePorts: [\"80\"]\n")
 	callee = m.proxy("web", web)
@@ -93,7 +94,7 @@ func isTimeout(err error) bool {
 // A proxy whose certificate has run out can call nobody; it must live to be certified again.
 func TestAnExpiredCertificateIsAnErrorAndNoCrash(t *testing.T) {
 	m := newMesh(t, 4*time.Second)
-	web := pod{"web-0", app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})), freeAddr(t)}
+	web := pod{"web-0", app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})), loopback.Free()}
 	m.service("web", web)
 	caller := m.caller("web")
 	url := "http://" + caller.out["web"]

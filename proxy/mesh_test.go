@@ -1,12 +1,10 @@
 package proxy_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,6 +21,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/proxy"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // testMesh is a whole mesh in one process: a real identity and a real destination on loopback, over files.
@@ -171,7 +171,7 @@ func (m *testMesh) proxy(name string, p pod, upstreams ...string) *running {
 func (m *testMesh) describe(name string, p pod, upstreams ...string) (*running, map[string]string) {
 	m.t.Helper()
 	app, podName := p.app, p.name
-	r := &running{inbound: p.mesh, admin: freeAddr(m.t), out: map[string]string{}}
+	r := &running{inbound: p.mesh, admin: loopback.Free(), out: map[string]string{}}
 	_, port, _ := net.SplitHostPort(app)
 	id := spiffeid.RequireFromString(workloadID(name))
 	env := map[string]string{
@@ -187,11 +187,11 @@ func (m *testMesh) describe(name string, p pod, upstreams ...string) (*running, 
 		if !outside {
 			where = authority(u)
 		}
-		r.out[u] = freeAddr(m.t)
+		r.out[u] = loopback.Free()
 		list = append(list, r.out[u]+"="+where)
 	}
 	if list == nil {
-		list = []string{freeAddr(m.t) + "=" + authority(name)}
+		list = []string{loopback.Free() + "=" + authority(name)}
 	}
 	env[config.EnvOutboundUpstreams] = strings.Join(list, ",")
 	if m.viz != "" {
@@ -247,21 +247,6 @@ func (m *testMesh) ready(admin string) {
 	m.t.Fatal("the proxy is not ready in time")
 }
 
-var freeMu sync.Mutex
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	freeMu.Lock()
-	defer freeMu.Unlock()
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
-}
-
 // app is a real HTTP server, HTTP/1 and cleartext HTTP/2.
 func app(t testing.TB, h http.Handler) string {
 	t.Helper()
@@ -286,7 +271,7 @@ func appOf(t testing.TB, http1, http2 bool, h http.Handler) string {
 func (m *testMesh) pair(h http.Handler) (url string, caller, callee *running) {
 	m.t.Helper()
 	addr := app(m.t, h)
-	web := pod{"web-0", addr, freeAddr(m.t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	callee = m.proxy("web", web)
 	caller = m.caller("web")
@@ -296,7 +281,7 @@ func (m *testMesh) pair(h http.Handler) (url string, caller, callee *running) {
 // caller is a meshed client without an application of its own.
 func (m *testMesh) caller(upstreams ...string) *running {
 	m.t.Helper()
-	p := pod{"client-0", "127.0.0.1:1", freeAddr(m.t)}
+	p := pod{"client-0", "127.0.0.1:1", loopback.Free()}
 	m.write("pod-client.yaml", podYAML("client", p))
 	return m.proxy("client", p, upstreams...)
 }
@@ -335,28 +320,11 @@ func http1Client(t testing.TB) *http.Client {
 
 // testLog shows logs of a test that failed.
 func testLog(t testing.TB) *slog.Logger {
-	var b lockedBuffer
+	var b output.Buffer
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(b.String())
 		}
 	})
 	return slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // accepting is a TCP application that hands its connections to the test.
@@ -35,7 +36,7 @@ func accept(t testing.TB) *accepting {
 func opaquePaths(t *testing.T, m *testMesh) map[string]func() (client, server *net.TCPConn) {
 	t.Helper()
 	a := accept(t)
-	web := pod{"web-0", a.addr, freeAddr(t)}
+	web := pod{"web-0", a.addr, loopback.Free()}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", a.addr, ""})
 	m.profile("  opaquePorts: [\"80\"]\n")
@@ -179,11 +180,11 @@ func wantBroken(t testing.TB, c *net.TCPConn) {
 func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 	m := newMesh(t, 0)
 	a := accept(t)
-	web := pod{"web-0", a.addr, freeAddr(t)}
+	web := pod{"web-0", a.addr, loopback.Free()}
 	m.service("web", web)
 	m.profile("  opaquePorts: [\"80\"]\n")
 	m.proxy("web", web)
-	m.write("pod-client.yaml", podYAML("client", pod{"client-0", "127.0.0.1:1", freeAddr(t)}))
+	m.write("pod-client.yaml", podYAML("client", pod{"client-0", "127.0.0.1:1", loopback.Free()}))
 	_, port, _ := net.SplitHostPort(a.addr)
 	for _, orderly := range []bool{true, false} {
 		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
@@ -205,7 +206,7 @@ func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 // An application that cannot be reached is a broken connection, not an empty one.
 func TestAnUnreachableApplicationIsAReset(t *testing.T) {
 	m := newMesh(t, 0)
-	web := pod{"web-0", freeAddr(t), freeAddr(t)}
+	web := pod{"web-0", loopback.Free(), loopback.Free()}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", web.app, ""})
 	m.profile("  opaquePorts: [\"80\"]\n")

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 const (
@@ -38,8 +39,8 @@ func processes(t *testing.T) (url string, pids []int, seen *calls) {
 	}
 	m := newMesh(t, 0)
 	seen = &calls{}
-	web := pod{"web-0", app(t, seen), freeAddr(t)}
-	client := pod{"client-0", "127.0.0.1:1", freeAddr(t)}
+	web := pod{"web-0", app(t, seen), loopback.Free()}
+	client := pod{"client-0", "127.0.0.1:1", loopback.Free()}
 	m.service("web", web)
 	m.write("pod-client.yaml", podYAML("client", client))
 	_, calleePID := m.process(bin, "web", web)

@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // pairing is a client of one protocol and a way to the backend. Undeclared, the backend is spoken to in the client's protocol:
@@ -37,7 +39,7 @@ func pairings(t *testing.T) []pairing {
 	m := newMesh(t, 0)
 	seen := &calls{}
 	addr := app(t, seen)
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", addr, ""})
 	m.proxy("web", web)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // A body of any length goes elsewhere when the application it was for took nothing of it.
@@ -14,7 +16,7 @@ func TestALongRequestIsSentElsewhereToo(t *testing.T) {
 		http.NewResponseController(w).EnableFullDuplex()
 		io.Copy(w, r.Body)
 	}))
-	good, down := pod{"web-0", addr, freeAddr(t)}, pod{"web-1", freeAddr(t), freeAddr(t)}
+	good, down := pod{"web-0", addr, loopback.Free()}, pod{"web-1", loopback.Free(), loopback.Free()}
 	m.service("web", good, down)
 	m.proxy("web", good)
 	m.proxy("web", down)
@@ -36,7 +38,7 @@ func TestALongRequestIsSentElsewhereToo(t *testing.T) {
 // An application that takes no connection at all is unavailable, not broken.
 func TestAnApplicationThatIsDownIsUnavailable(t *testing.T) {
 	m := newMesh(t, 0)
-	down := pod{"web-0", freeAddr(t), freeAddr(t)}
+	down := pod{"web-0", loopback.Free(), loopback.Free()}
 	m.service("web", down)
 	m.proxy("web", down)
 	caller := m.caller("web")

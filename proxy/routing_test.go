@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // profile writes a ServiceProfile for web.
@@ -134,7 +136,7 @@ func (m *testMesh) timesOut(c *http.Client, url string) bool {
 func TestEndpointThatRefusesIsPassedOver(t *testing.T) {
 	m := newMesh(t, 0)
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
-	good, down := pod{"web-0", addr, freeAddr(t)}, pod{"web-1", freeAddr(t), freeAddr(t)}
+	good, down := pod{"web-0", addr, loopback.Free()}, pod{"web-1", loopback.Free(), loopback.Free()}
 	m.service("web", good, down) // web-1 has a proxy, and no application behind it
 	m.proxy("web", good)
 	m.proxy("web", down)
@@ -204,7 +206,7 @@ func greeted(t *testing.T, addr string) {
 
 func TestOpaqueServerSpeaksFirst(t *testing.T) {
 	m := newMesh(t, 0)
-	web := pod{"web-0", greeter(t), freeAddr(t)}
+	web := pod{"web-0", greeter(t), loopback.Free()}
 	m.service("web", web)
 	m.profile("  opaquePorts: [\"80\"]\n")
 	m.proxy("web", web)

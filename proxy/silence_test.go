@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // quiet waits until the proxy has given up detecting: there is nothing else to be seen of that.
@@ -39,7 +40,7 @@ func TestSilentConnectionIsServedAsHTTPWhenItSpeaks(t *testing.T) {
 // A server that speaks first is heard, on a port that nobody declared opaque; then both talk.
 func TestSilentConnectionHearsAServerThatSpeaksFirst(t *testing.T) {
 	m := newMesh(t, 0)
-	web := pod{"web-0", greeter(t), freeAddr(t)}
+	web := pod{"web-0", greeter(t), loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
 	greeted(t, m.caller("web").out["web"])

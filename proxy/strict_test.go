@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // Strict is strict for what is no HTTP too: bytes that nobody knows, and TLS that is not the mesh's.
 func TestStrictRefusesOpaqueAndForeignTLS(t *testing.T) {
 	m := newMesh(t, 0)
 	hello := foreignHello(t)
-	web := pod{"web-0", echo(t), freeAddr(t)}
+	web := pod{"web-0", echo(t), loopback.Free()}
 	m.service("web", web)
 	callee := m.proxy("web", web)
 	reaches := func(first string) bool {

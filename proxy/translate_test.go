@@ -11,13 +11,15 @@ import (
 	"time"
 
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // declared is one application, meshed as "web" and unmeshed as "plain", whose services say what it speaks.
 func declared(t *testing.T, appProtocol, addr string) (ways map[string]string) {
 	t.Helper()
 	m := newMesh(t, 0)
-	web := pod{"web-0", addr, freeAddr(t)}
+	web := pod{"web-0", addr, loopback.Free()}
 	m.declare("web", appProtocol, web)
 	m.declare("plain", appProtocol, pod{"plain-0", addr, ""})
 	m.proxy("web", web)
@@ -93,7 +95,7 @@ func TestGRPCWebIsOrdinaryHTTP(t *testing.T) {
 // What the kubelet asks works without a mesh, so it works as it comes.
 func TestProbesAreNotTranslated(t *testing.T) {
 	m := newMesh(t, 0)
-	web := pod{"web-0", app(t, &calls{}), freeAddr(t)}
+	web := pod{"web-0", app(t, &calls{}), loopback.Free()}
 	m.declare("web", "http2", web)
 	_, port, _ := net.SplitHostPort(web.app)
 	m.edit("service-web.yaml", "{name: app}", "{name: app, readinessProbe: {httpGet: {path: /healthy, port: "+port+"}}}")

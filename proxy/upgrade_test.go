@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // upgrading is an application that switches to a protocol of its own, and hands the connection to the test.
@@ -54,7 +56,7 @@ func upgradePaths(t *testing.T) (a *accepting, addrs map[string]string) {
 	t.Helper()
 	m := newMesh(t, 0)
 	a = upgrading(t)
-	web := pod{"web-0", a.addr, freeAddr(t)}
+	web := pod{"web-0", a.addr, loopback.Free()}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", a.addr, ""})
 	m.proxy("web", web)

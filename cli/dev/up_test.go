@@ -1,7 +1,6 @@
 package dev
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // serveForever is a service's process: it answers with its own name, and exits when it is asked to.
@@ -47,28 +48,10 @@ var buildProxy = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// safeBuffer is written by Up and read by the test.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // running is an Up in this process.
 type running struct {
 	dir    string
-	out    safeBuffer
+	out    output.Buffer
 	cancel context.CancelFunc
 	ended  chan error
 }

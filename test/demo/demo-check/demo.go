@@ -14,13 +14,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/tulle-mesh/tulle/cli/dev"
 	"github.com/tulle-mesh/tulle/test/demo/app"
 	"github.com/tulle-mesh/tulle/test/demo/load"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 const (
@@ -38,7 +38,7 @@ type demo struct {
 	bin, dir string
 	mark     string // in the environment of everything that it starts
 	cmd      *exec.Cmd
-	out      lockedBuffer
+	out      output.Buffer
 	exited   chan error
 	ports    *dev.Ports
 	load     load.Client
@@ -46,24 +46,6 @@ type demo struct {
 
 	current  string // check
 	failures int
-}
-
-// lockedBuffer is written by the process's pipe and read by us.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func (d *demo) ok(format string, args ...any) {
