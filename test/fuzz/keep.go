@@ -61,7 +61,7 @@ func (t *target) weigh(ctx context.Context) ([]input, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	seeds, err := t.additions(ctx, dir)
+	seeds, _, err := t.corpus(ctx, dir, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +73,15 @@ func (t *target) weigh(ctx context.Context) ([]input, error) {
 			return nil, err
 		}
 	}
-	bits, err := t.additions(ctx, dir)
-	if err != nil {
-		return nil, err
+	if all, _, err := t.corpus(ctx, dir, 1); err != nil || all != seeds+len(found) {
+		return nil, fmt.Errorf("%d seeds and %d inputs make %d: some are the same; try after go clean -fuzzcache (%v)", seeds, len(found), all, err)
 	}
-	if len(bits) != len(seeds)+len(found) {
-		return nil, fmt.Errorf("%d seeds and %d inputs gave %d results: some are the same; try after go clean -fuzzcache", len(seeds), len(found), len(bits))
+	_, bits, err := t.corpus(ctx, dir, seeds+len(found))
+	if err != nil || len(bits) != seeds+len(found) {
+		return nil, fmt.Errorf("%d seeds and %d inputs gave %d results: %w", seeds, len(found), len(bits), err)
 	}
 	for n := range found {
-		found[n].bits = bits[len(seeds)+n]
+		found[n].bits = bits[seeds+n]
 	}
 	return found, nil
 }
@@ -108,22 +108,22 @@ func (t *target) cached() (found []input, err error) {
 
 var newBits = regexp.MustCompile(`(?m) DEBUG processed an initial input, .* new bits: (\d+),`)
 
-// additions runs the seeds and then a cache, in its files' order, and says how much coverage each adds to those before it.
-func (t *target) additions(ctx context.Context, cache string) (bits []int, err error) {
-	cmd := t.command(ctx, cache, "1x")
+// corpus runs as many of the seeds, and then of a cache in its files' order. It says how many there are, and how much
+// coverage each adds to those before it.
+func (t *target) corpus(ctx context.Context, cache string, runs int) (size int, bits []int, err error) {
+	cmd := t.command(ctx, cache, fmt.Sprintf("%dx", runs))
 	cmd.Env = append(os.Environ(), "GODEBUG=fuzzdebug=1")
 	said, err := cmd.CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("run the corpus: %w\n%s", err, said)
+	m := baseline.FindSubmatch(said)
+	if err != nil || m == nil {
+		return 0, nil, fmt.Errorf("run the corpus: %w\n%s", err, said)
 	}
+	size, _ = strconv.Atoi(string(m[2]))
 	for _, m := range newBits.FindAllSubmatch(said, -1) {
-		n, err := strconv.Atoi(string(m[1]))
-		if err != nil {
-			return nil, err
-		}
+		n, _ := strconv.Atoi(string(m[1]))
 		bits = append(bits, n)
 	}
-	return bits, nil
+	return size, bits, nil
 }
 
 func copyFile(to, from string) error {
