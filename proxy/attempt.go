@@ -40,7 +40,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	}
 	failed := x.rule.failure(status)
 	if x.grpc && end {
-		failed = failed || grpcFailure(value(fields, "grpc-status"))
+		failed = x.grpcEnd(fields) || failed
 	}
 	if end && !failed {
 		a.sample(b)
@@ -102,7 +102,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 
 // respond, on the exchange, passes the response's trailers on: the end.
 func (x *exchange) respond(fields []hpack.HeaderField, b *batch) {
-	if x.grpc && grpcFailure(value(fields, "grpc-status")) {
+	if x.grpc && x.grpcEnd(fields) {
 		x.failed = true
 	}
 	x.attempt.count(x.failed)
@@ -124,7 +124,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	a.count(true)
 	refused := errors.Is(err, h2.ErrRefused) || errors.Is(err, h1.ErrUndelivered)
 	switch {
-	case x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.started):
+	case x.late():
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
 		x.timeout("the request took longer than its timeout", b)
 	case x.started:

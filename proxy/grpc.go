@@ -60,6 +60,21 @@ func grpcFailure(status string) bool {
 	return false
 }
 
+// grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline that it was told of, a moment
+// before our own wheel turned.
+func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
+	status := value(fields, "grpc-status")
+	if status == "4" && x.late() {
+		x.outcome = outcomeTimeout
+	}
+	return grpcFailure(status)
+}
+
+// late: the deadline has come, or as good as.
+func (x *exchange) late() bool {
+	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.started)
+}
+
 // grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the others say why it should
 // not.
 func grpcStatus(status int) string {
