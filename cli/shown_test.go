@@ -1,77 +1,36 @@
 package cli
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"math/big"
 	"net"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/svid"
 )
 
-// testRoot signs SVIDs as identity does.
-type testRoot struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newTestRoot(t *testing.T) testRoot {
+func newCA(t *testing.T) *svid.CA {
 	t.Helper()
-	td := spiffeid.RequireTrustDomainFromString("cluster.local")
-	cert, key := issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, URIs: []*url.URL{td.ID().URL()}}, nil)
-	return testRoot{cert, key}
-}
-
-func (r testRoot) source(t *testing.T, id string) *spiffe.Source {
-	t.Helper()
-	who := spiffeid.RequireFromString(id)
-	cert, key := issue(t, &x509.Certificate{
-		URIs: []*url.URL{who.URL()}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, &r)
-	source := spiffe.NewSource()
-	source.SetBundle(who.TrustDomain(), []*x509.Certificate{r.cert})
-	source.SetSVID(&x509svid.SVID{ID: who, Certificates: []*x509.Certificate{cert}, PrivateKey: key})
-	return source
-}
-
-func issue(t *testing.T, template *x509.Certificate, by *testRoot) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(7), time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ca, err := svid.NewCA(spiffeid.RequireTrustDomainFromString("cluster.local"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	parent, signer := template, key
-	if by != nil {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
+	return ca
 }
 
 // A proxy shows its certificate although whoever asks has none; then it refuses, and nothing is said.
 func TestChainShownByAServerThatWantsOurs(t *testing.T) {
-	root := newTestRoot(t)
-	source := root.source(t, "spiffe://cluster.local/ns/shop/sa/web")
+	ca := newCA(t)
+	source, err := ca.Source("shop", "web", "web-1", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
 	client, server := net.Pipe()
 	refused := make(chan error, 1)
 	go func() {
@@ -87,17 +46,17 @@ func TestChainShownByAServerThatWantsOurs(t *testing.T) {
 	if <-refused == nil {
 		t.Error("the server let a peer without a certificate in")
 	}
-	if err := verifyShown(chain, []*x509.Certificate{root.cert}, "shop", "web"); err != nil {
+	if err := verifyShown(chain, []*x509.Certificate{ca.Root()}, "shop", "web"); err != nil {
 		t.Error(err)
 	}
-	if err := verifyShown(chain, []*x509.Certificate{root.cert}, "tulle", "tulle-identity"); err == nil || !strings.Contains(err.Error(), "expected spiffe://cluster.local/ns/tulle/sa/tulle-identity") {
+	if err := verifyShown(chain, []*x509.Certificate{ca.Root()}, "tulle", "tulle-identity"); err == nil || !strings.Contains(err.Error(), "expected spiffe://cluster.local/ns/tulle/sa/tulle-identity") {
 		t.Errorf("another's identity passed: %v", err)
 	}
-	if err := verifyShown(chain, []*x509.Certificate{newTestRoot(t).cert}, "shop", "web"); err == nil {
+	if err := verifyShown(chain, []*x509.Certificate{newCA(t).Root()}, "shop", "web"); err == nil {
 		t.Error("a strange root vouched")
 	}
-	one := describe(pod("shop", "web-1", nil), chain, []*x509.Certificate{root.cert})
-	if !one.Trusted || one.ID != "spiffe://cluster.local/ns/shop/sa/web" || one.Pod != "shop/web-1" || one.Serial != "7" {
+	one := describe(pod("shop", "web-1", nil), chain, []*x509.Certificate{ca.Root()})
+	if !one.Trusted || one.ID != "spiffe://cluster.local/ns/shop/sa/web" || one.Pod != "shop/web-1" || one.Serial != "2" {
 		t.Errorf("described as %+v", one)
 	}
 	if strange := describe(pod("shop", "web-1", nil), chain, nil); strange.Trusted || strange.Problem == "" {

@@ -102,19 +102,7 @@ func TestClosedBeforeItWasAccepted(t *testing.T) {
 // kept is a client on a connection that has served a request, and the server's end of it.
 func kept(t *testing.T) (*Conn, *net.TCPConn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	nc, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc, server := tcpPair(t)
 	c := NewClient(wire.New(nc, nil), Options{})
 	served := make(chan struct{})
 	go func() { defer close(served); c.Serve() }() // how it ends is what the sinks hear
