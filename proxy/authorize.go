@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -175,12 +176,19 @@ func (pol *inboundPolicy) verdict(id string) *refusal {
 	return &refusal{403, id + " is not allowed to call this port"}
 }
 
+// grpcHealthPath is a probe of kind grpc's.
+const grpcHealthPath = "/grpc.health.v1.Health/Check"
+
 // probe reports whether a plaintext request is the kubelet's: it has no SVID, and a pod that cannot be probed is killed.
 func (pol *inboundPolicy) probe(req []hpack.HeaderField) bool {
-	if value(req, ":method") != "GET" {
+	path, _, _ := strings.Cut(value(req, ":path"), "?") // destination names paths only
+	method := "GET"
+	if path == grpcHealthPath {
+		method = "POST"
+	}
+	if value(req, ":method") != method {
 		return false
 	}
-	path := value(req, ":path")
 	for _, p := range pol.probes {
 		if path == p {
 			return true
