@@ -15,11 +15,12 @@ import (
 )
 
 // Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests are
-// spread over as many as there are cores. Beyond them another takes only what those have no room for: they have no streams left,
-// or their windows are full of what slow callers do not take, behind which nobody else should wait.
+// spread over as many as there are cores. Beyond them another takes only what those have no room for: as many requests as we put
+// on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
 const (
-	maxHTTP2Conns = 4  // but for those that are clogged
-	maxClogged    = 28 // of 512 KiB each
+	maxHTTP2Conns = 4  // but for those that are of no use to another request
+	maxClogged    = 12 // of 1 MiB each
+	maxFull       = 60 // requests that wait hold little
 	maxHTTP1Conns = 1024
 	// A connection with so many streams shares its work with another core; asked once in so many requests.
 	busyStreams = 32
@@ -176,14 +177,19 @@ func (p *pool) widen(c *clientConn) {
 	}
 }
 
-// clogged is how many connections slow callers have filled, as far as they are made up for; mu is held.
-func (p *pool) clogged() (n int) {
+// useless is how many connections have no room for anyone: slow callers have filled them, or as many streams as we put on one
+// wait for answers. What a backend itself limits is not made up for. mu is held.
+func (p *pool) useless() int {
+	clogged, full := 0, 0
 	for _, c := range p.conns {
-		if c.engine.Clogged() {
-			n++
+		switch {
+		case c.engine.Clogged():
+			clogged++
+		case c.engine.Active() >= config.MaxConcurrentStreams:
+			full++
 		}
 	}
-	return min(n, maxClogged)
+	return min(clogged, maxClogged) + min(full, maxFull)
 }
 
 func (p *pool) dialOne() {
@@ -206,7 +212,7 @@ func (p *pool) cancel(a *attempt) {
 
 // dialMore starts the dials that the queue asks for; mu is held.
 func (p *pool) dialMore() {
-	want, limit := 1, maxHTTP2Conns+p.clogged()
+	want, limit := 1, maxHTTP2Conns+p.useless()
 	if p.kind == plainHTTP1 {
 		want, limit = len(p.waiting), maxHTTP1Conns
 	}

@@ -1,0 +1,69 @@
+package proxy_test
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// Callers whose requests wait for an answer hold up nobody else, as long as the backend takes more: neither the streams of a
+// few connections nor the queue for them may be theirs alone.
+func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
+	const callers = 25
+	taken := make(chan struct{}, callers*config.MaxCallerStreams)
+	var others atomic.Bool
+	s := &framed{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: math.MaxUint32}}, on: func(c *framedConn, id uint32) {
+		if others.Load() {
+			c.answer(id)
+			return
+		}
+		taken <- struct{}{}
+	}}
+	url := outboundTo(t, s.serve(t))
+	limit := within(t, 30*time.Second)
+	for i := range callers {
+		openAndWait(t, strings.TrimPrefix(url, "http://"))
+		for j := range config.MaxCallerStreams {
+			select {
+			case <-taken:
+			case <-limit.Done():
+				t.Fatalf("the backend has got %d requests", i*config.MaxCallerStreams+j)
+			}
+		}
+	}
+	others.Store(true)
+	if status := post(t, http2Client(t), url); status != 200 {
+		t.Errorf("status %d for another caller", status)
+	}
+}
+
+// openAndWait makes as many requests as a caller may have, and does not end.
+func openAndWait(t *testing.T, addr string) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	check(t, err)
+	t.Cleanup(func() { nc.Close() })
+	var block, out bytes.Buffer
+	enc, f := hpack.NewEncoder(&block), http2.NewFramer(&out, nil)
+	io.WriteString(&out, http2.ClientPreface) // a buffer's writes do not fail
+	f.WriteSettings()
+	for i := range uint32(config.MaxCallerStreams) {
+		block.Reset()
+		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"}, {":path", "/"}} {
+			enc.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+		}
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	}
+	_, err = nc.Write(out.Bytes())
+	check(t, err)
+}
