@@ -13,20 +13,24 @@ import (
 	"time"
 )
 
-var (
-	duration = flag.Duration("time", time.Minute, "how long each target runs")
-	only     = flag.String("run", "", "only targets whose folder and name, as in proxy/h1/FuzzChunked, match this")
-	keep     = flag.Bool("keep", false, "then copy what was found into testdata/fuzz")
-)
+type options struct {
+	time time.Duration
+	only string
+	keep bool
+}
 
 // exitFound is the exit code when a target failed.
 const exitFound = 3
 
 func main() {
+	var o options
+	flag.DurationVar(&o.time, "time", time.Minute, "how long each target runs")
+	flag.StringVar(&o.only, "run", "", "only targets whose folder and name, as in proxy/h1/FuzzChunked, match this")
+	flag.BoolVar(&o.keep, "keep", false, "then copy what was found into testdata/fuzz")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	failed, err := run(ctx)
+	failed, err := run(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fuzz:", err)
 		os.Exit(1)
@@ -37,8 +41,8 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) (failed int, err error) {
-	pattern, err := regexp.Compile(*only)
+func run(ctx context.Context, o options) (failed int, err error) {
+	pattern, err := regexp.Compile(o.only)
 	if err != nil {
 		return 0, err
 	}
@@ -52,12 +56,12 @@ func run(ctx context.Context) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	fmt.Printf("%d targets, %v each; built in %v\n", len(targets), *duration, time.Since(began).Round(time.Second))
-	return runAll(ctx, targets)
+	fmt.Printf("%d targets, %v each; built in %v\n", len(targets), o.time, time.Since(began).Round(time.Second))
+	return o.runAll(ctx, targets)
 }
 
 // runAll runs one target for each CPU. Each has one worker process, and a coordinator that does little.
-func runAll(ctx context.Context, targets []*target) (failed int, err error) {
+func (o options) runAll(ctx context.Context, targets []*target) (failed int, err error) {
 	queue := make(chan *target, len(targets))
 	for _, t := range targets {
 		queue <- t
@@ -68,7 +72,7 @@ func runAll(ctx context.Context, targets []*target) (failed int, err error) {
 	for range runtime.NumCPU() {
 		all.Go(func() {
 			for t := range queue {
-				said, bad := t.perform(ctx)
+				said, bad := t.perform(ctx, o)
 				if ctx.Err() != nil {
 					return
 				}
@@ -86,22 +90,22 @@ func runAll(ctx context.Context, targets []*target) (failed int, err error) {
 }
 
 // perform runs a target, and says in a line how that went; in more, where it failed.
-func (t *target) perform(ctx context.Context) (said string, failed bool) {
-	o, err := t.fuzz(ctx, *duration)
-	f, why := o.judge()
+func (t *target) perform(ctx context.Context, o options) (said string, failed bool) {
+	end, err := t.fuzz(ctx, o.time)
+	f, why := end.judge()
 	if err != nil {
 		why = err
 	}
 	kept := 0
-	if why == nil && *keep {
+	if why == nil && o.keep {
 		kept, why = t.keep(ctx)
 	}
 	said = fmt.Sprintf("%-15s %-17s %9d runs, %4d new, %5d in all", t.folder, t.name, f.runs, f.found, f.corpus)
-	if *keep {
+	if o.keep {
 		said += fmt.Sprintf(", %d kept", kept)
 	}
 	if why != nil {
-		said += fmt.Sprintf("\nFAILED %s in %s: %v\n%s", t.name, t.folder, why, o.said)
+		said += fmt.Sprintf("\nFAILED %s in %s: %v\n%s", t.name, t.folder, why, end.said)
 	}
 	return said, why != nil
 }
