@@ -46,7 +46,7 @@ func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 	return &a.http2, nil
 }
 
-func (p *pool) newClient(c *clientConn) client {
+func (p *pool) newClient(c *clientConn, spare bool) client {
 	c.batch.patient = true
 	if p.kind == plainHTTP1 {
 		o := http1Options(&c.batch)
@@ -56,6 +56,9 @@ func (p *pool) newClient(c *clientConn) client {
 	o := http2Options(&c.batch)
 	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
 	o.KeepAlive, o.OnBreach = meshKeepAlive, p.p.breached.backend
+	if spare {
+		o.ConnWindow = config.SpareWindow
+	}
 	return http2Client{h2.NewClient(c.wire, o)}
 }
 

@@ -19,7 +19,7 @@ import (
 // on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
 const (
 	maxHTTP2Conns = 4  // but for those that are of no use to another request
-	maxClogged    = 12 // of 1 MiB each
+	maxClogged    = 48 // of config.SpareWindow each
 	maxFull       = 60 // requests that wait hold little
 	maxHTTP1Conns = 1024
 	// A connection with so many streams shares its work with another core; asked once in so many requests.
@@ -236,7 +236,7 @@ func (p *pool) run(w *wire.Conn) {
 	defer p.p.tasks.Done()
 	defer w.Close()
 	c := &clientConn{pool: p, wire: w}
-	c.engine = p.newClient(c)
+	c.engine = p.newClient(c, p.spare())
 	if !p.add(c) {
 		return
 	}
@@ -247,6 +247,14 @@ func (p *pool) run(w *wire.Conn) {
 	p.remove(c)
 	p.p.broken(roleBackend, err)
 	p.p.log.Debug("a connection to an endpoint ended", "endpoint", p.e.address, "err", err)
+}
+
+// spare reports whether the next connection is only for what others have no room for. Those are many when slow callers fill
+// them, so each holds less.
+func (p *pool) spare() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) >= maxHTTP2Conns
 }
 
 // add makes a new connection available; false: the endpoint has left meanwhile.

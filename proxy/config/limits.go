@@ -25,6 +25,7 @@ const (
 	MaxHeaderFields      = 100      // cookie crumbs included: the HTTP/2 bomb
 	StreamWindow         = 65500    // what one stream may have buffered here: four DATA frames, each filling a TLS record
 	ConnWindow           = 1 << 20  // sixteen streams that nobody reads do not hold up the others on their connection
+	SpareWindow          = 1 << 18  // of connections to an endpoint that are there only because others have no room
 	MaxOutput            = 80 << 10 // a connection's unsent output, beyond which data stays with its stream: a read's worth and more
 	MaxQueue             = 1024     // requests that wait for one endpoint set
 	MaxConnections       = 16384    // accepted, all listeners together
