@@ -146,7 +146,13 @@ const pooledHead = 32
 
 var heads = sync.Pool{New: func() any { return new([pooledHead]hpack.HeaderField) }}
 
-func newHead() []hpack.HeaderField { return heads.Get().(*[pooledHead]hpack.HeaderField)[:0] }
+// newHead has room for n fields and two of ours.
+func newHead(n int) []hpack.HeaderField {
+	if n+2 > pooledHead {
+		return make([]hpack.HeaderField, 0, n+2)
+	}
+	return heads.Get().(*[pooledHead]hpack.HeaderField)[:0]
+}
 
 // freeHead gives the request's head back: nothing will send it again.
 func (x *exchange) freeHead() {

@@ -106,7 +106,7 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	if c.inbound && c.caller.meshed() {
 		x.http1 = value(fields, headerProto) == protoHTTP1
 	}
-	x.req = keepFields(newHead(), fields)
+	x.req = keepFields(newHead(len(fields)), fields)
 	if c.inbound && c.caller.meshed() {
 		x.req = append(x.req, hpack.HeaderField{Name: headerClientID, Value: c.caller.id})
 	}
