@@ -11,6 +11,9 @@ import (
 // bigBody is what /big answers with: more than any window or buffer on the way takes.
 const bigBody = 4 << 20
 
+// hugeBody is that of /huge: more than what sockets take as well.
+const hugeBody = 64 << 20
+
 // serveApp is the application behind the proxies, in HTTP/1 and HTTP/2.
 func serveApp() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -30,7 +33,9 @@ func serveApp() (string, error) {
 func answer(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/big":
-		writeBig(w)
+		writeBig(w, bigBody)
+	case "/huge":
+		writeBig(w, hugeBody)
 	case "/hang":
 		<-r.Context().Done()
 	case "/sink":
@@ -40,9 +45,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func writeBig(w io.Writer) {
+func writeBig(w io.Writer, size int) {
 	piece := []byte(strings.Repeat("x", 32<<10))
-	for n := 0; n < bigBody; n += len(piece) {
+	for n := 0; n < size; n += len(piece) {
 		if _, err := w.Write(piece); err != nil {
 			return
 		}

@@ -13,16 +13,18 @@ import (
 
 // attack is a kind of abuse, and what the proxy must do about it.
 type attack struct {
-	name    string
-	want    string        // each attacker's answer
-	within  time.Duration // 0: answerTime
-	pace    time.Duration // between two attackers; 0: arrival
-	starves bool          // it takes all that the application has for anyone: others are refused, and only memory is judged
-	counted string        // what grows by one for each attacker; see series
-	begin   func()        // before the first attacker
+	name   string
+	want   string        // each attacker's answer
+	within time.Duration // 0: answerTime
+	pace   time.Duration // between two attackers; 0: arrival
+
+	counted string // what grows by one for each attacker; see series
+	starves bool   // it takes all that the proxy holds for anyone: others may be refused, at once
+	begin   func() // before the first attacker
 	once    func(*position) result
-	peers   func() []result // hostile servers: what the proxy answered to them, since the last call
-	wants   string          // hostile servers: that answer
+	audit   func([]*process) (func() error, error) // looks at the proxies before the attackers, and again after them
+	peers   func() []result                        // hostile servers: what the proxy answered to them, since the last call
+	wants   string                                 // hostile servers: that answer
 }
 
 // result is how one attacker ended.
@@ -40,6 +42,8 @@ type row struct {
 	crowd    int
 	slowest  time.Duration
 	seen     seen
+	owed     float64 // how much its counter must grow, and what it was before
+	before   float64
 	failures []string
 }
 
@@ -50,9 +54,27 @@ func (r *row) fail(format string, args ...any) {
 // alone is one attacker.
 func (r *row) alone() {
 	r.start()
-	r.single = r.growth(resident(r.procs), func() { r.judge([]result{r.once(r.position)}, r.limit()) })
+	r.hold = func() { time.Sleep(legalHold) }
+	r.audited(func() {
+		r.single = r.growth(resident(r.procs), func() { r.judge([]result{r.once(r.position)}, r.limit()) })
+	})
 	if r.single > growthEach+garbage {
 		r.fail("one attacker made it grow by %s", mib(r.single))
+	}
+}
+
+func (r *row) audited(attack func()) {
+	if r.audit == nil {
+		attack()
+		return
+	}
+	after, err := r.audit(r.procs)
+	attack()
+	if err == nil {
+		err = after()
+	}
+	if err != nil {
+		r.fail("%v", err)
 	}
 }
 
@@ -76,14 +98,14 @@ func patient(d time.Duration) time.Duration {
 func (r *row) together(rest []int, base time.Duration) {
 	for try := 1; ; try++ {
 		r.start()
-		r.calm(rest)
-		failed := len(r.failures)
-		before, err := r.counts()
-		if err != nil {
-			r.fail("%v", err)
-			return
+		if try > 1 {
+			r.calm(rest, calmGrowth)
+		} else {
+			r.calm(rest, startGrowth)
 		}
-		r.crowd = r.growth(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) })
+		failed := len(r.failures)
+		r.come(attackers)
+		r.audited(func() { r.crowd = r.growth(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) }) })
 		if r.crowd > growthAll && try < latencyTries && len(r.failures) == failed {
 			continue // when the collector last ran decides about as much
 		}
@@ -91,7 +113,7 @@ func (r *row) together(rest []int, base time.Duration) {
 			r.fail("%d attackers made it grow by %s", attackers, mib(r.crowd))
 			copy(rest, resident(r.procs)) // what is given back late is not the next row's fault
 		}
-		r.judgeCounts(before)
+		r.judgeCounts()
 		others := len(r.failures) > failed
 		if r.judgeVictim(base) || try == latencyTries || others {
 			return
@@ -107,10 +129,16 @@ func (r *row) storm() []result {
 	victim.Go(func() { r.seen = r.victim.watch(ctx) })
 	results := make([]result, attackers)
 	var all sync.WaitGroup
+	here := make(chan struct{})
+	r.hold = func() {
+		<-here // they are a hundred when all of them stay
+		time.Sleep(legalHold)
+	}
 	for i := range results {
 		all.Go(func() { results[i] = r.once(r.position) })
 		time.Sleep(cmp.Or(r.pace, arrival))
 	}
+	close(here)
 	all.Wait()
 	cancel()
 	victim.Wait()
@@ -125,7 +153,7 @@ func (r *row) judge(results []result, limit time.Duration) {
 		switch {
 		case x.err != nil:
 			wrong[x.err.Error()]++
-		case !accepts(want, x.answer) && x.answer == served && !*timing && slow < slowAllowed:
+		case !accepts(want, x.answer) && x.answer == served && !*timing && slow < slowAllowed && len(results) == attackers:
 			slow++ // not answered yet, it may be
 		case !accepts(want, x.answer):
 			wrong[fmt.Sprintf("%q instead of %q", x.answer, want)]++
@@ -176,38 +204,42 @@ func series(counted string) string {
 	return `tulle_protocol_errors_total{reason="` + counted + `"}`
 }
 
-func (r *row) judgeCounts(before float64) {
+// come notes what the counter is before n attackers. Hostile servers have fewer connections than there are requests.
+func (r *row) come(n int) {
+	r.owed = float64(n)
+	if r.peers != nil {
+		r.owed = 1
+	}
+	var err error
+	if r.before, err = r.counts(); err != nil {
+		r.fail("%v", err)
+	}
+}
+
+func (r *row) judgeCounts() {
 	if r.counted == "" {
 		return
 	}
 	after, err := r.counts()
-	for until := time.Now().Add(countWait); err == nil && after-before < r.owed() && time.Now().Before(until); {
+	for until := time.Now().Add(countWait); err == nil && after-r.before < r.owed && time.Now().Before(until); {
 		time.Sleep(20 * time.Millisecond)
 		after, err = r.counts()
 	}
 	if err != nil {
 		r.fail("%v", err)
-	} else if after-before < r.owed() {
-		r.fail("%s grew by %.0f, not %.0f", series(r.counted), after-before, r.owed())
+	} else if after-r.before < r.owed {
+		r.fail("%s grew by %.0f, not %.0f", series(r.counted), after-r.before, r.owed)
 	}
-}
-
-// owed is how much the counter must have grown: hostile servers have fewer connections than there are requests.
-func (r *row) owed() float64 {
-	if r.peers != nil {
-		return 1
-	}
-	return attackers
 }
 
 func (r *row) judgeVictim(base time.Duration) bool {
 	bound := max(p99Factor*base, pastFactor*r.seen.past, p99Floor)
 	switch {
-	case r.starves:
+	case r.starves && errors.Is(r.seen.failed, errUnavailable):
 		return true
 	case r.seen.failed != nil:
 		r.fail("%v", r.seen.failed)
-	case *timing && r.seen.p99 > bound:
+	case *timing && r.seen.p99 > bound && !r.starves:
 		r.fail("a well-behaved client's p99 was %v, its bound is %v", r.seen.p99.Round(time.Microsecond), bound.Round(time.Microsecond))
 	default:
 		return true

@@ -2,7 +2,7 @@
 //
 // Each row is one attack at one position. As a server the proxy is attacked by a client: at its inbound port in plaintext
 // and inside mTLS, and at its outbound port. As a client it is attacked by the server that it calls, in plaintext and as a
-// hostile proxy inside mTLS. First one attacker comes, then a hundred of them.
+// hostile proxy inside mTLS.
 //
 // A row passes if the proxies are alive; if they grew no more than limits.go says; if what a well-behaved client saw
 // meanwhile is within its bound; if each attacker was answered as the row demands, in time; if the proxy counted it; and if
@@ -11,4 +11,44 @@
 // Attackers come at a fixed rate, and stop when they are answered: it is the proxy that is measured, not the machine's CPU.
 // What hits a client that calls the application past the proxy, at the same time, is the machine too. All traffic stays on
 // loopback; what was started ends with the program.
+//
+// First one attacker comes, then a hundred; those that do nothing forbidden are all there at once. Slow ones, which only a
+// timeout of the proxy ends, are beside the hundreds.
+//
+// # What shows what
+//
+// Every class of attack that the proxy is held to, and its rows here, or the part of make conformance or the test that has it.
+// A row whose name begins with "server:" is the same for the proxy as a client.
+//
+//	rapid reset                        rapid reset; streams beyond the limit
+//	made-you-reset                     made you reset: ...
+//	CONTINUATION flood                 CONTINUATION flood, full frames; server: headers without an end
+//	HPACK bomb, cookie crumbs          HPACK bomb; cookie crumbs; 101 tiny fields; conformance: misbehave (table size)
+//	trailer declarations               trailers of 101 fields; 101 trailers
+//	PING, SETTINGS, RST floods         each by name; answers nobody reads: h2.TestUnreadAnswersAreBounded
+//	INITIAL_WINDOW_SIZE churn          INITIAL_WINDOW_SIZE churn, in one frame; server: up and down
+//	HEADER_TABLE_SIZE race             HEADER_TABLE_SIZE churn; go test -race ./proxy/h2
+//	MAX_FRAME_SIZE of 0                MAX_FRAME_SIZE of 0
+//	unknown frames                     unknown frames
+//	empty frames, 1-byte DATA          empty DATA; DATA of nothing but padding; DATA byte by byte; 1-byte chunks
+//	PRIORITY, WINDOW_UPDATE floods     each by name, on the connection and on a stream
+//	zero window, slow read             windows of 0 ...; large answers that nobody reads; a window of 0 for a large answer (ended by
+//	                                   BodyStall); server: a window of 0, given byte by byte; server: takes no body
+//	window overflow, double refund     the connection's window overflows; RST with data under way; server: ... by INITIAL_WINDOW_SIZE
+//	header size                        a header of 128 KiB; a head of 1 MiB; a request line of 64 KiB; conformance: frames (HPACK stays in step)
+//	preface, handshake, header trickle trickled preface, head, frame; no SETTINGS; a handshake that stops; no (further) request;
+//	                                   a ClientHello, a preface that trickles in
+//	label cardinality                  names made up
+//	HTTP/2 to HTTP/1 headers           conformance: frames
+//	content-length and DATA differ     conformance: frames, misbehave; server: content-length differs
+//	CR, LF, NUL, colon, space          conformance: frames, requests
+//	trailers                           conformance: frames, requests; proxy.TestReservedHeadersInEveryDirection
+//	CL+TE and their spellings          conformance: requests; content-length and chunked
+//	obs-fold, bare LF, chunk syntax    conformance: requests; a chunk extension of 64 KiB
+//	bodies on GET, Expect, early       conformance: requests, responses, differential; proxy.TestEarlyAnswers
+//	CONNECT, Upgrade                   conformance: requests; server: switches protocols unasked; proxy.TestUpgradedConnectionsEndAsTheyWere
+//	responses                          conformance: responses, misbehave; server: two content-lengths, unsolicited bytes
+//	Host and :authority; path          conformance: requests, frames
+//	policy matchers                    the tests of destination and proxy.TestProbesAreNotTranslated
+//	underscores in names               conformance: requests (framing and identity in the spelling of CGI); proxy.TestReservedHeadersInEveryDirection
 package main

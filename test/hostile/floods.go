@@ -26,10 +26,14 @@ func http2Attack(name, want, counted string, do func(p *peer)) *attack {
 		defer nc.Close()
 		p := newPeer(nc)
 		p.client()
-		if want != served {
-			turn := <-turns
-			defer func() { turns <- turn }()
+		if want == served {
+			do(p)
+			p.out.Flush() // an error is an answer, and read
+			pos.hold()
+			return result{answer: p.answer()}
 		}
+		turn := <-turns
+		defer func() { turns <- turn }()
 		do(p)
 		return p.verdict(want)
 	}}
@@ -46,12 +50,21 @@ func makeTurns() chan int {
 	return c
 }
 
-// heavy slows an attack's attackers down.
+// heavy slows an attack's attackers down, for the sake of those beside them.
 func heavy(a *attack) *attack {
+	if *timing {
+		a.pace = heavyArrival
+	}
+	return a
+}
+
+// slowly slows them down in any case.
+func slowly(a *attack) *attack {
 	a.pace = heavyArrival
 	return a
 }
 
+// http2Floods are of requests, and of what comes with them.
 func http2Floods() []*attack {
 	return append([]*attack{
 		heavy(http2Attack("rapid reset (CVE-2023-44487)", calm, calmed, func(p *peer) {
@@ -85,7 +98,7 @@ func http2Floods() []*attack {
 			head, trailers := p.post("/sink"), p.headers(strings.Split(strings.Repeat("x,y,", 101)+"x,y", ",")...)
 			p.flood(plenty, func(int) { p.trail(p.open(head, false), trailers) })
 		})),
-	}, append(madeYouReset(), append(chatter(), mistakes()...)...)...)
+	}, madeYouReset()...)
 }
 
 func (p *peer) trail(id uint32, block []byte) {
@@ -112,6 +125,11 @@ func madeYouReset() []*attack {
 	return []*attack{
 		each("WINDOW_UPDATE of 0", func(p *peer) { p.WriteWindowUpdate(hang(p), 0) }),
 		each("window overflow", func(p *peer) { p.WriteWindowUpdate(hang(p), 1<<31-1) }),
+		each("PRIORITY on itself", func(p *peer) {
+			id := hang(p)
+			p.WritePriority(id, http2.PriorityParam{StreamDep: id})
+		}),
+		each("PRIORITY of wrong length", func(p *peer) { p.WriteRawFrame(http2.FramePriority, 0, hang(p), make([]byte, 4)) }),
 		each("HEADERS after END_STREAM", func(p *peer) { p.trail(hang(p), p.headers("x", "y")) }),
 		each("DATA after END_STREAM", func(p *peer) { p.WriteData(hang(p), true, []byte("x")) }),
 		each("content-length exceeded", func(p *peer) { p.WriteData(p.open(p.post("/sink", "content-length", "1"), false), true, []byte("xx")) }),
@@ -129,6 +147,18 @@ func chatter() []*attack {
 		each("SETTINGS flood (CVE-2019-9515)", func(p *peer, i int) { p.WriteSettings() }),
 		each("SETTINGS acknowledgements", func(p *peer, i int) { p.WriteSettingsAck() }),
 		each("WINDOW_UPDATE flood", func(p *peer, i int) { p.WriteWindowUpdate(0, 1) }),
+		each("WINDOW_UPDATE flood on a stream", func(p *peer, i int) {
+			if i == 0 {
+				p.open(p.get("/hang"), true)
+			}
+			p.WriteWindowUpdate(1, 1)
+		}),
+		each("HEADER_TABLE_SIZE churn (CVE-2026-97032)", func(p *peer, i int) {
+			if i%16 == 0 {
+				p.open(p.get("/"), true)
+			}
+			p.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(i % 2 * 4096)})
+		}),
 		each("PRIORITY flood", func(p *peer, i int) { p.WritePriority(uint32(2*i+1), http2.PriorityParam{Weight: 1}) }),
 		each("unknown frames (CVE-2026-27141)", func(p *peer, i int) { p.WriteRawFrame(http2.FrameType(0xa+i%6), 0xff, uint32(i), []byte{1}) }),
 		each("RST_STREAM for ended streams", func(p *peer, i int) {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// calm waits until the proxies have given back what the row before made them take, as they do within seconds.
-func (r *row) calm(rest []int) {
+// calm waits until the proxies have given back most of what the row before made them take, as they do within seconds.
+func (r *row) calm(rest []int, growth int) {
 	for until := time.Now().Add(calmWait); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		most := 0
 		for i, n := range resident(r.procs) {
 			most = max(most, n-rest[i])
 		}
-		if most < calmGrowth {
+		if most < growth {
 			return
 		}
 	}

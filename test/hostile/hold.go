@@ -23,27 +23,32 @@ func meshHello() []byte {
 // holders do nothing that is forbidden. They take what they can get and keep it: what they hold must be bounded.
 func holders() []*attack {
 	all := []*attack{
-		heavy(http2Attack("DATA byte by byte (CVE-2026-84304)", served, "", func(p *peer) {
+		slowly(http2Attack("DATA byte by byte (CVE-2026-84304)", served, "", func(p *peer) {
 			id := p.open(p.post("/sink"), false)
 			for range 500 {
 				p.WriteData(id, false, []byte("x"))
 			}
 		})),
 	}
-	// A hundred times two streams leave room for others; a hundred times all of them do not.
 	for _, n := range []int{2, config.MaxCallerStreams} {
 		hold := func(name string, do func(p *peer)) {
-			a := heavy(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
-			a.starves = n == config.MaxCallerStreams
-			all = append(all, a)
+			all = append(all, slowly(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do)))
+		}
+		// A hundred times two streams whose data nobody takes leave room for others; a hundred times all of them do not.
+		clog := func(name string, do func(p *peer)) {
+			hold(name, do)
+			last := all[len(all)-1]
+			if last.starves = n == config.MaxCallerStreams; last.starves {
+				last.want = served + "|RST REFUSED_STREAM" // a proxy may try elsewhere
+			}
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
-		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
-		hold("windows of 0 for large answers", func(p *peer) {
+		hold("the same, with 20 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.twenty()...)) })
+		clog("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
 		})
-		hold("large answers that nobody reads", func(p *peer) {
+		clog("large answers that nobody reads", func(p *peer) {
 			p.deaf.Store(true)
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 			p.WriteWindowUpdate(0, 1<<30)
@@ -60,8 +65,8 @@ func (p *peer) openMany(n int, block []byte) {
 	}
 }
 
-func (p *peer) sixty() (block []byte) {
-	for i := range 60 {
+func (p *peer) twenty() (block []byte) {
+	for i := range 20 {
 		block = append(block, p.headers(fmt.Sprintf("x-%d", i), "some value or other")...)
 	}
 	return block

@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // rawAttack is a client that writes, and is told a status, or cut off, or both.
@@ -26,15 +28,15 @@ func rawAttack(name, want, counted string, do func(w *bufio.Writer)) *attack {
 		w := bufio.NewWriterSize(nc, 16<<10)
 		do(w)
 		w.Flush() // an error is an answer, and read
-		return await(heard, want)
+		if accepts(want, served) {
+			pos.hold()
+			return await(heard, time.Millisecond) // it is here already
+		}
+		return await(heard, patient(answerTime+answerSlack))
 	}}
 }
 
-func await(heard chan string, want string) result {
-	wait := patient(answerTime + answerSlack)
-	if accepts(want, served) {
-		wait = legalHold
-	}
+func await(heard chan string, wait time.Duration) result {
 	began := time.Now()
 	select {
 	case answer := <-heard:
@@ -80,10 +82,10 @@ func http1Floods() []*attack {
 		say("101 trailers", "431", func() string {
 			return head + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + repeat("X: y\r\n", 101) + "\r\n"
 		}),
-		heavy(rawAttack("1-byte chunks", served, "", func(w *bufio.Writer) {
+		slowly(rawAttack("1-byte chunks", served, "", func(w *bufio.Writer) {
 			io.WriteString(w, head+"Transfer-Encoding: chunked\r\n\r\n"+repeat("1\r\nx\r\n", 10_000))
 		})),
-		heavy(rawAttack("500 requests pipelined, nothing read", served, "", func(w *bufio.Writer) {
+		slowly(rawAttack("500 requests pipelined, nothing read", served, "", func(w *bufio.Writer) {
 			io.WriteString(w, repeat("GET / HTTP/1.1\r\nHost: app\r\n\r\n", 500))
 		})),
 		rawAttack("a body that is promised and never sent", served, "", func(w *bufio.Writer) {
@@ -112,6 +114,21 @@ func connectionFloods() []*attack {
 	}
 }
 
+// trickled says the first bytes of something one by one, for longer than the proxy takes to find out what it is. It is the
+// application's then, byte for byte: no protocol that was not seen whole is anybody's to judge.
+func trickled(name string, text func() []byte) *attack {
+	return rawAttack(name, "closed|400|"+served, "", func(w *bufio.Writer) {
+		const pause = 50 * time.Millisecond
+		for _, c := range text()[:3*config.DetectTimeout/(2*pause)] {
+			w.WriteByte(c)
+			if w.Flush() != nil {
+				return
+			}
+			time.Sleep(pause)
+		}
+	})
+}
+
 // noise is bytes without a meaning, always the same.
 func noise(n int) []byte {
 	b := make([]byte, n)
@@ -125,6 +142,9 @@ func noise(n int) []byte {
 	return b
 }
 
+// handshakes counts those that failed.
+const handshakes = `tulle_connections_refused_total{reason="handshake"}`
+
 // tlsFloods are at the port where TLS is expected.
 func tlsFloods() []*attack {
 	return []*attack{
@@ -132,7 +152,7 @@ func tlsFloods() []*attack {
 			w.Write([]byte{22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff, 3, 3})
 			w.Write(noise(16 << 10))
 		}),
-		rawAttack("our ClientHello, and then garbage", "closed", `tulle_connections_refused_total{reason="handshake"}`, func(w *bufio.Writer) {
+		rawAttack("our ClientHello, and then garbage", "closed", handshakes, func(w *bufio.Writer) {
 			w.Write(meshHello())
 			w.Write(noise(1 << 10))
 		}),

@@ -7,7 +7,8 @@ const (
 	attackers = 100
 	// arrival is the time between two attackers.
 	arrival = 4 * time.Millisecond
-	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work.
+	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work. It spares
+	// who is beside them; where the clock is not judged, only what is held needs it.
 	heavyArrival = 10 * time.Millisecond
 
 	// atOnce is how many of them write at a time.
@@ -19,8 +20,11 @@ const (
 	// looks, and to five times what lives after. A hundred attackers say more about one than one does.
 	garbage = 24 << 20
 
-	calmGrowth = 16 << 20
-	calmWait   = 5 * time.Second
+	// A row begins when no more than startGrowth is left of the one before: it counts as this one's. One that is tried again
+	// waits for calmGrowth.
+	startGrowth = 32 << 20
+	calmGrowth  = 16 << 20
+	calmWait    = 5 * time.Second
 
 	// answerTime is within which an attacker is answered.
 	answerTime = time.Second
@@ -43,7 +47,10 @@ const (
 	// callTime is for the caller of a hostile server: the proxy may try another connection, and wait for one.
 	callTime = 4 * time.Second
 
-	tricklersEach = 10
+	// tricklersEach come to each slow row: together they must not fill the windows that they share, or only some hold data.
+	tricklersEach = 3
+	// slowStart is for all of them to be where they stay.
+	slowStart = 2 * time.Second
 
 	victimRate   = 200 // requests a second
 	baselineTime = 2 * time.Second
@@ -58,4 +65,6 @@ const (
 
 	// legalHold is how long what is not forbidden is kept up.
 	legalHold = 500 * time.Millisecond
+	// serverHold is the same for servers: a call to one may have to wait for it.
+	serverHold = 100 * time.Millisecond
 )

@@ -50,14 +50,8 @@ func run() (failed bool, err error) {
 	if err := s.settle(); err != nil {
 		return false, err
 	}
-	wait := trickle(slow)
-	err = s.perform(rows)
-	wait()
-	if err != nil {
+	if err := s.perform(rows, slow); err != nil {
 		return false, err
-	}
-	for _, r := range slow {
-		r.print()
 	}
 	rows = append(rows, slow...)
 	fmt.Println()

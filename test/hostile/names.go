@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -12,25 +11,23 @@ const fewSeries = 40
 // namesEach is how many an attacker makes up: fewer than streams, so that all of them are answered.
 const namesEach = 60
 
-// madeUpNames asks for what is the caller's to make up, and counts the series that the proxies made of it (CVE-2025-43915).
+// madeUpNames asks for what is the caller's to make up; the proxies must not make series of it (CVE-2025-43915).
 func madeUpNames() *attack {
-	var one sync.Mutex // the admin port refuses more than two scrapes at once
-	return heavy(&attack{name: "names made up (CVE-2025-43915)", want: served, once: func(pos *position) result {
-		one.Lock()
-		defer one.Unlock()
-		before, err := countSeries(pos.procs)
-		if err != nil {
-			return result{err: err}
-		}
-		if err := askForNames(pos); err != nil {
-			return result{err: err}
-		}
-		after, err := countSeries(pos.procs)
+	return heavy(&attack{name: "names made up (CVE-2025-43915)", want: served, audit: fewMore, once: func(pos *position) result {
+		return result{answer: served, err: askForNames(pos)}
+	}})
+}
+
+// fewMore counts the proxies' series, and tells later whether they became many more.
+func fewMore(procs []*process) (func() error, error) {
+	before, err := countSeries(procs)
+	return func() error {
+		after, err := countSeries(procs)
 		if err == nil && after > before+fewSeries {
 			err = fmt.Errorf("%d series became %d", before, after)
 		}
-		return result{answer: served, err: err}
-	}})
+		return err
+	}, err
 }
 
 func askForNames(pos *position) error {

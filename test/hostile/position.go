@@ -19,6 +19,7 @@ type position struct {
 	mesh   bool // inside mTLS: HTTP/2 only
 	victim *victim
 	procs  []*process
+	hold   func() // waits for as long as what is not forbidden is kept up
 }
 
 func plainly(addr string) func() (net.Conn, error) {

@@ -20,9 +20,9 @@ type stage struct {
 	callee, caller  *process // the application's proxy, and one that calls it
 	inbound, meshed *position
 	outbound        *position
-	evil, evilMesh  server
-	toEvil, toMesh  *position // outbound, to a server that is hostile: in plaintext, and as a proxy
-	rest            []int     // memory at rest
+	toEvil, toMesh  *evil   // in plaintext, and as a proxy
+	stuck           []*evil // each for one of stuckServers
+	rest            []int   // memory at rest
 	base            time.Duration
 }
 
@@ -35,50 +35,49 @@ func openStage(ctx context.Context, dir string) (*stage, error) {
 	if s.app, err = serveApp(); err != nil {
 		return nil, err
 	}
+	if err := s.placeEvil(); err != nil {
+		return nil, err
+	}
 	mesh, out := loopback.Free(), loopback.Free()
 	if err := s.describe(mesh); err != nil {
 		return nil, err
 	}
-	toEvil, toMesh := loopback.Free(), loopback.Free()
 	_, port, err := net.SplitHostPort(s.app)
 	if err != nil {
 		return nil, err
 	}
 	s.callee, err = s.start("app", map[string]string{config.EnvInboundListen: mesh,
-		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: loopback.Free() + "=" + p.Authority("app")})
+		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: loopback.Free() + "=" + s.plane.Authority("app")})
 	if err != nil {
 		return nil, err
 	}
 	s.caller, err = s.start("caller", map[string]string{config.EnvInboundListen: loopback.Free(),
-		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: out + "=" + p.Authority("app") +
-			"," + toEvil + "=" + p.Authority("evil") + "," + toMesh + "=" + p.Authority("evilmesh")})
+		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: s.upstreams(out)})
 	if err != nil {
 		s.callee.stop()
 		return nil, err
 	}
-	victim := newVictim(out, s.app)
-	s.toEvil = &position{name: "to a server", addr: toEvil, victim: victim, procs: []*process{s.callee, s.caller}}
-	s.toMesh = &position{name: "to a proxy", addr: toMesh, victim: victim, procs: []*process{s.callee, s.caller}}
 	return s, s.place(mesh, out, port)
 }
 
+// upstreams is where the caller's proxy listens, and for what.
+func (s *stage) upstreams(out string) string {
+	list := []string{out + "=" + s.plane.Authority("app")}
+	for _, e := range s.evils() {
+		list = append(list, e.addr+"="+s.plane.Authority(e.name))
+	}
+	return strings.Join(list, ",")
+}
+
+func (s *stage) evils() []*evil { return append([]*evil{s.toEvil, s.toMesh}, s.stuck...) }
+
 // describe tells destination of the application and of the hostile servers.
 func (s *stage) describe(mesh string) error {
-	src, err := s.plane.Source("evilmesh")
-	if err != nil {
-		return err
+	list := []plane.Service{{Name: "app", Addresses: []string{s.app}, Mesh: mesh}, nowhere("caller", nowhereAddr)}
+	for _, e := range s.evils() {
+		list = append(list, e.service)
 	}
-	plain, err := s.evil.listen(nil)
-	if err != nil {
-		return err
-	}
-	tls, err := s.evilMesh.listen(src)
-	if err != nil {
-		return err
-	}
-	return s.plane.Write(plane.Service{Name: "app", Addresses: []string{s.app}, Mesh: mesh}, plane.Service{Name: "evil", Addresses: []string{plain}},
-		plane.Service{Name: "caller", Addresses: []string{"127.0.0.1:1"}, Mesh: "127.0.0.1:1"},
-		plane.Service{Name: "evilmesh", Addresses: []string{"127.0.0.1:1"}, Mesh: tls})
+	return s.plane.Write(list...)
 }
 
 func (s *stage) place(mesh, out, port string) error {
@@ -91,6 +90,9 @@ func (s *stage) place(mesh, out, port string) error {
 	s.inbound = &position{name: "inbound", dial: plainly(mesh), victim: in, procs: procs}
 	s.meshed = &position{name: "inbound, mTLS", dial: meshed(mesh, src, s.plane.WorkloadID("app"), port), mesh: true, victim: in, procs: procs}
 	s.outbound = &position{name: "outbound", dial: plainly(out), victim: newVictim(out, s.app), procs: procs}
+	for _, e := range s.evils() {
+		e.victim, e.procs = s.outbound.victim, procs
+	}
 	return nil
 }
 
@@ -111,55 +113,95 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 		}
 	}
 	add(http2Floods(), s.inbound, s.meshed, s.outbound)
+	add(append(chatter(), mistakes()...), s.inbound, s.meshed) // frames are the same code wherever the connection is from
 	add(http1Floods(), s.inbound, s.outbound)
 	add(connectionFloods(), s.inbound, s.outbound)
 	add(tlsFloods(), s.inbound)
+	add([]*attack{trickled("a ClientHello that trickles in", meshHello)}, s.inbound)
+	add([]*attack{trickled("a preface that trickles in", func() []byte { return []byte(clientPreface + clientPreface) })}, s.outbound)
 	add(holders(), s.inbound, s.meshed, s.outbound)
+	add([]*attack{refunds()}, s.inbound, s.meshed, s.outbound)
 	add([]*attack{madeUpNames()}, s.inbound, s.outbound)
-	for _, a := range hostileServers2() {
-		add([]*attack{a.against(&s.evil)}, s.toEvil)
-		add([]*attack{a.against(&s.evilMesh)}, s.toMesh)
+	for _, a := range append(hostileServers2(), mildServers()...) {
+		add([]*attack{a.against(s.toEvil)}, s.toEvil.position)
+		add([]*attack{a.against(s.toMesh)}, s.toMesh.position)
 	}
 	for _, a := range hostileServers1() {
-		add([]*attack{a.against(&s.evil)}, s.toEvil)
+		add([]*attack{a.against(s.toEvil)}, s.toEvil.position)
 	}
 	return rows
 }
 
 // slowRows take as long as the timeouts that end them.
 func (s *stage) slowRows(pattern *regexp.Regexp) (rows []*row) {
-	for _, a := range tricklers() {
-		for _, pos := range []*position{s.inbound, s.meshed, s.outbound} {
-			if pattern.MatchString(a.name+", "+pos.name) && !(pos.mesh && a.want == "408") {
-				rows = append(rows, &row{attack: a, position: pos})
-			}
+	add := func(a *attack, pos *position) {
+		if pattern.MatchString(a.name + ", " + pos.name) {
+			rows = append(rows, &row{attack: a, position: pos})
 		}
+	}
+	for _, pos := range []*position{s.inbound, s.meshed, s.outbound} {
+		for _, a := range slowHTTP2() {
+			add(a, pos)
+		}
+	}
+	for _, pos := range []*position{s.inbound, s.outbound} {
+		for _, a := range slowHTTP1() {
+			add(a, pos)
+		}
+	}
+	add(stoppedHandshake(), s.inbound)
+	add(trickledPreface(), s.meshed)
+	for i, a := range stuckServers() {
+		add(a.against(s.stuck[i]), s.stuck[i].position)
 	}
 	return rows
 }
 
-// perform runs all rows, with single attackers first: memory that was taken once is given back late.
-func (s *stage) perform(rows []*row) error {
+// perform runs all rows, with single attackers first: memory that was taken once is given back late. The slow ones are beside the
+// hundreds, who must bear what those hold.
+func (s *stage) perform(rows, slow []*row) error {
 	s.heading()
 	for _, r := range rows {
 		r.alone()
 	}
-	goroutines, err := s.goroutines()
+	before, err := s.goroutines()
+	if err != nil {
+		return err
+	}
+	wait := trickle(slow)
+	if len(slow) > 0 {
+		time.Sleep(slowStart)
+	}
+	beside, err := s.goroutines()
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		r.together(s.rest, s.base)
-		s.judgeLeftover(r, goroutines)
+		s.judgeLeftover(r, beside)
 		r.print()
-		for _, p := range r.procs {
-			if err := p.alive(); err != nil {
-				r.fail("%v", err)
-				return nil // nothing more can be learnt
-			}
+		if !r.survived() {
+			return nil // nothing more can be learnt
 		}
 	}
+	wait()
+	for _, r := range slow {
+		r.judgeCounts()
+		s.judgeLeftover(r, before)
+		r.survived()
+		r.print()
+	}
 	return nil
+}
+
+func (r *row) survived() bool {
+	for _, p := range r.procs {
+		if err := p.alive(); err != nil {
+			r.fail("%v", err)
+			return false
+		}
+	}
+	return true
 }
 
 // settle measures what a client sees, and what the proxies take, without an attack.

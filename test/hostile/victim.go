@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,14 +59,17 @@ func (v *victim) watch(ctx context.Context) seen {
 			if derr == nil {
 				past = append(past, direct)
 			}
-			if err != nil {
-				failed = err
+			if err != nil && (failed == nil || errors.Is(failed, errUnavailable)) {
+				failed = err // any other than a refusal says more
 			}
 		})
 	}
 	all.Wait()
 	return seen{n: len(through), p99: percentile99(through), past: percentile99(past), failed: failed}
 }
+
+// errUnavailable is the proxy's refusal.
+var errUnavailable = errors.New("503")
 
 func ask(c *http.Client, url string) (time.Duration, error) {
 	began := time.Now()
@@ -75,7 +79,10 @@ func ask(c *http.Client, url string) (time.Duration, error) {
 	}
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
+	switch {
+	case err == nil && resp.StatusCode == http.StatusServiceUnavailable:
+		err = fmt.Errorf("a well-behaved client got %w: %s", errUnavailable, resp.Header.Get("tulle-error"))
+	case err == nil && resp.StatusCode != http.StatusOK:
 		err = fmt.Errorf("a well-behaved client got %s: %s", resp.Status, resp.Header.Get("tulle-error"))
 	}
 	return time.Since(began), err
