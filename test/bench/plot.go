@@ -44,9 +44,12 @@ func plotBar(y int, title, who string, times float64) string {
 	if times < 1 {
 		color = "#d9822b"
 	}
-	length := int(plotUnit * min(times, plotMost))
-	return fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end" fill="#222222">%s</text><rect x="%d" y="%d" width="%d" height="%d" fill="%s"/><text x="%d" y="%d" fill="#222222">%.2fx %s</text>`+"\n",
-		plotLabel-8, y+13, escape(title), plotLabel, y+2, length, plotLine-6, color, plotLabel+length+6, y+13, times, who)
+	length, label := int(plotUnit*min(times, plotMost)), fmt.Sprintf("%.2fx %s", times, who)
+	if times > plotMost { // as when next to nothing was added: the number would be noise
+		label = fmt.Sprintf("over %gx %s", plotMost, who)
+	}
+	return fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end" fill="#222222">%s</text><rect x="%d" y="%d" width="%d" height="%d" fill="%s"/><text x="%d" y="%d" fill="#222222">%s</text>`+"\n",
+		plotLabel-8, y+13, escape(title), plotLabel, y+2, length, plotLine-6, color, plotLabel+length+6, y+13, label)
 }
 
 func escape(s string) string {
