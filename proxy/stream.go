@@ -42,11 +42,34 @@ func (b *batch) time() time.Time {
 	return b.at
 }
 
+// touch is called for each piece of data, and a batch may have thousands: of one exchange, whose two sides take turns, or of all
+// that a caller may have.
 func (b *batch) touch(f flusher) {
-	if n := len(b.touched); n > 0 && b.touched[n-1] == f {
+	n := len(b.touched)
+	if n > 0 && b.touched[n-1] == f || n > 1 && b.touched[n-2] == f {
 		return
 	}
+	if n >= manyTouched && n == cap(b.touched) {
+		b.touchOnce()
+	}
 	b.touched = append(b.touched, f)
+}
+
+// manyTouched may have been touched before any is looked for twice: a map costs more than a short list.
+const manyTouched = 256
+
+// touchOnce leaves one of each.
+func (b *batch) touchOnce() {
+	seen := make(map[flusher]struct{}, len(b.touched))
+	once := b.touched[:0]
+	for _, f := range b.touched {
+		if _, again := seen[f]; !again {
+			seen[f] = struct{}{}
+			once = append(once, f)
+		}
+	}
+	clear(b.touched[len(once):])
+	b.touched = once
 }
 
 func (b *batch) flush() {
