@@ -212,7 +212,7 @@ func (p *pool) cancel(a *attempt) {
 
 // dialMore starts the dials that the queue asks for; mu is held.
 func (p *pool) dialMore() {
-	want, limit := 1, maxHTTP2Conns+p.useless()
+	want, limit := 1+len(p.waiting)/config.MaxConcurrentStreams, maxHTTP2Conns+p.useless()
 	if p.kind == plainHTTP1 {
 		want, limit = len(p.waiting), maxHTTP1Conns
 	}
