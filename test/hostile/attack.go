@@ -20,6 +20,7 @@ type attack struct {
 
 	counted string // what grows by one for each attacker; see series
 	starves bool   // it takes all that the proxy holds for anyone: others may be refused, at once
+	crowds  bool   // it comes close to that: where the clock is not judged, a few may
 	begin   func() // before the first attacker
 	once    func(*position) result
 	audit   func([]*process) (func() error, error) // looks at the proxies before the attackers, and again after them
@@ -235,7 +236,7 @@ func (r *row) judgeCounts() {
 func (r *row) judgeVictim(base time.Duration) bool {
 	bound := max(p99Factor*base, pastFactor*r.seen.past, p99Floor)
 	switch {
-	case r.starves && errors.Is(r.seen.failed, errUnavailable):
+	case errors.Is(r.seen.failed, errUnavailable) && r.mayRefuse():
 		return true
 	case r.seen.failed != nil:
 		r.fail("%v", r.seen.failed)
@@ -245,6 +246,10 @@ func (r *row) judgeVictim(base time.Duration) bool {
 		return true
 	}
 	return false
+}
+
+func (r *row) mayRefuse() bool {
+	return r.starves || r.crowds && !*timing && r.seen.refused*100 <= r.seen.n*slowAllowed
 }
 
 func mib(n int) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -32,15 +32,17 @@ func holders() []*attack {
 	}
 	for _, n := range []int{2, config.MaxCallerStreams} {
 		hold := func(name string, do func(p *peer)) {
-			all = append(all, slowly(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do)))
+			a := slowly(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
+			if n == config.MaxCallerStreams {
+				a.crowds = true
+				a.want = served + "|RST REFUSED_STREAM" // a proxy may try elsewhere what finds no room at once
+			}
+			all = append(all, a)
 		}
 		// A hundred times two streams whose data nobody takes leave room for others; a hundred times all of them do not.
 		clog := func(name string, do func(p *peer)) {
 			hold(name, do)
-			last := all[len(all)-1]
-			if last.starves = n == config.MaxCallerStreams; last.starves {
-				last.want = served + "|RST REFUSED_STREAM" // a proxy may try elsewhere
-			}
+			all[len(all)-1].starves = n == config.MaxCallerStreams
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
 		hold("the same, with 20 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.twenty()...)) })

@@ -33,7 +33,7 @@ const (
 
 	// patience is for a machine whose other work decides about a second.
 	patience = 10 * time.Second
-	// slowAllowed of a hundred may even then not have been answered when they stop to wait.
+	// slowAllowed of a hundred may even then not have been answered when they stop to wait, or be refused where it is crowded.
 	slowAllowed = 5
 	// A client's p99 may double, and below p99Floor nobody sees the difference from a busy machine's hiccups.
 	p99Floor  = 25 * time.Millisecond

@@ -26,10 +26,18 @@ func plainly(addr string) func() (net.Conn, error) {
 	return func() (net.Conn, error) { return net.DialTimeout("tcp", addr, 5*time.Second) }
 }
 
+// dialTries: a ClientHello that a busy machine lets lie for a second is nobody's.
+const dialTries = 3
+
 // meshed dials as another proxy does, with a certificate of the mesh.
 func meshed(addr string, src *spiffe.Source, callee spiffeid.ID, port string) func() (net.Conn, error) {
 	cfg := spiffe.ClientConfig(src, callee, []string{config.ALPNHTTP}, port+config.SNISuffix)
-	return func() (net.Conn, error) {
-		return tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg)
+	return func() (nc net.Conn, err error) {
+		for range dialTries {
+			if nc, err = tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg); err == nil {
+				return nc, nil
+			}
+		}
+		return nil, err
 	}
 }

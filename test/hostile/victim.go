@@ -36,6 +36,7 @@ func newClient(http2 bool) *http.Client {
 // seen is what a victim saw.
 type seen struct {
 	n         int
+	refused   int // by a 503, of n
 	p99, past time.Duration
 	failed    error
 }
@@ -45,6 +46,7 @@ func (v *victim) watch(ctx context.Context) seen {
 	var mu sync.Mutex
 	var through, past []time.Duration
 	var failed error
+	refused := 0
 	var all sync.WaitGroup
 	tick := time.NewTicker(time.Second / victimRate)
 	defer tick.Stop()
@@ -59,13 +61,16 @@ func (v *victim) watch(ctx context.Context) seen {
 			if derr == nil {
 				past = append(past, direct)
 			}
+			if errors.Is(err, errUnavailable) {
+				refused++
+			}
 			if err != nil && (failed == nil || errors.Is(failed, errUnavailable)) {
 				failed = err // any other than a refusal says more
 			}
 		})
 	}
 	all.Wait()
-	return seen{n: len(through), p99: percentile99(through), past: percentile99(past), failed: failed}
+	return seen{n: len(through), refused: refused, p99: percentile99(through), past: percentile99(past), failed: failed}
 }
 
 // errUnavailable is the proxy's refusal.
