@@ -47,7 +47,7 @@ func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 }
 
 func (p *pool) newClient(c *clientConn, spare bool) client {
-	c.batch.patient = true
+	c.batch.queue = &p.p.flushes
 	if p.kind == plainHTTP1 {
 		o := http1Options(&c.batch)
 		o.OnCapacity = c.capacity
@@ -79,7 +79,7 @@ func (p *Proxy) serveEngine(c *serverConn, nc net.Conn) {
 
 // startEngine makes the engine and registers the connection; stop is for its end.
 func (p *Proxy) startEngine(c *serverConn) (stop func()) {
-	c.batch.patient = true
+	c.batch.queue = &p.flushes
 	if c.http1 {
 		o := http1Options(&c.batch)
 		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }

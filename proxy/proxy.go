@@ -49,6 +49,7 @@ type Proxy struct {
 
 	metrics       *metric.Registry
 	wheel         *wheel
+	flushes       flushQueue
 	memory        memory
 	crowd         *crowd
 	unknown       *route // of requests that have none: names their metrics
