@@ -31,17 +31,19 @@ type detected struct {
 
 // detect reads until it can tell the protocol, and no longer than config.DetectTimeout: then it is opaque, which also
 // serves a server that speaks first. An error means that the caller is gone.
-func detect(nc net.Conn) (detected, error) { return detectWithin(nc, config.DetectTimeout) }
-
-// detectWithin waits longer for the first byte; for the rest, config.DetectTimeout from then on.
-func detectWithin(nc net.Conn, wait time.Duration) (detected, error) {
-	buf := make([]byte, 0, 2048)
-	if err := nc.SetReadDeadline(time.Now().Add(wait)); err != nil {
+func detect(nc net.Conn) (detected, error) {
+	if err := nc.SetReadDeadline(time.Now().Add(config.DetectTimeout)); err != nil {
 		return detected{}, err
 	}
+	return detectUntil(nc, false)
+}
+
+// detectUntil leaves the deadline of the first byte to its caller; late: the rest has config.DetectTimeout from then on.
+func detectUntil(nc net.Conn, late bool) (detected, error) {
+	buf := make([]byte, 0, 2048)
 	for {
-		if len(buf) > 0 && wait > config.DetectTimeout {
-			wait = 0
+		if len(buf) > 0 && late {
+			late = false
 			if err := nc.SetReadDeadline(time.Now().Add(config.DetectTimeout)); err != nil {
 				return detected{}, err
 			}

@@ -58,7 +58,10 @@ func (p *Proxy) attend(nc net.Conn, c *serverConn) (next *serverConn, again bool
 // attendAlone is for when no endpoint can be dialed: an HTTP client is answered when it asks.
 func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) (*serverConn, error) {
 	defer p.trackCloser(nc)()
-	d, err := detectWithin(nc, config.IdleTCP)
+	if err := nc.SetReadDeadline(time.Now().Add(config.IdleTCP)); err != nil {
+		return nil, err
+	}
+	d, err := detectUntil(nc, true)
 	switch {
 	case err != nil || d.silent:
 		return nil, err
@@ -70,9 +73,13 @@ func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) (*serverConn, error) {
 }
 
 // overture waits for the first word, from either end. answer is the server's; left: it ended without one. The server's
-// goroutine ends with overture: its read is cut short by a deadline, and so is the client's when the server was first.
+// goroutine ends with overture: its read is cut short by a deadline, and so is the client's when the server was first. The
+// client's own deadline is set before that goroutine runs, or it could undo the other: a greeting is often here already.
 func (p *Proxy) overture(nc net.Conn, up leg) (d detected, answer []byte, left bool, err error) {
 	defer p.trackCloser(&tunnel{p: p, down: nc.(leg), up: up})()
+	if err := nc.SetReadDeadline(time.Now().Add(config.IdleTCP)); err != nil {
+		return detected{}, nil, false, err
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -84,7 +91,7 @@ func (p *Proxy) overture(nc net.Conn, up leg) (d detected, answer []byte, left b
 			nc.SetReadDeadline(past) // it fails only on a connection that has ended
 		}
 	}()
-	d, err = detectWithin(nc, config.IdleTCP)
+	d, err = detectUntil(nc, true)
 	if derr := up.SetReadDeadline(past); derr != nil && err == nil {
 		err = derr
 	}

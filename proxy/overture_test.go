@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// lateLeg is a client's connection whose deadlines for the future are set as late as the scheduler may have it: after one that has
+// passed, if one is set meanwhile.
+type lateLeg struct {
+	net.Conn
+	once sync.Once
+	past chan struct{} // closed with the first that has passed
+}
+
+func (l *lateLeg) CloseWrite() error { return l.Close() }
+
+func (l *lateLeg) SetReadDeadline(t time.Time) error {
+	if t.After(time.Now()) {
+		select {
+		case <-l.past:
+		case <-time.After(time.Second):
+		}
+		return l.Conn.SetReadDeadline(t)
+	}
+	err := l.Conn.SetReadDeadline(t)
+	if !t.IsZero() {
+		l.once.Do(func() { close(l.past) })
+	}
+	return err
+}
+
+// A server that greets at once is heard at once, whichever end's goroutine runs first.
+func TestAGreetingThatIsHereAlreadyIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app, down := net.Pipe()
+		server, up := net.Pipe()
+		defer app.Close()
+		defer server.Close()
+		go server.Write([]byte("220 ready\n"))
+		synctest.Wait()
+		p := &Proxy{ctx: t.Context()}
+		began := time.Now()
+		d, answer, left, err := p.overture(&lateLeg{Conn: down, past: make(chan struct{})}, &lateLeg{Conn: up, past: make(chan struct{})})
+		if err != nil || left || !d.silent || string(answer) != "220 ready\n" {
+			t.Errorf("client silent %v, server said %q, left %v, %v", d.silent, answer, left, err)
+		}
+		if took := time.Since(began); took > config.DetectTimeout {
+			t.Errorf("the greeting took %v", took)
+		}
+	})
+}
