@@ -19,13 +19,11 @@ const (
 // http2Attack is a client that greets, does one thing, and waits for the answer.
 func http2Attack(name, want, counted string, do func(p *peer)) *attack {
 	return &attack{name: name, want: want, counted: counted, once: func(pos *position) result {
-		nc, err := pos.dial()
+		p, err := pos.greet()
 		if err != nil {
 			return result{err: err}
 		}
-		defer nc.Close()
-		p := newPeer(nc)
-		p.client()
+		defer p.nc.Close()
 		if want == served {
 			do(p)
 			p.out.Flush() // an error is an answer, and read

@@ -37,6 +37,17 @@ type peer struct {
 
 const clientPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+// greet connects a client of HTTP/2, whose connection is its caller's to close.
+func (p *position) greet() (*peer, error) {
+	nc, err := p.dial()
+	if err != nil {
+		return nil, err
+	}
+	c := newPeer(nc)
+	c.client()
+	return c, nil
+}
+
 func newPeer(nc net.Conn) *peer {
 	p := &peer{nc: nc, out: bufio.NewWriterSize(nc, 16<<10), next: 1, ended: make(chan struct{}),
 		resets: map[http2.ErrCode]int{}, status: map[string]int{}}

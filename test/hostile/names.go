@@ -31,13 +31,11 @@ func fewMore(procs []*process) (func() error, error) {
 }
 
 func askForNames(pos *position) error {
-	nc, err := pos.dial()
+	p, err := pos.greet()
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	p := newPeer(nc)
-	p.client()
+	defer p.nc.Close()
 	for i := range namesEach {
 		name := fmt.Sprintf("x%d-%d", i, time.Now().UnixNano())
 		p.open(p.headers(":method", name, ":scheme", "http", ":authority", name, ":path", "/"+name), true)

@@ -20,13 +20,11 @@ const (
 // the connection's window once: twice, and a peer may send without a bound (CVE-2026-78663); never, and the connection starves.
 func refunds() *attack {
 	return heavy(&attack{name: "RST with data under way (CVE-2026-78663)", want: served, once: func(pos *position) result {
-		nc, err := pos.dial()
+		p, err := pos.greet()
 		if err != nil {
 			return result{err: err}
 		}
-		defer nc.Close()
-		p := newPeer(nc)
-		p.client()
+		defer p.nc.Close()
 		for range refundRounds {
 			if err := p.resetWithData(); err != nil {
 				return result{err: err}
