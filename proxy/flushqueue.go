@@ -30,10 +30,32 @@ func (q *flushQueue) flush(fs []flusher) {
 	if len(fs) == 0 || !q.add(fs) {
 		return
 	}
-	runtime.Gosched()
+	q.letOthersRun()
 	l := q.take()
 	l.flush()
 	q.giveBack(l)
+}
+
+// maxYields bounds how long the leader waits; three do for some hundreds of readers, for the runtime takes the leader up
+// again after 61 of them.
+const maxYields = 8
+
+// letOthersRun yields until no reader has anything to add.
+func (q *flushQueue) letOthersRun() {
+	n := q.len()
+	for range maxYields {
+		runtime.Gosched()
+		before := n
+		if n = q.len(); n == before {
+			return
+		}
+	}
+}
+
+func (q *flushQueue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.queued.all)
 }
 
 // add says whether its caller has to flush: nobody else is going to.

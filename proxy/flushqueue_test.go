@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,11 +15,13 @@ type queuedFlusher struct {
 	claimed  atomic.Bool
 	unsent   atomic.Int64
 	mistaken atomic.Int64 // flushes that nobody had claimed
+	flushes  atomic.Int64
 }
 
 func (f *queuedFlusher) ClaimFlush() bool { return f.claimed.CompareAndSwap(false, true) }
 
 func (f *queuedFlusher) Flush() {
+	f.flushes.Add(1)
 	if !f.claimed.Swap(false) {
 		f.mistaken.Add(1)
 	}
@@ -51,6 +54,43 @@ func TestTheFirstReaderFlushesForTheRestInReverse(t *testing.T) {
 	if q.add(nil) {
 		t.Error("a reader that wrote nothing was told to flush")
 	}
+}
+
+// The runtime takes a reader that yields up again after 61 others, though more could run: the flush is for all of them.
+func TestTheFirstReaderWaitsForAllThatCanRun(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const readers = 200
+	var q flushQueue
+	var peer queuedFlusher
+	var flushes atomic.Int64
+	var wg sync.WaitGroup
+	ready := make(chan struct{})
+	for range readers {
+		wg.Go(func() {
+			<-ready
+			own := countedFlusher{&queuedFlusher{}, &flushes}
+			q.flush([]flusher{&peer, own})
+		})
+	}
+	runtime.Gosched() // all wait
+	close(ready)
+	wg.Wait()
+	if n := flushes.Load(); n != readers {
+		t.Errorf("%d of %d readers' output was flushed", n, readers)
+	}
+	if n := peer.flushes.Load(); n > 2 {
+		t.Errorf("the connection that all wrote to was flushed %d times", n)
+	}
+}
+
+type countedFlusher struct {
+	*queuedFlusher
+	all *atomic.Int64
+}
+
+func (f countedFlusher) Flush() {
+	f.all.Add(1)
+	f.queuedFlusher.Flush()
 }
 
 func TestNothingQueuedStaysUnsent(t *testing.T) {

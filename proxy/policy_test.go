@@ -124,6 +124,31 @@ func TestWheelFiresOnceAndNotBeforeItsTime(t *testing.T) {
 	})
 }
 
+// A connection's life is a timer of hours: with nothing else armed, the proxy wakes once a turn. What is due sooner is not late for that.
+func TestWheelSleepsUntilSomethingIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWheel()
+		defer w.close()
+		e := make(expiries, 10)
+		var life, short timer
+		w.arm(&life, time.Hour, e)
+		for range 3 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			w.mu.Lock()
+			if sleep := w.wake - w.now; sleep < wheelSlots {
+				t.Errorf("it sleeps for %d ticks, want a turn", sleep)
+			}
+			w.mu.Unlock()
+			began := time.Now()
+			w.arm(&short, time.Second, e)
+			if got := <-e; got != &short || time.Since(began) > time.Second+2*wheelTick {
+				t.Errorf("after %v something fired, the second's timer: %v", time.Since(began), got == &short)
+			}
+		}
+	})
+}
+
 func TestHeaderTable(t *testing.T) {
 	in := []hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "tulle-client-id"}, {Name: "tulle-error"}, {Name: "tulle-proto"},
 		{Name: "tulle-anything"}, {Name: "x-forwarded-client-cert"}, {Name: "x-mine"}, {Name: "tullee"}}

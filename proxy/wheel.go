@@ -12,12 +12,14 @@ const wheelTick = 5 * time.Millisecond
 const wheelSlots = 1024
 
 // wheel is the proxy's one set of timers. A request arms and disarms several deadlines, nearly none of which ever fire:
-// in a wheel each costs two pointer writes, and the runtime's timer heap is left alone. Its goroutine runs only while
-// something is armed, so an idle proxy does not wake.
+// in a wheel each costs two pointer writes, and the runtime's timer heap is left alone. Its goroutine lives only while
+// something is armed, and sleeps until the first of them is due, or for a turn: an idle proxy hardly wakes.
 type wheel struct {
 	mu      sync.Mutex // guards everything below, and every timer's links
 	slots   [wheelSlots]timer
 	now     int64 // ticks done
+	wake    int64 // the tick for which alarm is set, while running
+	alarm   *time.Timer
 	armed   int
 	running bool
 	start   time.Time
@@ -53,21 +55,33 @@ func (w *wheel) arm(t *timer, d time.Duration, owner expirer) {
 	}
 	w.unlink(t)
 	if !w.running {
-		w.now = int64(time.Since(w.start) / wheelTick)
+		w.now = w.tick(0)
 	}
 	if t.owner == nil {
 		t.owner = owner // once: disarm looks at it without the lock
 	}
-	t.due = int64((time.Since(w.start)+max(d, 0))/wheelTick) + 1 // a slot of the past would come a whole turn late
+	t.due = w.tick(max(d, 0)) + 1 // a slot of the past would come a whole turn late
 	head := &w.slots[t.due%wheelSlots]
 	t.next, t.prev = head, head.prev
 	head.prev.next, head.prev = t, t
 	w.armed++
 	if !w.running {
-		w.running = true
+		w.running, w.wake, w.alarm = true, w.now+wheelSlots, time.NewTimer(wheelSlots*wheelTick)
 		w.done.Add(1)
-		go w.turn()
+		go w.turn(w.alarm)
 	}
+	if t.due < w.wake {
+		w.sleepUntil(t.due)
+	}
+}
+
+// tick is the one in which the time d from now falls.
+func (w *wheel) tick(d time.Duration) int64 { return int64((time.Since(w.start) + d) / wheelTick) }
+
+// sleepUntil makes the goroutine look at the timers at a tick; the lock is held.
+func (w *wheel) sleepUntil(tick int64) {
+	w.wake = tick
+	w.alarm.Reset(time.Until(w.start.Add(time.Duration(tick) * wheelTick)))
 }
 
 // disarm stops t. An expiry that has already begun may still be running: the owner checks its own state.
@@ -90,16 +104,17 @@ func (w *wheel) unlink(t *timer) {
 }
 
 // turn advances until nothing is armed.
-func (w *wheel) turn() {
+func (w *wheel) turn(alarm *time.Timer) {
 	defer w.done.Done()
-	tick := time.NewTicker(wheelTick)
-	defer tick.Stop()
+	defer alarm.Stop()
 	var due []*timer
-	for range tick.C {
+	for range alarm.C {
 		w.mu.Lock()
 		due = w.advance(due[:0])
 		if w.armed == 0 || w.closed {
 			w.running = false
+		} else {
+			w.sleepUntil(w.first())
 		}
 		running := w.running
 		w.mu.Unlock()
@@ -113,9 +128,22 @@ func (w *wheel) turn() {
 	}
 }
 
+// first is the tick at which the next timer is due, or a turn from now; the lock is held.
+func (w *wheel) first() int64 {
+	for tick := w.now; tick < w.now+wheelSlots; tick++ {
+		head := &w.slots[tick%wheelSlots]
+		for t := head.next; t != head; t = t.next {
+			if t.due <= tick {
+				return tick
+			}
+		}
+	}
+	return w.now + wheelSlots
+}
+
 // advance collects what is due up to the present tick.
 func (w *wheel) advance(due []*timer) []*timer {
-	target := int64(time.Since(w.start) / wheelTick)
+	target := w.tick(0)
 	for ; w.now <= target; w.now++ {
 		head := &w.slots[w.now%wheelSlots]
 		for t := head.next; t != head; {
@@ -134,6 +162,9 @@ func (w *wheel) advance(due []*timer) []*timer {
 func (w *wheel) close() {
 	w.mu.Lock()
 	w.closed = true
+	if w.running {
+		w.sleepUntil(w.now)
+	}
 	w.mu.Unlock()
 	w.done.Wait()
 }

@@ -27,11 +27,11 @@ type bench struct {
 }
 
 type options struct {
-	proxy, envoy, only, rows string
-	rounds                   int
-	duration                 time.Duration
-	docs                     string
-	quick, footprint         bool
+	proxy, base, envoy, only, rows string
+	rounds                         int
+	duration                       time.Duration
+	docs                           string
+	quick, footprint               bool
 }
 
 func main() {
@@ -41,6 +41,7 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.proxy, "mesh-proxy", "bin/mesh-proxy", "the proxy under test")
+	flag.StringVar(&o.base, "base", "", "another build of mesh-proxy, measured in the same rounds under the name base")
 	flag.StringVar(&o.envoy, "envoy", "envoy", "Envoy's binary")
 	flag.StringVar(&o.only, "only", "", "which peers, by name; all by default")
 	flag.StringVar(&o.rows, "rows", "", "which rows, by the beginnings of their names; all by default")
@@ -140,9 +141,14 @@ func (b *bench) close() {
 
 // choose is the peers in the order of the tables.
 func (b *bench) choose(o options) (chosen []peer, err error) {
-	known := []peer{direct(), tulle(o.proxy), haproxy("haproxy", ""), haproxy("haproxy-h1", "http1"), nginx(), envoy(o.envoy)}
+	known := []peer{direct(), tulle("tulle", o.proxy), haproxy("haproxy", ""), haproxy("haproxy-h1", "http1"), nginx(), envoy(o.envoy)}
 	if o.quick {
 		known = append(known, reverseProxy())
+	}
+	if o.base != "" {
+		base := tulle("base", o.base)
+		base.version = nil // the checkout's is not its own
+		known = slices.Insert(known, 2, base)
 	}
 	if o.only == "" {
 		return known, nil

@@ -49,9 +49,9 @@ func (m *mesh) write(app, address string, others ...plane.Service) error {
 
 // tulle is the proxy under test, with its control plane in this process: discovery, certificates, routing, metrics and
 // reporting are on.
-func tulle(binary string) peer {
+func tulle(name, binary string) peer {
 	version := func() string { return firstLine("git", "describe", "--tags", "--always", "--dirty") }
-	return peer{name: "tulle", version: version, start: func(dir string, s shape, a *apps) (*chain, error) {
+	return peer{name: name, version: version, start: func(dir string, s shape, a *apps) (*chain, error) {
 		if _, err := os.Stat(binary); err != nil {
 			return nil, fmt.Errorf("%w (make build)", err)
 		}
