@@ -29,7 +29,7 @@ type Conn struct {
 	server bool
 
 	// Of the reader goroutine.
-	dec      *hpack.Decoder
+	dec      *decoder
 	fields   []hpack.HeaderField
 	block    block
 	data     incoming
@@ -115,8 +115,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	c.drain.last = maxStreamID
 	c.watch.begin(now)
 	c.enc.limit = tableSize
-	c.dec = hpack.NewDecoder(tableSize, c.emit)
-	c.dec.SetMaxStringLength(c.o.MaxHeaderBytes)
+	c.dec = newDecoder(c.o.MaxHeaderBytes, c.emit)
 	w.MaxOutput = c.o.MaxOutput
 	w.OnDrain = c.onDrain
 	return c
@@ -331,6 +330,7 @@ func (c *Conn) Rest() {
 	defer c.w.Unlock()
 	if c.waiting && len(c.streams) == 0 && !c.block.open { // the reader is in Fill, and takes the lock when it comes back
 		c.fields = nil
+		c.dec.forget()
 	}
 }
 

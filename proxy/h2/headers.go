@@ -47,7 +47,7 @@ func (c *Conn) onHeaders(h frameHeader, p []byte) error {
 	}
 	c.block = block{open: true, end: h.has(flagEndStream), loop: loop, id: h.id, since: c.now}
 	c.fields = c.fields[:0]
-	c.dec.SetEmitEnabled(true)
+	c.dec.muted = false
 	return c.decode(h, p)
 }
 
@@ -78,7 +78,7 @@ func (c *Conn) decode(h frameHeader, p []byte) error {
 	if c.block.bytes > 2*c.o.MaxHeaderBytes {
 		return connError(CodeEnhanceYourCalm, "header block too large")
 	}
-	if _, err := c.dec.Write(p); err != nil {
+	if err := c.dec.write(p); err != nil {
 		return c.undecodable(err)
 	}
 	if c.block.bomb {
@@ -87,7 +87,7 @@ func (c *Conn) decode(h frameHeader, p []byte) error {
 	if !h.has(flagEndHeaders) {
 		return nil
 	}
-	if err := c.dec.Close(); err != nil {
+	if err := c.dec.end(); err != nil {
 		return c.undecodable(err)
 	}
 	c.block.open = false
@@ -97,26 +97,26 @@ func (c *Conn) decode(h frameHeader, p []byte) error {
 }
 
 func (c *Conn) undecodable(err error) error {
-	if err == hpack.ErrStringLength {
+	if err == errStringLength {
 		return connError(CodeEnhanceYourCalm, "header field too large")
 	}
 	return connError(CodeCompression, err.Error())
 }
 
 // emit takes one decoded field. Each costs 32 bytes beyond its text, so a block of many tiny fields is bounded too.
-func (c *Conn) emit(f hpack.HeaderField) {
+func (c *Conn) emit(f *hpack.HeaderField) {
 	b := &c.block
 	b.count++
-	b.size += int(f.Size())
+	b.size += fieldCost(f)
 	if b.count > c.o.MaxHeaderFields || b.size > c.o.MaxHeaderBytes {
 		b.over = true
 		if b.count > bombFactor*c.o.MaxHeaderFields || b.size > bombFactor*c.o.MaxHeaderBytes {
 			b.bomb = true
-			c.dec.SetEmitEnabled(false)
+			c.dec.muted = true
 		}
 		return
 	}
-	c.fields = append(c.fields, f)
+	c.fields = append(c.fields, *f)
 }
 
 func (c *Conn) onBlock() error {
