@@ -140,9 +140,16 @@ func (c *Conn) Serve() error {
 	return err
 }
 
+// maxMore bounds how often a batch goes on with what has arrived meanwhile: what it has written waits for that.
+const maxMore = 8
+
 func (c *Conn) run() error {
 	for {
-		if err := c.consumeInput(); err != nil {
+		err := c.consumeInput()
+		for n := 0; err == nil && n < maxMore && c.w.More(); n++ {
+			err = c.consumeInput()
+		}
+		if err != nil {
 			return err
 		}
 		c.endBatch()

@@ -41,7 +41,10 @@ type Conn struct {
 	readInto *input
 	readN    int
 	readErr  error
+	over     error // More met it
 	readable func(fd uintptr) bool
+	looking  func(fd uintptr) bool
+	arrived  bool // when it looked
 
 	mu       sync.Mutex
 	out      []byte // appended, not yet taken by a flusher
@@ -98,7 +101,7 @@ func NewTLSClient(nc net.Conn, cfg *tls.Config) *Conn {
 
 func newConn(nc net.Conn) *Conn {
 	c := &Conn{nc: nc, MaxOutput: DefaultMaxOutput, Stall: DefaultStall}
-	c.readable, c.writable = c.tryRead, c.tryWrite
+	c.readable, c.looking, c.writable = c.tryRead, c.look, c.tryWrite
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return c

@@ -30,6 +30,29 @@ func (c *Conn) Fill() error {
 	return c.decrypt()
 }
 
+// lightRead is less than what a peer sends at once that has much to send.
+const lightRead = 4 << 10
+
+// More is Fill for what has arrived since, without waiting: a peer that says one small thing at a time, faster than it is heard,
+// is answered in fewer packets that way. It is false if there is nothing, or if the last read was no light one. What ended
+// the connection meanwhile is said by the next Fill.
+func (c *Conn) More() bool {
+	if c.raw == nil || c.readN >= lightRead || c.over != nil {
+		return false
+	}
+	if c.readInto = &c.in; c.tls != nil {
+		c.readInto = &c.cipher
+	}
+	if c.raw.Read(c.looking) != nil || !c.arrived {
+		return false // nothing; or a deadline has passed, or the connection was closed: so Fill says
+	}
+	if c.over = c.received(c.readInto, c.readN, c.readErr); c.over != nil || c.tls == nil {
+		return c.over == nil
+	}
+	more, _ := c.unseal() // an error of crypto/tls stays one
+	return more
+}
+
 // SetReadDeadline bounds Fill. It may be called from any goroutine.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if !c.ending.Load() {
@@ -47,6 +70,9 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // the poller says that there is something to read.
 func (c *Conn) receive(in *input) error {
 	in.release()
+	if c.over != nil {
+		return c.over
+	}
 	if c.raw == nil {
 		return c.receiveHolding(in)
 	}
@@ -101,35 +127,50 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	}
 }
 
-// decrypt takes all records that are here, so that the reader sees one batch and not one record at a time.
+func (c *Conn) look(fd uintptr) bool {
+	c.arrived = c.tryRead(fd)
+	return true
+}
+
+// decrypt waits for at least one record.
 func (c *Conn) decrypt() error {
-	got := false
+	for {
+		got, err := c.unseal()
+		if got || err != nil {
+			return err
+		}
+		if err := c.receive(&c.cipher); err != nil {
+			return truncated(err)
+		}
+	}
+}
+
+// unseal takes all records that are here, so that the reader sees one batch and not one record at a time. With some got there
+// is no error: it is said again by the next call.
+func (c *Conn) unseal() (got bool, err error) {
 	for {
 		p := c.in.space()
 		if p == nil {
-			return ErrInputFull
+			return false, ErrInputFull
 		}
 		n, err := c.tls.Read(p)
 		c.in.w += n
 		got = got || n > 0
 		if err == nil {
 			if got && len(c.in.buf)-c.in.w < compactAt {
-				return nil
+				return true, nil
 			}
 			continue
 		}
 		c.flushSealed()
 		if got {
-			return nil // what err says is said again by the next Fill
-		}
-		if err != error(dry) {
-			c.in.release()
-			return err
+			return true, nil
 		}
 		c.in.release()
-		if err := c.receive(&c.cipher); err != nil {
-			return truncated(err)
+		if err == error(dry) {
+			err = nil
 		}
+		return false, err
 	}
 }
 
