@@ -19,17 +19,17 @@ const (
 	BodyIdle        = 5 * time.Minute  // a request's body, but gRPC's, may pause for so long before there is an answer: Envoy's
 	BodyStall       = 60 * time.Second // a stream whose peer takes nothing of what is held for it for so long is reset
 
-	MaxConcurrentStreams = 256      // per connection of a proxy to a proxy or backend; x/net's default is 250
-	MaxCallerStreams     = 100      // per connection of anyone else's, HAProxy's default: what a stranger's requests may weigh
-	MaxHeaderBytes       = 64 << 10 // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
-	MaxHeaderFields      = 100      // cookie crumbs included: the HTTP/2 bomb
-	StreamWindow         = 65500    // what one stream may have buffered here: four DATA frames, each filling a TLS record
-	ConnWindow           = 1 << 20  // sixteen streams that nobody reads do not hold up the others on their connection
-	SpareWindow          = 1 << 18  // of connections to an endpoint that are there only because others have no room
-	MaxOutput            = 80 << 10 // a connection's unsent output, beyond which data stays with its stream: a read's worth and more
-	MaxQueue             = 1024     // requests that wait for one endpoint set
-	MaxConnections       = 16384    // accepted, all listeners together
-	MaxTargets           = 4096     // destinations remembered (LRU)
+	MaxConcurrentStreams = 256       // per connection of a proxy to a proxy or backend; x/net's default is 250
+	MaxCallerStreams     = 100       // per connection of anyone else's, HAProxy's default: what a stranger's requests may weigh
+	MaxHeaderBytes       = 64 << 10  // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
+	MaxHeaderFields      = 100       // cookie crumbs included: the HTTP/2 bomb
+	StreamWindow         = 65500     // what one stream may have buffered here: four DATA frames, each filling a TLS record
+	ConnWindow           = 1 << 20   // sixteen streams that nobody reads do not hold up the others on their connection
+	SpareWindow          = 1 << 18   // of connections to an endpoint that are there only because others have no room
+	MaxOutput            = 128 << 10 // a connection's unsent output, beyond which data stays with its stream: what one read brings
+	MaxQueue             = 1024      // requests that wait for one endpoint set
+	MaxConnections       = 16384     // accepted, all listeners together
+	MaxTargets           = 4096      // destinations remembered (LRU)
 
 	EWMADefaultRTT = 30 * time.Millisecond // before the first sample: Linkerd's
 	EWMADecay      = 10 * time.Second

@@ -205,7 +205,16 @@ type departure struct {
 	n    int
 }
 
-// pumpAndUnlock lets waiting streams send, one frame each in turn, so that none starves another; then it unlocks and
+// maxTurn frames of one stream may follow each other. Whoever splits the connection up again reads them at once and passes them
+// on in one piece: one frame at a time cost a tenth of two hops' bulk.
+const maxTurn = 4
+
+// turn is how much a waiting stream sends before it is another's turn; the lock is held.
+func (c *Conn) turn() int {
+	return maxData * max(1, min(maxTurn, (c.o.MaxOutput-c.w.Queued())/maxData))
+}
+
+// pumpAndUnlock lets waiting streams send, a few frames each in turn, so that none starves another; then it unlocks and
 // tells their owners.
 func (c *Conn) pumpAndUnlock() {
 	if c.readyHead == nil {
@@ -233,9 +242,9 @@ func (c *Conn) pumpAndUnlock() {
 	}
 }
 
-// sendKept sends one frame of what the stream keeps, and its end if that was all; the lock is held.
+// sendKept sends a turn of what the stream keeps, and its end if that was all; the lock is held.
 func (c *Conn) sendKept(s *Stream) int {
-	n := min(s.unsent(), maxData, s.sendWindow, c.sendWindow)
+	n := min(s.unsent(), c.turn(), s.sendWindow, c.sendWindow)
 	if s.gone() || n <= 0 {
 		return 0
 	}

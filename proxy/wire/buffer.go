@@ -8,8 +8,8 @@ import (
 const (
 	// A buffer takes what one read brings with what was left of the one before, and what a batch makes of it: frame headers and
 	// TLS records and all. A reader that stopped in the middle of that would send the rest in packets of its own.
-	bufferSize = 96 << 10
-	readSize   = 64 << 10  // four full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower
+	bufferSize = 160 << 10
+	readSize   = 128 << 10 // eight full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower
 	maxInput   = 384 << 10 // what one unfinished message may hold: beyond it Fill refuses
 	compactAt  = 8 << 10   // less room than this behind the unread bytes, and they move to the front
 
@@ -56,7 +56,7 @@ func (in *input) grow() bool {
 	if len(in.buf) >= maxInput {
 		return false
 	}
-	bigger := make([]byte, 2*len(in.buf))
+	bigger := make([]byte, min(2*len(in.buf), maxInput))
 	in.w = copy(bigger, in.unread())
 	in.free()
 	in.buf, in.r = bigger, 0
