@@ -82,6 +82,7 @@ func (p *Proxy) startEngine(c *serverConn) (stop func()) {
 	c.batch.queue = &p.flushes
 	if c.http1 {
 		o := http1Options(&c.batch)
+		o.StreamWindow = config.CallerWindow
 		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
 		c.engine = h1.NewServer(c.wire, o)
 	} else {

@@ -15,9 +15,9 @@ import (
 
 const (
 	// A flow that waits has no buffer. Once there is something to read it takes a small one, and a large one after a read
-	// that would have filled it: a slow reader of small messages costs little, and bulk moves four TLS records at a time.
+	// that would have filled it: a slow reader of small messages costs little, and bulk moves eight TLS records at a time.
 	smallCopy = 4 << 10
-	largeCopy = 64 << 10
+	largeCopy = 128 << 10
 	// spliceAfter: splicing pays beyond some 32 KiB, and takes two system calls for what is small.
 	spliceAfter = 64 << 10
 	// deadlineSlack: a read deadline is moved this seldom, for moving it costs as much as reading.

@@ -24,6 +24,7 @@ const (
 	MaxHeaderBytes       = 64 << 10  // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
 	MaxHeaderFields      = 100       // cookie crumbs included: the HTTP/2 bomb
 	StreamWindow         = 65500     // what one stream may have buffered here: four DATA frames, each filling a TLS record
+	CallerWindow         = 49125     // the same for an HTTP/1 caller's body: more would only wait for the connection that all share, and leave the cache
 	ConnWindow           = 1 << 20   // sixteen streams that nobody reads do not hold up the others on their connection
 	SpareWindow          = 1 << 18   // of connections to an endpoint that are there only because others have no room
 	MaxOutput            = 128 << 10 // a connection's unsent output, beyond which data stays with its stream: what one read brings
