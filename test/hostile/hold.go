@@ -45,7 +45,7 @@ func holders() []*attack {
 			all[len(all)-1].starves = n == config.MaxCallerStreams
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
-		hold("the same, with 20 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.twenty()...)) })
+		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
 		clog("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
@@ -67,8 +67,8 @@ func (p *peer) openMany(n int, block []byte) {
 	}
 }
 
-func (p *peer) twenty() (block []byte) {
-	for i := range 20 {
+func (p *peer) sixty() (block []byte) {
+	for i := range 60 {
 		block = append(block, p.headers(fmt.Sprintf("x-%d", i), "some value or other")...)
 	}
 	return block
