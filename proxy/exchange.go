@@ -43,6 +43,7 @@ type exchange struct {
 	tail     stream    // the backend's, when the response has ended and some of it is still held
 
 	req      []hpack.HeaderField
+	weight   int // of req, among its connection's heads
 	trailers []hpack.HeaderField
 	reqEnd   bool
 	body     []byte // what came so far, while it may have to be sent again
@@ -187,6 +188,10 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.fail(refusal.status, refusal.reason, &x.c.batch)
 		return
 	}
+	if !x.weighHead() {
+		x.refuse(&x.c.batch) // unprocessed: its sender may try again
+		return
+	}
 	if x.rule.retry {
 		// Only what may be retried pays in: a service's other routes must not earn the retries of the one that fails.
 		route.budget.request(x.start)
@@ -275,6 +280,7 @@ func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	if x.trailers != nil {
 		up.WriteHeaders(x.trailers, true)
 	}
+	x.sendOnce()
 	b.touch(up)
 }
 

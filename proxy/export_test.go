@@ -21,3 +21,9 @@ func (p *Proxy) Pending(authority string) (n int64) {
 	}
 	return n
 }
+
+// Heads is what the heads of the requests that callers wait for take, in bytes.
+func (p *Proxy) Heads() (n int64) {
+	p.servers.each(func(c *serverConn) { n += c.heads.Load() })
+	return n
+}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"golang.org/x/net/http2/hpack"
@@ -138,27 +137,4 @@ func (f *filter) replaces(name string) bool {
 		}
 	}
 	return false
-}
-
-// pooledHead fits nearly every request. The head is kept until a response begins, for it may have to be sent again: most of
-// what an exchange would weigh, for a moment only.
-const pooledHead = 32
-
-var heads = sync.Pool{New: func() any { return new([pooledHead]hpack.HeaderField) }}
-
-// newHead has room for n fields and two of ours.
-func newHead(n int) []hpack.HeaderField {
-	if n+2 > pooledHead {
-		return make([]hpack.HeaderField, 0, n+2)
-	}
-	return heads.Get().(*[pooledHead]hpack.HeaderField)[:0]
-}
-
-// freeHead gives the request's head back: nothing will send it again.
-func (x *exchange) freeHead() {
-	if cap(x.req) == pooledHead {
-		clear(x.req)
-		heads.Put((*[pooledHead]hpack.HeaderField)(x.req[:pooledHead]))
-	}
-	x.req = nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/h2"
@@ -23,6 +24,7 @@ type serverConn struct {
 	engine  server
 	batch   batch // of its reader
 	cells   cellCache
+	heads   atomic.Int64 // what the heads of requests that wait for an answer take, bytes
 
 	target *target // outbound
 	dst    string  // outbound: the original destination, or the authority it was configured for

@@ -22,6 +22,8 @@ const (
 	MaxConcurrentStreams = 256       // per connection of a proxy to a proxy or backend; x/net's default is 250
 	MaxCallerStreams     = 100       // per connection of anyone else's, HAProxy's default: what a stranger's requests may weigh
 	MaxHeaderBytes       = 64 << 10  // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
+	MaxKeptHeads         = 256 << 10 // of requests of one connection that wait for an answer; beyond it they are not kept for a retry
+	MaxHeads             = 384 << 10 // with those that are not sent yet; beyond it requests are refused, to be tried again
 	MaxHeaderFields      = 100       // cookie crumbs included: the HTTP/2 bomb
 	StreamWindow         = 65500     // what one stream may have buffered here: four DATA frames, each filling a TLS record
 	CallerWindow         = 49125     // the same for an HTTP/1 caller's body: more would only wait for the connection that all share, and leave the cache

@@ -58,6 +58,10 @@ type contest struct {
 // warmup is how much of a round comes before the first: pools fill, and Go's collector finds its pace.
 const warmup = 0.5
 
+// fixedRound is the least at a fixed rate: the burst that opens the connections is less than a hundredth of it, so p99 is of what
+// comes after.
+const fixedRound = 3 * time.Second
+
 // measure runs every peer's rounds of one row, interleaved. All are up meanwhile; those that wait use no processor.
 func (b *bench) measure(ctx context.Context, r row) (result, error) {
 	if r.fresh {
@@ -76,9 +80,13 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 		b.look(ctx, c, r.shape)
 		c.round(ctx, r, max(time.Duration(warmup*float64(b.duration)), 500*time.Millisecond), false)
 	}
+	d := b.duration
+	if r.fixed {
+		d = max(d, fixedRound)
+	}
 	for range b.rounds {
 		for _, c := range all {
-			c.round(ctx, r, b.duration, true)
+			c.round(ctx, r, d, true)
 		}
 	}
 	res := result{row: r}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 
 	"golang.org/x/net/http2"
 
@@ -46,6 +47,11 @@ func holders() []*attack {
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
 		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
+		if n == 2 { // a hundred times a hundred take more than they may: README.md, limits
+			hold("the same, with heads of 12 KiB", func(p *peer) {
+				p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
+			})
+		}
 		clog("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
