@@ -25,7 +25,8 @@
 //
 // # HPACK
 //
-// Blocks are read with x/net's decoder and written by an encoder of our own (encoder.go).
+// Blocks are read by a decoder (decoder.go) and written by an encoder (encoder.go) of our own. Each has a table (table.go); the
+// decoder also remembers literals that repeat. Huffman coding is x/net's.
 //
 // # What a peer can cost
 //

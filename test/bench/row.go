@@ -110,6 +110,9 @@ func (b *bench) enter(r row) (all []*contest, err error) {
 	return all, nil
 }
 
+// startTries: a port that was free may be somebody's by the time it is listened on, and a run takes half an hour.
+const startTries = 3
+
 // start puts a peer into a row's place; nil if it does not take part.
 func (b *bench) start(p peer, r row) (*chain, error) {
 	dir, err := os.MkdirTemp(b.dir, r.name+"-"+p.name)
@@ -124,6 +127,9 @@ func (b *bench) start(p peer, r row) (*chain, error) {
 		a = a.holding()
 	}
 	c, err := p.start(dir, r.shape, a)
+	for again := 1; err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errCannot) && again < startTries; again++ {
+		c, err = p.start(dir, r.shape, a)
+	}
 	switch {
 	case errors.Is(err, errAbsent):
 		b.absent(p.name)
