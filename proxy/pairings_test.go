@@ -387,7 +387,7 @@ func TestACutAnswerToHTTP10IsNoEnd(t *testing.T) {
 const (
 	largeBody = 64 << 20
 	// heldAtMost is what all of a pairing may hold for a reader that takes nothing, the test's client and backend included.
-	heldAtMost = 8 << 20
+	heldAtMost = 10 << 20
 )
 
 // A reader that takes nothing stops the writer, through every engine, with little held on the way; what then comes is whole.

@@ -269,12 +269,15 @@ func (s *Stream) Reset(code uint32) {
 	endsByClose := s.out == framedClose || s.out == framedRaw
 	if live {
 		s.c.stream = nil
+		if endsByClose {
+			s.c.w.CutAtClose() // before the reader hears of it, which closes too
+		}
 		s.c.failLocked(code, ErrClosed)
 	}
 	s.c.w.Unlock()
 	switch {
 	case live && endsByClose:
-		s.c.w.Abort()
+		s.c.w.Close()
 	case live:
 		s.c.w.Flush() // what came before: its framing tells that it is not all
 		s.c.w.Close()

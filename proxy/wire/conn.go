@@ -151,10 +151,15 @@ func (c *Conn) Close() error {
 
 // Abort is Close with a reset, where the transport has one: the peer cannot take it for an end.
 func (c *Conn) Abort() error {
+	c.CutAtClose()
+	return c.Close()
+}
+
+// CutAtClose makes Close what Abort is, whoever calls it.
+func (c *Conn) CutAtClose() {
 	if tc, ok := c.nc.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0) // fails only on a closed connection
 	}
-	return c.Close()
 }
 
 // CloseWrite ends the write half once all output has left.
