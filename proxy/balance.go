@@ -2,14 +2,12 @@ package proxy
 
 import (
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
@@ -24,7 +22,7 @@ type cluster struct {
 	set  atomic.Pointer[endpointSet] // nil until destination has sent the endpoints
 
 	mu      sync.Mutex // guards waiting
-	waiting []*attempt // parked until there is an endpoint
+	waiting queue      // parked until there is an endpoint
 }
 
 // endpointSet is immutable.
@@ -154,7 +152,7 @@ func (c *cluster) update(params ewmaParams, list []*api.Endpoint, now time.Time)
 		return ch
 	}
 	c.mu.Lock()
-	ch.woken, c.waiting = c.waiting, nil
+	ch.woken = c.waiting.all()
 	c.mu.Unlock()
 	return ch
 }
@@ -168,19 +166,13 @@ func (c *cluster) park(a *attempt) (set *endpointSet, queued bool) {
 	if s := c.set.Load(); s != nil && len(s.endpoints) > 0 {
 		return s, false
 	}
-	if len(c.waiting) >= config.MaxQueue {
-		return nil, false
-	}
-	c.waiting = append(c.waiting, a)
-	return nil, true
+	return nil, c.waiting.add(a)
 }
 
 func (c *cluster) unpark(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.waiting, a); i >= 0 {
-		c.waiting = slices.Delete(c.waiting, i, i+1)
-	}
+	c.waiting.remove(a)
 }
 
 func newEndpoint(m *api.Endpoint, params ewmaParams, now time.Time) *endpoint {

@@ -10,8 +10,9 @@
 //	route.go      request to rule: backends, timeouts, retries, classes of response
 //	balance.go    backend to endpoint: power of two choices over EWMA (ewma.go)
 //	forward       exchange.go and attempt.go join the two streams of a request; forward_tcp.go and tunnel.go join opaque
-//	              connections (leg.go, flow.go: a side, a direction); pool.go holds the connections to endpoints; http.go,
-//	              headers.go and head.go say what is passed on and kept, translate.go in which protocol
+//	              connections (leg.go, flow.go: a side, a direction); pool.go holds the connections to endpoints, queue.go
+//	              who waits for them; http.go, headers.go and head.go say what is passed on and kept, translate.go in which
+//	              protocol
 //	record.go     the outcome, exactly once; report.go sends it to viz
 //
 // What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other side as a reset.

@@ -130,7 +130,7 @@ func (s *answers) awaitStatus(t testing.TB) {
 
 func nothingLeft(t testing.TB, p *Proxy, c *cluster) {
 	t.Helper()
-	if n := len(c.waiting); n > 0 {
+	if n := c.waiting.size(); n > 0 {
 		t.Errorf("%d tries wait for an endpoint", n)
 	}
 	for _, e := range c.set.Load().endpoints {
@@ -142,7 +142,7 @@ func nothingLeft(t testing.TB, p *Proxy, c *cluster) {
 				continue
 			}
 			pool.mu.Lock()
-			if n := len(pool.waiting); n > 0 {
+			if n := pool.waiting.size(); n > 0 {
 				t.Errorf("%d tries wait for a connection", n)
 			}
 			pool.mu.Unlock()

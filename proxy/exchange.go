@@ -67,9 +67,10 @@ type attempt struct {
 	conn     *clientConn
 	up       stream
 	sent     time.Time
-	skip     int  // bytes at the front of the body that were refunded in an earlier try
-	sampled  bool // the latency was taken, and pending given back
-	counted  bool // the try's result was recorded
+	skip     int    // bytes at the front of the body that were refunded in an earlier try
+	sampled  bool   // the latency was taken, and pending given back
+	counted  bool   // the try's result was recorded
+	turn     uint32 // in a queue
 
 	http2 h2.Stream // up's memory, if it is one
 }

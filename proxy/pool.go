@@ -85,7 +85,7 @@ type pool struct {
 	idle    []*clientConn // of HTTP/1, the last used last
 	next    int           // of HTTP/2: where the search for a free stream begins
 	dialing int
-	waiting []*attempt
+	waiting queue
 	retired bool
 	scratch []hpack.HeaderField
 }
@@ -96,7 +96,7 @@ type placement uint8
 const (
 	placed placement = iota
 	queued
-	refused    // the queue is full
+	refused    // the queue is full, or has enough of its caller's
 	unsendable // such a request cannot be written in the endpoint's protocol, or is longer than it takes
 	moved      // the endpoint has left
 )
@@ -125,10 +125,9 @@ func (p *pool) open(a *attempt, b *batch) placement {
 		return unsendable
 	case p.retired:
 		return moved
-	case len(p.waiting) >= config.MaxQueue:
+	case !p.waiting.add(a):
 		return refused
 	}
-	p.waiting = append(p.waiting, a)
 	p.dialMore()
 	return queued
 }
@@ -205,16 +204,14 @@ func busy(err error) bool { return errors.Is(err, h1.ErrClosed) || errors.Is(err
 func (p *pool) cancel(a *attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.Index(p.waiting, a); i >= 0 {
-		p.waiting = slices.Delete(p.waiting, i, i+1)
-	}
+	p.waiting.remove(a)
 }
 
 // dialMore starts the dials that the queue asks for; mu is held.
 func (p *pool) dialMore() {
-	want, limit := 1+len(p.waiting)/config.MaxConcurrentStreams, maxHTTP2Conns+p.useless()
+	want, limit := 1+p.waiting.size()/config.MaxConcurrentStreams, maxHTTP2Conns+p.useless()
 	if p.kind == plainHTTP1 {
-		want, limit = len(p.waiting), maxHTTP1Conns
+		want, limit = p.waiting.size(), maxHTTP1Conns
 	}
 	for p.dialing < want && len(p.conns)+p.dialing < limit {
 		p.dialOne()
@@ -295,7 +292,7 @@ func (p *pool) dialFailed(err error) {
 	p.dialing--
 	var failed []*attempt
 	if p.dialing == 0 && (len(p.conns) == 0 || p.kind == plainHTTP1) {
-		failed, p.waiting = p.waiting, nil
+		failed = p.waiting.all()
 	}
 	p.mu.Unlock()
 	var b batch
@@ -309,12 +306,11 @@ func (p *pool) dialFailed(err error) {
 func (p *pool) serve(b *batch) {
 	for {
 		p.mu.Lock()
-		if len(p.waiting) == 0 || (p.kind == plainHTTP1 && len(p.idle) == 0) {
+		if p.waiting.size() == 0 || (p.kind == plainHTTP1 && len(p.idle) == 0) {
 			p.mu.Unlock()
 			return
 		}
-		a := p.waiting[0]
-		p.waiting = slices.Delete(p.waiting, 0, 1)
+		a := p.waiting.next()
 		p.mu.Unlock()
 		if !a.place(b) {
 			return
@@ -334,7 +330,7 @@ func (a *attempt) place(b *batch) bool {
 	p.mu.Lock()
 	conn, up, err := p.place(a)
 	if up == nil && err == nil && !p.retired {
-		p.waiting = slices.Insert(p.waiting, 0, a)
+		p.waiting.again(a)
 		p.dialMore()
 		p.mu.Unlock()
 		return false
@@ -370,7 +366,7 @@ func (c *clientConn) goingAway() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(c)
-	if len(p.waiting) > 0 {
+	if p.waiting.size() > 0 {
 		p.dialMore()
 	}
 }
@@ -391,7 +387,7 @@ func (p *pool) remove(c *clientConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(c)
-	if len(p.waiting) > 0 {
+	if p.waiting.size() > 0 {
 		p.dialMore()
 	}
 }
@@ -401,7 +397,7 @@ func (p *pool) retire() (stranded []*attempt) {
 	p.mu.Lock()
 	p.retired = true
 	list := p.conns
-	stranded, p.waiting = p.waiting, nil
+	stranded = p.waiting.all()
 	p.conns, p.idle = nil, nil
 	p.mu.Unlock()
 	for _, c := range list {
