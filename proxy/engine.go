@@ -57,7 +57,7 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
 	o.KeepAlive, o.OnBreach = meshKeepAlive, p.p.breached.backend
 	if spare {
-		o.ConnWindow = config.SpareWindow
+		o.ConnWindow, o.FirstWindow = config.SpareWindow, config.SpareStreamWindow
 	}
 	return http2Client{h2.NewClient(c.wire, o)}
 }

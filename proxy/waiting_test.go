@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,8 +48,37 @@ func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
 	}
 }
 
+// Nor do callers who take nothing of large answers, as long as the backend makes them.
+func TestAnswersThatNobodyTakesHoldUpNobody(t *testing.T) {
+	const callers, large = 60, 1 << 20
+	taken := make(chan struct{}, callers*config.MaxCallerStreams)
+	var others atomic.Bool
+	url := outboundTo(t, few(t, math.MaxInt32, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if others.Load() {
+			return
+		}
+		taken <- struct{}{}
+		w.Write(make([]byte, large)) // fails with the test's end
+	})))
+	limit := within(t, 30*time.Second)
+	for i := range callers {
+		openAndWait(t, strings.TrimPrefix(url, "http://"), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		for j := range config.MaxCallerStreams {
+			select {
+			case <-taken:
+			case <-limit.Done():
+				t.Fatalf("the backend has got %d requests", i*config.MaxCallerStreams+j)
+			}
+		}
+	}
+	others.Store(true)
+	if status := post(t, http2Client(t), url); status != 200 {
+		t.Errorf("status %d for another caller", status)
+	}
+}
+
 // openAndWait makes as many requests as a caller may have, and does not end.
-func openAndWait(t *testing.T, addr string) {
+func openAndWait(t *testing.T, addr string, settings ...http2.Setting) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	check(t, err)
@@ -56,7 +86,7 @@ func openAndWait(t *testing.T, addr string) {
 	var block, out bytes.Buffer
 	enc, f := hpack.NewEncoder(&block), http2.NewFramer(&out, nil)
 	io.WriteString(&out, http2.ClientPreface) // a buffer's writes do not fail
-	f.WriteSettings()
+	f.WriteSettings(settings...)
 	for i := range uint32(config.MaxCallerStreams) {
 		block.Reset()
 		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"}, {":path", "/"}} {

@@ -29,6 +29,7 @@ const (
 	CallerWindow         = 49125     // the same for an HTTP/1 caller's body: more would only wait for the connection that all share, and leave the cache
 	ConnWindow           = 1 << 20   // sixteen streams that nobody reads do not hold up the others on their connection
 	SpareWindow          = 1 << 18   // of connections to an endpoint that are there only because others have no room
+	SpareStreamWindow    = 1 << 8    // of their streams, before anything was taken: all of them together leave three quarters of SpareWindow
 	MaxOutput            = 128 << 10 // a connection's unsent output, beyond which data stays with its stream: what one read brings
 	MaxQueue             = 1024      // requests that wait for one endpoint set
 	MaxConnections       = 16384     // accepted, all listeners together

@@ -54,6 +54,7 @@ type Conn struct {
 	peerConnect    bool
 
 	recvWindow   int
+	grown        int  // what streams' windows have beyond FirstWindow
 	credit       int  // consumed, not yet given back
 	localInitial int  // what the peer believes until it has acknowledged ours
 	acked        bool // our SETTINGS
@@ -76,7 +77,7 @@ func NewServer(w *wire.Conn, o Options) *Conn {
 	c := newConn(w, o, true)
 	list := []setting{
 		{settingMaxStreams, uint32(c.o.MaxStreams)},
-		{settingInitialWindow, uint32(c.o.StreamWindow)},
+		{settingInitialWindow, uint32(c.o.FirstWindow)},
 		{settingMaxHeaderList, uint32(c.o.MaxHeaderBytes)},
 	}
 	if c.o.EnableConnect {
@@ -92,7 +93,7 @@ func NewClient(w *wire.Conn, o Options) *Conn {
 	c.prefaced = true
 	c.greet(preface, []setting{
 		{settingEnablePush, 0},
-		{settingInitialWindow, uint32(c.o.StreamWindow)},
+		{settingInitialWindow, uint32(c.o.FirstWindow)},
 		{settingMaxHeaderList, uint32(c.o.MaxHeaderBytes)},
 	})
 	return c

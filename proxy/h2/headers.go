@@ -182,7 +182,7 @@ func (c *Conn) begin(id uint32, m message) error {
 	s := c.o.newStream()
 	s.c, s.id, s.gotHead, s.remoteClosed, s.length = c, id, true, c.block.end, m.length
 	c.w.Lock()
-	s.born, s.sendWindow, s.recvWindow = c.now, c.peerInitial, c.localInitial
+	s.born, s.sendWindow, s.recvWindow, s.window = c.now, c.peerInitial, c.localInitial, c.o.FirstWindow
 	c.streams[id] = s
 	c.w.Unlock()
 	sink := c.o.OnStream(s)

@@ -34,6 +34,7 @@ type Options struct {
 	MaxHeaderBytes  int // a decoded header list as RFC 9113 §6.5.2 counts it
 	MaxHeaderFields int // cookie crumbs included
 	StreamWindow    int // received and not consumed, a stream
+	FirstWindow     int // client: StreamWindow before anything was consumed; it doubles with what is. Default: StreamWindow
 	ConnWindow      int // received and not consumed, all streams
 	MaxOutput       int // unsent output beyond which data stays with its stream
 
@@ -59,6 +60,7 @@ func (o Options) withDefaults() Options {
 	o.MaxHeaderBytes = orDefault(o.MaxHeaderBytes, defaultHeaderBytes)
 	o.MaxHeaderFields = orDefault(o.MaxHeaderFields, defaultHeaderFields)
 	o.StreamWindow = orDefault(o.StreamWindow, defaultStreamWindow)
+	o.FirstWindow = orDefault(o.FirstWindow, o.StreamWindow)
 	o.ConnWindow = max(orDefault(o.ConnWindow, defaultConnWindow), initialWindow) // §6.9.2: it cannot be made smaller
 	o.MaxOutput = orDefault(o.MaxOutput, defaultMaxOutput)
 	o.StartTimeout = orDefault(o.StartTimeout, defaultTimeout)

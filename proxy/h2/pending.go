@@ -2,9 +2,10 @@ package h2
 
 import "sync"
 
-// What a stream keeps because its window or the output is full lies in one of three sizes of pooled memory: streams of a
+// What a stream keeps because its window or the output is full lies in one of four sizes of pooled memory: streams of a
 // connection that is throttled fill and empty it all the time, and one that keeps little should not hold much.
 var pendings = [...]sync.Pool{
+	{New: func() any { return new([1 << 9]byte) }},
 	{New: func() any { return new([4 << 10]byte) }},
 	{New: func() any { return new([16 << 10]byte) }},
 	{New: func() any { return new([defaultStreamWindow]byte) }},
@@ -12,24 +13,28 @@ var pendings = [...]sync.Pool{
 
 func newPending(n int) []byte {
 	switch {
+	case n <= 1<<9:
+		return pendings[0].Get().(*[1 << 9]byte)[:0]
 	case n <= 4<<10:
-		return pendings[0].Get().(*[4 << 10]byte)[:0]
+		return pendings[1].Get().(*[4 << 10]byte)[:0]
 	case n <= 16<<10:
-		return pendings[1].Get().(*[16 << 10]byte)[:0]
+		return pendings[2].Get().(*[16 << 10]byte)[:0]
 	case n <= defaultStreamWindow:
-		return pendings[2].Get().(*[defaultStreamWindow]byte)[:0]
+		return pendings[3].Get().(*[defaultStreamWindow]byte)[:0]
 	}
 	return make([]byte, 0, 2*n)
 }
 
 func freePending(b []byte) {
 	switch cap(b) {
+	case 1 << 9:
+		pendings[0].Put((*[1 << 9]byte)(b[:cap(b)]))
 	case 4 << 10:
-		pendings[0].Put((*[4 << 10]byte)(b[:cap(b)]))
+		pendings[1].Put((*[4 << 10]byte)(b[:cap(b)]))
 	case 16 << 10:
-		pendings[1].Put((*[16 << 10]byte)(b[:cap(b)]))
+		pendings[2].Put((*[16 << 10]byte)(b[:cap(b)]))
 	case defaultStreamWindow:
-		pendings[2].Put((*[defaultStreamWindow]byte)(b[:cap(b)]))
+		pendings[3].Put((*[defaultStreamWindow]byte)(b[:cap(b)]))
 	}
 }
 

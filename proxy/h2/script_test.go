@@ -146,7 +146,7 @@ func setOption(t *testing.T, o *Options, arg string) {
 		t.Fatal(err)
 	}
 	*map[string]*int{"MaxStreams": &o.MaxStreams, "MaxHeaderBytes": &o.MaxHeaderBytes, "MaxHeaderFields": &o.MaxHeaderFields,
-		"StreamWindow": &o.StreamWindow, "ConnWindow": &o.ConnWindow, "MaxOutput": &o.MaxOutput}[name] = n
+		"StreamWindow": &o.StreamWindow, "ConnWindow": &o.ConnWindow, "FirstWindow": &o.FirstWindow, "MaxOutput": &o.MaxOutput}[name] = n
 }
 
 func (s *script) finish() {

@@ -33,7 +33,7 @@ func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sin
 		return ErrTooLong
 	}
 	s.c, s.id, s.sink, s.born, s.sentHead, s.localClosed, s.length = c, c.nextID, sink, c.now, true, end, -1
-	s.sendWindow, s.recvWindow, s.head = c.peerInitial, c.localInitial, isHead(fields)
+	s.sendWindow, s.recvWindow, s.window, s.head = c.peerInitial, c.localInitial, c.o.FirstWindow, isHead(fields)
 	c.nextID += 2
 	c.chatting.earn(chatterPerStream)
 	c.streams[s.id] = s

@@ -93,8 +93,8 @@ func (c *Conn) onSettingsAck(p []byte) error {
 		return c.chatter(1)
 	}
 	c.acked = true
-	delta := c.o.StreamWindow - c.localInitial
-	c.localInitial = c.o.StreamWindow
+	delta := c.o.FirstWindow - c.localInitial
+	c.localInitial = c.o.FirstWindow
 	for _, s := range c.streams {
 		s.recvWindow += delta
 	}

@@ -28,6 +28,7 @@ type Stream struct {
 
 	sendWindow int // may be negative
 	recvWindow int
+	window     int // what recvWindow is made up to
 	held       int // received, not consumed
 	credit     int // consumed, not yet given back to the stream
 
@@ -162,8 +163,19 @@ func (s *Stream) giveBack(n int) {
 	if s.remoteClosed || s.gone() {
 		return // nothing more comes on this stream
 	}
-	if s.credit += n; s.credit >= c.o.StreamWindow/2 {
+	if s.credit += n; s.credit >= s.window/2 {
+		c.grow(s)
 		c.widen(s)
+	}
+}
+
+// grow doubles a small window of which half was consumed, as far as the windows of all streams together stay within the
+// connection's: half of it and what is due back are for others.
+func (c *Conn) grow(s *Stream) {
+	if more := min(s.window, c.o.StreamWindow-s.window, c.o.ConnWindow/4-c.grown); more > 0 {
+		s.window += more
+		s.credit += more
+		c.grown += more
 	}
 }
 
@@ -214,6 +226,7 @@ func (s *Stream) tellReset(code uint32, err error) {
 // remove takes the stream off the connection; the lock is held.
 func (c *Conn) remove(s *Stream) {
 	delete(c.streams, s.id)
+	c.grown -= s.window - c.o.FirstWindow
 	c.freed()
 	if c.drained() {
 		c.kick()

@@ -19,8 +19,7 @@ type attack struct {
 	pace   time.Duration // between two attackers; 0: arrival
 
 	counted string // what grows by one for each attacker; see series
-	starves bool   // it takes all that the proxy holds for anyone: others may be refused, at once
-	crowds  bool   // it comes close to that: where the clock is not judged, a few may
+	crowds  bool   // it comes close to all that the proxy holds for anyone: where the clock is not judged, a few others may be refused
 	begin   func() // before the first attacker
 	once    func(*position) result
 	audit   func([]*process) (func() error, error) // looks at the proxies before the attackers, and again after them
@@ -240,7 +239,7 @@ func (r *row) judgeVictim(base time.Duration) bool {
 		return true
 	case r.seen.failed != nil:
 		r.fail("%v", r.seen.failed)
-	case *timing && r.seen.p99 > bound && !r.starves:
+	case *timing && r.seen.p99 > bound:
 		r.fail("a well-behaved client's p99 was %v, its bound is %v", r.seen.p99.Round(time.Microsecond), bound.Round(time.Microsecond))
 	default:
 		return true
@@ -249,7 +248,7 @@ func (r *row) judgeVictim(base time.Duration) bool {
 }
 
 func (r *row) mayRefuse() bool {
-	return r.starves || r.crowds && !*timing && r.seen.refused*100 <= r.seen.n*slowAllowed
+	return r.crowds && !*timing && r.seen.refused*100 <= r.seen.n*slowAllowed
 }
 
 func mib(n int) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -40,11 +40,6 @@ func holders() []*attack {
 			}
 			all = append(all, a)
 		}
-		// A hundred times two streams whose data nobody takes leave room for others; a hundred times all of them do not.
-		clog := func(name string, do func(p *peer)) {
-			hold(name, do)
-			all[len(all)-1].starves = n == config.MaxCallerStreams
-		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
 		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
 		if n == 2 { // a hundred times a hundred take more than they may: README.md, limits
@@ -52,11 +47,11 @@ func holders() []*attack {
 				p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
 			})
 		}
-		clog("windows of 0 for large answers", func(p *peer) {
+		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
 		})
-		clog("large answers that nobody reads", func(p *peer) {
+		hold("large answers that nobody reads", func(p *peer) {
 			p.deaf.Store(true)
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 			p.WriteWindowUpdate(0, 1<<30)
