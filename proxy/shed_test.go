@@ -26,11 +26,11 @@ func TestOpaqueConnectionsAreShedToo(t *testing.T) {
 		"inbound":  func(nc net.Conn) { p.forwardInbound(nc, inbound, detected{protocol: api.Protocol_OPAQUE}) },
 	} {
 		near, far := net.Pipe()
+		check(t, near.SetDeadline(time.Now().Add(5*time.Second)))
 		go func() {
 			defer far.Close()
 			forward(piped{far})
 		}()
-		check(t, near.SetDeadline(time.Now().Add(5*time.Second)))
 		if _, err := near.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("%s: %v, want the end", name, err)
 		}
