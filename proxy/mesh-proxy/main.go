@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/tulle-mesh/tulle/proxy"
@@ -22,10 +21,6 @@ import (
 var version = "dev"
 
 const usage = "usage: mesh-proxy run | redirect [flags] | version"
-
-// gcPercent trades memory for CPU: the live heap is a few MB, so letting it grow threefold costs 4 MB. 400 would cost 7 MB more
-// at saturation for 3 % of the CPU. GOGC and GOMEMLIMIT in the environment win.
-const gcPercent = 200
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -56,7 +51,7 @@ func serve() int {
 		return 2
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		new(collector).adapt()
 	}
 	level := &slog.LevelVar{}
 	level.Set(cfg.LogLevel)
