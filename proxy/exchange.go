@@ -190,7 +190,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		return
 	}
 	if !x.weighHead() {
-		x.refuse(&x.c.batch) // unprocessed: its sender may try again
+		x.refuseHead()
 		return
 	}
 	if x.rule.retry {

@@ -8,7 +8,8 @@ import (
 )
 
 // A request's head is kept until a response begins, for it may have to be sent again: most of what an exchange would weigh, for
-// a moment only. Many that wait for their answers on one connection weigh on: what its heads may take is bounded.
+// a moment only. Many that wait for their answers on one connection weigh on: what its heads may take is bounded, and what the long
+// ones of all connections may.
 
 // pooledHead fits nearly every request.
 const pooledHead = 32
@@ -26,12 +27,35 @@ func newHead(n int) []hpack.HeaderField {
 // keptField is what a field takes beside its text.
 const keptField = 40
 
-// weighHead counts the request's head among those of its connection, until it is freed. It is false if there is no room left.
+// headsLeft: a connection's heads may be an eighth of what they leave to others. One alone has config.MaxHeads, and ten that have all
+// they can get leave half.
+const headsLeft = 8
+
+// weighHead counts the request's head among those that wait, until it is freed. It is false if there is no room left.
 func (x *exchange) weighHead() bool {
 	for i := range x.req {
 		x.weight += keptField + len(x.req[i].Name) + len(x.req[i].Value)
 	}
-	return x.c.heads.Add(int64(x.weight)) <= config.MaxHeads
+	mine := int(x.c.heads.Add(int64(x.weight)))
+	if x.weight > config.LongHead {
+		x.c.p.longHeads.Add(int64(x.weight))
+	}
+	return mine <= config.MaxHeads && x.longFits(mine, config.MaxLongHeads)
+}
+
+// longFits reports whether the head, if it is long, leaves enough of what all callers' may take to others.
+func (x *exchange) longFits(mine, limit int) bool {
+	return x.weight <= config.LongHead || leavesEnough(mine, int(x.c.p.longHeads.Load()), limit, headsLeft)
+}
+
+// refuseHead tells the caller that the request may be sent again later: nothing of it was processed.
+func (x *exchange) refuseHead() {
+	x.c.p.shed.Inc()
+	if x.c.http1 {
+		x.fail(503, "too many long requests wait for their answers", &x.c.batch)
+		return
+	}
+	x.refuse(&x.c.batch)
 }
 
 // freeHead gives the request's head back: nothing will send it again.
@@ -42,12 +66,15 @@ func (x *exchange) freeHead() {
 	}
 	x.req = nil
 	x.c.heads.Add(-int64(x.weight))
+	if x.weight > config.LongHead {
+		x.c.p.longHeads.Add(-int64(x.weight))
+	}
 	x.weight = 0
 }
 
-// sendOnce lets the head of a request that was sent go, where its connection's others take much. It cannot be sent again then.
+// sendOnce lets the head of a request that was sent go, where others take much. It cannot be sent again then.
 func (x *exchange) sendOnce() {
-	if x.c.heads.Load() <= config.MaxKeptHeads {
+	if mine := int(x.c.heads.Load()); mine <= config.MaxKeptHeads && x.longFits(mine, config.MaxKeptLongHeads) {
 		return
 	}
 	x.kept, x.body = false, nil

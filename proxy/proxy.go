@@ -51,6 +51,7 @@ type Proxy struct {
 	wheel         *wheel
 	flushes       flushQueue
 	memory        memory
+	longHeads     atomic.Int64 // what those of requests that wait for an answer take, bytes
 	crowd         *crowd
 	unknown       *route // of requests that have none: names their metrics
 	inboundBudget *budget

@@ -27,7 +27,7 @@ func (q *queue) add(a *attempt) bool {
 			mine++
 		}
 	}
-	if !leavesEnough(mine, 1, len(q.waiting), config.MaxQueue) {
+	if !leavesEnough(mine+1, len(q.waiting)+1, config.MaxQueue, 1) {
 		return false
 	}
 	i := sort.Search(len(q.waiting), func(i int) bool { return q.waiting[i].turn > a.turn })
@@ -61,6 +61,6 @@ func (q *queue) all() (waiting []*attempt) {
 
 func (q *queue) size() int { return len(q.waiting) }
 
-// leavesEnough: of what all callers share, one may take as much as it leaves to others (the dynamic threshold of Choudhury and
-// Hahne). One that is alone gets half; a hundred that want everything leave a hundredth, which is room for who wants little.
-func leavesEnough(mine, more, taken, limit int) bool { return mine+more <= limit-taken-more }
+// leavesEnough: of what all callers share, one may take as much, so many times, as it leaves to others (the dynamic threshold of
+// Choudhury and Hahne). The more of them want everything, the less each gets, and there is always room for who wants little.
+func leavesEnough(mine, taken, limit, times int) bool { return mine*times <= limit-taken }

@@ -24,6 +24,9 @@ const (
 	MaxHeaderBytes       = 64 << 10  // a decoded header list, counted as RFC 9113 §6.5.2 does (32 bytes a field)
 	MaxKeptHeads         = 256 << 10 // of requests of one connection that wait for an answer; beyond it they are not kept for a retry
 	MaxHeads             = 384 << 10 // with those that are not sent yet; beyond it requests are refused, to be tried again
+	LongHead             = 2 << 10   // most are shorter, in memory: those, the number of streams bounds well enough
+	MaxKeptLongHeads     = 2 << 20   // of long ones, all callers' together, where sent ones are no longer kept: a hundred hostile callers may not take 64 MiB
+	MaxLongHeads         = 4 << 20   // with those that are not sent yet
 	MaxHeaderFields      = 100       // cookie crumbs included: the HTTP/2 bomb
 	StreamWindow         = 65500     // what one stream may have buffered here: four DATA frames, each filling a TLS record
 	CallerWindow         = 49125     // the same for an HTTP/1 caller's body: more would only wait for the connection that all share, and leave the cache

@@ -36,6 +36,7 @@
 //	                                   BodyStall); server: a window of 0, given byte by byte; server: takes no body
 //	window overflow, double refund     the connection's window overflows; RST with data under way; server: ... by INITIAL_WINDOW_SIZE
 //	header size                        a header of 128 KiB; a head of 1 MiB; a request line of 64 KiB; conformance: frames (HPACK stays in step)
+//	heads of requests that wait        streams without an answer, and with longer heads; proxy.TestLongHeadsOfAllCallersAreBounded
 //	preface, handshake, header trickle trickled preface, head, frame; no SETTINGS; a handshake that stops; no (further) request;
 //	                                   a ClientHello, a preface that trickles in
 //	label cardinality                  names made up

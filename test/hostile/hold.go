@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -41,12 +42,17 @@ func holders() []*attack {
 			all = append(all, a)
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
-		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.sixty()...)) })
-		if n == 2 { // a hundred times a hundred take more than they may: README.md, limits
-			hold("the same, with heads of 12 KiB", func(p *peer) {
-				p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
-			})
-		}
+		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.fields(60, "some value or other")...)) })
+		hold("the same, with heads of 12 KiB", func(p *peer) {
+			p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
+		})
+		all[len(all)-1].pace = largeArrival
+		hold("the same, with heads of 64 KiB", func(p *peer) {
+			for block := append(p.get("/hang"), p.largest()...); p.next < uint32(2*n); time.Sleep(largeArrival / config.MaxCallerStreams) {
+				p.open(block, true)
+			}
+		})
+		all[len(all)-1].pace, all[len(all)-1].want = largeArrival, served+"|RST REFUSED_STREAM" // two each are more than config.MaxKeptLongHeads
 		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
@@ -68,9 +74,17 @@ func (p *peer) openMany(n int, block []byte) {
 	}
 }
 
-func (p *peer) sixty() (block []byte) {
-	for i := range 60 {
-		block = append(block, p.headers(fmt.Sprintf("x-%d", i), "some value or other")...)
+// fields are n different ones of the same value.
+func (p *peer) fields(n int, value string) (block []byte) {
+	for i := range n {
+		block = append(block, p.headers(fmt.Sprintf("x-%d", i), value)...)
 	}
 	return block
+}
+
+// largest is, beside a GET's own fields, as many and as long as the proxy takes.
+func (p *peer) largest() []byte {
+	const own, entry = 4, 32 // RFC 9113 §6.5.2 counts so much for each beyond its text
+	n := config.MaxHeaderFields - own
+	return p.fields(n, strings.Repeat("~", (config.MaxHeaderBytes-own*2*entry)/n-entry-len("x-99")))
 }

@@ -127,11 +127,19 @@ func (p *peer) post(path string, more ...string) []byte {
 	return p.headers(append([]string{":method", "POST", ":scheme", "http", ":authority", "app", ":path", path}, more...)...)
 }
 
+// maxFragment is what of a header block a frame takes.
+const maxFragment = 16 << 10
+
 // open begins a stream.
 func (p *peer) open(block []byte, end bool) uint32 {
 	id := p.next
 	p.next += 2
-	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: end})
+	first := min(len(block), maxFragment)
+	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:first], EndHeaders: first == len(block), EndStream: end})
+	for block = block[first:]; len(block) > 0; block = block[first:] {
+		first = min(len(block), maxFragment)
+		p.WriteContinuation(id, first == len(block), block[:first])
+	}
 	return id
 }
 

@@ -10,6 +10,9 @@ const (
 	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work. It spares
 	// who is beside them; where the clock is not judged, only what is held needs it.
 	heavyArrival = 10 * time.Millisecond
+	// largeArrival is for floods of requests as large as they may be, which come one after the other in that time: a hundred
+	// attackers send 600 MB.
+	largeArrival = 200 * time.Millisecond
 
 	// atOnce is how many of them write at a time.
 	atOnce = 4
