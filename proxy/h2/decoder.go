@@ -13,8 +13,7 @@ import (
 // keeps maps of the table, which only an encoder needs, and makes a string of every literal.
 type decoder struct {
 	table
-	limit     int // what our SETTINGS allow the peer's table to be
-	chosen    int // what the peer made of it
+	chosen    int // what the peer made of the table's size: tableSize at most, which our SETTINGS leave as it is
 	maxString int
 	emit      func(*hpack.HeaderField) // the field is the decoder's, and the next one overwrites it
 	muted     bool                     // nothing is emitted any more: only the table is kept up
@@ -35,7 +34,7 @@ var (
 )
 
 func newDecoder(maxString int, emit func(*hpack.HeaderField)) *decoder {
-	return &decoder{limit: tableSize, chosen: tableSize, maxString: maxString, emit: emit}
+	return &decoder{chosen: tableSize, maxString: maxString, emit: emit}
 }
 
 // write reads a fragment. What it ends within is kept for the next: a string's bytes at the most.
@@ -121,6 +120,7 @@ func (d *decoder) literalField(p []byte, bits uint, enters bool) (n int, err err
 	}
 	f := &d.literal
 	*f = hpack.HeaderField{Sensitive: !enters && p[0]&0x10 != 0}
+	var m int
 	keep := enters || !d.muted
 	if i > 0 {
 		named := d.at(i)
@@ -129,13 +129,11 @@ func (d *decoder) literalField(p []byte, bits uint, enters bool) (n int, err err
 		}
 		f.Name = named.Name
 	} else {
-		var m int
 		if f.Name, m, err = d.text(p[n:], keep, true); m == 0 {
 			return 0, err
 		}
 		n += m
 	}
-	var m int
 	if f.Value, m, err = d.text(p[n:], keep, !f.Sensitive); m == 0 {
 		return 0, err
 	}
@@ -154,7 +152,7 @@ func (d *decoder) resize(p []byte) (n int, err error) {
 		return 0, err
 	case d.begun && d.size > 0:
 		return 0, errLateSize
-	case size > uint64(d.limit):
+	case size > tableSize:
 		return 0, errTableSize
 	}
 	d.chosen = int(size)

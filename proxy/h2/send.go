@@ -61,7 +61,7 @@ func (c *Conn) tooLong(fields []hpack.HeaderField) bool {
 	}
 	n := 0
 	for i := range fields {
-		n += int(fields[i].Size())
+		n += fieldCost(&fields[i])
 	}
 	return n > c.peerMaxHeaders
 }

@@ -25,12 +25,12 @@ func (t *table) newest(k uint32) *hpack.HeaderField {
 	return &t.ring[(t.added-1-k)&uint32(len(t.ring)-1)]
 }
 
-// enter adds a field and leaves no more than limit. A field that is larger than that empties the table (§4.4); false.
-func (t *table) enter(f *hpack.HeaderField, limit int) bool {
+// enter adds a field and leaves no more than limit. A field that is larger than that empties the table (§4.4).
+func (t *table) enter(f *hpack.HeaderField, limit int) {
 	cost := fieldCost(f)
 	t.evict(limit - cost)
 	if cost > limit {
-		return false
+		return
 	}
 	if int(t.added-t.first) == len(t.ring) {
 		t.grow()
@@ -38,7 +38,6 @@ func (t *table) enter(f *hpack.HeaderField, limit int) bool {
 	t.ring[t.added&uint32(len(t.ring)-1)] = *f
 	t.added++
 	t.size += cost
-	return true
 }
 
 func (t *table) grow() {
