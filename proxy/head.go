@@ -36,11 +36,16 @@ func (x *exchange) weighHead() bool {
 	for i := range x.req {
 		x.weight += keptField + len(x.req[i].Name) + len(x.req[i].Value)
 	}
-	mine := int(x.c.heads.Add(int64(x.weight)))
-	if x.weight > config.LongHead {
-		x.c.p.longHeads.Add(int64(x.weight))
-	}
+	mine := x.countHead(x.weight)
 	return mine <= config.MaxHeads && x.longFits(mine, config.MaxLongHeads)
+}
+
+// countHead adds n bytes to what the connection's heads take, which it returns, and if this one is long to what all callers' take.
+func (x *exchange) countHead(n int) (mine int) {
+	if x.weight > config.LongHead {
+		x.c.p.longHeads.Add(int64(n))
+	}
+	return int(x.c.heads.Add(int64(n)))
 }
 
 // longFits reports whether the head, if it is long, leaves enough of what all callers' may take to others.
@@ -65,10 +70,7 @@ func (x *exchange) freeHead() {
 		heads.Put((*[pooledHead]hpack.HeaderField)(x.req[:pooledHead]))
 	}
 	x.req = nil
-	x.c.heads.Add(-int64(x.weight))
-	if x.weight > config.LongHead {
-		x.c.p.longHeads.Add(-int64(x.weight))
-	}
+	x.countHead(-x.weight)
 	x.weight = 0
 }
 

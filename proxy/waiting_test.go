@@ -21,57 +21,56 @@ import (
 // few connections nor the queue for them may be theirs alone.
 func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
 	const callers = 25
-	taken := make(chan struct{}, callers*config.MaxCallerStreams)
-	var others atomic.Bool
+	w := waiting{taken: make(chan struct{}, callers*config.MaxCallerStreams)}
 	s := &framed{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: math.MaxUint32}}, on: func(c *framedConn, id uint32) {
-		if others.Load() {
+		if !w.take() {
 			c.answer(id)
-			return
 		}
-		taken <- struct{}{}
 	}}
-	url := outboundTo(t, s.serve(t))
-	limit := within(t, 30*time.Second)
-	for i := range callers {
-		openAndWait(t, strings.TrimPrefix(url, "http://"))
-		for j := range config.MaxCallerStreams {
-			select {
-			case <-taken:
-			case <-limit.Done():
-				t.Fatalf("the backend has got %d requests", i*config.MaxCallerStreams+j)
-			}
-		}
-	}
-	others.Store(true)
-	if status := post(t, http2Client(t), url); status != 200 {
-		t.Errorf("status %d for another caller", status)
-	}
+	w.holdUpNobody(t, outboundTo(t, s.serve(t)), callers)
 }
 
 // Nor do callers who take nothing of large answers, as long as the backend makes them.
 func TestAnswersThatNobodyTakesHoldUpNobody(t *testing.T) {
 	const callers, large = 60, 1 << 20
-	taken := make(chan struct{}, callers*config.MaxCallerStreams)
-	var others atomic.Bool
-	url := outboundTo(t, few(t, math.MaxInt32, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if others.Load() {
-			return
+	w := waiting{taken: make(chan struct{}, callers*config.MaxCallerStreams)}
+	url := outboundTo(t, few(t, math.MaxInt32, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if w.take() {
+			rw.Write(make([]byte, large)) // fails with the test's end
 		}
-		taken <- struct{}{}
-		w.Write(make([]byte, large)) // fails with the test's end
 	})))
+	w.holdUpNobody(t, url, callers, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+}
+
+// waiting is the requests of callers who fill what they can, and then one of another.
+type waiting struct {
+	taken  chan struct{} // by the backend, those that wait
+	others atomic.Bool   // what comes now is not theirs
+}
+
+// take is the backend's: whether the request is one of those that wait.
+func (w *waiting) take() bool {
+	if w.others.Load() {
+		return false
+	}
+	w.taken <- struct{}{}
+	return true
+}
+
+func (w *waiting) holdUpNobody(t *testing.T, url string, callers int, settings ...http2.Setting) {
+	t.Helper()
 	limit := within(t, 30*time.Second)
 	for i := range callers {
-		openAndWait(t, strings.TrimPrefix(url, "http://"), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		openAndWait(t, strings.TrimPrefix(url, "http://"), settings...)
 		for j := range config.MaxCallerStreams {
 			select {
-			case <-taken:
+			case <-w.taken:
 			case <-limit.Done():
 				t.Fatalf("the backend has got %d requests", i*config.MaxCallerStreams+j)
 			}
 		}
 	}
-	others.Store(true)
+	w.others.Store(true)
 	if status := post(t, http2Client(t), url); status != 200 {
 		t.Errorf("status %d for another caller", status)
 	}

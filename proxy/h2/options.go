@@ -34,7 +34,7 @@ type Options struct {
 	MaxHeaderBytes  int // a decoded header list as RFC 9113 §6.5.2 counts it
 	MaxHeaderFields int // cookie crumbs included
 	StreamWindow    int // received and not consumed, a stream
-	FirstWindow     int // client: StreamWindow before anything was consumed; it doubles with what is. Default: StreamWindow
+	FirstWindow     int // StreamWindow before anything was consumed; it doubles with what is. Default: StreamWindow
 	ConnWindow      int // received and not consumed, all streams
 	MaxOutput       int // unsent output beyond which data stays with its stream
 

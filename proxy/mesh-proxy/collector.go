@@ -9,6 +9,8 @@ import (
 // GOGC trades memory for CPU. The live heap of a busy proxy is a few MB, and letting it grow threefold costs as much as two of it; 400
 // would cost 7 MB more at saturation for 3 % of the CPU. A large heap is that of many who wait: most of what the process takes
 // would be garbage, and an attack by a hundred connections would cost three times what it holds.
+//
+// GOGC and GOMEMLIMIT in the environment win.
 const (
 	maxGarbage = 12 << 20 // of a heap between 6 and 24 MiB
 	mostGOGC   = 200

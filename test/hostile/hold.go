@@ -33,26 +33,29 @@ func holders() []*attack {
 		})),
 	}
 	for _, n := range []int{2, config.MaxCallerStreams} {
-		hold := func(name string, do func(p *peer)) {
+		hold := func(name string, do func(p *peer)) *attack {
 			a := slowly(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
 			if n == config.MaxCallerStreams {
 				a.crowds = true
 				a.want = served + "|RST REFUSED_STREAM" // a proxy may try elsewhere what finds no room at once
 			}
 			all = append(all, a)
+			return a
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
 		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.fields(60, "some value or other")...)) })
-		hold("the same, with heads of 12 KiB", func(p *peer) {
+		long := hold("the same, with heads of 12 KiB", func(p *peer) {
 			p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
 		})
-		all[len(all)-1].pace = largeArrival
-		hold("the same, with heads of 64 KiB", func(p *peer) {
-			for block := append(p.get("/hang"), p.largest()...); p.next < uint32(2*n); time.Sleep(largeArrival / config.MaxCallerStreams) {
+		long.pace = largeArrival
+		largest := hold("the same, with heads of 64 KiB", func(p *peer) {
+			block := append(p.get("/hang"), p.largest()...)
+			for range n {
 				p.open(block, true)
+				time.Sleep(largeArrival / config.MaxCallerStreams)
 			}
 		})
-		all[len(all)-1].pace, all[len(all)-1].want = largeArrival, served+"|RST REFUSED_STREAM" // two each are more than config.MaxKeptLongHeads
+		largest.pace, largest.want = largeArrival, served+"|RST REFUSED_STREAM" // two each are more than config.MaxKeptLongHeads
 		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
