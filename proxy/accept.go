@@ -89,11 +89,10 @@ func (p *Proxy) accept(l listener) {
 	}
 }
 
-// serve finds out what a connection is. What is opaque it carries itself; HTTP gets another goroutine, its reader for good,
-// for this one's stack has grown in a handshake, and an idle connection would keep it.
+// serve finds out what a connection is. What is opaque it carries itself; HTTP's it starts.
 func (p *Proxy) serve(l listener, nc net.Conn) {
 	if c := l.serve(nc); c != nil {
-		go p.serveEngine(c, nc)
+		p.serveEngine(c, nc)
 		return
 	}
 	p.ended(nc)

@@ -17,9 +17,10 @@
 //
 // What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other side as a reset.
 //
-// silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no longer
-// vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; wheel.go has the
-// deadlines, budget.go the retries' bound, shed.go the memory's, which crowd.go gives back; proxy.go starts and drains it all.
+// silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no
+// longer vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; wheel.go has
+// the deadlines, budget.go the retries' bound, shed.go the memory's, which crowd.go gives back; proxy.go starts and drains
+// it all.
 //
 // It does not read Kubernetes, keep anything on disk, or use net/http, but for the admin port. It refuses to reach a
 // meshed endpoint in plaintext, to guess at an address inside the cluster that destination does not answer for, and to
@@ -27,9 +28,9 @@
 //
 // # Goroutines and locks
 //
-// Run owns every goroutine and waits for all of them. A connection's first goroutine finds out what it is; HTTP gets another,
-// with a small stack, which is its reader until it ends. A reader never waits for a peer: what it forwards goes into the peer
-// connection's bounded output.
+// Run owns every goroutine and waits for all of them. A connection's goroutine finds out what it is; what is HTTP it hands
+// over to the loops of package wire, on which readers have their turns. A reader never waits: what it forwards goes into
+// the peer connection's bounded output, and flushqueue.go sends what all have written in a round.
 //
 // An exchange has one lock; a pool's comes after it, a connection's after that, and two connections' are never held
 // together. Nothing calls into an exchange with a pool's or a connection's lock held, nor with discovery's, which an exchange

@@ -13,7 +13,7 @@ import (
 
 // server and client are what the engines of both protocols have in common, but for the types of their streams.
 type server interface {
-	Serve() error
+	Start(end func(error))
 	Active() int // streams
 	Rest()       // gives back what only speed keeps
 	GoAway()     // takes no new requests, and ends when those it has are done
@@ -47,7 +47,7 @@ func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 }
 
 func (p *pool) newClient(c *clientConn, spare bool) client {
-	c.batch.queue = &p.p.flushes
+	c.batch.queue, c.batch.reader = &p.p.flushes, c.wire
 	if p.kind == plainHTTP1 {
 		o := http1Options(&c.batch)
 		o.OnCapacity = c.capacity
@@ -68,18 +68,19 @@ func (c *serverConn) speaks(nc net.Conn, d detected) *serverConn {
 	return c
 }
 
-// serveEngine is a connection's reader until it ends. Its frame stays small: an idle connection is mostly its stack.
+// serveEngine hands a connection to its engine, until it ends.
 func (p *Proxy) serveEngine(c *serverConn, nc net.Conn) {
 	stop := p.startEngine(c)
-	err := c.engine.Serve()
-	stop()
-	p.engineEnded(c, err)
-	p.ended(nc)
+	c.engine.Start(func(err error) {
+		stop()
+		p.engineEnded(c, err)
+		p.ended(nc)
+	})
 }
 
 // startEngine makes the engine and registers the connection; stop is for its end.
 func (p *Proxy) startEngine(c *serverConn) (stop func()) {
-	c.batch.queue = &p.flushes
+	c.batch.queue, c.batch.reader = &p.flushes, c.wire
 	if c.http1 {
 		o := http1Options(&c.batch)
 		o.StreamWindow = config.CallerWindow

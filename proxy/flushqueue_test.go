@@ -1,11 +1,12 @@
 package proxy
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // queuedFlusher is a connection as wire.Conn has it: what is written is claimed by one, and left by the flush.
@@ -31,9 +32,8 @@ func (f *queuedFlusher) Flush() {
 	}
 }
 
-// Readers run in the reverse order of their wake-ups: the last batch to be queued is of the peer that has waited longest. What
-// one reader wrote stays in its order.
-func TestTheFirstReaderFlushesForTheRestInReverse(t *testing.T) {
+// The first to add flushes for the rest, each connection once, in their order.
+func TestTheFirstReaderFlushesForTheRest(t *testing.T) {
 	var sent []string
 	conn := func(name string) *queuedFlusher { return &queuedFlusher{name: name, sent: &sent} }
 	a, b, c, d := conn("a"), conn("b"), conn("c"), conn("d")
@@ -43,10 +43,8 @@ func TestTheFirstReaderFlushesForTheRestInReverse(t *testing.T) {
 		if !slices.Equal(leads, []bool{true, false, false}) {
 			t.Errorf("who has to flush: %v", leads)
 		}
-		l := q.take()
-		l.flush()
-		q.giveBack(l)
-		if want := []string{"c", "d", "a", "b"}; !slices.Equal(sent, want) {
+		q.Flush()
+		if want := []string{"a", "b", "c", "d"}; !slices.Equal(sent, want) {
 			t.Errorf("flushed %v, want %v", sent, want)
 		}
 		sent = sent[:0]
@@ -56,46 +54,10 @@ func TestTheFirstReaderFlushesForTheRestInReverse(t *testing.T) {
 	}
 }
 
-// The runtime takes a reader that yields up again after 61 others, though more could run: the flush is for all of them.
-func TestTheFirstReaderWaitsForAllThatCanRun(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	const readers = 200
-	var q flushQueue
-	var peer queuedFlusher
-	var flushes atomic.Int64
-	var wg sync.WaitGroup
-	ready := make(chan struct{})
-	for range readers {
-		wg.Go(func() {
-			<-ready
-			own := countedFlusher{&queuedFlusher{}, &flushes}
-			q.flush([]flusher{&peer, own})
-		})
-	}
-	runtime.Gosched() // all wait
-	close(ready)
-	wg.Wait()
-	if n := flushes.Load(); n != readers {
-		t.Errorf("%d of %d readers' output was flushed", n, readers)
-	}
-	if n := peer.flushes.Load(); n > 2 {
-		t.Errorf("the connection that all wrote to was flushed %d times", n)
-	}
-}
-
-type countedFlusher struct {
-	*queuedFlusher
-	all *atomic.Int64
-}
-
-func (f countedFlusher) Flush() {
-	f.all.Add(1)
-	f.queuedFlusher.Flush()
-}
-
 func TestNothingQueuedStaysUnsent(t *testing.T) {
 	const readers, rounds = 16, 2000
 	var q flushQueue
+	reader := wire.New(nil, nil) // without a loop
 	conns := make([]queuedFlusher, 5)
 	var wg sync.WaitGroup
 	for i := range readers {
@@ -103,7 +65,7 @@ func TestNothingQueuedStaysUnsent(t *testing.T) {
 			for n := range rounds {
 				f := &conns[(i+n)%len(conns)]
 				f.unsent.Add(1)
-				q.flush([]flusher{f, &conns[i%len(conns)]})
+				q.flush(reader, []flusher{f, &conns[i%len(conns)]})
 			}
 		})
 	}
@@ -116,7 +78,7 @@ func TestNothingQueuedStaysUnsent(t *testing.T) {
 			t.Errorf("connection %d was flushed %d times for nobody", i, n)
 		}
 	}
-	if len(q.queued.all) != 0 || q.add(nil) {
-		t.Errorf("%d connections were left in the queue", len(q.queued.all))
+	if len(q.queued) != 0 || q.add(nil) {
+		t.Errorf("%d connections were left in the queue", len(q.queued))
 	}
 }

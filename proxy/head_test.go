@@ -76,9 +76,18 @@ func TestHeadsThatWaitAreBounded(t *testing.T) {
 // Requests that cannot be sent yet are refused beyond a bound, unprocessed (RFC 9113 §8.7).
 func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 	m := newMesh(t, 0)
-	release := make(chan struct{})
-	held := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })
-	m.declare("plain", "http2", pod{"plain-0", few(t, 1, held), ""})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	release, known := make(chan struct{}), make(chan struct{})
+	know := sync.OnceFunc(func() {
+		l.Close() // nor on other connections
+		close(known)
+	})
+	serveFew(t, l, 1, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		know()
+		<-release
+	}))
+	m.declare("plain", "http2", pod{"plain-0", l.Addr().String(), ""})
 	caller := m.caller("plain")
 	nc, err := net.Dial("tcp", caller.out["plain"])
 	check(t, err)
@@ -86,10 +95,12 @@ func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 	check(t, nc.SetReadDeadline(time.Now().Add(20*time.Second)))
 	const asked = config.MaxCallerStreams
 	refused, answered := 0, 0
-	go askLong(nc, asked)
+	go askLong(nc, asked, known)
 	for f := http2.NewFramer(nil, nc); refused+answered < asked; {
 		frame, err := f.ReadFrame()
-		check(t, err)
+		if err != nil {
+			t.Fatalf("after %d answers and %d refusals: %v", answered, refused, err)
+		}
 		switch frame := frame.(type) {
 		case *http2.RSTStreamFrame:
 			if frame.ErrCode != http2.ErrCodeRefusedStream {
@@ -116,8 +127,8 @@ func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 	}
 }
 
-// askLong opens so many streams with long heads, and goes on.
-func askLong(nc net.Conn, streams int) {
+// askLong opens so many streams with long heads, all but the first once known is closed, if it is not nil.
+func askLong(nc net.Conn, streams int, known <-chan struct{}) {
 	var block bytes.Buffer
 	e := hpack.NewEncoder(&block)
 	e.SetMaxDynamicTableSize(0)
@@ -125,6 +136,9 @@ func askLong(nc net.Conn, streams int) {
 	f := http2.NewFramer(nc, nil)
 	f.WriteSettings()
 	for i := range streams {
+		if i == 1 && known != nil {
+			<-known
+		}
 		block.Reset()
 		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "plain"}, {":path", "/"}, {"x-long", strings.Repeat("*", longHead)}} {
 			e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})

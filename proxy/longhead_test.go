@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Long heads of requests that wait take no more than a bound, however many connections they are on: beyond it they are let go once
-// they were sent, and nobody is refused.
+// Long heads of requests that wait take no more than a bound, however many connections they are on: beyond it they are let
+// go once they were sent, and nobody is refused.
 func TestLongHeadsOfAllCallersAreLetGo(t *testing.T) {
 	const callers = 2 * config.MaxLongHeads / longHead
 	arrived, release := make(chan struct{}), make(chan struct{})
@@ -66,7 +66,7 @@ func TestLongHeadsOfAllCallersAreBounded(t *testing.T) {
 		check(t, err)
 		t.Cleanup(func() { nc.Close() })
 		go func() {
-			askLong(nc, config.MaxCallerStreams)
+			askLong(nc, config.MaxCallerStreams, nil)
 			http2.NewFramer(nc, nil).WritePing(false, [8]byte{})
 		}()
 		go awaitPong(nc, seen)

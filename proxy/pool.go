@@ -14,9 +14,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests are
-// spread over as many as there are cores. Beyond them another takes only what those have no room for: as many requests as we put
-// on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
+// Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests
+// are spread over as many as there are cores. Beyond them another takes only what those have no room for: as many requests
+// as we put on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
 const (
 	maxHTTP2Conns = 4  // but for those that are of no use to another request
 	maxClogged    = 48 // of config.SpareWindow each
@@ -226,24 +226,32 @@ func (p *pool) connect() {
 		p.p.tasks.Done()
 		return
 	}
-	go p.run(w) // with a small stack: this one's has grown in the handshake
+	p.start(w)
 }
 
-func (p *pool) run(w *wire.Conn) {
-	defer p.p.tasks.Done()
-	defer w.Close()
+func (p *pool) start(w *wire.Conn) {
 	c := &clientConn{pool: p, wire: w}
 	c.engine = p.newClient(c, p.spare())
 	if !p.add(c) {
+		w.Close()
+		p.p.tasks.Done()
 		return
 	}
-	defer p.p.trackClient(c)()
+	untrack := p.p.trackClient(c)
 	p.serve(&c.batch)
 	c.batch.flush()
-	err := c.engine.Serve()
+	c.engine.Start(func(err error) {
+		untrack()
+		p.ended(c, err)
+	})
+}
+
+func (p *pool) ended(c *clientConn, err error) {
+	defer p.p.tasks.Done()
 	p.remove(c)
 	p.p.broken(roleBackend, err)
 	p.p.log.Debug("a connection to an endpoint ended", "endpoint", p.e.address, "err", err)
+	c.wire.Close()
 }
 
 // spare reports whether the next connection is only for what others have no room for. Those are many when slow callers fill

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // stream is one exchange's half on a connection, of either protocol and either role: *h1.Stream and *h2.Stream. Its
@@ -26,6 +28,7 @@ type flusher interface {
 // once, however many messages it was given. It belongs to one goroutine.
 type batch struct {
 	touched []flusher
+	reader  *wire.Conn  // whose batch it is; nil: nobody's
 	queue   *flushQueue // nil: the connections are flushed at once
 	at      time.Time   // the time, read once a batch; zero: not read yet
 }
@@ -39,8 +42,8 @@ func (b *batch) time() time.Time {
 	return b.at
 }
 
-// touch is called for each piece of data, and a batch may have thousands: of one exchange, whose two sides take turns, or of all
-// that a caller may have.
+// touch is called for each piece of data, and a batch may have thousands: of one exchange, whose two sides take turns, or
+// of all that a caller may have.
 func (b *batch) touch(f flusher) {
 	n := len(b.touched)
 	if n > 0 && b.touched[n-1] == f || n > 1 && b.touched[n-2] == f {
@@ -71,7 +74,7 @@ func (b *batch) touchOnce() {
 
 func (b *batch) flush() {
 	if b.queue != nil {
-		b.queue.flush(b.touched)
+		b.queue.flush(b.reader, b.touched)
 	} else {
 		for _, f := range b.touched {
 			f.Flush()

@@ -17,6 +17,11 @@ func few(t *testing.T, streams uint32, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
+	serveFew(t, l, streams, h)
+	return l.Addr().String()
+}
+
+func serveFew(t *testing.T, l net.Listener, streams uint32, h http.Handler) {
 	s := &http2.Server{MaxConcurrentStreams: streams}
 	var conns sync.WaitGroup
 	conns.Go(func() {
@@ -29,7 +34,6 @@ func few(t *testing.T, streams uint32, h http.Handler) string {
 		}
 	})
 	t.Cleanup(func() { l.Close() })
-	return l.Addr().String()
 }
 
 // What a new connection gets beyond a limit that it had not told yet is refused, unprocessed (RFC 9113 §5.1.2, §8.7), and

@@ -28,7 +28,7 @@ const (
 	linger = 2 * time.Second
 )
 
-// Sink is what a stream tells its owner. OnHeaders, OnData and OnReset come from the goroutine in Serve, OnSent from any,
+// Sink is what a stream tells its owner. OnHeaders, OnData and OnReset come from the reader, OnSent from any,
 // never with a lock of the connection held. Slices are valid during the call, strings forever.
 type Sink interface {
 	OnHeaders(fields []hpack.HeaderField, end bool)
@@ -37,8 +37,8 @@ type Sink interface {
 	OnSent(n int)
 }
 
-// Options are a connection's handlers and limits. The handlers are called on the goroutine in Serve; any may be nil. Zero
-// limits take their default.
+// Options are a connection's handlers and limits. The handlers are called by the reader and must not wait; any may be nil.
+// Zero limits take their default.
 type Options struct {
 	OnStream   func(*Stream) Sink // server: a request begins; nil refuses it with 503
 	OnBatch    func()             // the input ran dry: flush what was written because of it
@@ -75,9 +75,8 @@ type Conn struct {
 	w      *wire.Conn
 	o      Options
 	client bool
-	wake   chan struct{}
 
-	// Of the goroutine in Serve.
+	// Of the reader.
 	head     head
 	trail    *head // made for the first chunked body
 	phase    phase
@@ -121,9 +120,20 @@ func (c *Conn) section() section {
 	return requestHead
 }
 
-// Serve reads until the connection ends, on its caller's goroutine. A nil error means that nothing was cut short.
+// Start reads until the connection ends, in turns that it shares a goroutine for where it can, and then calls end, once. A
+// nil error means that nothing was cut short.
+func (c *Conn) Start(end func(error)) {
+	c.w.Start(c.turn, func(err error) { end(c.finish(err)) })
+}
+
+// Serve is Start, and waits for the end.
 func (c *Conn) Serve() error {
-	err := c.run()
+	ended := make(chan error, 1)
+	c.Start(func(err error) { ended <- err })
+	return <-ended
+}
+
+func (c *Conn) finish(err error) error {
 	c.detach(err)
 	c.batch() // the last events have consequences too
 	if c.lingers(err) {
@@ -137,18 +147,26 @@ func (c *Conn) Serve() error {
 	return err
 }
 
-func (c *Conn) run() error {
+// turn handles what is here.
+func (c *Conn) turn(why error) (wire.Wait, error) {
+	if err := c.awaken(why); err != nil {
+		return wire.Done, c.refused(err)
+	}
 	for {
 		n, err := c.parse()
-		if err == nil && n == needEnd {
-			return nil
-		}
 		if err != nil {
-			return c.refused(err)
+			return wire.Done, c.refused(err)
+		}
+		if n == needEnd {
+			return wire.Done, nil
 		}
 		c.batch()
-		if err := c.wait(n); err != nil {
-			return c.refused(err)
+		w, met, err := c.wait(n)
+		if err != nil {
+			return wire.Done, c.refused(err)
+		}
+		if !met {
+			return w, nil
 		}
 	}
 }
@@ -297,7 +315,7 @@ func (c *Conn) ExtendedConnect() bool { return true }
 func (c *Conn) Rest() {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.parked == inFill && c.stream == nil && !c.leftover && !c.head.partial() { // the reader is in Fill, and takes the lock when it comes back
+	if c.parked == forInput && c.stream == nil && !c.leftover && !c.head.partial() { // the reader takes the lock before its next turn
 		c.head.forget()
 	}
 }
@@ -316,7 +334,7 @@ func (c *Conn) Close(code uint32) {
 	c.w.Close()
 }
 
-// failLocked lets the goroutine in Serve end and say why; the caller then closes the wire.
+// failLocked lets the reader end and say why; the caller then closes the wire.
 func (c *Conn) failLocked(code uint32, err error) {
 	if c.failure == nil {
 		c.failure, c.failCode = err, code

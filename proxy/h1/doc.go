@@ -15,10 +15,11 @@
 //
 // # States
 //
-// The reader is in one of six phases: a head, a body, the trailers of a chunked one; then a server awaits its turn, which comes
-// when the response has ended, and a client is back at a head. After an upgrade both are raw, and half-closed when their peer
-// has said all. What ends an exchange (ended, overLocked) and what ends the connection with it (last) is decided under the
-// lock, by whichever side comes second. wait says what the reader cannot go on without: input, window, or its turn.
+// The reader is in one of six phases: a head, a body, the trailers of a chunked one; then a server awaits its turn, which
+// comes when the response has ended, and a client is back at a head. After an upgrade both are raw, and half-closed when
+// their peer has said all. What ends an exchange (ended, overLocked) and what ends the connection with it (last) is decided
+// under the lock, by whichever side comes second. wait says what the reader cannot go on without: input, window, or its
+// turn.
 //
 // # Rules
 //
@@ -29,6 +30,7 @@
 // A response that ends before its request has makes the connection unusable: it is closed, never reused. So is one after an
 // error that came before the request's end. Where the head knows, it says so.
 //
-// The goroutine in Serve reads, and calls the sinks and the handler. It is woken by others through the read deadline or a
-// channel. The package starts no goroutine; those of wire have ended when Serve returns. The one lock is the wire's.
+// The reader parses, and calls the sinks and the handler, in turns that it has from wire (Conn.turn): none of them waits.
+// Others wake it under the lock. The package starts no goroutine; those of wire for this connection have ended when Start's
+// end is called. The one lock is the wire's.
 package h1

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // need is what the parser cannot go on without.
@@ -21,9 +23,8 @@ type parking uint8
 
 const (
 	awake parking = iota
-	inFill
-	onChannel
-	woken
+	forInput
+	forWake
 )
 
 // timer remembers the read deadline, so that a steady connection sets it once per idle timeout and not once per request.
@@ -40,76 +41,50 @@ const (
 	forIdle
 )
 
-// aLongTimeAgo is a deadline that has passed.
-var aLongTimeAgo = time.Unix(1, 0)
-
-// wait blocks until the need may be met; parse finds out. It is told by the kernel (input, the end of the connection) or by
-// wakeLocked. Whether to sleep is decided under the lock that wakers hold, so no wake-up is lost.
-func (c *Conn) wait(n need) error {
+// wait says what the next turn waits for: the kernel (input, the end of the connection) or wakeLocked; or that the need is
+// met, and parse can go on. Whether to sleep is decided under the lock that wakers hold, so no wake-up is lost.
+func (c *Conn) wait(n need) (w wire.Wait, met bool, err error) {
 	unparsed := len(c.w.Buffered())
-	if n == needWindow || n == needTurn && (unparsed >= maxPipelined || c.phase == phaseHalfClosed) {
-		return c.park(n)
-	}
-	return c.fill(n, unparsed > 0)
-}
-
-// park sleeps without watching the connection; deadLocked tells when that dies.
-func (c *Conn) park(n need) error {
 	c.w.Lock()
-	if err := c.w.Failed(); err != nil || c.metLocked(n) {
-		c.w.Unlock()
-		return err
+	defer c.w.Unlock()
+	if n == needWindow || n == needTurn && (unparsed >= maxPipelined || c.phase == phaseHalfClosed) {
+		return c.parkLocked(n)
 	}
-	if c.wake == nil {
-		c.wake = make(chan struct{}, 1)
+	if c.metLocked(n) && (unparsed > 0 || c.last) {
+		return 0, true, nil
 	}
-	wake := c.wake
-	c.parked, c.wakeNeed, c.leftover = onChannel, n, true
-	c.w.Unlock()
-	<-wake
-	return nil
+	c.arm()
+	c.parked, c.wakeNeed, c.leftover = forInput, n, unparsed > 0
+	return wire.ForInput, false, nil
 }
 
-// deadLocked is whether nothing can be sent any more. A reader in Fill hears of it by itself.
+// parkLocked does not watch the connection; deadLocked tells when that dies.
+func (c *Conn) parkLocked(n need) (w wire.Wait, met bool, err error) {
+	if err := c.w.Failed(); err != nil || c.metLocked(n) {
+		return 0, true, err
+	}
+	c.parked, c.wakeNeed, c.leftover = forWake, n, true
+	return wire.ForWake, false, nil
+}
+
+// deadLocked is whether nothing can be sent any more. A reader that waits for input hears of it by itself.
 func (c *Conn) deadLocked() bool {
 	err := c.w.Failed()
-	if err != nil && c.parked == onChannel {
+	if err != nil && c.parked == forWake {
 		c.failLocked(0, err)
 	}
 	return err != nil
 }
 
-func (c *Conn) fill(n need, leftover bool) error {
+// awaken begins a turn.
+func (c *Conn) awaken(why error) error {
 	c.w.Lock()
-	if c.metLocked(n) && (leftover || c.last) {
-		c.w.Unlock()
-		return nil
-	}
-	c.arm()
-	c.parked, c.wakeNeed, c.leftover = inFill, n, leftover
-	c.w.Unlock()
-	err := c.w.Fill()
-	if c.unpark() && isTimeout(err) {
-		return nil
-	}
-	if err == nil {
-		return nil
-	}
-	return c.filled(err)
-}
-
-// unpark says whether somebody woke us.
-func (c *Conn) unpark() bool {
-	c.w.Lock()
-	defer c.w.Unlock()
-	was := c.parked
 	c.parked = awake
-	if was != woken {
-		return false
+	c.w.Unlock()
+	if why == nil || why == wire.ErrWoken {
+		return nil
 	}
-	c.timer.kind = unset
-	c.w.SetReadDeadline(time.Time{})
-	return true
+	return c.filled(why)
 }
 
 // metLocked is whether the parser can go on.
@@ -129,21 +104,17 @@ func (c *Conn) metLocked(n need) bool {
 
 func (c *Conn) leftoverHead() bool { return c.phase == phaseHead && c.head.partial() }
 
-// wakeLocked gets the goroutine in Serve out of its wait, whatever it waits for.
+// wakeLocked gives the reader a turn, whatever it waits for.
 func (c *Conn) wakeLocked() {
-	switch c.parked {
-	case inFill:
-		c.parked = woken
-		c.w.SetReadDeadline(aLongTimeAgo) // fails only on a closed connection, whose Fill ends by itself
-	case onChannel:
+	if c.parked != awake {
 		c.parked = awake
-		c.wake <- struct{}{} // has room: it is filled once for each time it is parked
+		c.w.Wake()
 	}
 }
 
 // wakeForLocked wakes it if its need is met, and if without that it would not be seen: unparsed input waits, or the end.
 func (c *Conn) wakeForLocked(n need) {
-	if (c.parked == inFill || c.parked == onChannel) && c.wakeNeed == n && (c.leftover || c.last) && c.metLocked(n) {
+	if c.parked != awake && c.wakeNeed == n && (c.leftover || c.last) && c.metLocked(n) {
 		c.wakeLocked()
 	}
 }
@@ -233,7 +204,7 @@ func (c *Conn) endedInTurn(s *Stream) error {
 	c.w.Unlock()
 	switch {
 	case s == nil && len(c.w.Buffered()) > 0:
-		return nil // a complete pipelined request may wait; the next Fill says the same again
+		return nil // a complete pipelined request may wait; the next read says the same again
 	case s == nil:
 		c.finishHere()
 		return nil

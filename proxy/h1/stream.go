@@ -61,7 +61,7 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	return nil
 }
 
-// unlock ends the connection if what we were given cannot be sent. The goroutine in Serve then tells the sink.
+// unlock ends the connection if what we were given cannot be sent. The reader then tells the sink.
 func (s *Stream) unlock(err error) {
 	if err != nil {
 		s.c.failLocked(codeInternal, err)
@@ -70,7 +70,7 @@ func (s *Stream) unlock(err error) {
 	s.c.halfClose = false
 	s.c.w.Unlock()
 	switch {
-	case err == errBadResponse: // the goroutine in Serve sends our answer and closes
+	case err == errBadResponse: // the reader sends our answer and closes
 	case err != nil:
 		s.c.w.Close()
 	case half:

@@ -28,7 +28,7 @@ type Conn struct {
 	o      Options
 	server bool
 
-	// Of the reader goroutine.
+	// Of the reader.
 	dec      *decoder
 	fields   []hpack.HeaderField
 	block    block
@@ -39,7 +39,7 @@ type Conn struct {
 	watch    watch
 
 	// Under the lock.
-	now     time.Time // of the reader's last Fill
+	now     time.Time // of the reader's turn
 	streams map[uint32]*Stream
 	lastIn  uint32   // server: the highest stream the peer opened
 	nextID  uint32   // client: the next that we open
@@ -64,7 +64,7 @@ type Conn struct {
 	resets, chatting budget
 
 	drain       drain
-	waiting     bool // the reader is in Fill
+	waiting     bool // the reader's next turn is not due
 	wantRoom    bool // OpenStream said no
 	capacityDue bool
 	leaving     bool  // client: OnGoAway is due, because of what we did
@@ -132,32 +132,47 @@ func (c *Conn) greet(preface string, list []setting) {
 	}
 }
 
-// Serve reads until the connection ends, on its caller's goroutine. An orderly end is nil.
-func (c *Conn) Serve() error {
+// Start reads until the connection ends, in turns that it shares a goroutine for where it can, and then calls end, once. An
+// orderly end is nil.
+func (c *Conn) Start(end func(error)) {
 	c.w.Flush()
-	err := c.run()
-	err = c.teardown(err)
-	c.linger()
-	return err
+	c.w.Start(c.turn, func(err error) {
+		err = c.teardown(err)
+		c.linger()
+		end(err)
+	})
 }
 
-// maxMore bounds how often a batch goes on with what has arrived meanwhile: what it has written waits for that.
-const maxMore = 8
+// Serve is Start, and waits for the end.
+func (c *Conn) Serve() error {
+	ended := make(chan error, 1)
+	c.Start(func(err error) { ended <- err })
+	return <-ended
+}
 
-func (c *Conn) run() error {
-	for {
+// maxMore bounds how often a turn goes on with what has arrived meanwhile: what it has written waits for that, and so do
+// other readers, for no longer than one full read takes them.
+const maxMore = 24
+
+// turn handles what is here.
+func (c *Conn) turn(why error) (wire.Wait, error) {
+	if err := c.awaken(why); err != nil {
+		return wire.Done, err
+	}
+	for again := true; again; {
 		err := c.consumeInput()
 		for n := 0; err == nil && n < maxMore && c.w.More(); n++ {
 			err = c.consumeInput()
 		}
 		if err != nil {
-			return err
+			return wire.Done, err
 		}
 		c.endBatch()
-		if err := c.wait(); err != nil {
-			return err
+		if again, err = c.arm(); err != nil {
+			return wire.Done, err
 		}
 	}
+	return wire.ForInput, nil
 }
 
 // consumeInput handles all that the read buffer holds, except for a frame that is not complete.
@@ -191,26 +206,23 @@ func (c *Conn) endBatch() {
 	c.w.Flush()
 }
 
-// wait is Fill between deadlines and kicks.
-func (c *Conn) wait() error {
-	again, err := c.arm()
-	if err != nil || again {
-		return err
-	}
-	err = c.w.Fill()
+// awaken begins a turn.
+func (c *Conn) awaken(why error) error {
 	now := time.Now()
 	c.w.Lock()
 	c.waiting = false
 	c.now = now
 	c.w.Unlock()
-	if err == nil {
+	switch {
+	case why == nil:
 		c.watch.heard = now
 		return nil
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	case why == wire.ErrWoken:
+		return nil
+	case errors.Is(why, os.ErrDeadlineExceeded):
 		return c.tick(now)
 	}
-	return err
+	return why
 }
 
 // arm decides whether the reader may wait, and until when.
@@ -233,8 +245,8 @@ func (c *Conn) arm() (again bool, err error) {
 // kick makes the reader look at what changed; the lock is held.
 func (c *Conn) kick() {
 	if c.waiting {
-		c.watch.kicked()
-		c.w.SetReadDeadline(past) // fails only on a closed connection, whose reader is awake
+		c.waiting = false
+		c.w.Wake()
 	}
 }
 
@@ -336,7 +348,7 @@ func (c *Conn) ExtendedConnect() bool {
 func (c *Conn) Rest() {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.waiting && len(c.streams) == 0 && !c.block.open { // the reader is in Fill, and takes the lock when it comes back
+	if c.waiting && len(c.streams) == 0 && !c.block.open { // the reader takes the lock before its next turn
 		c.fields = nil
 		c.dec.forget()
 	}

@@ -1,10 +1,11 @@
 // Package h2 is HTTP/2 (RFC 9113) at the level of frames, both roles, for a proxy: events in, calls out, no goroutine,
 // channel or timer per stream.
 //
-// A Conn's owner runs Serve on one goroutine: it reads frames and calls the sinks of the streams they belong to. Any
-// goroutine may write to a stream. A write never waits: what flow control or a full output does not admit is kept by the
-// stream, whose owner hears of it through OnSent as it leaves. Received bytes stay charged to the peer's windows until
-// the owner says Consumed, so what a connection can make us hold is bounded by StreamWindow and ConnWindow.
+// A Conn's reader has turns, which wire gives it and of which none waits (Conn.turn): it reads frames and calls the sinks
+// of the streams they belong to. Any goroutine may write to a stream. A write never waits: what flow control or a full
+// output does not admit is kept by the stream, whose owner hears of it through OnSent as it leaves. Received bytes stay
+// charged to the peer's windows until the owner says Consumed, so what a connection can make us hold is bounded by
+// StreamWindow and ConnWindow.
 //
 // One lock a connection, wire.Conn's, guards stream states, send windows, the HPACK encoder and the output: encoding a
 // header block and appending it are one critical section. No sink or handler is called with that lock held, but OnBreach,
@@ -25,8 +26,8 @@
 //
 // # HPACK
 //
-// Blocks are read by a decoder (decoder.go) and written by an encoder (encoder.go) of our own. Each has a table (table.go); the
-// decoder also remembers literals that repeat. Huffman coding is x/net's.
+// Blocks are read by a decoder (decoder.go) and written by an encoder (encoder.go) of our own. Each has a table (table.go);
+// the decoder also remembers literals that repeat. Huffman coding is x/net's.
 //
 // # What a peer can cost
 //

@@ -78,8 +78,8 @@ func (c *Conn) room() bool {
 	return !c.clogged()
 }
 
-// Clogged: half of the connection's window is held by streams whose data nobody takes. A new stream would wait behind them for
-// the rest, so OpenStream has no room for it.
+// Clogged: half of the connection's window is held by streams whose data nobody takes. A new stream would wait behind them
+// for the rest, so OpenStream has no room for it.
 func (c *Conn) Clogged() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
@@ -205,13 +205,13 @@ type departure struct {
 	n    int
 }
 
-// maxTurn frames of one stream may follow each other. Whoever splits the connection up again reads them at once and passes them
-// on in one piece: one frame at a time cost a tenth of two hops' bulk.
-const maxTurn = 4
+// maxShare frames of one stream may follow each other. Whoever splits the connection up again reads them at once and passes
+// them on in one piece: one frame at a time cost a tenth of two hops' bulk.
+const maxShare = 4
 
-// turn is how much a waiting stream sends before it is another's turn; the lock is held.
-func (c *Conn) turn() int {
-	return maxData * max(1, min(maxTurn, (c.o.MaxOutput-c.w.Queued())/maxData))
+// share is how much a waiting stream sends before it is another's turn; the lock is held.
+func (c *Conn) share() int {
+	return maxData * max(1, min(maxShare, (c.o.MaxOutput-c.w.Queued())/maxData))
 }
 
 // pumpAndUnlock lets waiting streams send, a few frames each in turn, so that none starves another; then it unlocks and
@@ -242,9 +242,9 @@ func (c *Conn) pumpAndUnlock() {
 	}
 }
 
-// sendKept sends a turn of what the stream keeps, and its end if that was all; the lock is held.
+// sendKept sends a share of what the stream keeps, and its end if that was all; the lock is held.
 func (c *Conn) sendKept(s *Stream) int {
-	n := min(s.unsent(), c.turn(), s.sendWindow, c.sendWindow)
+	n := min(s.unsent(), c.share(), s.sendWindow, c.sendWindow)
 	if s.gone() || n <= 0 {
 		return 0
 	}

@@ -2,7 +2,7 @@ package h2
 
 import "time"
 
-// past is a deadline that wakes the reader.
+// past is a deadline that was met: the next one has to be set.
 var past = time.Unix(1, 0)
 
 // watch holds the reader's clock: what it waits for and since when. The deadline is moved only when it would come too
@@ -17,7 +17,6 @@ type watch struct {
 }
 
 func (w *watch) begin(now time.Time) { w.began, w.heard = now, now }
-func (w *watch) kicked()             { w.deadline = past }
 func (w *watch) progress()           { w.partial = time.Time{} }
 
 // setDeadline prepares the reader's wait; the lock is held.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -30,21 +29,19 @@ type Conn struct {
 	Stall     time.Duration // a peer that takes nothing for so long has its output dropped and the connection ended
 
 	nc    net.Conn
-	raw   syscall.RawConn // nil: nc has no file descriptor, every write needs a goroutine
+	sock  *socket // nc, if it is on a loop; else every write needs a goroutine
 	tls   *tls.Conn
 	state *tls.ConnectionState
 	open  atomic.Bool // the TLS handshake is over (or there is none)
 
-	// Of the reader goroutine.
+	// Of the reader.
 	in       input
 	cipher   input // TLS: received, not yet decrypted
-	readInto *input
-	readN    int
-	readErr  error
+	unsealed bool  // TLS: there may be more to decrypt
+	readN    int   // of the last read
 	over     error // More met it
-	readable func(fd uintptr) bool
-	looking  func(fd uintptr) bool
-	arrived  bool // when it looked
+	reader   reader
+	after    func(error)
 
 	mu       sync.Mutex
 	out      []byte // appended, not yet taken by a flusher
@@ -59,12 +56,7 @@ type Conn struct {
 	closed   bool
 	timer    *time.Timer
 
-	// Of the flusher.
-	writeB   []byte
-	writeN   int
-	writeErr error
-	writable func(fd uintptr) bool
-	writers  sync.WaitGroup
+	writers sync.WaitGroup
 
 	sealMu sync.Mutex
 	sealed []byte // ciphertext for the kernel: the flusher adds data, the reader alerts and key updates
@@ -72,7 +64,8 @@ type Conn struct {
 	ending atomic.Bool // a write failed: the read deadline is ours
 }
 
-// New is a plaintext connection; peeked is what was already read from it.
+// New is a plaintext connection; peeked is what was already read from it. A TCP connection is the Conn's from then on, and
+// closed for everybody else.
 func New(nc net.Conn, peeked []byte) *Conn {
 	c := newConn(nc)
 	c.open.Store(true)
@@ -101,13 +94,8 @@ func NewTLSClient(nc net.Conn, cfg *tls.Config) *Conn {
 
 func newConn(nc net.Conn) *Conn {
 	c := &Conn{nc: nc, MaxOutput: DefaultMaxOutput, Stall: DefaultStall}
-	c.readable, c.looking, c.writable = c.tryRead, c.look, c.tryWrite
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return c
-	}
-	if raw, err := sc.SyscallConn(); err == nil {
-		c.raw = raw
+	if s, err := adopt(nc); err == nil {
+		c.nc, c.sock = s, s
 	}
 	return c
 }

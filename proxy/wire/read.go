@@ -3,6 +3,8 @@ package wire
 import (
 	"errors"
 	"io"
+	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -13,8 +15,8 @@ func (c *Conn) Buffered() []byte { return c.in.unread() }
 // Discard marks n bytes of Buffered as read.
 func (c *Conn) Discard(n int) { c.in.discard(n) }
 
-// Release gives the read buffer back if nothing in it is unread, before something that may wait: the next reader then finds it
-// in the processor's cache.
+// Release gives the read buffer back if nothing in it is unread, before something that may wait: the next reader then finds
+// it in the processor's cache.
 func (c *Conn) Release() {
 	c.in.release()
 	if c.tls != nil {
@@ -33,20 +35,23 @@ func (c *Conn) Fill() error {
 // lightRead is less than what a peer sends at once that has much to send.
 const lightRead = 4 << 10
 
-// More is Fill for what has arrived since, without waiting: a peer that says one small thing at a time, faster than it is heard,
-// is answered in fewer packets that way. It is false if there is nothing, or if the last read was no light one. What ended
-// the connection meanwhile is said by the next Fill.
+// More is Fill for what has arrived since, without waiting: a peer that says one small thing at a time, faster than it is
+// heard, is answered in fewer packets that way. It is false if there is nothing, or if the last read was no light one. What
+// ended the connection meanwhile is said by the next Fill.
 func (c *Conn) More() bool {
-	if c.raw == nil || c.readN >= lightRead || c.over != nil {
+	if c.sock == nil || c.readN >= lightRead || c.over != nil {
 		return false
 	}
-	if c.readInto = &c.in; c.tls != nil {
-		c.readInto = &c.cipher
+	in := &c.in
+	if c.tls != nil {
+		in = &c.cipher
 	}
-	if c.raw.Read(c.looking) != nil || !c.arrived {
-		return false // nothing; or a deadline has passed, or the connection was closed: so Fill says
+	c.sock.expect()
+	n, err := c.readNow(in)
+	if err == syscall.EAGAIN || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+		return false // nothing; or so Fill says
 	}
-	if c.over = c.received(c.readInto, c.readN, c.readErr); c.over != nil || c.tls == nil {
+	if c.over = c.received(in, n, err); c.over != nil || c.tls == nil {
 		return c.over == nil
 	}
 	more, _ := c.unseal() // an error of crypto/tls stays one
@@ -56,31 +61,60 @@ func (c *Conn) More() bool {
 // SetReadDeadline bounds Fill. It may be called from any goroutine.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if !c.ending.Load() {
-		if err := c.nc.SetReadDeadline(t); err != nil {
+		if err := c.setReadDeadline(t); err != nil {
 			return err
 		}
 	}
 	if c.ending.Load() {
-		return c.nc.SetReadDeadline(time.Now().Add(lastRead))
+		return c.setReadDeadline(time.Now().Add(lastRead))
 	}
 	return nil
 }
 
+func (c *Conn) setReadDeadline(t time.Time) error {
+	if c.sock != nil {
+		return c.sock.SetReadDeadline(t)
+	}
+	return c.reader.setDeadline(c, t)
+}
+
 // receive reads from the kernel. While it waits it holds no buffer, unless some input is unread: the buffer is taken when
-// the poller says that there is something to read.
+// there is something to read. In a turn it does not wait, and says dry.
 func (c *Conn) receive(in *input) error {
 	in.release()
 	if c.over != nil {
 		return c.over
 	}
-	if c.raw == nil {
+	if c.sock == nil {
 		return c.receiveHolding(in)
 	}
-	c.readInto = in
-	if err := c.raw.Read(c.readable); err != nil {
-		return err
+	for {
+		n, err := c.readNow(in)
+		if err != syscall.EAGAIN {
+			return c.received(in, n, err)
+		}
+		if c.reader.onLoop {
+			return dry
+		}
+		c.sock.awaitInput()
 	}
-	return c.received(in, c.readN, c.readErr)
+}
+
+// readNow reads what is here, or says EAGAIN.
+func (c *Conn) readNow(in *input) (int, error) {
+	if !c.sock.readable() {
+		return 0, syscall.EAGAIN
+	}
+	p := in.space()
+	if p == nil {
+		return 0, ErrInputFull
+	}
+	n, err := c.sock.readNow(p[:min(len(p), readSize)])
+	c.readN = n
+	if err == syscall.EAGAIN {
+		in.release()
+	}
+	return n, err
 }
 
 func (c *Conn) receiveHolding(in *input) error {
@@ -105,31 +139,6 @@ func (c *Conn) received(in *input, n int, err error) error {
 		return io.EOF
 	}
 	return err
-}
-
-func (c *Conn) tryRead(fd uintptr) bool {
-	p := c.readInto.space()
-	if p == nil {
-		c.readN, c.readErr = 0, ErrInputFull
-		return true
-	}
-	for {
-		n, err := readSocket(fd, p[:min(len(p), readSize)])
-		if err == syscall.EINTR {
-			continue
-		}
-		if err == syscall.EAGAIN {
-			c.readInto.release()
-			return false
-		}
-		c.readN, c.readErr = max(n, 0), err
-		return true
-	}
-}
-
-func (c *Conn) look(fd uintptr) bool {
-	c.arrived = c.tryRead(fd)
-	return true
 }
 
 // decrypt waits for at least one record.
@@ -157,11 +166,12 @@ func (c *Conn) unseal() (got bool, err error) {
 		c.in.w += n
 		got = got || n > 0
 		if err == nil {
-			if got && len(c.in.buf)-c.in.w < compactAt {
+			if c.unsealed = true; got && len(c.in.buf)-c.in.w < compactAt {
 				return true, nil
 			}
 			continue
 		}
+		c.unsealed = false
 		c.flushSealed()
 		if got {
 			return true, nil
@@ -193,17 +203,9 @@ func (c *Conn) flushSealed() {
 
 // SocketError is what the kernel has learnt of the connection and told nobody yet: that the peer reset it, after it had
 // ended its side in order.
-func (c *Conn) SocketError() (err error) {
-	if c.raw == nil {
+func (c *Conn) SocketError() error {
+	if c.sock == nil {
 		return nil
 	}
-	ask := func(fd uintptr) {
-		if n, e := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil && n != 0 {
-			err = syscall.Errno(n)
-		}
-	}
-	if e := c.raw.Control(ask); e != nil {
-		return nil // it is closed already
-	}
-	return err
+	return c.sock.pending()
 }

@@ -1,28 +1,286 @@
-//go:build !race
-
 package wire
 
 import (
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
 	"syscall"
-	"unsafe"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// The sockets do not block, so a read or a write of theirs is short, but not always shorter than the 20 µs after which the
-// Go scheduler takes the processor away from a thread in a system call: a write to loopback delivers to its receiver before
-// it returns. Such a handover costs two context switches. A raw system call does not offer one; it cost a tenth of the CPU
-// at saturation to do without.
+// What is known of a socket.
+const (
+	canRead   uint32 = 1 << iota // until a read was short
+	canWrite                     // until a write was
+	hungUp                       // the peer has ended its side, or everything: reads go on until they say so
+	readLate                     // a deadline has passed
+	writeLate                    //
+	woken                        // the reader is to have a turn
+)
 
-func readSocket(fd uintptr, p []byte) (int, error) {
-	return result(syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
-}
+// forReader is what a reader that waits for input has to know.
+const forReader = canRead | readLate | woken
 
-func writeSocket(fd uintptr, p []byte) (int, error) {
-	return result(syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
-}
-
-func result(n, _ uintptr, errno syscall.Errno) (int, error) {
-	if errno != 0 {
-		return 0, errno
+func flagsOf(events uint32) (flags uint32) {
+	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		flags |= hungUp | canRead | canWrite
 	}
-	return int(n), nil
+	if events&syscall.EPOLLIN != 0 {
+		flags |= canRead
+	}
+	if events&syscall.EPOLLOUT != 0 {
+		flags |= canWrite
+	}
+	return flags
+}
+
+// socket is a TCP connection on a loop. Its Read and Write wait as those of package net do, each for one goroutine at a
+// time; on the loop itself readNow and writeNow are used.
+type socket struct {
+	fd            int
+	serial        int32 // tells it from others that had the descriptor
+	loop          *loop
+	local, remote net.Addr
+	users         atomic.Int32 // who is in a system call, and one for being open; with closing added: closed
+	state         atomic.Uint32
+	in, out       side
+
+	reader *Conn // guarded by the loop's mutex: given turns since Start and until they are over
+	queued bool  // guarded by the loop's mutex: a turn is due
+}
+
+const closing = -1 << 30
+
+var serials atomic.Int32
+
+// adopt takes nc over, if it is TCP: nc is closed then, and the socket goes on without it.
+func adopt(nc net.Conn) (*socket, error) {
+	tc, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nil, fmt.Errorf("wire: %T is no TCP connection", nc)
+	}
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	l, err := nextLoop()
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{loop: l, serial: serials.Add(1), local: tc.LocalAddr(), remote: tc.RemoteAddr()}
+	var dupErr error
+	if err := raw.Control(func(fd uintptr) { s.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if dupErr != nil {
+		return nil, fmt.Errorf("wire: fcntl: %w", dupErr)
+	}
+	s.users.Store(1)
+	s.state.Store(canRead | canWrite)
+	if err := l.add(s); err != nil {
+		syscall.Close(s.fd)
+		return nil, err
+	}
+	tc.Close()
+	return s, nil
+}
+
+// use keeps the descriptor open until unuse; false: it is closed.
+func (s *socket) use() bool {
+	for {
+		n := s.users.Load()
+		if n < 0 {
+			return false
+		}
+		if s.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (s *socket) unuse() {
+	if s.users.Add(-1) == closing {
+		syscall.Close(s.fd)
+	}
+}
+
+// Close ends the connection and whoever waits for it.
+func (s *socket) Close() error {
+	for {
+		n := s.users.Load()
+		if n < 0 {
+			return net.ErrClosed
+		}
+		if s.users.CompareAndSwap(n, n+closing) {
+			break
+		}
+	}
+	s.loop.remove(s)
+	s.in.stop()
+	s.out.stop()
+	s.tell(hungUp | canRead | canWrite)
+	s.unuse()
+	return nil
+}
+
+// happened notes flags and wakes whoever waits for them, but for the reader on the loop.
+func (s *socket) happened(flags uint32) {
+	s.state.Or(flags)
+	if flags&forReader != 0 {
+		s.in.wake()
+	}
+	if flags&(canWrite|writeLate) != 0 {
+		s.out.wake()
+	}
+}
+
+// tell is happened for what the kernel does not know.
+func (s *socket) tell(flags uint32) {
+	s.happened(flags)
+	if flags&forReader != 0 {
+		s.loop.kick(s)
+	}
+}
+
+func (s *socket) start(c *Conn) { s.loop.start(s, c) }
+
+// turn runs on the loop; more: there is more to do.
+func (s *socket) turn() (more bool) {
+	c := s.reader // its Start, and its end below, come before the turn that sees them
+	if c == nil {
+		return false
+	}
+	wasWoken := s.state.And(^woken)&woken != 0
+	more, over := c.step(wasWoken)
+	if over {
+		s.loop.over(s)
+		go c.ended()
+	}
+	return more
+}
+
+func (s *socket) tellWoken() { s.tell(woken) }
+
+func (s *socket) afterTurns(f Flusher) { s.loop.endings = append(s.loop.endings, f) }
+
+// readable says whether a read may bring something, or must say that a deadline has passed.
+func (s *socket) readable() bool { return s.state.Load()&(canRead|readLate) != 0 }
+
+// expect makes the next read ask the kernel, though it has said nothing.
+func (s *socket) expect() { s.state.Or(canRead) }
+
+// readNow never waits: EAGAIN means that the loop will say when there is something. A read that does not fill p has taken
+// all there was when it was made, so what comes later is an event of its own; only an end of which the event is past has to
+// be read again.
+func (s *socket) readNow(p []byte) (int, error) {
+	if !s.use() {
+		return 0, net.ErrClosed
+	}
+	defer s.unuse()
+	switch state := s.state.Load(); {
+	case state&readLate != 0:
+		return 0, os.ErrDeadlineExceeded
+	case state&canRead == 0:
+		return 0, syscall.EAGAIN
+	case state&hungUp == 0:
+		s.state.And(^canRead) // before the read: what comes after it sets this again
+	}
+	for {
+		n, err := readSocket(uintptr(s.fd), p)
+		if err == syscall.EINTR {
+			continue
+		}
+		if n == len(p) {
+			s.state.Or(canRead)
+		}
+		return max(n, 0), err
+	}
+}
+
+func (s *socket) writeNow(p []byte) (int, error) {
+	if !s.use() {
+		return 0, net.ErrClosed
+	}
+	defer s.unuse()
+	for {
+		s.state.And(^canWrite)
+		n, err := writeSocket(uintptr(s.fd), p)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	for {
+		n, err := s.readNow(p)
+		if err != syscall.EAGAIN {
+			return n, err
+		}
+		s.awaitInput()
+	}
+}
+
+func (s *socket) awaitInput() { s.in.await(&s.state, canRead|readLate) }
+
+// Write waits until the kernel has taken all of p.
+func (s *socket) Write(p []byte) (total int, err error) {
+	for total < len(p) {
+		if s.state.Load()&writeLate != 0 {
+			return total, os.ErrDeadlineExceeded
+		}
+		n, err := s.writeNow(p[total:])
+		total += n
+		if err != nil && err != syscall.EAGAIN {
+			return total, err
+		}
+		if err != nil {
+			s.out.await(&s.state, canWrite|writeLate)
+		}
+	}
+	return total, nil
+}
+
+func (s *socket) LocalAddr() net.Addr  { return s.local }
+func (s *socket) RemoteAddr() net.Addr { return s.remote }
+
+func (s *socket) SetReadDeadline(t time.Time) error  { return s.setDeadline(&s.in, t, readLate) }
+func (s *socket) SetWriteDeadline(t time.Time) error { return s.setDeadline(&s.out, t, writeLate) }
+
+func (s *socket) SetDeadline(t time.Time) error {
+	s.SetWriteDeadline(t) // fails as the other does
+	return s.SetReadDeadline(t)
+}
+
+// SetLinger is net.TCPConn's; with 0 a Close is a reset.
+func (s *socket) SetLinger(seconds int) error {
+	return s.control(func() error {
+		return syscall.SetsockoptLinger(s.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1, Linger: int32(seconds)})
+	})
+}
+
+func (s *socket) CloseWrite() error {
+	return s.control(func() error { return syscall.Shutdown(s.fd, syscall.SHUT_WR) })
+}
+
+// pending is the kernel's SO_ERROR.
+func (s *socket) pending() (err error) {
+	s.control(func() error {
+		if n, e := syscall.GetsockoptInt(s.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil && n != 0 {
+			err = syscall.Errno(n)
+		}
+		return nil
+	})
+	return err
+}
+
+func (s *socket) control(f func() error) error {
+	if !s.use() {
+		return net.ErrClosed
+	}
+	defer s.unuse()
+	return f()
 }

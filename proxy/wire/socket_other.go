@@ -1,10 +1,23 @@
-//go:build !linux || race
+//go:build !linux
 
 package wire
 
-import "syscall"
+import (
+	"errors"
+	"net"
+)
 
-// The race detector learns from these that what happened before a write happened before the read of it.
+// socket is for Linux; elsewhere each connection has a goroutine, as everything has that is no TCP.
+type socket struct{ net.Conn }
 
-func readSocket(fd uintptr, p []byte) (int, error)  { return syscall.Read(int(fd), p) }
-func writeSocket(fd uintptr, p []byte) (int, error) { return syscall.Write(int(fd), p) }
+func adopt(net.Conn) (*socket, error) { return nil, errors.ErrUnsupported }
+
+func (*socket) start(*Conn)                  {}
+func (*socket) tellWoken()                   {}
+func (*socket) afterTurns(Flusher)           {}
+func (*socket) readable() bool               { return false }
+func (*socket) expect()                      {}
+func (*socket) awaitInput()                  {}
+func (*socket) pending() error               { return nil }
+func (*socket) readNow([]byte) (int, error)  { return 0, errors.ErrUnsupported }
+func (*socket) writeNow([]byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -50,8 +50,8 @@ func (c *Conn) AppendTo(f func([]byte) []byte) {
 	c.mark()
 }
 
-// need makes room for n more bytes. A batch may touch many connections: small buffers for small messages stay in the processor's
-// cache, and what waits for slow peers weighs little more than it is long.
+// need makes room for n more bytes. A batch may touch many connections: small buffers for small messages stay in the
+// processor's cache, and what waits for slow peers weighs little more than it is long.
 func (c *Conn) need(n int) {
 	if n += len(c.out); n <= cap(c.out) {
 		return
@@ -175,30 +175,14 @@ func (c *Conn) closeHalf() {
 
 // try writes once and never waits.
 func (c *Conn) try(b []byte) (int, error) {
-	if c.raw == nil {
+	if c.sock == nil {
 		return 0, nil
 	}
-	c.writeB, c.writeN, c.writeErr = b, 0, nil
-	err := c.raw.Write(c.writable)
-	c.writeB = nil
-	if err == nil {
-		err = c.writeErr
+	n, err := c.sock.writeNow(b)
+	if err == syscall.EAGAIN {
+		err = nil
 	}
-	return c.writeN, err
-}
-
-func (c *Conn) tryWrite(fd uintptr) bool {
-	for {
-		n, err := writeSocket(fd, c.writeB)
-		if err == syscall.EINTR {
-			continue
-		}
-		c.writeN = max(n, 0)
-		if err != syscall.EAGAIN {
-			c.writeErr = err
-		}
-		return true
-	}
+	return n, err
 }
 
 // leave hands the rest of b to a writer.
@@ -245,44 +229,12 @@ func (c *Conn) write(b []byte) {
 
 func (c *Conn) writeWaiting(p []byte) (int, error) {
 	c.nc.SetWriteDeadline(time.Now().Add(c.Stall)) // fails only on a closed connection, and then so does Write
-	n, err := c.writeAll(p)
+	n, err := c.nc.Write(p)
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
 		err = errStalled
 	}
 	return n, err
-}
-
-// writeAll waits until the kernel has taken p, or the deadline has passed.
-func (c *Conn) writeAll(p []byte) (int, error) {
-	if c.raw == nil {
-		return c.nc.Write(p)
-	}
-	total := 0
-	for total < len(p) {
-		n, err := c.writeSome(p[total:])
-		total += n
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, nil
-}
-
-// writeSome waits until the kernel has taken something.
-func (c *Conn) writeSome(p []byte) (n int, err error) {
-	werr := c.raw.Write(func(fd uintptr) bool {
-		n, err = writeSocket(fd, p)
-		if err == syscall.EINTR || err == syscall.EAGAIN {
-			err = nil
-			return false
-		}
-		return true
-	})
-	if werr != nil {
-		err = werr
-	}
-	return max(n, 0), err
 }
 
 // advance accounts for n bytes that the kernel took.
@@ -308,7 +260,7 @@ func (c *Conn) fail(err error) {
 	c.above = false
 	c.mu.Unlock()
 	c.ending.Store(true)
-	c.nc.SetReadDeadline(time.Now().Add(lastRead)) // fails only on a closed connection, whose reader has ended
+	c.setReadDeadline(time.Now().Add(lastRead)) // fails only on a closed connection, whose reader has ended
 	if drained && c.OnDrain != nil {
 		c.OnDrain()
 	}

@@ -1,0 +1,269 @@
+package wire
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxEvents are taken from the kernel at a time, and their readers then run before anything else is looked at.
+	maxEvents = 256
+	// maxCycles are run before the runtime's poller, and with it everything else, has its turn.
+	maxCycles = 8
+	edge      = 1 << 31 // EPOLLET, which package syscall has as a negative number
+)
+
+// loop watches sockets and runs their readers, one after the other, on one goroutine. It has an epoll instance of its own
+// beside the runtime's, for what that keeps to itself: with the events of a socket at hand a short read needs no second one
+// that finds nothing, and a reader is a function call away, not two switches of goroutines. The runtime watches the
+// instance.
+//
+// The goroutine lives while there are sockets or readers.
+type loop struct {
+	fd     int
+	wakeFD int // an eventfd that only ever counts up: each write is an edge
+	raw    syscall.RawConn
+
+	// Of the goroutine.
+	events   [maxEvents]syscall.EpollEvent
+	turns    []*socket
+	endings  []Flusher // what AfterTurns was given
+	lookMore bool
+
+	mu      sync.Mutex // guards everything below; nothing of a Conn is called under it
+	sockets []*socket  // by descriptor
+	count   int        // of sockets and of readers
+	running bool
+	awake   bool      // it will look at kicked before it sleeps
+	kicked  []*socket // have something for their readers that the kernel does not know of
+}
+
+// loops are as many as may run at once. Sockets are dealt out in turn and stay where they are.
+var loops = sync.OnceValues(func() ([]*loop, error) {
+	all := make([]*loop, runtime.GOMAXPROCS(0))
+	for i := range all {
+		l, err := newLoop()
+		if err != nil {
+			return nil, err
+		}
+		all[i] = l
+	}
+	return all, nil
+})
+
+var dealt atomic.Uint32
+
+func nextLoop() (*loop, error) {
+	all, err := loops()
+	if err != nil {
+		return nil, err
+	}
+	return all[int(dealt.Add(1))%len(all)], nil
+}
+
+func newLoop() (*loop, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("wire: epoll_create1: %w", err)
+	}
+	l := &loop{fd: fd, lookMore: true}
+	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("wire: eventfd: %w", err)
+	}
+	ev := syscall.EpollEvent{Events: syscall.EPOLLIN | edge, Fd: int32(l.wakeFD)}
+	if err := syscall.EpollCtl(fd, syscall.EPOLL_CTL_ADD, l.wakeFD, &ev); err != nil {
+		return nil, fmt.Errorf("wire: epoll_ctl: %w", err)
+	}
+	l.sockets = make([]*socket, l.wakeFD+1)               // where the eventfd is nobody's
+	if err := syscall.SetNonblock(fd, true); err != nil { // os.File asks for that, or it would not be watched
+		return nil, err
+	}
+	l.raw, err = os.NewFile(uintptr(fd), "epoll").SyscallConn()
+	return l, err
+}
+
+// add begins to watch s.
+func (l *loop) add(s *socket) error {
+	l.mu.Lock()
+	for len(l.sockets) <= s.fd {
+		l.sockets = append(l.sockets, nil)
+	}
+	l.sockets[s.fd] = s
+	l.count++
+	l.runLocked()
+	l.mu.Unlock()
+	ev := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge, Fd: int32(s.fd), Pad: s.serial}
+	if err := syscall.EpollCtl(l.fd, syscall.EPOLL_CTL_ADD, s.fd, &ev); err != nil {
+		l.remove(s)
+		return fmt.Errorf("wire: epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+func (l *loop) runLocked() {
+	if !l.running {
+		l.running, l.awake = true, true
+		go l.run()
+	}
+}
+
+// remove is called before the descriptor is closed, so nobody else has it yet.
+func (l *loop) remove(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sockets[s.fd] = nil
+	if l.count--; l.count == 0 {
+		l.wakeLocked()
+	}
+}
+
+// start gives c turns, the first one soon.
+func (l *loop) start(s *socket, c *Conn) {
+	l.mu.Lock()
+	s.reader = c
+	l.count++ // s is there, or was a moment ago: the goroutine may have to be started again
+	l.runLocked()
+	l.mu.Unlock()
+	s.tell(woken)
+}
+
+// over takes the reader away.
+func (l *loop) over(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.reader = nil
+	l.count--
+}
+
+// kick gives the reader of s a turn soon.
+func (l *loop) kick(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.reader == nil || s.queued {
+		return
+	}
+	s.queued = true
+	l.kicked = append(l.kicked, s)
+	l.wakeLocked()
+}
+
+func (l *loop) wakeLocked() {
+	if l.awake {
+		return
+	}
+	l.awake = true
+	l.ring()
+}
+
+func (l *loop) ring() {
+	one := [8]byte{0: 1}
+	unix.Write(l.wakeFD, one[:]) // fails only when it has been written to 2^64 times
+}
+
+// run waits in the runtime's poller, which tells it that its own has something, until the last socket is gone.
+func (l *loop) run() { l.raw.Read(l.serve) }
+
+// serve runs what readers it can; true: the goroutine ends. It looks again after its work, but not after it did so in vain
+// the last time: the runtime looks too before it sleeps.
+func (l *loop) serve(uintptr) (done bool) {
+	for cycle := 1; ; cycle++ {
+		n := l.poll()
+		l.take(n)
+		if n == 0 && len(l.turns) == 0 {
+			l.lookMore = false
+			return l.rest()
+		}
+		l.cycle()
+		if cycle == maxCycles {
+			return l.yield(n == maxEvents)
+		}
+		if n < maxEvents && !l.lookMore && !l.due() {
+			l.lookMore = true
+			return l.rest()
+		}
+	}
+}
+
+func (l *loop) poll() int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd), uintptr(unsafe.Pointer(&l.events)), maxEvents, 0, 0, 0)
+	if errno != 0 { // it cannot be interrupted, for it does not wait
+		return 0
+	}
+	return int(n)
+}
+
+// take notes what happened, and whose turn it is.
+func (l *loop) take(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awake = true
+	l.turns = append(l.turns, l.kicked...)
+	clear(l.kicked)
+	l.kicked = l.kicked[:0]
+	for i := range l.events[:n] {
+		e := &l.events[i]
+		s := l.sockets[e.Fd]
+		if s == nil || s.serial != e.Pad { // the eventfd, or a socket that was closed
+			continue
+		}
+		s.happened(flagsOf(e.Events))
+		if s.reader != nil && !s.queued {
+			s.queued = true
+			l.turns = append(l.turns, s)
+		}
+	}
+	for _, s := range l.turns {
+		s.queued = false
+	}
+}
+
+// cycle runs the readers whose turn it is, and then what they left for the end. A reader that has more to do than one turn
+// waits for the next.
+func (l *loop) cycle() {
+	for _, s := range l.turns {
+		if s.turn() {
+			l.kick(s)
+		}
+	}
+	clear(l.turns)
+	l.turns = l.turns[:0]
+	for i, f := range l.endings {
+		l.endings[i] = nil
+		f.Flush()
+	}
+	l.endings = l.endings[:0]
+}
+
+func (l *loop) due() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.kicked) > 0
+}
+
+// yield is rest before the work is done: if the kernel has more, it may not say so again.
+func (l *loop) yield(more bool) (done bool) {
+	l.lookMore = true
+	if more {
+		l.ring()
+	}
+	return l.rest()
+}
+
+// rest says that the loop is about to sleep, unless it has to end.
+func (l *loop) rest() (done bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awake = false
+	if len(l.kicked) > 0 {
+		l.wakeLocked()
+	}
+	l.running = l.count > 0
+	return !l.running
+}
