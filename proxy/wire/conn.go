@@ -110,6 +110,7 @@ func (c *Conn) Handshake(ctx context.Context) error {
 	}
 	state := c.tls.ConnectionState()
 	c.state = &state
+	c.unsealed = true // what followed the handshake's last message
 	c.open.Store(true)
 	c.Flush()
 	return nil

@@ -60,12 +60,14 @@ func TestMoreOfHalfARecord(t *testing.T) {
 // holding is a connection without a file descriptor that keeps what is written.
 type holding struct {
 	net.Conn
-	hold bool
-	kept []byte
+	hold       bool
+	afterHello bool // hold what follows the first write
+	kept       []byte
 }
 
 func (h *holding) Write(p []byte) (int, error) {
 	if !h.hold {
+		h.hold = h.afterHello
 		return h.Conn.Write(p)
 	}
 	h.kept = append(h.kept, p...)

@@ -251,6 +251,38 @@ func TestInputIsNoWake(t *testing.T) {
 	}
 }
 
+// What a peer said in one packet with the end of its handshake is heard, though the kernel says nothing more.
+func TestAReaderHearsWhatCameWithTheHandshake(t *testing.T) {
+	a, b := tcpPair(t)
+	sc, cc := tlsConfigs(t)
+	held := &holding{Conn: a}
+	client, server := NewTLSClient(held, cc), NewTLSServer(b, nil, sc)
+	said := make(chan error, 1)
+	go func() {
+		held.afterHello = true
+		err := client.Handshake(t.Context())
+		put(client, []byte("hello"))
+		client.Flush()
+		client.Wait()
+		a.Write(held.kept)
+		said <- err
+	}()
+	if err := errors.Join(server.Handshake(t.Context()), <-said); err != nil {
+		t.Fatal(err)
+	}
+	var whys []error
+	over := start(server, &whys, func(why error) (Wait, error) {
+		if why == ErrWoken {
+			return ForInput, nil
+		}
+		return Done, why
+	})
+	if err := <-over; err != nil || string(server.Buffered()) != "hello" {
+		t.Errorf("%q, %v", server.Buffered(), err)
+	}
+	server.Close()
+}
+
 // Of what was received at once a reader that leaves much unread is given some, and the rest in a turn of which the kernel
 // knows nothing.
 func TestAReaderHearsAllOfTLS(t *testing.T) {

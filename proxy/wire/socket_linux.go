@@ -15,18 +15,24 @@ import (
 const (
 	canRead   uint32 = 1 << iota // until a read was short
 	canWrite                     // until a write was
-	hungUp                       // the peer has ended its side, or everything: reads go on until they say so
+	hungUp                       // the peer has ended its side, or all is over: reads never have to wait again
+	broken                       // all is over: nor do writes
 	readLate                     // a deadline has passed
 	writeLate                    //
 	woken                        // the reader is to have a turn
 )
 
-// forReader is what a reader that waits for input has to know.
-const forReader = canRead | readLate | woken
+const (
+	forReader = canRead | readLate | woken // what a reader that waits for input has to know
+	dead      = broken | hungUp | canRead | canWrite
+)
 
 func flagsOf(events uint32) (flags uint32) {
-	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
-		flags |= hungUp | canRead | canWrite
+	if events&syscall.EPOLLRDHUP != 0 {
+		flags |= hungUp | canRead
+	}
+	if events&(syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		flags |= dead
 	}
 	if events&syscall.EPOLLIN != 0 {
 		flags |= canRead
@@ -121,7 +127,7 @@ func (s *socket) Close() error {
 	s.loop.remove(s)
 	s.in.stop()
 	s.out.stop()
-	s.tell(hungUp | canRead | canWrite)
+	s.tell(dead)
 	s.unuse()
 	return nil
 }
@@ -185,9 +191,8 @@ func (s *socket) readNow(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	case state&canRead == 0:
 		return 0, syscall.EAGAIN
-	case state&hungUp == 0:
-		s.state.And(^canRead) // before the read: what comes after it sets this again
 	}
+	s.spend(canRead, hungUp)
 	for {
 		n, err := readSocket(uintptr(s.fd), p)
 		if err == syscall.EINTR {
@@ -200,13 +205,21 @@ func (s *socket) readNow(p []byte) (int, error) {
 	}
 }
 
+// spend takes a flag back before the system call that may make it wrong, so that what happens after the call sets it again. It
+// stays if it is true for good.
+func (s *socket) spend(flag, forGood uint32) {
+	if s.state.And(^flag)&forGood != 0 {
+		s.state.Or(flag)
+	}
+}
+
 func (s *socket) writeNow(p []byte) (int, error) {
 	if !s.use() {
 		return 0, net.ErrClosed
 	}
 	defer s.unuse()
+	s.spend(canWrite, broken)
 	for {
-		s.state.And(^canWrite)
 		n, err := writeSocket(uintptr(s.fd), p)
 		if err != syscall.EINTR {
 			return max(n, 0), err
