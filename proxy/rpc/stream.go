@@ -205,7 +205,7 @@ func (s *Stream) endLocked() error {
 	return s.status
 }
 
-// sink is what the connection calls: on its reader goroutine, but for OnSent.
+// sink is what the connection calls: in its reader's turns, but for OnSent.
 type sink Stream
 
 // apply ends the call: ended says that the server has ended its half, so that there is nothing to cancel.
