@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// maxEvents are taken from the kernel at a time, and their readers then run before anything else is looked at.
-	maxEvents = 256
+	// maxEvents are taken from the kernel at a time: what their readers write waits until the last one has had its turn.
+	// With 256 the p99 over two hops of HTTP/1 is 4 % higher, and with 8 there are 7 % fewer requests.
+	maxEvents = 32
 	// maxCycles are run before the runtime's poller, and with it everything else, has its turn.
 	maxCycles = 8
 	edge      = 1 << 31 // EPOLLET, which package syscall has as a negative number
