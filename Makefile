@@ -14,7 +14,7 @@ build:
 	@echo "built $(VERSION) with $$(go env GOVERSION)"
 
 test:
-	CGO_ENABLED=1 go test -race -timeout 9m ./...
+	CGO_ENABLED=1 go test -race -timeout 6m ./...
 	go test -run Allocations ./proxy ./proxy/h2
 
 lint:
