@@ -131,6 +131,7 @@ func (c *Conn) Close() error {
 	}
 	c.closed = true
 	c.drop(net.ErrClosed)
+	c.Wake() // a reader that waits for nothing else would never hear of it
 	if c.timer != nil {
 		c.timer.Stop()
 	}

@@ -40,18 +40,23 @@ func start(c *Conn, whys *[]error, turn Turn) (over chan error) {
 	return over
 }
 
+// echo is a reader that says what it hears until it hears no more.
+func echo(c *Conn) Turn {
+	return func(why error) (Wait, error) {
+		put(c, c.Buffered())
+		c.Discard(len(c.Buffered()))
+		c.Flush()
+		if why == nil || why == ErrWoken {
+			return ForInput, nil
+		}
+		return Done, why
+	}
+}
+
 func TestAReaderHasATurnForWhatComes(t *testing.T) {
 	everywhere(t, func(t *testing.T, peer net.Conn, c *Conn) {
 		var whys []error
-		over := start(c, &whys, func(why error) (Wait, error) {
-			put(c, c.Buffered())
-			c.Discard(len(c.Buffered()))
-			c.Flush()
-			if why == nil || why == ErrWoken {
-				return ForInput, nil
-			}
-			return Done, why
-		})
+		over := start(c, &whys, echo(c))
 		for _, said := range []string{"one", "two"} {
 			peer.Write([]byte(said))
 			got := make([]byte, len(said))
@@ -283,6 +288,28 @@ func TestAReaderHearsWhatCameWithTheHandshake(t *testing.T) {
 	server.Close()
 }
 
+// A reader that waits for a Wake has no other way to hear that its connection was closed.
+func TestCloseWakesAReader(t *testing.T) {
+	everywhere(t, func(t *testing.T, peer net.Conn, c *Conn) {
+		var whys []error
+		parked := make(chan bool, 1)
+		over := start(c, &whys, func(error) (Wait, error) {
+			if len(whys) == 1 {
+				parked <- true
+				return ForWake, nil
+			}
+			c.Lock()
+			defer c.Unlock()
+			return Done, c.Failed()
+		})
+		<-parked
+		c.Close()
+		if err := <-over; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
 // Of what was received at once a reader that leaves much unread is given some, and the rest in a turn of which the kernel
 // knows nothing.
 func TestAReaderHearsAllOfTLS(t *testing.T) {
@@ -420,15 +447,7 @@ func TestReadersComeAndGo(t *testing.T) {
 				a, b := tcpPair(t)
 				c := New(b, nil)
 				over := make(chan error, 1)
-				c.Start(func(why error) (Wait, error) {
-					put(c, c.Buffered())
-					c.Discard(len(c.Buffered()))
-					c.Flush()
-					if why == nil || why == ErrWoken {
-						return ForInput, nil
-					}
-					return Done, why
-				}, func(err error) {
+				c.Start(echo(c), func(err error) {
 					ends.Add(1)
 					over <- err
 				})
