@@ -101,8 +101,14 @@ func TestProbesAreNotTranslated(t *testing.T) {
 	m.edit("service-web.yaml", "{name: app}", "{name: app, readinessProbe: {httpGet: {path: /healthy, port: "+port+"}}}")
 	m.proxy("web", web)
 	c := http1Client(t)
-	if status, _, h := get(t, c, "http://"+web.mesh+"/healthy"); status != 200 || h.Get("X-Proto") != "HTTP/1.1" {
-		t.Errorf("the probe: %d in %q", status, h.Get("X-Proto"))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // until destination has read of the probe
+		status, _, h := get(t, c, "http://"+web.mesh+"/healthy")
+		if status == 200 && h.Get("X-Proto") == "HTTP/1.1" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the probe: %d in %q", status, h.Get("X-Proto"))
+		}
 	}
 	if status, _, h := get(t, c, "http://"+web.mesh+"/length"); status != 200 || h.Get("X-Proto") != "HTTP/2.0" {
 		t.Errorf("another: %d in %q", status, h.Get("X-Proto"))
