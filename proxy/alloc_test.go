@@ -22,8 +22,8 @@ import (
 // The race detector makes sync.Pool forget on purpose, so this is built without it.
 
 // maxAllocs is what a request may allocate in one proxy, everything counted: two engines, the exchange, discovery, routing,
-// balancing, deadlines and metrics. It only ever goes down. Two are the values that differ.
-const maxAllocs = 4
+// balancing, deadlines and metrics. It only ever goes down. Two are the values that differ; a record of TLS is shared by many.
+const maxAllocs = 2.5
 
 const (
 	allocBatch  = 16 // requests on their way together
@@ -43,7 +43,7 @@ func TestAllocationsPerRequest(t *testing.T) {
 			got := allocations(t, tt.mesh) / tt.proxies
 			t.Logf("%.2f allocations a request and proxy", got)
 			if got > maxAllocs {
-				t.Errorf("%.2f allocations a request and proxy, more than %d", got, maxAllocs)
+				t.Errorf("%.2f allocations a request and proxy, more than %.1f", got, maxAllocs)
 			}
 		})
 	}

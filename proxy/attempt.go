@@ -215,6 +215,9 @@ func (x *exchange) complete(b *batch) {
 	x.endEarly(b)
 	x.attempt = nil
 	x.finish(outcomeAnswered, b)
+	if x.forgotten(a) {
+		b.spend(x)
+	}
 }
 
 // finish records the exchange, exactly once, and disarms what is armed.
@@ -224,10 +227,10 @@ func (x *exchange) finish(o outcome, b *batch) {
 		x.outcome = o
 	}
 	w := x.c.p.wheel
-	w.disarm(&x.deadline)
-	w.disarm(&x.step)
+	x.shared = w.disarm(&x.deadline) || x.shared
+	x.shared = w.disarm(&x.step) || x.shared
 	if x.tail == nil {
-		w.disarm(&x.stall)
+		x.shared = w.disarm(&x.stall) || x.shared
 	}
 	if rest := int(x.reqBytes) - x.refunded; rest > 0 {
 		x.refunded += rest

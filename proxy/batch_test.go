@@ -14,7 +14,7 @@ func TestABatchIsAsLongAsItsConnections(t *testing.T) {
 		var b batch
 		for range 10_000 {
 			for i := range all {
-				b.touch(&all[i])
+				b.add(&all[i])
 			}
 		}
 		if n := cap(b.touched); n > 4*manyTouched {

@@ -14,6 +14,7 @@
 //	              who waits for them; http.go, headers.go and head.go say what is passed on and kept, translate.go in which
 //	              protocol
 //	record.go     the outcome, exactly once; report.go sends it to viz
+//	recycle.go    whose memory it was in serves the next
 //
 // What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other side as a reset.
 //

@@ -92,7 +92,7 @@ func TestEveryEndingIsRecordedOnce(t *testing.T) {
 				rule.request = 50 * time.Millisecond
 			}
 			s := newAnswers()
-			x := conn.newExchange(s)
+			x := newExchange(conn, s)
 			x.OnHeaders([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
 				{Name: ":path", Value: cmp.Or(tt.path, "/hang")}}, true)
 			conn.batch.flush()

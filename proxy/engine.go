@@ -16,7 +16,8 @@ type server interface {
 	Start(end func(error))
 	Active() int // streams
 	Rest()       // gives back what only speed keeps
-	GoAway()     // takes no new requests, and ends when those it has are done
+	Resting() bool
+	GoAway() // takes no new requests, and ends when those it has are done
 }
 
 type client interface {
@@ -84,8 +85,7 @@ func (p *Proxy) startEngine(c *serverConn) (stop func()) {
 	if c.http1 {
 		o := http1Options(&c.batch)
 		o.StreamWindow = config.CallerWindow
-		o.OnStream = func(s *h1.Stream) h1.Sink { return c.newExchange(s) }
-		c.engine = h1.NewServer(c.wire, o)
+		c.engine = newHTTP1Server(c, o)
 	} else {
 		c.engine = p.newHTTP2Server(c)
 	}
@@ -96,17 +96,24 @@ func (p *Proxy) startEngine(c *serverConn) (stop func()) {
 	}
 }
 
+func newHTTP1Server(c *serverConn, o h1.Options) *h1.Conn {
+	var next *http1Exchange // of the reader
+	o.NewStream = func() *h1.Stream {
+		next = newHTTP1Exchange(c)
+		return &next.stream
+	}
+	o.OnStream = func(*h1.Stream) h1.Sink { return &next.exchange }
+	return h1.NewServer(c.wire, o)
+}
+
 func (p *Proxy) newHTTP2Server(c *serverConn) *h2.Conn {
 	o := http2Options(&c.batch)
 	var next *http2Exchange // of the reader
 	o.NewStream = func() *h2.Stream {
-		next = &http2Exchange{}
+		next = newHTTP2Exchange(c)
 		return &next.stream
 	}
-	o.OnStream = func(s *h2.Stream) h2.Sink {
-		next.c, next.down = c, s
-		return &next.exchange
-	}
+	o.OnStream = func(*h2.Stream) h2.Sink { return &next.exchange }
 	o.EnableConnect, o.OnBreach = true, p.breached.caller
 	if !c.caller.meshed() {
 		o.MaxStreams = config.MaxCallerStreams
@@ -132,16 +139,6 @@ func (c *serverConn) countConnection() (end func()) {
 	cell := c.p.metrics.Cell(c.inboundLabels(c.port.policy.Load().route.fallback, protocol))
 	cell.OpenConnection()
 	return cell.CloseConnection
-}
-
-// http2Exchange is an exchange and the memory of its stream: one allocation a request.
-type http2Exchange struct {
-	exchange
-	stream h2.Stream
-}
-
-func (c *serverConn) newExchange(s stream) *exchange {
-	return &exchange{c: c, down: s}
 }
 
 func http1Options(b *batch) h1.Options {

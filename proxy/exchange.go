@@ -55,8 +55,12 @@ type exchange struct {
 	status    int
 	failed    bool // classified as a failure
 	outcome   outcome
+	shared    bool // others than its streams' readers may know of it
 	respBytes uint64
 	reqBytes  uint64
+
+	memory recycler  // what it is in; nil: the collector's
+	next   *exchange // in a batch's spent
 }
 
 // attempt is one try at the backend. It is the sink of its stream: what an earlier try still says is ignored.
@@ -166,7 +170,7 @@ func (x *exchange) OnSent(n int) {
 	}
 	x.mu.Unlock()
 	if up != nil {
-		up.Flush()
+		up.Wire().Flush()
 	}
 }
 
@@ -223,7 +227,7 @@ func (x *exchange) try(b *batch) {
 	x.tries++
 	a := &x.first
 	if x.tries > 1 {
-		a = &attempt{}
+		a, x.shared = &attempt{}, true
 	}
 	a.x, a.skip = x, x.refunded
 	x.attempt = a
@@ -235,6 +239,7 @@ func (x *exchange) place(a *attempt, b *batch) {
 	set := x.backend.cluster.set.Load()
 	if set == nil || len(set.endpoints) == 0 {
 		var queued bool
+		x.shared = true
 		if set, queued = x.backend.cluster.park(a); queued {
 			x.arm(config.DiscoveryWait)
 			return
@@ -254,6 +259,7 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 	a.endpoint.ewma.pending.Add(1)
 	switch a.pool.open(a, b) {
 	case queued:
+		x.shared = true
 		x.arm(config.DiscoveryWait)
 	case refused:
 		x.settle(a)

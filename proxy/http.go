@@ -114,6 +114,7 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	}
 	x.grpc = isGRPC(value(fields, "content-type"))
 	x.tunnel = value(fields, ":method") == "CONNECT"
+	x.shared = x.tunnel
 }
 
 // upstreamFields is the head as it goes out with a, appended to dst.

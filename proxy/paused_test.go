@@ -28,7 +28,7 @@ func TestABodyThatStopsArriving(t *testing.T) {
 			update(c, hanging(t))
 			conn := p.outboundTo(c)
 			s := newAnswers()
-			x := conn.newExchange(s)
+			x := newExchange(conn, s)
 			x.OnHeaders(append(tt.fields, field(":scheme", "http"), field(":authority", "web")), false)
 			x.OnData([]byte("all but the rest"), false)
 			conn.batch.flush()

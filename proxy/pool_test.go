@@ -16,11 +16,13 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/wire"
 	"golang.org/x/net/http2/hpack"
 )
 
 // answers is the caller's half of an exchange: what came back.
 type answers struct {
+	wire   *wire.Conn // of nothing
 	mu     sync.Mutex
 	status string
 	body   []byte
@@ -28,7 +30,7 @@ type answers struct {
 	once   sync.Once
 }
 
-func newAnswers() *answers { return &answers{ended: make(chan struct{})} }
+func newAnswers() *answers { return &answers{wire: wire.New(nil, nil), ended: make(chan struct{})} }
 
 func (s *answers) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	s.mu.Lock()
@@ -62,8 +64,8 @@ func (s *answers) Reset(code uint32) {
 }
 
 func (s *answers) Consumed(int)     {}
-func (s *answers) Flush()           {}
-func (s *answers) ClaimFlush() bool { return true }
+func (s *answers) Wire() *wire.Conn { return s.wire }
+func (s *answers) Over() bool       { return false }
 
 func (s *answers) wait(t testing.TB) (status, body string) {
 	t.Helper()
@@ -107,9 +109,12 @@ func (p *Proxy) outboundTo(c *cluster) *serverConn {
 	return &serverConn{p: p, http1: true, target: tg, dst: "web"}
 }
 
+// newExchange is an exchange of nobody's memory.
+func newExchange(c *serverConn, s stream) *exchange { return &exchange{c: c, down: s} }
+
 func (c *serverConn) request(fields ...hpack.HeaderField) (*exchange, *answers) {
 	s := newAnswers()
-	x := c.newExchange(s)
+	x := newExchange(c, s)
 	head := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"}, {Name: ":path", Value: "/"}}
 	x.OnHeaders(append(head, fields...), true)
 	c.batch.flush()

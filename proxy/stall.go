@@ -13,6 +13,7 @@ func (x *exchange) hold(held *int, n int) {
 	if n <= 0 {
 		return
 	}
+	x.shared = true
 	if x.heldUp+x.heldDown == 0 {
 		x.movedAt = time.Now()
 		x.c.p.wheel.arm(&x.stall, config.BodyStall, x)

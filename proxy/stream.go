@@ -15,7 +15,8 @@ type stream interface {
 	WriteData(p []byte, end bool) (accepted int)
 	Reset(code uint32)
 	Consumed(n int)
-	flusher
+	Over() bool // the connection has forgotten it
+	Wire() *wire.Conn
 }
 
 // flusher is a connection with output that nobody has sent yet.
@@ -28,6 +29,7 @@ type flusher interface {
 // once, however many messages it was given. It belongs to one goroutine.
 type batch struct {
 	touched []flusher
+	spent   *exchange   // ended here, and nobody else knows them
 	reader  *wire.Conn  // whose batch it is; nil: nobody's
 	queue   *flushQueue // nil: the connections are flushed at once
 	at      time.Time   // the time, read once a batch; zero: not read yet
@@ -42,9 +44,12 @@ func (b *batch) time() time.Time {
 	return b.at
 }
 
-// touch is called for each piece of data, and a batch may have thousands: of one exchange, whose two sides take turns, or
+// touch notes that something was written to s.
+func (b *batch) touch(s stream) { b.add(s.Wire()) }
+
+// add is called for each piece of data, and a batch may have thousands: of one exchange, whose two sides take turns, or
 // of all that a caller may have.
-func (b *batch) touch(f flusher) {
+func (b *batch) add(f flusher) {
 	n := len(b.touched)
 	if n > 0 && b.touched[n-1] == f || n > 1 && b.touched[n-2] == f {
 		return
@@ -80,6 +85,7 @@ func (b *batch) flush() {
 			f.Flush()
 		}
 	}
+	b.recycle()
 	clear(b.touched)
 	b.touched, b.at = b.touched[:0], time.Time{}
 }

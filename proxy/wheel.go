@@ -31,6 +31,7 @@ type wheel struct {
 type timer struct {
 	next, prev *timer
 	due        int64 // tick
+	fired      bool  // once, if ever: the owner may be told at any moment
 	owner      expirer
 }
 
@@ -84,14 +85,15 @@ func (w *wheel) sleepUntil(tick int64) {
 	w.alarm.Reset(time.Until(w.start.Add(time.Duration(tick) * wheelTick)))
 }
 
-// disarm stops t. An expiry that has already begun may still be running: the owner checks its own state.
-func (w *wheel) disarm(t *timer) {
+// disarm stops t. An expiry that has already begun may still be running, if any has: the owner checks its own state.
+func (w *wheel) disarm(t *timer) (fired bool) {
 	if t.owner == nil {
-		return
+		return false
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.unlink(t)
-	w.mu.Unlock()
+	return t.fired
 }
 
 func (w *wheel) unlink(t *timer) {
@@ -150,6 +152,7 @@ func (w *wheel) advance(due []*timer) []*timer {
 			next := t.next
 			if t.due <= w.now {
 				w.unlink(t)
+				t.fired = true
 				due = append(due, t)
 			}
 			t = next

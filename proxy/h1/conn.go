@@ -41,6 +41,7 @@ type Sink interface {
 // Zero limits take their default.
 type Options struct {
 	OnStream   func(*Stream) Sink // server: a request begins; nil refuses it with 503
+	NewStream  func() *Stream     // server: memory for a new request's stream; default: an allocation
 	OnBatch    func()             // the input ran dry: flush what was written because of it
 	OnCapacity func()             // client: the connection is idle again
 	OnClose    func(error)        // once, after the live stream was reset; nil error for an orderly end
@@ -61,6 +62,13 @@ func (o Options) resolved() Options {
 	o.MaxOutput = orDefault(o.MaxOutput, wire.DefaultMaxOutput)
 	o.HeaderTimeout = orDefault(o.HeaderTimeout, defaultHeaderTimeout)
 	return o
+}
+
+func (o *Options) newStream() *Stream {
+	if o.NewStream != nil {
+		return o.NewStream()
+	}
+	return new(Stream)
 }
 
 func orDefault[T int | time.Duration](v, d T) T {
@@ -311,6 +319,13 @@ func (c *Conn) Active() int {
 // ExtendedConnect: a :protocol can be carried, as an Upgrade.
 func (c *Conn) ExtendedConnect() bool { return true }
 
+// Resting: the reader is between two turns, so it is not in a call of a sink.
+func (c *Conn) Resting() bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.parked != awake
+}
+
 // Rest gives back what only speed keeps, while nothing is under way.
 func (c *Conn) Rest() {
 	c.w.Lock()
@@ -322,9 +337,6 @@ func (c *Conn) Rest() {
 
 // Flush sends what was written.
 func (c *Conn) Flush() { c.w.Flush() }
-
-// ClaimFlush is wire.Conn's.
-func (c *Conn) ClaimFlush() bool { return c.w.ClaimFlush() }
 
 // Close ends the connection at once, with this code for the exchange under way.
 func (c *Conn) Close(code uint32) {

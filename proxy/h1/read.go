@@ -90,7 +90,8 @@ func (c *Conn) idle(unread int, last bool) (need, bool, error) {
 
 func (c *Conn) startRequest() error {
 	h := &c.head
-	s := &Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades, upgradeTo: h.upgrade, window: c.o.StreamWindow}
+	s := c.o.newStream()
+	*s = Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades, upgradeTo: h.upgrade, window: c.o.StreamWindow}
 	end := !h.body() && !h.upgrades
 	s.recvDone = end || h.upgrades
 	c.w.Lock()

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // DeclinedField marks a 2xx response to an upgrade as an ordinary one, from a client codec to a server codec, perhaps over
@@ -297,5 +299,13 @@ func (s *Stream) Consumed(n int) {
 // Flush sends what was written.
 func (s *Stream) Flush() { s.c.w.Flush() }
 
-// ClaimFlush is wire.Conn's.
-func (s *Stream) ClaimFlush() bool { return s.c.w.ClaimFlush() }
+// Wire is the connection's.
+func (s *Stream) Wire() *wire.Conn { return s.c.w }
+
+// Over: the connection has forgotten the exchange. Its reader may still be telling the sink of it, until it is Resting or,
+// when it was the last event, that returns.
+func (s *Stream) Over() bool {
+	s.c.w.Lock()
+	defer s.c.w.Unlock()
+	return s.c.stream != s
+}

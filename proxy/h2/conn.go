@@ -344,6 +344,13 @@ func (c *Conn) ExtendedConnect() bool {
 	return c.peerConnect
 }
 
+// Resting: the reader is between two turns, so it is not in a call of a sink.
+func (c *Conn) Resting() bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.waiting
+}
+
 // Rest gives back what only speed keeps, while nothing is under way.
 func (c *Conn) Rest() {
 	c.w.Lock()
@@ -356,6 +363,3 @@ func (c *Conn) Rest() {
 
 // Flush sends what was written to the connection's streams.
 func (c *Conn) Flush() { c.w.Flush() }
-
-// ClaimFlush is wire.Conn's.
-func (c *Conn) ClaimFlush() bool { return c.w.ClaimFlush() }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // Stream is one request and its response. Its methods may be called from any goroutine; once it is over they do nothing.
@@ -47,9 +49,19 @@ func (s *Stream) ID() uint32 { return s.id }
 // Conn is the stream's connection.
 func (s *Stream) Conn() *Conn { return s.c }
 
-// Flush and ClaimFlush are the connection's.
-func (s *Stream) Flush()           { s.c.w.Flush() }
-func (s *Stream) ClaimFlush() bool { return s.c.w.ClaimFlush() }
+// Flush is the connection's.
+func (s *Stream) Flush() { s.c.w.Flush() }
+
+// Wire is the connection's.
+func (s *Stream) Wire() *wire.Conn { return s.c.w }
+
+// Over: both halves have ended as they should, and the connection has forgotten the stream. Its reader may still be telling
+// the sink of it, until it is Resting or, when it was the last event, that returns.
+func (s *Stream) Over() bool {
+	s.c.w.Lock()
+	defer s.c.w.Unlock()
+	return s.closed
+}
 
 func (s *Stream) gone() bool { return s.dead || s.closed }
 
