@@ -57,6 +57,7 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 	o := http2Options(&c.batch)
 	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
 	o.KeepAlive, o.OnBreach = meshKeepAlive, p.p.breached.backend
+	o.Near = p.kind == plainHTTP2 // the application is in this pod
 	if spare {
 		o.ConnWindow, o.FirstWindow = config.SpareWindow, config.SpareStreamWindow
 	}

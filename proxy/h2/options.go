@@ -38,6 +38,7 @@ type Options struct {
 	ConnWindow      int // received and not consumed, all streams
 	MaxOutput       int // unsent output beyond which data stays with its stream
 
+	Near          bool          // client: the server may be on this machine; one whose answers trickle is let run
 	EnableConnect bool          // server: offer extended CONNECT (RFC 8441)
 	StartTimeout  time.Duration // the peer's preface and first SETTINGS; default 10 s
 	HeaderTimeout time.Duration // an unfinished frame or header block; default 10 s

@@ -35,13 +35,14 @@ type Conn struct {
 	open  atomic.Bool // the TLS handshake is over (or there is none)
 
 	// Of the reader.
-	in       input
-	cipher   input // TLS: received, not yet decrypted
-	unsealed bool  // TLS: there may be more to decrypt
-	readN    int   // of the last read
-	over     error // More met it
-	reader   reader
-	after    func(error)
+	in         input
+	cipher     input // TLS: received, not yet decrypted
+	unsealed   bool  // TLS: there may be more to decrypt
+	readN      int   // of the last read
+	over       error // More met it
+	reader     reader
+	after      func(error)
+	generosity generosity
 
 	mu       sync.Mutex
 	out      []byte // appended, not yet taken by a flusher

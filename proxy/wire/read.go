@@ -32,6 +32,9 @@ func (c *Conn) Fill() error {
 	return c.decrypt()
 }
 
+// LastRead is how much the kernel gave last time; of TLS, encrypted. It is 0 where no loop reads.
+func (c *Conn) LastRead() int { return c.readN }
+
 // lightRead is less than what a peer sends at once that has much to send.
 const lightRead = 4 << 10
 

@@ -15,6 +15,7 @@ func adopt(net.Conn) (*socket, error) { return nil, errors.ErrUnsupported }
 func (*socket) start(*Conn)                  {}
 func (*socket) tellWoken()                   {}
 func (*socket) afterTurns(Flusher)           {}
+func (*socket) yield()                       {}
 func (*socket) readable() bool               { return false }
 func (*socket) expect()                      {}
 func (*socket) awaitInput()                  {}
