@@ -68,7 +68,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 		x.tunnel = false // an ordinary answer after all
 	}
 	if x.tunnel {
-		x.c.p.wheel.disarm(&x.deadline) // a timeout is for an answer; an open tunnel has had it
+		x.stop(&x.deadline) // a timeout is for an answer; an open tunnel has had it
 	}
 	b.touch(x.down)
 	if end {
@@ -226,11 +226,10 @@ func (x *exchange) finish(o outcome, b *batch) {
 	if x.outcome == outcomeNone {
 		x.outcome = o
 	}
-	w := x.c.p.wheel
-	x.shared = w.disarm(&x.deadline) || x.shared
-	x.shared = w.disarm(&x.step) || x.shared
+	x.stop(&x.deadline)
+	x.stop(&x.step)
 	if x.tail == nil {
-		x.shared = w.disarm(&x.stall) || x.shared
+		x.stop(&x.stall)
 	}
 	if rest := int(x.reqBytes) - x.refunded; rest > 0 {
 		x.refunded += rest

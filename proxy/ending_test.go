@@ -115,17 +115,11 @@ func TestEveryEndingIsRecordedOnce(t *testing.T) {
 
 func (s *answers) awaitStatus(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	eventually(t, "a response", func() bool {
 		s.mu.Lock()
-		begun := s.status != ""
-		s.mu.Unlock()
-		if begun {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no response")
-		}
-	}
+		defer s.mu.Unlock()
+		return s.status != ""
+	})
 }
 
 func nothingLeft(t testing.TB, p *Proxy, c *cluster) {

@@ -14,10 +14,10 @@ import (
 // server and client are what the engines of both protocols have in common, but for the types of their streams.
 type server interface {
 	Start(end func(error))
-	Active() int // streams
-	Rest()       // gives back what only speed keeps
-	Resting() bool
-	GoAway() // takes no new requests, and ends when those it has are done
+	Active() int   // streams
+	Rest()         // gives back what only speed keeps
+	Resting() bool // it is not telling an exchange anything
+	GoAway()       // takes no new requests, and ends when those it has are done
 }
 
 type client interface {

@@ -239,9 +239,8 @@ func (x *exchange) place(a *attempt, b *batch) {
 	set := x.backend.cluster.set.Load()
 	if set == nil || len(set.endpoints) == 0 {
 		var queued bool
-		x.shared = true
 		if set, queued = x.backend.cluster.park(a); queued {
-			x.arm(config.DiscoveryWait)
+			x.await()
 			return
 		}
 		if set == nil {
@@ -259,8 +258,7 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 	a.endpoint.ewma.pending.Add(1)
 	switch a.pool.open(a, b) {
 	case queued:
-		x.shared = true
-		x.arm(config.DiscoveryWait)
+		x.await()
 	case refused:
 		x.settle(a)
 		x.fail(503, "too many requests wait for "+a.endpoint.address, b)
@@ -296,6 +294,12 @@ func (x *exchange) headersEnd() bool {
 	return x.reqEnd && x.trailers == nil && x.reqBytes == 0
 }
 
+// await bounds how long the try is in a queue, which knows the exchange from now on.
+func (x *exchange) await() {
+	x.shared = true
+	x.arm(config.DiscoveryWait)
+}
+
 // arm sets the present phase's timer.
 func (x *exchange) arm(d time.Duration) {
 	x.stepAt = time.Now().Add(d)
@@ -305,7 +309,14 @@ func (x *exchange) arm(d time.Duration) {
 // disarm ends the present phase's timer. One that has fired may be waiting for mu: without a time it means nothing.
 func (x *exchange) disarm() {
 	x.stepAt = time.Time{}
-	x.c.p.wheel.disarm(&x.step)
+	x.stop(&x.step)
+}
+
+// stop disarms a timer. One that has fired may be about to tell the exchange.
+func (x *exchange) stop(t *timer) {
+	if x.c.p.wheel.disarm(t) {
+		x.shared = true
+	}
 }
 
 // expired is one of the exchange's timers.

@@ -32,7 +32,7 @@ func (x *exchange) moved(held *int, n int) {
 		x.c.p.wheel.arm(&x.stall, config.BodyIdle, x)
 		return
 	}
-	x.c.p.wheel.disarm(&x.stall)
+	x.stop(&x.stall)
 }
 
 // awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded connection may be silent
@@ -89,5 +89,5 @@ func (x *exchange) cutTail(b *batch) {
 	x.tail.Consumed(x.heldDown)
 	b.touch(x.tail)
 	x.tail, x.heldDown = nil, 0
-	x.c.p.wheel.disarm(&x.stall)
+	x.stop(&x.stall)
 }
