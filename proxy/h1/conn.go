@@ -229,7 +229,7 @@ func (c *Conn) refused(err error) error {
 		return err
 	}
 	if s := c.stream; s == nil || !s.headSent {
-		c.w.AppendTo(func(b []byte) []byte { return appendRefusal(b, refusal, s == nil || s.method != "HEAD") })
+		c.w.AppendToLocked(func(b []byte) []byte { return appendRefusal(b, refusal, s == nil || s.method != "HEAD") })
 	}
 	return err
 }
@@ -267,7 +267,7 @@ func (c *Conn) linger() {
 func (c *Conn) pending() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
-	return c.w.Queued() > 0 && c.w.Failed() == nil
+	return c.w.QueuedLocked() > 0 && c.w.FailedLocked() == nil
 }
 
 // OpenStream sends a request. The client must be idle: HTTP/1 has one exchange at a time.
@@ -278,7 +278,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	}
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.last || c.w.Failed() != nil {
+	if c.last || c.w.FailedLocked() != nil {
 		return nil, ErrClosed
 	}
 	if c.stream != nil {
@@ -288,8 +288,8 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	c.exchanges++
 	c.stream = s
 	s.out, s.outLeft = r.framing()
-	before := c.w.Queued()
-	c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
+	before := c.w.QueuedLocked()
+	c.w.AppendToLocked(func(b []byte) []byte { return r.append(b, fields) })
 	s.sendDone = s.out == framedNone || s.out == framedLength && s.outLeft == 0
 	s.measure(before)
 	s.keptEnd = end && s.out == framedLater

@@ -60,7 +60,7 @@ func (c *Conn) wait(n need) (w wire.Wait, met bool, err error) {
 
 // parkLocked does not watch the connection; deadLocked tells when that dies.
 func (c *Conn) parkLocked(n need) (w wire.Wait, met bool, err error) {
-	if err := c.w.Failed(); err != nil || c.metLocked(n) {
+	if err := c.w.FailedLocked(); err != nil || c.metLocked(n) {
 		return 0, true, err
 	}
 	c.parked, c.wakeNeed, c.leftover = forWake, n, true
@@ -69,7 +69,7 @@ func (c *Conn) parkLocked(n need) (w wire.Wait, met bool, err error) {
 
 // deadLocked is whether nothing can be sent any more. A reader that waits for input hears of it by itself.
 func (c *Conn) deadLocked() bool {
-	err := c.w.Failed()
+	err := c.w.FailedLocked()
 	if err != nil && c.parked == forWake {
 		c.failLocked(0, err)
 	}
@@ -147,7 +147,7 @@ func (c *Conn) setTimer(kind timerKind, until time.Time) {
 // filled decides what the end of the input, or a deadline, means now.
 func (c *Conn) filled(err error) error {
 	c.w.Lock()
-	failed, s, since := c.w.Failed(), c.stream, c.idleSince
+	failed, s, since := c.w.FailedLocked(), c.stream, c.idleSince
 	c.w.Unlock()
 	switch {
 	case isTimeout(err) && failed != nil:

@@ -90,16 +90,16 @@ func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
 	var r response
 	if err := r.read(fields); err != nil {
 		s.headSent = true
-		s.c.w.AppendTo(func(b []byte) []byte { return appendRefusal(b, errBadResponse, s.method != "HEAD") })
+		s.c.w.AppendToLocked(func(b []byte) []byte { return appendRefusal(b, errBadResponse, s.method != "HEAD") })
 		return errBadResponse
 	}
 	if r.code < 200 {
 		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend says to a peer that does not
 		// read must end somewhere; the 100 that the peer may be waiting for has a place of its own.
 		expected := r.code == 100 && !s.continued
-		if !s.http10 && r.code != 101 && (expected || s.c.w.Queued() < 2*s.c.o.MaxOutput) {
+		if !s.http10 && r.code != 101 && (expected || s.c.w.QueuedLocked() < 2*s.c.o.MaxOutput) {
 			s.continued = s.continued || expected
-			s.c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
+			s.c.w.AppendToLocked(func(b []byte) []byte { return r.append(b, fields) })
 		}
 		return nil
 	}
@@ -118,7 +118,7 @@ func (s *Stream) respond(r *response, fields []hpack.HeaderField, end bool) {
 	if s.switched {
 		s.recvDone, s.c.last = false, true
 	}
-	s.c.w.AppendTo(func(b []byte) []byte { return r.append(b, fields) })
+	s.c.w.AppendToLocked(func(b []byte) []byte { return r.append(b, fields) })
 	if s.out == framedNone || end || s.out == framedLength && s.outLeft == 0 {
 		s.ended()
 		return
@@ -143,7 +143,7 @@ func (s *Stream) writeTrailers(fields []hpack.HeaderField) error {
 // WriteData sends body, as much as the connection's output has room for; the rest is kept and reported by OnSent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	s.c.w.Lock()
-	before := s.c.w.Queued()
+	before := s.c.w.QueuedLocked()
 	accepted, err := s.writeData(p, end)
 	s.measure(before)
 	s.unlock(err)
@@ -156,7 +156,7 @@ func (s *Stream) writeData(p []byte, end bool) (int, error) {
 	}
 	n := 0
 	if len(s.kept) == 0 && s.out != framedLater {
-		n = min(len(p), max(0, s.c.o.MaxOutput-s.c.w.Queued()))
+		n = min(len(p), max(0, s.c.o.MaxOutput-s.c.w.QueuedLocked()))
 		if err := s.emit(p[:n]); err != nil {
 			return n, err
 		}
@@ -185,14 +185,14 @@ func (s *Stream) emit(p []byte) error {
 		if s.outLeft -= int64(len(p)); s.outLeft < 0 {
 			return errLength
 		}
-		s.c.w.Append(p...)
+		s.c.w.AppendLocked(p...)
 		if s.outLeft == 0 {
 			s.ended()
 		}
 	case framedChunked:
-		s.c.w.AppendTo(func(b []byte) []byte { return appendChunk(b, p) })
+		s.c.w.AppendToLocked(func(b []byte) []byte { return appendChunk(b, p) })
 	default:
-		s.c.w.Append(p...)
+		s.c.w.AppendLocked(p...)
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func (s *Stream) end(trailers []hpack.HeaderField) error {
 		return errLength
 	}
 	if s.out == framedChunked {
-		s.c.w.AppendTo(func(b []byte) []byte { return appendLastChunk(b, trailers) })
+		s.c.w.AppendToLocked(func(b []byte) []byte { return appendLastChunk(b, trailers) })
 	}
 	s.ended()
 	return nil
@@ -245,7 +245,7 @@ func (c *Conn) drained() {
 		c.w.Unlock()
 		return
 	}
-	n := min(len(s.kept), max(0, c.o.MaxOutput-c.w.Queued()))
+	n := min(len(s.kept), max(0, c.o.MaxOutput-c.w.QueuedLocked()))
 	b := s.kept
 	err := s.emit(b[:n]) // may end the exchange
 	s.kept = b[:copy(b, b[n:])]

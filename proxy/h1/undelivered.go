@@ -14,9 +14,9 @@ func (s *Stream) measure(before int) {
 	if !s.c.client || s.size > maxWhole {
 		return
 	}
-	s.size += s.c.w.Queued() - before
+	s.size += s.c.w.QueuedLocked() - before
 	// Nothing of it has been sent yet, and all of it is there: one write will take it.
-	s.whole = s.sendDone && s.size <= maxWhole && s.c.w.Queued() == s.size
+	s.whole = s.sendDone && s.size <= maxWhole && s.c.w.QueuedLocked() == s.size
 }
 
 // untaken is whether the server surely read nothing of a request whose connection broke with err. A kernel answers with a
@@ -26,8 +26,8 @@ func (c *Conn) untaken(s *Stream, err error) bool {
 	if !s.whole {
 		return false
 	}
-	unsent := c.w.Failed() == nil && c.w.Queued() == s.size
-	return unsent || isReset(err) || isReset(c.w.Failed()) || isReset(c.w.SocketError())
+	unsent := c.w.FailedLocked() == nil && c.w.QueuedLocked() == s.size
+	return unsent || isReset(err) || isReset(c.w.FailedLocked()) || isReset(c.w.SocketError())
 }
 
 func isReset(err error) bool {

@@ -91,7 +91,7 @@ func (c *Conn) cancelled(s *Stream) {
 
 // reply checks that the peer reads what it asks for; the lock is held.
 func (c *Conn) reply() error {
-	if c.w.Queued() <= c.o.MaxOutput+replyOverrun {
+	if c.w.QueuedLocked() <= c.o.MaxOutput+replyOverrun {
 		return nil
 	}
 	return connError(CodeEnhanceYourCalm, "peer does not read the answers it asks for")

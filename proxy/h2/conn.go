@@ -125,7 +125,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 func (c *Conn) greet(preface string, list []setting) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	c.w.AppendString(preface)
+	c.w.AppendStringLocked(preface)
 	c.appendSettings(list...)
 	if more := c.o.ConnWindow - initialWindow; more > 0 {
 		c.appendWindowUpdate(0, more)

@@ -66,7 +66,7 @@ func parseHeader(b []byte) frameHeader {
 // The append functions add a frame to the output; the lock is held.
 
 func (c *Conn) appendHeader(length int, typ, flags byte, id uint32) {
-	c.w.Append(byte(length>>16), byte(length>>8), byte(length), typ, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	c.w.AppendLocked(byte(length>>16), byte(length>>8), byte(length), typ, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
 }
 
 func (c *Conn) appendReset(id, code uint32) {
@@ -83,16 +83,16 @@ func (c *Conn) appendGoAway(last, code uint32, reason string) {
 	c.appendHeader(8+len(reason), typeGoAway, 0, 0)
 	c.append32(last)
 	c.append32(code)
-	c.w.AppendString(reason)
+	c.w.AppendStringLocked(reason)
 }
 
 func (c *Conn) appendPing(flags byte, data [8]byte) {
 	c.appendHeader(8, typePing, flags, 0)
-	c.w.Append(data[:]...)
+	c.w.AppendLocked(data[:]...)
 }
 
 func (c *Conn) append32(v uint32) {
-	c.w.Append(byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	c.w.AppendLocked(byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
 
 type setting struct {
@@ -103,7 +103,7 @@ type setting struct {
 func (c *Conn) appendSettings(list ...setting) {
 	c.appendHeader(6*len(list), typeSettings, 0, 0)
 	for _, s := range list {
-		c.w.Append(byte(s.id>>8), byte(s.id))
+		c.w.AppendLocked(byte(s.id>>8), byte(s.id))
 		c.append32(s.val)
 	}
 }

@@ -71,8 +71,8 @@ func (c *Conn) room() bool {
 	if len(c.streams) >= min(c.peerMaxStreams, c.o.MaxStreams) {
 		return false
 	}
-	if c.w.Queued() >= c.o.MaxOutput {
-		c.w.WantDrain()
+	if c.w.QueuedLocked() >= c.o.MaxOutput {
+		c.w.WantDrainLocked()
 		return false
 	}
 	return !c.clogged()
@@ -95,7 +95,7 @@ func (c *Conn) encode(id uint32, fields []hpack.HeaderField, end bool) {
 	if end {
 		flags |= flagEndStream
 	}
-	c.w.AppendTo(func(b []byte) []byte {
+	c.w.AppendToLocked(func(b []byte) []byte {
 		start := len(b)
 		b = append(b, 0, 0, 0, typeHeaders, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
 		b = c.enc.appendBlock(b, fields)
@@ -106,7 +106,7 @@ func (c *Conn) encode(id uint32, fields []hpack.HeaderField, end bool) {
 		}
 		return b
 	})
-	if c.w.Queued() > c.o.MaxOutput+headerOverrun {
+	if c.w.QueuedLocked() > c.o.MaxOutput+headerOverrun {
 		c.doom(connError(CodeEnhanceYourCalm, "peer does not read the responses it asks for"))
 	}
 }
@@ -137,11 +137,11 @@ func (c *Conn) admit(s *Stream, n int) int {
 		return 0
 	}
 	n = max(0, min(n, s.sendWindow, c.sendWindow))
-	room := c.o.MaxOutput - c.w.Queued()
+	room := c.o.MaxOutput - c.w.QueuedLocked()
 	if n <= room+leastRoom && room > 0 {
 		return n // a little over is better than a little left over
 	}
-	c.w.WantDrain()
+	c.w.WantDrainLocked()
 	if room < leastRoom {
 		return 0
 	}
@@ -157,7 +157,7 @@ func (c *Conn) appendData(s *Stream, p []byte, end bool) {
 	c.sendWindow -= len(p)
 	for len(p) > maxData {
 		c.appendHeader(maxData, typeData, 0, s.id)
-		c.w.Append(p[:maxData]...)
+		c.w.AppendLocked(p[:maxData]...)
 		p = p[maxData:]
 		c.chatting.earn(chatterPerData)
 	}
@@ -166,7 +166,7 @@ func (c *Conn) appendData(s *Stream, p []byte, end bool) {
 		flags = flagEndStream
 	}
 	c.appendHeader(len(p), typeData, flags, s.id)
-	c.w.Append(p...)
+	c.w.AppendLocked(p...)
 	c.chatting.earn(chatterPerData)
 	if end {
 		c.finishLocal(s)
@@ -211,7 +211,7 @@ const maxShare = 4
 
 // share is how much a waiting stream sends before it is another's turn; the lock is held.
 func (c *Conn) share() int {
-	return maxData * max(1, min(maxShare, (c.o.MaxOutput-c.w.Queued())/maxData))
+	return maxData * max(1, min(maxShare, (c.o.MaxOutput-c.w.QueuedLocked())/maxData))
 }
 
 // pumpAndUnlock lets waiting streams send, a few frames each in turn, so that none starves another; then it unlocks and
@@ -224,8 +224,8 @@ func (c *Conn) pumpAndUnlock() {
 	var few [16]departure
 	gone := few[:0]
 	for c.sendWindow > 0 && c.readyHead != nil {
-		if c.o.MaxOutput-c.w.Queued() < leastRoom {
-			c.w.WantDrain()
+		if c.o.MaxOutput-c.w.QueuedLocked() < leastRoom {
+			c.w.WantDrainLocked()
 			break
 		}
 		s := c.nextReady()

@@ -79,7 +79,7 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend says to a peer that does not
 		// read must end somewhere; the 100 that the peer may be waiting for has a place of its own.
 		expected := !s.continued && fields[0].Value == "100"
-		if expected || c.w.Queued() < 2*c.o.MaxOutput {
+		if expected || c.w.QueuedLocked() < 2*c.o.MaxOutput {
 			s.continued = s.continued || expected
 			c.encode(s.id, fields, false)
 		}

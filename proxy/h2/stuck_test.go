@@ -191,7 +191,7 @@ func TestSlowReaderIsBounded(t *testing.T) {
 		for _, s := range r.down.streams {
 			held += s.unsent()
 		}
-		queued := r.down.w.Queued()
+		queued := r.down.w.QueuedLocked()
 		r.down.w.Unlock()
 		if held > o.ConnWindow || queued > o.MaxOutput+replyOverrun {
 			t.Errorf("held %d, queued %d", held, queued)

@@ -6,14 +6,18 @@ import (
 )
 
 const (
-	// A buffer takes what one read brings with what was left of the one before, and what a batch makes of it: frame headers and
-	// TLS records and all. A reader that stopped in the middle of that would send the rest in packets of its own.
+	// bufferSize holds, in bytes, what one read brings and what was left of the read before; or, as
+	// output, what a batch makes of both, with frame headers and TLS records. A smaller output would
+	// make a batch's end leave in packets of its own.
 	bufferSize = 160 << 10
-	readSize   = 128 << 10 // eight full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower
-	maxInput   = 384 << 10 // what one unfinished message may hold: beyond it Fill refuses
-	compactAt  = 8 << 10   // less room than this behind the unread bytes, and they move to the front
+	// readSize is eight full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower.
+	readSize = 128 << 10
+	// maxInput is what one unfinished message may hold, bytes; beyond it Fill refuses.
+	maxInput = 384 << 10
+	// compactAt: with less room than this behind the unread bytes they move to the front.
+	compactAt = 8 << 10
 
-	// What waits for a slow peer grows in these steps.
+	// What waits for a slow peer grows from leastOutput to smallOutput to bufferSize.
 	smallOutput = 16 << 10
 	leastOutput = 4 << 10
 )

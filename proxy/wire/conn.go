@@ -12,21 +12,25 @@ import (
 const (
 	// DefaultMaxOutput is the high-water mark of a Conn that was given none.
 	DefaultMaxOutput = 64 << 10
-	// DefaultStall is how long a peer may take nothing of what waits for it. A minute outlives every retransmission that
-	// still has a chance.
+	// DefaultStall is how long a peer may take nothing of what waits for it. A minute outlives
+	// every retransmission that still has a chance.
 	DefaultStall = 60 * time.Second
-	// lastRead is how long the reader may go on after a write failed: an answer sent before the peer closed is still on
-	// its way to us, or already in our receive buffer.
+	// lastRead is how long the reader may go on after a write failed: an answer sent before the
+	// peer closed is still on its way to us, or already in our receive buffer.
 	lastRead = time.Second
 )
 
 // Conn is TCP, TLS over TCP, or any net.Conn. The exported fields are set before first use.
 type Conn struct {
-	// OnDrain is called when the output fell to half of MaxOutput after it had reached MaxOutput, by whoever flushed, with
-	// no lock of the Conn held.
-	OnDrain   func()
-	MaxOutput int           // high-water mark; the Conn accepts more, its users should not give it
-	Stall     time.Duration // a peer that takes nothing for so long has its output dropped and the connection ended
+	// OnDrain is called when the output fell to half of MaxOutput after it had reached MaxOutput,
+	// by whoever flushed, with no lock of the Conn held.
+	OnDrain func()
+	// MaxOutput is the high-water mark of the output, bytes. The Conn accepts more; its users ask
+	// QueuedLocked and stop.
+	MaxOutput int
+	// Stall is how long a peer may take nothing of what waits for it. Then the output is dropped
+	// and the reader has lastRead left.
+	Stall time.Duration
 
 	nc    net.Conn
 	sock  *socket // nc, if it is on a loop; else every write needs a goroutine
@@ -34,39 +38,40 @@ type Conn struct {
 	state *tls.ConnectionState
 	open  atomic.Bool // the TLS handshake is over (or there is none)
 
-	// Of the reader.
-	in         input
-	cipher     input // TLS: received, not yet decrypted
-	unsealed   bool  // TLS: there may be more to decrypt
-	readN      int   // of the last read
-	over       error // More met it
-	reader     reader
-	after      func(error)
-	generosity generosity
+	// Used by the reader alone.
+	in       input
+	cipher   input // TLS: received, not yet decrypted
+	unsealed bool  // TLS: there may be more to decrypt
+	readN    int   // of the last read
+	moreErr  error // met by More, and due from the next Fill
+	reader   reader
+	after    func(error)
+	yields   yieldBudget
 
-	mu       sync.Mutex
-	out      []byte // appended, not yet taken by a flusher
-	inflight int    // taken by the flusher, not yet by the kernel
-	flushing bool   // one goroutine writes
-	backlog  bool   // that goroutine is a writer: the kernel's buffer is full
-	claimed  bool   // somebody is about to flush
-	above    bool   // MaxOutput was reached, OnDrain is due
-	finish   bool   // end the write half when the output is empty
-	finished bool
-	failed   error // output is dropped
-	closed   bool
-	timer    *time.Timer
+	mu        sync.Mutex // guards what follows, up to writers
+	out       []byte     // appended, not yet taken by a flusher
+	inflight  int        // taken by the flusher, not yet by the kernel
+	flushing  bool       // one goroutine writes
+	backlog   bool       // that goroutine is a writer: the kernel's buffer is full
+	claimed   bool       // somebody is about to flush
+	aboveMark bool       // MaxOutput was reached, OnDrain is due
+	finish    bool       // end the write half when the output is empty
+	finished  bool
+	failed    error // output is dropped
+	closed    bool
+	timer     *time.Timer
 
 	writers sync.WaitGroup
 
-	sealMu sync.Mutex
-	sealed []byte // ciphertext for the kernel: the flusher adds data, the reader alerts and key updates
+	sealMu sync.Mutex // guards sealed
+	// sealed is ciphertext for the kernel: the flusher adds data, the reader alerts and key updates.
+	sealed []byte
 
-	ending atomic.Bool // a write failed: the read deadline is ours
+	writeFailed atomic.Bool // a write failed: the read deadline is ours
 }
 
-// New is a plaintext connection; peeked is what was already read from it. A TCP connection is the Conn's from then on, and
-// closed for everybody else.
+// New is a plaintext connection; peeked is what was already read from it. A TCP connection is the
+// Conn's from then on, and closed for everybody else.
 func New(nc net.Conn, peeked []byte) *Conn {
 	c := newConn(nc)
 	c.open.Store(true)
@@ -82,14 +87,14 @@ func NewTLSServer(nc net.Conn, peeked []byte, cfg *tls.Config) *Conn {
 	if len(peeked) > 0 {
 		c.cipher.preload(peeked)
 	}
-	c.tls = tls.Server(&carrier{c}, cfg)
+	c.tls = tls.Server(&tlsTransport{c}, cfg)
 	return c
 }
 
 // NewTLSClient is the client end of TLS; call Handshake before anything else.
 func NewTLSClient(nc net.Conn, cfg *tls.Config) *Conn {
 	c := newConn(nc)
-	c.tls = tls.Client(&carrier{c}, cfg)
+	c.tls = tls.Client(&tlsTransport{c}, cfg)
 	return c
 }
 
@@ -101,7 +106,8 @@ func newConn(nc net.Conn) *Conn {
 	return c
 }
 
-// Handshake runs the TLS handshake on its caller's goroutine. It is nothing on a plaintext connection.
+// Handshake runs the TLS handshake on its caller's goroutine. It is nothing on a plaintext
+// connection.
 func (c *Conn) Handshake(ctx context.Context) error {
 	if c.tls == nil {
 		return nil
@@ -123,7 +129,8 @@ func (c *Conn) TLS() *tls.ConnectionState { return c.state }
 func (c *Conn) LocalAddr() net.Addr  { return c.nc.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
-// Close ends the connection at once; output that still waits is lost. It may be called more than once, from anywhere.
+// Close ends the connection at once; output that still waits is lost. It may be called more than
+// once, from anywhere.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -131,8 +138,8 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.closed = true
-	c.drop(net.ErrClosed)
-	c.Wake() // a reader that waits for nothing else would never hear of it
+	c.dropLocked(net.ErrClosed)
+	c.Wake() // a reader that waits only for a Wake would never hear of the end
 	if c.timer != nil {
 		c.timer.Stop()
 	}
@@ -140,13 +147,8 @@ func (c *Conn) Close() error {
 	return c.nc.Close()
 }
 
-// Abort is Close with a reset, where the transport has one: the peer cannot take it for an end.
-func (c *Conn) Abort() error {
-	c.CutAtClose()
-	return c.Close()
-}
-
-// CutAtClose makes Close what Abort is, whoever calls it.
+// CutAtClose makes Close a reset, whoever calls it, where the transport has one: the peer cannot
+// take a reset for an orderly end.
 func (c *Conn) CutAtClose() {
 	if tc, ok := c.nc.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0) // fails only on a closed connection
@@ -161,9 +163,9 @@ func (c *Conn) CloseWrite() {
 	c.Flush()
 }
 
-// CloseWhenFlushed ends the write half once all output has left, and everything after timeout. The reader should go on
-// with Fill and Discard until Fill fails, then Close: closing with unread input would make the kernel reset the
-// connection, and the peer could lose the last thing we said.
+// CloseWhenFlushed ends the write half once all output has left, and everything after timeout. The
+// reader should go on with Fill and Discard until Fill fails, then Close: closing with unread input
+// would make the kernel reset the connection, and the peer could lose the last thing we said.
 func (c *Conn) CloseWhenFlushed(timeout time.Duration) {
 	c.mu.Lock()
 	if !c.closed && c.timer == nil {

@@ -36,7 +36,8 @@ func TestBulkArrivesInOrder(t *testing.T) {
 	})
 }
 
-// A peer that reads nothing costs its writers nothing but memory that Queued tells of; OnDrain comes when it reads.
+// A peer that reads nothing costs its writers nothing but memory that Queued tells of; OnDrain
+// comes when it reads.
 func TestDrain(t *testing.T) {
 	pairs(t, func(t *testing.T, client, server *Conn) {
 		drained := make(chan int, 8)
@@ -44,14 +45,14 @@ func TestDrain(t *testing.T) {
 		client.OnDrain = func() {
 			client.Lock()
 			defer client.Unlock()
-			drained <- client.Queued()
+			drained <- client.QueuedLocked()
 		}
 		n := 0
 		for queued := 0; queued < client.MaxOutput; n += 32 << 10 {
 			put(client, noise(32<<10))
 			client.Flush()
 			client.Lock()
-			queued = client.Queued()
+			queued = client.QueuedLocked()
 			client.Unlock()
 		}
 		select {
@@ -99,7 +100,8 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 		put(client, []byte("hello"))
 		client.Flush()
 		readN(t, server, 5)
-		server.SetReadDeadline(time.Now().Add(10 * time.Millisecond)) // time enough to try and begin to wait
+		// time enough to try and begin to wait
+		server.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 		if err := server.Fill(); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
@@ -160,7 +162,8 @@ func TestUnreadInputIsBounded(t *testing.T) {
 	})
 }
 
-// What was appended before CloseWhenFlushed arrives, then an orderly end; TLS says so with an alert.
+// What was appended before CloseWhenFlushed arrives, then an orderly end; TLS says so with an
+// alert.
 func TestCloseWhenFlushed(t *testing.T) {
 	pairs(t, func(t *testing.T, client, server *Conn) {
 		want := noise(4 << 20)
@@ -210,8 +213,8 @@ func TestLastWordsAreRead(t *testing.T) {
 	c.Wait()
 	put(c, []byte("dropped"))
 	c.Lock()
-	if c.Queued() != 0 || !errors.Is(c.Failed(), io.ErrClosedPipe) {
-		t.Errorf("%d bytes queued for nobody; failed with %v", c.Queued(), c.Failed())
+	if c.QueuedLocked() != 0 || !errors.Is(c.FailedLocked(), io.ErrClosedPipe) {
+		t.Errorf("%d bytes queued for nobody; failed with %v", c.QueuedLocked(), c.FailedLocked())
 	}
 	c.Unlock()
 	if !drained {
@@ -285,14 +288,14 @@ func TestStall(t *testing.T) {
 		c.Flush()
 		time.Sleep(DefaultStall - time.Second)
 		c.Lock()
-		if c.Failed() != nil {
+		if c.FailedLocked() != nil {
 			t.Error("gave up too early")
 		}
 		c.Unlock()
 		time.Sleep(2 * time.Second)
 		c.Lock()
-		if !errors.Is(c.Failed(), errStalled) {
-			t.Errorf("failed with %v", c.Failed())
+		if !errors.Is(c.FailedLocked(), errStalled) {
+			t.Errorf("failed with %v", c.FailedLocked())
 		}
 		c.Unlock()
 		if err := c.Fill(); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -36,7 +36,11 @@ func tlsConfigs(t testing.TB) (server, client *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"peer"}, NotAfter: time.Now().Add(time.Hour)}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{"peer"},
+		NotAfter:     time.Now().Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -47,8 +51,19 @@ func tlsConfigs(t testing.TB) (server, client *tls.Config) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13, DynamicRecordSizingDisabled: true}
-	client = &tls.Config{RootCAs: roots, ServerName: "peer", MinVersion: tls.VersionTLS13, DynamicRecordSizingDisabled: true}
+	server = &tls.Config{
+		Certificates: []tls.Certificate{
+			{Certificate: [][]byte{der}, PrivateKey: key},
+		},
+		MinVersion:                  tls.VersionTLS13,
+		DynamicRecordSizingDisabled: true,
+	}
+	client = &tls.Config{
+		RootCAs:                     roots,
+		ServerName:                  "peer",
+		MinVersion:                  tls.VersionTLS13,
+		DynamicRecordSizingDisabled: true,
+	}
 	return server, client
 }
 
@@ -83,7 +98,7 @@ func shake(t *testing.T, client, server *Conn) {
 
 func put(c *Conn, p []byte) {
 	c.Lock()
-	c.Append(p...)
+	c.AppendLocked(p...)
 	c.Unlock()
 }
 

@@ -15,8 +15,8 @@ func (c *Conn) Buffered() []byte { return c.in.unread() }
 // Discard marks n bytes of Buffered as read.
 func (c *Conn) Discard(n int) { c.in.discard(n) }
 
-// Release gives the read buffer back if nothing in it is unread, before something that may wait: the next reader then finds
-// it in the processor's cache.
+// Release gives the read buffer back if nothing in it is unread, before something that may wait:
+// the next reader then finds it in the processor's cache.
 func (c *Conn) Release() {
 	c.in.release()
 	if c.tls != nil {
@@ -24,7 +24,8 @@ func (c *Conn) Release() {
 	}
 }
 
-// Fill blocks until at least one more byte is buffered. After a deadline has passed it may be called again.
+// Fill blocks until at least one more byte is buffered. After a deadline has passed it may be
+// called again.
 func (c *Conn) Fill() error {
 	if c.tls == nil {
 		return c.receive(&c.in)
@@ -32,43 +33,45 @@ func (c *Conn) Fill() error {
 	return c.decrypt()
 }
 
-// LastRead is how much the kernel gave last time; of TLS, encrypted. It is 0 where no loop reads.
+// LastRead is how many bytes the last read brought, of TLS encrypted ones. It is 0 for a Conn that
+// is on no loop.
 func (c *Conn) LastRead() int { return c.readN }
 
-// lightRead is less than what a peer sends at once that has much to send.
+// lightRead is less, in bytes, than a peer with much to send sends at once.
 const lightRead = 4 << 10
 
-// More is Fill for what has arrived since, without waiting: a peer that says one small thing at a time, faster than it is
-// heard, is answered in fewer packets that way. It is false if there is nothing, or if the last read was no light one. What
-// ended the connection meanwhile is said by the next Fill.
+// More is Fill without waiting, for what has arrived since the last read. It is false if nothing
+// has, or if the last read was no light one. An end of the connection that it meets is returned by
+// the next Fill. A peer that sends small messages fast is answered in fewer packets that way.
 func (c *Conn) More() bool {
-	if c.sock == nil || c.readN >= lightRead || c.over != nil {
+	if c.sock == nil || c.readN >= lightRead || c.moreErr != nil {
 		return false
 	}
 	in := &c.in
 	if c.tls != nil {
 		in = &c.cipher
 	}
-	c.sock.expect()
+	c.sock.assumeReadable()
 	n, err := c.readNow(in)
-	if err == syscall.EAGAIN || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-		return false // nothing; or so Fill says
+	if err == syscall.EAGAIN || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, net.ErrClosed) {
+		return false // nothing is here, or Fill will meet the same error
 	}
-	if c.over = c.received(in, n, err); c.over != nil || c.tls == nil {
-		return c.over == nil
+	if c.moreErr = c.received(in, n, err); c.moreErr != nil || c.tls == nil {
+		return c.moreErr == nil
 	}
-	more, _ := c.unseal() // an error of crypto/tls stays one
+	more, _ := c.unseal() // crypto/tls returns an error again to the next Fill
 	return more
 }
 
 // SetReadDeadline bounds Fill. It may be called from any goroutine.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if !c.ending.Load() {
+	if !c.writeFailed.Load() {
 		if err := c.setReadDeadline(t); err != nil {
 			return err
 		}
 	}
-	if c.ending.Load() {
+	if c.writeFailed.Load() {
 		return c.setReadDeadline(time.Now().Add(lastRead))
 	}
 	return nil
@@ -81,12 +84,13 @@ func (c *Conn) setReadDeadline(t time.Time) error {
 	return c.reader.setDeadline(c, t)
 }
 
-// receive reads from the kernel. While it waits it holds no buffer, unless some input is unread: the buffer is taken when
-// there is something to read. In a turn it does not wait, and says dry.
+// receive reads from the kernel. While it waits it holds no buffer, unless some input is unread:
+// the buffer is taken when there is something to read. In a turn it does not wait, and returns
+// errNothingReceived.
 func (c *Conn) receive(in *input) error {
 	in.release()
-	if c.over != nil {
-		return c.over
+	if c.moreErr != nil {
+		return c.moreErr
 	}
 	if c.sock == nil {
 		return c.receiveHolding(in)
@@ -97,13 +101,13 @@ func (c *Conn) receive(in *input) error {
 			return c.received(in, n, err)
 		}
 		if c.reader.onLoop {
-			return dry
+			return errNothingReceived
 		}
 		c.sock.awaitInput()
 	}
 }
 
-// readNow reads what is here, or says EAGAIN.
+// readNow reads what is here, or returns EAGAIN.
 func (c *Conn) readNow(in *input) (int, error) {
 	if !c.sock.readable() {
 		return 0, syscall.EAGAIN
@@ -157,8 +161,8 @@ func (c *Conn) decrypt() error {
 	}
 }
 
-// unseal takes all records that are here, so that the reader sees one batch and not one record at a time. With some got there
-// is no error: it is said again by the next call.
+// unseal decrypts all records that are here, so that the reader sees one batch and not one record at
+// a time. If it got some it returns no error: the next call returns it.
 func (c *Conn) unseal() (got bool, err error) {
 	for {
 		p := c.in.space()
@@ -180,14 +184,15 @@ func (c *Conn) unseal() (got bool, err error) {
 			return true, nil
 		}
 		c.in.release()
-		if err == error(dry) {
+		if err == error(errNothingReceived) {
 			err = nil
 		}
 		return false, err
 	}
 }
 
-// truncated: TLS ends with an alert; without one, somebody may have cut the connection short.
+// truncated makes an end of TCP an error: TLS ends with an alert, and without one somebody may have
+// cut the connection short (RFC 8446 §6.1).
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -204,8 +209,8 @@ func (c *Conn) flushSealed() {
 	}
 }
 
-// SocketError is what the kernel has learnt of the connection and told nobody yet: that the peer reset it, after it had
-// ended its side in order.
+// SocketError takes the kernel's SO_ERROR, which no read or write has returned yet: the peer reset
+// the connection after it had ended its half in order.
 func (c *Conn) SocketError() error {
 	if c.sock == nil {
 		return nil

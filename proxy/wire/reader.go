@@ -16,45 +16,46 @@ const (
 	Done                 // nothing: the reader has ended
 )
 
-// ErrWoken is why a turn comes after a Wake.
+// ErrWoken is the reason of a turn that a Wake caused.
 var ErrWoken = errors.New("wire: woken")
 
-// A Turn is a reader's work between two waits: it takes what is buffered and says what it waits for next. It is told why it
-// runs: nil is input that was added to Buffered, ErrWoken a Wake, os.ErrDeadlineExceeded the read deadline, and all else
-// why no input will come. The first turn is ErrWoken's. It must not wait, for many readers share a goroutine: no Fill, no
-// Read, no Handshake. With Done it says why it ended.
+// A Turn is a reader's work between two waits: it takes what is buffered and returns what it waits
+// for next; with Done, the error is why the reader ended. The argument is why the turn runs: nil
+// for input that was added to Buffered, ErrWoken for a Wake and for the first turn,
+// os.ErrDeadlineExceeded for the read deadline, and any other error if no input will come. A turn
+// must not wait, for many readers share a goroutine: no Fill, no Read, no Handshake.
 type Turn func(why error) (Wait, error)
 
 // reader runs a Conn's turns.
 type reader struct {
 	turn Turn
-	end  error
+	err  error
 
-	// Of whoever runs the turns.
+	// Used by the goroutine that runs the turns.
 	waits  Wait
 	inTurn bool // on a loop
 	onLoop bool
 
-	// Without a loop.
+	// Used by a reader that is on no loop.
 	mu    sync.Mutex // guards everything below
-	where place
+	state readerState
 	woken bool
 	until time.Time // the read deadline, while a Wake has moved it
 	wake  chan struct{}
 }
 
-// place is where a reader without a loop is.
-type place uint8
+// readerState is what a reader without a loop is doing.
+type readerState uint8
 
 const (
-	running place = iota
+	running readerState = iota
 	inFill
 	onChannel
 )
 
-// Start makes turn the Conn's reader and does not wait. After its last turn after is called, once, on a goroutine of its
-// own on which Fill may be used again. A TCP connection's turns are a loop's, which it shares with others; any other has a
-// goroutine.
+// Start makes turn the Conn's reader and does not wait. After the last turn it calls after, once, on
+// a goroutine of its own, where Fill may be used again. The reader of a TCP connection has its turns
+// on a loop that it shares with others; any other reader has a goroutine.
 func (c *Conn) Start(turn Turn, after func(error)) {
 	c.reader.turn, c.after = turn, after
 	if c.sock == nil {
@@ -65,20 +66,21 @@ func (c *Conn) Start(turn Turn, after func(error)) {
 	c.sock.start(c)
 }
 
-// Wake gives the reader a turn soon, wherever it is. It may be called from any goroutine, with the lock held.
+// Wake gives the reader a turn soon, wherever it is. It may be called from any goroutine, with the
+// lock held.
 func (c *Conn) Wake() {
 	if c.sock != nil {
-		c.sock.tellWoken()
+		c.sock.notifyWoken()
 		return
 	}
 	c.reader.wakeUp(c)
 }
 
-// Flusher sends what readers have left to be sent.
+// Flusher sends what readers have written.
 type Flusher interface{ Flush() }
 
-// AfterTurns has f flush once all readers have had their turns that are due now. false: its caller is not in the turn of a
-// reader that shares a loop.
+// AfterTurns has f flush once all readers of this loop whose turn is due have had it. false: its
+// caller is not in a turn on a loop, and has to flush itself.
 func (c *Conn) AfterTurns(f Flusher) bool {
 	if !c.reader.inTurn {
 		return false
@@ -95,28 +97,28 @@ func (c *Conn) step(wasWoken bool) (more, over bool) {
 		if r.waits == ForWake {
 			return false, false
 		}
-		if why = c.Fill(); why == error(dry) {
+		if why = c.Fill(); why == error(errNothingReceived) {
 			return false, false
 		}
 	}
 	r.inTurn = true
-	r.waits, r.end = r.turn(why)
+	r.waits, r.err = r.turn(why)
 	r.inTurn = false
 	if r.waits == Done {
 		r.onLoop = false
 		return false, true
 	}
-	return r.waits == ForInput && (c.unsealed || c.over != nil || c.sock.readable()), false
+	return r.waits == ForInput && (c.unsealed || c.moreErr != nil || c.sock.readable()), false
 }
 
-func (c *Conn) ended() { c.after(c.reader.end) }
+func (c *Conn) ended() { c.after(c.reader.err) }
 
 // takeTurns is a reader without a loop.
 func (c *Conn) takeTurns() {
 	r := &c.reader
 	why := ErrWoken
 	for {
-		if r.waits, r.end = r.turn(why); r.waits == Done {
+		if r.waits, r.err = r.turn(why); r.waits == Done {
 			c.ended()
 			return
 		}
@@ -143,28 +145,28 @@ func (r *reader) waitForWake() error {
 		<-r.wake
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.where, r.woken = running, false
+		r.state, r.woken = running, false
 	}
 	return ErrWoken
 }
 
 // enter is false if there is no need to wait.
-func (r *reader) enter(p place) bool {
+func (r *reader) enter(p readerState) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.woken {
 		r.woken = false
 		return false
 	}
-	r.where = p
+	r.state = p
 	return true
 }
 
-// leave undoes what a Wake did to the deadline.
+// leave ends a wait, and undoes what a Wake did to the deadline.
 func (r *reader) leave(c *Conn, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.where = running
+	r.state = running
 	if !r.woken {
 		return err
 	}
@@ -177,8 +179,8 @@ func (r *reader) leave(c *Conn, err error) error {
 	return err
 }
 
-// past is a deadline that ends a wait.
-var past = time.Unix(1, 0)
+// aLongTimeAgo is a read deadline that ends a wait at once.
+var aLongTimeAgo = time.Unix(1, 0)
 
 func (r *reader) wakeUp(c *Conn) {
 	r.mu.Lock()
@@ -187,9 +189,10 @@ func (r *reader) wakeUp(c *Conn) {
 		return
 	}
 	r.woken = true
-	switch r.where {
+	switch r.state {
 	case inFill:
-		c.nc.SetReadDeadline(past) // fails only on a closed connection, whose Fill ends by itself
+		// fails only on a closed connection, whose Fill ends by itself
+		c.nc.SetReadDeadline(aLongTimeAgo)
 	case onChannel:
 		r.wake <- struct{}{} // has room: it is filled once for each time that somebody waits
 	}
@@ -200,7 +203,7 @@ func (r *reader) setDeadline(c *Conn, t time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.until = t
-	if r.woken && r.where == inFill {
+	if r.woken && r.state == inFill {
 		return nil
 	}
 	return c.nc.SetReadDeadline(t)

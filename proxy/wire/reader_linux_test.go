@@ -30,7 +30,8 @@ func everywhere(t *testing.T, run func(t *testing.T, peer net.Conn, c *Conn)) {
 	})
 }
 
-// start takes down why each turn came and hands it to turn; what it returns has the reason for the end.
+// start takes down why each turn came and hands it to turn; what it returns has the reason for the
+// end.
 func start(c *Conn, whys *[]error, turn Turn) (over chan error) {
 	over = make(chan error, 1)
 	c.Start(func(why error) (Wait, error) {
@@ -74,7 +75,8 @@ func TestAReaderHasATurnForWhatComes(t *testing.T) {
 	})
 }
 
-// A reader that waits for a Wake is not told of input, and has it in the turn that the Wake gives it.
+// A reader that waits for a Wake is not told of input, and has it in the turn that the Wake gives
+// it.
 func TestAReaderThatWaitsForAWakeHearsNothingElse(t *testing.T) {
 	everywhere(t, func(t *testing.T, peer net.Conn, c *Conn) {
 		var whys []error
@@ -127,7 +129,9 @@ func TestAReadersDeadline(t *testing.T) {
 			return ForInput, nil
 		})
 		<-over
-		if want := []error{ErrWoken, os.ErrDeadlineExceeded, nil}; len(whys) != 3 || !errors.Is(whys[1], want[1]) || whys[2] != nil {
+		if want := []error{ErrWoken, os.ErrDeadlineExceeded, nil}; len(whys) != 3 ||
+			!errors.Is(whys[1], want[1]) ||
+			whys[2] != nil {
 			t.Errorf("its turns were for %v, want %v", whys, want)
 		}
 	})
@@ -153,7 +157,8 @@ func TestAWakeLeavesTheDeadline(t *testing.T) {
 			time.Sleep(time.Second)
 			c.Wake()
 		}
-		if err := <-over; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) != time.Minute {
+		if err := <-over; !errors.Is(err, os.ErrDeadlineExceeded) ||
+			time.Since(begun) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 		if len(whys) != 5 {
@@ -162,8 +167,8 @@ func TestAWakeLeavesTheDeadline(t *testing.T) {
 	})
 }
 
-// The end may come with the last bytes, before them from the reader's view, or after: it is told once they are, as what it
-// was.
+// The end may come with the last bytes, before them from the reader's view, or after: it is told
+// once they are, as what it was.
 func TestTheEndIsToldAfterTheLastBytes(t *testing.T) {
 	ends := []struct {
 		end  func(*net.TCPConn)
@@ -256,7 +261,8 @@ func TestInputIsNoWake(t *testing.T) {
 	}
 }
 
-// What a peer said in one packet with the end of its handshake is heard, though the kernel says nothing more.
+// What a peer said in one packet with the end of its handshake is heard, though the kernel says
+// nothing more.
 func TestAReaderHearsWhatCameWithTheHandshake(t *testing.T) {
 	a, b := tcpPair(t)
 	sc, cc := tlsConfigs(t)
@@ -300,7 +306,7 @@ func TestCloseWakesAReader(t *testing.T) {
 			}
 			c.Lock()
 			defer c.Unlock()
-			return Done, c.Failed()
+			return Done, c.FailedLocked()
 		})
 		<-parked
 		c.Close()
@@ -310,8 +316,8 @@ func TestCloseWakesAReader(t *testing.T) {
 	})
 }
 
-// Of what was received at once a reader that leaves much unread is given some, and the rest in a turn of which the kernel
-// knows nothing.
+// Of what was received at once a reader that leaves much unread is given some, and the rest in a
+// turn of which the kernel knows nothing.
 func TestAReaderHearsAllOfTLS(t *testing.T) {
 	for want := 140 << 10; want < 300<<10; want += 4 << 10 {
 		a, b := tcpPair(t)
@@ -417,7 +423,8 @@ func TestAfterTurnsIsAfterAllThatWereDue(t *testing.T) {
 	}
 	reader(conns[0], "a")
 	reader(conns[1], "b")
-	conns[2].Start(func(error) (Wait, error) { // its turn comes after both first ones, and what it wakes is due together
+	// its turn comes after both first ones, and what it wakes is due together
+	conns[2].Start(func(error) (Wait, error) {
 		conns[0].Wake()
 		conns[1].Wake()
 		return Done, nil
@@ -435,7 +442,8 @@ func TestAfterTurnsIsAfterAllThatWereDue(t *testing.T) {
 	}
 }
 
-// Connections that come and go on all loops end once each, whoever ends them, and leave no goroutine.
+// Connections that come and go on all loops end once each, whoever ends them, and leave no
+// goroutine.
 func TestReadersComeAndGo(t *testing.T) {
 	const workers, each = 8, 100
 	before := watched(t)

@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is known of a socket.
+// Flags of a socket's state.
 const (
-	canRead   uint32 = 1 << iota // until a read was short
-	canWrite                     // until a write was
-	hungUp                       // the peer has ended its side, or all is over: reads never have to wait again
-	broken                       // all is over: nor do writes
-	readLate                     // a deadline has passed
-	writeLate                    //
-	woken                        // the reader is to have a turn
+	canRead   uint32 = 1 << iota // a read may bring something: until one was short
+	canWrite                     // a write may take something: until one was short
+	hungUp                       // the peer has ended its half: no read has to wait again
+	broken                       // both halves have ended: no write has to wait again
+	readLate                     // the read deadline has passed
+	writeLate                    // the write deadline has passed
+	woken                        // Wake was called: the reader is to have a turn
 )
 
 const (
-	forReader = canRead | readLate | woken // what a reader that waits for input has to know
+	forReader = canRead | readLate | woken // gives the reader a turn
 	dead      = broken | hungUp | canRead | canWrite
 )
 
@@ -43,16 +43,18 @@ func flagsOf(events uint32) (flags uint32) {
 	return flags
 }
 
-// socket is a TCP connection on a loop. Its Read and Write wait as those of package net do, each for one goroutine at a
-// time; on the loop itself readNow and writeNow are used.
+// socket is a TCP connection on a loop. Its Read and Write wait as those of package net do, each
+// for one goroutine at a time; on the loop itself readNow and writeNow are used.
 type socket struct {
 	fd            int
-	serial        int32 // tells it from others that had the descriptor
+	serial        int32 // differs from that of any other socket that had the descriptor
 	loop          *loop
 	local, remote net.Addr
-	users         atomic.Int32 // who is in a system call, and one for being open; with closing added: closed
-	state         atomic.Uint32
-	in, out       side
+	// refs counts the system calls under way, and one for being open. Once the socket is closed,
+	// closing is added.
+	refs    atomic.Int32
+	state   atomic.Uint32
+	in, out waiter
 
 	reader *Conn // guarded by the loop's mutex: given turns since Start and until they are over
 	queued bool  // guarded by the loop's mutex: a turn is due
@@ -78,13 +80,16 @@ func adopt(nc net.Conn) (*socket, error) {
 	}
 	s := &socket{loop: l, serial: serials.Add(1), local: tc.LocalAddr(), remote: tc.RemoteAddr()}
 	var dupErr error
-	if err := raw.Control(func(fd uintptr) { s.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+	err = raw.Control(func(fd uintptr) {
+		s.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err != nil {
 		return nil, err
 	}
 	if dupErr != nil {
 		return nil, fmt.Errorf("wire: fcntl: %w", dupErr)
 	}
-	s.users.Store(1)
+	s.refs.Store(1)
 	s.state.Store(canRead | canWrite)
 	if err := l.add(s); err != nil {
 		syscall.Close(s.fd)
@@ -94,21 +99,21 @@ func adopt(nc net.Conn) (*socket, error) {
 	return s, nil
 }
 
-// use keeps the descriptor open until unuse; false: it is closed.
-func (s *socket) use() bool {
+// acquire keeps the descriptor open until release; false: it is closed.
+func (s *socket) acquire() bool {
 	for {
-		n := s.users.Load()
+		n := s.refs.Load()
 		if n < 0 {
 			return false
 		}
-		if s.users.CompareAndSwap(n, n+1) {
+		if s.refs.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
-func (s *socket) unuse() {
-	if s.users.Add(-1) == closing {
+func (s *socket) release() {
+	if s.refs.Add(-1) == closing {
 		syscall.Close(s.fd)
 	}
 }
@@ -116,24 +121,24 @@ func (s *socket) unuse() {
 // Close ends the connection and whoever waits for it.
 func (s *socket) Close() error {
 	for {
-		n := s.users.Load()
+		n := s.refs.Load()
 		if n < 0 {
 			return net.ErrClosed
 		}
-		if s.users.CompareAndSwap(n, n+closing) {
+		if s.refs.CompareAndSwap(n, n+closing) {
 			break
 		}
 	}
 	s.loop.remove(s)
 	s.in.stop()
 	s.out.stop()
-	s.tell(dead)
-	s.unuse()
+	s.notify(dead)
+	s.release()
 	return nil
 }
 
-// happened notes flags and wakes whoever waits for them, but for the reader on the loop.
-func (s *socket) happened(flags uint32) {
+// note sets flags and wakes the goroutine that waits for them. A reader on the loop is not told.
+func (s *socket) note(flags uint32) {
 	s.state.Or(flags)
 	if flags&forReader != 0 {
 		s.in.wake()
@@ -143,9 +148,9 @@ func (s *socket) happened(flags uint32) {
 	}
 }
 
-// tell is happened for what the kernel does not know.
-func (s *socket) tell(flags uint32) {
-	s.happened(flags)
+// notify sets flags that no event of the kernel's brings, and tells a reader on the loop as well.
+func (s *socket) notify(flags uint32) {
+	s.note(flags)
 	if flags&forReader != 0 {
 		s.loop.kick(s)
 	}
@@ -155,47 +160,48 @@ func (s *socket) start(c *Conn) { s.loop.start(s, c) }
 
 // turn runs on the loop; more: there is more to do.
 func (s *socket) turn() (more bool) {
-	c := s.reader // its Start, and its end below, come before the turn that sees them
+	c := s.reader // not locked: loop.start comes before this turn, loop.stop is called below
 	if c == nil {
 		return false
 	}
 	wasWoken := s.state.And(^woken)&woken != 0
 	more, over := c.step(wasWoken)
 	if over {
-		s.loop.over(s)
+		s.loop.stop(s)
 		go c.ended()
 	}
 	return more
 }
 
-func (s *socket) tellWoken() { s.tell(woken) }
+func (s *socket) notifyWoken() { s.notify(woken) }
 
-// yield lets others run on this processor first, if there are any. It holds up the loop, as any system call does.
+// yield lets others run on this processor first, if there are any. It holds up the loop, as any
+// system call does.
 func (s *socket) yield() { syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
 
-func (s *socket) afterTurns(f Flusher) { s.loop.endings = append(s.loop.endings, f) }
+func (s *socket) afterTurns(f Flusher) { s.loop.flushers = append(s.loop.flushers, f) }
 
 // readable says whether a read may bring something, or must say that a deadline has passed.
 func (s *socket) readable() bool { return s.state.Load()&(canRead|readLate) != 0 }
 
-// expect makes the next read ask the kernel, though it has said nothing.
-func (s *socket) expect() { s.state.Or(canRead) }
+// assumeReadable makes the next read ask the kernel, though no event came.
+func (s *socket) assumeReadable() { s.state.Or(canRead) }
 
-// readNow never waits: EAGAIN means that the loop will say when there is something. A read that does not fill p has taken
-// all there was when it was made, so what comes later is an event of its own; only an end of which the event is past has to
-// be read again.
+// readNow never waits: EAGAIN means that the loop will say when there is something to read. A read
+// that does not fill p has taken all there was, so what comes later brings another event. The end of
+// the stream brings no other event: hungUp says that it has to be read.
 func (s *socket) readNow(p []byte) (int, error) {
-	if !s.use() {
+	if !s.acquire() {
 		return 0, net.ErrClosed
 	}
-	defer s.unuse()
+	defer s.release()
 	switch state := s.state.Load(); {
 	case state&readLate != 0:
 		return 0, os.ErrDeadlineExceeded
 	case state&canRead == 0:
 		return 0, syscall.EAGAIN
 	}
-	s.spend(canRead, hungUp)
+	s.clearFlag(canRead, hungUp)
 	for {
 		n, err := readSocket(uintptr(s.fd), p)
 		if err == syscall.EINTR {
@@ -208,20 +214,20 @@ func (s *socket) readNow(p []byte) (int, error) {
 	}
 }
 
-// spend takes a flag back before the system call that may make it wrong, so that what happens after the call sets it again. It
-// stays if it is true for good.
-func (s *socket) spend(flag, forGood uint32) {
+// clearFlag clears a flag before the system call that may make it wrong, so that an event which
+// comes after the call sets it again. The flag stays if forGood is set.
+func (s *socket) clearFlag(flag, forGood uint32) {
 	if s.state.And(^flag)&forGood != 0 {
 		s.state.Or(flag)
 	}
 }
 
 func (s *socket) writeNow(p []byte) (int, error) {
-	if !s.use() {
+	if !s.acquire() {
 		return 0, net.ErrClosed
 	}
-	defer s.unuse()
-	s.spend(canWrite, broken)
+	defer s.release()
+	s.clearFlag(canWrite, broken)
 	for {
 		n, err := writeSocket(uintptr(s.fd), p)
 		if err != syscall.EINTR {
@@ -274,7 +280,8 @@ func (s *socket) SetDeadline(t time.Time) error {
 // SetLinger is net.TCPConn's; with 0 a Close is a reset.
 func (s *socket) SetLinger(seconds int) error {
 	return s.control(func() error {
-		return syscall.SetsockoptLinger(s.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1, Linger: int32(seconds)})
+		l := &syscall.Linger{Onoff: 1, Linger: int32(seconds)}
+		return syscall.SetsockoptLinger(s.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, l)
 	})
 }
 
@@ -285,7 +292,8 @@ func (s *socket) CloseWrite() error {
 // pending is the kernel's SO_ERROR.
 func (s *socket) pending() (err error) {
 	s.control(func() error {
-		if n, e := syscall.GetsockoptInt(s.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil && n != 0 {
+		if n, e := syscall.GetsockoptInt(s.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil &&
+			n != 0 {
 			err = syscall.Errno(n)
 		}
 		return nil
@@ -294,9 +302,9 @@ func (s *socket) pending() (err error) {
 }
 
 func (s *socket) control(f func() error) error {
-	if !s.use() {
+	if !s.acquire() {
 		return net.ErrClosed
 	}
-	defer s.unuse()
+	defer s.release()
 	return f()
 }

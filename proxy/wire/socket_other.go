@@ -13,11 +13,11 @@ type socket struct{ net.Conn }
 func adopt(net.Conn) (*socket, error) { return nil, errors.ErrUnsupported }
 
 func (*socket) start(*Conn)                  {}
-func (*socket) tellWoken()                   {}
+func (*socket) notifyWoken()                 {}
 func (*socket) afterTurns(Flusher)           {}
 func (*socket) yield()                       {}
 func (*socket) readable() bool               { return false }
-func (*socket) expect()                      {}
+func (*socket) assumeReadable()              {}
 func (*socket) awaitInput()                  {}
 func (*socket) pending() error               { return nil }
 func (*socket) readNow([]byte) (int, error)  { return 0, errors.ErrUnsupported }

@@ -8,51 +8,56 @@ import (
 )
 
 const (
-	// A writer gives the kernel this much at a time, so that Queued falls and OnDrain comes while a long output leaves.
+	// writeChunk is what a writer gives the kernel at a time, bytes, so that QueuedLocked falls and
+	// OnDrain comes while a long output leaves.
 	writeChunk = 64 << 10
-	// A flusher that finds new output each time it looks leaves the rest to a writer: it has its own input to read.
+	// flushRounds is how often a flusher looks for new output. Then it leaves the rest to a writer,
+	// for it has its own input to read.
 	flushRounds = 2
 )
 
 var errStalled = errors.New("wire: peer took nothing for too long")
 
-// Lock guards the output. Whoever holds it calls nothing that may take another Conn's lock.
+// Lock guards the output. Whoever holds it calls nothing that may take another Conn's lock. In this
+// package and in the engines above it a function named …Locked needs its connection's lock held,
+// and one named …Unlocks is called with the lock held and gives it back.
 func (c *Conn) Lock()   { c.mu.Lock() }
 func (c *Conn) Unlock() { c.mu.Unlock() }
 
-// Append adds to the output; the lock is held. Nothing is sent before a flush.
-func (c *Conn) Append(p ...byte) {
+// AppendLocked copies p to the output. Nothing is sent before a flush.
+func (c *Conn) AppendLocked(p ...byte) {
 	if c.failed != nil {
 		return
 	}
-	c.need(len(p))
+	c.reserveLocked(len(p))
 	c.out = append(c.out, p...)
-	c.mark()
+	c.markLocked()
 }
 
-// AppendString is Append for a string.
-func (c *Conn) AppendString(s string) {
+// AppendStringLocked is AppendLocked for a string.
+func (c *Conn) AppendStringLocked(s string) {
 	if c.failed != nil {
 		return
 	}
-	c.need(len(s))
+	c.reserveLocked(len(s))
 	c.out = append(c.out, s...)
-	c.mark()
+	c.markLocked()
 }
 
-// AppendTo lets f append to the output in place; the lock is held. f must only append.
-func (c *Conn) AppendTo(f func([]byte) []byte) {
+// AppendToLocked lets f append to the output in place. f must only append.
+func (c *Conn) AppendToLocked(f func([]byte) []byte) {
 	if c.failed != nil {
 		return
 	}
-	c.need(1)
+	c.reserveLocked(1)
 	c.out = f(c.out)
-	c.mark()
+	c.markLocked()
 }
 
-// need makes room for n more bytes. A batch may touch many connections: small buffers for small messages stay in the
-// processor's cache, and what waits for slow peers weighs little more than it is long.
-func (c *Conn) need(n int) {
+// reserveLocked makes room for n more bytes. A batch may touch many connections: small buffers for
+// small messages stay in the processor's cache, and what waits for slow peers weighs little more
+// than it is long.
+func (c *Conn) reserveLocked(n int) {
 	if n += len(c.out); n <= cap(c.out) {
 		return
 	}
@@ -61,24 +66,24 @@ func (c *Conn) need(n int) {
 	c.out = b
 }
 
-func (c *Conn) mark() {
+func (c *Conn) markLocked() {
 	if len(c.out)+c.inflight >= c.MaxOutput {
-		c.above = true
+		c.aboveMark = true
 	}
 }
 
-// WantDrain makes OnDrain come once the output has fallen to half of MaxOutput, though it has not reached MaxOutput; the
-// lock is held. It is for a user that gives nothing more because little room is left.
-func (c *Conn) WantDrain() { c.above = true }
+// WantDrainLocked makes OnDrain come once the output is at most half of MaxOutput, though it has not
+// reached MaxOutput. It is for a user that gives nothing more because little room is left.
+func (c *Conn) WantDrainLocked() { c.aboveMark = true }
 
-// Queued is how many bytes the kernel has not taken yet; the lock is held.
-func (c *Conn) Queued() int { return len(c.out) + c.inflight }
+// QueuedLocked is how many bytes the kernel has not taken yet.
+func (c *Conn) QueuedLocked() int { return len(c.out) + c.inflight }
 
-// Failed says why output is dropped, or nil; the lock is held.
-func (c *Conn) Failed() error { return c.failed }
+// FailedLocked says why output is dropped, or nil.
+func (c *Conn) FailedLocked() error { return c.failed }
 
-// Flush sends the output as far as the kernel takes it without waiting. The lock is not held, nor any lock that OnDrain
-// takes.
+// Flush sends the output as far as the kernel takes it without waiting. The lock is not held, nor
+// any lock that OnDrain takes.
 func (c *Conn) Flush() {
 	c.mu.Lock()
 	c.claimed = false
@@ -87,7 +92,7 @@ func (c *Conn) Flush() {
 		return
 	}
 	c.flushing = true
-	b := c.take()
+	b := c.takeUnlocks()
 	for round := 0; b != nil; round++ {
 		n, err := c.try(b)
 		if err != nil {
@@ -101,12 +106,13 @@ func (c *Conn) Flush() {
 		freeOutput(b)
 		c.advance(n)
 		c.mu.Lock()
-		b = c.take()
+		b = c.takeUnlocks()
 	}
 }
 
-// ClaimFlush makes its caller the one who will flush, once others have added to the output; false: somebody else will, or
-// is flushing and sees what was added. A connection fed by many goroutines sends fewer and fuller packets that way.
+// ClaimFlush makes its caller the one who will flush, once others have added to the output; false:
+// somebody else will, or is flushing and sees what was added. A connection fed by many goroutines
+// sends fewer and fuller packets that way.
 func (c *Conn) ClaimFlush() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,14 +123,15 @@ func (c *Conn) ClaimFlush() bool {
 	return true
 }
 
-// take gives the flusher what to write and unlocks. nil: nothing is left, and the caller flushes no more.
-func (c *Conn) take() []byte {
+// takeUnlocks gives the flusher what to write. nil means that nothing is left, and that its caller
+// is the flusher no more.
+func (c *Conn) takeUnlocks() []byte {
 	for {
 		b := c.out
 		c.out = nil
 		c.inflight = len(b)
 		if c.tls != nil {
-			b = c.seal(b)
+			b = c.sealLocked(b)
 		}
 		if len(b) > 0 {
 			c.inflight = len(b)
@@ -149,8 +156,9 @@ func (c *Conn) take() []byte {
 	}
 }
 
-// seal encrypts b; the lock is held, which costs its waiters the time of the encryption and keeps records in order.
-func (c *Conn) seal(b []byte) []byte {
+// sealLocked encrypts b. Under the lock records stay in the order of the output; whoever waits for
+// the lock waits for the encryption too.
+func (c *Conn) sealLocked(b []byte) []byte {
 	if len(b) > 0 {
 		if _, err := c.tls.Write(b); err != nil && c.failed == nil {
 			c.failed = err
@@ -205,7 +213,8 @@ func (c *Conn) leave(b []byte, n int) {
 	go c.write(rest)
 }
 
-// write is the writer goroutine: it waits for the kernel, and ends when there is nothing more to write.
+// write is the writer goroutine: it waits for the kernel, and ends when there is nothing more to
+// write.
 func (c *Conn) write(b []byte) {
 	defer c.writers.Done()
 	for {
@@ -219,16 +228,18 @@ func (c *Conn) write(b []byte) {
 			c.advance(n)
 		}
 		freeOutput(b)
-		c.nc.SetWriteDeadline(time.Time{}) // an old one would fail the next write that does not wait
+		// an old one would fail the next write that does not wait
+		c.nc.SetWriteDeadline(time.Time{})
 		c.mu.Lock()
-		if b = c.take(); b == nil {
+		if b = c.takeUnlocks(); b == nil {
 			return
 		}
 	}
 }
 
 func (c *Conn) writeWaiting(p []byte) (int, error) {
-	c.nc.SetWriteDeadline(time.Now().Add(c.Stall)) // fails only on a closed connection, and then so does Write
+	// fails only on a closed connection, and then so does Write
+	c.nc.SetWriteDeadline(time.Now().Add(c.Stall))
 	n, err := c.nc.Write(p)
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
@@ -241,9 +252,9 @@ func (c *Conn) writeWaiting(p []byte) (int, error) {
 func (c *Conn) advance(n int) {
 	c.mu.Lock()
 	c.inflight = max(0, c.inflight-n)
-	drained := c.above && c.Queued() <= c.MaxOutput/2
+	drained := c.aboveMark && c.QueuedLocked() <= c.MaxOutput/2
 	if drained {
-		c.above = false
+		c.aboveMark = false
 	}
 	c.mu.Unlock()
 	if drained && c.OnDrain != nil {
@@ -251,23 +262,25 @@ func (c *Conn) advance(n int) {
 	}
 }
 
-// fail drops all output, now and later. The reader is given a moment for what the peer said before it went.
+// fail drops all output, now and later. The reader is given a moment for what the peer said before
+// it went.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
-	c.drop(err)
+	c.dropLocked(err)
 	c.flushing, c.backlog = false, false
-	drained := c.above && !c.closed
-	c.above = false
+	drained := c.aboveMark && !c.closed
+	c.aboveMark = false
 	c.mu.Unlock()
-	c.ending.Store(true)
-	c.setReadDeadline(time.Now().Add(lastRead)) // fails only on a closed connection, whose reader has ended
+	c.writeFailed.Store(true)
+	// fails only on a closed connection, whose reader has ended
+	c.setReadDeadline(time.Now().Add(lastRead))
 	if drained && c.OnDrain != nil {
 		c.OnDrain()
 	}
 }
 
-// drop empties the output for good; the lock is held.
-func (c *Conn) drop(err error) {
+// dropLocked empties the output for good.
+func (c *Conn) dropLocked(err error) {
 	if c.failed == nil {
 		c.failed = err
 	}

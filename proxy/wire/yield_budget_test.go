@@ -21,14 +21,14 @@ func TestTheProcessorIsGivenToThoseWhoGiveItBack(t *testing.T) {
 	} {
 		began := time.Now()
 		now, spent := began, time.Duration(0)
-		var g generosity
+		var g yieldBudget
 		for i := range yields {
 			if !g.allows(now) {
-				now = g.from
+				now = g.notBefore
 			}
 			d := tt.took[i%len(tt.took)]
 			now, spent = now.Add(d), spent+d
-			g.took(d, now)
+			g.charge(d, now)
 		}
 		switch share := float64(spent) / float64(now.Sub(began)); {
 		case tt.share == 1 && share < 1:

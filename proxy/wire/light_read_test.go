@@ -17,7 +17,8 @@ func TestMoreDoesNotWait(t *testing.T) {
 		for _, said := range []string{"one", "two"} {
 			put(client, []byte(said))
 			client.Flush()
-			if !server.More() || string(server.Buffered()) != said { // loopback delivers before a write returns
+			// loopback delivers before a write returns
+			if !server.More() || string(server.Buffered()) != said {
 				t.Fatalf("%q is here, not %q", server.Buffered(), said)
 			}
 			server.Discard(len(said))

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// side is who waits for one direction, and until when.
-type side struct {
+// waiter is the one goroutine that waits for one direction of a socket, and its deadline.
+type waiter struct {
 	asleep atomic.Bool
-	sema   chan struct{} // made by the sleeper before it says so
+	sema   chan struct{} // made by the sleeper before it sets asleep
 
 	mu    sync.Mutex // guards everything below
 	until time.Time
@@ -18,7 +18,7 @@ type side struct {
 }
 
 // await returns when one of the flags is set.
-func (w *side) await(state *atomic.Uint32, flags uint32) {
+func (w *waiter) await(state *atomic.Uint32, flags uint32) {
 	if w.sema == nil {
 		w.sema = make(chan struct{}, 1)
 	}
@@ -31,13 +31,13 @@ func (w *side) await(state *atomic.Uint32, flags uint32) {
 	}
 }
 
-func (w *side) wake() {
+func (w *waiter) wake() {
 	if w.asleep.Load() && w.asleep.CompareAndSwap(true, false) {
 		w.sema <- struct{}{}
 	}
 }
 
-func (w *side) stop() {
+func (w *waiter) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer != nil {
@@ -45,8 +45,8 @@ func (w *side) stop() {
 	}
 }
 
-func (s *socket) setDeadline(w *side, t time.Time, late uint32) error {
-	if s.users.Load() < 0 {
+func (s *socket) setDeadline(w *waiter, t time.Time, late uint32) error {
+	if s.refs.Load() < 0 {
 		return net.ErrClosed
 	}
 	w.mu.Lock()
@@ -58,7 +58,7 @@ func (s *socket) setDeadline(w *side, t time.Time, late uint32) error {
 		w.timer.Stop()
 	case t.IsZero():
 	case left <= 0:
-		s.tell(late)
+		s.notify(late)
 		return nil
 	case w.timer == nil:
 		w.timer = time.AfterFunc(left, func() { s.expire(w, late) })
@@ -70,10 +70,10 @@ func (s *socket) setDeadline(w *side, t time.Time, late uint32) error {
 }
 
 // expire runs when the timer fires, which a later deadline may not have prevented.
-func (s *socket) expire(w *side, late uint32) {
+func (s *socket) expire(w *waiter, late uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.until.IsZero() && !time.Now().Before(w.until) {
-		s.tell(late)
+		s.notify(late)
 	}
 }
