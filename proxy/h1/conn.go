@@ -257,7 +257,7 @@ func (c *Conn) linger() {
 		}
 		c.w.SetReadDeadline(until)
 		if err := c.w.Fill(); err != nil && !isTimeout(err) {
-			c.w.Wait() // a peer that has said all may still be reading
+			c.w.AwaitOutput() // a peer that has said all may still be reading
 			return
 		}
 		c.w.Discard(len(c.w.Buffered()))

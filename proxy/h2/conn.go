@@ -334,7 +334,8 @@ func (c *Conn) linger() {
 			break
 		}
 	}
-	c.w.Close() // nothing is left to lose
+	c.w.AwaitOutput() // a peer that has said all may still be reading; lingerTime bounds it
+	c.w.Close()
 	c.w.Wait()
 }
 

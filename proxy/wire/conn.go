@@ -60,6 +60,7 @@ type Conn struct {
 	failed    error // output is dropped
 	closed    bool
 	timer     *time.Timer
+	settled   chan struct{} // closed when the output is empty, if AwaitOutput waits for that
 
 	writers sync.WaitGroup
 
@@ -174,6 +175,30 @@ func (c *Conn) CloseWhenFlushed(timeout time.Duration) {
 	c.finish = true
 	c.mu.Unlock()
 	c.Flush()
+}
+
+// AwaitOutput flushes, and waits until all output has left or is dropped: until no flusher, on
+// whichever goroutine, has any of it. Stall bounds that, and Close ends it.
+func (c *Conn) AwaitOutput() {
+	c.Flush()
+	c.mu.Lock()
+	if !c.flushing || c.failed != nil {
+		c.mu.Unlock()
+		return
+	}
+	if c.settled == nil {
+		c.settled = make(chan struct{})
+	}
+	settled := c.settled
+	c.mu.Unlock()
+	<-settled
+}
+
+func (c *Conn) settledLocked() {
+	if c.settled != nil {
+		close(c.settled)
+		c.settled = nil
+	}
 }
 
 // Wait waits for the writer goroutines, after Close.

@@ -147,6 +147,7 @@ func (c *Conn) takeUnlocks() []byte {
 			}
 		}
 		c.flushing, c.backlog = false, false
+		c.settledLocked()
 		half := c.finished && c.finish && !c.closed
 		c.mu.Unlock()
 		if half {
@@ -286,4 +287,5 @@ func (c *Conn) dropLocked(err error) {
 	}
 	freeOutput(c.out)
 	c.out, c.inflight = nil, 0
+	c.settledLocked()
 }
