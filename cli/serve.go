@@ -18,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/agent"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -61,7 +62,7 @@ func newServerCommand(a *app, name, does string, port int) (*cobra.Command, *ser
 	flags := cmd.Flags()
 	flags.StringVar(&f.trustDomain, "trust-domain", "cluster.local", "SPIFFE trust domain of every identity")
 	flags.StringVar(&f.listen, "listen", ":"+strconv.Itoa(port), "address to serve on")
-	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(kube.HealthPort), "address for probes and metrics, in plain HTTP")
+	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(serve.HealthPort), "address for probes and metrics, in plain HTTP")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd, f
 }
@@ -137,8 +138,10 @@ func newServeVizCommand(a *app) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("listen for questions: %w", err)
 			}
-			v := viz.New(viz.Config{Source: s.source, TrustDomain: s.trustDomain, Log: s.log})
 			health := s.probes()
+			v := viz.New(viz.Config{
+				Source: s.source, TrustDomain: s.trustDomain, Log: s.log, Metrics: health.Metrics,
+			})
 			health.Metrics.MustRegister(v)
 			all, ctx := errgroup.WithContext(ctx)
 			all.Go(func() error { return v.Serve(ctx, s.listen, l) })
@@ -158,8 +161,8 @@ type server struct {
 }
 
 // probes is ready while the certificate is good.
-func (s server) probes() *kube.Health {
-	h := kube.NewHealth()
+func (s server) probes() *serve.Health {
+	h := serve.NewHealth()
 	h.Check("certificate", s.source.Ready)
 	return h
 }

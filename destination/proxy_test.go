@@ -27,6 +27,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -120,9 +121,16 @@ const serverID = "spiffe://cluster.local/ns/tulle/sa/tulle-destination"
 
 func startServer(t testing.TB, documents ...string) *server {
 	t.Helper()
+	return startLimited(t, connectionLimits, documents...)
+}
+
+// startLimited has limits that a test can exceed.
+func startLimited(t testing.TB, limits serve.Limits, documents ...string) *server {
+	t.Helper()
 	s := &server{root: newRoot(t), gate: &gate{make(chan *State, 1), make(chan struct{})}}
 	s.identity = s.root.source(t, serverID, "")
 	s.Destination = New(Config{Mesh: *testMesh(), Source: s.gate, Identity: s.identity, Log: slog.New(slog.DiscardHandler)})
+	s.limits = limits
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity/serve"
 )
 
 // Listen says where a destination of its own process listens.
@@ -35,7 +34,7 @@ func Run(ctx context.Context, cfg Config, on Listen) error {
 		defer l.Close()
 		listeners[i] = l
 	}
-	health := kube.NewHealth()
+	health := serve.NewHealth()
 	cfg.Metrics = health.Metrics
 	d := New(cfg)
 	health.Check("identity", cfg.Identity.Ready)
@@ -61,10 +60,12 @@ func requireLoopback(address string) error {
 }
 
 func serveQueries(ctx context.Context, d *Destination, l net.Listener) error {
-	server := &http.Server{Handler: d.Diagnostics(), ReadTimeout: queryTimeout, WriteTimeout: queryTimeout}
+	server := serve.NewHTTP(d.Diagnostics())
+	server.WriteTimeout = queryTimeout
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	if err := server.Serve(l); ctx.Err() == nil {
+	limits := serve.LoopbackLimits()
+	if err := server.Serve(serve.Bound("queries", l, limits, d.cfg.Metrics)); ctx.Err() == nil {
 		return fmt.Errorf("serve queries: %w", err)
 	}
 	return nil

@@ -12,38 +12,42 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
 // Limits of the server.
 const (
-	maxStreams       = 16384     // of one replica: 10,000 proxies and some to spare, at some 60 KiB each
+	maxStreams       = 16384     // of one replica, where its memory suffices: 10,000 proxies and some
 	maxStreamsPerPod = 4         // a proxy has one, and a second while it moves
 	admitPerSecond   = 500       // new streams: 10,000 proxies come back in 20 s, and leave CPU for those that are here
 	admitBurst       = 1000      // at once
 	maxRequest       = 512 << 10 // one message: a key and what is held
-	maxRequestHead   = 16 << 10
-	maxRPCsPerConn   = 8
 
 	// streamAge is when a stream is ended, give or take a fifth, so that proxies spread over replicas that came later.
-	streamAge     = 30 * time.Minute
-	helloTimeout  = 10 * time.Second // for the first message, and for a TLS handshake
-	pingAfter     = time.Minute      // of silence; a node that vanished says no goodbye
-	pingTimeout   = 20 * time.Second
-	clientPingMin = 10 * time.Second
+	streamAge    = 30 * time.Minute
+	helloTimeout = 10 * time.Second // for the first message
 )
+
+// connectionLimits are what callers may hold. A proxy has one connection, and a second while it
+// moves; a node's pods (110 by default) may come from one address.
+var connectionLimits = serve.Limits{
+	Connections: maxStreams, PerAddress: 512, PerIdentity: 8,
+	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: helloTimeout,
+	Idle: time.Minute, Age: 40 * time.Minute, // beyond a stream's own age
+	Streams: maxStreamsPerPod, Message: maxRequest,
+	Base: 256 << 20, Each: 60 << 10,
+}
 
 // Config is what a Destination needs.
 type Config struct {
@@ -62,6 +66,7 @@ type Destination struct {
 	synced chan struct{}
 	admit  *rate.Limiter
 
+	limits    serve.Limits
 	streams   atomic.Int64
 	mu        sync.Mutex // guards perPod
 	perPod    map[types.NamespacedName]int
@@ -76,6 +81,7 @@ func New(cfg Config) *Destination {
 	d := &Destination{
 		cfg: cfg, state: state, hub: newHub(state, &cfg.Mesh), synced: make(chan struct{}),
 		admit: rate.NewLimiter(admitPerSecond, admitBurst), perPod: map[types.NamespacedName]int{},
+		limits: connectionLimits,
 	}
 	d.register(cfg.Metrics)
 	return d
@@ -121,14 +127,8 @@ func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (d *Destination) serve(ctx context.Context, l net.Listener) error {
-	server := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(spiffe.ServerConfig(d.cfg.Identity, []string{"h2"}, d.authorize))),
-		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxHeaderListSize(maxRequestHead),
-		grpc.MaxConcurrentStreams(maxRPCsPerConn), grpc.ConnectionTimeout(helloTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingMin, PermitWithoutStream: true}),
-		grpc.SharedWriteBuffer(true), grpc.WaitForHandlers(true),
-	)
+	cfg := spiffe.ServerConfig(d.cfg.Identity, []string{"h2"}, d.authorize)
+	server := serve.NewGRPC("destination", cfg, d.limits, d.cfg.Metrics)
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "tulle.destination.v1.Destination",
 		HandlerType: (*any)(nil),
@@ -142,7 +142,7 @@ func (d *Destination) serve(ctx context.Context, l net.Listener) error {
 		defer close(stopped)
 		server.Stop() // proxies keep what they have and go to another replica; there is nothing to finish
 	})
-	err := server.Serve(netutil.LimitListener(l, maxStreams))
+	err := server.Serve(l)
 	if !stop() {
 		<-stopped
 		err = nil
@@ -232,7 +232,7 @@ func peerOf(ctx context.Context) (peerIdentity, error) {
 
 // enter admits a stream, or says why not. It waits until the source has been read, and for its turn.
 func (d *Destination) enter(ctx context.Context, pod types.NamespacedName) (leave func(), err error) {
-	if d.streams.Add(1) > maxStreams || !d.countPod(pod, 1) {
+	if d.streams.Add(1) > int64(d.limits.Admitted()) || !d.countPod(pod, 1) {
 		d.streams.Add(-1)
 		return nil, status.Error(codes.ResourceExhausted, "too many streams: connect to another replica, or wait")
 	}

@@ -21,10 +21,11 @@ const (
 	perSourceBurst = 50
 	// maxSources remembered; whoever is forgotten starts with a full burst.
 	maxSources = 8192
-	// Streams of Bundles, which anybody may open: a proxy holds one. A node's worth of pods (110 by default) fits behind
-	// one address several times.
-	maxStreams          = 20000
-	maxStreamsPerSource = 512
+	// Calls that are open, which are streams of Bundles but for moments, and which anybody may open:
+	// a proxy holds one. A node's worth of pods (110 by default) fits behind one address several
+	// times.
+	maxCalls          = 20000
+	maxCallsPerSource = 512
 )
 
 // admission decides which calls are looked at.
@@ -32,13 +33,17 @@ type admission struct {
 	inFlight chan struct{}
 	sources  *lru.Cache[netip.Addr, *rate.Limiter] // nil: every caller has the same address (dev mode)
 
-	mu      sync.Mutex // guards the two below
-	streams map[netip.Addr]int
-	open    int
+	most  int        // open calls
+	mu    sync.Mutex // guards the two below
+	calls map[netip.Addr]int
+	open  int
 }
 
-func newAdmission(perSource bool) (*admission, error) {
-	a := &admission{inFlight: make(chan struct{}, maxInFlight), streams: map[netip.Addr]int{}}
+// newAdmission admits most open calls.
+func newAdmission(most int, perSource bool) (*admission, error) {
+	a := &admission{
+		inFlight: make(chan struct{}, maxInFlight), calls: map[netip.Addr]int{}, most: most,
+	}
 	if !perSource {
 		return a, nil
 	}
@@ -50,41 +55,46 @@ func newAdmission(perSource bool) (*admission, error) {
 // enter says whether a call may go on; the caller then calls leave.
 func (a *admission) enter(source netip.Addr) error {
 	if a.sources != nil && !a.limiter(source).Allow() {
-		return status.Errorf(codes.ResourceExhausted, "too many calls from %s: at most %d a second are answered", source, perSourceRate)
+		return status.Errorf(codes.ResourceExhausted,
+			"too many calls from %s: at most %d a second are answered", source, perSourceRate)
 	}
 	select {
 	case a.inFlight <- struct{}{}:
 		return nil
 	default:
-		return status.Errorf(codes.ResourceExhausted, "identity is busy with %d calls: try again", maxInFlight)
+		return status.Errorf(codes.ResourceExhausted,
+			"identity is busy with %d calls: try again", maxInFlight)
 	}
 }
 
 func (a *admission) leave() { <-a.inFlight }
 
-// enterStream says whether a stream of Bundles may be; leave ends it.
-func (a *admission) enterStream(source netip.Addr) (leave func(), err error) {
+// enterCall counts a call from its headers on, whether or not it ever says what it wants; leave
+// ends it.
+func (a *admission) enterCall(ctx context.Context) (leave func(), err error) {
+	source := sourceOf(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.open >= maxStreams || a.sources != nil && a.streams[source] >= maxStreamsPerSource {
-		return nil, status.Errorf(codes.ResourceExhausted, "too many streams from %s or in all: try again", source)
+	if a.open >= a.most || a.sources != nil && a.calls[source] >= maxCallsPerSource {
+		return nil, status.Errorf(codes.ResourceExhausted,
+			"too many calls from %s or in all: try again", source)
 	}
 	a.open++
-	a.streams[source]++
-	return func() { a.leaveStream(source) }, nil
+	a.calls[source]++
+	return func() { a.leaveCall(source) }, nil
 }
 
-func (a *admission) leaveStream(source netip.Addr) {
+func (a *admission) leaveCall(source netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open--
-	if a.streams[source]--; a.streams[source] == 0 {
-		delete(a.streams, source)
+	if a.calls[source]--; a.calls[source] == 0 {
+		delete(a.calls, source)
 	}
 }
 
-// openStreams is a figure for /metrics.
-func (a *admission) openStreams() float64 {
+// openCalls is a figure for /metrics.
+func (a *admission) openCalls() float64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return float64(a.open)

@@ -89,7 +89,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 		l.Close()
 		return fmt.Errorf("dev mode listens on loopback only, not on %s", l.Addr())
 	}
-	admission, err := newAdmission(false)
+	admission, err := newAdmission(connectionLimits.Admitted(), false)
 	if err != nil {
 		l.Close()
 		return err
@@ -105,7 +105,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s := &service{
 		authority: d.authority, attestor: d.tokens, admission: admission, log: d.log,
-		done: func(attested, error) {}, stop: make(chan struct{}),
+		done: func(attested, error) {}, stop: make(chan struct{}), limits: connectionLimits,
 	}
 	return s.serve(ctx, l, spiffe.BootstrapServerConfig(d.authority.source, []string{"h2"}))
 }

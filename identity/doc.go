@@ -23,7 +23,7 @@
 //
 // Nothing here logs a token or a key. Each certificate issued is one line in the log: ID, pod, serial, expiry, caller.
 //
-// Every control-plane server, this one too, answers /live, /ready and /metrics in plain HTTP on port 9990 (kube.Health).
+// Every control-plane server, this one too, answers /live, /ready and /metrics in plain HTTP on port 9990 (serve.Health).
 //
 // Run and Dev.Serve own all goroutines they start, and return only after these have ended; Dev.Source's end with
 // their context.

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -47,7 +48,7 @@ func (c Config) withDefaults() Config {
 	c.Pod = cmp.Or(c.Pod, component)
 	c.Lifetime = cmp.Or(c.Lifetime, defaultLife)
 	c.Listen = cmp.Or(c.Listen, ":8080")
-	c.HealthListen = cmp.Or(c.HealthListen, fmt.Sprintf(":%d", kube.HealthPort))
+	c.HealthListen = cmp.Or(c.HealthListen, fmt.Sprintf(":%d", serve.HealthPort))
 	c.Log = cmp.Or(c.Log, slog.Default())
 	return c
 }
@@ -87,7 +88,7 @@ type server struct {
 	store     *store
 	trust     *trust
 	self      *spiffe.Renewer
-	health    *kube.Health
+	health    *serve.Health
 	calls     *prometheus.CounterVec
 }
 
@@ -103,7 +104,7 @@ func newServer(cfg Config) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("namespace: %w", err)
 	}
-	admission, err := newAdmission(true)
+	admission, err := newAdmission(connectionLimits.Admitted(), true)
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +112,14 @@ func newServer(cfg Config) (*server, error) {
 		trustDomain: td, namespace: cfg.Namespace, clusterDomain: cfg.ClusterDomain, life: cfg.Lifetime,
 		source: spiffe.NewSource(),
 	}
-	s := &server{authority: a, events: newEvents(cfg.Client, cfg.Namespace, cfg.Log), health: kube.NewHealth()}
+	s := &server{authority: a, events: newEvents(cfg.Client, cfg.Namespace, cfg.Log), health: serve.NewHealth()}
 	s.store = &store{client: cfg.Client, namespace: cfg.Namespace, authority: a, events: s.events, log: cfg.Log}
 	s.trust = &trust{client: cfg.Client, authority: a, log: cfg.Log}
 	s.self = a.renewer(a.source, attested{ID: self, Pod: cfg.Pod}, cfg.Log)
 	s.service = &service{
 		authority: a, admission: admission, log: cfg.Log, done: s.answered, stop: make(chan struct{}),
 		attestor: &tokenReview{client: cfg.Client, trustDomain: td},
+		limits:   connectionLimits, metrics: s.health.Metrics,
 	}
 	s.measure()
 	return s, nil
@@ -157,8 +159,8 @@ func (s *server) measure() {
 		Name: "tulle_identity_issuer_expiry_timestamp_seconds", Help: "When the issuer, or a root above it, ends; 0 without one.",
 	}, s.authority.expiry)
 	streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tulle_identity_bundle_streams", Help: "Open streams of trust bundles.",
-	}, s.service.admission.openStreams)
+		Name: "tulle_identity_calls", Help: "Open calls: streams of trust bundles, but for moments.",
+	}, s.service.admission.openCalls)
 	s.health.Metrics.MustRegister(s.calls, expiry, streams)
 	s.health.Check("identity", s.authority.ready)
 }

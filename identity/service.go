@@ -11,31 +11,37 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
 const (
 	serviceName = "tulle.identity.v1.Identity"
 
-	maxRequest       = 16 << 10         // a token and a CSR at their own bounds, and some
-	handshakeTimeout = 5 * time.Second  // a caller that does not finish its TLS handshake
-	streamsPerConn   = 16               // a proxy needs two
-	streamAge        = 30 * time.Minute // at least, at most twice that: proxies spread over replicas again
-	pingAfter        = 30 * time.Second // a node that vanished leaves no open stream
-	pingTimeout      = 10 * time.Second
-	idleTimeout      = time.Minute      // a connection without a call
-	stopGrace        = 5 * time.Second  // calls in flight when identity ends
-	minPing          = 10 * time.Second // a client that pings more often is cut off
+	maxRequest = 16 << 10         // a token and a CSR at their own bounds, and some
+	streamAge  = 30 * time.Minute // at least, at most twice that: proxies spread over replicas
+	stopGrace  = 5 * time.Second  // calls in flight when identity ends
+	// askTimeout is for the one message of a call.
+	askTimeout = 10 * time.Second
 )
+
+// connectionLimits are what callers may hold. They have no SVID yet, so an address, which is a pod
+// or behind a NAT a node of them, is all that they are counted by.
+var connectionLimits = serve.Limits{
+	Connections: maxCalls, PerAddress: maxCallsPerSource,
+	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: askTimeout,
+	Idle: time.Minute, Age: 2 * streamAge, // a stream's own age ends it before
+	Streams: 4, Message: maxRequest, // a proxy needs two
+	Base: 64 << 20, Each: 40 << 10,
+}
 
 // service answers Certify and Bundles.
 type service struct {
@@ -46,6 +52,9 @@ type service struct {
 	// done, if set, is told of each answered Certify: who was attested, if anybody, and the error, if any.
 	done func(attested, error)
 	stop chan struct{} // closed when streams are to end
+
+	limits  serve.Limits
+	metrics prometheus.Registerer // may be nil
 }
 
 // describe is the part that protoc-gen-go-grpc would write; it cannot, for its stubs would land in the proxy.
@@ -60,15 +69,8 @@ func (s *service) describe() *grpc.ServiceDesc {
 
 // serve answers until the context ends, and returns when every call has ended.
 func (s *service) serve(ctx context.Context, l net.Listener, cfg *tls.Config) error {
-	server := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(cfg)),
-		grpc.MaxRecvMsgSize(maxRequest),
-		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.MaxConcurrentStreams(streamsPerConn),
-		grpc.WaitForHandlers(true),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-	)
+	server := serve.NewGRPC("identity", cfg, s.limits, s.metrics)
+	server.Admit = s.admission.enterCall
 	server.RegisterService(s.describe(), nil) // the handlers are bound to s already
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -133,16 +135,11 @@ func (s *service) certify(ctx context.Context, req *api.CertifyRequest, source n
 
 // handleBundles sends every bundle at once and on each change, until the stream is old.
 func (s *service) handleBundles(_ any, stream grpc.ServerStream) error {
+	age := time.NewTimer(streamAge + mathrand.N(streamAge))
+	defer age.Stop()
 	if err := stream.RecvMsg(&api.BundlesRequest{}); err != nil {
 		return err
 	}
-	leave, err := s.admission.enterStream(sourceOf(stream.Context()))
-	if err != nil {
-		return err
-	}
-	defer leave()
-	age := time.NewTimer(streamAge + mathrand.N(streamAge))
-	defer age.Stop()
 	var sent *api.BundlesResponse
 	for {
 		changed := s.authority.source.Changed()

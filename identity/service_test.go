@@ -308,3 +308,31 @@ func receive(t *testing.T, s grpc.ClientStream) []*x509.Certificate {
 	}
 	return roots
 }
+
+// A stream of Bundles is counted before its caller has said anything, and does not outlive its
+// silence.
+func TestSilentStreamsAreCounted(t *testing.T) {
+	r := start(t, cluster(nil), time.Hour)
+	conns, open := maxCallsPerSource/int(connectionLimits.Streams)+1, 0
+	var err error
+	for range conns {
+		conn := r.dial(t)
+		for range connectionLimits.Streams {
+			var s grpc.ClientStream
+			desc := &grpc.StreamDesc{ServerStreams: true}
+			if s, err = conn.NewStream(t.Context(), desc, "/"+serviceName+"/Bundles"); err != nil {
+				t.Fatal(err)
+			}
+			if open++; open > maxCallsPerSource {
+				err = s.RecvMsg(&api.BundlesResponse{})
+				break
+			}
+		}
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("stream %d of one address ended with %v", open, err)
+	}
+	if n := r.service.admission.openCalls(); n != maxCallsPerSource {
+		t.Errorf("%v calls are counted, want %d", n, maxCallsPerSource)
+	}
+}

@@ -18,7 +18,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -48,7 +48,7 @@ func Run(ctx context.Context, s Server) error {
 	if err != nil {
 		return fmt.Errorf("trust domain %q: %w", s.Config.TrustDomain, err)
 	}
-	health, bundle := kube.NewHealth(), newBundleKeeper(s, td)
+	health, bundle := serve.NewHealth(), newBundleKeeper(s, td)
 	health.Check("certificate", s.Source.Ready)
 	health.Check("webhook configuration", bundle.ready)
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))

@@ -11,16 +11,16 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/tulle-mesh/tulle/identity/serve"
 )
 
 // Bounds of the asking side.
 const (
-	maxQuestionBytes = 8 << 10 // a question is a URL and a few headers
-	queryTimeout     = 10 * time.Second
-	idleTimeout      = 2 * time.Minute
-	maxQuestions     = 64 // answered at the same time, streams included
-	minInterval      = 250 * time.Millisecond
-	maxInterval      = time.Minute
+	queryTimeout = 10 * time.Second
+	maxQuestions = 64 // answered at the same time, streams included
+	minInterval  = 250 * time.Millisecond
+	maxInterval  = time.Minute
 )
 
 // serveQueries answers questions until the context ends.
@@ -28,11 +28,9 @@ func (v *Server) serveQueries(ctx context.Context, l net.Listener) error {
 	if err := checkLoopback(l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	server := &http.Server{
-		Handler: v.Handler(), ReadHeaderTimeout: queryTimeout, ReadTimeout: queryTimeout, WriteTimeout: queryTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxQuestionBytes,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	server := serve.NewHTTP(v.Handler())
+	server.WriteTimeout = queryTimeout
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -43,7 +41,7 @@ func (v *Server) serveQueries(ctx context.Context, l net.Listener) error {
 			server.Close()
 		}
 	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(serve.Bound("queries", l, serve.LoopbackLimits(), v.cfg.Metrics)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve questions: %w", err)
 	}
 	<-stopped

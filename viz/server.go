@@ -10,24 +10,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz/api"
 )
 
 // Bounds of the reporting side.
 const (
-	// MaxStreams is how many proxies may report at once: as many as one process can hear each ten seconds.
+	// MaxStreams is how many proxies may report at once, where memory suffices: as many as one
+	// process can hear each ten seconds.
 	MaxStreams = 10_000
-	// pingEvery finds proxies whose node vanished: their streams would stay open for hours.
-	pingEvery = 30 * time.Second
 	// stopGrace is how long streams may finish their report when viz stops.
 	stopGrace = 2 * time.Second
 )
@@ -37,13 +37,24 @@ type Config struct {
 	Source      *spiffe.Source       // viz's own SVID, and the roots that vouch for proxies
 	TrustDomain spiffeid.TrustDomain // whose proxies may report
 	Log         *slog.Logger
+	Metrics     prometheus.Registerer // may be nil
+}
+
+// connectionLimits are what proxies may hold: each has one connection, and a second while it moves.
+var connectionLimits = serve.Limits{
+	Connections: MaxStreams, PerAddress: 512, PerIdentity: 8,
+	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: 30 * time.Second,
+	Idle: time.Minute, Age: time.Hour,
+	Streams: 2, Message: MaxReportBytes,
+	Base: 64<<20 + SeriesBudget + HistoryBudget, Each: 60 << 10,
 }
 
 // Server takes reports and answers questions.
 type Server struct {
-	cfg   Config
-	store *store
-	mu    sync.Mutex // guards streams
+	cfg    Config
+	store  *store
+	limits serve.Limits
+	mu     sync.Mutex // guards streams
 	// streams has at most one for each reporter: a newer one replaces the older.
 	streams map[reporter]*stream
 }
@@ -56,7 +67,7 @@ type stream struct {
 
 // New makes a Server. It starts nothing.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, store: newStore(), streams: make(map[reporter]*stream)}
+	return &Server{cfg: cfg, store: newStore(), limits: connectionLimits, streams: make(map[reporter]*stream)}
 }
 
 // Serve takes reports from reports and questions from queries until the context ends; both listeners are closed then.
@@ -73,12 +84,7 @@ func (v *Server) Serve(ctx context.Context, reports, queries net.Listener) error
 
 func (v *Server) serveReports(ctx context.Context, l net.Listener) error {
 	cfg := spiffe.ServerConfig(v.cfg.Source, []string{"h2"}, v.admit)
-	g := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(cfg)), grpc.MaxRecvMsgSize(MaxReportBytes), grpc.MaxConcurrentStreams(2),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingEvery / 3}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.ConnectionTimeout(10*time.Second),
-	)
+	g := serve.NewGRPC("viz", cfg, v.limits, v.cfg.Metrics)
 	g.RegisterService(v.description(), v)
 	go func() {
 		<-ctx.Done()
@@ -240,8 +246,8 @@ func (v *Server) begin(one *stream) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.streams[one.who]
-	if old == nil && len(v.streams) >= MaxStreams {
-		return status.Errorf(codes.ResourceExhausted, "viz hears %d proxies already: that is its limit", MaxStreams)
+	if most := v.limits.Admitted(); old == nil && len(v.streams) >= most {
+		return status.Errorf(codes.ResourceExhausted, "viz hears %d proxies already: that is its limit", most)
 	}
 	if old != nil {
 		old.cancel(errReplaced)

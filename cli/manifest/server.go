@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
@@ -112,7 +112,7 @@ func (c Config) container(s server) corev1.Container {
 		Env: []corev1.EnvVar{fieldEnv("POD_NAME", "metadata.name")},
 		Ports: []corev1.ContainerPort{
 			{Name: "tls", ContainerPort: s.port},
-			{Name: "health", ContainerPort: kube.HealthPort},
+			{Name: "health", ContainerPort: serve.HealthPort},
 		},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},

@@ -1,6 +1,6 @@
-// Package kube is the only place that makes clients of the Kubernetes API. It also makes the informers that destination
-// reads the cluster through, which keep of each object only what destination uses, and serves the plain HTTP port on which
-// the kubelet and Prometheus ask a control-plane server how it is.
+// Package kube is the only place that makes clients of the Kubernetes API. It also makes the
+// informers that destination reads the cluster through, which keep of each object only what
+// destination uses.
 //
 // It refuses to decide anything: what objects mean is destination's business.
 //

@@ -1,4 +1,4 @@
-package kube
+package serve
 
 import (
 	"context"
@@ -14,15 +14,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// HealthPort is where every control-plane server answers the kubelet and Prometheus: /live, /ready, /metrics, in plain
-// HTTP, for neither has an SVID. Nothing there changes anything.
+// HealthPort is where every control-plane server answers the kubelet and Prometheus: /live, /ready,
+// /metrics, in plain HTTP, for neither has an SVID. Nothing there changes anything.
 const HealthPort = 9990
 
-// A probe is one short request: more time or bytes than this is somebody else.
-const (
-	healthTimeout = 5 * time.Second
-	healthHeaders = 8 << 10
-)
+// healthTimeout is for an answer: figures that nobody takes are not kept.
+const healthTimeout = 5 * time.Second
+
+// scrapesInFlight bounds what gathering the figures takes at once.
+const scrapesInFlight = 4
 
 // Health tells whether a control-plane server can work, and its figures.
 type Health struct {
@@ -40,7 +40,8 @@ type check struct {
 // NewHealth has the process's own figures already.
 func NewHealth() *Health {
 	h := &Health{Metrics: prometheus.NewRegistry()}
-	h.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	h.Metrics.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
@@ -67,7 +68,9 @@ func (h *Health) Ready() error {
 // Handler serves /live, /ready and /metrics.
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "live")
+	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if err := h.Ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -75,20 +78,19 @@ func (h *Health) Handler() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.Metrics,
+		promhttp.HandlerOpts{MaxRequestsInFlight: scrapesInFlight}))
 	return mux
 }
 
 // Serve answers until the context ends.
 func (h *Health) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{
-		Handler:     h.Handler(),
-		ReadTimeout: healthTimeout, WriteTimeout: healthTimeout, IdleTimeout: time.Minute,
-		MaxHeaderBytes: healthHeaders,
-	}
+	limits := PageLimits()
+	server := NewHTTP(h.Handler())
+	server.WriteTimeout = healthTimeout
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	if err := server.Serve(l); ctx.Err() == nil {
+	if err := server.Serve(Bound("health", l, limits, h.Metrics)); ctx.Err() == nil {
 		return fmt.Errorf("serve health: %w", err)
 	}
 	return nil

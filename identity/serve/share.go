@@ -1,0 +1,133 @@
+package serve
+
+import (
+	"container/heap"
+	"container/list"
+	"net/netip"
+)
+
+// share is a number of places, and who holds them. The Listener's mutex guards it.
+type share struct {
+	most, each int // places in all, and of one source
+	// yields: a newcomer takes the place of the oldest, where only holders of as many are left.
+	yields bool
+
+	held    int
+	sources map[netip.Prefix]*source
+	largest bySize
+}
+
+// source is an address, and its connections, oldest first.
+type source struct {
+	address netip.Prefix
+	conns   list.List // of *conn
+	index   int       // in bySize
+}
+
+func newShare(most, each int, yields bool) *share {
+	return &share{most: most, each: each, yields: yields, sources: map[netip.Prefix]*source{}}
+}
+
+// add gives c a place, and says whose it was if one had to give way. It returns why c got none.
+// noMemory: there is no more place than what is held.
+func (s *share) add(c *conn, noMemory bool) (evicted *conn, why reason) {
+	from := s.sources[c.address]
+	if from == nil {
+		from = &source{address: c.address}
+	}
+	n := from.conns.Len()
+	switch full := s.held >= s.most || noMemory; {
+	case n >= s.each && !s.yields:
+		return nil, reasonAddress
+	case n >= s.each:
+		evicted = oldest(from)
+	case full && (s.held == 0 || !s.greedier(n)):
+		return nil, reasonOf(noMemory)
+	case full:
+		evicted = oldest(s.largest[0])
+	}
+	if evicted != nil {
+		s.remove(evicted)
+	}
+	s.put(from, c)
+	return evicted, ""
+}
+
+// greedier: somebody holds more than a source of n would with one more. Among those that yield, as
+// many are enough.
+func (s *share) greedier(n int) bool {
+	top := s.largest[0].conns.Len()
+	return top > n+1 || s.yields && top >= n
+}
+
+func (s *share) put(from *source, c *conn) {
+	c.share, c.place = s, from.conns.PushBack(c)
+	s.held++
+	if from.conns.Len() > 1 {
+		heap.Fix(&s.largest, from.index)
+		return
+	}
+	s.sources[from.address] = from
+	heap.Push(&s.largest, from)
+}
+
+// remove takes c's place away; c must have one here.
+func (s *share) remove(c *conn) {
+	from := s.sources[c.address]
+	from.conns.Remove(c.place)
+	c.place = nil
+	s.held--
+	if from.conns.Len() > 0 {
+		heap.Fix(&s.largest, from.index)
+		return
+	}
+	heap.Remove(&s.largest, from.index)
+	delete(s.sources, from.address)
+}
+
+func oldest(s *source) *conn { return s.conns.Front().Value.(*conn) }
+
+// bySize is a heap of sources: who holds the most comes first.
+type bySize []*source
+
+func (b bySize) Len() int           { return len(b) }
+func (b bySize) Less(i, j int) bool { return b[i].conns.Len() > b[j].conns.Len() }
+
+func (b bySize) Swap(i, j int) {
+	b[i], b[j] = b[j], b[i]
+	b[i].index, b[j].index = i, j
+}
+
+func (b *bySize) Push(x any) {
+	s := x.(*source)
+	s.index = len(*b)
+	*b = append(*b, s)
+}
+
+func (b *bySize) Pop() any {
+	old := *b
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*b = old[:len(old)-1]
+	return last
+}
+
+// hostBits of an IPv6 address are a host's own to choose (RFC 4291, section 2.5.1).
+const hostBits = 64
+
+// addressOf is what a caller is counted by. What has no IP address, as in a test, is one caller.
+func addressOf(remote string) netip.Prefix {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip := at.Addr().Unmap()
+	if ip.Is4() {
+		return netip.PrefixFrom(ip, ip.BitLen())
+	}
+	p, err := ip.WithZone("").Prefix(ip.BitLen() - hostBits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
