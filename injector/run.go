@@ -12,11 +12,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/tools/record"
 
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
@@ -51,37 +47,37 @@ func Run(ctx context.Context, s Server) error {
 	health, bundle := serve.NewHealth(), newBundleKeeper(s, td)
 	health.Check("certificate", s.Source.Ready)
 	health.Check("webhook configuration", bundle.ready)
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: s.Client.CoreV1().Events("")})
-	hook := &webhook{
-		config: s.Config, client: s.Client, log: s.Log,
-		events: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "tulle-injector"}),
-	}
+	hook := &webhook{config: s.Config, client: s.Client, log: s.Log, memory: newBudget(reviewMemory)}
 	s.Log.Info("injector listens", "addr", s.Listen.Addr(), "health", s.Health.Addr(), "image", s.Config.ProxyImage)
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return health.Serve(ctx, s.Health) })
 	all.Go(func() error { return bundle.run(ctx) })
-	all.Go(func() error { return s.serve(ctx, hook) })
+	listen := serve.Bound("webhook", s.Listen, connectionLimits, health.Metrics)
+	all.Go(func() error { return s.serve(ctx, listen, hook) })
 	return all.Wait()
 }
 
+// connectionLimits are what callers may hold: an API server needs one connection, or one for each
+// review where it speaks HTTP/1.
+var connectionLimits = serve.Limits{
+	Connections: 256, PerAddress: 128, Base: 48<<20 + reviewMemory, Each: 64 << 10,
+}
+
 // serve ends after the last answer has been given.
-func (s Server) serve(ctx context.Context, hook http.Handler) error {
+func (s Server) serve(ctx context.Context, l net.Listener, hook http.Handler) error {
 	mux := http.NewServeMux()
 	mux.Handle(WebhookPath, hook)
-	server := &http.Server{
-		Handler: mux, TLSConfig: spiffe.BootstrapServerConfig(s.Source, []string{"h2", "http/1.1"}),
-		ReadHeaderTimeout: reviewTimeout, ReadTimeout: reviewTimeout, WriteTimeout: reviewTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // port scans, mostly
-	}
+	server := serve.NewHTTP(mux)
+	server.TLSConfig = spiffe.BootstrapServerConfig(s.Source, []string{"h2", "http/1.1"})
+	server.WriteTimeout, server.IdleTimeout = reviewTimeout, idleTimeout
+	server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug) // port scans, mostly
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
 		leave(server, cmp.Or(s.linger, leaveAfter))
 	}()
-	err := server.ServeTLS(s.Listen, "", "")
+	err := server.ServeTLS(l, "", "")
 	if ctx.Err() == nil {
 		return fmt.Errorf("serve the webhook: %w", err)
 	}

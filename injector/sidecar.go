@@ -1,6 +1,7 @@
 package injector
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -117,7 +118,7 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		}
 	}
 	set(config.EnvMode, s.mode)
-	set(config.EnvLogLevel, or(s.logLevel, c.LogLevel))
+	set(config.EnvLogLevel, cmp.Or(s.logLevel, c.LogLevel))
 	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never close in order.
 	if grace := pod.TerminationGracePeriodSeconds; grace != nil && *grace < int64(config.DrainGrace.Seconds()) {
 		set(config.EnvDrainGrace, fmt.Sprintf("%ds", *grace))
@@ -162,7 +163,7 @@ func (c Config) ServerID(account string) string {
 	return "spiffe://" + c.TrustDomain + "/ns/" + c.Namespace + "/sa/" + account
 }
 
-func (c Config) image(s settings) string { return or(s.image, c.ProxyImage) }
+func (c Config) image(s settings) string { return cmp.Or(s.image, c.ProxyImage) }
 
 func restricted() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
@@ -187,13 +188,6 @@ func probe(path string, period, failures int32) *corev1.Probe {
 
 func field(name, path string) corev1.EnvVar {
 	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -1,6 +1,7 @@
 package injector
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/record"
+
+	"github.com/tulle-mesh/tulle/identity/serve"
 )
 
 // WebhookName is the MutatingWebhookConfiguration's; WebhookPath is where the API server posts.
@@ -22,24 +24,44 @@ const (
 	WebhookPath = "/inject"
 )
 
-// maxReview bounds a request: the API server's own bound on an object is 3 MiB, and a review holds up to two.
-const maxReview = 8 << 20
+// maxReview bounds a request, in bytes: the API server's own bound on an object is 3 MiB, and the
+// review of a new one holds it once.
+const maxReview = 3<<20 + 512<<10
 
 // webhook answers the API server's questions about pods.
 type webhook struct {
 	config Config
 	client kubernetes.Interface
-	events record.EventRecorder
+	memory *budget
 	log    *slog.Logger
 }
 
 func (w *webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
+	switch {
+	case r.Method != http.MethodPost:
 		http.Error(rw, "post an AdmissionReview", http.StatusMethodNotAllowed)
 		return
+	case r.ContentLength < 0:
+		http.Error(rw, "say how long the review is", http.StatusLengthRequired)
+		return
+	case r.ContentLength > maxReview:
+		http.Error(rw, fmt.Sprintf("read admission review: too large: %d bytes, and %d are read",
+			r.ContentLength, maxReview), http.StatusRequestEntityTooLarge)
+		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxReview))
-	if err != nil {
+	from, size := serve.AddressOf(r.RemoteAddr), memoryPerReview+memoryPerByte*int(r.ContentLength)
+	if err := w.memory.take(r.Context(), from, size); err != nil {
+		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer w.memory.give(from, size)
+	w.review(rw, r)
+}
+
+// review answers a request whose size is accounted for.
+func (w *webhook) review(rw http.ResponseWriter, r *http.Request) {
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(http.MaxBytesReader(rw, r.Body, maxReview), body); err != nil {
 		http.Error(rw, "read admission review: "+err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -103,7 +125,7 @@ func (w *webhook) answer(ctx context.Context, q *admissionv1.AdmissionRequest, p
 		answer.Result = &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: "tulle: " + err.Error()}
 		return answer, nil
 	case reason != "":
-		w.skipped(q, pod, reason)
+		answer.Warnings = w.skipped(q, pod, reason)
 		return answer, nil
 	}
 	if answer.Patch, err = marshalPatch(change.Patch(pod)); err != nil {
@@ -131,22 +153,15 @@ func (w *webhook) plan(ctx context.Context, q *admissionv1.AdmissionRequest, pod
 	return Plan(w.config, pod, ns.Annotations)
 }
 
-// skipped tells the pod's owner by an event why a pod that was to be meshed is not. Pods that are injected already, or
-// opted out, are as they were meant.
-func (w *webhook) skipped(q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec, reason Reason) {
-	if reason == AlreadyInjected || reason == Disabled || q.DryRun != nil && *q.DryRun {
-		return
+// skipped tells whoever creates the pod, by a warning in the answer, why a pod that was to be meshed
+// is not; kubectl prints it. It makes no event: reviews are not authenticated, and an event would be
+// about whatever object a forged one names. Pods that are injected already, or opted out, are as
+// they were meant.
+func (w *webhook) skipped(q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec, reason Reason) []string {
+	if reason == AlreadyInjected || reason == Disabled {
+		return nil
 	}
-	w.log.Info("pod not injected", "namespace", q.Namespace, "pod", or(pod.Name, pod.GenerateName), "reason", reason)
-	w.events.Event(ownerOf(q, pod), corev1.EventTypeWarning, "InjectionSkipped", string(reason))
-}
-
-// ownerOf is whom an event is about: a pod that is not yet made has no uid, but its ReplicaSet or Job has.
-func ownerOf(q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec) *corev1.ObjectReference {
-	for _, o := range pod.OwnerReferences {
-		if o.Controller != nil && *o.Controller {
-			return &corev1.ObjectReference{APIVersion: o.APIVersion, Kind: o.Kind, Namespace: q.Namespace, Name: o.Name, UID: o.UID}
-		}
-	}
-	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: q.Namespace, Name: or(pod.Name, pod.GenerateName)}
+	w.log.Info("pod not injected", "namespace", q.Namespace,
+		"pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
+	return []string{"tulle: not injected: " + string(reason)}
 }

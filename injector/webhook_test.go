@@ -17,12 +17,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
-	"k8s.io/client-go/tools/record"
 )
 
-func newWebhook(objects ...runtime.Object) (*webhook, *record.FakeRecorder, *fake.Clientset) {
-	events, client := record.NewFakeRecorder(8), fake.NewClientset(objects...)
-	return &webhook{config: testConfig(), client: client, events: events, log: slog.New(slog.DiscardHandler)}, events, client
+func newWebhook(objects ...runtime.Object) (*webhook, *fake.Clientset) {
+	client := fake.NewClientset(objects...)
+	return &webhook{
+		config: testConfig(), client: client, log: slog.New(slog.DiscardHandler),
+		memory: newBudget(reviewMemory),
+	}, client
 }
 
 func shop(annotations map[string]string) *corev1.Namespace {
@@ -75,7 +77,7 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 	}
 	for name, pod := range pods {
 		t.Run(name, func(t *testing.T) {
-			hook, _, _ := newWebhook(shop(map[string]string{AnnotationMode: "strict", "unrelated": "x"}))
+			hook, _ := newWebhook(shop(map[string]string{AnnotationMode: "strict", "unrelated": "x"}))
 			answer := response(t, post(hook, review(t, pod, nil)))
 			if !answer.Allowed || answer.UID != "42" || answer.PatchType == nil {
 				t.Fatalf("answer: %+v", answer)
@@ -112,31 +114,33 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 func TestWebhookLeavesPodsAlone(t *testing.T) {
 	owned := `"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-1","uid":"7","controller":true}]`
 	for name, c := range map[string]struct {
-		pod    string
-		change func(*admissionv1.AdmissionRequest)
-		event  string // "" for none
+		pod     string
+		change  func(*admissionv1.AdmissionRequest)
+		warning string
 	}{
 		"injected":      {pod: `{"spec":{"initContainers":[{"name":"tulle-proxy"}]}}`},
 		"opted out":     {pod: `{"metadata":{"annotations":{"tulle.dev/inject":"disabled"}}}`},
-		"host network":  {pod: `{"metadata":{` + owned + `},"spec":{"hostNetwork":true}}`, event: string(HostNetwork)},
-		"proxy's uid":   {pod: `{"metadata":{"generateName":"x-"},"spec":{"containers":[{"securityContext":{"runAsUser":2102}}]}}`, event: string(ProxyUID)},
-		"control plane": {pod: `{}`, change: func(q *admissionv1.AdmissionRequest) { q.Namespace = "tulle" }, event: string(ControlPlane)},
-		"dry run":       {pod: `{"spec":{"hostNetwork":true}}`, change: func(q *admissionv1.AdmissionRequest) { q.DryRun = ptr(true) }},
+		"host network":  {pod: `{"metadata":{` + owned + `},"spec":{"hostNetwork":true}}`, warning: string(HostNetwork)},
+		"proxy's uid":   {pod: `{"metadata":{"generateName":"x-"},"spec":{"containers":[{"securityContext":{"runAsUser":2102}}]}}`, warning: string(ProxyUID)},
+		"control plane": {pod: `{}`, change: func(q *admissionv1.AdmissionRequest) { q.Namespace = "tulle" }, warning: string(ControlPlane)},
+		"dry run":       {pod: `{"spec":{"hostNetwork":true}}`, change: func(q *admissionv1.AdmissionRequest) { q.DryRun = ptr(true) }, warning: string(HostNetwork)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hook, events, _ := newWebhook(shop(nil))
+			hook, client := newWebhook(shop(nil))
 			answer := response(t, post(hook, review(t, c.pod, c.change)))
 			if !answer.Allowed || answer.Patch != nil {
 				t.Errorf("answer: %+v", answer)
 			}
-			select {
-			case got := <-events.Events:
-				if c.event == "" || !strings.Contains(got, c.event) || !strings.Contains(got, "InjectionSkipped") {
-					t.Errorf("event %q, want %q", got, c.event)
-				}
-			default:
-				if c.event != "" {
-					t.Error("no event")
+			want := []string{"tulle: not injected: " + c.warning}
+			if c.warning == "" {
+				want = nil
+			}
+			if !reflect.DeepEqual(answer.Warnings, want) {
+				t.Errorf("warnings %q, want %q", answer.Warnings, want)
+			}
+			for _, call := range client.Actions() {
+				if call.GetVerb() != "get" {
+					t.Errorf("a review, which anybody can forge, made it %s %s", call.GetVerb(), call.GetResource().Resource)
 				}
 			}
 		})
@@ -148,7 +152,7 @@ func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
 		AnnotationMode: "srict", AnnotationLogLevel: "loud", AnnotationProxyCPUs: "0", AnnotationSkipInbound: "80,x",
 		AnnotationSkipOutbound: "70000", AnnotationOpaquePorts: "9-8",
 	} {
-		hook, _, _ := newWebhook(shop(nil))
+		hook, _ := newWebhook(shop(nil))
 		answer := response(t, post(hook, review(t, `{"metadata":{"annotations":{"`+annotation+`":"`+value+`"}}}`, nil)))
 		if answer.Allowed || !strings.Contains(answer.Result.Message, annotation) || answer.Result.Code != 422 {
 			t.Errorf("%s=%s: %+v", annotation, value, answer)
@@ -169,14 +173,16 @@ func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
 		"not about pods": {with(func(q *admissionv1.AdmissionRequest) { q.Resource.Resource = "services" }), "only pods are injected"},
 		"no object":      {with(func(q *admissionv1.AdmissionRequest) { q.Object.Raw = nil }), "no object"},
 		"no pod":         {review(t, `{"spec":"none"}`, nil), "read the pod"},
-		"too large":      {strings.Repeat(" ", maxReview+1), "too large"},
 	} {
-		hook, _, _ := newWebhook()
+		hook, _ := newWebhook()
 		if rw := post(hook, c.body); rw.Code != 400 || !strings.Contains(rw.Body.String(), c.want) {
 			t.Errorf("%s: status %d %q, want 400 and %q", name, rw.Code, rw.Body, c.want)
 		}
 	}
-	hook, _, _ := newWebhook()
+	hook, _ := newWebhook()
+	if rw := post(hook, strings.Repeat(" ", maxReview+1)); rw.Code != 413 || !strings.Contains(rw.Body.String(), "too large") {
+		t.Errorf("too large: status %d %q", rw.Code, rw.Body)
+	}
 	rw := httptest.NewRecorder()
 	hook.ServeHTTP(rw, httptest.NewRequest(http.MethodGet, WebhookPath, nil))
 	if rw.Code != http.StatusMethodNotAllowed {
@@ -186,7 +192,7 @@ func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
 
 // An API server that cannot be asked for the namespace is our failure: the pod must not start with other settings.
 func TestWebhookFailsWithoutTheNamespace(t *testing.T) {
-	hook, _, client := newWebhook(shop(nil))
+	hook, client := newWebhook(shop(nil))
 	client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("away") })
 	if rw := post(hook, review(t, `{}`, nil)); rw.Code != 500 || !strings.Contains(rw.Body.String(), "away") {
 		t.Errorf("status %d %q", rw.Code, rw.Body)
@@ -197,8 +203,7 @@ func FuzzWebhook(f *testing.F) {
 	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","namespace":"shop","resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"annotations":{"tulle.dev/mode":"strict"}},"spec":{"containers":[{}]}}}}`)
 	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}`)
 	f.Add(`[]`)
-	hook, _, _ := newWebhook(shop(nil))
-	hook.events = &record.FakeRecorder{}
+	hook, _ := newWebhook(shop(nil))
 	f.Fuzz(func(t *testing.T, body string) {
 		rw := post(hook, body)
 		if rw.Code != 200 && rw.Code != 400 && rw.Code != 500 {

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/injector"
@@ -95,7 +96,6 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status [] patch",
 		"ClusterRole tulle-injector /namespaces [] get",
-		"ClusterRole tulle-injector /events [] create,patch",
 		"ClusterRole tulle-injector admissionregistration.k8s.io/mutatingwebhookconfigurations [tulle-injector] get,update",
 	}
 	var got []string
@@ -142,6 +142,17 @@ func TestServersAreRestricted(t *testing.T) {
 		}
 		if c.ReadinessProbe == nil || c.LivenessProbe == nil || c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("%s lacks probes or a memory limit", d.Name)
+		}
+		// Go's collector must know the limit, or the kernel ends the server instead of it.
+		var budget resource.Quantity
+		for _, e := range c.Env {
+			if e.Name == "GOMEMLIMIT" {
+				budget = resource.MustParse(e.Value)
+			}
+		}
+		limit := c.Resources.Limits.Memory().Value()
+		if n := budget.Value(); n < limit*3/4 || n > limit*9/10 {
+			t.Errorf("%s has a GOMEMLIMIT of %d for a limit of %d", d.Name, n, limit)
 		}
 		if certified := len(pod.Volumes) == 2; certified == (d.Name == "tulle-identity") {
 			t.Errorf("%s: volumes %v", d.Name, pod.Volumes)

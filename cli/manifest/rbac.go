@@ -43,7 +43,6 @@ func ruleTable() map[string]rules {
 		"tulle-injector": {
 			cluster: []rbacv1.PolicyRule{
 				rule("", "namespaces", "get"),
-				rule("", "events", "create", "patch"),
 				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get", "update"), injector.WebhookName),
 			},
 		},

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -26,13 +27,15 @@ type server struct {
 	port     int32 // where it listens
 	service  int32 // the Service's port
 	replicas int32
-	memory   string // what it may use: a limit, so that a leak ends one server and not the node
+	// memory is what it may use: a limit, so that a leak ends one server and not the node. What the
+	// server admits follows from it, so that it refuses before it is killed (identity/serve.Limits).
+	memory string
 }
 
 func (c Config) servers() []server {
 	i := c.Injector
 	return []server{{
-		name: "tulle-identity", verb: "identity", port: config.IdentityPort, service: config.IdentityPort, replicas: 1, memory: "128Mi",
+		name: "tulle-identity", verb: "identity", port: config.IdentityPort, service: config.IdentityPort, replicas: 1, memory: "512Mi",
 		args: []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
 	}, {
 		name: "tulle-destination", verb: "destination", port: config.DestinationPort, service: config.DestinationPort, replicas: 1, memory: "1Gi",
@@ -45,7 +48,7 @@ func (c Config) servers() []server {
 			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
 		},
 	}, {
-		name: "tulle-viz", verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1, memory: "512Mi",
+		name: "tulle-viz", verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1, memory: "1Gi",
 	}}
 }
 
@@ -102,6 +105,13 @@ func (c Config) pod(s server) corev1.PodSpec {
 	return spec
 }
 
+// goMemory is GOMEMLIMIT, in bytes: what Go does not count, the binary's pages above all, has the
+// rest.
+func (s server) goMemory() int64 {
+	limit := resource.MustParse(s.memory)
+	return limit.Value() * 85 / 100
+}
+
 // certified servers ask identity for their certificate; identity signs its own.
 func (s server) certified() bool { return s.verb != "identity" }
 
@@ -109,7 +119,10 @@ func (c Config) container(s server) corev1.Container {
 	args := append([]string{"serve", s.verb, "--tulle-namespace=" + c.Injector.Namespace, "--trust-domain=" + c.Injector.TrustDomain}, s.args...)
 	return corev1.Container{
 		Name: s.name, Image: c.ServerImage, ImagePullPolicy: c.Injector.PullPolicy, Args: args,
-		Env: []corev1.EnvVar{fieldEnv("POD_NAME", "metadata.name")},
+		Env: []corev1.EnvVar{
+			fieldEnv("POD_NAME", "metadata.name"),
+			{Name: "GOMEMLIMIT", Value: strconv.FormatInt(s.goMemory(), 10)},
+		},
 		Ports: []corev1.ContainerPort{
 			{Name: "tls", ContainerPort: s.port},
 			{Name: "health", ContainerPort: serve.HealthPort},

@@ -58,7 +58,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: nc, from: l, address: addressOf(nc.RemoteAddr().String())}
+		c := &conn{Conn: nc, from: l, address: AddressOf(nc.RemoteAddr().String())}
 		if why := l.enter(c, l.first()); why != "" {
 			l.metrics.refused(why)
 			reset(nc)

@@ -115,8 +115,9 @@ func (b *bySize) Pop() any {
 // hostBits of an IPv6 address are a host's own to choose (RFC 4291, section 2.5.1).
 const hostBits = 64
 
-// addressOf is what a caller is counted by. What has no IP address, as in a test, is one caller.
-func addressOf(remote string) netip.Prefix {
+// AddressOf is what the caller at remote, "IP:port", is counted by. All that have no IP address, as
+// in a test, are one caller.
+func AddressOf(remote string) netip.Prefix {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return netip.Prefix{}

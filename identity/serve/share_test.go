@@ -27,7 +27,7 @@ func holders(t *testing.T, s *share) map[string]int {
 	return all
 }
 
-func from(address string) *conn { return &conn{address: addressOf(address + ":1")} }
+func from(address string) *conn { return &conn{address: AddressOf(address + ":1")} }
 
 func TestWhoHoldsTheMostGivesWay(t *testing.T) {
 	s := newShare(6, 6, false)
@@ -115,7 +115,7 @@ func TestAHostIsOneAddress(t *testing.T) {
 		"[2001:db8:0:1:2::3]:5": "2001:db8:0:1::/64", "[fe80::1%eth0]:5": "fe80::/64",
 		"pipe": "invalid Prefix",
 	} {
-		if got := addressOf(remote).String(); got != want {
+		if got := AddressOf(remote).String(); got != want {
 			t.Errorf("%s is counted as %s, want %s", remote, got, want)
 		}
 	}
