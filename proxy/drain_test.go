@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -44,7 +45,7 @@ func TestDrainServesWhatWasAccepted(t *testing.T) {
 	if err != nil || string(body) != "served" {
 		t.Errorf("%d %q, %v", resp.StatusCode, body, err)
 	}
-	check(t, <-stopped)
+	check(t, await.Receive(t, "the proxy has drained", stopped))
 }
 
 // accepted waits until the proxy holds a connection of its caller's.

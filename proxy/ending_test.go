@@ -43,7 +43,9 @@ func hanging(t testing.TB) string {
 		if _, err := io.Copy(io.Discard, r.Body); err == nil { // net/http hears of a caller that left while it reads
 			<-r.Context().Done()
 		}
-	})}
+	}), Protocols: &http.Protocols{}}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true) // gRPC is asked for in HTTP/2
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	return l.Addr().String()

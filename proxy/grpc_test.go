@@ -13,6 +13,7 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -91,7 +92,7 @@ func TestGRPCDeadlinesReachTheBackend(t *testing.T) {
 		}
 		_, err := c.EmptyCall(ctx, &testgrpc.Empty{})
 		check(t, err)
-		if got := <-granted; got <= 0 || got > most {
+		if got := await.Receive(t, "the backend is called", granted); got <= 0 || got > most {
 			t.Errorf("a caller with %v: the backend has %v, want up to %v", caller, got, most)
 		}
 	}
@@ -140,7 +141,7 @@ func TestGRPCCancellationReachesTheBackend(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		go call(ctx)
-		<-begun
+		await.Receive(t, name+": the backend is called", begun)
 		cancel()
 		select {
 		case <-over:
@@ -164,7 +165,7 @@ func TestABrokenGRPCStreamIsUnavailable(t *testing.T) {
 	check(t, err)
 	_, err = stream.Recv()
 	check(t, err)
-	<-begun
+	await.Receive(t, "the backend has answered", begun)
 	stop()
 	if _, err = stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("%v, want UNAVAILABLE", err)

@@ -78,7 +78,7 @@ func (a tally) minus(b tally) tally {
 
 func counted(t *testing.T, r *running, direction string) (sum tally) {
 	t.Helper()
-	resp, err := http.Get("http://" + r.admin + "/metrics")
+	resp, err := asker.Get("http://" + r.admin + "/metrics")
 	check(t, err)
 	defer resp.Body.Close()
 	into := map[string]*int{"tulle_requests_total": &sum.requests, "tulle_request_failures_total": &sum.failures, "tulle_tries_total": &sum.tries,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -98,7 +99,7 @@ func TestReservedHeadersInEveryDirection(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := send(t, tt.client, tt.url)
-			asked := <-seen
+			asked := await.Receive(t, "the request arrives", seen)
 			for _, n := range reservedNames {
 				want := ""
 				if n == "tulle-client-id" {

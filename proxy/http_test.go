@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 func dup(t testing.TB, f *os.File) int {
@@ -48,7 +50,7 @@ func TestHTTPThroughTwoProxies(t *testing.T) {
 			if resp.Header.Get("X-Answer") != "yes" || resp.Header.Get("Tulle-Error") != "" {
 				t.Errorf("response headers: %v", resp.Header)
 			}
-			r := <-seen
+			r := await.Receive(t, "the request arrives", seen)
 			if got := r.Header["Tulle-Client-Id"]; len(got) != 1 || got[0] != workloadID("client") {
 				t.Errorf("the application sees caller %q, want %q", got, workloadID("client"))
 			}

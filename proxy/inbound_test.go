@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -123,7 +123,7 @@ func TestPlaintextIsAdmittedOrRefusedByMode(t *testing.T) {
 	resp, err := http1Client(t).Do(req)
 	check(t, err)
 	resp.Body.Close()
-	if id := <-clientID; resp.StatusCode != 200 || id != "" {
+	if id := await.Receive(t, "the request arrives", clientID); resp.StatusCode != 200 || id != "" {
 		t.Errorf("permissive: status %d, the application sees %q", resp.StatusCode, id)
 	}
 	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
@@ -135,7 +135,7 @@ func TestPlaintextIsAdmittedOrRefusedByMode(t *testing.T) {
 			}
 			break
 		}
-		<-clientID
+		await.Receive(t, "the request arrives", clientID)
 		if time.Now().After(deadline) {
 			t.Fatalf("strict: status %d", status)
 		}
@@ -244,16 +244,18 @@ func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 		_, body, _ := get(t, http1Client(t), url)
 		result <- body
 	}()
-	<-began
+	await.Receive(t, "the request arrives", began)
 	stopped := make(chan error, 2)
 	go func() { stopped <- callee.stop() }()
 	go func() { stopped <- caller.stop() }()
 	waitRefused(t, caller.out["web"])
 	close(release)
-	if body := <-result; body != "done" {
+	if body := await.Receive(t, "the request under way is answered", result); body != "done" {
 		t.Errorf("the request under way got %q", body)
 	}
-	check(t, errors.Join(<-stopped, <-stopped))
+	for range 2 {
+		check(t, await.Receive(t, "both proxies have drained", stopped))
+	}
 }
 
 func waitRefused(t *testing.T, addr string) {

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // framed is an HTTP/2 server of frames: on gets each request once it is complete.
@@ -136,12 +138,12 @@ func TestWhatWasNotProcessedIsSentAgain(t *testing.T) {
 			url, c := outboundTo(t, s.serve(t)), http2Client(t)
 			first := make(chan int, 1)
 			go func() { first <- post(t, c, url) }()
-			finish := <-taken
+			finish := await.Receive(t, "the first request arrives", taken)
 			if status := post(t, c, url); status != 200 || answered.Load() != 1 {
 				t.Errorf("the second: %d, sent again %d times", status, answered.Load())
 			}
 			finish()
-			if status := <-first; status != 200 {
+			if status := await.Receive(t, "the first request is answered", first); status != 200 {
 				t.Errorf("the first: %d", status)
 			}
 		})
@@ -243,7 +245,7 @@ func TestADrainGoesAwayInTwoSteps(t *testing.T) {
 			got = append(got, "answer")
 		}
 	}
-	check(t, <-ending)
+	check(t, await.Receive(t, "the proxy has drained", ending))
 	if s := strings.Join(got, ", "); s != "goaway 2147483647, goaway 3, answer, answer" && !strings.HasPrefix(s, "goaway 2147483647, goaway 3, answer, answer, goaway 3") {
 		t.Error(s)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/proxy"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 	"github.com/tulle-mesh/tulle/test/output"
 )
@@ -81,7 +82,10 @@ func (m *testMesh) background(addr string, serve func(context.Context, net.Liste
 			m.t.Errorf("a server ended: %v", err)
 		}
 	})
-	stop := sync.OnceFunc(func() { cancel(); done.Wait() })
+	stop := sync.OnceFunc(func() {
+		cancel()
+		await.Return(m.t, "the server on "+l.Addr().String()+" has ended", done.Wait)
+	})
 	m.t.Cleanup(stop)
 	return l.Addr().String(), stop
 }
@@ -220,17 +224,23 @@ func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- p.Run(ctx) }()
-	stop := sync.OnceValue(func() error { cancel(); return <-result })
+	stop := sync.OnceValue(func() error {
+		cancel()
+		return await.Receive(m.t, "the proxy of "+cfg.Identity+" has drained", result)
+	})
 	m.t.Cleanup(func() { check(m.t, stop()) })
 	return p, stop
 }
+
+// asker asks an admin port, which answers at once or not at all.
+var asker = &http.Client{Timeout: 5 * time.Second}
 
 // ready waits for the proxy's own word.
 func (m *testMesh) ready(admin string) {
 	m.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for last := "no answer"; time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		resp, err := http.Get("http://" + admin + "/ready")
+		resp, err := asker.Get("http://" + admin + "/ready")
 		if err != nil {
 			continue
 		}
@@ -303,19 +313,22 @@ func get(t testing.TB, c *http.Client, url string) (int, string, http.Header) {
 	return resp.StatusCode, string(b), resp.Header
 }
 
+// clientTimeout bounds a request that nobody else bounds, with its bodies.
+const clientTimeout = 2 * await.Limit
+
 // http2Client speaks cleartext HTTP/2 with prior knowledge.
 func http2Client(t testing.TB) *http.Client {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
 	tr := &http.Transport{Protocols: protocols}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr}
+	return &http.Client{Transport: tr, Timeout: clientTimeout}
 }
 
 func http1Client(t testing.TB) *http.Client {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr}
+	return &http.Client{Transport: tr, Timeout: clientTimeout}
 }
 
 // testLog shows logs of a test that failed.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -190,7 +191,7 @@ func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
 		check(t, err)
 		say(t, tc, "all but the rest")
-		server := <-a.conns
+		server := await.Receive(t, "the application is dialed", a.conns)
 		check(t, server.SetDeadline(time.Now().Add(30*time.Second)))
 		wantRead(t, server, "all but the rest")
 		if orderly {
@@ -246,7 +247,7 @@ func TestOpaqueBulk(t *testing.T) {
 			go func() { done <- drainInto(server, upGot) }()
 			go func() { done <- drainInto(client, downGot) }()
 			for range 4 {
-				check(t, <-done)
+				check(t, await.Receive(t, "all bytes have moved", done))
 			}
 			if !bytes.Equal(up.Sum(nil), upGot.Sum(nil)) || !bytes.Equal(down.Sum(nil), downGot.Sum(nil)) {
 				t.Error("what arrived is not what was sent")

@@ -17,6 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/wire"
+	"github.com/tulle-mesh/tulle/test/await"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -88,7 +89,7 @@ func idleProxy(t testing.TB) *Proxy {
 	t.Cleanup(func() {
 		p.cancel()
 		p.clients.each(func(c *clientConn) { c.wire.Close() })
-		p.tasks.Wait()
+		await.Return(t, "the proxy's goroutines have ended", p.tasks.Wait)
 		p.wheel.close()
 	})
 	return p

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // keeper is an exchange's memory, which notes that it was given back.
@@ -89,7 +91,7 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 			busy.Store(tt.busy)
 			x := start(conn, tt.path, tt.known)
 			if tt.meanwhile != nil {
-				<-asked
+				await.Receive(t, "the request arrives", asked)
 				x.mu.Lock()
 				tt.meanwhile(x.exchange)
 				x.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/viz/api"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -60,7 +61,7 @@ func TestTheLastRequestsAreReported(t *testing.T) {
 	totals := make(chan uint64, 10)
 	m.startViz(totals)
 	caller := m.caller("web")
-	if first := <-totals; first != 0 {
+	if first := await.Receive(t, "the first report", totals); first != 0 {
 		t.Fatalf("%d requests before any was made", first)
 	}
 	c := http1Client(t)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -142,7 +143,7 @@ func TestEndpointThatRefusesIsPassedOver(t *testing.T) {
 	m.proxy("web", down)
 	caller := m.caller("web")
 	for i := range 50 { // POST: not delivered is not delivered
-		resp, err := http.Post("http://"+caller.out["web"], "text/plain", strings.NewReader("body"))
+		resp, err := http1Client(t).Post("http://"+caller.out["web"], "text/plain", strings.NewReader("body"))
 		check(t, err)
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
@@ -162,7 +163,7 @@ func TestUnmeshedEndpointIsCalledInPlaintext(t *testing.T) {
 	m.service("web", pod{"web-0", addr, ""})
 	caller := m.caller("web")
 	_, _, header := get(t, http1Client(t), "http://"+caller.out["web"])
-	for name := range <-seen {
+	for name := range await.Receive(t, "the request arrives", seen) {
 		if strings.HasPrefix(name, "Tulle-") {
 			t.Errorf("%s left the mesh", name)
 		}

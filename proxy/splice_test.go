@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // joined is a tunnel between two TCP connections, whose far ends are the test's.
@@ -59,7 +60,7 @@ func TestOnlyBulkIsSpliced(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(t, server.CloseWrite())
-			<-ended
+			await.Receive(t, "the tunnel has ended", ended)
 			if n := cell.WrittenBytes.Load(); n != uint64(tt.pieces*tt.size) {
 				t.Errorf("%d bytes counted, want %d", n, tt.pieces*tt.size)
 			}
@@ -83,7 +84,7 @@ func TestPipesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	check(t, server.CloseWrite())
-	<-ended
+	await.Receive(t, "the tunnel has ended", ended)
 	if p.pipes.used != maxPipes || len(p.pipes.free) != 0 {
 		t.Errorf("%d pipes in use, %d free", p.pipes.used, len(p.pipes.free))
 	}

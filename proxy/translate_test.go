@@ -12,6 +12,7 @@ import (
 
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -134,7 +135,7 @@ func TestCookiesAreJoined(t *testing.T) {
 		resp, err := http2Client(t).Do(req)
 		check(t, err)
 		resp.Body.Close()
-		if c := <-got; strings.Join(c, "|") != "a=1; b=2; c=3" {
+		if c := await.Receive(t, "the request arrives", got); strings.Join(c, "|") != "a=1; b=2; c=3" {
 			t.Errorf("%s: %q", way, c)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -46,7 +47,7 @@ func upgraded(t *testing.T, addr string, a *accepting) (client, server *net.TCPC
 	if resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "own" {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
-	server = <-a.conns
+	server = await.Receive(t, "the application is dialed", a.conns)
 	check(t, server.SetDeadline(time.Now().Add(30*time.Second)))
 	return nc.(*net.TCPConn), server
 }

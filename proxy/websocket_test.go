@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // framing is an HTTP/2 client of frames, with one stream.
@@ -81,7 +83,7 @@ func TestExtendedConnectBecomesAnUpgrade(t *testing.T) {
 			if h, ok := f.next().(*http2.MetaHeadersFrame); !ok || h.PseudoValue("status") != "200" {
 				t.Fatalf("%v", h)
 			}
-			server := <-a.conns
+			server := await.Receive(t, "the application is dialed", a.conns)
 			check(t, server.SetDeadline(time.Now().Add(30*time.Second)))
 			check(t, f.WriteData(1, false, []byte("hello")))
 			wantRead(t, server, "hello")

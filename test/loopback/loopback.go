@@ -5,30 +5,59 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"sync/atomic"
+	"sync"
 )
 
-// Ports that are found are below those that the kernel gives to outgoing connections: one of them could take a port before
-// it is listened on.
+// Ports that are found are below those that the kernel gives to outgoing connections: one of them
+// could take a port before it is listened on.
 const (
 	first = 20000
 	ports = 12000
+	// A process takes ports of blocks that are its own: it listens on a block's first port for as
+	// long as it lives. Two processes that look for ports at the same time never find the same one.
+	blockSize = 200
+	blocks    = ports / blockSize
 )
 
-// A process begins anywhere and goes on from there: it asks for several addresses before it listens on them, and none may
-// come twice.
 var (
-	start = rand.Uint32N(ports)
-	found atomic.Uint32
+	mu    sync.Mutex // guards what follows
+	held  []net.Listener
+	block int // the present one's first port
+	used  = blockSize
 )
 
-// Free is a loopback address that nobody has.
+// Free is a loopback address that nobody has, and that nobody else is given.
 func Free() string {
+	mu.Lock()
+	defer mu.Unlock()
 	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", first+(start+found.Add(1))%ports)
+		if used++; used >= blockSize {
+			takeBlockLocked()
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", block+used)
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr
 		}
 	}
+}
+
+// takeBlockLocked makes a block this process's own. A process that has used up all of them, or finds
+// none, uses the ports of its own again: what listened on them has mostly ended.
+func takeBlockLocked() {
+	start := rand.IntN(blocks)
+	for i := range blocks {
+		port := first + (start+i)%blocks*blockSize
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			held = append(held, l)
+			block, used = port, 1
+			return
+		}
+	}
+	if len(held) == 0 {
+		panic("loopback: other processes hold all ports of tests")
+	}
+	block, used = held[0].Addr().(*net.TCPAddr).Port, 1
+	held = append(held[1:], held[0])
 }
