@@ -174,7 +174,7 @@ func drawEndpoints(w io.Writer, resources []*api.Resource, wide bool) error {
 			row := []string{r.GetName(), e.GetId(), e.GetAddress(), cmp.Or(e.GetIdentity(), "(not meshed)")}
 			if wide {
 				workload := strings.Trim(e.GetWorkload().GetKind()+"/"+e.GetWorkload().GetName(), "/")
-				row = append(row, cmp.Or(e.GetMeshAddress(), "-"), e.GetProtocol().String(), fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetZone(), "-"), cmp.Or(workload, "-"))
+				row = append(row, cmp.Or(e.GetMeshAddress(), "-"), strings.TrimPrefix(e.GetProtocol().String(), "PROTOCOL_"), fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetLocality().GetZone(), "-"), cmp.Or(workload, "-"))
 			}
 			rows = append(rows, row)
 		}

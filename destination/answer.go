@@ -3,6 +3,7 @@ package destination
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -45,7 +46,9 @@ type resource struct {
 	id       resourceID
 	version  string
 	snapshot *api.Resource
-	deltas   map[string]*api.Resource // by the version that each applies to
+	parts    []*api.Resource            // the snapshot, as it is sent
+	needs    []string                   // capabilities without which a proxy cannot use it
+	deltas   map[string][]*api.Resource // by the version that each applies to, as it is sent
 }
 
 type resourceID struct {
@@ -71,8 +74,8 @@ func (v *view) compute(q question) *answer {
 	case q.cluster != (clusterRef{}):
 		cluster, endpoints := v.cluster(q.cluster)
 		return &answer{resources: []*resource{
-			newResource(api.Kind_CLUSTER, cluster.Name, &api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
-			newResource(api.Kind_ENDPOINTS, cluster.Name, &api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
+			newResource(api.Kind_KIND_CLUSTER, cluster.Name, &api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
+			newResource(api.Kind_KIND_ENDPOINTS, cluster.Name, &api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
 		}}
 	case q.address == "" && q.authority == "":
 		return v.computeInbound(q)
@@ -89,7 +92,7 @@ func (v *view) computeOutbound(q question) *answer {
 	if err != nil {
 		return &answer{invalid: err.Error()}
 	}
-	r := newResource(api.Kind_ROUTE, api.KeyString(key), &api.Resource{Body: &api.Resource_Route{Route: route}})
+	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key), &api.Resource{Body: &api.Resource_Route{Route: route}})
 	return &answer{resources: []*resource{r}, refs: refs}
 }
 
@@ -99,29 +102,47 @@ func (v *view) computeInbound(q question) *answer {
 		return &answer{invalid: err.Error()}
 	}
 	name := api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: q.port}})
-	return &answer{resources: []*resource{newResource(api.Kind_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
+	return &answer{resources: []*resource{newResource(api.Kind_KIND_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
 }
 
 // versionBytes of a SHA-256 are plenty: versions of one resource are compared, by nobody who gains from a collision.
-const versionBytes = 12
+const versionBytes = api.VersionLen / 2
 
 func newResource(kind api.Kind, name string, r *api.Resource) *resource {
-	r.Name = name
+	r.Kind, r.Name = kind, name
 	return &resource{id: resourceID{kind, name}, snapshot: r}
 }
 
-// seal gives each resource its version. It is apart from computing so that the state's lock is not held meanwhile.
+// seal gives each resource its version, and makes it ready to be sent. It is apart from computing so that the state's
+// lock is not held meanwhile.
 func (a *answer) seal() *answer {
 	for _, r := range a.resources {
-		content, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.snapshot)
-		if err != nil {
-			content = nil // text that is not UTF-8 was refused with its key
+		if err := r.seal(); err != nil {
+			return &answer{invalid: err.Error()}
 		}
-		sum := sha256.Sum256(content)
-		r.version = hex.EncodeToString(sum[:versionBytes])
-		r.snapshot.Version = r.version
 	}
 	return a
+}
+
+func (r *resource) seal() error {
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.snapshot)
+	if err != nil {
+		return fmt.Errorf("encode %s %s: %w", kindName(r.id.kind), r.id.name, err)
+	}
+	sum := sha256.Sum256(content)
+	r.version = hex.EncodeToString(sum[:versionBytes])
+	r.snapshot.Version = r.version
+	r.needs = slices.Compact(slices.Sorted(slices.Values(r.snapshot.Needs())))
+	r.parts = []*api.Resource{r.snapshot}
+	switch {
+	case len(content) <= maxPart:
+	case r.id.kind == api.Kind_KIND_ENDPOINTS:
+		r.parts = split(r.snapshot)
+	default:
+		return fmt.Errorf("%s %s has %d bytes, more than %d: it needs fewer or shorter rules",
+			kindName(r.id.kind), r.id.name, len(content), maxPart)
+	}
+	return nil
 }
 
 // keptVersions is how far behind a proxy may be and still get a delta. Each costs a copy of the difference.
@@ -129,10 +150,10 @@ const keptVersions = 3
 
 // addDeltas makes the ways from earlier versions of a set of endpoints to this one.
 func (r *resource) addDeltas(past []*resource) {
-	r.deltas = map[string]*api.Resource{}
+	r.deltas = map[string][]*api.Resource{}
 	for _, base := range past {
 		if delta := r.deltaFrom(base); delta != nil && base.version != r.version {
-			r.deltas[base.version] = delta
+			r.deltas[base.version] = split(delta)
 		}
 	}
 }
@@ -160,23 +181,12 @@ func (r *resource) deltaFrom(base *resource) *api.Resource {
 		return nil
 	}
 	return &api.Resource{
-		Name: r.id.name, Version: r.version, Base: base.version,
+		Kind: r.id.kind, Name: r.id.name, Version: r.version, Base: base.version,
 		Body: &api.Resource_EndpointsDelta{EndpointsDelta: delta},
 	}
 }
 
 // removal says that a resource is no longer the caller's business.
 func (id resourceID) removal() *api.Resource {
-	r := &api.Resource{Name: id.name, Removed: true}
-	switch id.kind {
-	case api.Kind_ROUTE:
-		r.Body = &api.Resource_Route{Route: &api.Route{}}
-	case api.Kind_CLUSTER:
-		r.Body = &api.Resource_Cluster{Cluster: &api.Cluster{}}
-	case api.Kind_ENDPOINTS:
-		r.Body = &api.Resource_Endpoints{Endpoints: &api.Endpoints{}}
-	case api.Kind_INBOUND:
-		r.Body = &api.Resource_Inbound{Inbound: &api.Inbound{}}
-	}
-	return r
+	return &api.Resource{Kind: id.kind, Name: id.name, Removed: true}
 }

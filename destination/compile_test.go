@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -68,18 +69,26 @@ func ask(state *State, mesh *Mesh, key *api.Key, c caller) string {
 			return
 		}
 		route := a.resources[0].snapshot.GetRoute()
-		out.WriteString(route.Resolution.String())
-		if route.Protocol != api.Protocol_DETECT {
-			out.WriteString(" " + route.Protocol.String())
+		out.WriteString(short(route.Resolution))
+		if route.Protocol != api.Protocol_PROTOCOL_DETECT {
+			out.WriteString(" " + short(route.Protocol))
 		}
 		for i, ref := range a.refs {
 			out.WriteString(" " + v.describe(ref.on(c.node)))
-			if i > 0 {
-				fmt.Fprintf(&out, "*%d", route.DefaultBackends[i-1].Weight)
+			if w := route.Backends[i].Weight; w != 1 {
+				fmt.Fprintf(&out, "*%d", w)
 			}
 		}
 	})
 	return out.String()
+}
+
+// short is an enum's value without its prefix.
+func short(e interface {
+	fmt.Stringer
+	protoreflect.Enum
+}) string {
+	return strings.TrimPrefix(e.String(), strings.ToUpper(string(e.Descriptor().Name()))+"_")
 }
 
 func (v *view) describe(ref clusterRef) string {
@@ -90,8 +99,8 @@ func (v *view) describe(ref clusterRef) string {
 		if ep.MeshAddress != "" {
 			text += "@" + ep.MeshAddress + "=" + strings.TrimPrefix(ep.Identity, "spiffe://cluster.local/ns/")
 		}
-		if ep.Protocol != api.Protocol_DETECT {
-			text += " " + ep.Protocol.String()
+		if ep.Protocol != api.Protocol_PROTOCOL_DETECT {
+			text += " " + short(ep.Protocol)
 		}
 		eps = append(eps, text)
 	}
@@ -321,7 +330,7 @@ endpoints:
 	{name: "opaque by the pod that was chosen", who: webPod, key: address("10.1.0.62:6379"), want: "FOUND OPAQUE 10.1.0.62:6379[r/10.1.0.62:6379 OPAQUE]", more: `
 {apiVersion: v1, kind: Pod, metadata: {name: r, namespace: shop, annotations: {tulle.dev/opaque-ports: redis}}, spec: {containers: [{name: a, image: p, ports: [{name: redis, containerPort: 6379}]}]}, status: {podIP: 10.1.0.62}}`},
 
-	{name: "canary", who: stranger, key: authority("web.shop"), want: "FOUND " + web + " web.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]*900 canary.shop.svc.cluster.local:80[]*100 nobody.shop.svc.cluster.local:81[]*50", more: `
+	{name: "canary", who: stranger, key: authority("web.shop"), want: "FOUND web.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]*900 canary.shop.svc.cluster.local:80[]*100 nobody.shop.svc.cluster.local:81[]*50", more: `
 {apiVersion: v1, kind: Service, metadata: {name: canary, namespace: shop}, spec: {clusterIP: 10.96.0.17, ports: [{port: 80}]}}
 ---
 apiVersion: tulle.dev/v1alpha1
@@ -415,13 +424,13 @@ func TestInbound(t *testing.T) {
 				for _, p := range in.Probes {
 					paths = append(paths, p.Path)
 				}
-				for _, r := range in.Rules {
-					routes = append(routes, r.Name)
+				for _, r := range in.Http {
+					routes = append(routes, r.Origin.Rule)
 					if r.Retry != nil || r.Timeouts != nil {
 						t.Error("an inbound rule retries or times out")
 					}
 				}
-				if got := fmt.Sprintf("%s %s %s %s %s", in.Mode, in.Protocol, in.Service.GetService(), paths, routes); got != c.want {
+				if got := fmt.Sprintf("%s %s %s %s %s", short(in.Mode), short(in.Protocol), in.Service.GetService(), paths, routes); got != c.want {
 					t.Errorf("got %q, want %q", got, c.want)
 				}
 			})

@@ -41,10 +41,12 @@ func (v *view) podEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.End
 	cluster.Metadata.Namespace = pod.Namespace
 	ep := v.endpoint(addr, pod)
 	if v.podOpaque(pod, addr.Port()) {
-		ep.Protocol = api.Protocol_OPAQUE
+		ep.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
 	if node := v.node(pod.Spec.NodeName); node != nil {
-		ep.Zone = node.Labels[corev1.LabelTopologyZone]
+		ep.Locality = &api.Locality{
+			Region: node.Labels[corev1.LabelTopologyRegion], Zone: node.Labels[corev1.LabelTopologyZone], Node: node.Name,
+		}
 	}
 	return []*api.Endpoint{ep}
 }
@@ -118,10 +120,23 @@ func (v *view) addEndpoint(into map[string]*api.Endpoint, slice *discoveryv1.End
 		return
 	}
 	out := v.endpoint(netip.AddrPortFrom(addr, port), pod)
-	if ep.Zone != nil {
-		out.Zone = *ep.Zone
-	}
+	out.Locality = localityOf(ep)
 	into[out.Id] = out
+}
+
+// localityOf is what the slice says of an endpoint: no node need be looked up.
+func localityOf(ep *discoveryv1.Endpoint) *api.Locality {
+	if ep.Zone == nil && ep.NodeName == nil {
+		return nil
+	}
+	l := &api.Locality{}
+	if ep.Zone != nil {
+		l.Zone = *ep.Zone
+	}
+	if ep.NodeName != nil {
+		l.Node = *ep.NodeName
+	}
+	return l
 }
 
 // podBehind returns the pod of an endpoint, or nil for an address that is no pod's. It says no to a stale endpoint: its
@@ -169,7 +184,10 @@ func oneFamily(svc *corev1.Service, byFamily map[discoveryv1.AddressType]map[str
 
 // endpoint describes an address of a pod, or of nobody known.
 func (v *view) endpoint(addr netip.AddrPort, pod *corev1.Pod) *api.Endpoint {
-	ep := &api.Endpoint{Id: addr.String(), Address: addr.String(), TargetPort: uint32(addr.Port())}
+	ep := &api.Endpoint{
+		Id: addr.String(), Address: addr.String(), TargetPort: uint32(addr.Port()),
+		Protocol: api.Protocol_PROTOCOL_DETECT,
+	}
 	if pod == nil {
 		return ep
 	}

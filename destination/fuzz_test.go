@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"log/slog"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -11,8 +12,9 @@ import (
 // Whatever a proxy sends, the stream answers with messages that can be encoded, or ends.
 func FuzzRequests(f *testing.F) {
 	for _, key := range []*api.Key{address("10.96.0.10:80"), authority("web.shop"), authority("db-1.db:5432"), {Key: &api.Key_InboundPort{InboundPort: 8080}}, nil} {
-		held := []*api.Held{{Kind: api.Kind_ENDPOINTS, Name: webName, Version: "0123456789abcdef01234567"}}
-		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key, Held: held}}}))
+		held := []*api.Held{{Kind: api.Kind_KIND_ENDPOINTS, Name: webName, Version: "0123456789abcdef01234567"}}
+		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}}))
+		f.Add(encode(f, resume(true, held...)))
 		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}}))
 	}
 	state := stateOf(f, cluster)
@@ -22,13 +24,14 @@ func FuzzRequests(f *testing.F) {
 			return
 		}
 		h := newHub(state, testMesh())
-		s := newStream(h, caller{namespace: "shop", pod: "web-1", node: "n1"}, func(m *api.DiscoverResponse) error {
+		s := newStream(h, caller{namespace: "shop", pod: "web-1", node: "n1"}, newRejections(slog.New(slog.DiscardHandler)), func(m *api.DiscoverResponse) error {
 			_, err := proto.Marshal(m)
 			return err
 		})
 		if s.receive(req) != nil {
 			return
 		}
+		_ = s.receive(resume(true)) // an error where req was the last one
 		if err := s.flush(); err != nil {
 			t.Fatal(err)
 		}

@@ -28,10 +28,13 @@ func (v *view) inbound(port uint32, name types.NamespacedName) (*api.Inbound, er
 		pod = &corev1.Pod{}
 		pod.Namespace = name.Namespace
 	}
-	out := &api.Inbound{Port: port, Mode: v.modeOf(pod), Probes: probes(pod, uint16(port))}
+	out := &api.Inbound{
+		Port: port, Protocol: api.Protocol_PROTOCOL_DETECT, Mode: v.modeOf(pod),
+		DefaultAction: api.Action_ACTION_ALLOW, Probes: probes(pod, uint16(port)),
+	}
 	v.inboundService(out, pod)
 	if v.podOpaque(pod, uint16(port)) {
-		out.Protocol = api.Protocol_OPAQUE
+		out.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
 	return out, nil
 }
@@ -46,14 +49,14 @@ func (v *view) inboundService(out *api.Inbound, pod *corev1.Pod) {
 		profile := v.profile(v.mesh.host(nameOf(front.service)), front.service.Namespace, front.service.Namespace)
 		protocol := v.protocolOf(front.service, front.port, profile)
 		if out.Service != nil {
-			if protocol == api.Protocol_OPAQUE {
+			if protocol == api.Protocol_PROTOCOL_OPAQUE {
 				out.Protocol = protocol
 			}
 			continue
 		}
 		out.Protocol = protocol
 		out.Service = &api.Metadata{Namespace: front.service.Namespace, Service: front.service.Name}
-		out.Rules = inboundRules(profile)
+		out.Http = inboundRules(profile)
 	}
 }
 
@@ -83,13 +86,13 @@ func (v *view) fronts(pod types.NamespacedName, number uint16) []front {
 	return out
 }
 
-func inboundRules(profile *crd.ServiceProfile) []*api.Rule {
+func inboundRules(profile *crd.ServiceProfile) []*api.HTTPRule {
 	if profile == nil {
 		return nil
 	}
-	out := make([]*api.Rule, 0, len(profile.Spec.Routes))
+	out := make([]*api.HTTPRule, 0, len(profile.Spec.Routes))
 	for i := range profile.Spec.Routes {
-		out = append(out, namedRule(&profile.Spec.Routes[i]))
+		out = append(out, namedRule(profile, &profile.Spec.Routes[i]))
 	}
 	return out
 }

@@ -15,15 +15,15 @@ import (
 func (v *view) protocolOf(svc *corev1.Service, port *corev1.ServicePort, profile *crd.ServiceProfile) api.Protocol {
 	number := uint16(port.Port)
 	if list, ok := v.annotation(svc.Annotations, svc.Namespace, annotationOpaquePorts); ok && portListed(list, number, nil) {
-		return api.Protocol_OPAQUE
+		return api.Protocol_PROTOCOL_OPAQUE
 	}
 	if profile != nil && profileOpaque(profile, number) {
-		return api.Protocol_OPAQUE
+		return api.Protocol_PROTOCOL_OPAQUE
 	}
 	if port.AppProtocol != nil {
 		return appProtocol(*port.AppProtocol)
 	}
-	return api.Protocol_DETECT
+	return api.Protocol_PROTOCOL_DETECT
 }
 
 func profileOpaque(profile *crd.ServiceProfile, port uint16) bool {
@@ -57,15 +57,15 @@ func portListed(list string, port uint16, named func(string) uint16) bool {
 func appProtocol(name string) api.Protocol {
 	switch strings.ToLower(name) {
 	case "http", "kubernetes.io/ws":
-		return api.Protocol_HTTP1
+		return api.Protocol_PROTOCOL_HTTP1
 	case "http2", "h2c", "grpc", "kubernetes.io/h2c":
-		return api.Protocol_HTTP2
+		return api.Protocol_PROTOCOL_HTTP2
 	case "https", "tls", "kubernetes.io/wss", "grpcs":
-		return api.Protocol_TLS
+		return api.Protocol_PROTOCOL_TLS
 	case "tcp", "tulle.dev/opaque", "redis", "mysql", "mongo", "mongodb", "postgres", "postgresql", "smtp", "amqp", "kafka":
-		return api.Protocol_OPAQUE
+		return api.Protocol_PROTOCOL_OPAQUE
 	}
-	return api.Protocol_DETECT
+	return api.Protocol_PROTOCOL_DETECT
 }
 
 // containerPort finds a port of a pod by its name.
@@ -93,15 +93,15 @@ func (v *view) modeOf(pod *corev1.Pod) api.Mode {
 	value, ok := v.annotation(pod.Annotations, pod.Namespace, annotationMode)
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case "permissive":
-		return api.Mode_PERMISSIVE
+		return api.Mode_MODE_PERMISSIVE
 	case "strict":
-		return api.Mode_STRICT
+		return api.Mode_MODE_STRICT
 	}
 	if ok && value != "" {
-		return api.Mode_STRICT
+		return api.Mode_MODE_STRICT
 	}
 	if v.mesh.Strict {
-		return api.Mode_STRICT
+		return api.Mode_MODE_STRICT
 	}
-	return api.Mode_PERMISSIVE
+	return api.Mode_MODE_PERMISSIVE
 }

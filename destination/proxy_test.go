@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -186,6 +185,14 @@ func (s *server) dial(t testing.TB, src *spiffe.Source) *client {
 // proxy connects as shop/web's pod and says Hello.
 func (s *server) proxy(t testing.TB) *client {
 	t.Helper()
+	c := s.resuming(t)
+	c.resume()
+	return c
+}
+
+// resuming is a proxy that has yet to say what it holds.
+func (s *server) resuming(t testing.TB) *client {
+	t.Helper()
 	c := s.dial(t, s.root.source(t, "spiffe://cluster.local/ns/shop/sa/web", "web-1"))
 	c.hello()
 	return c
@@ -204,9 +211,19 @@ func (c *client) hello() *api.Workload {
 	return c.next().GetWelcome().GetWorkload()
 }
 
-func (c *client) subscribe(key *api.Key, held ...*api.Held) {
+func (c *client) subscribe(key *api.Key) {
 	c.t.Helper()
-	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key, Held: held}}})
+	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
+}
+
+// resume names all that is held.
+func (c *client) resume(held ...*api.Held) {
+	c.t.Helper()
+	c.say(resume(true, held...))
+}
+
+func resume(last bool, held ...*api.Held) *api.DiscoverRequest {
+	return &api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Held: held, Last: last}}}
 }
 
 func (c *client) unsubscribe(key *api.Key) {
@@ -238,7 +255,11 @@ func (c *client) wants(want ...string) []*api.Resource {
 }
 
 func line(r *api.Resource) string {
-	kind := strings.TrimPrefix(fmt.Sprintf("%T", r.Body), "*api.Resource_")
+	kind := kindName(r.Kind)
+	kind = strings.ToUpper(kind[:1]) + kind[1:]
+	if r.GetEndpointsDelta() != nil {
+		kind += "Delta"
+	}
 	out := kind + " " + r.Name
 	if r.Removed {
 		return out + " removed"

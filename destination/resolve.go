@@ -32,8 +32,8 @@ type target struct {
 	port       uint16
 }
 
-func outside() target  { return target{resolution: api.Resolution_OUTSIDE} }
-func notFound() target { return target{resolution: api.Resolution_NOT_FOUND} }
+func outside() target  { return target{resolution: api.Resolution_RESOLUTION_OUTSIDE} }
+func notFound() target { return target{resolution: api.Resolution_RESOLUTION_NOT_FOUND} }
 
 // resolve says what an outbound key means to a caller in a namespace. An error is the key's own fault.
 func (v *view) resolve(key *api.Key, namespace string) (target, error) {
@@ -86,7 +86,7 @@ func (v *view) resolveAddress(addr netip.AddrPort) target {
 		return v.resolveService(svc, "", addr.Port(), maxAliases)
 	}
 	if pod := v.podAt(addr.Addr()); pod != nil {
-		return target{resolution: api.Resolution_FOUND, pod: pod, addr: addr, port: addr.Port()}
+		return target{resolution: api.Resolution_RESOLUTION_FOUND, pod: pod, addr: addr, port: addr.Port()}
 	}
 	// A node's own address may lie in the networks. What listens there is the kubelet, a hostNetwork pod or a NodePort:
 	// never meshed, never to be refused.
@@ -103,7 +103,7 @@ func (v *view) resolveService(svc *corev1.Service, hostname string, port uint16,
 	if servicePort(svc, port) == nil {
 		return notFound()
 	}
-	return target{resolution: api.Resolution_FOUND, service: svc, hostname: hostname, port: port}
+	return target{resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname, port: port}
 }
 
 // resolveAlias follows an ExternalName as DNS does, as far as it leads to a service of this cluster.

@@ -15,9 +15,9 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 	if err != nil {
 		return nil, nil, err
 	}
-	route := &api.Route{Key: key, Resolution: t.resolution}
+	route := &api.Route{Resolution: t.resolution, Protocol: api.Protocol_PROTOCOL_DETECT}
 	switch {
-	case t.resolution != api.Resolution_FOUND:
+	case t.resolution != api.Resolution_RESOLUTION_FOUND:
 		return route, nil, nil
 	case t.pod != nil:
 		return route, v.routeToPod(route, t), nil
@@ -30,10 +30,10 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 func (v *view) routeToPod(route *api.Route, t target) []clusterRef {
 	ref := t.ref()
 	if v.podOpaque(t.pod, t.port) {
-		route.Protocol = api.Protocol_OPAQUE
+		route.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
 	route.Destination = &api.Metadata{Namespace: t.pod.Namespace}
-	route.DefaultCluster = v.mesh.clusterName(ref)
+	route.Backends = v.mesh.only(ref)
 	return []clusterRef{ref}
 }
 
@@ -42,26 +42,32 @@ func (v *view) routeToService(route *api.Route, t target, namespace string) []cl
 	profile := v.profile(v.mesh.host(nameOf(svc)), namespace, svc.Namespace)
 	route.Protocol = v.protocolOf(svc, servicePort(svc, t.port), profile)
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
-	route.DefaultCluster = v.mesh.clusterName(ref)
-	route.Authority = route.DefaultCluster
+	route.Authority = v.mesh.clusterName(ref)
+	route.Backends = v.mesh.only(ref)
 	route.RetryBudget = retryBudget(profile)
 	refs := []clusterRef{ref}
 	if profile == nil {
 		return refs
 	}
-	route.Rules = rules(profile)
+	route.Http = rules(profile)
 	if t.hostname != "" {
 		return refs // a pod chosen by name is not split either
 	}
-	backends, more := v.overrides(profile, svc, t.port)
-	route.DefaultBackends = backends
-	return append(refs, more...)
+	if backends, split := v.overrides(profile, svc, t.port); len(backends) > 0 {
+		route.Backends, refs = backends, split
+	}
+	return refs
+}
+
+// only is the list of the one cluster that takes everything.
+func (m *Mesh) only(ref clusterRef) []*api.Backend {
+	return []*api.Backend{{Cluster: m.clusterName(ref), Weight: 1}}
 }
 
 // overrides compiles dstOverrides. A name that nothing in the cluster has keeps its share and has no endpoints: requests
 // there fail with a reason, instead of shifting the other shares without a word.
-func (v *view) overrides(profile *crd.ServiceProfile, svc *corev1.Service, port uint16) ([]*api.WeightedBackend, []clusterRef) {
-	var backends []*api.WeightedBackend
+func (v *view) overrides(profile *crd.ServiceProfile, svc *corev1.Service, port uint16) ([]*api.Backend, []clusterRef) {
+	var backends []*api.Backend
 	var refs []clusterRef
 	for _, o := range profile.Spec.DstOverrides {
 		weight := o.Weight.MilliValue()
@@ -70,7 +76,7 @@ func (v *view) overrides(profile *crd.ServiceProfile, svc *corev1.Service, port 
 		}
 		ref := v.overrideRef(o.Authority, svc.Namespace, port)
 		refs = append(refs, ref)
-		backends = append(backends, &api.WeightedBackend{Cluster: v.mesh.clusterName(ref), Weight: uint32(weight)})
+		backends = append(backends, &api.Backend{Cluster: v.mesh.clusterName(ref), Weight: uint32(weight)})
 	}
 	return backends, refs
 }
@@ -84,7 +90,7 @@ func (v *view) overrideRef(authority, namespace string, callerPort uint16) clust
 		port = callerPort
 	}
 	t := v.resolveName(host, port, namespace)
-	if t.resolution != api.Resolution_FOUND {
+	if t.resolution != api.Resolution_RESOLUTION_FOUND {
 		return clusterRef{unknown: host, port: port}
 	}
 	return t.ref()
@@ -109,11 +115,11 @@ func milliseconds(text string) uint64 {
 	return uint64((d + time.Millisecond - 1) / time.Millisecond)
 }
 
-func rules(profile *crd.ServiceProfile) []*api.Rule {
-	out := make([]*api.Rule, 0, len(profile.Spec.Routes))
+func rules(profile *crd.ServiceProfile) []*api.HTTPRule {
+	out := make([]*api.HTTPRule, 0, len(profile.Spec.Routes))
 	for i := range profile.Spec.Routes {
 		r := &profile.Spec.Routes[i]
-		rule := namedRule(r)
+		rule := namedRule(profile, r)
 		if ms := milliseconds(r.Timeout); ms > 0 {
 			rule.Timeouts = &api.Timeouts{RequestMs: ms}
 		}
@@ -126,8 +132,10 @@ func rules(profile *crd.ServiceProfile) []*api.Rule {
 }
 
 // namedRule is what metrics need of a route: which requests are its, and which of their responses are failures.
-func namedRule(r *crd.Route) *api.Rule {
-	rule := &api.Rule{Name: r.Name, Match: requestMatch(r.Condition)}
+func namedRule(profile *crd.ServiceProfile, r *crd.Route) *api.HTTPRule {
+	rule := &api.HTTPRule{Match: requestMatch(r.Condition), Origin: &api.Origin{
+		Group: crd.Group, Kind: crd.Kind, Namespace: profile.Namespace, Name: profile.Name, Rule: r.Name,
+	}}
 	for _, class := range r.ResponseClasses {
 		rule.ResponseClasses = append(rule.ResponseClasses,
 			&api.ResponseClass{Match: responseMatch(class.Condition), Failure: class.IsFailure})

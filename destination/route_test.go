@@ -44,21 +44,21 @@ spec: {routes: [{name: mine}]}`
 		return out
 	}
 
-	const want = `name:"read" match:{all:{matches:{method:"GET"} matches:{path:{regex:"/a/[^/]*"}} ` +
+	const want = `origin:{group:"tulle.dev" kind:"ServiceProfile" namespace:"shop" name:"web.shop.svc.cluster.local" rule:"read"} match:{all:{matches:{method:"GET"} matches:{path:{regex:"/a/[^/]*"}} ` +
 		`matches:{not:{any:{matches:{path:{regex:"/a/b"}} matches:{method:"HEAD"}}}}}} timeouts:{request_ms:2} retry:{} ` +
 		`response_classes:{match:{status:{min:500 max:599}} failure:true} ` +
 		`response_classes:{match:{all:{matches:{status:{min:100 max:499}} matches:{not:{status:{min:404 max:404}}}}}}`
 	r := route("shop")
-	if got := strings.Join(strings.Fields(r.Rules[0].String()), " "); got != want {
+	if got := strings.Join(strings.Fields(r.Http[0].String()), " "); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 	if b := r.RetryBudget; b.RetryRatio != 0.5 || b.MinRetriesPerSecond != 0 || b.TtlMs != 10_000 {
 		t.Errorf("budget is %v", b)
 	}
-	if r := route("other"); r.Rules[0].Name != "mine" || r.RetryBudget.RetryRatio != 0.2 || r.RetryBudget.MinRetriesPerSecond != 10 {
+	if r := route("other"); r.Http[0].Origin.Rule != "mine" || r.RetryBudget.RetryRatio != 0.2 || r.RetryBudget.MinRetriesPerSecond != 10 {
 		t.Errorf("the caller's own profile does not win: %v", r)
 	}
-	if r := route("third"); r.Rules[0].Name != "read" {
+	if r := route("third"); r.Http[0].Origin.Rule != "read" {
 		t.Errorf("a third namespace gets %v", r)
 	}
 
@@ -73,7 +73,7 @@ spec: {routes: [{name: mine}]}`
 	if err := state.Apply(Change{Set: []metav1.Object{profile}}); err != nil {
 		t.Fatal(err)
 	}
-	if r := route("other"); r.Rules[0].Name != "read" {
+	if r := route("other"); r.Http[0].Origin.Rule != "read" {
 		t.Errorf("an invalid profile counts: %v", r)
 	}
 }

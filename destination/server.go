@@ -28,11 +28,10 @@ import (
 
 // Limits of the server.
 const (
-	maxStreams       = 16384     // of one replica, where its memory suffices: 10,000 proxies and some
-	maxStreamsPerPod = 4         // a proxy has one, and a second while it moves
-	admitPerSecond   = 500       // new streams: 10,000 proxies come back in 20 s, and leave CPU for those that are here
-	admitBurst       = 1000      // at once
-	maxRequest       = 512 << 10 // one message: a key and what is held
+	maxStreams       = 16384 // of one replica, where its memory suffices: 10,000 proxies and some
+	maxStreamsPerPod = 4     // a proxy has one, and a second while it moves
+	admitPerSecond   = 500   // new streams: 10,000 proxies come back in 20 s, and leave CPU for those that are here
+	admitBurst       = 1000  // at once
 
 	// streamAge is when a stream is ended, give or take a fifth, so that proxies spread over replicas that came later.
 	streamAge    = 30 * time.Minute
@@ -45,7 +44,7 @@ var connectionLimits = serve.Limits{
 	Connections: maxStreams, PerAddress: 512, PerIdentity: 8,
 	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: helloTimeout,
 	Idle: time.Minute, Age: 40 * time.Minute, // beyond a stream's own age
-	Streams: maxStreamsPerPod, Message: maxRequest,
+	Streams: maxStreamsPerPod, Message: api.MaxRequest,
 	Base: 256 << 20, Each: 60 << 10,
 }
 
@@ -66,13 +65,14 @@ type Destination struct {
 	synced chan struct{}
 	admit  *rate.Limiter
 
-	limits    serve.Limits
-	streams   atomic.Int64
-	mu        sync.Mutex // guards perPod
-	perPod    map[types.NamespacedName]int
-	readers   sync.WaitGroup
-	messages  prometheus.Counter
-	rejection *prometheus.CounterVec
+	limits   serve.Limits
+	streams  atomic.Int64
+	mu       sync.Mutex // guards perPod
+	perPod   map[types.NamespacedName]int
+	readers  sync.WaitGroup
+	messages prometheus.Counter
+	refusals *prometheus.CounterVec // of streams
+	rejected *rejections            // of resources
 }
 
 // New prepares a Destination. Serve starts it.
@@ -81,7 +81,8 @@ func New(cfg Config) *Destination {
 	d := &Destination{
 		cfg: cfg, state: state, hub: newHub(state, &cfg.Mesh), synced: make(chan struct{}),
 		admit: rate.NewLimiter(admitPerSecond, admitBurst), perPod: map[types.NamespacedName]int{},
-		limits: connectionLimits,
+		limits:   connectionLimits,
+		rejected: newRejections(cfg.Log),
 	}
 	d.register(cfg.Metrics)
 	return d
@@ -90,12 +91,12 @@ func New(cfg Config) *Destination {
 func (d *Destination) register(metrics prometheus.Registerer) {
 	d.messages = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tulle_destination_messages_total", Help: "Messages sent to proxies."})
-	d.rejection = prometheus.NewCounterVec(prometheus.CounterOpts{
+	d.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tulle_destination_refusals_total", Help: "Streams refused, by gRPC code."}, []string{"code"})
 	if metrics == nil {
 		return
 	}
-	metrics.MustRegister(d.messages, d.rejection,
+	metrics.MustRegister(d.messages, d.refusals, d.rejected.count,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
 			func() float64 { return float64(d.streams.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_cells", Help: "Distinct questions that are asked."},
@@ -167,7 +168,7 @@ func (d *Destination) authorize(p spiffe.Peer) error {
 func (d *Destination) discover(rpc grpc.ServerStream) error {
 	err := d.converse(rpc)
 	if code := status.Code(err); err != nil && code != codes.Canceled {
-		d.rejection.WithLabelValues(code.String()).Inc()
+		d.refusals.WithLabelValues(code.String()).Inc()
 		d.cfg.Log.Warn("stream ended", "error", err)
 	}
 	return err
@@ -188,13 +189,17 @@ func (d *Destination) converse(rpc grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	s := newStream(d.hub, c, func(m *api.DiscoverResponse) error {
+	s := newStream(d.hub, c, d.rejected, func(m *api.DiscoverResponse) error {
 		d.messages.Inc()
 		return rpc.SendMsg(m)
 	})
 	defer s.close()
 	requests := d.listen(rpc, s)
-	if err := awaitHello(ctx, requests.hello, requests.ended); err != nil {
+	hello, err := awaitHello(ctx, requests.hello, requests.ended)
+	if err != nil {
+		return err
+	}
+	if err := s.greet(hello); err != nil {
 		return err
 	}
 	if err := s.send(&api.DiscoverResponse{Message: &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{Workload: workload}}}); err != nil {
@@ -324,18 +329,18 @@ func (r requests) read(rpc grpc.ServerStream, s *stream) error {
 	}
 }
 
-func awaitHello(ctx context.Context, hello <-chan *api.Hello, ended <-chan error) error {
+func awaitHello(ctx context.Context, hello <-chan *api.Hello, ended <-chan error) (*api.Hello, error) {
 	timeout := time.NewTimer(helloTimeout)
 	defer timeout.Stop()
 	select {
-	case <-hello:
-		return nil
+	case m := <-hello:
+		return m, nil
 	case err := <-ended:
-		return endOf(err)
+		return nil, endOf(err)
 	case <-ctx.Done():
-		return status.FromContextError(ctx.Err()).Err()
+		return nil, status.FromContextError(ctx.Err()).Err()
 	case <-timeout.C:
-		return status.Error(codes.DeadlineExceeded, "no Hello came")
+		return nil, status.Error(codes.DeadlineExceeded, "no Hello came")
 	}
 }
 

@@ -23,6 +23,7 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	if w := c.hello(); w.GetKind() != "deployment" || w.GetName() != "web" || w.GetPod() != "web-1" {
 		t.Errorf("known as %v", w)
 	}
+	c.resume()
 	key := address("10.96.0.10:80")
 	c.subscribe(key)
 	first := c.wants(wholeRoute, wholeWeb, "Route address/10.96.0.10:80")
@@ -55,25 +56,28 @@ func TestResume(t *testing.T) {
 	keeper.subscribe(key)
 	var held []*api.Held
 	for i, r := range keeper.wants(wholeRoute, wholeWeb, "Route address/10.96.0.10:80") {
-		kind := []api.Kind{api.Kind_CLUSTER, api.Kind_ENDPOINTS, api.Kind_ROUTE}[i]
+		kind := []api.Kind{api.Kind_KIND_CLUSTER, api.Kind_KIND_ENDPOINTS, api.Kind_KIND_ROUTE}[i]
 		held = append(held, &api.Held{Kind: kind, Name: r.Name, Version: r.Version})
 	}
 
-	same := s.proxy(t)
-	same.subscribe(key, held...)
+	same := s.resuming(t)
+	same.subscribe(key)
+	same.resume(held...)
 	same.wants() // nothing differs, and it is told so
 	same.cancel()
 
 	s.apply(t, slice("192.0.2.1"))
 	keeper.wants("EndpointsDelta " + webName + " +192.0.2.1:80")
-	behind := s.proxy(t)
-	behind.subscribe(key, held...)
+	behind := s.resuming(t)
+	behind.subscribe(key)
+	behind.resume(held...)
 	behind.wants("EndpointsDelta " + webName + " +192.0.2.1:80")
 	behind.cancel()
 
 	held[1].Version = strings.Repeat("0", 2*versionBytes)
-	stranger := s.proxy(t)
-	stranger.subscribe(key, held...)
+	stranger := s.resuming(t)
+	stranger.subscribe(key)
+	stranger.resume(held...)
 	stranger.wants("Endpoints " + webName + " 192.0.2.1:80 web-1/10.1.0.1:8080 web-2/10.1.0.2:8080")
 }
 
@@ -231,6 +235,7 @@ func TestNothingIsAnsweredBeforeTheSourceIsRead(t *testing.T) {
 	c := s.dial(t, s.root.source(t, "spiffe://cluster.local/ns/shop/sa/web", "web-1"))
 	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{}}})
 	c.subscribe(address("10.96.0.10:80"))
+	c.resume()
 	s.apply(t, objectsOf(t, cluster)...)
 	close(s.gate.open)
 	if c.next().GetWelcome() == nil {

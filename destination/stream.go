@@ -15,13 +15,9 @@ import (
 )
 
 // Limits of one stream: what one caller can make this process remember or compute.
-const (
-	maxKeys = 8192        // a proxy remembers 4,096 targets; inbound ports, and some room
-	maxHeld = 4 * maxKeys // what a proxy says it holds: three resources a key, and some room
-	maxName = maxKey + 64 // of a held resource; ours are never longer
-	// maxBatch is what one message aims at: larger sets are sent in several, each consistent.
-	maxBatch = 1 << 20
-)
+//
+// The rest of them are package api's, for a proxy must know them too.
+const maxCapabilities = 64
 
 // stream is what one proxy asks, and what it has.
 type stream struct {
@@ -30,23 +26,42 @@ type stream struct {
 	watcher *watcher
 	send    func(*api.DiscoverResponse) error // blocks while the proxy is slow; changes meanwhile fall together
 
-	mu    sync.Mutex // guards what the reader changes
-	keys  map[string]*api.Key
-	fresh bool                  // a key was subscribed since the last flush
-	held  map[resourceID]string // versions from an earlier stream, until they are compared
+	rejections *rejections
+	able       map[string]bool // the proxy's capabilities
+
+	mu       sync.Mutex // guards what the reader changes
+	keys     map[string]*api.Key
+	fresh    bool                         // a key was subscribed since the last flush
+	resumed  bool                         // all that is held has been named
+	held     map[resourceID]string        // versions from an earlier stream, until the first flush
+	rejected map[resourceID]*api.Rejected // since the last flush
 
 	// what only the flushing goroutine touches
-	cells   map[question]*cell
-	sent    map[resourceID]string // the proxy's versions
-	refused map[string]string
+	cells    map[question]*cell
+	sent     map[resourceID]string // the proxy's versions, as far as it could use them
+	unusable map[resourceID]string // the versions that it rejected, or was not sent for what it lacks
+	refused  map[string]string
 }
 
-func newStream(h *hub, c caller, send func(*api.DiscoverResponse) error) *stream {
+// newStream begins a stream of a proxy that has said Hello.
+func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse) error) *stream {
 	return &stream{
-		hub: h, caller: c, send: send, watcher: newWatcher(),
-		keys: map[string]*api.Key{}, held: map[resourceID]string{},
-		cells: map[question]*cell{}, sent: map[resourceID]string{}, refused: map[string]string{},
+		hub: h, caller: c, rejections: r, send: send, watcher: newWatcher(), able: map[string]bool{},
+		keys: map[string]*api.Key{}, held: map[resourceID]string{}, rejected: map[resourceID]*api.Rejected{},
+		cells: map[question]*cell{}, sent: map[resourceID]string{}, unusable: map[resourceID]string{},
+		refused: map[string]string{},
 	}
+}
+
+// greet keeps what the proxy is able to do. It comes before anything is sent.
+func (s *stream) greet(hello *api.Hello) error {
+	if len(hello.GetCapabilities()) > maxCapabilities {
+		return status.Errorf(codes.InvalidArgument, "more than %d capabilities", maxCapabilities)
+	}
+	for _, c := range hello.GetCapabilities() {
+		s.able[c] = true
+	}
+	return nil
 }
 
 // receive takes what the proxy says after its Hello. An error ends the stream.
@@ -60,10 +75,18 @@ func (s *stream) receive(req *api.DiscoverRequest) error {
 		}
 	case *api.DiscoverRequest_Unsubscribe:
 		delete(s.keys, api.KeyString(m.Unsubscribe.GetKey()))
+	case *api.DiscoverRequest_Resume:
+		if err := s.resume(m.Resume); err != nil {
+			return err
+		}
+	case *api.DiscoverRequest_Rejected:
+		if err := s.reject(m.Rejected); err != nil {
+			return err
+		}
 	case *api.DiscoverRequest_Hello:
 		return status.Error(codes.InvalidArgument, "Hello comes once, first")
 	default:
-		return nil // of a newer proxy
+		return status.Error(codes.Unimplemented, "the message is of a kind that this destination does not know")
 	}
 	s.watcher.notify()
 	return nil
@@ -71,43 +94,80 @@ func (s *stream) receive(req *api.DiscoverRequest) error {
 
 func (s *stream) subscribe(sub *api.Subscribe) error {
 	name := api.KeyString(sub.GetKey())
-	if name == "" || len(name) > maxName {
+	if name == "" || len(name) > api.MaxName {
 		return status.Error(codes.InvalidArgument, "Subscribe needs a key: an address, an authority or an inbound port")
 	}
 	s.keys[name] = sub.Key
 	s.fresh = true
-	if len(s.keys) > maxKeys {
-		return status.Errorf(codes.ResourceExhausted, "more than %d keys: unsubscribe those not in use", maxKeys)
-	}
-	for _, h := range sub.Held {
-		if len(h.Name) <= maxName && len(h.Version) == 2*versionBytes {
-			s.held[resourceID{h.Kind, h.Name}] = h.Version
-		}
-	}
-	if len(s.held) > maxHeld {
-		return status.Errorf(codes.ResourceExhausted, "more than %d held resources", maxHeld)
+	if len(s.keys) > api.MaxKeys {
+		return status.Errorf(codes.ResourceExhausted, "more than %d keys: unsubscribe those not in use", api.MaxKeys)
 	}
 	return nil
 }
 
-// take returns what to answer now.
-func (s *stream) take() (keys map[string]*api.Key, fresh bool) {
+func (s *stream) resume(r *api.Resume) error {
+	if s.resumed {
+		return status.Error(codes.InvalidArgument, "Resume comes before the first answer, and the last one says so")
+	}
+	for _, h := range r.GetHeld() {
+		if len(h.Name) > api.MaxName || len(h.Version) != api.VersionLen {
+			return status.Error(codes.InvalidArgument, "Resume names a resource that no destination has sent")
+		}
+		s.held[resourceID{h.Kind, h.Name}] = h.Version
+	}
+	if len(s.held) > api.MaxHeld {
+		return status.Errorf(codes.ResourceExhausted, "more than %d held resources", api.MaxHeld)
+	}
+	s.resumed = r.GetLast()
+	return nil
+}
+
+// reject keeps what the proxy says until the next flush.
+func (s *stream) reject(r *api.Rejected) error {
+	if len(r.GetReason()) > api.MaxReason || len(r.GetName()) > api.MaxName || len(r.GetVersion()) > api.VersionLen {
+		return status.Error(codes.InvalidArgument, "Rejected needs a name, a version and a reason of bounded length")
+	}
+	s.rejected[resourceID{r.GetKind(), r.GetName()}] = r
+	if len(s.rejected) > api.MaxKeys {
+		return status.Errorf(codes.ResourceExhausted, "more than %d resources are rejected at once", api.MaxKeys)
+	}
+	return nil
+}
+
+// said is what the reader has taken since the last flush.
+type said struct {
+	keys     map[string]*api.Key
+	fresh    bool
+	held     map[resourceID]string
+	rejected map[resourceID]*api.Rejected
+}
+
+// take returns what to answer now, and whether the time has come to answer at all.
+func (s *stream) take() (said, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys, fresh = maps.Clone(s.keys), s.fresh
-	s.fresh = false
-	return keys, fresh
+	if !s.resumed {
+		return said{}, false
+	}
+	out := said{maps.Clone(s.keys), s.fresh, s.held, s.rejected}
+	s.fresh, s.held, s.rejected = false, nil, map[resourceID]*api.Rejected{}
+	return out, true
 }
 
 // flush brings the proxy from what it has to what its keys are answered with now.
 func (s *stream) flush() error {
-	keys, fresh := s.take()
-	want, invalid := s.collect(keys)
-	if err := s.refuse(keys, invalid); err != nil {
+	said, ok := s.take()
+	if !ok {
+		return nil
+	}
+	maps.Copy(s.sent, said.held) // on the first flush; what nothing refers to any more is then removed
+	s.markUnusable(said.rejected)
+	w := s.collect(said.keys)
+	if err := s.refuse(said.keys, w.invalid); err != nil {
 		return err
 	}
-	batches := s.difference(want)
-	if len(batches) == 0 && fresh {
+	batches := s.difference(w)
+	if len(batches) == 0 && said.fresh {
 		batches = append(batches, nil)
 	}
 	for _, batch := range batches {
@@ -119,18 +179,35 @@ func (s *stream) flush() error {
 	return nil
 }
 
+// markUnusable believes a proxy about the version that it was sent last, and no other.
+func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected) {
+	for id, r := range rejected {
+		if s.sent[id] == r.GetVersion() {
+			s.unusable[id] = r.GetVersion()
+			s.rejections.add(s, id, r.GetVersion(), r.GetReason())
+		}
+	}
+}
+
+// wanted is what the keys are answered with now.
+type wanted struct {
+	resources map[resourceID]*resource
+	withheld  map[resourceID]bool // the proxy lacks what these need: it keeps what it has of them
+	invalid   map[string]string   // why keys have no answer
+}
+
 // collect watches what the keys need, directly and through their routes, and lets go of the rest.
-func (s *stream) collect(keys map[string]*api.Key) (want map[resourceID]*resource, invalid map[string]string) {
-	want, invalid = map[resourceID]*resource{}, map[string]string{}
+func (s *stream) collect(keys map[string]*api.Key) wanted {
+	w := wanted{map[resourceID]*resource{}, map[resourceID]bool{}, map[string]string{}}
 	used := map[question]struct{}{}
 	for name, key := range keys {
 		a := s.answer(s.caller.question(key), used)
 		if a.invalid != "" {
-			invalid[name] = a.invalid
+			w.invalid[name] = a.invalid
 		}
-		a.addTo(want)
+		s.add(&w, name, a)
 		for _, ref := range a.refs {
-			s.answer(question{cluster: ref.on(s.caller.node)}, used).addTo(want)
+			s.add(&w, name, s.answer(question{cluster: ref.on(s.caller.node)}, used))
 		}
 	}
 	for q, c := range s.cells {
@@ -139,7 +216,24 @@ func (s *stream) collect(keys map[string]*api.Key) (want map[resourceID]*resourc
 			delete(s.cells, q)
 		}
 	}
-	return want, invalid
+	return w
+}
+
+// add takes the resources of one answer, but for those that are beyond the proxy: it would reject them.
+func (s *stream) add(w *wanted, key string, a *answer) {
+	for _, r := range a.resources {
+		lacking := slices.DeleteFunc(slices.Clone(r.needs), func(c string) bool { return s.able[c] })
+		if len(lacking) == 0 {
+			w.resources[r.id] = r
+			continue
+		}
+		w.withheld[r.id] = true
+		w.invalid[key] = "the proxy lacks what the answer needs: " + strings.Join(lacking, ", ")
+		if s.unusable[r.id] != r.version {
+			s.unusable[r.id] = r.version
+			s.rejections.add(s, r.id, r.version, w.invalid[key])
+		}
+	}
 }
 
 func (s *stream) answer(q question, used map[question]struct{}) *answer {
@@ -150,12 +244,6 @@ func (s *stream) answer(q question, used map[question]struct{}) *answer {
 		s.cells[q] = c
 	}
 	return c.answer.Load()
-}
-
-func (a *answer) addTo(want map[resourceID]*resource) {
-	for _, r := range a.resources {
-		want[r.id] = r
-	}
 }
 
 // refuse says why keys have no answer, once for each reason.
@@ -176,56 +264,54 @@ func (s *stream) refuse(keys map[string]*api.Key, invalid map[string]string) err
 
 // difference lists what the proxy must be sent. What is referred to comes before what refers to it, and removals come
 // last, so that each batch is consistent with those before it.
-func (s *stream) difference(want map[resourceID]*resource) [][]*api.Resource {
+func (s *stream) difference(w wanted) [][]*api.Resource {
 	var out []*api.Resource
-	for _, id := range slices.SortedFunc(maps.Keys(want), inOrder) {
-		r := want[id]
-		has, ok := s.sent[id]
-		if !ok {
-			has = s.takeHeld(id)
-		}
-		s.sent[id] = r.version
-		if has == r.version {
-			continue
-		}
-		if delta := r.deltas[has]; delta != nil {
-			out = append(out, delta)
-		} else {
-			out = append(out, r.snapshot)
-		}
+	for _, id := range slices.SortedFunc(maps.Keys(w.resources), inOrder) {
+		out = append(out, s.update(w.resources[id])...)
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(s.sent), inOrder) {
-		if want[id] == nil {
+		if w.resources[id] == nil && !w.withheld[id] {
 			delete(s.sent, id)
 			out = append(out, id.removal())
+		}
+	}
+	for id := range s.unusable {
+		if w.resources[id] == nil && !w.withheld[id] {
+			s.forgive(id)
 		}
 	}
 	return batches(out)
 }
 
-func (s *stream) takeHeld(id resourceID) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	version := s.held[id]
-	delete(s.held, id)
-	return version
+// update returns what the proxy must be sent to have a resource as it is now. What it rejected it does not have: it gets
+// the next version whole.
+func (s *stream) update(r *resource) []*api.Resource {
+	has := s.sent[r.id]
+	if has == r.version {
+		return nil
+	}
+	if s.unusable[r.id] == has {
+		has = ""
+	}
+	s.forgive(r.id)
+	s.sent[r.id] = r.version
+	if delta := r.deltas[has]; delta != nil {
+		return delta
+	}
+	return r.parts
 }
 
+// forgive forgets that the proxy cannot use a resource, for it is about to be sent another version, or none.
+func (s *stream) forgive(id resourceID) {
+	if _, ok := s.unusable[id]; ok {
+		delete(s.unusable, id)
+		s.rejections.remove(s, id)
+	}
+}
+
+// batches puts resources into messages.
 func batches(all []*api.Resource) [][]*api.Resource {
-	var out [][]*api.Resource
-	first, size := 0, 0
-	for i, r := range all {
-		n := proto.Size(r)
-		if i > first && size+n > maxBatch {
-			out = append(out, all[first:i])
-			first, size = i, 0
-		}
-		size += n
-	}
-	if first < len(all) {
-		out = append(out, all[first:])
-	}
-	return out
+	return cut(all, func(r *api.Resource) int { return proto.Size(r) })
 }
 
 // inOrder puts clusters and their endpoints before routes.
@@ -237,7 +323,7 @@ func inOrder(a, b resourceID) int {
 }
 
 func rank(k api.Kind) int {
-	if k == api.Kind_ROUTE || k == api.Kind_INBOUND {
+	if k == api.Kind_KIND_ROUTE || k == api.Kind_KIND_INBOUND {
 		return int(k) + 10
 	}
 	return int(k)
@@ -249,4 +335,7 @@ func (s *stream) close() {
 		s.hub.release(c, s.watcher)
 	}
 	clear(s.cells)
+	for id := range s.unusable {
+		s.rejections.remove(s, id)
+	}
 }

@@ -152,7 +152,7 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *se
 	r := p.resolve(p.ctx, t, config.DiscoveryWait)
 	protocol := p.outboundProtocol(r, dst)
 	d := detected{protocol: protocol}
-	if protocol != api.Protocol_OPAQUE {
+	if protocol != api.Protocol_PROTOCOL_OPAQUE {
 		// A protocol that destination names is detected too: it costs nothing, and names are sometimes wrong.
 		var err error
 		if d, err = detect(nc); err != nil {
@@ -161,7 +161,7 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *se
 	}
 	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
 	switch {
-	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
+	case d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2:
 		return c.speaks(nc, d)
 	case d.silent:
 		return p.forwardSilent(nc, c)
@@ -172,13 +172,13 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *se
 
 // outboundProtocol is what is known before a byte was read.
 func (p *Proxy) outboundProtocol(r *route, dst netip.AddrPort) api.Protocol {
-	if r != nil && r.protocol != api.Protocol_DETECT {
+	if r != nil && r.protocol != api.Protocol_PROTOCOL_DETECT {
 		return r.protocol
 	}
 	if p.cfg.OpaquePorts[dst.Port()] {
-		return api.Protocol_OPAQUE
+		return api.Protocol_PROTOCOL_OPAQUE
 	}
-	return api.Protocol_DETECT
+	return api.Protocol_PROTOCOL_DETECT
 }
 
 func keyTarget(k *api.Key) string {
@@ -195,7 +195,7 @@ func (p *Proxy) resolve(ctx context.Context, t *target, wait time.Duration) *rou
 	if r == nil && wait > 0 && (p.discovery.connected() || !p.outside(t.key.GetAddress())) {
 		r = t.wait(ctx) // the way out of the cluster does not wait for a destination that is away
 	}
-	if r != nil && r.resolution != api.Resolution_OUTSIDE {
+	if r != nil && r.resolution != api.Resolution_RESOLUTION_OUTSIDE {
 		return r
 	}
 	if r == nil && !p.outside(t.key.GetAddress()) {
@@ -221,10 +221,11 @@ func (p *Proxy) outside(addr string) bool {
 // past is the route of a target that is not the mesh's: its own address, in plaintext or the application's own TLS.
 func (t *target) past(p *Proxy) *route {
 	t.pastOnce.Do(func() {
-		m := &api.Route{Resolution: api.Resolution_OUTSIDE, DefaultCluster: outsideAuthority}
+		m := &api.Route{Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
+			Backends: []*api.Backend{{Cluster: outsideAuthority, Weight: 1}}}
 		addr := keyTarget(t.key) // a name is looked up as it stands
 		c := &cluster{name: outsideAuthority}
-		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr}}, now())
+		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
 		t.pastRoute, _ = compileRoute(m, t.budget, func(string) *cluster { return c }) // nothing in it can fail
 	})
 	return t.pastRoute
@@ -237,7 +238,7 @@ func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 		return nil
 	}
 	if port, opaque := p.plainOpaque(dst); opaque {
-		p.forwardInbound(nc, p.plainConn(nc, port, dst), detected{protocol: api.Protocol_OPAQUE})
+		p.forwardInbound(nc, p.plainConn(nc, port, dst), detected{protocol: api.Protocol_PROTOCOL_OPAQUE})
 		return nil
 	}
 	d, err := detect(nc)
@@ -256,7 +257,7 @@ func (p *Proxy) plainOpaque(dst netip.AddrPort) (port uint16, opaque bool) {
 	if p.cfg.Apps != nil || dst.Port() == config.InboundPort {
 		return 0, false
 	}
-	return dst.Port(), p.discovery.inbound(dst.Port()).wait(p.ctx).protocol == api.Protocol_OPAQUE
+	return dst.Port(), p.discovery.inbound(dst.Port()).wait(p.ctx).protocol == api.Protocol_PROTOCOL_OPAQUE
 }
 
 // servePlain is a caller without a proxy, or with TLS of its own.
@@ -270,7 +271,7 @@ func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) *serverC
 	c := p.plainConn(nc, port, dst)
 	switch {
 	case c == nil:
-	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
+	case d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2:
 		return c.speaks(nc, d)
 	default:
 		p.forwardInbound(nc, c, d)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -34,7 +35,8 @@ type inboundPort struct {
 type inboundPolicy struct {
 	protocol api.Protocol
 	strict   bool
-	allowed  []string // SPIFFE IDs; empty: everyone that the mode admits
+	allowed  []string   // SPIFFE IDs
+	action   api.Action // about those that the mode admits and allowed does not name
 	probes   []string
 	route    *route
 }
@@ -48,12 +50,13 @@ func (d *discovery) inbound(port uint16) *inboundPort {
 	}
 	key := &api.Key{Key: &api.Key_InboundPort{InboundPort: uint32(port)}}
 	in := &inboundPort{p: d.p, key: key, answered: make(chan struct{})}
-	in.policy.Store(in.compile(d.p.defaultInbound(port)))
+	pol, _ := in.compile(d.p.defaultInbound(port)) // nothing in it can fail
+	in.policy.Store(pol)
 	d.inbounds.Add(port, in)
 	if d.inbounds.Len() > maxInboundPorts {
 		d.evictUnserved()
 	}
-	d.send(d.subscription(key))
+	d.subscribe(key)
 	return in
 }
 
@@ -93,18 +96,18 @@ func (in *inboundPort) known() bool {
 
 // defaultInbound is what the environment says, until destination does.
 func (p *Proxy) defaultInbound(port uint16) *api.Inbound {
-	m := &api.Inbound{Port: uint32(port)}
+	m := &api.Inbound{Port: uint32(port), Protocol: api.Protocol_PROTOCOL_DETECT,
+		Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_ALLOW}
 	if p.cfg.Strict {
-		m.Mode = api.Mode_STRICT
+		m.Mode = api.Mode_MODE_STRICT
 	}
 	if p.cfg.OpaquePorts[port] {
-		m.Protocol = api.Protocol_OPAQUE
+		m.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
 	return m
 }
 
-func (in *inboundPort) update(m *api.Inbound) {
-	pol := in.compile(m)
+func (in *inboundPort) update(pol *inboundPolicy) {
 	in.policy.Store(pol)
 	in.tunnels.each(func(t *tunnel) { // a request is asked about as it comes; a tunnel goes on
 		if pol.verdict(t.caller) != nil {
@@ -114,27 +117,47 @@ func (in *inboundPort) update(m *api.Inbound) {
 	in.once.Do(func() { close(in.answered) })
 }
 
-func (in *inboundPort) compile(m *api.Inbound) *inboundPolicy {
-	pol := &inboundPolicy{protocol: m.Protocol, strict: m.Mode == api.Mode_STRICT}
-	for _, a := range m.Authorizations {
+// refuse: destination has no answer for this port. Nobody is admitted, unless there was an answer before.
+func (in *inboundPort) refuse() {
+	if !in.known() {
+		pol := *in.policy.Load()
+		pol.allowed, pol.action = nil, api.Action_ACTION_DENY
+		in.update(&pol)
+	}
+}
+
+// compile turns a message into a policy. What this proxy does not understand makes the whole message an error.
+func (in *inboundPort) compile(m *api.Inbound) (*inboundPolicy, error) {
+	pol := &inboundPolicy{protocol: m.Protocol, strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction}
+	if m.Mode != api.Mode_MODE_STRICT && m.Mode != api.Mode_MODE_PERMISSIVE {
+		return nil, fmt.Errorf("a mode (%d) that this proxy does not know", m.Mode)
+	}
+	if m.DefaultAction != api.Action_ACTION_ALLOW && m.DefaultAction != api.Action_ACTION_DENY {
+		return nil, fmt.Errorf("a default action (%d) that this proxy does not know", m.DefaultAction)
+	}
+	for i, a := range m.Authorizations {
+		if err := strict(a); err != nil {
+			return nil, fmt.Errorf("authorization %d: %w", i, err)
+		}
+		if len(a.Identities) == 0 {
+			return nil, fmt.Errorf("authorization %d names nobody that this proxy knows", i)
+		}
 		pol.allowed = append(pol.allowed, a.Identities...)
 	}
 	for _, pr := range m.Probes {
 		pol.probes = append(pol.probes, pr.Path)
 	}
-	msg := &api.Route{Rules: m.Rules, Destination: m.Service}
-	none := func(string) *cluster { return nil }
-	r, err := compileRoute(msg, in.p.inboundBudget, none)
+	msg := &api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: m.Protocol, Http: m.Http, Destination: m.Service}
+	r, err := compileRoute(msg, in.p.inboundBudget, func(string) *cluster { return nil })
 	if err != nil {
-		in.p.log.Error("cannot name routes for metrics", "port", m.Port, "err", err)
-		r, _ = compileRoute(&api.Route{Destination: m.Service}, in.p.inboundBudget, none) // nothing in it can fail
+		return nil, err
 	}
 	for _, u := range r.rules {
 		// These rules name routes. Retries and timeouts are the caller's proxy's to do, once.
 		u.retry, u.request, u.try = false, 0, 0
 	}
 	pol.route = r
-	return pol
+	return pol, nil
 }
 
 // wait returns the policy, waiting for destination's as long as it may yet come. Its absence is no reason to be less
@@ -162,7 +185,7 @@ func (pol *inboundPolicy) verdict(id string) *refusal {
 	switch {
 	case id == "" && pol.strict:
 		return &refusal{403, "this workload takes calls from the mesh only (mode: strict)"}
-	case len(pol.allowed) == 0:
+	case pol.action == api.Action_ACTION_ALLOW:
 		return nil
 	}
 	for _, a := range pol.allowed {
@@ -228,7 +251,7 @@ func (in *inboundPort) application(addr string) *cluster {
 	c := in.apps[addr]
 	if c == nil {
 		c = &cluster{name: addr}
-		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr}}, now())
+		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
 		if in.apps == nil {
 			in.apps = map[string]*cluster{}
 		}

@@ -17,17 +17,18 @@ func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
 	defer d.mu.Unlock()
 	for i := range 100 {
 		name := fmt.Sprintf("web-%d", i)
-		d.applyEndpoints(&api.Resource{Name: name, Version: "1"}, nil)
+		d.applyResources([]*api.Resource{{Kind: api.Kind_KIND_ENDPOINTS, Name: name, Version: "1",
+			Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{}}}})
 		d.targets.Add(name, &target{key: &api.Key{Key: &api.Key_Authority{Authority: name}}})
 	}
 	for range 2 { // streams
 		d.begin(&rpc.Stream{})
 		held := 0
 		for _, m := range d.outbox {
-			held += len(m.GetSubscribe().GetHeld())
+			held += len(m.GetResume().GetHeld())
 		}
-		if len(d.outbox) != 100 || held != 100 {
-			t.Errorf("%d subscriptions name %d resources, want 100 and 100", len(d.outbox), held)
+		if len(d.outbox) != 101 || held != 100 || !d.outbox[100].GetResume().GetLast() {
+			t.Errorf("%d requests name %d resources, want 100 subscriptions and one that names 100", len(d.outbox), held)
 		}
 	}
 	d.stream = nil

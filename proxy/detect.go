@@ -55,18 +55,18 @@ func detectUntil(nc net.Conn, late bool) (detected, error) {
 		buf = buf[:len(buf)+n]
 		if p, sure := classify(buf); sure {
 			d := detected{protocol: p, peeked: buf}
-			if p == api.Protocol_TLS {
+			if p == api.Protocol_PROTOCOL_TLS {
 				d.hello, _, _ = parseClientHello(buf)
 			}
 			return d, nc.SetReadDeadline(time.Time{})
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return detected{protocol: api.Protocol_OPAQUE, peeked: buf, silent: len(buf) == 0}, nc.SetReadDeadline(time.Time{})
+			return detected{protocol: api.Protocol_PROTOCOL_OPAQUE, peeked: buf, silent: len(buf) == 0}, nc.SetReadDeadline(time.Time{})
 		case err != nil && (len(buf) == 0 || !errors.Is(err, io.EOF)):
 			return detected{}, err
 		case err != nil || len(buf) >= config.DetectBytes:
-			return detected{protocol: api.Protocol_OPAQUE, peeked: buf}, nc.SetReadDeadline(time.Time{})
+			return detected{protocol: api.Protocol_PROTOCOL_OPAQUE, peeked: buf}, nc.SetReadDeadline(time.Time{})
 		}
 	}
 }
@@ -74,20 +74,20 @@ func detectUntil(nc net.Conn, late bool) (detected, error) {
 // classify tells the protocol from what came so far; sure is false while more could change the answer.
 func classify(b []byte) (p api.Protocol, sure bool) {
 	if len(b) == 0 {
-		return api.Protocol_OPAQUE, false
+		return api.Protocol_PROTOCOL_OPAQUE, false
 	}
 	if b[0] == recordHandshake {
 		_, ok, more := parseClientHello(b)
 		switch {
 		case ok:
-			return api.Protocol_TLS, true
+			return api.Protocol_PROTOCOL_TLS, true
 		case more:
-			return api.Protocol_TLS, false
+			return api.Protocol_PROTOCOL_TLS, false
 		}
-		return api.Protocol_OPAQUE, true
+		return api.Protocol_PROTOCOL_OPAQUE, true
 	}
 	if n := min(len(b), len(http2Preface)); string(b[:n]) == http2Preface[:n] {
-		return api.Protocol_HTTP2, n == len(http2Preface)
+		return api.Protocol_PROTOCOL_HTTP2, n == len(http2Preface)
 	}
 	return classifyHTTP1(b)
 }
@@ -101,21 +101,21 @@ func classifyHTTP1(b []byte) (api.Protocol, bool) {
 	}
 	for _, c := range method {
 		if (c < 'A' || c > 'Z') && c != '-' && c != '_' {
-			return api.Protocol_OPAQUE, true
+			return api.Protocol_PROTOCOL_OPAQUE, true
 		}
 	}
 	if sp == 0 || (sp < 0 && len(b) > longestMethod) {
-		return api.Protocol_OPAQUE, true
+		return api.Protocol_PROTOCOL_OPAQUE, true
 	}
 	line, _, whole := bytes.Cut(b, []byte("\n"))
 	if !whole {
-		return api.Protocol_HTTP1, false
+		return api.Protocol_PROTOCOL_HTTP1, false
 	}
 	version := bytes.LastIndexByte(line, ' ')
 	if version > sp && bytes.HasPrefix(line[version+1:], []byte("HTTP/1.")) {
-		return api.Protocol_HTTP1, true
+		return api.Protocol_PROTOCOL_HTTP1, true
 	}
-	return api.Protocol_OPAQUE, true
+	return api.Protocol_PROTOCOL_OPAQUE, true
 }
 
 // TLS, as far as a ClientHello needs (RFC 8446 §4.1.2, §5.1).

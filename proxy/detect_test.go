@@ -35,18 +35,18 @@ func TestClassify(t *testing.T) {
 		name, bytes string
 		want        api.Protocol
 	}{
-		{"request", "GET / HTTP/1.1\r\n", api.Protocol_HTTP1},
-		{"unknown method", "FROB-NICATE /x HTTP/1.0\r\n", api.Protocol_HTTP1},
-		{"preface", http2Preface, api.Protocol_HTTP2},
-		{"client hello", ours, api.Protocol_TLS},
-		{"redis", "*1\r\n$4\r\nPING\r\n", api.Protocol_OPAQUE},
-		{"lower case", "get / HTTP/1.1\r\n", api.Protocol_OPAQUE},
-		{"a line that is no request", "HELO example.org\r\n", api.Protocol_OPAQUE},
-		{"a record that is no handshake", "\x17\x03\x03\x00\x05hello", api.Protocol_OPAQUE},
-		{"server hello", "\x16\x03\x03\x00\x04\x02\x00\x00\x00", api.Protocol_OPAQUE},
-		{"empty record", "\x16\x03\x03\x00\x00", api.Protocol_OPAQUE},
-		{"no method", " / HTTP/1.1\r\n", api.Protocol_OPAQUE},
-		{"long word", strings.Repeat("A", 40), api.Protocol_OPAQUE},
+		{"request", "GET / HTTP/1.1\r\n", api.Protocol_PROTOCOL_HTTP1},
+		{"unknown method", "FROB-NICATE /x HTTP/1.0\r\n", api.Protocol_PROTOCOL_HTTP1},
+		{"preface", http2Preface, api.Protocol_PROTOCOL_HTTP2},
+		{"client hello", ours, api.Protocol_PROTOCOL_TLS},
+		{"redis", "*1\r\n$4\r\nPING\r\n", api.Protocol_PROTOCOL_OPAQUE},
+		{"lower case", "get / HTTP/1.1\r\n", api.Protocol_PROTOCOL_OPAQUE},
+		{"a line that is no request", "HELO example.org\r\n", api.Protocol_PROTOCOL_OPAQUE},
+		{"a record that is no handshake", "\x17\x03\x03\x00\x05hello", api.Protocol_PROTOCOL_OPAQUE},
+		{"server hello", "\x16\x03\x03\x00\x04\x02\x00\x00\x00", api.Protocol_PROTOCOL_OPAQUE},
+		{"empty record", "\x16\x03\x03\x00\x00", api.Protocol_PROTOCOL_OPAQUE},
+		{"no method", " / HTTP/1.1\r\n", api.Protocol_PROTOCOL_OPAQUE},
+		{"long word", strings.Repeat("A", 40), api.Protocol_PROTOCOL_OPAQUE},
 	} {
 		for n := range len(tt.bytes) { // no prefix is mistaken for something else
 			if p, sure := classify([]byte(tt.bytes[:n])); sure && p != tt.want {
@@ -87,7 +87,7 @@ func TestSilenceIsOpaqueAfterTheTimeout(t *testing.T) {
 		began := time.Now()
 		go io.WriteString(client, "GE")
 		d, err := detect(server)
-		if err != nil || d.protocol != api.Protocol_OPAQUE || string(d.peeked) != "GE" {
+		if err != nil || d.protocol != api.Protocol_PROTOCOL_OPAQUE || string(d.peeked) != "GE" {
 			t.Errorf("got %v, %q, %v", d.protocol, d.peeked, err)
 		}
 		if waited := time.Since(began); waited != config.DetectTimeout {

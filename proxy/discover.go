@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,15 +16,16 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
 	discoverMethod     = "/tulle.destination.v1.Destination/Discover"
 	discoverBackoffMin = 100 * time.Millisecond
 	discoverBackoffMax = 10 * time.Second // destination's replicas come back one by one; a new pod waits no longer than this
-	maxClusters        = 4 * config.MaxTargets
 )
+
+// capabilities are what this proxy is able to do of what not every proxy is.
+var capabilities = []string{api.CapabilityRequestHeaders, api.CapabilityResponseHeaders}
 
 // discovery keeps what destination says: one stream, on which every key that is in use is subscribed. What was once
 // learned stays, however long destination is away.
@@ -37,108 +39,28 @@ type discovery struct {
 	mu       sync.Mutex // guards everything below
 	targets  *lru.LRU[string, *target]
 	inbounds *lru.LRU[uint16, *inboundPort]
-	clusters map[string]*cluster
-	params   map[string]ewmaParams
-	messages map[resourceKey]*api.Resource // what is held, as it was sent: for deltas and for resuming
+	store
 	workload *api.Workload
 	stream   *rpc.Stream // nil while there is none
-	told     bool        // what is held was named on it
 	problem  error       // why there is none
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
 }
 
-type resourceKey struct {
-	kind api.Kind
-	name string
-}
-
-// target is an outbound key and destination's latest answer.
-type target struct {
-	key      *api.Key
-	answered chan struct{} // closed by the first answer
-	once     sync.Once
-	route    atomic.Pointer[route]
-	budget   *budget
-	evicted  atomic.Bool
-
-	pastOnce  sync.Once // guards pastRoute: where the target is not the mesh's
-	pastRoute *route
-}
-
 func newDiscovery(p *Proxy) *discovery {
-	d := &discovery{p: p, log: p.log, clusters: map[string]*cluster{},
-		params: map[string]ewmaParams{}, messages: map[resourceKey]*api.Resource{},
-		mail: make(chan struct{}, 1), met: make(chan struct{})}
+	d := &discovery{p: p, log: p.log, store: newStore(), mail: make(chan struct{}, 1), met: make(chan struct{})}
 	// The sizes are positive: no errors.
 	d.targets, _ = lru.NewLRU(config.MaxTargets, d.evict)
 	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictInbound) // evictUnserved bounds it
 	return d
 }
 
-// target returns the entry for an outbound key, subscribed.
-func (d *discovery) target(key *api.Key) *target {
-	name := api.KeyString(key)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if t, ok := d.targets.Get(name); ok {
-		return t
-	}
-	t := &target{key: key, answered: make(chan struct{}), budget: newBudget(nil)}
-	d.targets.Add(name, t)
-	d.send(d.subscription(key))
-	return t
-}
-
-// evict is called by the LRU, with mu held. A connection that still uses the target asks for it anew.
-func (d *discovery) evict(name string, t *target) {
-	t.evicted.Store(true)
-	delete(d.messages, resourceKey{api.Kind_ROUTE, name})
-	d.unsubscribe(t.key)
-}
-
-func (d *discovery) evictInbound(_ uint16, in *inboundPort) {
-	in.evicted.Store(true)
-	delete(d.messages, resourceKey{api.Kind_INBOUND, api.KeyString(in.key)})
-	d.unsubscribe(in.key)
+func (d *discovery) subscribe(key *api.Key) {
+	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
 }
 
 func (d *discovery) unsubscribe(key *api.Key) {
 	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}})
-}
-
-// wait returns the target's route, waiting for the first answer no longer than config.DiscoveryWait.
-func (t *target) wait(ctx context.Context) *route {
-	if r := t.route.Load(); r != nil {
-		return r
-	}
-	ctx, cancel := context.WithTimeout(ctx, config.DiscoveryWait)
-	defer cancel()
-	select {
-	case <-t.answered:
-	case <-ctx.Done():
-	}
-	return t.route.Load()
-}
-
-// subscription asks for a key, naming what is held of it; the stream's first names all that routes share. mu is held.
-func (d *discovery) subscription(key *api.Key) *api.DiscoverRequest {
-	s := &api.Subscribe{Key: key}
-	for _, kind := range []api.Kind{api.Kind_ROUTE, api.Kind_INBOUND} {
-		if m := d.messages[resourceKey{kind, api.KeyString(key)}]; m != nil {
-			s.Held = append(s.Held, &api.Held{Kind: kind, Name: m.Name, Version: m.Version})
-		}
-	}
-	if d.stream == nil || d.told {
-		return &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: s}}
-	}
-	d.told = true
-	for k, m := range d.messages {
-		if k.kind == api.Kind_CLUSTER || k.kind == api.Kind_ENDPOINTS {
-			s.Held = append(s.Held, &api.Held{Kind: k.kind, Name: k.name, Version: m.Version})
-		}
-	}
-	return &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: s}}
 }
 
 // send queues a request; mu is held, so it must not wait for destination. Without a stream nothing is lost: a new one
@@ -225,9 +147,9 @@ func (d *discovery) follow(ctx context.Context) error {
 	}
 }
 
-// greet says hello and subscribes to all that is in use.
+// greet says hello, subscribes to all that is in use and names all that is held.
 func (d *discovery) greet(s *rpc.Stream) error {
-	hello := &api.Hello{Version: d.p.version, Capabilities: []string{"request_headers", "response_headers"}}
+	hello := &api.Hello{Version: d.p.version, Capabilities: capabilities}
 	if err := s.Send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: hello}}); err != nil {
 		return fmt.Errorf("greet destination: %w", err)
 	}
@@ -237,14 +159,18 @@ func (d *discovery) greet(s *rpc.Stream) error {
 	return nil
 }
 
-// begin subscribes to all that is in use, on a new stream. mu is held.
+// begin fills the outbox of a new stream. mu is held.
 func (d *discovery) begin(s *rpc.Stream) {
-	d.stream, d.problem, d.outbox, d.told = s, nil, nil, false
+	d.stream, d.problem, d.outbox = s, nil, nil
+	clear(d.parts)
 	for _, t := range d.targets.Values() {
-		d.send(d.subscription(t.key))
+		d.subscribe(t.key)
 	}
 	for _, in := range d.inbounds.Values() {
-		d.send(d.subscription(in.key))
+		d.subscribe(in.key)
+	}
+	for _, r := range d.resume() {
+		d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: r}})
 	}
 }
 
@@ -280,6 +206,8 @@ func (d *discovery) apply(m *api.DiscoverResponse) {
 		d.applyInvalid(m.Invalid)
 	case *api.DiscoverResponse_Resources:
 		ch = d.applyResources(m.Resources.GetResources())
+	default:
+		d.log.Warn("destination sent a message of a kind that this proxy does not know")
 	}
 	d.mu.Unlock()
 	ch.apply()
@@ -289,173 +217,23 @@ func (d *discovery) apply(m *api.DiscoverResponse) {
 func (d *discovery) applyInvalid(m *api.Invalid) {
 	d.log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason", m.GetReason())
 	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.route.Load() == nil {
-		t.answer(&route{resolution: api.Resolution_NOT_FOUND, fallback: &rule{backends: &picker{}}, budget: t.budget})
+		t.answer(&route{resolution: api.Resolution_RESOLUTION_NOT_FOUND, fallback: &rule{backends: &picker{}}, budget: t.budget})
 	}
 	if in, ok := d.inbounds.Peek(uint16(m.GetKey().GetInboundPort())); ok {
-		in.once.Do(func() { close(in.answered) })
+		in.refuse()
 	}
 }
 
-func (t *target) answer(r *route) {
-	for _, u := range append(r.rules, r.fallback) {
-		u.route = r
+// reject tells destination that a resource cannot be used, and why. The last good one of its name holds. mu is held.
+func (d *discovery) reject(m *api.Resource, err error) {
+	d.log.Error("cannot use what destination sent, keeping the last one", "kind", m.Kind, "name", m.Name, "err", err)
+	if len(d.outbox) > api.MaxKeys {
+		return // a destination that says nothing else, and reads nothing
 	}
-	t.route.Store(r)
-	t.once.Do(func() { close(t.answered) })
-}
-
-// applyResources takes one consistent change: clusters and endpoints first, so that a route never refers to what is not
-// here yet. mu is held.
-func (d *discovery) applyResources(list []*api.Resource) (ch change) {
-	for _, m := range list {
-		switch body := m.Body.(type) {
-		case *api.Resource_Cluster:
-			d.applyCluster(m, body.Cluster)
-		case *api.Resource_Endpoints:
-			ch.add(d.applyEndpoints(m, body.Endpoints.GetEndpoints()))
-		case *api.Resource_EndpointsDelta:
-			ch.add(d.applyDelta(m, body.EndpointsDelta))
-		case *api.Resource_Inbound:
-			d.applyInbound(m, body.Inbound)
-		}
-	}
-	for _, m := range list {
-		switch body := m.Body.(type) {
-		case *api.Resource_Route:
-			d.applyRoute(m, body.Route)
-		case nil:
-			ch.add(d.drop(m))
-		}
-	}
-	return ch
-}
-
-// drop forgets a resource that destination has removed. Targets keep their last route: whoever uses one is told anew.
-func (d *discovery) drop(m *api.Resource) (ch change) {
-	if !m.Removed {
-		return ch
-	}
-	for _, k := range []api.Kind{api.Kind_CLUSTER, api.Kind_ENDPOINTS} {
-		delete(d.messages, resourceKey{k, m.Name})
-	}
-	if c := d.clusters[m.Name]; c != nil {
-		// The cluster itself stays: a route that still refers to it must see it come back.
-		ch = c.update(d.params[m.Name], nil, now())
-		delete(d.params, m.Name)
-	}
-	return ch
-}
-
-func (d *discovery) hold(kind api.Kind, m *api.Resource) {
-	d.messages[resourceKey{kind, m.Name}] = m
-}
-
-func (d *discovery) applyCluster(m *api.Resource, c *api.Cluster) {
-	p := ewmaParams{config.EWMADefaultRTT, config.EWMADecay}
-	if ms := c.GetEwma().GetDefaultRttMs(); ms > 0 {
-		p.initial = time.Duration(ms) * time.Millisecond
-	}
-	if ms := c.GetEwma().GetDecayMs(); ms > 0 {
-		p.decay = time.Duration(ms) * time.Millisecond
-	}
-	d.params[m.Name] = p
-	d.hold(api.Kind_CLUSTER, m)
-}
-
-func (d *discovery) applyEndpoints(m *api.Resource, list []*api.Endpoint) change {
-	d.hold(api.Kind_ENDPOINTS, m)
-	return d.cluster(m.Name).update(d.clusterParams(m.Name), list, now())
-}
-
-// applyDelta changes the endpoints that are held. A delta to something else is dropped together with the base, so that
-// the next stream asks for a snapshot.
-func (d *discovery) applyDelta(m *api.Resource, delta *api.EndpointsDelta) change {
-	k := resourceKey{api.Kind_ENDPOINTS, m.Name}
-	held := d.messages[k]
-	if held == nil || held.Version != m.Base {
-		d.log.Warn("destination sent a change to endpoints that are not held", "cluster", m.Name)
-		delete(d.messages, k)
-		if d.stream != nil {
-			d.stream.Close()
-		}
-		return change{}
-	}
-	merged := mergeEndpoints(held.GetEndpoints().GetEndpoints(), delta)
-	whole := &api.Resource{Name: m.Name, Version: m.Version, Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{Endpoints: merged}}}
-	return d.applyEndpoints(whole, merged)
-}
-
-func mergeEndpoints(held []*api.Endpoint, delta *api.EndpointsDelta) []*api.Endpoint {
-	gone := map[string]bool{}
-	for _, id := range delta.Removed {
-		gone[id] = true
-	}
-	for _, e := range delta.Changed {
-		gone[e.Id] = true
-	}
-	merged := make([]*api.Endpoint, 0, len(held)+len(delta.Changed))
-	for _, e := range held {
-		if !gone[e.Id] {
-			merged = append(merged, e)
-		}
-	}
-	return append(merged, delta.Changed...)
-}
-
-func (d *discovery) clusterParams(name string) ewmaParams {
-	if p, ok := d.params[name]; ok {
-		return p
-	}
-	return ewmaParams{config.EWMADefaultRTT, config.EWMADecay}
-}
-
-// cluster returns the cluster of a name, known yet or not. mu is held.
-func (d *discovery) cluster(name string) *cluster {
-	c := d.clusters[name]
-	if c == nil {
-		c = &cluster{name: name}
-		if len(d.clusters) >= maxClusters {
-			d.sweepClusters()
-		}
-		d.clusters[name] = c
-	}
-	return c
-}
-
-// sweepClusters forgets clusters that nothing is known of any more.
-func (d *discovery) sweepClusters() {
-	for name := range d.clusters {
-		if d.messages[resourceKey{api.Kind_ENDPOINTS, name}] == nil {
-			delete(d.clusters, name)
-		}
-	}
-}
-
-func (d *discovery) applyRoute(m *api.Resource, msg *api.Route) {
-	t, ok := d.targets.Peek(m.Name)
-	if !ok {
-		return
-	}
-	if held := d.messages[resourceKey{api.Kind_ROUTE, m.Name}]; held != nil && proto.Equal(held.GetRoute(), msg) {
-		return
-	}
-	t.budget.configure(msg.RetryBudget)
-	r, err := compileRoute(msg, t.budget, d.cluster)
-	if err != nil {
-		d.log.Error("cannot use a route from destination, keeping the last one", "route", m.Name, "err", err)
-		return
-	}
-	d.hold(api.Kind_ROUTE, m)
-	t.answer(r)
-}
-
-func (d *discovery) applyInbound(m *api.Resource, msg *api.Inbound) {
-	in, ok := d.inbounds.Peek(uint16(msg.Port))
-	if !ok {
-		return
-	}
-	d.hold(api.Kind_INBOUND, m)
-	in.update(msg)
+	reason := err.Error()
+	reason = strings.ToValidUTF8(reason[:min(len(reason), api.MaxReason)], "")
+	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Rejected{Rejected: &api.Rejected{
+		Kind: m.Kind, Name: m.Name, Version: m.Version, Reason: reason}}})
 }
 
 // connected reports whether there is somebody to answer.

@@ -66,7 +66,7 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 
 // speaks notes that an HTTP connection is one, with what detection has read of it.
 func (c *serverConn) speaks(nc net.Conn, d detected) *serverConn {
-	c.http1, c.wire = d.protocol == api.Protocol_HTTP1, wire.New(nc, d.peeked)
+	c.http1, c.wire = d.protocol == api.Protocol_PROTOCOL_HTTP1, wire.New(nc, d.peeked)
 	return c
 }
 

@@ -39,7 +39,7 @@ func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
 // openOpaque picks an endpoint of c's target and connects to it.
 func (p *Proxy) openOpaque(c *serverConn) (o opaque, err error) {
 	o.route = p.resolve(p.ctx, c.target, 0) // it was waited for before the protocol was looked at
-	if o.route == nil || o.route.resolution == api.Resolution_NOT_FOUND || len(o.route.fallback.backends.backends) == 0 {
+	if o.route == nil || o.route.resolution == api.Resolution_RESOLUTION_NOT_FOUND || len(o.route.fallback.backends.backends) == 0 {
 		p.refused.unknown.Inc()
 		return o, errors.New("destination knows nothing by this address")
 	}
@@ -58,7 +58,7 @@ func (p *Proxy) opaqueLabels(o opaque, d detected) metric.Labels {
 		l.Authority = outsideAuthority
 	}
 	p.peerLabels(&l, o.endpoint)
-	if !o.endpoint.meshed() && d.protocol == api.Protocol_TLS {
+	if !o.endpoint.meshed() && d.protocol == api.Protocol_PROTOCOL_TLS {
 		l.Security = metric.TLSPassthrough
 	}
 	return l
@@ -151,7 +151,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 	}
 	defer up.Close()
 	set.endpoints[0].answered.Store(true)
-	if d.protocol == api.Protocol_TLS && !c.caller.meshed() {
+	if d.protocol == api.Protocol_PROTOCOL_TLS && !c.caller.meshed() {
 		c.caller.security = metric.TLSPassthrough
 	}
 	l := c.inboundLabels(c.port.policy.Load().route.fallback, "tcp")

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -79,30 +80,101 @@ type filter struct {
 func compileFilters(list []*api.Filter) ([]filter, error) {
 	var out []filter
 	for _, m := range list {
-		switch m := m.Filter.(type) {
-		case *api.Filter_RequestHeaders:
-			out = append(out, compileFilter(m.RequestHeaders, false))
-		case *api.Filter_ResponseHeaders:
-			out = append(out, compileFilter(m.ResponseHeaders, true))
-		default:
-			return nil, fmt.Errorf("a filter this proxy does not know: %T", m)
+		f, err := compileFilter(m)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, f)
 	}
 	return out, nil
 }
 
-func compileFilter(m *api.HeaderModifier, response bool) filter {
-	f := filter{response: response}
+func compileFilter(m *api.Filter) (filter, error) {
+	if err := strict(m); err != nil {
+		return filter{}, err
+	}
+	switch m := m.Filter.(type) {
+	case *api.Filter_RequestHeaders:
+		return compileModifier(m.RequestHeaders, false)
+	case *api.Filter_ResponseHeaders:
+		return compileModifier(m.ResponseHeaders, true)
+	}
+	return filter{}, errors.New("a filter that this proxy does not know")
+}
+
+func compileModifier(m *api.HeaderModifier, response bool) (f filter, err error) {
+	if err := strict(m); err != nil {
+		return filter{}, err
+	}
+	f.response = response
 	for _, name := range m.GetRemove() {
-		f.remove = append(f.remove, strings.ToLower(name))
+		name = strings.ToLower(name)
+		if err := mayModify(name); err != nil {
+			return filter{}, err
+		}
+		f.remove = append(f.remove, name)
 	}
-	for _, h := range m.GetSet() {
-		f.set = append(f.set, hpack.HeaderField{Name: strings.ToLower(h.Name), Value: h.Value})
+	if f.set, err = compileFields(m.GetSet()); err != nil {
+		return filter{}, err
 	}
-	for _, h := range m.GetAdd() {
-		f.add = append(f.add, hpack.HeaderField{Name: strings.ToLower(h.Name), Value: h.Value})
+	f.add, err = compileFields(m.GetAdd())
+	return f, err
+}
+
+func compileFields(list []*api.Header) ([]hpack.HeaderField, error) {
+	var out []hpack.HeaderField
+	for _, h := range list {
+		if err := strict(h); err != nil {
+			return nil, err
+		}
+		name := strings.ToLower(h.Name)
+		if err := mayModify(name); err != nil {
+			return nil, err
+		}
+		if !isFieldValue(h.Value) {
+			return nil, fmt.Errorf("the value of header %q is not one that HTTP allows", name)
+		}
+		out = append(out, hpack.HeaderField{Name: name, Value: h.Value})
 	}
-	return f
+	return out, nil
+}
+
+// mayModify refuses the names that a filter has no business with: what is not a name (pseudo-headers, too), what frames a
+// message or belongs to one connection (RFC 9110, 7.6.1; RFC 9113, 8.2.2), what says where a request goes, and our own.
+func mayModify(name string) error {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
+		"content-length", "host":
+		return fmt.Errorf("header %q frames a message, or says where it goes: no filter may change it", name)
+	}
+	if !isToken(name) {
+		return fmt.Errorf("%q is not the name of a header", name)
+	}
+	if reserved(name) {
+		return fmt.Errorf("header %q is the mesh's own: no filter may change it", name)
+	}
+	return nil
+}
+
+// isToken: RFC 9110, 5.6.2, in lower case.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isFieldValue: RFC 9110, 5.5. Spaces are inside only.
+func isFieldValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return s == strings.Trim(s, " \t")
 }
 
 // applyFilters edits fields in place, for the requests or the responses among the filters.

@@ -57,7 +57,7 @@ func (c *serverConn) admit(x *exchange) (*route, *refusal) {
 	switch {
 	case r == nil:
 		return c.p.unknown, &refusal{503, "destination has not answered for " + c.dst + ", and unknown addresses of the cluster are not guessed at"}
-	case r.resolution == api.Resolution_NOT_FOUND:
+	case r.resolution == api.Resolution_RESOLUTION_NOT_FOUND:
 		return r, &refusal{503, "nothing in the cluster is known as " + c.dst +
 			"; if it is outside, narrow the mesh's cluster networks (meshctl install --cluster-networks)"}
 	}

@@ -105,7 +105,7 @@ func check(t testing.TB, err error) {
 // outbound is a caller's connection to a target with one cluster behind it.
 func (p *Proxy) outboundTo(c *cluster) *serverConn {
 	tg := p.discovery.target(&api.Key{Key: &api.Key_Authority{Authority: "web:80"}})
-	r := &route{resolution: api.Resolution_FOUND, fallback: &rule{backends: &picker{backends: []backend{{cluster: c, upTo: 1}}, total: 1}}, budget: tg.budget}
+	r := &route{resolution: api.Resolution_RESOLUTION_FOUND, fallback: &rule{backends: &picker{backends: []backend{{cluster: c, upTo: 1}}, total: 1}}, budget: tg.budget}
 	tg.answer(r)
 	return &serverConn{p: p, http1: true, target: tg, dst: "web"}
 }
@@ -241,7 +241,7 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	p := idleProxy(t)
 	app := serve(t, "outside")
 	tg := p.discovery.target(&api.Key{Key: &api.Key_Authority{Authority: app.Addr().String()}})
-	tg.answer(&route{resolution: api.Resolution_OUTSIDE, fallback: &rule{backends: &picker{}}, budget: tg.budget})
+	tg.answer(&route{resolution: api.Resolution_RESOLUTION_OUTSIDE, fallback: &rule{backends: &picker{}}, budget: tg.budget})
 	conn := &serverConn{p: p, http1: true, target: tg}
 	_, answer := conn.request()
 	if status, body := answer.wait(t); status != "200" || body != "outside" {
@@ -289,7 +289,12 @@ func TestAPortScanForgetsNoServedPort(t *testing.T) {
 	p := idleProxy(t)
 	app := serve(t, "yes")
 	in := p.discovery.inbound(8080)
-	in.update(&api.Inbound{Port: 8080, Authorizations: []*api.Authorization{{Identities: []string{"spiffe://cluster.local/ns/shop/sa/friend"}}}})
+	m := p.defaultInbound(8080)
+	m.DefaultAction = api.Action_ACTION_DENY
+	m.Authorizations = []*api.Authorization{{Identities: []string{"spiffe://cluster.local/ns/shop/sa/friend"}}}
+	pol, err := in.compile(m)
+	check(t, err)
+	in.update(pol)
 	conn := &serverConn{p: p, inbound: true, http1: true, port: in, number: 8080, app: backend{cluster: in.application(app.Addr().String())}}
 	conn.caller.id = "spiffe://cluster.local/ns/shop/sa/friend"
 	_, answer := conn.request(hpack.HeaderField{Name: headerProto, Value: protoHTTP1})

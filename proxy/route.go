@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
+	"math/bits"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/protobuf/proto"
 )
 
 // route is destination's answer for one outbound key, compiled. It is immutable, but for its pickers' counters: all that
@@ -68,14 +71,14 @@ func (u *rule) failure(status int) bool {
 // one, not a dice roll, and without a lock.
 type picker struct {
 	backends []backend
-	total    uint32
+	total    uint64
 	count    atomic.Uint64
 }
 
 type backend struct {
 	cluster *cluster
 	filters []filter
-	upTo    uint32 // this backend owns [previous upTo, upTo) of the picker's total
+	upTo    uint64 // this backend owns [previous upTo, upTo) of the picker's total
 }
 
 // golden is 2^64 divided by the golden ratio: the step whose multiples fill an interval most evenly (Knuth, TAOCP 3, 6.4).
@@ -85,7 +88,7 @@ func (p *picker) pick() *backend {
 	if len(p.backends) == 1 {
 		return &p.backends[0]
 	}
-	point := uint32((p.count.Add(1) * golden >> 32) * uint64(p.total) >> 32)
+	point, _ := bits.Mul64(p.count.Add(1)*golden, p.total)
 	for i := range p.backends {
 		if point < p.backends[i].upTo {
 			return &p.backends[i]
@@ -95,19 +98,23 @@ func (p *picker) pick() *backend {
 }
 
 // compileRoute turns a message into a route. lookup returns the cluster of a name, known yet or not. A rule that this
-// proxy does not understand makes the whole route an error: half a policy is worse than yesterday's.
+// proxy does not understand makes the whole route an error: in the order of the rules each decides what is left to those
+// after it.
 func compileRoute(m *api.Route, b *budget, lookup func(string) *cluster) (*route, error) {
+	if err := checkRoute(m); err != nil {
+		return nil, err
+	}
 	r := &route{resolution: m.Resolution, protocol: m.Protocol, authority: m.Authority, budget: b,
 		namespace: m.Destination.GetNamespace(), service: m.Destination.GetService()}
-	defaults, err := compileBackends(m.DefaultBackends, m.DefaultCluster, lookup)
+	defaults, err := compileBackends(m.Backends, lookup)
 	if err != nil {
 		return nil, fmt.Errorf("default backends: %w", err)
 	}
 	r.fallback = &rule{backends: defaults, route: r}
-	for _, um := range m.Rules {
+	for i, um := range m.Http {
 		u, err := compileRule(um, defaults, lookup)
 		if err != nil {
-			return nil, fmt.Errorf("rule %q: %w", um.Name, err)
+			return nil, fmt.Errorf("HTTP rule %d (%s): %w", i, um.Origin.GetRule(), err)
 		}
 		u.route = r
 		r.rules = append(r.rules, u)
@@ -115,18 +122,49 @@ func compileRoute(m *api.Route, b *budget, lookup func(string) *cluster) (*route
 	return r, nil
 }
 
-func compileRule(m *api.Rule, defaults *picker, lookup func(string) *cluster) (*rule, error) {
-	u := &rule{name: m.Name, backends: defaults, retry: m.Retry != nil, maxTries: int(m.Retry.GetMaxTries()),
+func checkRoute(m *api.Route) error {
+	switch m.Resolution {
+	case api.Resolution_RESOLUTION_FOUND, api.Resolution_RESOLUTION_OUTSIDE, api.Resolution_RESOLUTION_NOT_FOUND:
+	default:
+		return fmt.Errorf("a resolution (%d) that this proxy does not know", m.Resolution)
+	}
+	if len(m.Tls) > 0 || len(m.Tcp) > 0 {
+		return errors.New("rules for TLS or TCP, which this proxy does not know")
+	}
+	return checkProtocol(m.Protocol)
+}
+
+func checkProtocol(p api.Protocol) error {
+	switch p {
+	case api.Protocol_PROTOCOL_DETECT, api.Protocol_PROTOCOL_OPAQUE, api.Protocol_PROTOCOL_HTTP1,
+		api.Protocol_PROTOCOL_HTTP2, api.Protocol_PROTOCOL_TLS:
+		return nil
+	}
+	return fmt.Errorf("a protocol (%d) that this proxy does not know", p)
+}
+
+// strict refuses a message with a field that this proxy does not know: it decides who or what is admitted.
+func strict(m proto.Message) error {
+	if r := m.ProtoReflect(); len(r.GetUnknown()) > 0 {
+		return fmt.Errorf("%s has a field that this proxy does not know", r.Descriptor().Name())
+	}
+	return nil
+}
+
+func compileRule(m *api.HTTPRule, defaults *picker, lookup func(string) *cluster) (*rule, error) {
+	u := &rule{name: m.Origin.GetRule(), backends: defaults, retry: m.Retry != nil, maxTries: int(m.Retry.GetMaxTries()),
 		request: time.Duration(m.Timeouts.GetRequestMs()) * time.Millisecond, try: time.Duration(m.Timeouts.GetTryMs()) * time.Millisecond}
 	var err error
-	if u.match, err = compileMatch(m.Match); err != nil {
-		return nil, err
+	if m.Match != nil {
+		if u.match, err = compileMatch(m.Match); err != nil {
+			return nil, err
+		}
 	}
 	if u.filters, err = compileFilters(m.Filters); err != nil {
 		return nil, err
 	}
 	if len(m.Backends) > 0 {
-		if u.backends, err = compileBackends(m.Backends, "", lookup); err != nil {
+		if u.backends, err = compileBackends(m.Backends, lookup); err != nil {
 			return nil, err
 		}
 	}
@@ -140,21 +178,18 @@ func compileRule(m *api.Rule, defaults *picker, lookup func(string) *cluster) (*
 	return u, nil
 }
 
-func compileBackends(list []*api.WeightedBackend, single string, lookup func(string) *cluster) (*picker, error) {
+func compileBackends(list []*api.Backend, lookup func(string) *cluster) (*picker, error) {
 	p := &picker{}
 	for _, m := range list {
-		if m.Weight == 0 {
-			continue
-		}
 		filters, err := compileFilters(m.Filters)
 		if err != nil {
 			return nil, err
 		}
-		p.total += m.Weight
+		if m.Weight == 0 {
+			continue
+		}
+		p.total += uint64(m.Weight)
 		p.backends = append(p.backends, backend{lookup(m.Cluster), filters, p.total})
-	}
-	if len(p.backends) == 0 && single != "" {
-		p.total, p.backends = 1, []backend{{cluster: lookup(single), upTo: 1}}
 	}
 	return p, nil
 }
@@ -163,9 +198,10 @@ func compileBackends(list []*api.WeightedBackend, single string, lookup func(str
 type matcher func(req []hpack.HeaderField) bool
 
 func compileMatch(m *api.Match) (matcher, error) {
+	if err := strict(m); err != nil {
+		return nil, err
+	}
 	switch m := m.GetMatch().(type) {
-	case nil:
-		return nil, nil
 	case *api.Match_Path:
 		return compilePath(m.Path)
 	case *api.Match_Method:
@@ -175,29 +211,29 @@ func compileMatch(m *api.Match) (matcher, error) {
 	case *api.Match_Query:
 		return compileQuery(m.Query)
 	case *api.Match_All:
-		return compileList(m.All.GetMatches(), true)
+		return compileList(m.All, true)
 	case *api.Match_Any:
-		return compileList(m.Any.GetMatches(), false)
+		return compileList(m.Any, false)
 	case *api.Match_Not:
 		inner, err := compileMatch(m.Not)
-		if err != nil || inner == nil {
-			return func([]hpack.HeaderField) bool { return false }, err
-		}
-		return func(req []hpack.HeaderField) bool { return !inner(req) }, nil
-	}
-	return nil, fmt.Errorf("a condition this proxy does not know: %T", m.Match)
-}
-
-// compileList combines conditions: all of them, or any of them. An absent condition is true.
-func compileList(list []*api.Match, all bool) (matcher, error) {
-	var inner []matcher
-	for _, m := range list {
-		f, err := compileMatch(m)
 		if err != nil {
 			return nil, err
 		}
-		if f == nil {
-			f = func([]hpack.HeaderField) bool { return true }
+		return func(req []hpack.HeaderField) bool { return !inner(req) }, nil
+	}
+	return nil, errors.New("a condition that this proxy does not know")
+}
+
+// compileList combines conditions: all of them, or any of them.
+func compileList(list *api.MatchList, all bool) (matcher, error) {
+	if err := strict(list); err != nil {
+		return nil, err
+	}
+	var inner []matcher
+	for _, m := range list.GetMatches() {
+		f, err := compileMatch(m)
+		if err != nil {
+			return nil, err
 		}
 		inner = append(inner, f)
 	}
@@ -223,6 +259,9 @@ func compilePath(m *api.PathMatch) (matcher, error) {
 }
 
 func compilePathValue(m *api.PathMatch) (func(string) bool, error) {
+	if err := strict(m); err != nil {
+		return nil, err
+	}
 	switch m := m.GetPath().(type) {
 	case *api.PathMatch_Exact:
 		return func(p string) bool { return p == m.Exact }, nil
@@ -234,7 +273,7 @@ func compilePathValue(m *api.PathMatch) (func(string) bool, error) {
 	case *api.PathMatch_Regex:
 		return compileRegex(m.Regex)
 	}
-	return nil, fmt.Errorf("a path match this proxy does not know")
+	return nil, errors.New("a condition on the path that this proxy does not know")
 }
 
 // compileRegex anchors at both ends, as ServiceProfiles' pathRegex is defined.
@@ -247,7 +286,10 @@ func compileRegex(s string) (func(string) bool, error) {
 }
 
 func compileHeader(m *api.HeaderMatch) (matcher, error) {
-	test := func(string) bool { return true }
+	if err := strict(m); err != nil {
+		return nil, err
+	}
+	want, test := true, func(string) bool { return true }
 	switch v := m.Value.(type) {
 	case *api.HeaderMatch_Exact:
 		test = func(s string) bool { return s == v.Exact }
@@ -257,25 +299,37 @@ func compileHeader(m *api.HeaderMatch) (matcher, error) {
 			return nil, err
 		}
 		test = re
+	case *api.HeaderMatch_Present:
+		want = v.Present
+	default:
+		return nil, fmt.Errorf("a condition on the header %q that this proxy does not know", m.Name)
 	}
 	return func(req []hpack.HeaderField) bool {
 		for _, f := range req {
 			if f.Name == m.Name && test(f.Value) {
-				return true
+				return want
 			}
 		}
-		return false
+		return !want
 	}, nil
 }
 
 func compileQuery(m *api.QueryMatch) (matcher, error) {
-	test := func(s string) bool { return s == m.GetExact() }
-	if m.GetRegex() != "" {
-		re, err := compileRegex(m.GetRegex())
+	if err := strict(m); err != nil {
+		return nil, err
+	}
+	var test func(string) bool
+	switch v := m.Value.(type) {
+	case *api.QueryMatch_Exact:
+		test = func(s string) bool { return s == v.Exact }
+	case *api.QueryMatch_Regex:
+		re, err := compileRegex(v.Regex)
 		if err != nil {
 			return nil, err
 		}
 		test = re
+	default:
+		return nil, fmt.Errorf("a condition on the query's %q that this proxy does not know", m.Name)
 	}
 	return func(req []hpack.HeaderField) bool {
 		_, query, _ := strings.Cut(value(req, ":path"), "?")
@@ -292,17 +346,16 @@ func compileQuery(m *api.QueryMatch) (matcher, error) {
 type statusMatcher func(status int) bool
 
 func compileStatus(m *api.ResponseMatch) (statusMatcher, error) {
+	if err := strict(m); err != nil {
+		return nil, err
+	}
 	switch m := m.GetMatch().(type) {
 	case *api.ResponseMatch_Status:
-		lo, hi := int(m.Status.Min), int(m.Status.Max)
-		if hi == 0 {
-			hi = 599
-		}
-		return func(s int) bool { return s >= lo && s <= hi }, nil
+		return compileStatusRange(m.Status)
 	case *api.ResponseMatch_All:
-		return compileStatusList(m.All.GetMatches(), true)
+		return compileStatusList(m.All, true)
 	case *api.ResponseMatch_Any:
-		return compileStatusList(m.Any.GetMatches(), false)
+		return compileStatusList(m.Any, false)
 	case *api.ResponseMatch_Not:
 		inner, err := compileStatus(m.Not)
 		if err != nil {
@@ -310,12 +363,26 @@ func compileStatus(m *api.ResponseMatch) (statusMatcher, error) {
 		}
 		return func(s int) bool { return !inner(s) }, nil
 	}
-	return nil, fmt.Errorf("a response condition this proxy does not know")
+	return nil, errors.New("a condition on responses that this proxy does not know")
 }
 
-func compileStatusList(list []*api.ResponseMatch, all bool) (statusMatcher, error) {
+func compileStatusRange(m *api.StatusRange) (statusMatcher, error) {
+	if err := strict(m); err != nil {
+		return nil, err
+	}
+	lo, hi := int(m.GetMin()), int(m.GetMax())
+	if lo > hi {
+		return nil, fmt.Errorf("statuses from %d to %d are none", lo, hi)
+	}
+	return func(s int) bool { return s >= lo && s <= hi }, nil
+}
+
+func compileStatusList(list *api.ResponseMatchList, all bool) (statusMatcher, error) {
+	if err := strict(list); err != nil {
+		return nil, err
+	}
 	var inner []statusMatcher
-	for _, m := range list {
+	for _, m := range list.GetMatches() {
 		f, err := compileStatus(m)
 		if err != nil {
 			return nil, err

@@ -43,7 +43,7 @@ func (p *Proxy) attend(nc net.Conn, c *serverConn) (next *serverConn, again bool
 	switch {
 	case err != nil:
 		return nil, false, err
-	case len(answer) == 0 && (d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2):
+	case len(answer) == 0 && (d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2):
 		return c.speaks(nc, d), false, nil
 	case d.silent && left:
 		return nil, true, nil
@@ -65,7 +65,7 @@ func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) (*serverConn, error) {
 	switch {
 	case err != nil || d.silent:
 		return nil, err
-	case d.protocol == api.Protocol_HTTP1 || d.protocol == api.Protocol_HTTP2:
+	case d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2:
 		return c.speaks(nc, d), nil
 	}
 	p.forwardOutbound(nc, c, d)

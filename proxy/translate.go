@@ -7,9 +7,9 @@ import "github.com/tulle-mesh/tulle/destination/api"
 // as it comes, for the kubelet's works without a mesh.
 func (x *exchange) inHTTP1(e *endpoint) bool {
 	switch x.declared(e) {
-	case api.Protocol_HTTP1:
+	case api.Protocol_PROTOCOL_HTTP1:
 		return x.http1 || !x.grpc
-	case api.Protocol_HTTP2:
+	case api.Protocol_PROTOCOL_HTTP2:
 		return x.http1 && x.c.inbound && x.c.caller.id == "" && x.c.port.policy.Load().probe(x.req)
 	}
 	return x.http1

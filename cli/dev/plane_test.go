@@ -48,6 +48,7 @@ func ask1(t *testing.T, p *plane, id string) *asker {
 	}
 	a := &asker{t, stream, map[string]*api.Resource{}}
 	a.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test"}}})
+	a.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Last: true}}})
 	return a
 }
 
@@ -128,7 +129,7 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	a.until("old's endpoint", func(r *api.Resource) bool {
 		eps := r.GetEndpoints().GetEndpoints()
 		return len(eps) == 1 && eps[0].Address == old.Relay && eps[0].MeshAddress == "" && eps[0].Identity == "" &&
-			eps[0].Protocol == api.Protocol_HTTP2
+			eps[0].Protocol == api.Protocol_PROTOCOL_HTTP2
 	})
 	checkRestarts(t, p)
 }
@@ -140,7 +141,7 @@ func isMeshed(ep *api.Endpoint, i *Instance) bool {
 }
 
 func canary(r *api.Route) uint32 {
-	for _, b := range r.GetDefaultBackends() {
+	for _, b := range r.GetBackends() {
 		if b.Cluster == "payments-v2.shop.svc.cluster.local:80" {
 			return b.Weight / 1000 // weights are quantities, in thousandths on the wire
 		}

@@ -48,7 +48,7 @@ func Trim(obj any) (any, error) {
 }
 
 // labels that are read beside those under tulle.dev/.
-var keptLabels = [...]string{"pod-template-hash", corev1.LabelTopologyZone, discoveryv1.LabelServiceName}
+var keptLabels = [...]string{"pod-template-hash", corev1.LabelTopologyRegion, corev1.LabelTopologyZone, discoveryv1.LabelServiceName}
 
 func trimMeta(o metav1.Object) metav1.ObjectMeta {
 	return metav1.ObjectMeta{

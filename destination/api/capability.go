@@ -1,0 +1,67 @@
+package api
+
+// The capabilities that a proxy names in its Hello, for what not every proxy is able to do. What has
+// none, every proxy of this API knows.
+const (
+	CapabilityRequestHeaders  = "filter/request-headers"
+	CapabilityResponseHeaders = "filter/response-headers"
+	CapabilityTLSRules        = "rules/tls"
+	CapabilityTCPRules        = "rules/tcp"
+	CapabilityAudit           = "action/audit"
+)
+
+// Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
+// perhaps twice.
+func (x *Resource) Needs() []string {
+	switch body := x.GetBody().(type) {
+	case *Resource_Route:
+		return body.Route.needs()
+	case *Resource_Inbound:
+		need := needsOf(body.Inbound.GetHttp())
+		if body.Inbound.GetDefaultAction() == Action_ACTION_AUDIT {
+			need = append(need, CapabilityAudit)
+		}
+		return need
+	}
+	return nil
+}
+
+func (x *Route) needs() []string {
+	need := append(needsOf(x.GetHttp()), needsOfBackends(x.GetBackends())...)
+	for _, r := range x.GetTls() {
+		need = append(append(need, CapabilityTLSRules), needsOfBackends(r.GetBackends())...)
+	}
+	for _, r := range x.GetTcp() {
+		need = append(append(need, CapabilityTCPRules), needsOfBackends(r.GetBackends())...)
+	}
+	return need
+}
+
+func needsOf(rules []*HTTPRule) []string {
+	var need []string
+	for _, r := range rules {
+		need = append(append(need, needsOfFilters(r.GetFilters())...), needsOfBackends(r.GetBackends())...)
+	}
+	return need
+}
+
+func needsOfBackends(list []*Backend) []string {
+	var need []string
+	for _, b := range list {
+		need = append(need, needsOfFilters(b.GetFilters())...)
+	}
+	return need
+}
+
+func needsOfFilters(list []*Filter) []string {
+	var need []string
+	for _, f := range list {
+		switch f.GetFilter().(type) {
+		case *Filter_RequestHeaders:
+			need = append(need, CapabilityRequestHeaders)
+		case *Filter_ResponseHeaders:
+			need = append(need, CapabilityResponseHeaders)
+		}
+	}
+	return need
+}
