@@ -140,7 +140,8 @@ func (s *Stream) writeTrailers(fields []hpack.HeaderField) error {
 	return s.end(fields)
 }
 
-// WriteData sends body, as much as the connection's output has room for; the rest is kept and reported by OnSent.
+// WriteData sends body, as much as the connection's output has room for; the rest is kept and reported by OnSent. Where the
+// connection can send no more nothing is accepted: its owner, who may not have heard yet, must not take it for sent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	s.c.w.Lock()
 	before := s.c.w.QueuedLocked()
@@ -151,8 +152,11 @@ func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 }
 
 func (s *Stream) writeData(p []byte, end bool) (int, error) {
-	if s.c.stream != s || s.sendDone || s.keptEnd || !s.headSent || s.c.deadLocked() {
+	if s.c.stream != s || s.sendDone || s.keptEnd || !s.headSent {
 		return len(p), nil
+	}
+	if s.c.deadLocked() {
+		return 0, nil
 	}
 	n := 0
 	if len(s.kept) == 0 && s.out != framedLater {

@@ -22,7 +22,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sink Sink) error {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.dead || c.doomed != nil || c.drain.begun || c.nextID > maxStreamID {
+	if c.dead || c.doomed != nil || c.w.FailedLocked() != nil || c.drain.begun || c.nextID > maxStreamID {
 		return ErrGoingAway
 	}
 	if !c.room() {
@@ -217,7 +217,7 @@ func (c *Conn) share() int {
 // pumpAndUnlock lets waiting streams send, a few frames each in turn, so that none starves another; then it unlocks and
 // tells their owners.
 func (c *Conn) pumpAndUnlock() {
-	if c.readyHead == nil {
+	if c.readyHead == nil || c.w.FailedLocked() != nil {
 		c.w.Unlock()
 		return
 	}

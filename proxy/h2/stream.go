@@ -110,13 +110,13 @@ func (s *Stream) writeTrailers(fields []hpack.HeaderField) {
 }
 
 // WriteData copies p. What is accepted is in the connection's output; the rest is kept by the stream and reported through
-// OnSent as it leaves. A stream that was reset accepts nothing: its owner, who may not have heard yet, must not take what it
-// gives for sent.
+// OnSent as it leaves. A stream that was reset accepts nothing, nor does one whose connection can send no more: its owner,
+// who may not have heard yet, must not take what it gives for sent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	c := s.c
 	c.w.Lock()
 	defer c.w.Unlock()
-	if s.dead {
+	if s.dead || c.w.FailedLocked() != nil {
 		return 0
 	}
 	if s.closed || s.localClosed || s.pendingEnd || !s.sentHead {

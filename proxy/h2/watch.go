@@ -88,6 +88,9 @@ func (c *Conn) quietSince() time.Time {
 func (c *Conn) tick(now time.Time) error {
 	c.w.Lock()
 	defer c.w.Unlock()
+	if err := c.w.FailedLocked(); err != nil {
+		return err // nothing that is said from here on arrives, so the peer's streams are dead
+	}
 	w := &c.watch
 	w.deadline = past
 	over := func(since time.Time, d time.Duration) bool {

@@ -68,7 +68,7 @@ type Conn struct {
 	// sealed is ciphertext for the kernel: the flusher adds data, the reader alerts and key updates.
 	sealed []byte
 
-	writeFailed atomic.Bool // a write failed: the read deadline is ours
+	lastReadBy atomic.Pointer[time.Time] // the read deadline, which is ours once a write has failed
 }
 
 // New is a plaintext connection; peeked is what was already read from it. A TCP connection is the

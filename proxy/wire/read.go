@@ -64,15 +64,17 @@ func (c *Conn) More() bool {
 	return more
 }
 
-// SetReadDeadline bounds Fill. It may be called from any goroutine.
+// SetReadDeadline bounds Fill. It may be called from any goroutine. Once a write has failed it
+// changes nothing: a peer that is still talking must not keep a connection on which it can be told
+// nothing.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if !c.writeFailed.Load() {
+	if c.lastReadBy.Load() == nil {
 		if err := c.setReadDeadline(t); err != nil {
 			return err
 		}
 	}
-	if c.writeFailed.Load() {
-		return c.setReadDeadline(time.Now().Add(lastRead))
+	if last := c.lastReadBy.Load(); last != nil {
+		return c.setReadDeadline(*last)
 	}
 	return nil
 }

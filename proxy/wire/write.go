@@ -264,7 +264,7 @@ func (c *Conn) advance(n int) {
 }
 
 // fail drops all output, now and later. The reader is given a moment for what the peer said before
-// it went.
+// it went. One that waits for a Wake is woken, for nothing else would tell it.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	c.dropLocked(err)
@@ -272,9 +272,11 @@ func (c *Conn) fail(err error) {
 	drained := c.aboveMark && !c.closed
 	c.aboveMark = false
 	c.mu.Unlock()
-	c.writeFailed.Store(true)
+	last := time.Now().Add(lastRead)
+	c.lastReadBy.CompareAndSwap(nil, &last)
 	// fails only on a closed connection, whose reader has ended
-	c.setReadDeadline(time.Now().Add(lastRead))
+	c.setReadDeadline(*c.lastReadBy.Load())
+	c.Wake()
 	if drained && c.OnDrain != nil {
 		c.OnDrain()
 	}
