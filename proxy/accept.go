@@ -77,7 +77,7 @@ func (p *Proxy) accept(l listener) {
 			continue
 		}
 		n := p.metrics.Connections.Add(1)
-		if n > config.MaxConnections {
+		if n > int64(p.limits.MaxConnections) {
 			p.refused.limit.Inc()
 			p.metrics.Connections.Add(-1)
 			nc.Close()
@@ -149,7 +149,7 @@ func (p *Proxy) own(ip netip.Addr) bool {
 // serveOutbound is a connection from the application to key. dst is its original address, where there is one.
 func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *serverConn {
 	t := p.discovery.target(key)
-	r := p.resolve(p.ctx, t, config.DiscoveryWait)
+	r := p.resolve(p.ctx, t, p.limits.DiscoveryWait)
 	protocol := p.outboundProtocol(r, dst)
 	d := detected{protocol: protocol}
 	if protocol != api.Protocol_PROTOCOL_OPAQUE {
@@ -193,7 +193,7 @@ func keyTarget(k *api.Key) string {
 func (p *Proxy) resolve(ctx context.Context, t *target, wait time.Duration) *route {
 	r := t.route.Load()
 	if r == nil && wait > 0 && (p.discovery.connected() || !p.outside(t.key.GetAddress())) {
-		r = t.wait(ctx) // the way out of the cluster does not wait for a destination that is away
+		r = t.wait(ctx, wait) // the way out of the cluster does not wait for a destination that is away
 	}
 	if r != nil && r.resolution != api.Resolution_RESOLUTION_OUTSIDE {
 		return r
@@ -225,7 +225,7 @@ func (t *target) past(p *Proxy) *route {
 			Backends: []*api.Backend{{Cluster: outsideAuthority, Weight: 1}}}
 		addr := keyTarget(t.key) // a name is looked up as it stands
 		c := &cluster{name: outsideAuthority}
-		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
+		c.update(ewmaParams{p.limits.EWMADefaultRTT, p.limits.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
 		t.pastRoute, _ = compileRoute(m, t.budget, func(string) *cluster { return c }) // nothing in it can fail
 	})
 	return t.pastRoute

@@ -164,7 +164,7 @@ func (in *inboundPort) compile(m *api.Inbound) (*inboundPolicy, error) {
 // strict than the environment says.
 func (in *inboundPort) wait(ctx context.Context) *inboundPolicy {
 	if in.p.discovery.status() == nil {
-		ctx, cancel := context.WithTimeout(ctx, config.DiscoveryWait)
+		ctx, cancel := context.WithTimeout(ctx, in.p.limits.DiscoveryWait)
 		defer cancel()
 		select {
 		case <-in.answered:
@@ -251,7 +251,7 @@ func (in *inboundPort) application(addr string) *cluster {
 	c := in.apps[addr]
 	if c == nil {
 		c = &cluster{name: addr}
-		c.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
+		c.update(ewmaParams{in.p.limits.EWMADefaultRTT, in.p.limits.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
 		if in.apps == nil {
 			in.apps = map[string]*cluster{}
 		}

@@ -11,10 +11,6 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
-// failureRest is how long an endpoint that could not be dialed is passed over while another is there: long enough for a
-// dead pod to leave the endpoint set, short enough that a recovered one is soon used.
-const failureRest = time.Second
-
 // cluster is a set of endpoints behind one name. Its pointer lives as long as something refers to the name; what it
 // holds is swapped whole.
 type cluster struct {
@@ -52,7 +48,11 @@ type endpoint struct {
 
 func (e *endpoint) meshed() bool { return e.mesh != "" }
 
-func (e *endpoint) failed(now time.Time)     { e.failedUntil.Store(now.Add(failureRest).UnixNano()) }
+// failed notes that the endpoint could not be dialed: it is passed over for rest, while another is there.
+func (e *endpoint) failed(now time.Time, rest time.Duration) {
+	e.failedUntil.Store(now.Add(rest).UnixNano())
+}
+
 func (e *endpoint) ready(now time.Time) bool { return e.failedUntil.Load() <= now.UnixNano() }
 
 // pick chooses by the power of two choices: of two endpoints at random, the one with the lower load. avoid, the endpoint
@@ -166,7 +166,7 @@ func (c *cluster) park(a *attempt) (set *endpointSet, queued bool) {
 	if s := c.set.Load(); s != nil && len(s.endpoints) > 0 {
 		return s, false
 	}
-	return nil, c.waiting.add(a)
+	return nil, c.waiting.add(a, a.x.c.p.limits.MaxQueue)
 }
 
 func (c *cluster) unpark(a *attempt) {

@@ -14,7 +14,6 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 )
 
@@ -50,7 +49,7 @@ type discovery struct {
 func newDiscovery(p *Proxy) *discovery {
 	d := &discovery{p: p, log: p.log, store: newStore(), mail: make(chan struct{}, 1), met: make(chan struct{})}
 	// The sizes are positive: no errors.
-	d.targets, _ = lru.NewLRU(config.MaxTargets, d.evict)
+	d.targets, _ = lru.NewLRU(d.p.limits.MaxTargets, d.evict)
 	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictInbound) // evictUnserved bounds it
 	return d
 }

@@ -4,7 +4,6 @@ import (
 	"net"
 
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/wire"
@@ -50,16 +49,19 @@ func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 func (p *pool) newClient(c *clientConn, spare bool) client {
 	c.batch.queue, c.batch.reader = &p.p.flushes, c.wire
 	if p.kind == plainHTTP1 {
-		o := http1Options(&c.batch)
+		o := p.p.http1Options(&c.batch)
 		o.OnCapacity = c.capacity
 		return http1Client{h1.NewClient(c.wire, o)}
 	}
-	o := http2Options(&c.batch)
+	o := p.p.http2Options(&c.batch)
 	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
-	o.KeepAlive, o.OnBreach = meshKeepAlive, p.p.breached.backend
+	o.OnBreach = p.p.breached.backend
+	if p.kind == meshHTTP2 {
+		o.KeepAlive = p.p.limits.MeshKeepAlive
+	}
 	o.Near = p.kind == plainHTTP2 // the application is in this pod
 	if spare {
-		o.ConnWindow, o.FirstWindow = config.SpareWindow, config.SpareStreamWindow
+		o.ConnWindow, o.FirstWindow = p.p.limits.SpareWindow, p.p.limits.SpareStreamWindow
 	}
 	return http2Client{h2.NewClient(c.wire, o)}
 }
@@ -84,8 +86,8 @@ func (p *Proxy) serveEngine(c *serverConn, nc net.Conn) {
 func (p *Proxy) startEngine(c *serverConn) (stop func()) {
 	c.batch.queue, c.batch.reader = &p.flushes, c.wire
 	if c.http1 {
-		o := http1Options(&c.batch)
-		o.StreamWindow = config.CallerWindow
+		o := p.http1Options(&c.batch)
+		o.StreamWindow = p.limits.CallerWindow
 		c.engine = newHTTP1Server(c, o)
 	} else {
 		c.engine = p.newHTTP2Server(c)
@@ -108,7 +110,7 @@ func newHTTP1Server(c *serverConn, o h1.Options) *h1.Conn {
 }
 
 func (p *Proxy) newHTTP2Server(c *serverConn) *h2.Conn {
-	o := http2Options(&c.batch)
+	o := p.http2Options(&c.batch)
 	var next *http2Exchange // of the reader
 	o.NewStream = func() *h2.Stream {
 		next = newHTTP2Exchange(c)
@@ -117,7 +119,7 @@ func (p *Proxy) newHTTP2Server(c *serverConn) *h2.Conn {
 	o.OnStream = func(*h2.Stream) h2.Sink { return &next.exchange }
 	o.EnableConnect, o.OnBreach = true, p.breached.caller
 	if !c.caller.meshed() {
-		o.MaxStreams = config.MaxCallerStreams
+		o.MaxStreams = p.limits.MaxCallerStreams
 	}
 	return h2.NewServer(c.wire, o)
 }
@@ -142,16 +144,16 @@ func (c *serverConn) countConnection() (end func()) {
 	return cell.CloseConnection
 }
 
-func http1Options(b *batch) h1.Options {
-	return h1.Options{OnBatch: b.flush, MaxHeaderBytes: config.MaxHeaderBytes, MaxHeaderFields: config.MaxHeaderFields,
-		StreamWindow: config.StreamWindow, MaxOutput: config.MaxOutput, HeaderTimeout: config.HeaderTimeout,
-		IdleTimeout: config.IdleHTTP}
+func (p *Proxy) http1Options(b *batch) h1.Options {
+	return h1.Options{OnBatch: b.flush, MaxHeaderBytes: p.limits.MaxHeaderBytes, MaxHeaderFields: p.limits.MaxHeaderFields,
+		StreamWindow: p.limits.StreamWindow, MaxOutput: p.limits.MaxOutput, HeaderTimeout: p.limits.HeaderTimeout,
+		IdleTimeout: p.limits.IdleHTTP}
 }
 
-func http2Options(b *batch) h2.Options {
-	return h2.Options{OnBatch: b.flush, MaxStreams: config.MaxConcurrentStreams, MaxHeaderBytes: config.MaxHeaderBytes,
-		MaxHeaderFields: config.MaxHeaderFields, StreamWindow: config.StreamWindow, ConnWindow: config.ConnWindow,
-		MaxOutput: config.MaxOutput, HeaderTimeout: config.HeaderTimeout, IdleTimeout: config.IdleHTTP}
+func (p *Proxy) http2Options(b *batch) h2.Options {
+	return h2.Options{OnBatch: b.flush, MaxStreams: p.limits.MaxConcurrentStreams, MaxHeaderBytes: p.limits.MaxHeaderBytes,
+		MaxHeaderFields: p.limits.MaxHeaderFields, StreamWindow: p.limits.StreamWindow, ConnWindow: p.limits.ConnWindow,
+		MaxOutput: p.limits.MaxOutput, HeaderTimeout: p.limits.HeaderTimeout, IdleTimeout: p.limits.IdleHTTP}
 }
 
 func (c *serverConn) goAway() { c.engine.GoAway() }

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -137,7 +136,7 @@ func (x *exchange) credit(a *attempt, n int, b *batch) {
 		x.down.Consumed(n)
 		b.touch(x.down)
 	}
-	if x.refunded > config.RetryBodyLimit {
+	if x.refunded > x.c.p.limits.RetryBodyLimit {
 		x.kept, x.body = false, nil
 	}
 }
@@ -297,7 +296,7 @@ func (x *exchange) headersEnd() bool {
 // await bounds how long the try is in a queue, which knows the exchange from now on.
 func (x *exchange) await() {
 	x.shared = true
-	x.arm(config.DiscoveryWait)
+	x.arm(x.c.p.limits.DiscoveryWait)
 }
 
 // arm sets the present phase's timer.

@@ -3,7 +3,11 @@ package proxy
 import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/config"
 )
+
+// limits are what a proxy lives by, unless a test says otherwise.
+var limits = config.DefaultLimits()
 
 // Source is what the proxy is and whom it trusts.
 func (p *Proxy) Source() *spiffe.Source { return p.source }

@@ -72,7 +72,7 @@ func (p *Proxy) dialEndpoint(c *cluster) (*endpoint, leg, error) {
 	}
 	var last *endpoint
 	var err error
-	for range min(config.MaxTries, len(set.endpoints)) {
+	for range min(p.limits.MaxTries, len(set.endpoints)) {
 		e := set.pick(last, now())
 		e.ewma.pending.Add(1)
 		began := time.Now()
@@ -83,7 +83,7 @@ func (p *Proxy) dialEndpoint(c *cluster) (*endpoint, leg, error) {
 			e.ewma.observe(time.Since(began), set.params, now())
 			return e, up, nil
 		}
-		e.failed(now())
+		e.failed(now(), p.limits.EndpointRest)
 		p.dialFailures.Inc()
 		last = e
 	}
@@ -92,7 +92,7 @@ func (p *Proxy) dialEndpoint(c *cluster) (*endpoint, leg, error) {
 
 // awaitEndpoints gives a cluster that has none the time that a request would wait.
 func (p *Proxy) awaitEndpoints(c *cluster) *endpointSet {
-	for until := time.Now().Add(config.DiscoveryWait); ; p.sleep(wheelTick) {
+	for until := time.Now().Add(p.limits.DiscoveryWait); ; p.sleep(wheelTick) {
 		if s := c.set.Load(); s != nil && len(s.endpoints) > 0 {
 			return s
 		}
@@ -103,7 +103,7 @@ func (p *Proxy) awaitEndpoints(c *cluster) *endpointSet {
 }
 
 func (p *Proxy) dialOpaque(e *endpoint) (leg, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, config.DialTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.limits.DialTimeout)
 	defer cancel()
 	if e.meshed() {
 		return p.dialTunnel(ctx, e)

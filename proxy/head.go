@@ -3,7 +3,6 @@ package proxy
 import (
 	"sync"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -27,7 +26,7 @@ func newHead(n int) []hpack.HeaderField {
 // keptField is what a field takes beside its text.
 const keptField = 40
 
-// headsLeft: a connection's heads may be an eighth of what they leave to others. One alone has config.MaxHeads, and ten that have all
+// headsLeft: a connection's heads may be an eighth of what they leave to others. One alone has Limits.MaxHeads, and ten that have all
 // they can get leave half.
 const headsLeft = 8
 
@@ -37,12 +36,12 @@ func (x *exchange) weighHead() bool {
 		x.weight += keptField + len(x.req[i].Name) + len(x.req[i].Value)
 	}
 	mine := x.countHead(x.weight)
-	return mine <= config.MaxHeads && x.longFits(mine, config.MaxLongHeads)
+	return mine <= x.c.p.limits.MaxHeads && x.longFits(mine, x.c.p.limits.MaxLongHeads)
 }
 
 // countHead adds n bytes to what the connection's heads take, which it returns, and if this one is long to what all callers' take.
 func (x *exchange) countHead(n int) (mine int) {
-	if x.weight > config.LongHead {
+	if x.weight > x.c.p.limits.LongHead {
 		x.c.p.longHeads.Add(int64(n))
 	}
 	return int(x.c.heads.Add(int64(n)))
@@ -50,7 +49,7 @@ func (x *exchange) countHead(n int) (mine int) {
 
 // longFits reports whether the head, if it is long, leaves enough of what all callers' may take to others.
 func (x *exchange) longFits(mine, limit int) bool {
-	return x.weight <= config.LongHead || leavesEnough(mine, int(x.c.p.longHeads.Load()), limit, headsLeft)
+	return x.weight <= x.c.p.limits.LongHead || leavesEnough(mine, int(x.c.p.longHeads.Load()), limit, headsLeft)
 }
 
 // refuseHead tells the caller that the request may be sent again later: nothing of it was processed.
@@ -76,7 +75,7 @@ func (x *exchange) freeHead() {
 
 // sendOnce lets the head of a request that was sent go, where others take much. It cannot be sent again then.
 func (x *exchange) sendOnce() {
-	if mine := int(x.c.heads.Load()); mine <= config.MaxKeptHeads && x.longFits(mine, config.MaxKeptLongHeads) {
+	if mine := int(x.c.heads.Load()); mine <= x.c.p.limits.MaxKeptHeads && x.longFits(mine, x.c.p.limits.MaxKeptLongHeads) {
 		return
 	}
 	x.kept, x.body = false, nil

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -65,7 +64,7 @@ func TestHeadsThatWaitAreBounded(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if kept > config.MaxKeptHeads {
+	if kept > int64(limits.MaxKeptHeads) {
 		t.Errorf("the heads of those that wait are %d bytes", kept)
 	}
 	if n := caller.p.Heads(); n != 0 {
@@ -93,7 +92,7 @@ func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 	check(t, err)
 	defer nc.Close()
 	check(t, nc.SetReadDeadline(time.Now().Add(20*time.Second)))
-	const asked = config.MaxCallerStreams
+	asked := limits.MaxCallerStreams
 	refused, answered := 0, 0
 	go askLong(nc, asked, known)
 	for f := http2.NewFramer(nil, nc); refused+answered < asked; {
@@ -107,7 +106,7 @@ func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 				t.Fatalf("stream %d was reset with %v", frame.StreamID, frame.ErrCode)
 			}
 			if refused++; refused == 1 {
-				if n := caller.p.Heads(); n > config.MaxHeads+longHead {
+				if n := caller.p.Heads(); n > int64(limits.MaxHeads+longHead) {
 					t.Errorf("heads of %d bytes wait", n)
 				}
 				close(release)
@@ -122,7 +121,7 @@ func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 			}
 		}
 	}
-	if least := config.MaxHeads/longHead - 2; answered < least {
+	if least := limits.MaxHeads/longHead - 2; answered < least {
 		t.Errorf("%d requests were answered and %d refused, want %d answers", answered, refused, least)
 	}
 }

@@ -26,7 +26,6 @@ const (
 	certifyMethod    = "/tulle.identity.v1.Identity/Certify"
 	bundlesMethod    = "/tulle.identity.v1.Identity/Bundles"
 	handshakeTimeout = 10 * time.Second // a peer with a busy core signs late; a silent one is dropped
-	meshKeepAlive    = 10 * time.Second // a peer that vanished without a word is found out within two of these
 	maxToken         = 16 << 10
 	controlALPN      = "h2" // what grpc-go's servers insist on
 )

@@ -10,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"golang.org/x/net/http2"
 )
 
 // Long heads of requests that wait take no more than a bound, however many connections they are on: beyond it they are let
 // go once they were sent, and nobody is refused.
 func TestLongHeadsOfAllCallersAreLetGo(t *testing.T) {
-	const callers = 2 * config.MaxLongHeads / longHead
+	callers := 2 * limits.MaxLongHeads / longHead
 	arrived, release := make(chan struct{}), make(chan struct{})
 	m := newMesh(t, 0)
 	m.declare("plain", "http2", pod{"plain-0", few(t, math.MaxInt32, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -40,7 +39,7 @@ func TestLongHeadsOfAllCallersAreLetGo(t *testing.T) {
 			t.Fatalf("%d requests have arrived", i)
 		}
 	}
-	if n := caller.p.Heads(); n > config.MaxKeptLongHeads || n < config.MaxKeptLongHeads/2 {
+	if n := caller.p.Heads(); n > int64(limits.MaxKeptLongHeads) || n < int64(limits.MaxKeptLongHeads/2) {
 		t.Errorf("heads of %d bytes wait", n)
 	}
 	close(release)
@@ -66,7 +65,7 @@ func TestLongHeadsOfAllCallersAreBounded(t *testing.T) {
 		check(t, err)
 		t.Cleanup(func() { nc.Close() })
 		go func() {
-			askLong(nc, config.MaxCallerStreams, nil)
+			askLong(nc, limits.MaxCallerStreams, nil)
 			http2.NewFramer(nc, nil).WritePing(false, [8]byte{})
 		}()
 		go awaitPong(nc, seen)
@@ -80,7 +79,7 @@ func TestLongHeadsOfAllCallersAreBounded(t *testing.T) {
 			t.Fatalf("the requests of %d callers were seen", i)
 		}
 	}
-	if most > config.MaxLongHeads+longHead || most < config.MaxLongHeads/2 {
+	if most > int64(limits.MaxLongHeads+longHead) || most < int64(limits.MaxLongHeads/2) {
 		t.Errorf("heads of %d bytes wait", most)
 	}
 	close(release)

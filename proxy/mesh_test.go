@@ -35,16 +35,20 @@ type testMesh struct {
 	identity string
 	dest     string
 	log      *slog.Logger
-	stopDest func() // ends destination, and waits
-	stopID   func() // ends identity, and waits
-	viz      string // its address, if there is one
+	stopDest func()        // ends destination, and waits
+	stopID   func()        // ends identity, and waits
+	viz      string        // its address, if there is one
+	limits   config.Limits // of the proxies that are run next
 }
+
+// limits are what a proxy lives by, unless a test says otherwise.
+var limits = config.DefaultLimits()
 
 const trustDomain = "cluster.local"
 
 func newMesh(t testing.TB, lifetime time.Duration) *testMesh {
 	t.Helper()
-	m := &testMesh{t: t, dir: t.TempDir(), trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
+	m := &testMesh{t: t, limits: limits, dir: t.TempDir(), trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
 	td := spiffeid.RequireTrustDomainFromString(trustDomain)
 	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Lifetime: lifetime, Log: m.log})
 	check(t, err)
@@ -219,6 +223,7 @@ func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 	env[config.EnvTokenFD] = strconv.Itoa(fd)
 	cfg, err := config.Parse(func(k string) string { return env[k] })
 	check(m.t, err)
+	cfg.Limits = m.limits
 	p, err := proxy.New(cfg, "test", m.log.With("proxy", env[config.EnvIdentity]), &slog.LevelVar{})
 	check(m.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -17,8 +16,8 @@ func TestABodyThatStopsArriving(t *testing.T) {
 		paused time.Duration
 		want   string
 	}{
-		{"stopped", []hpack.HeaderField{field(":method", "POST"), field(":path", "/hang")}, config.BodyIdle, "408"},
-		{"slow", []hpack.HeaderField{field(":method", "POST"), field(":path", "/hang")}, config.BodyIdle - time.Minute, ""},
+		{"stopped", []hpack.HeaderField{field(":method", "POST"), field(":path", "/hang")}, limits.BodyIdle, "408"},
+		{"slow", []hpack.HeaderField{field(":method", "POST"), field(":path", "/hang")}, limits.BodyIdle - time.Minute, ""},
 		{"gRPC", []hpack.HeaderField{field(":method", "POST"), field(":path", "/hang"), field("content-type", "application/grpc")}, time.Hour, ""},
 		{"being answered", []hpack.HeaderField{field(":method", "POST"), field(":path", "/begun")}, time.Hour, "200"},
 	} {

@@ -71,7 +71,7 @@ func FuzzDiscovery(f *testing.F) {
 		if proto.Unmarshal(b, m) != nil {
 			return
 		}
-		p, err := New(config.Config{TokenFile: "none"}, "fuzzed", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+		p, err := New(config.Config{TokenFile: "none", Limits: limits}, "fuzzed", slog.New(slog.DiscardHandler), new(slog.LevelVar))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -75,7 +75,7 @@ func TestPickAvoidsTheEndpointThatFailed(t *testing.T) {
 			t.Fatal("picked the endpoint that just failed")
 		}
 	}
-	b.failed(now)
+	b.failed(now, limits.EndpointRest)
 	for range 100 {
 		if s.pick(a, now) != c {
 			t.Fatal("picked an endpoint that cannot be dialed while another is there")

@@ -18,10 +18,6 @@ import (
 // are spread over as many as there are cores. Beyond them another takes only what those have no room for: as many requests
 // as we put on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
 const (
-	maxHTTP2Conns = 4  // but for those that are of no use to another request
-	maxClogged    = 48 // of config.SpareWindow each
-	maxFull       = 60 // requests that wait hold little
-	maxHTTP1Conns = 1024
 	// A connection with so many streams shares its work with another core; asked once in so many requests.
 	busyStreams = 32
 	busyEvery   = 32
@@ -125,7 +121,7 @@ func (p *pool) open(a *attempt, b *batch) placement {
 		return unsendable
 	case p.retired:
 		return moved
-	case !p.waiting.add(a):
+	case !p.waiting.add(a, p.p.limits.MaxQueue):
 		return refused
 	}
 	p.dialMore()
@@ -171,7 +167,7 @@ func (p *pool) place(a *attempt) (*clientConn, stream, error) {
 
 // widen dials for another core if c has plenty to do; mu is held.
 func (p *pool) widen(c *clientConn) {
-	if p.next%busyEvery == 0 && p.dialing == 0 && len(p.conns) < min(p.p.cores, maxHTTP2Conns) && c.engine.Active() >= busyStreams {
+	if p.next%busyEvery == 0 && p.dialing == 0 && len(p.conns) < min(p.p.cores, p.p.limits.MaxHTTP2Conns) && c.engine.Active() >= busyStreams {
 		p.dialOne()
 	}
 }
@@ -184,11 +180,11 @@ func (p *pool) useless() int {
 		switch {
 		case c.engine.Clogged():
 			clogged++
-		case c.engine.Active() >= config.MaxConcurrentStreams:
+		case c.engine.Active() >= p.p.limits.MaxConcurrentStreams:
 			full++
 		}
 	}
-	return min(clogged, maxClogged) + min(full, maxFull)
+	return min(clogged, p.p.limits.MaxCloggedConns) + min(full, p.p.limits.MaxFullConns)
 }
 
 func (p *pool) dialOne() {
@@ -209,9 +205,9 @@ func (p *pool) cancel(a *attempt) {
 
 // dialMore starts the dials that the queue asks for; mu is held.
 func (p *pool) dialMore() {
-	want, limit := 1+p.waiting.size()/config.MaxConcurrentStreams, maxHTTP2Conns+p.useless()
+	want, limit := 1+p.waiting.size()/p.p.limits.MaxConcurrentStreams, p.p.limits.MaxHTTP2Conns+p.useless()
 	if p.kind == plainHTTP1 {
-		want, limit = p.waiting.size(), maxHTTP1Conns
+		want, limit = p.waiting.size(), p.p.limits.MaxHTTP1Conns
 	}
 	for p.dialing < want && len(p.conns)+p.dialing < limit {
 		p.dialOne()
@@ -259,7 +255,7 @@ func (p *pool) ended(c *clientConn, err error) {
 func (p *pool) spare() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.conns) >= maxHTTP2Conns
+	return len(p.conns) >= p.p.limits.MaxHTTP2Conns
 }
 
 // add makes a new connection available; false: the endpoint has left meanwhile.
@@ -279,12 +275,12 @@ func (p *pool) add(c *clientConn) bool {
 
 // dial connects, and for a meshed endpoint proves both identities.
 func (p *pool) dial() (*wire.Conn, error) {
-	ctx, cancel := context.WithTimeout(p.p.ctx, config.DialTimeout)
+	ctx, cancel := context.WithTimeout(p.p.ctx, p.p.limits.DialTimeout)
 	defer cancel()
 	if p.kind == meshHTTP2 {
 		return p.p.dialMesh(ctx, p.e, config.ALPNHTTP)
 	}
-	nc, err := p.p.dialer.DialContext(ctx, "tcp", p.e.address)
+	nc, err := p.p.dialPlain(ctx, p.e.address)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +291,7 @@ func (p *pool) dial() (*wire.Conn, error) {
 func (p *pool) dialFailed(err error) {
 	p.p.log.Debug("cannot connect to an endpoint", "endpoint", p.e.address, "err", err)
 	p.p.dialFailures.Inc()
-	p.e.failed(now())
+	p.e.failed(now(), p.p.limits.EndpointRest)
 	p.mu.Lock()
 	p.dialing--
 	var failed []*attempt

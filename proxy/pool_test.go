@@ -83,7 +83,7 @@ func (s *answers) wait(t testing.TB) (status, body string) {
 // idleProxy is a proxy that is not running: its stages are called by hand.
 func idleProxy(t testing.TB) *Proxy {
 	t.Helper()
-	p, err := New(config.Config{Identity: "spiffe://cluster.local/ns/shop/sa/web", TokenFile: "none"}, "test",
+	p, err := New(config.Config{Identity: "spiffe://cluster.local/ns/shop/sa/web", TokenFile: "none", Limits: limits}, "test",
 		slog.New(slog.DiscardHandler), &slog.LevelVar{})
 	check(t, err)
 	t.Cleanup(func() {
@@ -272,7 +272,7 @@ func TestAForgottenTargetServesUntilItIsKnownAnew(t *testing.T) {
 	c := &cluster{name: "web"}
 	update(c, app.Addr().String())
 	conn := p.outboundTo(c)
-	for i := range config.MaxTargets {
+	for i := range limits.MaxTargets {
 		p.discovery.target(&api.Key{Key: &api.Key_Authority{Authority: fmt.Sprintf("other-%d:80", i)}})
 	}
 	if !conn.target.evicted.Load() {

@@ -24,6 +24,7 @@ import (
 // Proxy is one workload's sidecar. Use New.
 type Proxy struct {
 	cfg     config.Config
+	limits  config.Limits // cfg's
 	log     *slog.Logger
 	level   *slog.LevelVar
 	version string
@@ -83,9 +84,9 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: log, level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
+	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
 		settled: make(chan struct{}), reported: make(chan struct{}),
-		source: spiffe.NewSource(), dialer: &net.Dialer{Timeout: config.DialTimeout, KeepAlive: meshKeepAlive},
+		source: spiffe.NewSource(), dialer: newDialer(&cfg.Limits),
 		metrics: metric.NewRegistry(), wheel: newWheel(), inboundBudget: newBudget(nil)}
 	p.crowd = newCrowd()
 	p.ctx, p.cancel = context.WithCancel(context.Background())

@@ -3,8 +3,6 @@ package proxy
 import (
 	"slices"
 	"sort"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // queue is tries that wait for the same thing. Callers' connections take turns (start-time fair queueing): who has many in it
@@ -14,8 +12,8 @@ type queue struct {
 	turn    uint32     // of the last that was taken out
 }
 
-// add lets a wait; false: the queue has no room for another of its caller's.
-func (q *queue) add(a *attempt) bool {
+// add lets a wait among no more than limit; false: the queue has no room for another of its caller's.
+func (q *queue) add(a *attempt, limit int) bool {
 	if len(q.waiting) == 0 {
 		q.turn = 0
 	}
@@ -27,7 +25,7 @@ func (q *queue) add(a *attempt) bool {
 			mine++
 		}
 	}
-	if !leavesEnough(mine+1, len(q.waiting)+1, config.MaxQueue, 1) {
+	if !leavesEnough(mine+1, len(q.waiting)+1, limit, 1) {
 		return false
 	}
 	i := sort.Search(len(q.waiting), func(i int) bool { return q.waiting[i].turn > a.turn })

@@ -3,21 +3,19 @@ package proxy
 import (
 	"slices"
 	"testing"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // Who has much in a queue waits behind who has little, and never fills it.
 func TestCallersTakeTurnsInAQueue(t *testing.T) {
 	greedy, modest := &serverConn{}, &serverConn{}
 	var q queue
-	add := func(c *serverConn) bool { return q.add(&attempt{x: &exchange{c: c}}) }
+	add := func(c *serverConn) bool { return q.add(&attempt{x: &exchange{c: c}}, limits.MaxQueue) }
 	n := 0
 	for add(greedy) {
 		n++
 	}
-	if n < config.MaxQueue/3 || n > config.MaxQueue/2 {
-		t.Errorf("one caller may have %d of %d", n, config.MaxQueue)
+	if n < limits.MaxQueue/3 || n > limits.MaxQueue/2 {
+		t.Errorf("one caller may have %d of %d", n, limits.MaxQueue)
 	}
 	for range 2 {
 		if !add(modest) {

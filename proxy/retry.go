@@ -44,7 +44,7 @@ func (x *exchange) idempotent() bool {
 }
 
 func (x *exchange) replayable() bool {
-	return !x.started && x.kept && x.tries < config.MaxTries
+	return !x.started && x.kept && x.tries < x.c.p.limits.MaxTries
 }
 
 // retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
@@ -56,7 +56,7 @@ func (x *exchange) retry(b *batch) {
 		x.try(b)
 		return
 	}
-	x.arm(backoff(x.tries))
+	x.arm(backoff(x.tries, &x.c.p.limits))
 }
 
 // undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it reached anyone.
@@ -116,7 +116,7 @@ func (x *exchange) refuse(b *batch) {
 }
 
 // backoff before the nth retry at the same endpoint: doubling, with full jitter.
-func backoff(n int) time.Duration {
-	d := min(config.RetryBackoffMin<<(n-1), config.RetryBackoffMax)
-	return config.RetryBackoffMin/2 + rand.N(d)
+func backoff(n int, l *config.Limits) time.Duration {
+	d := min(l.RetryBackoffMin<<(n-1), l.RetryBackoffMax)
+	return l.RetryBackoffMin/2 + rand.N(d)
 }

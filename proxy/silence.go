@@ -15,7 +15,7 @@ import (
 // opens them in bursts and uses them later: pinned to one endpoint as opaque, its request would be lost with that endpoint.
 // So nothing is decided until one end has spoken.
 func (p *Proxy) forwardSilent(nc net.Conn, c *serverConn) *serverConn {
-	for range config.MaxTries {
+	for range p.limits.MaxTries {
 		if p.shedding(now()) {
 			p.shed.Inc()
 			return nil

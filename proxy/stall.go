@@ -3,11 +3,10 @@ package proxy
 import (
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// hold notes n bytes that a peer has not taken. A peer that takes nothing for config.BodyStall is given up: what is held
+// hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is given up: what is held
 // for it is memory that it decides about.
 func (x *exchange) hold(held *int, n int) {
 	if n <= 0 {
@@ -16,7 +15,7 @@ func (x *exchange) hold(held *int, n int) {
 	x.shared = true
 	if x.heldUp+x.heldDown == 0 {
 		x.movedAt = time.Now()
-		x.c.p.wheel.arm(&x.stall, config.BodyStall, x)
+		x.c.p.wheel.arm(&x.stall, x.c.p.limits.BodyStall, x)
 	}
 	*held += n
 }
@@ -29,7 +28,7 @@ func (x *exchange) moved(held *int, n int) {
 		return
 	}
 	if x.awaitsBody() {
-		x.c.p.wheel.arm(&x.stall, config.BodyIdle, x)
+		x.c.p.wheel.arm(&x.stall, x.c.p.limits.BodyIdle, x)
 		return
 	}
 	x.stop(&x.stall)
@@ -46,7 +45,7 @@ func (x *exchange) awaitsBody() bool {
 func (x *exchange) awaitBody() {
 	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
 		x.movedAt = x.c.batch.time()
-		x.c.p.wheel.arm(&x.stall, config.BodyIdle, x)
+		x.c.p.wheel.arm(&x.stall, x.c.p.limits.BodyIdle, x)
 	}
 }
 
@@ -55,7 +54,7 @@ func (x *exchange) bodyPaused(b *batch) {
 	if !x.awaitsBody() {
 		return
 	}
-	if left := config.BodyIdle - time.Since(x.movedAt); left > 0 {
+	if left := x.c.p.limits.BodyIdle - time.Since(x.movedAt); left > 0 {
 		x.c.p.wheel.arm(&x.stall, left, x)
 		return
 	}
@@ -68,7 +67,7 @@ func (x *exchange) stalled(b *batch) {
 		x.bodyPaused(b)
 		return
 	}
-	if left := config.BodyStall - time.Since(x.movedAt); left > 0 {
+	if left := x.c.p.limits.BodyStall - time.Since(x.movedAt); left > 0 {
 		x.c.p.wheel.arm(&x.stall, left, x)
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -207,7 +206,7 @@ func (d *discovery) applyCluster(m *api.Resource) (change, error) {
 	if c == nil {
 		return change{}, errBody
 	}
-	params, err := compileBalancer(c)
+	params, err := d.compileBalancer(c)
 	if err != nil {
 		return change{}, err
 	}
@@ -219,12 +218,12 @@ func (d *discovery) applyCluster(m *api.Resource) (change, error) {
 	return d.refresh(e), nil
 }
 
-func compileBalancer(c *api.Cluster) (ewmaParams, error) {
+func (d *discovery) compileBalancer(c *api.Cluster) (ewmaParams, error) {
 	b, ok := c.Balancer.(*api.Cluster_Ewma)
 	if !ok {
 		return ewmaParams{}, errors.New("a balancer that this proxy does not know")
 	}
-	p := ewmaParams{config.EWMADefaultRTT, config.EWMADecay}
+	p := ewmaParams{d.p.limits.EWMADefaultRTT, d.p.limits.EWMADecay}
 	if ms := b.Ewma.GetDefaultRttMs(); ms > 0 {
 		p.initial = time.Duration(ms) * time.Millisecond
 	}
@@ -268,7 +267,7 @@ func (d *discovery) refresh(e *clusterEntry) change {
 		if e.set.Load() == nil {
 			return change{}
 		}
-		return e.update(ewmaParams{config.EWMADefaultRTT, config.EWMADecay}, nil, now())
+		return e.update(ewmaParams{d.p.limits.EWMADefaultRTT, d.p.limits.EWMADecay}, nil, now())
 	}
 	m := d.messages[resourceKey{api.Kind_KIND_ENDPOINTS, e.endpoints}]
 	if m == nil && e.set.Load() == nil {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // target is an outbound key and destination's latest answer.
@@ -52,12 +52,12 @@ func (d *discovery) evictInbound(_ uint16, in *inboundPort) {
 	d.unsubscribe(in.key)
 }
 
-// wait returns the target's route, waiting for the first answer no longer than config.DiscoveryWait.
-func (t *target) wait(ctx context.Context) *route {
+// wait returns the target's route, waiting for the first answer no longer than longest.
+func (t *target) wait(ctx context.Context, longest time.Duration) *route {
 	if r := t.route.Load(); r != nil {
 		return r
 	}
-	ctx, cancel := context.WithTimeout(ctx, config.DiscoveryWait)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	select {
 	case <-t.answered:

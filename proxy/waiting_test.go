@@ -13,15 +13,13 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // Callers whose requests wait for an answer hold up nobody else, as long as the backend takes more: neither the streams of a
 // few connections nor the queue for them may be theirs alone.
 func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
 	const callers = 25
-	w := waiting{taken: make(chan struct{}, callers*config.MaxCallerStreams)}
+	w := waiting{taken: make(chan struct{}, callers*limits.MaxCallerStreams)}
 	s := &framed{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: math.MaxUint32}}, on: func(c *framedConn, id uint32) {
 		if !w.take() {
 			c.answer(id)
@@ -33,7 +31,7 @@ func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
 // Nor do callers who take nothing of large answers, as long as the backend makes them.
 func TestAnswersThatNobodyTakesHoldUpNobody(t *testing.T) {
 	const callers, large = 60, 1 << 20
-	w := waiting{taken: make(chan struct{}, callers*config.MaxCallerStreams)}
+	w := waiting{taken: make(chan struct{}, callers*limits.MaxCallerStreams)}
 	url := outboundTo(t, few(t, math.MaxInt32, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		if w.take() {
 			rw.Write(make([]byte, large)) // fails with the test's end
@@ -62,11 +60,11 @@ func (w *waiting) holdUpNobody(t *testing.T, url string, callers int, settings .
 	limit := within(t, 30*time.Second)
 	for i := range callers {
 		openAndWait(t, strings.TrimPrefix(url, "http://"), settings...)
-		for j := range config.MaxCallerStreams {
+		for j := range limits.MaxCallerStreams {
 			select {
 			case <-w.taken:
 			case <-limit.Done():
-				t.Fatalf("the backend has got %d requests", i*config.MaxCallerStreams+j)
+				t.Fatalf("the backend has got %d requests", i*limits.MaxCallerStreams+j)
 			}
 		}
 	}
@@ -86,7 +84,7 @@ func openAndWait(t *testing.T, addr string, settings ...http2.Setting) {
 	enc, f := hpack.NewEncoder(&block), http2.NewFramer(&out, nil)
 	io.WriteString(&out, http2.ClientPreface) // a buffer's writes do not fail
 	f.WriteSettings(settings...)
-	for i := range uint32(config.MaxCallerStreams) {
+	for i := range uint32(limits.MaxCallerStreams) {
 		block.Reset()
 		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"}, {":path", "/"}} {
 			enc.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})

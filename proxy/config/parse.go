@@ -36,6 +36,8 @@ type Config struct {
 	OpaquePorts map[uint16]bool
 	LogLevel    slog.Level
 	DrainGrace  time.Duration
+
+	Limits Limits
 }
 
 // Service is a control-plane server: where it is, and the one ID it may have.
@@ -72,6 +74,7 @@ func Parse(get func(string) string) (Config, error) {
 		OpaquePorts:     p.opaquePorts(),
 		LogLevel:        p.level(),
 		DrainGrace:      p.duration(EnvDrainGrace, DrainGrace),
+		Limits:          DefaultLimits(),
 	}
 	if get(EnvVizAddr) != "" {
 		c.Viz = p.service(EnvVizAddr, EnvVizID)

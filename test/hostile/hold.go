@@ -32,10 +32,10 @@ func holders() []*attack {
 			}
 		})),
 	}
-	for _, n := range []int{2, config.MaxCallerStreams} {
+	for _, n := range []int{2, limits.MaxCallerStreams} {
 		hold := func(name string, do func(p *peer)) *attack {
 			a := slowly(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
-			if n == config.MaxCallerStreams {
+			if n == limits.MaxCallerStreams {
 				a.crowds = true
 				a.want = served + "|RST REFUSED_STREAM" // a proxy may try elsewhere what finds no room at once
 			}
@@ -52,10 +52,10 @@ func holders() []*attack {
 			block := append(p.get("/hang"), p.largest()...)
 			for range n {
 				p.open(block, true)
-				time.Sleep(largeArrival / config.MaxCallerStreams)
+				time.Sleep(largeArrival / time.Duration(limits.MaxCallerStreams))
 			}
 		})
-		largest.pace, largest.want = largeArrival, served+"|RST REFUSED_STREAM" // two each are more than config.MaxKeptLongHeads
+		largest.pace, largest.want = largeArrival, served+"|RST REFUSED_STREAM" // two each are more than Limits.MaxKeptLongHeads
 		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
@@ -88,6 +88,6 @@ func (p *peer) fields(n int, value string) (block []byte) {
 // largest is, beside a GET's own fields, as many and as long as the proxy takes.
 func (p *peer) largest() []byte {
 	const own, entry = 4, 32 // RFC 9113 §6.5.2 counts so much for each beyond its text
-	n := config.MaxHeaderFields - own
-	return p.fields(n, strings.Repeat("~", (config.MaxHeaderBytes-own*2*entry)/n-entry-len("x-99")))
+	n := limits.MaxHeaderFields - own
+	return p.fields(n, strings.Repeat("~", (limits.MaxHeaderBytes-own*2*entry)/n-entry-len("x-99")))
 }

@@ -1,6 +1,13 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// limits are what the proxies live by.
+var limits = config.DefaultLimits()
 
 // What a row must stay within.
 const (

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 const (
@@ -54,8 +52,8 @@ func (p *peer) awaitWindow(n int) error {
 	for until := time.Now().Add(patient(answerTime + answerSlack)); ; time.Sleep(time.Millisecond) {
 		w := initialWindow + p.given() - p.sent
 		switch {
-		case w > config.ConnWindow:
-			return fmt.Errorf("the connection's window has become %d, more than %d", w, config.ConnWindow)
+		case w > limits.ConnWindow:
+			return fmt.Errorf("the connection's window has become %d, more than %d", w, limits.ConnWindow)
 		case w >= n:
 			return nil
 		case p.answer() != served:

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // handshakeTime is what the proxy gives a TLS handshake.
@@ -25,10 +23,10 @@ type stuckServer struct {
 
 func stuckServers() []stuckServer {
 	greeted := func(name, want, counted string, do func(p *peer, id uint32)) stuckServer {
-		return stuckServer{timeout: config.HeaderTimeout, serverAttack: serverAttack{name: name, want: want, counted: counted, http2: true, script: stuck2(true, do)}}
+		return stuckServer{timeout: limits.HeaderTimeout, serverAttack: serverAttack{name: name, want: want, counted: counted, http2: true, script: stuck2(true, do)}}
 	}
 	takesNothing := func(kind evilKind) stuckServer {
-		return stuckServer{kind: kind, timeout: config.BodyStall, serverAttack: serverAttack{name: "server: takes no body", want: "RST CANCEL",
+		return stuckServer{kind: kind, timeout: limits.BodyStall, serverAttack: serverAttack{name: "server: takes no body", want: "RST CANCEL",
 			call: "504", http2: true, body: hugeBody, script: stuck2(true, func(*peer, uint32) {})}}
 	}
 	return []stuckServer{
@@ -36,13 +34,13 @@ func stuckServers() []stuckServer {
 		greeted("server: header block without an end", calm, "backend_http2_enhance_your_calm", func(p *peer, id uint32) {
 			p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.headers(":status", "200")})
 		}),
-		{timeout: config.HeaderTimeout, serverAttack: serverAttack{name: "server: no SETTINGS", want: "GOAWAY SETTINGS_TIMEOUT", counted: "backend_http2_settings_timeout", http2: true,
+		{timeout: limits.HeaderTimeout, serverAttack: serverAttack{name: "server: no SETTINGS", want: "GOAWAY SETTINGS_TIMEOUT", counted: "backend_http2_settings_timeout", http2: true,
 			script: stuck2(false, func(*peer, uint32) {})}},
 		{kind: evilMute, timeout: handshakeTime, serverAttack: serverAttack{name: "server: no handshake", want: "closed", script: func(nc net.Conn) result {
 			return untilClosed(nc, handshakeTime)
 		}}},
 		takesNothing(evilServer), takesNothing(evilProxy),
-		{timeout: config.BodyStall, serverAttack: serverAttack{name: "server: takes no body, HTTP/1", want: "closed", call: "504", body: hugeBody, script: stuck1}},
+		{timeout: limits.BodyStall, serverAttack: serverAttack{name: "server: takes no body, HTTP/1", want: "closed", call: "504", body: hugeBody, script: stuck1}},
 	}
 }
 
@@ -51,7 +49,7 @@ func stuck1(nc net.Conn) result {
 	if _, err := http.ReadRequest(bufio.NewReaderSize(nc, 16)); err != nil {
 		return result{}
 	}
-	time.Sleep(config.BodyStall + trickleSlack) // only who reads on hears of the end
+	time.Sleep(limits.BodyStall + trickleSlack) // only who reads on hears of the end
 	r := untilClosed(nc, trickleSlack)
 	r.took = 0
 	return r
@@ -60,7 +58,7 @@ func stuck1(nc net.Conn) result {
 // stuck2 is an HTTP/2 server that does one thing, and then waits for the proxy to lose patience.
 func stuck2(greets bool, do func(p *peer, id uint32)) func(net.Conn) result {
 	return func(nc net.Conn) result {
-		nc.SetDeadline(time.Now().Add(patient(config.BodyStall + 2*trickleSlack)))
+		nc.SetDeadline(time.Now().Add(patient(limits.BodyStall + 2*trickleSlack)))
 		p := newPeer(nc)
 		greet := p.mute
 		if greets {

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // trickleSlack is how much later than its timeout a trickle may be ended: a timer's turn, and a busy machine.
@@ -33,17 +31,17 @@ func slow(name, want, counted string, timeout time.Duration, do func(nc net.Conn
 // slowHTTP2 gives a byte or so at a time, or nothing at all, or takes nothing. Each is ended by the timeout that is named.
 func slowHTTP2() []*attack {
 	return []*attack{
-		slow("trickled frame", calm, calmed, config.HeaderTimeout, frames(func(p *peer) {
+		slow("trickled frame", calm, calmed, limits.HeaderTimeout, frames(func(p *peer) {
 			p.WriteSettings()
 			p.out.Write([]byte{0, 0, 8, 6}) // the beginning of a PING
 		})),
-		slow("header block without an end", calm, calmed, config.HeaderTimeout, frames(func(p *peer) {
+		slow("header block without an end", calm, calmed, limits.HeaderTimeout, frames(func(p *peer) {
 			p.WriteSettings()
 			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.get("/")})
 		})),
-		slow("no SETTINGS", "GOAWAY SETTINGS_TIMEOUT", "caller_http2_settings_timeout", config.HeaderTimeout, frames(func(p *peer) {})),
-		slow("no request", "closed", "", config.IdleHTTP, frames(func(p *peer) { p.WriteSettings() })),
-		slow("a window of 0 for a large answer", "RST INTERNAL_ERROR", "", config.BodyStall, frames(func(p *peer) {
+		slow("no SETTINGS", "GOAWAY SETTINGS_TIMEOUT", "caller_http2_settings_timeout", limits.HeaderTimeout, frames(func(p *peer) {})),
+		slow("no request", "closed", "", limits.IdleHTTP, frames(func(p *peer) { p.WriteSettings() })),
+		slow("a window of 0 for a large answer", "RST INTERNAL_ERROR", "", limits.BodyStall, frames(func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.open(p.get("/big"), true)
 		})),
@@ -52,16 +50,16 @@ func slowHTTP2() []*attack {
 
 func slowHTTP1() []*attack {
 	return []*attack{
-		slow("trickled head", "408", "caller_http1_408", config.HeaderTimeout, func(nc net.Conn) result {
+		slow("trickled head", "408", "caller_http1_408", limits.HeaderTimeout, func(nc net.Conn) result {
 			return drip(nc, "GET / HTTP/1.1\r\nHost: app\r\nX: ")
 		}),
-		slow("no further request", "closed", "", config.IdleHTTP, func(nc net.Conn) result {
+		slow("no further request", "closed", "", limits.IdleHTTP, func(nc net.Conn) result {
 			io.WriteString(nc, "GET / HTTP/1.1\r\nHost: app\r\n\r\n")
 			return result{answer: listen(nc)}
 		}),
-		slow("a large answer that nobody reads", "cut", "", config.BodyStall+2*trickleSlack, func(nc net.Conn) result {
+		slow("a large answer that nobody reads", "cut", "", limits.BodyStall+2*trickleSlack, func(nc net.Conn) result {
 			io.WriteString(nc, "GET /huge HTTP/1.1\r\nHost: app\r\n\r\n")
-			time.Sleep(config.BodyStall + trickleSlack) // only who reads on hears of the end
+			time.Sleep(limits.BodyStall + trickleSlack) // only who reads on hears of the end
 			n, err := io.Copy(io.Discard, nc)
 			if n > hugeBody || isTimeout(err) {
 				return result{answer: served}
@@ -85,7 +83,7 @@ func stoppedHandshake() *attack {
 
 // trickledPreface is inside mTLS: in plaintext it is no HTTP/2 before it is whole, and after a second somebody else's protocol.
 func trickledPreface() *attack {
-	return slow("trickled preface", "GOAWAY SETTINGS_TIMEOUT", "caller_http2_settings_timeout", config.HeaderTimeout, func(nc net.Conn) result {
+	return slow("trickled preface", "GOAWAY SETTINGS_TIMEOUT", "caller_http2_settings_timeout", limits.HeaderTimeout, func(nc net.Conn) result {
 		p := newPeer(nc)
 		go p.read()
 		tick := time.NewTicker(time.Second)

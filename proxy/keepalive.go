@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+)
+
+// keepAliveProbes are sent to a peer that is silent, within Limits.PeerTimeout.
+const keepAliveProbes = 6
+
+// newDialer makes connections whose peers may not vanish unnoticed while nothing is sent to them.
+func newDialer(l *config.Limits) *net.Dialer {
+	every := l.PeerTimeout / keepAliveProbes
+	return &net.Dialer{Timeout: l.DialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: every, Interval: every, Count: keepAliveProbes - 1}}
+}
+
+// dialPlain connects for HTTP in plaintext, which has no word for "are you there".
+func (p *Proxy) dialPlain(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := p.dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := boundSilence(nc, p.limits.PeerTimeout); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("bound the silence of %s: %w", addr, err)
+	}
+	return nc, nil
+}
+
+// boundSilence ends a connection of which the kernel has had no acknowledgement for d, though it has sent something. It takes
+// a window that stays closed for silence as well.
+func boundSilence(nc net.Conn, d time.Duration) error {
+	tc, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) { set = setUserTimeout(int(fd), d) })
+	if err == nil {
+		err = set
+	}
+	return err
+}
