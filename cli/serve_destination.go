@@ -2,9 +2,10 @@ package cli
 
 import (
 	"context"
-	"log/slog"
+	"crypto/rand"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/destination/status"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
@@ -43,12 +45,13 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
 			TrustDomain: td, ClusterDomain: "cluster.local", Networks: prefixes(proxies.clusterNetworks),
 		}}
-		return serveDestination(cmd.Context(), cfg, destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}, log)
+		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}
+		return serveDestination(cmd.Context(), cfg, listen, a.meshSpace)
 	}
 	return cmd
 }
 
-func serveDestination(ctx context.Context, cfg destination.Config, on destination.Listen, log *slog.Logger) error {
+func serveDestination(ctx context.Context, cfg destination.Config, on destination.Listen, namespace string) error {
 	client, config, err := kube.Client()
 	if err != nil {
 		return err
@@ -57,9 +60,14 @@ func serveDestination(ctx context.Context, cfg destination.Config, on destinatio
 	if err != nil {
 		return err
 	}
-	cfg.Source = &destination.Kubernetes{Client: client, Dynamic: profiles, Log: log}
+	cfg.Source = &kube.Source{Client: client, Dynamic: profiles, Log: cfg.Log}
+	cfg.Status = &status.Writer{Client: client, Dynamic: profiles, Namespace: namespace, Identity: replica(), Log: cfg.Log}
 	return destination.Run(ctx, cfg, on)
 }
+
+// replica is what this process is called among those that would lead. A container that was
+// restarted in its pod is another.
+func replica() string { return os.Getenv("POD_NAME") + "_" + rand.Text() }
 
 // prefixes are checked already.
 func prefixes(networks []string) []netip.Prefix {

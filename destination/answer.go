@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/destination/status"
 )
 
 // question is all that an answer depends on beside the state. Callers with the same question share a cell.
@@ -18,7 +20,9 @@ type question struct {
 	namespace          string // the caller's
 	pod                string // inbound: the caller's
 	port               uint32
-	cluster            clusterRef // or what a Route refers to
+	cluster            clusterRef         // or what a Route refers to
+	report             registry.PolicyRef // or what a policy's status should say
+	policies           bool               // or which policies there are
 }
 
 // question is what a key asks when this caller asks it.
@@ -61,10 +65,13 @@ type answer struct {
 	resources []*resource
 	refs      []clusterRef // the clusters that a Route names
 	invalid   string       // why there is no answer
+	report    *status.Report
+	policies  []registry.PolicyRef
 }
 
 func (a *answer) equal(b *answer) bool {
 	return a != nil && a.invalid == b.invalid && slices.Equal(a.refs, b.refs) &&
+		a.report.Equal(b.report) && slices.Equal(a.policies, b.policies) &&
 		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool { return x.version == y.version })
 }
 
@@ -77,6 +84,10 @@ func (v *view) compute(q question) *answer {
 			newResource(api.Kind_KIND_CLUSTER, cluster.Name, &api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
 			newResource(api.Kind_KIND_ENDPOINTS, cluster.Name, &api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
 		}}
+	case q.report != (registry.PolicyRef{}):
+		return &answer{report: v.report(q.report)}
+	case q.policies:
+		return &answer{policies: v.Policies()}
 	case q.address == "" && q.authority == "":
 		return v.computeInbound(q)
 	}

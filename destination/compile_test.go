@@ -8,12 +8,11 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/destination/crd"
-	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/destination/files"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 func testMesh() *Mesh {
@@ -24,45 +23,39 @@ func testMesh() *Mesh {
 	}
 }
 
-// objectsOf reads documents as a file's are read, and trims them as informers do: what an answer needs must survive.
-func objectsOf(t testing.TB, texts ...string) []metav1.Object {
+// objectsOf reads documents as a file's are read.
+func objectsOf(t testing.TB, texts ...string) []registry.Object {
 	t.Helper()
-	var out []metav1.Object
+	var out []registry.Object
 	for _, text := range texts {
-		docs, err := crd.Documents("test.yaml", []byte(text))
+		objects, err := files.Parse("test.yaml", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range docs {
-			obj, err := decode(&docs[i])
-			if err != nil {
-				t.Fatal(err)
-			}
-			trimmed, err := kube.Trim(obj)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, trimmed.(metav1.Object))
-		}
+		out = append(out, objects...)
 	}
 	return out
 }
 
-func stateOf(t testing.TB, texts ...string) *State {
-	t.Helper()
-	state := NewState()
-	for _, obj := range objectsOf(t, texts...) {
-		if err := state.Apply(Change{Set: []metav1.Object{obj}}); err != nil {
-			t.Fatal(err)
-		}
+// apply sets objects one by one, as the one source of a test.
+func apply(reg *registry.Registry, objects ...registry.Object) {
+	owner := reg.Owner("test")
+	for _, obj := range objects {
+		owner.Apply(registry.Change{Set: []registry.Object{obj}})
 	}
-	return state
+}
+
+func registryOf(t testing.TB, texts ...string) *registry.Registry {
+	t.Helper()
+	reg := registry.New()
+	apply(reg, objectsOf(t, texts...)...)
+	return reg
 }
 
 // ask answers a key as a stream would, and writes the answer on one line.
-func ask(state *State, mesh *Mesh, key *api.Key, c caller) string {
+func ask(reg *registry.Registry, mesh *Mesh, key *api.Key, c caller) string {
 	var out strings.Builder
-	state.read(mesh, func(v *view) {
+	mesh.read(reg, func(v *view) {
 		a := v.compute(c.question(key))
 		if a.invalid != "" {
 			out.WriteString("invalid: " + a.invalid)
@@ -359,7 +352,7 @@ func TestOutbound(t *testing.T) {
 			if c.tweak != nil {
 				c.tweak(mesh)
 			}
-			got := ask(stateOf(t, cluster, c.more), mesh, c.key, c.who)
+			got := ask(registryOf(t, cluster, c.more), mesh, c.key, c.who)
 			if got != c.want && !(strings.HasPrefix(c.want, "invalid: ") && strings.HasPrefix(got, c.want)) {
 				t.Errorf("\n got %s\nwant %s", got, c.want)
 			}
@@ -414,8 +407,7 @@ func TestInbound(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			state := stateOf(t, cluster, c.more)
-			state.read(testMesh(), func(v *view) {
+			testMesh().read(registryOf(t, cluster, c.more), func(v *view) {
 				in, err := v.inbound(c.port, types.NamespacedName{Namespace: "shop", Name: c.pod})
 				if err != nil {
 					t.Fatal(err)
@@ -439,11 +431,12 @@ func TestInbound(t *testing.T) {
 }
 
 func TestWorkload(t *testing.T) {
-	state := stateOf(t, cluster)
-	for pod, want := range map[string]string{"web-1": "deployment/web", "db-0": "pod/db-0"} {
-		w := workloadOf(state.pods[types.NamespacedName{Namespace: "shop", Name: pod}])
-		if got := w.Kind + "/" + w.Name; got != want || w.Pod != pod {
-			t.Errorf("%s is of %s, want %s", pod, got, want)
+	registryOf(t, cluster).Read(func(v *registry.View) {
+		for pod, want := range map[string]string{"web-1": "deployment/web", "db-0": "pod/db-0"} {
+			w := workloadOf(v.Workload(registry.Name{Namespace: "shop", Name: pod}))
+			if got := w.Kind + "/" + w.Name; got != want || w.Pod != pod {
+				t.Errorf("%s is of %s, want %s", pod, got, want)
+			}
 		}
-	}
+	})
 }

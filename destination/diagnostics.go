@@ -87,9 +87,9 @@ func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis
 
 func (d *Destination) answers(key *api.Key, who types.NamespacedName) (out []*answer) {
 	c := caller{namespace: who.Namespace, pod: who.Name}
-	d.state.read(&d.cfg.Mesh, func(v *view) {
-		if pod := v.pod(who); pod != nil {
-			c.node = pod.Spec.NodeName
+	d.cfg.Mesh.read(d.registry, func(v *view) {
+		if w := v.Workload(who); w != nil {
+			c.node = w.Node
 		}
 		first := v.compute(c.question(key))
 		out = append(out, first)

@@ -17,13 +17,13 @@ func FuzzRequests(f *testing.F) {
 		f.Add(encode(f, resume(true, held...)))
 		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}}))
 	}
-	state := stateOf(f, cluster)
+	reg := registryOf(f, cluster)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req := &api.DiscoverRequest{}
 		if proto.Unmarshal(data, req) != nil {
 			return
 		}
-		h := newHub(state, testMesh())
+		h := newHub(reg, testMesh())
 		s := newStream(h, caller{namespace: "shop", pod: "web-1", node: "n1"}, newRejections(slog.New(slog.DiscardHandler)), func(m *api.DiscoverResponse) error {
 			_, err := proto.Marshal(m)
 			return err

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // debounce lets the events of one change (a rollout, an edit of several files) arrive together. An edit is felt this much
@@ -13,14 +15,14 @@ const debounce = 20 * time.Millisecond
 
 // hub keeps one cell for each question that somebody asks.
 //
-// Lock order: cell.computing → State.mu (read) → hub.mu. Nothing is locked while hub.mu is held.
+// Lock order: cell.computing → Registry.mu (read) → hub.mu. Nothing is locked while hub.mu is held.
 type hub struct {
-	state *State
-	mesh  *Mesh
+	registry *registry.Registry
+	mesh     *Mesh
 
 	mu      sync.Mutex // guards the maps, and every cell's topics and watchers
 	cells   map[question]*cell
-	byTopic index[topic, *cell]
+	byTopic map[registry.Topic]map[*cell]struct{}
 }
 
 // cell holds the latest answer to a question. Earlier ones are gone: whoever was too slow for them does not need them.
@@ -30,7 +32,7 @@ type cell struct {
 	computing sync.Mutex  // one computation at a time; guards past
 	past      []*resource // earlier endpoints, latest first
 
-	topics   map[topic]struct{}
+	topics   map[registry.Topic]struct{}
 	watchers map[*watcher]struct{}
 }
 
@@ -46,8 +48,8 @@ func (w *watcher) notify() {
 	}
 }
 
-func newHub(state *State, mesh *Mesh) *hub {
-	return &hub{state: state, mesh: mesh, cells: map[question]*cell{}, byTopic: index[topic, *cell]{}}
+func newHub(reg *registry.Registry, mesh *Mesh) *hub {
+	return &hub{registry: reg, mesh: mesh, cells: map[question]*cell{}, byTopic: map[registry.Topic]map[*cell]struct{}{}}
 }
 
 // run recomputes what changes of the state have touched, until the context ends.
@@ -56,7 +58,7 @@ func (h *hub) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.state.changed:
+		case <-h.registry.Changed():
 		}
 		select {
 		case <-ctx.Done():
@@ -69,7 +71,7 @@ func (h *hub) run(ctx context.Context) {
 
 // update recomputes each cell that read a touched topic, once, and wakes the watchers of those that changed.
 func (h *hub) update() {
-	for _, c := range h.stale(h.state.takeTouched()) {
+	for _, c := range h.stale(h.registry.TakeTouched()) {
 		c.computing.Lock()
 		changed := h.compute(c)
 		c.computing.Unlock()
@@ -79,7 +81,7 @@ func (h *hub) update() {
 	}
 }
 
-func (h *hub) stale(touched map[topic]struct{}) []*cell {
+func (h *hub) stale(touched map[registry.Topic]struct{}) []*cell {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seen := map[*cell]struct{}{}
@@ -107,9 +109,9 @@ func (h *hub) notify(c *cell) {
 // after finds them.
 func (h *hub) compute(c *cell) (changed bool) {
 	var next *answer
-	h.state.read(h.mesh, func(v *view) {
+	h.mesh.read(h.registry, func(v *view) {
 		next = v.compute(c.question)
-		h.follow(c, v.topics)
+		h.follow(c, v.Topics())
 	})
 	last := c.answer.Load()
 	if last.equal(next.seal()) {
@@ -133,20 +135,31 @@ func (c *cell) keepEndpoints(last, next *answer) {
 	next.resources[endpoints].addDeltas(c.past)
 }
 
-func (h *hub) follow(c *cell, topics map[topic]struct{}) {
+func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for t := range c.topics {
-		h.byTopic.remove(t, c)
+		h.forget(t, c)
 	}
 	c.topics = nil
 	if len(c.watchers) == 0 {
 		return // released while it was computed
 	}
 	for t := range topics {
-		h.byTopic.add(t, c)
+		if h.byTopic[t] == nil {
+			h.byTopic[t] = map[*cell]struct{}{}
+		}
+		h.byTopic[t][c] = struct{}{}
 	}
 	c.topics = topics
+}
+
+// forget is called with h.mu held.
+func (h *hub) forget(t registry.Topic, c *cell) {
+	delete(h.byTopic[t], c)
+	if len(h.byTopic[t]) == 0 {
+		delete(h.byTopic, t)
+	}
 }
 
 // watch returns the cell of a question, answered. The watcher hears of every later change, until it is released.
@@ -181,7 +194,7 @@ func (h *hub) release(c *cell, w *watcher) {
 		return
 	}
 	for t := range c.topics {
-		h.byTopic.remove(t, c)
+		h.forget(t, c)
 	}
 	c.topics = nil
 	delete(h.cells, c.question)

@@ -7,8 +7,9 @@ const (
 	annotationMode        = "tulle.dev/mode"
 	annotationMeshAddress = "tulle.dev/mesh-address"
 	labelMesh             = "tulle.dev/mesh"
+	labelRegion           = "topology.kubernetes.io/region"
+	labelZone             = "topology.kubernetes.io/zone"
 	meshName              = "tulle"
-	proxyContainer        = "tulle-proxy"
 
 	// meshPort is where a proxy takes what arrives for its pod; the same in every pod (proxy/config.InboundPort).
 	meshPort = 4143

@@ -3,27 +3,23 @@ package destination
 import (
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // protocolOf says what a service's port speaks, where anybody said so: the opaque-ports annotation, the profile, then
 // the port's appProtocol. Otherwise proxies detect, but for the ports that are opaque by their own configuration.
-func (v *view) protocolOf(svc *corev1.Service, port *corev1.ServicePort, profile *crd.ServiceProfile) api.Protocol {
-	number := uint16(port.Port)
-	if list, ok := v.annotation(svc.Annotations, svc.Namespace, annotationOpaquePorts); ok && portListed(list, number, nil) {
+func (v *view) protocolOf(svc *registry.Service, port *registry.ServicePort, profile *crd.ServiceProfile) api.Protocol {
+	if list, ok := v.annotation(&svc.Meta, annotationOpaquePorts); ok && portListed(list, port.Number, nil) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
-	if profile != nil && profileOpaque(profile, number) {
+	if profile != nil && profileOpaque(profile, port.Number) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
-	if port.AppProtocol != nil {
-		return appProtocol(*port.AppProtocol)
-	}
-	return api.Protocol_PROTOCOL_DETECT
+	return appProtocol(port.AppProtocol)
 }
 
 func profileOpaque(profile *crd.ServiceProfile, port uint16) bool {
@@ -68,29 +64,15 @@ func appProtocol(name string) api.Protocol {
 	return api.Protocol_PROTOCOL_DETECT
 }
 
-// containerPort finds a port of a pod by its name.
-func containerPort(pod *corev1.Pod, name string) uint16 {
-	for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
-		for i := range containers {
-			for _, p := range containers[i].Ports {
-				if p.Name == name && isTCP(p.Protocol) {
-					return uint16(p.ContainerPort)
-				}
-			}
-		}
-	}
-	return 0
+// workloadOpaque says whether a workload's port is opaque by its own annotation, or its namespace's.
+func (v *view) workloadOpaque(w *registry.Workload, port uint16) bool {
+	list, ok := v.annotation(&w.Meta, annotationOpaquePorts)
+	return ok && portListed(list, port, w.Port)
 }
 
-// podOpaque says whether a pod's port is opaque by its own annotation, or its namespace's.
-func (v *view) podOpaque(pod *corev1.Pod, port uint16) bool {
-	list, ok := v.annotation(pod.Annotations, pod.Namespace, annotationOpaquePorts)
-	return ok && portListed(list, port, func(name string) uint16 { return containerPort(pod, name) })
-}
-
-// modeOf reads who may call a pod. A mode that does not exist was meant to say something, and is not permission.
-func (v *view) modeOf(pod *corev1.Pod) api.Mode {
-	value, ok := v.annotation(pod.Annotations, pod.Namespace, annotationMode)
+// modeOf reads who may call a workload. A mode that does not exist was meant to say something, and is not permission.
+func (v *view) modeOf(w *registry.Workload) api.Mode {
+	value, ok := v.annotation(&w.Meta, annotationMode)
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case "permissive":
 		return api.Mode_MODE_PERMISSIVE

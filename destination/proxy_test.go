@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -22,10 +24,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
@@ -92,12 +93,14 @@ func (r *root) source(t testing.TB, id, pod string) *spiffe.Source {
 
 // gate is a Source that a test fills by hand, and that is synced when the test says so.
 type gate struct {
-	state chan *State
-	open  chan struct{}
+	registry chan *registry.Registry
+	open     chan struct{}
 }
 
-func (g *gate) Run(ctx context.Context, state *State, synced func()) error {
-	g.state <- state
+func (g *gate) Missing() error { return errors.New("the test has not opened the gate") }
+
+func (g *gate) Run(ctx context.Context, reg *registry.Registry, synced func()) error {
+	g.registry <- reg
 	select {
 	case <-g.open:
 		synced()
@@ -126,7 +129,7 @@ func startServer(t testing.TB, documents ...string) *server {
 // startLimited has limits that a test can exceed.
 func startLimited(t testing.TB, limits serve.Limits, documents ...string) *server {
 	t.Helper()
-	s := &server{root: newRoot(t), gate: &gate{make(chan *State, 1), make(chan struct{})}}
+	s := &server{root: newRoot(t), gate: &gate{make(chan *registry.Registry, 1), make(chan struct{})}}
 	s.identity = s.root.source(t, serverID, "")
 	s.Destination = New(Config{Mesh: *testMesh(), Source: s.gate, Identity: s.identity, Log: slog.New(slog.DiscardHandler)})
 	s.limits = limits
@@ -144,18 +147,16 @@ func startLimited(t testing.TB, limits serve.Limits, documents ...string) *serve
 			t.Error(err)
 		}
 	})
-	<-s.gate.state
+	<-s.gate.registry
 	for _, obj := range objectsOf(t, documents...) {
 		s.apply(t, obj)
 	}
 	return s
 }
 
-func (s *server) apply(t testing.TB, objects ...metav1.Object) {
+func (s *server) apply(t testing.TB, objects ...registry.Object) {
 	t.Helper()
-	if err := s.state.Apply(Change{Set: objects}); err != nil {
-		t.Fatal(err)
-	}
+	s.registry.Owner("test").Apply(registry.Change{Set: objects})
 }
 
 // client is a proxy's end of a stream.
@@ -301,15 +302,14 @@ const (
 )
 
 // slice is shop/web's with the given addresses, which are no pod's.
-func slice(addresses ...string) metav1.Object {
-	name, port := "http", int32(80)
-	out := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: "web-x", Namespace: "shop", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
+func slice(addresses ...string) *registry.Slice {
+	out := &registry.Slice{
+		Meta:    registry.Meta{Namespace: "shop", Name: "web-x"},
+		Service: registry.Name{Namespace: "shop", Name: "web"}, Family: registry.IPv4,
+		Ports: []registry.NamedPort{{Name: "http", Number: 80}},
 	}
-	for _, address := range addresses {
-		out.Endpoints = append(out.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}})
+	for _, text := range addresses {
+		out.Endpoints = append(out.Endpoints, registry.Endpoint{Address: netip.MustParseAddr(text), Ready: true})
 	}
 	return out
 }

@@ -6,11 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 const (
@@ -25,10 +23,10 @@ const (
 // target is what an outbound key means to its caller.
 type target struct {
 	resolution api.Resolution
-	service    *corev1.Service
+	service    *registry.Service
 	hostname   string // one pod of the service, chosen by name
-	pod        *corev1.Pod
-	addr       netip.AddrPort // the pod's
+	workload   *registry.Workload
+	addr       netip.AddrPort // the workload's
 	port       uint16
 }
 
@@ -82,40 +80,39 @@ func parseAuthority(text string) (host string, port uint16, err error) {
 }
 
 func (v *view) resolveAddress(addr netip.AddrPort) target {
-	if svc := v.serviceAt(addr.Addr()); svc != nil {
+	if svc := v.ServiceAt(addr.Addr()); svc != nil {
 		return v.resolveService(svc, "", addr.Port(), maxAliases)
 	}
-	if pod := v.podAt(addr.Addr()); pod != nil {
-		return target{resolution: api.Resolution_RESOLUTION_FOUND, pod: pod, addr: addr, port: addr.Port()}
+	if w := v.WorkloadAt(addr.Addr()); w != nil {
+		return target{resolution: api.Resolution_RESOLUTION_FOUND, workload: w, addr: addr, port: addr.Port()}
 	}
 	// A node's own address may lie in the networks. What listens there is the kubelet, a hostNetwork pod or a NodePort:
 	// never meshed, never to be refused.
-	if !v.isNode(addr.Addr()) && v.inNetworks(addr.Addr()) {
+	if !v.IsNode(addr.Addr()) && v.inNetworks(addr.Addr()) {
 		return notFound()
 	}
 	return outside()
 }
 
-func (v *view) resolveService(svc *corev1.Service, hostname string, port uint16, aliases int) target {
-	if svc.Spec.Type == corev1.ServiceTypeExternalName {
+func (v *view) resolveService(svc *registry.Service, hostname string, port uint16, aliases int) target {
+	if svc.External {
 		return v.resolveAlias(svc, port, aliases)
 	}
-	if servicePort(svc, port) == nil {
+	if svc.Port(port) == nil {
 		return notFound()
 	}
 	return target{resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname, port: port}
 }
 
 // resolveAlias follows an ExternalName as DNS does, as far as it leads to a service of this cluster.
-func (v *view) resolveAlias(svc *corev1.Service, port uint16, aliases int) target {
+func (v *view) resolveAlias(svc *registry.Service, port uint16, aliases int) target {
 	if aliases == 0 {
 		return notFound()
 	}
-	host := strings.ToLower(strings.TrimSuffix(svc.Spec.ExternalName, "."))
-	if !v.inZone(host) {
+	if !v.inZone(svc.Alias) {
 		return outside()
 	}
-	next, hostname := v.lookup(host)
+	next, hostname := v.lookup(svc.Alias)
 	if next == nil {
 		return notFound()
 	}
@@ -155,12 +152,12 @@ func (v *view) inZone(host string) bool {
 func (v *view) isOurs(host string) bool {
 	labels := strings.Split(host, ".")
 	return v.inZone(host) || len(labels) == 1 || labels[len(labels)-1] == "svc" ||
-		(len(labels) == 2 && v.namespace(labels[1]) != nil)
+		(len(labels) == 2 && v.Namespace(labels[1]) != nil)
 }
 
 // lookup takes SERVICE.NAMESPACE.svc.ZONE, or POD.SERVICE.NAMESPACE.svc.ZONE where a slice of the service has that
 // hostname (StatefulSets, and pods that set hostname and subdomain).
-func (v *view) lookup(absolute string) (svc *corev1.Service, hostname string) {
+func (v *view) lookup(absolute string) (svc *registry.Service, hostname string) {
 	prefix, ok := strings.CutSuffix(absolute, ".svc."+v.mesh.ClusterDomain)
 	if !ok {
 		return nil, ""
@@ -169,8 +166,8 @@ func (v *view) lookup(absolute string) (svc *corev1.Service, hostname string) {
 	if len(labels) < 2 || len(labels) > 3 {
 		return nil, ""
 	}
-	name := types.NamespacedName{Namespace: labels[len(labels)-1], Name: labels[len(labels)-2]}
-	svc = v.service(name)
+	name := registry.Name{Namespace: labels[len(labels)-1], Name: labels[len(labels)-2]}
+	svc = v.Service(name)
 	if svc == nil || len(labels) == 2 {
 		return svc, ""
 	}
@@ -180,10 +177,10 @@ func (v *view) lookup(absolute string) (svc *corev1.Service, hostname string) {
 	return svc, labels[0]
 }
 
-func (v *view) hasHostname(service types.NamespacedName, hostname string) bool {
-	for _, slice := range v.slices(service) {
+func (v *view) hasHostname(service registry.Name, hostname string) bool {
+	for _, slice := range v.Slices(service) {
 		for i := range slice.Endpoints {
-			if h := slice.Endpoints[i].Hostname; h != nil && *h == hostname {
+			if slice.Endpoints[i].Hostname == hostname {
 				return true
 			}
 		}
@@ -191,22 +188,9 @@ func (v *view) hasHostname(service types.NamespacedName, hostname string) bool {
 	return false
 }
 
-// servicePort returns the TCP port of that number.
-func servicePort(svc *corev1.Service, port uint16) *corev1.ServicePort {
-	for i := range svc.Spec.Ports {
-		p := &svc.Spec.Ports[i]
-		if p.Port == int32(port) && isTCP(p.Protocol) {
-			return p
-		}
-	}
-	return nil
-}
-
-func isTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
-
 // clusterRef is a set of endpoints, before they are looked up. It is comparable: a cell's key.
 type clusterRef struct {
-	service  types.NamespacedName
+	service  registry.Name
 	hostname string         // only the pod of that name
 	addr     netip.AddrPort // or only what is there; no service then
 	unknown  string         // or a name that nothing in the cluster has: no endpoints
@@ -238,21 +222,21 @@ func (m *Mesh) clusterName(r clusterRef) string {
 	return m.authority(r.service, r.port)
 }
 
-func (m *Mesh) host(service types.NamespacedName) string {
+func (m *Mesh) host(service registry.Name) string {
 	return service.Name + "." + service.Namespace + ".svc." + m.ClusterDomain
 }
 
-func (m *Mesh) authority(service types.NamespacedName, port uint16) string {
+func (m *Mesh) authority(service registry.Name, port uint16) string {
 	return m.host(service) + ":" + strconv.Itoa(int(port))
 }
 
 // ref names the endpoints of a target.
 func (t target) ref() clusterRef {
-	if t.pod != nil {
+	if t.workload != nil {
 		return clusterRef{addr: t.addr}
 	}
-	ref := clusterRef{service: nameOf(t.service), hostname: t.hostname, port: t.port}
-	policy := t.service.Spec.InternalTrafficPolicy
-	ref.local = policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal && t.hostname == ""
-	return ref
+	return clusterRef{
+		service: t.service.Key(), hostname: t.hostname, port: t.port,
+		local: t.service.NodeLocal && t.hostname == "",
+	}
 }

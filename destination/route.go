@@ -3,10 +3,9 @@ package destination
 import (
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // outbound answers an outbound key: the Route, and the clusters that it names.
@@ -19,7 +18,7 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 	switch {
 	case t.resolution != api.Resolution_RESOLUTION_FOUND:
 		return route, nil, nil
-	case t.pod != nil:
+	case t.workload != nil:
 		return route, v.routeToPod(route, t), nil
 	}
 	return route, v.routeToService(route, t, namespace), nil
@@ -29,18 +28,18 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 // away, nor retried elsewhere.
 func (v *view) routeToPod(route *api.Route, t target) []clusterRef {
 	ref := t.ref()
-	if v.podOpaque(t.pod, t.port) {
+	if v.workloadOpaque(t.workload, t.port) {
 		route.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
-	route.Destination = &api.Metadata{Namespace: t.pod.Namespace}
+	route.Destination = &api.Metadata{Namespace: t.workload.Namespace}
 	route.Backends = v.mesh.only(ref)
 	return []clusterRef{ref}
 }
 
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
 	svc, ref := t.service, t.ref()
-	profile := v.profile(v.mesh.host(nameOf(svc)), namespace, svc.Namespace)
-	route.Protocol = v.protocolOf(svc, servicePort(svc, t.port), profile)
+	profile := v.profile(v.mesh.host(svc.Key()), namespace, svc.Namespace)
+	route.Protocol = v.protocolOf(svc, svc.Port(t.port), profile)
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	route.Authority = v.mesh.clusterName(ref)
 	route.Backends = v.mesh.only(ref)
@@ -66,7 +65,7 @@ func (m *Mesh) only(ref clusterRef) []*api.Backend {
 
 // overrides compiles dstOverrides. A name that nothing in the cluster has keeps its share and has no endpoints: requests
 // there fail with a reason, instead of shifting the other shares without a word.
-func (v *view) overrides(profile *crd.ServiceProfile, svc *corev1.Service, port uint16) ([]*api.Backend, []clusterRef) {
+func (v *view) overrides(profile *crd.ServiceProfile, svc *registry.Service, port uint16) ([]*api.Backend, []clusterRef) {
 	var backends []*api.Backend
 	var refs []clusterRef
 	for _, o := range profile.Spec.DstOverrides {

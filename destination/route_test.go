@@ -4,10 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/kube"
 )
 
 func TestProfile(t *testing.T) {
@@ -35,10 +34,10 @@ apiVersion: tulle.dev/v1alpha1
 kind: ServiceProfile
 metadata: {name: web.shop.svc.cluster.local, namespace: other}
 spec: {routes: [{name: mine}]}`
-	state := stateOf(t, cluster, servers, clients)
+	reg := registryOf(t, cluster, servers, clients)
 	route := func(namespace string) *api.Route {
 		var out *api.Route
-		state.read(testMesh(), func(v *view) {
+		testMesh().read(reg, func(v *view) {
 			out = v.compute(caller{namespace: namespace}.question(authority("web.shop"))).resources[0].snapshot.GetRoute()
 		})
 		return out
@@ -70,9 +69,7 @@ spec: {routes: [{name: mine}]}`
 	if err := docs[0].Decode(profile); err != nil {
 		t.Fatal(err)
 	}
-	if err := state.Apply(Change{Set: []metav1.Object{profile}}); err != nil {
-		t.Fatal(err)
-	}
+	apply(reg, kube.FindPolicyKind(crd.Kind).Convert(profile))
 	if r := route("other"); r.Http[0].Origin.Rule != "read" {
 		t.Errorf("an invalid profile counts: %v", r)
 	}

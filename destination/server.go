@@ -22,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
+	policystatus "github.com/tulle-mesh/tulle/destination/status"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
@@ -52,18 +54,19 @@ var connectionLimits = serve.Limits{
 type Config struct {
 	Mesh     Mesh
 	Source   Source
-	Identity *spiffe.Source // our own SVID, and the roots that callers are verified with
+	Status   *policystatus.Writer // nil where policies have nowhere to keep a status
+	Identity *spiffe.Source       // our own SVID, and the roots that callers are verified with
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer // may be nil
 }
 
 // Destination answers proxies from a Source.
 type Destination struct {
-	cfg    Config
-	state  *State
-	hub    *hub
-	synced chan struct{}
-	admit  *rate.Limiter
+	cfg      Config
+	registry *registry.Registry
+	hub      *hub
+	synced   chan struct{}
+	admit    *rate.Limiter
 
 	limits   serve.Limits
 	streams  atomic.Int64
@@ -77,9 +80,9 @@ type Destination struct {
 
 // New prepares a Destination. Serve starts it.
 func New(cfg Config) *Destination {
-	state := NewState()
+	reg := registry.New()
 	d := &Destination{
-		cfg: cfg, state: state, hub: newHub(state, &cfg.Mesh), synced: make(chan struct{}),
+		cfg: cfg, registry: reg, hub: newHub(reg, &cfg.Mesh), synced: make(chan struct{}),
 		admit: rate.NewLimiter(admitPerSecond, admitBurst), perPod: map[types.NamespacedName]int{},
 		limits:   connectionLimits,
 		rejected: newRejections(cfg.Log),
@@ -96,6 +99,9 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 	if metrics == nil {
 		return
 	}
+	if source, ok := d.cfg.Source.(prometheus.Collector); ok {
+		metrics.MustRegister(source)
+	}
 	metrics.MustRegister(d.messages, d.refusals, d.rejected.count,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
 			func() float64 { return float64(d.streams.Load()) }),
@@ -109,7 +115,11 @@ func (d *Destination) Ready() error {
 	case <-d.synced:
 		return nil
 	default:
-		return errors.New("the state of the cluster has not been read yet")
+		err := errors.New("the state of the cluster has not been read yet")
+		if missing := d.cfg.Source.Missing(); missing != nil {
+			err = fmt.Errorf("%w: %w", err, missing)
+		}
+		return err
 	}
 }
 
@@ -117,12 +127,13 @@ func (d *Destination) Ready() error {
 func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return d.cfg.Source.Run(ctx, d.state, sync.OnceFunc(func() { close(d.synced) }))
+		return d.cfg.Source.Run(ctx, d.registry, sync.OnceFunc(func() { close(d.synced) }))
 	})
 	group.Go(func() error {
 		d.hub.run(ctx)
 		return nil
 	})
+	group.Go(func() error { return d.writeStatus(ctx) })
 	group.Go(func() error { return d.serve(ctx, l) })
 	return group.Wait()
 }
@@ -283,12 +294,12 @@ func (d *Destination) identify(who peerIdentity) (caller, *api.Workload, error) 
 		return c, &api.Workload{Namespace: who.namespace, Kind: "serviceaccount", Name: who.serviceAccount}, nil
 	}
 	var workload *api.Workload
-	d.state.read(&d.cfg.Mesh, func(v *view) {
-		pod := v.pod(types.NamespacedName{Namespace: who.namespace, Name: who.Pod})
-		if pod == nil || serviceAccount(pod) != who.serviceAccount {
+	d.cfg.Mesh.read(d.registry, func(v *view) {
+		w := v.Workload(registry.Name{Namespace: who.namespace, Name: who.Pod})
+		if w == nil || w.ServiceAccount != who.serviceAccount {
 			return
 		}
-		c.node, workload = pod.Spec.NodeName, workloadOf(pod)
+		c.node, workload = w.Node, workloadOf(w)
 	})
 	if workload == nil {
 		return caller{}, nil, status.Errorf(codes.PermissionDenied, "no pod %s/%s runs as service account %s", who.namespace, who.Pod, who.serviceAccount)

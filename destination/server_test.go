@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -84,9 +85,9 @@ func TestResume(t *testing.T) {
 // Every replica gives the same versions, whatever the order in which it learnt the state.
 func TestVersionsAreEqualOnReplicas(t *testing.T) {
 	objects := objectsOf(t, cluster)
-	versions := func(s *State) (out []string) {
-		s.read(testMesh(), func(v *view) {
-			for _, q := range []question{{address: "10.96.0.10:80", namespace: "shop"}, {cluster: clusterRef{service: nameOf(objects[2]), port: 80}}} {
+	versions := func(reg *registry.Registry) (out []string) {
+		testMesh().read(reg, func(v *view) {
+			for _, q := range []question{{address: "10.96.0.10:80", namespace: "shop"}, {cluster: clusterRef{service: objects[2].Key(), port: 80}}} {
 				for _, r := range v.compute(q).seal().resources {
 					out = append(out, r.version)
 				}
@@ -94,14 +95,10 @@ func TestVersionsAreEqualOnReplicas(t *testing.T) {
 		})
 		return out
 	}
-	one, two := NewState(), NewState()
+	one, two := registry.New(), registry.New()
 	for i := range objects {
-		if err := one.Apply(Change{Set: objects[i : i+1]}); err != nil {
-			t.Fatal(err)
-		}
-		if err := two.Apply(Change{Set: objects[len(objects)-1-i : len(objects)-i]}); err != nil {
-			t.Fatal(err)
-		}
+		apply(one, objects[i])
+		apply(two, objects[len(objects)-1-i])
 	}
 	if a, b := versions(one), versions(two); fmt.Sprint(a) != fmt.Sprint(b) || len(a) != 3 {
 		t.Errorf("versions are %v and %v", a, b)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/proxy"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -68,7 +69,7 @@ func (m *testMesh) startDestination() {
 	d := destination.New(destination.Config{
 		Mesh: destination.Mesh{TrustDomain: spiffeid.RequireTrustDomainFromString(trustDomain), ClusterDomain: trustDomain, LocalMesh: true,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Source: &destination.Files{Dir: m.dir, Log: m.log}, Identity: src, Log: m.log})
+		Source: &files.Source{Dir: m.dir, Log: m.log}, Identity: src, Log: m.log})
 	m.dest, m.stopDest = m.background(m.dest, d.Serve)
 }
 

@@ -7,7 +7,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/files"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // folders is destination's source here: what Up wrote, and the user's own profiles, each in its folder.
@@ -16,8 +17,11 @@ type folders struct {
 	log  *slog.Logger
 }
 
+// Missing is nil: Run fails where a folder cannot be read.
+func (f folders) Missing() error { return nil }
+
 // Run reads and watches every folder until the context ends.
-func (f folders) Run(ctx context.Context, state *destination.State, synced func()) error {
+func (f folders) Run(ctx context.Context, reg *registry.Registry, synced func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var left atomic.Int64
 	left.Store(int64(len(f.dirs)))
@@ -27,8 +31,8 @@ func (f folders) Run(ctx context.Context, state *destination.State, synced func(
 		}
 	}
 	for _, dir := range f.dirs {
-		files := &destination.Files{Dir: dir, Log: f.log}
-		group.Go(func() error { return files.Run(ctx, state, oneSynced) })
+		source := &files.Source{Dir: dir, Log: f.log}
+		group.Go(func() error { return source.Run(ctx, reg, oneSynced) })
 	}
 	return group.Wait()
 }

@@ -72,7 +72,7 @@ func TestOrderOfObjects(t *testing.T) {
 	server := "ServiceAccount ClusterRole ClusterRoleBinding "
 	want := "CustomResourceDefinition Namespace " +
 		server + "Role RoleBinding Service Deployment " +
-		server + "Service Deployment " +
+		server + "Role RoleBinding Service Deployment " +
 		server + "Service Deployment PodDisruptionBudget " +
 		"ServiceAccount Service Deployment " +
 		"MutatingWebhookConfiguration"
@@ -91,10 +91,12 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-identity /events [] create,patch",
 		"Role tulle-identity /secrets [] create",
 		"Role tulle-identity /secrets [tulle-identity-issuer] get,list,watch",
-		"ClusterRole tulle-destination /services,pods,nodes,namespaces [] get,list,watch",
+		"ClusterRole tulle-destination /namespaces,nodes,services,pods [] get,list,watch",
 		"ClusterRole tulle-destination discovery.k8s.io/endpointslices [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status [] patch",
+		"Role tulle-destination coordination.k8s.io/leases [] create",
+		"Role tulle-destination coordination.k8s.io/leases [tulle-destination] get,update",
 		"ClusterRole tulle-injector /namespaces [] get",
 		"ClusterRole tulle-injector admissionregistration.k8s.io/mutatingwebhookconfigurations [tulle-injector] get,update",
 	}

@@ -1,9 +1,13 @@
 package manifest
 
 import (
+	"slices"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/destination/status"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -33,11 +37,12 @@ func ruleTable() map[string]rules {
 			},
 		},
 		"tulle-destination": {
-			cluster: []rbacv1.PolicyRule{
-				read("", "services", "pods", "nodes", "namespaces"),
-				read("discovery.k8s.io", "endpointslices"),
-				read("tulle.dev", "serviceprofiles"),
-				rule("tulle.dev", "serviceprofiles/status", "patch"),
+			cluster: append(readKinds(), rule("tulle.dev", "serviceprofiles/status", "patch")),
+			own: []rbacv1.PolicyRule{
+				// The Lease by which replicas agree who writes status. RBAC cannot limit "create"
+				// to a name.
+				rule("coordination.k8s.io", "leases", "create"),
+				named(rule("coordination.k8s.io", "leases", "get", "update"), status.Lease),
 			},
 		},
 		"tulle-injector": {
@@ -47,6 +52,20 @@ func ruleTable() map[string]rules {
 			},
 		},
 	}
+}
+
+// readKinds lets destination read the kinds that it answers from.
+func readKinds() []rbacv1.PolicyRule {
+	var out []rbacv1.PolicyRule
+	for _, k := range kube.Kinds() {
+		i := slices.IndexFunc(out, func(r rbacv1.PolicyRule) bool { return r.APIGroups[0] == k.Resource.Group })
+		if i < 0 {
+			out = append(out, read(k.Resource.Group, k.Resource.Resource))
+			continue
+		}
+		out[i].Resources = append(out[i].Resources, k.Resource.Resource)
+	}
+	return out
 }
 
 // rights are a server's roles and their bindings; none, if it never asks the API server.

@@ -105,6 +105,11 @@ type ServiceProfileStatus struct {
 	Retryable  int32              `json:"retryable"` // how many of them may be retried
 }
 
+// Counts are the status's numbers, by their fields.
+func (s *ServiceProfileStatus) Counts() map[string]int32 {
+	return map[string]int32{"routes": s.Routes, "retryable": s.Retryable}
+}
+
 // The condition that says whether destination uses a profile, and its reasons.
 const (
 	ConditionAccepted = "Accepted"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -29,6 +30,15 @@ func Client() (kubernetes.Interface, *rest.Config, error) {
 		return nil, nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
 	return client, cfg, nil
+}
+
+// Dynamic makes a client for kinds that have no typed one: ours.
+func Dynamic(cfg *rest.Config) (dynamic.Interface, error) {
+	client, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make a dynamic Kubernetes client: %w", err)
+	}
+	return client, nil
 }
 
 func load() (*rest.Config, error) {

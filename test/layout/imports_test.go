@@ -35,6 +35,11 @@ var rules = []rule{
 	{who: "destination/api", why: "messages only"}, {who: "identity/api", why: "messages only"}, {who: "viz/api", why: "messages only"},
 	{who: "identity/spiffe", why: "a leaf, which the proxy links"},
 	{who: "identity/serve", may: []string{"identity/spiffe"}, why: "how every server listens; it knows none of them"},
+	{who: "destination/crd", why: "what users write, and no more"},
+	{who: "destination/registry", why: "the model that sources fill, ignorant of them"},
+	{who: "destination/kube", may: []string{"destination/registry", "destination/crd"}, why: "a source, and the only maker of Kubernetes clients"},
+	{who: "destination/files", may: []string{"destination/kube", "destination/registry", "destination/crd"}, why: "a source of kube's kinds"},
+	{who: "destination/status", may: []string{"destination/kube", "destination/registry", "destination/crd"}, why: "what is written back, by clients that kube made"},
 	{who: "destination", may: []string{"destination/", "identity/spiffe", "identity/agent", "identity/serve"}, why: "servers share identities and clients, nothing else"},
 	{who: "identity", may: []string{"identity/", "destination/kube", "destination/crd"}, why: "servers share identities and clients, nothing else"},
 	{who: "injector", may: []string{"injector/", "destination/kube", "destination/crd", "identity/spiffe", "identity/agent", "identity/serve", "proxy/config"}, why: "the mutation and its webhook"},
@@ -91,6 +96,17 @@ func TestWhoMayImportWhom(t *testing.T) {
 			}
 			if strings.HasPrefix(ours, "cli") && !within(who, "cli") && !within(who, "test") {
 				t.Errorf("%s imports %s: nobody imports cli", who, ours)
+			}
+		}
+	}
+}
+
+// Answers are computed from the registry's own terms, so that Kubernetes is one source of several.
+func TestOnlySourcesKnowKubernetesObjects(t *testing.T) {
+	for _, p := range list(t, "./destination", "./destination/registry") {
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "k8s.io/api/") || strings.HasPrefix(imp, "k8s.io/client-go") {
+				t.Errorf("%s imports %s: kube turns such objects into the registry's", p.ImportPath, imp)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz"
@@ -52,7 +53,7 @@ func Start(ctx context.Context, dir, namespace string) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := destination.New(destination.Config{Source: &destination.Files{Dir: p.objects(), Log: p.log}, Identity: src, Log: p.log,
+	d := destination.New(destination.Config{Source: &files.Source{Dir: p.objects(), Log: p.log}, Identity: src, Log: p.log,
 		Mesh: destination.Mesh{TrustDomain: trustDomain, ClusterDomain: domain, LocalMesh: true,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
 	p.destination, err = p.serve(d.Serve)

@@ -1,4 +1,4 @@
-package destination
+package files
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // logs collects what is logged, and tells when there is more.
@@ -51,22 +51,22 @@ func (l *logs) wait(t *testing.T, want string) {
 
 // folder is a directory that a Files source watches.
 type folder struct {
-	t     *testing.T
-	dir   string
-	state *State
-	log   *logs
+	t        *testing.T
+	dir      string
+	registry *registry.Registry
+	log      *logs
 }
 
 func watchFolder(t *testing.T, files map[string]string) *folder {
 	t.Helper()
-	f := &folder{t, t.TempDir(), NewState(), &logs{more: make(chan struct{}, 1)}}
+	f := &folder{t, t.TempDir(), registry.New(), &logs{more: make(chan struct{}, 1)}}
 	for name, text := range files {
 		f.write(name, text)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	synced, done := make(chan struct{}), make(chan error, 1)
-	source := &Files{Dir: f.dir, Log: slog.New(slog.NewTextHandler(f.log, nil))}
-	go func() { done <- source.Run(ctx, f.state, func() { close(synced) }) }()
+	source := &Source{Dir: f.dir, Log: slog.New(slog.NewTextHandler(f.log, nil))}
+	go func() { done <- source.Run(ctx, f.registry, func() { close(synced) }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -78,7 +78,7 @@ func watchFolder(t *testing.T, files map[string]string) *folder {
 	case <-time.After(5 * time.Second):
 		t.Fatal("not synced")
 	}
-	f.state.takeTouched()
+	f.registry.TakeTouched()
 	return f
 }
 
@@ -98,7 +98,7 @@ func (f *folder) write(name, text string) {
 func (f *folder) changed() {
 	f.t.Helper()
 	select {
-	case <-f.state.changed:
+	case <-f.registry.Changed():
 	case <-time.After(time.Second):
 		f.t.Fatal("the edit took longer than a second")
 	}
@@ -106,14 +106,14 @@ func (f *folder) changed() {
 
 // has lists the services.
 func (f *folder) has() string {
-	f.state.mu.RLock()
-	defer f.state.mu.RUnlock()
 	var out []string
-	for _, name := range []string{"a", "b", "c"} {
-		if svc := f.state.services[types.NamespacedName{Namespace: "default", Name: name}]; svc != nil {
-			out = append(out, name+"="+svc.Spec.ClusterIP)
+	f.registry.Read(func(v *registry.View) {
+		for _, name := range []string{"a", "b", "c"} {
+			if svc := v.Service(registry.Name{Namespace: "default", Name: name}); svc != nil {
+				out = append(out, name+"="+svc.Addresses[0].String())
+			}
 		}
-	}
+	})
 	return strings.Join(out, " ")
 }
 
@@ -188,11 +188,11 @@ func TestFilesMustBeGoodAtFirst(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x.yaml"), []byte("a: b"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := (&Files{Dir: dir, Log: slog.New(slog.DiscardHandler)}).Run(t.Context(), NewState(), func() { t.Error("synced") })
+	err := (&Source{Dir: dir, Log: slog.New(slog.DiscardHandler)}).Run(t.Context(), registry.New(), func() { t.Error("synced") })
 	if err == nil || !strings.Contains(err.Error(), "x.yaml:1: apiVersion and kind must be set") {
 		t.Errorf("error is %v", err)
 	}
-	if err := (&Files{Dir: dir + "/none"}).Run(t.Context(), NewState(), nil); err == nil {
+	if err := (&Source{Dir: dir + "/none"}).Run(t.Context(), registry.New(), nil); err == nil {
 		t.Error("a directory that does not exist is watched")
 	}
 }

@@ -1,0 +1,273 @@
+package kube
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
+)
+
+const (
+	annotationPrefix  = "tulle.dev/"
+	proxyContainer    = "tulle-proxy"
+	labelTemplateHash = "pod-template-hash" // put on a ReplicaSet's pods by its Deployment
+
+	// The kubelet names no path for a gRPC probe, since the protocol does.
+	grpcHealthPath = "/grpc.health.v1.Health/Check"
+)
+
+func convertMeta(o metav1.Object) registry.Meta {
+	m := registry.Meta{
+		Namespace: o.GetNamespace(), Name: o.GetName(),
+		Created: o.GetCreationTimestamp().UTC(), Labels: registry.NewLabels(o.GetLabels()),
+	}
+	for key, value := range o.GetAnnotations() {
+		if !strings.HasPrefix(key, annotationPrefix) {
+			continue
+		}
+		if m.Annotations == nil {
+			m.Annotations = map[string]string{}
+		}
+		m.Annotations[key] = value
+	}
+	return m
+}
+
+func convertNamespace(ns *corev1.Namespace) *registry.Namespace {
+	return &registry.Namespace{Meta: convertMeta(ns)}
+}
+
+func convertNode(node *corev1.Node) *registry.Node {
+	out := &registry.Node{Meta: convertMeta(node)}
+	for _, address := range node.Status.Addresses {
+		if addr, ok := parseIP(address.Address); ok {
+			out.Addresses = append(out.Addresses, addr)
+		}
+	}
+	for _, text := range node.Spec.PodCIDRs {
+		if network, err := netip.ParsePrefix(text); err == nil {
+			out.Networks = append(out.Networks, network.Masked())
+		}
+	}
+	return out
+}
+
+func convertService(svc *corev1.Service) *registry.Service {
+	policy := svc.Spec.InternalTrafficPolicy
+	out := &registry.Service{
+		Meta:       convertMeta(svc),
+		PreferIPv6: len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol,
+		External:   svc.Spec.Type == corev1.ServiceTypeExternalName,
+		Alias:      strings.ToLower(strings.TrimSuffix(svc.Spec.ExternalName, ".")),
+		NodeLocal:  policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal,
+	}
+	for _, text := range clusterIPs(svc) {
+		if addr, ok := parseIP(text); ok {
+			out.Addresses = append(out.Addresses, addr)
+		}
+	}
+	for i := range svc.Spec.Ports {
+		p := &svc.Spec.Ports[i]
+		if !isTCP(p.Protocol) || p.Port <= 0 || p.Port > 65535 {
+			continue
+		}
+		port := registry.ServicePort{Name: p.Name, Number: uint16(p.Port)}
+		if p.AppProtocol != nil {
+			port.AppProtocol = *p.AppProtocol
+		}
+		out.Ports = append(out.Ports, port)
+	}
+	return out
+}
+
+func clusterIPs(svc *corev1.Service) []string {
+	if len(svc.Spec.ClusterIPs) > 0 {
+		return svc.Spec.ClusterIPs
+	}
+	return []string{svc.Spec.ClusterIP} // the API server fills ClusterIPs, and files have none
+}
+
+func isTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
+
+func convertPod(pod *corev1.Pod) *registry.Workload {
+	kind, owner := ownerOf(pod)
+	out := &registry.Workload{
+		Meta: convertMeta(pod), UID: string(pod.UID), Kind: kind, Owner: owner,
+		ServiceAccount: cmp.Or(pod.Spec.ServiceAccountName, "default"),
+		Node:           pod.Spec.NodeName, Addresses: podIPs(pod), HostNetwork: pod.Spec.HostNetwork,
+		Terminating: pod.DeletionTimestamp != nil,
+		Ended:       pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
+	}
+	for c := range containersOf(pod) {
+		out.HasProxy = out.HasProxy || c.Name == proxyContainer
+		for _, p := range c.Ports {
+			if p.Name != "" && isTCP(p.Protocol) {
+				out.Ports = append(out.Ports,
+					registry.NamedPort{Name: p.Name, Number: uint16(p.ContainerPort)})
+			}
+		}
+	}
+	out.Probes = probesOf(pod, out)
+	return out
+}
+
+// containersOf lists a pod's containers, and then those that run before them or beside them.
+func containersOf(pod *corev1.Pod) func(yield func(*corev1.Container) bool) {
+	return func(yield func(*corev1.Container) bool) {
+		for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+			for i := range containers {
+				if !yield(&containers[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ownerOf names what a pod is part of. A Deployment's ReplicaSets are called after it and their
+// template's hash; with the hash in a label, no ReplicaSet needs to be watched.
+func ownerOf(pod *corev1.Pod) (kind, name string) {
+	kind, name = "pod", pod.Name
+	for _, owner := range pod.OwnerReferences {
+		if owner.Controller == nil || !*owner.Controller || owner.Kind == "Node" {
+			continue // a static pod belongs to its node, which is no workload
+		}
+		kind, name = strings.ToLower(owner.Kind), owner.Name
+		hash := pod.Labels[labelTemplateHash]
+		deployment, ok := strings.CutSuffix(owner.Name, "-"+hash)
+		if owner.Kind == "ReplicaSet" && ok && hash != "" {
+			kind, name = "deployment", deployment
+		}
+	}
+	return kind, name
+}
+
+func podIPs(pod *corev1.Pod) []netip.Addr {
+	var out []netip.Addr
+	for _, text := range append([]corev1.PodIP{{IP: pod.Status.PodIP}}, pod.Status.PodIPs...) {
+		if addr, ok := parseIP(text.IP); ok && !slices.Contains(out, addr) {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// probesOf lists the paths at which the kubelet, which has no certificate, asks how a pod is.
+func probesOf(pod *corev1.Pod, w *registry.Workload) []registry.Probe {
+	var out []registry.Probe
+	for c := range containersOf(pod) {
+		for _, probe := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
+			if p := convertProbe(probe, w); p.Path != "" && !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b registry.Probe) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Path, b.Path))
+	})
+	return out
+}
+
+func convertProbe(probe *corev1.Probe, w *registry.Workload) registry.Probe {
+	switch {
+	case probe == nil:
+		return registry.Probe{}
+	case probe.GRPC != nil:
+		return registry.Probe{Path: grpcHealthPath, Port: uint16(probe.GRPC.Port)}
+	case probe.HTTPGet == nil || probe.HTTPGet.Scheme == corev1.URISchemeHTTPS:
+		return registry.Probe{} // TLS of the application's own passes through as it is
+	}
+	path, _, _ := strings.Cut(cmp.Or(probe.HTTPGet.Path, "/"), "?")
+	if probe.HTTPGet.Port.Type == intstr.String {
+		return registry.Probe{Path: path, Port: w.Port(probe.HTTPGet.Port.StrVal)}
+	}
+	return registry.Probe{Path: path, Port: uint16(probe.HTTPGet.Port.IntVal)}
+}
+
+func convertSlice(slice *discoveryv1.EndpointSlice) *registry.Slice {
+	out := &registry.Slice{
+		Meta:    convertMeta(slice),
+		Service: registry.Name{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]},
+	}
+	switch slice.AddressType {
+	case discoveryv1.AddressTypeIPv4:
+		out.Family = registry.IPv4
+	case discoveryv1.AddressTypeIPv6:
+		out.Family = registry.IPv6
+	}
+	for _, p := range slice.Ports {
+		if port, ok := convertSlicePort(p); ok {
+			out.Ports = append(out.Ports, port)
+		}
+	}
+	for i := range slice.Endpoints {
+		out.Endpoints = append(out.Endpoints, convertEndpoint(slice, &slice.Endpoints[i]))
+	}
+	return out
+}
+
+func convertSlicePort(p discoveryv1.EndpointPort) (registry.NamedPort, bool) {
+	if p.Port == nil || *p.Port <= 0 || *p.Port > 65535 || (p.Protocol != nil && !isTCP(*p.Protocol)) {
+		return registry.NamedPort{}, false
+	}
+	return registry.NamedPort{Name: deref(p.Name), Number: uint16(*p.Port)}, true
+}
+
+// convertEndpoint keeps the first address: all addresses of one endpoint are the same target, and
+// kube-proxy takes no other either.
+func convertEndpoint(slice *discoveryv1.EndpointSlice, ep *discoveryv1.Endpoint) registry.Endpoint {
+	out := registry.Endpoint{
+		Hostname: deref(ep.Hostname), Node: deref(ep.NodeName), Zone: deref(ep.Zone),
+		Ready:       ep.Conditions.Ready == nil || *ep.Conditions.Ready,
+		Terminating: deref(ep.Conditions.Terminating),
+	}
+	if len(ep.Addresses) > 0 {
+		out.Address, _ = parseIP(ep.Addresses[0])
+	}
+	if ep.TargetRef != nil && ep.TargetRef.Kind == "Pod" {
+		// A slice that names a pod of another namespace was not made by Kubernetes: whoever
+		// writes slices in one namespace must not borrow the identity of a pod in another.
+		out.Workload = registry.Name{Namespace: slice.Namespace, Name: ep.TargetRef.Name}
+		out.WorkloadUID = string(ep.TargetRef.UID)
+	}
+	return out
+}
+
+// convertProfile also judges a profile: not all that is wrong can be told to the API server.
+func convertProfile(p *crd.ServiceProfile) *registry.Policy {
+	p.Default()
+	body := &crd.ServiceProfile{Spec: p.Spec}
+	body.Namespace, body.Name = p.Namespace, p.Name
+	out := &registry.Policy{
+		Meta: convertMeta(p), Kind: crd.Kind, Generation: p.Generation, Body: body,
+		Reported: registry.Status{Conditions: p.Status.Conditions, Counts: p.Status.Counts()},
+	}
+	if err := p.Validate().ToAggregate(); err != nil {
+		out.Problem = err.Error()
+	}
+	return out
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// parseIP takes an address in any spelling to its one value, and says no to what is none.
+func parseIP(text string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), true
+}

@@ -1,0 +1,192 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
+)
+
+func newDynamic() *dynamicfake.FakeDynamicClient {
+	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		map[schema.GroupVersionResource]string{crd.ServiceProfileResource(): "ServiceProfileList"})
+}
+
+func start(t *testing.T, s *Source) (reg *registry.Registry, synced <-chan struct{}) {
+	t.Helper()
+	reg = registry.New()
+	s.Log = slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(context.Background())
+	read, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.Run(ctx, reg, func() { close(read) }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return reg, read
+}
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(10 * time.Second):
+		t.Fatal(what + " does not come")
+	}
+}
+
+// What is missing is named: where the CustomResourceDefinition is not installed, nothing else says
+// why destination never becomes ready.
+func TestMissingKindsAreNamed(t *testing.T) {
+	client := newDynamic()
+	failed := make(chan struct{}, 100)
+	client.PrependReactor("list", crd.Resource, func(clienttesting.Action) (bool, runtime.Object, error) {
+		failed <- struct{}{}
+		return true, nil, errors.New("the server could not find the requested resource")
+	})
+	s := &Source{Client: fake.NewClientset(), Dynamic: client}
+	start(t, s)
+	for range 2 { // the second time, the first failure has been told
+		await(t, "a list of profiles", failed)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		err := s.Missing()
+		if err != nil && strings.Contains(err.Error(), "serviceprofiles.tulle.dev cannot be read") &&
+			strings.Contains(err.Error(), "could not find the requested resource") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("missing: %v", err)
+		}
+		await(t, "a list of profiles", failed)
+	}
+}
+
+func TestNothingIsMissingInTheEnd(t *testing.T) {
+	s := &Source{Client: fake.NewClientset(), Dynamic: newDynamic()}
+	_, synced := start(t, s)
+	await(t, "the end of reading", synced)
+	if err := s.Missing(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Updates that change nothing we keep touch nothing: kubelets report on every pod all the time.
+func TestUpdatesThatChangeNothingAreQuiet(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", ResourceVersion: "1"}}
+	client := fake.NewClientset(pod)
+	s := &Source{Client: client, Dynamic: newDynamic()}
+	reg, synced := start(t, s)
+	await(t, "the end of reading", synced)
+	reg.TakeTouched()
+	select {
+	case <-reg.Changed():
+	default:
+	}
+
+	quiet := pod.DeepCopy()
+	quiet.ResourceVersion = "2"
+	quiet.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady}}
+	loud := quiet.DeepCopy()
+	loud.ResourceVersion = "3"
+	loud.Status.Phase = corev1.PodFailed
+	for _, next := range []*corev1.Pod{quiet, loud} {
+		if _, err := client.CoreV1().Pods("shop").UpdateStatus(t.Context(), next, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "a change", reg.Changed())
+	reg.Read(func(v *registry.View) {
+		if w := v.Workload(registry.Name{Namespace: "shop", Name: "web-1"}); w == nil || !w.Ended {
+			t.Errorf("after the first change that counts the pod is %+v", w)
+		}
+	})
+}
+
+// How old the newest event of each kind is, can be seen.
+func TestAgeOfEventsIsShown(t *testing.T) {
+	before := time.Now()
+	s := &Source{Client: fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}), Dynamic: newDynamic()}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(s)
+	_, synced := start(t, s)
+	await(t, "the end of reading", synced)
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.Metric {
+			values[family.GetName()+" "+m.Label[0].GetValue()] = m.GetGauge().GetValue()
+		}
+	}
+	const age = "tulle_destination_watch_last_event_timestamp_seconds "
+	if got := values[age+"nodes"]; got < float64(before.Unix()) {
+		t.Errorf("nodes were last heard of at %f", got)
+	}
+	if got, ok := values[age+"serviceprofiles.tulle.dev"]; !ok || got != 0 {
+		t.Errorf("profiles were last heard of at %f, though there are none", got)
+	}
+	if got, ok := values["tulle_destination_watch_failing pods"]; !ok || got != 0 {
+		t.Errorf("pods fail: %f, %v", got, ok)
+	}
+}
+
+// Selectors can be evaluated against whatever the registry keeps.
+func TestLabelsAreKept(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Labels: map[string]string{"app": "web", "tier": "front"}}}
+	w := convertPod(pod)
+	for text, want := range map[string]bool{
+		"app=web": true, "app in (web, db),tier": true, "app!=web": false, "!tier": false, "other": false,
+	} {
+		selector, err := labels.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := selector.Matches(w.Labels); got != want {
+			t.Errorf("%s matches: %v", text, got)
+		}
+	}
+}
+
+// A row of Kinds is all that a kind needs, so each must be whole.
+func TestKindsAreWhole(t *testing.T) {
+	for _, k := range Kinds() {
+		if FindKind(k.APIVersion(), k.Kind).Resource != k.Resource {
+			t.Errorf("%s is not found by its name", k.Kind)
+		}
+		obj := k.New()
+		obj.SetName("a")
+		converted := k.Convert(obj)
+		if got := fmt.Sprint(converted.Key()); got != "/a" {
+			t.Errorf("%s becomes %s", k.Kind, got)
+		}
+		kept, err := k.record(obj)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := k.record(kept); err != nil || again != kept {
+			t.Errorf("%s: a record that is converted again is %v, %v", k.Kind, again, err)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package registry
+
+import (
+	"net/netip"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Name is an object's namespace and name. Nodes and namespaces have no namespace.
+type Name = types.NamespacedName
+
+// Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Namespace or
+// *Policy.
+type Object interface {
+	Key() Name
+	meta() *Meta
+	put(r *Registry, owner *Owner, present bool)
+}
+
+// Meta is what every object has.
+type Meta struct {
+	Namespace, Name string
+	Labels          Labels
+	Annotations     map[string]string // those under tulle.dev/
+	Created         time.Time         // zero where the source does not know
+}
+
+// Key names the object among those of its kind.
+func (m *Meta) Key() Name { return Name{Namespace: m.Namespace, Name: m.Name} }
+
+func (m *Meta) meta() *Meta { return m }
+
+// Workload is one running instance of a program: a pod.
+type Workload struct {
+	Meta
+	UID            string // another instance of the same name has another; may be empty
+	Kind, Owner    string // what it is an instance of: "deployment", "web"
+	ServiceAccount string
+	Node           string
+	Addresses      []netip.Addr
+	HostNetwork    bool // the addresses are its node's
+	HasProxy       bool // a proxy of ours runs in it
+	Terminating    bool
+	Ended          bool // for good: its addresses are free for another
+	Ports          []NamedPort
+	Probes         []Probe
+}
+
+// NamedPort is a TCP port of a workload that has a name.
+type NamedPort struct {
+	Name   string
+	Number uint16
+}
+
+// Probe is a path and a port at which the kubelet asks how a workload is.
+type Probe struct {
+	Path string
+	Port uint16
+}
+
+// Port returns the number of a named port, and 0 where there is none of that name.
+func (w *Workload) Port(name string) uint16 {
+	for _, p := range w.Ports {
+		if p.Name == name {
+			return p.Number
+		}
+	}
+	return 0
+}
+
+// Service is a name, and maybe virtual addresses, for endpoints.
+type Service struct {
+	Meta
+	Addresses  []netip.Addr
+	PreferIPv6 bool   // of an endpoint that has both
+	External   bool   // it stands for the DNS name Alias, and has no endpoints of its own
+	Alias      string // in lower case, without a dot at the end
+	NodeLocal  bool   // each caller is given the endpoints on its own node only
+	Ports      []ServicePort
+}
+
+// ServicePort is a TCP port of a service. Ports of other protocols are not kept.
+type ServicePort struct {
+	Name        string
+	Number      uint16
+	AppProtocol string // empty where nobody said
+}
+
+// Port returns the service's port of that number, or nil.
+func (s *Service) Port(number uint16) *ServicePort {
+	for i := range s.Ports {
+		if s.Ports[i].Number == number {
+			return &s.Ports[i]
+		}
+	}
+	return nil
+}
+
+// Family is the kind of address that a slice holds.
+type Family uint8
+
+// The families of addresses. Endpoints of another are not connected to.
+const (
+	OtherFamily Family = iota
+	IPv4
+	IPv6
+)
+
+// Slice is a part of a service's endpoints, all of one family and with the same ports.
+type Slice struct {
+	Meta
+	Service   Name
+	Family    Family
+	Ports     []NamedPort // the targets' ports, by the names of the service's
+	Endpoints []Endpoint
+}
+
+// Port returns the target of the service's port of that name.
+func (s *Slice) Port(name string) (number uint16, ok bool) {
+	for _, p := range s.Ports {
+		if p.Name == name {
+			return p.Number, true
+		}
+	}
+	return 0, false
+}
+
+// Endpoint is one address behind a service.
+type Endpoint struct {
+	Address     netip.Addr // not valid where the source's is no IP address
+	Hostname    string     // the name under the service's by which it can be chosen
+	Node, Zone  string
+	Ready       bool
+	Terminating bool
+	Workload    Name   // which has the address; its name is empty where the source names none
+	WorkloadUID string // may be empty
+}
+
+// Node is a machine.
+type Node struct {
+	Meta
+	Addresses []netip.Addr
+	Networks  []netip.Prefix // of its workloads
+}
+
+// Namespace is a set of names, whose annotations hold for what is in it.
+type Namespace struct{ Meta }
+
+// Policy is what a user wrote about traffic: an object of one of our kinds.
+type Policy struct {
+	Meta
+	Kind       string
+	Generation int64  // counts the edits
+	Problem    string // why the policy cannot be used, or ""
+	Body       any    // of the kind's own type, such as *crd.ServiceProfile
+
+	// Reported is what the object says of itself already, where its source keeps that.
+	Reported Status
+}
+
+// Status is what a policy's object tells its user.
+type Status struct {
+	Conditions []metav1.Condition
+	Counts     map[string]int32 // by field, such as routes
+}
+
+// PolicyRef names a policy among all kinds of them.
+type PolicyRef struct {
+	Kind string
+	Name Name
+}
+
+// Ref names the policy.
+func (p *Policy) Ref() PolicyRef { return PolicyRef{Kind: p.Kind, Name: p.Key()} }

@@ -1,0 +1,236 @@
+package registry
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Registry is what is known of the cluster.
+type Registry struct {
+	// mu guards everything below. It is held for map operations and for computing one answer,
+	// never across I/O.
+	mu sync.RWMutex
+
+	services   table[Name, *Service]
+	slices     table[sliceKey, *Slice]
+	workloads  table[Name, *Workload]
+	nodes      table[Name, *Node]
+	namespaces table[Name, *Namespace]
+	policies   table[PolicyRef, *Policy]
+
+	servicesByAddress  index[netip.Addr, Name]
+	workloadsByAddress index[netip.Addr, Name]
+	slicesByService    index[Name, sliceKey]
+	slicesByWorkload   index[Name, sliceKey]
+	slicesByAddress    index[netip.Addr, sliceKey]
+	nodesByAddress     index[netip.Addr, string]
+	nodesByNetwork     index[netip.Prefix, string]
+
+	touched map[Topic]struct{}
+	changed chan struct{} // holds one token while touched is not empty
+}
+
+// sliceKey tells slices of one name apart by their owner: all of them count.
+type sliceKey struct {
+	name  Name
+	owner string
+}
+
+func compareSlices(a, b sliceKey) int {
+	return cmp.Or(CompareNames(a.name, b.name), cmp.Compare(a.owner, b.owner))
+}
+
+// New knows nothing.
+func New() *Registry {
+	r := &Registry{
+		servicesByAddress:  index[netip.Addr, Name]{},
+		workloadsByAddress: index[netip.Addr, Name]{},
+		slicesByService:    index[Name, sliceKey]{},
+		slicesByWorkload:   index[Name, sliceKey]{},
+		slicesByAddress:    index[netip.Addr, sliceKey]{},
+		nodesByAddress:     index[netip.Addr, string]{},
+		nodesByNetwork:     index[netip.Prefix, string]{},
+
+		touched: map[Topic]struct{}{},
+		changed: make(chan struct{}, 1),
+	}
+	r.services = newTable[Name](r.indexService)
+	r.slices = newTable[sliceKey](r.indexSlice)
+	r.workloads = newTable[Name](r.indexWorkload)
+	r.nodes = newTable[Name](r.indexNode)
+	r.namespaces = newTable[Name](r.indexNamespace)
+	r.policies = newTable[PolicyRef](r.indexPolicy)
+	return r
+}
+
+// Owner is a source's hand in the registry.
+type Owner struct {
+	registry *Registry
+	name     string
+}
+
+// Owner returns the hand of the source of that name. Each source must have a name of its own, the
+// same on every replica.
+func (r *Registry) Owner(name string) *Owner { return &Owner{registry: r, name: name} }
+
+// Change is one step: what is set, and what is gone. Readers see all of it or nothing.
+type Change struct {
+	Set    []Object
+	Delete []Object
+}
+
+// Apply makes a change to what the owner has put into the registry.
+func (o *Owner) Apply(c Change) {
+	r := o.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, obj := range c.Delete {
+		obj.put(r, o, false)
+	}
+	for _, obj := range c.Set {
+		obj.put(r, o, true)
+	}
+	if len(r.touched) > 0 {
+		select {
+		case r.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *Service) put(r *Registry, o *Owner, present bool) {
+	r.services.put(s.Key(), owned[*Service]{s, o}, present)
+}
+
+func (s *Slice) put(r *Registry, o *Owner, present bool) {
+	r.slices.put(sliceKey{s.Key(), o.name}, owned[*Slice]{s, o}, present)
+}
+
+func (w *Workload) put(r *Registry, o *Owner, present bool) {
+	r.workloads.put(w.Key(), owned[*Workload]{w, o}, present)
+}
+
+func (n *Node) put(r *Registry, o *Owner, present bool) {
+	r.nodes.put(n.Key(), owned[*Node]{n, o}, present)
+}
+
+func (n *Namespace) put(r *Registry, o *Owner, present bool) {
+	r.namespaces.put(n.Key(), owned[*Namespace]{n, o}, present)
+}
+
+func (p *Policy) put(r *Registry, o *Owner, present bool) {
+	r.policies.put(p.Ref(), owned[*Policy]{p, o}, present)
+}
+
+// owned is an object, and who put it there.
+type owned[T Object] struct {
+	object T
+	owner  *Owner
+}
+
+// compare puts the object that counts first: the oldest, and of equals the one whose owner's name
+// comes first.
+func (a owned[T]) compare(b owned[T]) int {
+	return cmp.Or(a.object.meta().Created.Compare(b.object.meta().Created),
+		cmp.Compare(a.owner.name, b.owner.name))
+}
+
+// table holds the objects of one kind. Of several owners' objects of one key, the first counts.
+type table[K comparable, T Object] struct {
+	objects map[K][]owned[T]
+	index   func(key K, obj T, present bool) // keeps the indexes, and touches topics
+}
+
+func newTable[K comparable, T Object](index func(key K, obj T, present bool)) table[K, T] {
+	return table[K, T]{objects: map[K][]owned[T]{}, index: index}
+}
+
+// put sets an owner's object, or removes it. What counted before leaves the indexes, and what
+// counts now enters them; each touches the topics that depend on it.
+func (t *table[K, T]) put(key K, one owned[T], present bool) {
+	all := t.objects[key]
+	if len(all) > 0 {
+		t.index(key, all[0].object, false)
+	}
+	all = slices.DeleteFunc(all, func(o owned[T]) bool { return o.owner.name == one.owner.name })
+	if present {
+		i, _ := slices.BinarySearchFunc(all, one, owned[T].compare)
+		all = slices.Insert(all, i, one)
+	}
+	if len(all) == 0 {
+		delete(t.objects, key)
+		return
+	}
+	t.objects[key] = all
+	t.index(key, all[0].object, true)
+}
+
+// get returns the object that counts, or nil.
+func (t *table[K, T]) get(key K) (obj T) {
+	if all := t.objects[key]; len(all) > 0 {
+		return all[0].object
+	}
+	return obj
+}
+
+func (r *Registry) indexService(name Name, svc *Service, present bool) {
+	r.touch(topicService, name)
+	for _, addr := range svc.Addresses {
+		r.servicesByAddress.set(addr, name, present)
+		r.touchAddress(addr)
+	}
+}
+
+func (r *Registry) indexSlice(key sliceKey, slice *Slice, present bool) {
+	r.slicesByService.set(slice.Service, key, present)
+	r.touch(topicEndpoints, slice.Service)
+	for i := range slice.Endpoints {
+		ep := &slice.Endpoints[i]
+		if ep.Workload.Name != "" {
+			r.slicesByWorkload.set(ep.Workload, key, present)
+			r.touch(topicWorkload, ep.Workload)
+		}
+		if ep.Address.IsValid() {
+			r.slicesByAddress.set(ep.Address, key, present)
+		}
+	}
+}
+
+func (r *Registry) indexWorkload(name Name, w *Workload, present bool) {
+	r.touch(topicWorkload, name)
+	r.touchServices(r.slicesByWorkload[name])
+	if w.HostNetwork || w.Ended {
+		return // the address is the node's, or may be another's already
+	}
+	for _, addr := range w.Addresses {
+		if addr.IsLoopback() {
+			continue // a mesh on one machine: every workload has it
+		}
+		r.workloadsByAddress.set(addr, name, present)
+		r.touchAddress(addr)
+		r.touchServices(r.slicesByAddress[addr])
+	}
+}
+
+func (r *Registry) indexNode(name Name, node *Node, present bool) {
+	r.touch(topicNode, name)
+	for _, addr := range node.Addresses {
+		r.nodesByAddress.set(addr, node.Name, present)
+		r.touchAddress(addr)
+	}
+	for _, network := range node.Networks {
+		r.nodesByNetwork.set(network, node.Name, present)
+		r.touch(topicNetworks, Name{})
+	}
+}
+
+func (r *Registry) indexNamespace(name Name, _ *Namespace, _ bool) {
+	r.touch(topicNamespace, name)
+}
+
+func (r *Registry) indexPolicy(ref PolicyRef, _ *Policy, _ bool) {
+	r.touched[Topic{kind: topicPolicy, of: ref.Kind, name: ref.Name}] = struct{}{}
+	r.touch(topicPolicies, Name{})
+}

@@ -1,0 +1,148 @@
+package registry
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// View reads the registry and remembers what it read, so that an answer can be recomputed when,
+// and only when, one of those topics is touched. It is valid within one call of Read.
+type View struct {
+	registry *Registry // its lock is held for reading
+	topics   map[Topic]struct{}
+}
+
+// Read calls f with the registry as it is. Nothing changes meanwhile.
+func (r *Registry) Read(f func(*View)) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	f(&View{registry: r, topics: map[Topic]struct{}{}})
+}
+
+// Topics is what has been read so far.
+func (v *View) Topics() map[Topic]struct{} { return v.topics }
+
+func (v *View) reads(kind topicKind, name Name) {
+	v.topics[Topic{kind: kind, name: name}] = struct{}{}
+}
+
+func (v *View) readsAddress(addr netip.Addr) {
+	v.topics[Topic{kind: topicAddress, addr: addr}] = struct{}{}
+}
+
+// Service returns a service by its name, or nil.
+func (v *View) Service(name Name) *Service {
+	v.reads(topicService, name)
+	return v.registry.services.get(name)
+}
+
+// ServiceAt returns the service that has a virtual address, or nil.
+func (v *View) ServiceAt(addr netip.Addr) *Service {
+	v.readsAddress(addr)
+	for _, name := range sorted(v.registry.servicesByAddress, addr, CompareNames) {
+		return v.Service(name)
+	}
+	return nil
+}
+
+// Slices returns a service's slices, in one order on every replica.
+func (v *View) Slices(service Name) []*Slice {
+	v.reads(topicEndpoints, service)
+	return v.slicesOf(v.registry.slicesByService, service)
+}
+
+// SlicesOf returns the slices that name a workload.
+func (v *View) SlicesOf(workload Name) []*Slice {
+	v.reads(topicWorkload, workload)
+	return v.slicesOf(v.registry.slicesByWorkload, workload)
+}
+
+func (v *View) slicesOf(x index[Name, sliceKey], name Name) []*Slice {
+	keys := sorted(x, name, compareSlices)
+	out := make([]*Slice, 0, len(keys))
+	for _, key := range keys {
+		out = append(out, v.registry.slices.get(key))
+	}
+	return out
+}
+
+// Workload returns a workload by its name, or nil.
+func (v *View) Workload(name Name) *Workload {
+	v.reads(topicWorkload, name)
+	return v.registry.workloads.get(name)
+}
+
+// Member returns the workload that an endpoint of a service names, or nil. Whoever read the
+// service's slices reads it again when one of their workloads changes, so no topic is added.
+func (v *View) Member(ep *Endpoint) *Workload { return v.registry.workloads.get(ep.Workload) }
+
+// WorkloadAt returns the workload that has an address now: of two, for a moment, the one that
+// stays, or else the newer.
+func (v *View) WorkloadAt(addr netip.Addr) *Workload {
+	v.readsAddress(addr)
+	var best *Workload
+	for _, name := range sorted(v.registry.workloadsByAddress, addr, CompareNames) {
+		if w := v.registry.workloads.get(name); best == nil || succeeds(w, best) {
+			best = w
+		}
+	}
+	if best != nil {
+		v.reads(topicWorkload, best.Key())
+	}
+	return best
+}
+
+func succeeds(w, other *Workload) bool {
+	if w.Terminating != other.Terminating {
+		return other.Terminating
+	}
+	return w.Created.After(other.Created)
+}
+
+// Node returns a node by its name, or nil.
+func (v *View) Node(name string) *Node {
+	v.reads(topicNode, Name{Name: name})
+	return v.registry.nodes.get(Name{Name: name})
+}
+
+// IsNode says whether a node has an address.
+func (v *View) IsNode(addr netip.Addr) bool {
+	v.readsAddress(addr)
+	return len(v.registry.nodesByAddress[addr]) > 0
+}
+
+// InNodeNetwork says whether an address lies in the network of some node's workloads.
+func (v *View) InNodeNetwork(addr netip.Addr) bool {
+	v.reads(topicNetworks, Name{})
+	for network := range v.registry.nodesByNetwork {
+		if network.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Namespace returns a namespace by its name, or nil.
+func (v *View) Namespace(name string) *Namespace {
+	v.reads(topicNamespace, Name{Name: name})
+	return v.registry.namespaces.get(Name{Name: name})
+}
+
+// Policy returns a policy of any state, or nil. Whoever uses one must ask for its Problem.
+func (v *View) Policy(ref PolicyRef) *Policy {
+	v.topics[Topic{kind: topicPolicy, of: ref.Kind, name: ref.Name}] = struct{}{}
+	return v.registry.policies.get(ref)
+}
+
+// Policies lists all policies, in one order on every replica.
+func (v *View) Policies() []PolicyRef {
+	v.reads(topicPolicies, Name{})
+	return slices.SortedFunc(maps.Keys(v.registry.policies.objects), func(a, b PolicyRef) int {
+		if c := strings.Compare(a.Kind, b.Kind); c != 0 {
+			return c
+		}
+		return CompareNames(a.Name, b.Name)
+	})
+}

@@ -1,0 +1,128 @@
+package status
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
+)
+
+// The conditions of a policy. Types and reasons are Gateway API's where it has them.
+const (
+	Accepted     = "Accepted"     // destination uses the policy
+	ResolvedRefs = "ResolvedRefs" // everything that the policy names is there
+
+	ReasonAccepted        = "Accepted"
+	ReasonInvalid         = "Invalid"
+	ReasonTargetNotFound  = "TargetNotFound"
+	ReasonResolvedRefs    = "ResolvedRefs"
+	ReasonBackendNotFound = "BackendNotFound"
+)
+
+// owned lists the types of condition that are ours.
+var owned = [...]string{Accepted, ResolvedRefs}
+
+// maxMessage bounds a condition's text; the API server takes 32 KiB, and nobody reads that.
+const maxMessage = 1024
+
+// Facts is what destination knows of a policy that can be used.
+type Facts struct {
+	NoTarget string   // why the policy applies to nothing, or ""
+	Missing  []string // the backends that it names and that are not there
+	Counts   map[string]int32
+}
+
+// Report is the status that an object should have.
+type Report struct {
+	Ref     registry.PolicyRef
+	Want    registry.Status
+	Differs bool // from what the object says now
+}
+
+// Of returns the status that a policy should have. The facts are not looked at where the policy
+// cannot be used.
+func Of(p *registry.Policy, facts Facts) *Report {
+	want := registry.Status{Conditions: conditions(p, facts), Counts: facts.Counts}
+	for i := range want.Conditions {
+		c := &want.Conditions[i]
+		c.Message = c.Message[:min(len(c.Message), maxMessage)]
+		c.ObservedGeneration = p.Generation
+		last := meta.FindStatusCondition(p.Reported.Conditions, c.Type)
+		if last != nil && last.Status == c.Status {
+			c.LastTransitionTime = last.LastTransitionTime
+		}
+	}
+	return &Report{Ref: p.Ref(), Want: want, Differs: differs(want, p.Reported)}
+}
+
+func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
+	switch {
+	case p.Problem != "":
+		return []metav1.Condition{
+			no(Accepted, ReasonInvalid, "the "+noun(p.Kind)+" is ignored: "+p.Problem)}
+	case facts.NoTarget != "":
+		return []metav1.Condition{
+			no(Accepted, ReasonTargetNotFound, "the "+noun(p.Kind)+" applies to nothing: "+facts.NoTarget),
+			resolved(facts.Missing)}
+	}
+	return []metav1.Condition{
+		yes(Accepted, ReasonAccepted, "the "+noun(p.Kind)+" is in use"), resolved(facts.Missing)}
+}
+
+// noun is what a message calls an object of a kind.
+func noun(kind string) string {
+	if kind == crd.Kind {
+		return "profile"
+	}
+	return "policy"
+}
+
+func resolved(missing []string) metav1.Condition {
+	if len(missing) == 0 {
+		return yes(ResolvedRefs, ReasonResolvedRefs, "all that is named here is there")
+	}
+	return no(ResolvedRefs, ReasonBackendNotFound,
+		"requests to these fail, for they are not there: "+strings.Join(missing, ", "))
+}
+
+func yes(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message,
+	}
+}
+
+func no(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{
+		Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message,
+	}
+}
+
+// differs looks at our own conditions only, and not at when they came to be so.
+func differs(want, has registry.Status) bool {
+	for _, kind := range owned {
+		w, h := meta.FindStatusCondition(want.Conditions, kind), meta.FindStatusCondition(has.Conditions, kind)
+		if (w == nil) != (h == nil) || w != nil && !same(*w, *h) {
+			return true
+		}
+	}
+	return !maps.Equal(want.Counts, has.Counts)
+}
+
+func same(a, b metav1.Condition) bool {
+	a.LastTransitionTime = b.LastTransitionTime
+	return a == b
+}
+
+// Equal says whether two reports ask for the same.
+func (r *Report) Equal(other *Report) bool {
+	if r == nil || other == nil {
+		return r == other
+	}
+	return r.Ref == other.Ref && r.Differs == other.Differs &&
+		slices.Equal(r.Want.Conditions, other.Want.Conditions) && maps.Equal(r.Want.Counts, other.Want.Counts)
+}
