@@ -3,28 +3,34 @@ package h2
 import "time"
 
 const (
-	// Resets: what a peer may make us begin and throw away (CVE-2023-44487), by its own RST_STREAM soon after the request,
-	// or by breaking the protocol so that we reset (CVE-2025-8671). Every stream that ends well earns one back, so a
-	// client that cancels half of its requests never runs dry; one that does nothing else has the burst and the trickle.
+	// resetBurst and resetPerSecond bound the requests that a peer may make us begin and throw away:
+	// by its own RST_STREAM soon after the request (CVE-2023-44487), or by breaking the protocol so
+	// that we reset (CVE-2025-8671). Every stream that ends well earns one reset back, so a client
+	// that cancels half of its requests never runs out.
 	resetBurst     = 500
 	resetPerSecond = 50
-	// A client leaves a connection on which it has reset this many requests soon after it made them, long before a server's
-	// budget is gone: a GOAWAY would end the requests of everybody who shares the connection with one that cancels.
+	// resetsBeforeLeaving is how many requests a client resets soon after it made them before it
+	// leaves the connection. That is long before a server's budget is gone, whose GOAWAY would end
+	// the requests of everybody who shares the connection with the one that cancels.
 	resetsBeforeLeaving = 100
 
-	// A reset later than this is a client that lost patience: there is no flood in it, since slots are limited.
-	rapid = time.Second
+	// rapidReset: a reset later than this after its request costs nothing. It makes no flood, since
+	// concurrent streams are limited.
+	rapidReset = time.Second
 
-	// Idle chatter: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, frames for streams that are gone. A request and
-	// every DATA frame that we send earn some: a receiver may answer each with updates and a bandwidth probe.
-	chatterBurst     = 2000
-	chatterPerSecond = 200
-	chatterPerStream = 20
-	chatterPerData   = 10
-	settingsCost     = 5 // of each frame, and of each change of the initial window: that walks all streams
+	// The overhead budget bounds frames that carry no message: PING, SETTINGS, PRIORITY,
+	// WINDOW_UPDATE, empty DATA, frames for streams that are gone. A request and every DATA frame
+	// that we send earn some, for a receiver may answer each with updates and a bandwidth probe.
+	overheadBurst     = 2000
+	overheadPerSecond = 200
+	overheadPerStream = 20
+	overheadPerData   = 10
+	// settingsCost is charged for each SETTINGS frame, and for each change of the initial window in
+	// it, which walks all streams.
+	settingsCost = 5
 
-	// What may be queued beyond MaxOutput for a peer that does not read: answers to its frames, and header blocks, which
-	// flow control does not cover.
+	// replyOverrun and headerOverrun are bytes that may be queued beyond MaxOutput for a peer that
+	// does not read: answers to its frames, and header blocks, which flow control does not cover.
 	replyOverrun  = 64 << 10
 	headerOverrun = 1 << 20
 )
@@ -56,41 +62,44 @@ func (b *budget) spend(n int, now time.Time) bool {
 
 func (b *budget) earn(n int) { b.tokens = min(b.tokens+n, b.burst) }
 
-// chatter charges a frame that carries no message; the lock is held.
-func (c *Conn) chatter(n int) error {
-	if c.chatting.spend(n, c.now) {
+// spendOverheadLocked charges a frame that carries no message.
+func (c *Conn) spendOverheadLocked(n int) error {
+	if c.overhead.spend(n, c.now) {
 		return nil
 	}
 	return connError(CodeEnhanceYourCalm, "too many frames that carry no message")
 }
 
-// offended counts what a peer did wrong on a stream, and charges the reset that it is answered with; the lock is held.
-func (c *Conn) offended(code uint32) error {
+// countPeerErrorLocked counts an error of the peer's on a stream, and charges the reset that answers
+// it.
+func (c *Conn) countPeerErrorLocked(code uint32) error {
 	if c.o.OnBreach != nil {
 		c.o.OnBreach(code)
 	}
-	return c.rash()
+	return c.spendResetLocked()
 }
 
-// rash charges a reset that the peer caused; the lock is held. A server's resets cost a client a request each: no flood.
-func (c *Conn) rash() error {
+// spendResetLocked charges a server for a reset that the peer caused. A client is not charged: each
+// reset costs its peer a request of ours, so they make no flood.
+func (c *Conn) spendResetLocked() error {
 	if !c.server || c.resets.spend(1, c.now) {
 		return nil
 	}
 	return connError(CodeEnhanceYourCalm, "too many streams reset")
 }
 
-// cancelled charges a reset of ours for a request just made; the lock is held.
-func (c *Conn) cancelled(s *Stream) {
-	if c.server || c.now.Sub(s.born) >= rapid || c.drain.begun || c.resets.spend(1, c.now) {
+// countCancelLocked charges a client's reset of a request that it has just made. A client that has
+// no more to spend leaves the connection.
+func (c *Conn) countCancelLocked(s *Stream) {
+	if c.server || c.now.Sub(s.born) >= rapidReset || c.drain.begun || c.resets.spend(1, c.now) {
 		return
 	}
 	c.drain.begun, c.leaving = true, true
-	c.kick()
+	c.wakeReaderLocked()
 }
 
-// reply checks that the peer reads what it asks for; the lock is held.
-func (c *Conn) reply() error {
+// boundRepliesLocked ends a connection whose peer does not read the replies that it asks for.
+func (c *Conn) boundRepliesLocked() error {
 	if c.w.QueuedLocked() <= c.o.MaxOutput+replyOverrun {
 		return nil
 	}

@@ -28,7 +28,7 @@ type Conn struct {
 	o      Options
 	server bool
 
-	// Of the reader.
+	// Used by the reader alone.
 	dec      *decoder
 	fields   []hpack.HeaderField
 	block    block
@@ -36,9 +36,9 @@ type Conn struct {
 	skip     int // bytes of a frame that is of no interest
 	prefaced bool
 	started  bool // the peer's first SETTINGS are here
-	watch    watch
+	timers   timers
 
-	// Under the lock.
+	// Guarded by the wire's lock.
 	now     time.Time // of the reader's turn
 	streams map[uint32]*Stream
 	lastIn  uint32   // server: the highest stream the peer opened
@@ -59,16 +59,17 @@ type Conn struct {
 	localInitial int  // what the peer believes until it has acknowledged ours
 	acked        bool // our SETTINGS
 
-	readyHead, readyTail *Stream // have data and stream window, wait for the connection's window or output
+	// have data and stream window, wait for the connection's window or output
+	readyHead, readyTail *Stream
 
-	resets, chatting budget
+	resets, overhead budget
 
 	drain       drain
-	waiting     bool // the reader's next turn is not due
+	parked      bool // the reader's next turn is not due
 	wantRoom    bool // OpenStream said no
 	capacityDue bool
 	leaving     bool  // client: OnGoAway is due, because of what we did
-	doomed      error // why the reader must end
+	fatal       error // why the reader must end
 	dead        bool
 }
 
@@ -104,17 +105,17 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	c := &Conn{
 		w: w, o: o.withDefaults(), server: server, now: now,
 		streams: make(map[uint32]*Stream), nextID: 1,
-		sendWindow: initialWindow, peerInitial: initialWindow, peerMaxStreams: presumedStreams, peerMaxHeaders: math.MaxInt,
-		localInitial: initialWindow,
-		resets:       newBudget(resetBurst, resetPerSecond, now),
-		chatting:     newBudget(chatterBurst, chatterPerSecond, now),
+		sendWindow: initialWindow, peerInitial: initialWindow, localInitial: initialWindow,
+		peerMaxStreams: presumedStreams, peerMaxHeaders: math.MaxInt,
+		resets:   newBudget(resetBurst, resetPerSecond, now),
+		overhead: newBudget(overheadBurst, overheadPerSecond, now),
 	}
 	if !server {
 		c.resets = newBudget(resetsBeforeLeaving, resetPerSecond/2, now)
 	}
 	c.recvWindow = c.o.ConnWindow
 	c.drain.last = maxStreamID
-	c.watch.begin(now)
+	c.timers.begin(now)
 	c.enc.limit = tableSize
 	c.dec = newDecoder(c.o.MaxHeaderBytes, c.emit)
 	w.MaxOutput = c.o.MaxOutput
@@ -126,14 +127,14 @@ func (c *Conn) greet(preface string, list []setting) {
 	c.w.Lock()
 	defer c.w.Unlock()
 	c.w.AppendStringLocked(preface)
-	c.appendSettings(list...)
+	c.appendSettingsLocked(list...)
 	if more := c.o.ConnWindow - initialWindow; more > 0 {
-		c.appendWindowUpdate(0, more)
+		c.appendWindowUpdateLocked(0, more)
 	}
 }
 
-// Start reads until the connection ends, in turns that it shares a goroutine for where it can, and then calls end, once. An
-// orderly end is nil.
+// Start reads until the connection ends, in turns that it shares a goroutine for where it can, and
+// then calls end, once. An orderly end is nil.
 func (c *Conn) Start(end func(error)) {
 	c.w.Flush()
 	c.w.Start(c.turn, func(err error) {
@@ -150,8 +151,8 @@ func (c *Conn) Serve() error {
 	return <-ended
 }
 
-// maxMore bounds how often a turn goes on with what has arrived meanwhile: what it has written waits for that, and so do
-// other readers, for no longer than one full read takes them.
+// maxMore bounds how often a turn reads again what has arrived meanwhile. What the turn has written
+// waits for that, and so do other readers: no longer than they would for one full read.
 const maxMore = 24
 
 // turn handles what is here.
@@ -175,8 +176,8 @@ func (c *Conn) turn(why error) (wire.Wait, error) {
 	return wire.ForInput, nil
 }
 
-// A server that answers many requests one at a time, as nginx does, says a trickle: many answers are awaited, and one or two
-// came. To read each by itself took half of a request's time over one hop.
+// A server that sends each answer by itself, as nginx does, trickles: many answers are awaited, and
+// a read brings one or two. To read each by itself took half of a request's time over one hop.
 const (
 	manyAwaited = 8
 	trickle     = 1000 // bytes
@@ -201,7 +202,7 @@ func (c *Conn) consumeInput() error {
 			return nil
 		}
 		c.w.Discard(n)
-		c.watch.progress()
+		c.timers.progress()
 	}
 }
 
@@ -225,12 +226,12 @@ func (c *Conn) endBatch() {
 func (c *Conn) awaken(why error) error {
 	now := time.Now()
 	c.w.Lock()
-	c.waiting = false
+	c.parked = false
 	c.now = now
 	c.w.Unlock()
 	switch {
 	case why == nil:
-		c.watch.heard = now
+		c.timers.heard = now
 		return nil
 	case why == wire.ErrWoken:
 		return nil
@@ -244,32 +245,32 @@ func (c *Conn) awaken(why error) error {
 func (c *Conn) arm() (again bool, err error) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.doomed != nil {
-		return false, c.doomed
+	if c.fatal != nil {
+		return false, c.fatal
 	}
-	if c.drained() {
+	if c.drainedLocked() {
 		return false, errDone
 	}
 	if c.capacityDue || c.leaving {
 		return true, nil
 	}
-	c.waiting = true
-	return false, c.setDeadline()
+	c.parked = true
+	return false, c.setDeadlineLocked()
 }
 
-// kick makes the reader look at what changed; the lock is held.
-func (c *Conn) kick() {
-	if c.waiting {
-		c.waiting = false
+// wakeReaderLocked gives the reader a turn, to look at what has changed.
+func (c *Conn) wakeReaderLocked() {
+	if c.parked {
+		c.parked = false
 		c.w.Wake()
 	}
 }
 
-// doom ends the connection from any goroutine; the lock is held.
-func (c *Conn) doom(err error) {
-	if c.doomed == nil {
-		c.doomed = err
-		c.kick()
+// failLocked ends the connection with err, from any goroutine.
+func (c *Conn) failLocked(err error) {
+	if c.fatal == nil {
+		c.fatal = err
+		c.wakeReaderLocked()
 	}
 }
 
@@ -279,18 +280,18 @@ func (c *Conn) teardown(err error) error {
 	c.dead = true
 	live := make([]*Stream, 0, len(c.streams))
 	for _, s := range c.streams {
-		if !s.deaf {
+		if !s.discarding {
 			live = append(live, s)
 		}
-		s.drop()
+		s.dropLocked()
 	}
 	clear(c.streams)
 	c.readyHead, c.readyTail = nil, nil
 	orderly := orderlyEnd(err) || errors.Is(err, io.EOF) && len(live) == 0
-	c.sayGoodbye(err)
+	c.appendLastGoAwayLocked(err)
 	c.w.Unlock()
 	if errors.Is(err, io.EOF) && len(live) > 0 {
-		err = c.drain.lastWords(io.ErrUnexpectedEOF)
+		err = c.drain.blameOr(io.ErrUnexpectedEOF)
 	}
 	code := codeOf(err)
 	for _, s := range live {
@@ -312,19 +313,19 @@ func orderlyEnd(err error) bool {
 	return errors.As(err, &ce) && ce.Code == CodeNone
 }
 
-// sayGoodbye adds the last GOAWAY; the lock is held.
-func (c *Conn) sayGoodbye(err error) {
+// appendLastGoAwayLocked adds the last GOAWAY.
+func (c *Conn) appendLastGoAwayLocked(err error) {
 	var ce *ConnError
 	switch {
 	case errors.As(err, &ce) && !ce.Remote:
-		c.appendGoAway(c.lastIn, ce.Code, ce.Reason)
+		c.appendGoAwayLocked(c.lastIn, ce.Code, ce.Reason)
 	case orderlyEnd(err), errors.Is(err, errKeepAlive):
-		c.appendGoAway(c.lastIn, CodeNone, "")
+		c.appendGoAwayLocked(c.lastIn, CodeNone, "")
 	}
 }
 
-// linger lets the last frames leave, and reads on meanwhile: closing with unread input would reset the connection and
-// could take the GOAWAY with it.
+// linger lets the last frames leave, and reads on meanwhile: closing with unread input would reset
+// the connection and could take the GOAWAY with it.
 func (c *Conn) linger() {
 	c.w.SetReadDeadline(time.Time{}) // the Conn closes itself when the time is over
 	c.w.CloseWhenFlushed(lingerTime)
@@ -343,7 +344,7 @@ func (c *Conn) linger() {
 func (c *Conn) Close(code uint32) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	c.doom(connError(code, ""))
+	c.failLocked(connError(code, ""))
 }
 
 // Active is the number of streams.
@@ -353,7 +354,8 @@ func (c *Conn) Active() int {
 	return len(c.streams)
 }
 
-// ExtendedConnect says whether the peer takes extended CONNECT (RFC 8441); false until its SETTINGS are here.
+// ExtendedConnect says whether the peer takes extended CONNECT (RFC 8441); false until its SETTINGS
+// are here.
 func (c *Conn) ExtendedConnect() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
@@ -364,14 +366,15 @@ func (c *Conn) ExtendedConnect() bool {
 func (c *Conn) Resting() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
-	return c.waiting
+	return c.parked
 }
 
 // Rest gives back what only speed keeps, while nothing is under way.
 func (c *Conn) Rest() {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.waiting && len(c.streams) == 0 && !c.block.open { // the reader takes the lock before its next turn
+	// the reader takes the lock before its next turn
+	if c.parked && len(c.streams) == 0 && !c.block.open {
 		c.fields = nil
 		c.dec.forget()
 	}

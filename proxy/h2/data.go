@@ -1,7 +1,7 @@
 package h2
 
-// incoming is a DATA frame of which a part is still to come. Pieces are passed on as they arrive: nothing is copied
-// together.
+// incoming is a DATA frame of which a part is still to come. Pieces are passed on as they arrive:
+// nothing is copied together.
 type incoming struct {
 	open bool
 	end  bool
@@ -41,8 +41,8 @@ func (c *Conn) onData(h frameHeader, b []byte) (int, error) {
 	return used + c.dataPiece(b), nil
 }
 
-// charge takes a DATA frame off the windows and finds its stream: nil if nobody wants it, and then it has given
-// everything back already.
+// charge takes a DATA frame off the windows and finds its stream. nil means that nobody wants the
+// data, and that all of it was given back to the connection's window.
 func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	c.w.Lock()
 	if c.recvWindow -= h.length; c.recvWindow < 0 {
@@ -51,7 +51,7 @@ func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	}
 	s := c.streams[h.id]
 	if s == nil {
-		return nil, c.stray(h)
+		return nil, c.strayDataUnlocks(h)
 	}
 	s.recvWindow -= h.length
 	s.received += int64(payload)
@@ -59,23 +59,23 @@ func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	end := h.has(flagEndStream)
 	switch {
 	case s.remoteClosed:
-		return nil, c.breach(s, CodeStreamClosed, "DATA after END_STREAM")
+		return nil, c.streamErrorUnlocks(s, CodeStreamClosed, "DATA after END_STREAM")
 	case !s.gotHead:
-		return nil, c.breach(s, CodeProtocol, "DATA before HEADERS")
+		return nil, c.streamErrorUnlocks(s, CodeProtocol, "DATA before HEADERS")
 	case s.recvWindow < 0:
-		return nil, c.breach(s, CodeFlowControl, "DATA exceeds the stream's window")
+		return nil, c.streamErrorUnlocks(s, CodeFlowControl, "DATA exceeds the stream's window")
 	case s.length >= 0 && (s.received > s.length || end && s.received != s.length):
-		return nil, c.breach(s, CodeProtocol, "content-length differs from content")
+		return nil, c.streamErrorUnlocks(s, CodeProtocol, "content-length differs from content")
 	}
-	s.giveBack(h.length - payload) // padding is consumed by being here
+	s.giveBackLocked(h.length - payload) // padding is consumed by being here
 	var err error
 	if payload == 0 && !end {
-		err = c.chatter(1)
+		err = c.spendOverheadLocked(1)
 	}
-	if s.deaf {
-		s.refund()
+	if s.discarding {
+		s.refundLocked()
 		if end {
-			c.finishRemote(s)
+			c.finishRemoteLocked(s)
 		}
 		s = nil
 	}
@@ -83,25 +83,25 @@ func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	return s, err
 }
 
-// stray is DATA for a stream that is gone; the lock is held, and stray unlocks.
-func (c *Conn) stray(h frameHeader) error {
+// strayDataUnlocks takes DATA for a stream that is gone.
+func (c *Conn) strayDataUnlocks(h frameHeader) error {
 	defer c.w.Unlock()
-	if c.idle(h.id) {
+	if c.idleLocked(h.id) {
 		return connError(CodeProtocol, "DATA on an idle stream")
 	}
-	c.refund(h.length)
-	if c.remembered(h.id) || !c.server {
+	c.refundLocked(h.length)
+	if c.wasResetLocked(h.id) || !c.server {
 		if h.length == 0 {
-			return c.chatter(1)
+			return c.spendOverheadLocked(1)
 		}
 		return nil
 	}
-	c.appendReset(h.id, CodeStreamClosed)
-	c.remember(h.id)
-	if err := c.offended(CodeStreamClosed); err != nil {
+	c.appendResetLocked(h.id, CodeStreamClosed)
+	c.rememberResetLocked(h.id)
+	if err := c.countPeerErrorLocked(CodeStreamClosed); err != nil {
 		return err
 	}
-	return c.reply()
+	return c.boundRepliesLocked()
 }
 
 // dataPiece passes on what is here of the current DATA frame.
@@ -115,9 +115,9 @@ func (c *Conn) dataPiece(b []byte) int {
 	d.left -= n
 	end := last && d.end
 	c.w.Lock()
-	heard := !d.s.gone() && !d.s.deaf
-	if end && !d.s.gone() {
-		c.finishRemote(d.s)
+	heard := !d.s.goneLocked() && !d.s.discarding
+	if end && !d.s.goneLocked() {
+		c.finishRemoteLocked(d.s)
 	}
 	c.w.Unlock()
 	s := d.s

@@ -8,12 +8,14 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// decoder reads header blocks in HPACK (RFC 7541), fragment by fragment: what makes a block too large is known before all of
-// it is here. The library's was a sixth of the proxy's CPU between two servers that repeat their literals, as nginx does: it
-// keeps maps of the table, which only an encoder needs, and makes a string of every literal.
+// decoder reads header blocks in HPACK (RFC 7541), fragment by fragment: what makes a block too
+// large is known before all of it is here. The library's was a sixth of the proxy's CPU between two
+// servers that repeat their literals, as nginx does: it keeps maps of the table, which only an
+// encoder needs, and makes a string of every literal.
 type decoder struct {
 	table
-	chosen    int // what the peer made of the table's size: tableSize at most, which our SETTINGS leave as it is
+	// what the peer made of the table's size: tableSize at most, which our SETTINGS leave as it is
+	chosen    int
 	maxString int
 	emit      func(*hpack.HeaderField) // the field is the decoder's, and the next one overwrites it
 	muted     bool                     // nothing is emitted any more: only the table is kept up
@@ -112,7 +114,8 @@ func (d *decoder) say(f *hpack.HeaderField) {
 	}
 }
 
-// literalField: its prefix has so many bits for the name's index, and says whether the field enters the table.
+// literalField: its prefix has so many bits for the name's index, and says whether the field enters
+// the table.
 func (d *decoder) literalField(p []byte, bits uint, enters bool) (n int, err error) {
 	i, n, err := readInt(p, bits)
 	if n == 0 {
@@ -160,7 +163,8 @@ func (d *decoder) resize(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// text reads a string literal (§5.2). What nobody is going to see is passed over; what may be remembered is worth looking up.
+// text reads a string literal (§5.2). What nobody is going to see is passed over; what may be
+// remembered is worth looking up.
 func (d *decoder) text(p []byte, keep, remember bool) (s string, n int, err error) {
 	if len(p) == 0 {
 		return "", 0, nil
@@ -199,7 +203,8 @@ func (d *decoder) text(p []byte, keep, remember bool) (s string, n int, err erro
 // forget gives back what only speed keeps.
 func (d *decoder) forget() { d.texts = nil }
 
-// readInt reads an integer with a prefix of so many bits (§5.1); n is 0 where it is not here as a whole.
+// readInt reads an integer with a prefix of so many bits (§5.1); n is 0 where it is not here as a
+// whole.
 func readInt(p []byte, bits uint) (v uint64, n int, err error) {
 	top := uint64(1)<<bits - 1
 	v = uint64(p[0]) & top
@@ -218,22 +223,26 @@ func readInt(p []byte, bits uint) (v uint64, n int, err error) {
 	return 0, 0, nil
 }
 
-// maxIntBytes behind the prefix are 35 bits, far more than any length here: no sum of them overflows.
+// maxIntBytes behind the prefix are 35 bits, far more than any length here: no sum of them
+// overflows.
 const maxIntBytes = 5
 
-// texts remembers literals that came twice, by the bytes they came in: servers without a table of their own send the same
-// ones again and again, and neither decoding nor a new string is needed for those.
+// texts remembers literals that came twice, by the bytes they came in: servers without a table of
+// their own send the same ones again and again, and neither decoding nor a new string is needed for
+// those.
 type texts struct {
 	hashes [32]uint32 // of kept; 0: none
 	kept   [32]struct {
 		raw, text string
 		huffman   bool
 	}
-	seen       [32]uint32 // hashes of what came once: ids and dates do not come again, and would cost another string
-	next, last int        // where the next one is kept, and seen
+	// hashes of what came once: ids and dates do not come again, and would cost another string
+	seen       [32]uint32
+	next, last int // where the next one is kept, and seen
 }
 
-// maxRemembered is how long a literal may be to be kept; 32 of them, and their texts, are 11 KiB at most.
+// maxRemembered is how long a literal may be to be kept; 32 of them, and their texts, are 11 KiB at
+// most.
 const maxRemembered = 128
 
 var textSeed = maphash.MakeSeed()

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// decodeAll is what a decoder makes of blocks, each of which comes in fragments; blocks end with an error.
+// decodeAll is what a decoder makes of blocks, each of which comes in fragments; blocks end with an
+// error.
 func decodeAll(d *decoder, got *[]hpack.HeaderField, blocks [][]byte, fragment int) error {
 	d.emit = func(f *hpack.HeaderField) { *got = append(*got, *f) }
 	for _, b := range blocks {
@@ -47,7 +48,8 @@ func TestDecoderReadsWhatTheLibraryWrites(t *testing.T) {
 	}
 	for _, fragment := range []int{1, 3, 1 << 20} {
 		var got []hpack.HeaderField
-		if err := decodeAll(newDecoder(1<<20, nil), &got, blocks, fragment); err != nil || !slices.Equal(got, want) {
+		if err := decodeAll(newDecoder(1<<20, nil), &got, blocks, fragment); err != nil ||
+			!slices.Equal(got, want) {
 			t.Errorf("in fragments of %d: %v, %d fields of %d", fragment, err, len(got), len(want))
 		}
 	}
@@ -70,7 +72,10 @@ func TestDecoderRefuses(t *testing.T) {
 		{"half a string", "\x40\x01n\x05v", errIncomplete},
 	} {
 		var got []hpack.HeaderField
-		if err := decodeAll(newDecoder(1000, nil), &got, [][]byte{[]byte(tt.block)}, 1<<20); !errors.Is(err, tt.want) {
+		if err := decodeAll(newDecoder(1000, nil), &got, [][]byte{[]byte(tt.block)}, 1<<20); !errors.Is(
+			err,
+			tt.want,
+		) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
@@ -80,7 +85,8 @@ func TestDecoderRefuses(t *testing.T) {
 	}
 }
 
-// Literals are remembered from the second time on, by their bytes and by how those are to be read; what must not be indexed never is.
+// Literals are remembered from the second time on, by their bytes and by how those are to be read;
+// what must not be indexed never is.
 func TestDecoderRemembersLiterals(t *testing.T) {
 	d := newDecoder(1000, nil)
 	var got []hpack.HeaderField
@@ -96,7 +102,8 @@ func TestDecoderRemembersLiterals(t *testing.T) {
 			t.Errorf("field %d is %q", i, f)
 		}
 	}
-	d.emit, block = func(*hpack.HeaderField) {}, block[:len(block)-3-1-len(huffman)] // the last has the bytes of the one before it
+	// the last has the bytes of the one before it
+	d.emit, block = func(*hpack.HeaderField) {}, block[:len(block)-3-1-len(huffman)]
 	if n := testing.AllocsPerRun(100, func() { d.write(block); d.end() }); n > 0 {
 		t.Errorf("%v allocations for literals that came before", n)
 	}
@@ -128,7 +135,8 @@ func FuzzDecoder(f *testing.F) {
 				want = lib.Close()
 			}
 			err := decodeAll(d, &ours, [][]byte{block}, int(fragment)+1)
-			if stricter := errors.Is(err, errInteger); (err == nil) != (want == nil) && !stricter && !laxer(want) {
+			if stricter := errors.Is(err, errInteger); (err == nil) != (want == nil) && !stricter &&
+				!laxer(want) {
 				t.Fatalf("the library says %v, we say %v", want, err)
 			}
 			if err != nil || want != nil {

@@ -6,21 +6,22 @@ type drain struct {
 	asked  bool   // our first GOAWAY and its PING are out
 	last   uint32 // server: streams above it are not taken
 	remote bool   // the peer sent GOAWAY
-	words  error  // of the peer's GOAWAY, if it blames us
+	blame  error  // the peer's GOAWAY, if its code is an error
 }
 
-// lastWords is why the peer left, if it said so.
-func (d *drain) lastWords(otherwise error) error {
-	if d.words != nil {
-		return d.words
+// blameOr is the error of the peer's GOAWAY, or otherwise.
+func (d *drain) blameOr(otherwise error) error {
+	if d.blame != nil {
+		return d.blame
 	}
 	return otherwise
 }
 
 var drainPing = [8]byte{'g', 'o', 'a', 'w', 'a', 'y', '.', '.'}
 
-// GoAway begins an orderly end. A server first says only that it is going, and the number of the last stream it takes
-// after a PING has come back: requests on their way meanwhile are still answered. A client opens no more streams.
+// GoAway begins an orderly end. A server first says only that it is going, and the number of the
+// last stream it takes after a PING has come back: requests on their way meanwhile are still
+// answered. A client opens no more streams.
 func (c *Conn) GoAway() {
 	c.w.Lock()
 	if c.dead || c.drain.asked {
@@ -29,30 +30,31 @@ func (c *Conn) GoAway() {
 	}
 	c.drain.asked = true
 	if c.server {
-		c.appendGoAway(maxStreamID, CodeNone, "")
-		c.appendPing(0, drainPing)
+		c.appendGoAwayLocked(maxStreamID, CodeNone, "")
+		c.appendPingLocked(0, drainPing)
 	} else {
 		c.drain.begun = true
 		if len(c.streams) == 0 {
-			c.kick()
+			c.wakeReaderLocked()
 		}
 	}
 	c.w.Unlock()
 	c.w.Flush()
 }
 
-// onDrainPing: the peer has read our first GOAWAY, and everything it sent before is here; the lock is held.
-func (c *Conn) onDrainPing() {
+// onDrainPingLocked sends the second GOAWAY: the peer has read the first one, and every request that
+// it sent before is here.
+func (c *Conn) onDrainPingLocked() {
 	if !c.drain.asked || c.drain.begun {
 		return
 	}
 	c.drain.begun = true
 	c.drain.last = c.lastIn
-	c.appendGoAway(c.lastIn, CodeNone, "")
+	c.appendGoAwayLocked(c.lastIn, CodeNone, "")
 }
 
-// drained: nothing is left to wait for; the lock is held.
-func (c *Conn) drained() bool { return c.drain.begun && len(c.streams) == 0 }
+// drainedLocked says whether the last stream of a draining connection has ended.
+func (c *Conn) drainedLocked() bool { return c.drain.begun && len(c.streams) == 0 }
 
 func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 	if h.id != 0 {
@@ -67,7 +69,11 @@ func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 	}
 	c.w.Lock()
 	if code != CodeNone {
-		c.drain.words = &ConnError{Code: code, Reason: string(p[8:min(len(p), 8+maxReason)]), Remote: true}
+		c.drain.blame = &ConnError{
+			Code:   code,
+			Reason: string(p[8:min(len(p), 8+maxReason)]),
+			Remote: true,
+		}
 	}
 	first := !c.drain.remote
 	c.drain.remote, c.drain.begun = true, true
@@ -75,8 +81,8 @@ func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 	for id, s := range c.streams {
 		if id > last {
 			refused = append(refused, s)
-			c.remove(s)
-			s.drop()
+			c.removeLocked(s)
+			s.dropLocked()
 		}
 	}
 	c.w.Unlock()
@@ -87,7 +93,7 @@ func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 		c.o.goAway()
 	}
 	if c.Active() == 0 {
-		return c.drain.lastWords(nil)
+		return c.drain.blameOr(nil)
 	}
 	return nil
 }

@@ -7,19 +7,22 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// encoder writes header blocks in HPACK (RFC 7541). A library has one too, and spent a twelfth of the proxy's CPU in its maps.
-// This one differs in policy as well. A field enters the table when it is sent a second
-// time, so that dates and identifiers, which never come again, do not push out what does. Strings are sent as they are:
-// Huffman coding saves a quarter of a literal's bytes, on a wire that is near, for more CPU at both ends than the bytes cost.
+// encoder writes header blocks in HPACK (RFC 7541). A library has one too, and spent a twelfth of
+// the proxy's CPU in its maps. This one differs in policy as well. A field enters the table when it
+// is sent a second time, so that dates and identifiers, which never come again, do not push out
+// what does. Strings are sent as they are: Huffman coding saves a quarter of a literal's bytes, on
+// a wire that is near, for more CPU at both ends than the bytes cost.
 type encoder struct {
-	limit, least int  // the table's size that the peer allows: now, and the least since the last block
+	// the table's size that the peer allows: now, and the least since the last block
+	limit, least int
 	resized      bool // the next block must say so (§4.2)
 
 	table
 	index *encoderIndex
 }
 
-// encoderIndex finds fields in the ring, by a hash: the number of the entry, from 1. What it finds is compared.
+// encoderIndex finds fields in the ring, by a hash: the number of the entry, from 1. What it finds
+// is compared.
 type encoderIndex struct {
 	pairs [256][2]uint32
 	names [64]uint32
@@ -115,7 +118,8 @@ func (e *encoder) at(n uint32) *hpack.HeaderField {
 
 func (e *encoder) indexOf(n uint32) int { return staticLen + 1 + int(e.added-n) }
 
-// enters decides whether a field is worth an entry: it was sent before, leaves room for others, and will be found again.
+// enters decides whether a field is worth an entry: it was sent before, leaves room for others, and
+// will be found again.
 func (e *encoder) enters(f *hpack.HeaderField) bool {
 	if fieldCost(f) > e.limit/2 {
 		return false
@@ -123,7 +127,8 @@ func (e *encoder) enters(f *hpack.HeaderField) bool {
 	if e.index == nil {
 		e.index = new(encoderIndex)
 	}
-	h := uint32(maphash.String(seenSeed, f.Name)*31+maphash.String(seenSeed, f.Value)) | 1 // 0 is none
+	// 0 is none
+	h := uint32(maphash.String(seenSeed, f.Name)*31+maphash.String(seenSeed, f.Value)) | 1
 	if slices.Contains(e.index.seen[:], h) {
 		return e.slot(f) != nil
 	}

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// FuzzEncoder: the library's decoder reads what our encoder writes, whatever the fields and the table's sizes are.
+// FuzzEncoder: the library's decoder reads what our encoder writes, whatever the fields and the
+// table's sizes are.
 func FuzzEncoder(f *testing.F) {
 	f.Add([]byte("\x00\x05:path\x03/ab\x00\x05:path\x03/ab\x00\x05:path\x03/ab"))
 	f.Add([]byte("\xff\x00\x00\x01a\x01b\x00\x01a\x01b\xff\x10\x00\x01a\x01b"))
@@ -31,7 +32,8 @@ func FuzzEncoder(f *testing.F) {
 	})
 }
 
-// nextBlock reads from a script: 0xff and a size is a change of the table's; else a field, with its flags and lengths.
+// nextBlock reads from a script: 0xff and a size is a change of the table's; else a field, with its
+// flags and lengths.
 func nextBlock(script []byte) (fields []hpack.HeaderField, limit int, rest []byte) {
 	limit = -1
 	for len(script) >= 3 && len(fields) < 20 {
@@ -43,7 +45,14 @@ func nextBlock(script []byte) (fields []hpack.HeaderField, limit int, rest []byt
 		if script = script[3:]; len(script) < name+value {
 			return fields, limit, nil
 		}
-		fields = append(fields, hpack.HeaderField{Name: string(script[:name]), Value: string(script[name : name+value]), Sensitive: flags&3 == 3})
+		fields = append(
+			fields,
+			hpack.HeaderField{
+				Name:      string(script[:name]),
+				Value:     string(script[name : name+value]),
+				Sensitive: flags&3 == 3,
+			},
+		)
 		script = script[name+value:]
 	}
 	if len(script) < 3 {
@@ -52,12 +61,16 @@ func nextBlock(script []byte) (fields []hpack.HeaderField, limit int, rest []byt
 	return fields, limit, script
 }
 
-// A field is in full twice and an index from then on; one that never comes again does not push it out.
+// A field is in full twice and an index from then on; one that never comes again does not push it
+// out.
 func TestEncoderIndexesTheSecondTime(t *testing.T) {
 	e := encoder{limit: tableSize}
 	stays := hpack.HeaderField{Name: "x-stays", Value: "the same"}
 	for i := range 2000 {
-		b := e.appendBlock(nil, []hpack.HeaderField{stays, {Name: "x-varies", Value: fmt.Sprintf("%064d", i)}})
+		b := e.appendBlock(
+			nil,
+			[]hpack.HeaderField{stays, {Name: "x-varies", Value: fmt.Sprintf("%064d", i)}},
+		)
 		if i >= 2 && b[0]&0x80 == 0 {
 			t.Fatalf("block %d has a literal for what came before: %x", i, b[:10])
 		}

@@ -25,13 +25,16 @@ const (
 )
 
 var (
-	// ErrNoCapacity: the peer's MAX_CONCURRENT_STREAMS is reached, or the output is full. OnCapacity says when to try again.
+	// ErrNoCapacity: the peer's MAX_CONCURRENT_STREAMS is reached, or the output is full.
+	// OnCapacity says when to try again.
 	ErrNoCapacity = errors.New("h2: no stream can be opened now")
-	// ErrTooLong: the peer's MAX_HEADER_LIST_SIZE is below this; nothing was sent. A server may send another head.
+	// ErrTooLong: the peer's MAX_HEADER_LIST_SIZE is below this; nothing was sent. A server may
+	// send another head.
 	ErrTooLong = errors.New("h2: the peer takes no header list so long")
 	// ErrGoingAway: this connection takes no new streams.
 	ErrGoingAway = errors.New("h2: connection is going away")
-	// ErrRefused: the peer has not processed the request and says so; any request may be sent again elsewhere.
+	// ErrRefused: the peer has not processed the request and says so; any request may be sent again
+	// elsewhere.
 	ErrRefused = errors.New("h2: refused, not processed")
 
 	errKeepAlive = errors.New("h2: peer answers no PING")

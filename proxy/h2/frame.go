@@ -6,11 +6,14 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 const (
 	frameHeaderLen = 9
-	maxData        = maxFrame - frameHeaderLen // a frame of ours fills a TLS record: the receiver need not wait for the next
-	maxFrame       = 16384                     // the size every peer must take; we never ask for more nor send more, so that streams take turns
-	initialWindow  = 65535
-	maxWindow      = 1<<31 - 1
-	maxStreamID    = 1<<31 - 1
+	// a frame of ours fills a TLS record: the receiver need not wait for the next
+	maxData = maxFrame - frameHeaderLen
+	// the size every peer must take; we never ask for more nor send more, so that streams take
+	// turns
+	maxFrame      = 16384
+	initialWindow = 65535
+	maxWindow     = 1<<31 - 1
+	maxStreamID   = 1<<31 - 1
 )
 
 const (
@@ -63,35 +66,42 @@ func parseHeader(b []byte) frameHeader {
 	}
 }
 
-// The append functions add a frame to the output; the lock is held.
-
-func (c *Conn) appendHeader(length int, typ, flags byte, id uint32) {
-	c.w.AppendLocked(byte(length>>16), byte(length>>8), byte(length), typ, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+func (h frameHeader) encode() [frameHeaderLen]byte {
+	return [frameHeaderLen]byte{byte(h.length >> 16), byte(h.length >> 8), byte(h.length),
+		h.typ, h.flags,
+		byte(h.id >> 24), byte(h.id >> 16), byte(h.id >> 8), byte(h.id)}
 }
 
-func (c *Conn) appendReset(id, code uint32) {
-	c.appendHeader(4, typeReset, 0, id)
-	c.append32(code)
+// The append functions add a frame to the output.
+
+func (c *Conn) appendHeaderLocked(length int, typ, flags byte, id uint32) {
+	b := frameHeader{length, typ, flags, id}.encode()
+	c.w.AppendLocked(b[:]...)
 }
 
-func (c *Conn) appendWindowUpdate(id uint32, n int) {
-	c.appendHeader(4, typeWindowUpdate, 0, id)
-	c.append32(uint32(n))
+func (c *Conn) appendResetLocked(id, code uint32) {
+	c.appendHeaderLocked(4, typeReset, 0, id)
+	c.append32Locked(code)
 }
 
-func (c *Conn) appendGoAway(last, code uint32, reason string) {
-	c.appendHeader(8+len(reason), typeGoAway, 0, 0)
-	c.append32(last)
-	c.append32(code)
+func (c *Conn) appendWindowUpdateLocked(id uint32, n int) {
+	c.appendHeaderLocked(4, typeWindowUpdate, 0, id)
+	c.append32Locked(uint32(n))
+}
+
+func (c *Conn) appendGoAwayLocked(last, code uint32, reason string) {
+	c.appendHeaderLocked(8+len(reason), typeGoAway, 0, 0)
+	c.append32Locked(last)
+	c.append32Locked(code)
 	c.w.AppendStringLocked(reason)
 }
 
-func (c *Conn) appendPing(flags byte, data [8]byte) {
-	c.appendHeader(8, typePing, flags, 0)
+func (c *Conn) appendPingLocked(flags byte, data [8]byte) {
+	c.appendHeaderLocked(8, typePing, flags, 0)
 	c.w.AppendLocked(data[:]...)
 }
 
-func (c *Conn) append32(v uint32) {
+func (c *Conn) append32Locked(v uint32) {
 	c.w.AppendLocked(byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
 
@@ -100,10 +110,10 @@ type setting struct {
 	val uint32
 }
 
-func (c *Conn) appendSettings(list ...setting) {
-	c.appendHeader(6*len(list), typeSettings, 0, 0)
+func (c *Conn) appendSettingsLocked(list ...setting) {
+	c.appendHeaderLocked(6*len(list), typeSettings, 0, 0)
 	for _, s := range list {
 		c.w.AppendLocked(byte(s.id>>8), byte(s.id))
-		c.append32(s.val)
+		c.append32Locked(s.val)
 	}
 }

@@ -29,14 +29,21 @@ func (t *tape) SetDeadline(time.Time) error      { return nil }
 func (t *tape) SetReadDeadline(time.Time) error  { return nil }
 func (t *tape) SetWriteDeadline(time.Time) error { return nil }
 
-// balanced: whatever the peer did short of breaking the connection, its window is whole again once all streams are over.
+// balanced: whatever the peer did short of breaking the connection, its window is whole again once
+// all streams are over.
 func balanced(t *testing.T, c *Conn, err error) {
 	var ce *ConnError
 	if errors.As(err, &ce) {
 		return
 	}
 	if c.recvWindow+c.credit != c.o.ConnWindow {
-		t.Errorf("connection window %d + credit %d is not %d; ended with %v", c.recvWindow, c.credit, c.o.ConnWindow, err)
+		t.Errorf(
+			"connection window %d + credit %d is not %d; ended with %v",
+			c.recvWindow,
+			c.credit,
+			c.o.ConnWindow,
+			err,
+		)
 	}
 	if len(c.streams) != 0 {
 		t.Errorf("%d streams left", len(c.streams))
@@ -54,7 +61,9 @@ func frames(write func(fr *http2.Framer)) []byte {
 
 func seed(f *testing.F, block []byte) {
 	f.Add(frames(func(fr *http2.Framer) {
-		fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true})
+		fr.WriteHeaders(
+			http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true},
+		)
 		fr.WriteDataPadded(1, false, make([]byte, 100), make([]byte, 20))
 		fr.WriteWindowUpdate(1, 5)
 		fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
@@ -70,9 +79,18 @@ func seed(f *testing.F, block []byte) {
 		fr.WriteGoAway(1, http2.ErrCodeNo, nil)
 	}))
 	f.Add(frames(func(fr *http2.Framer) {
-		fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true})
+		fr.WriteHeaders(
+			http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true},
+		)
 		fr.WriteData(1, false, make([]byte, 300))
-		fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headerBlock("t", "1"), EndHeaders: true, EndStream: true})
+		fr.WriteHeaders(
+			http2.HeadersFrameParam{
+				StreamID:      1,
+				BlockFragment: headerBlock("t", "1"),
+				EndHeaders:    true,
+				EndStream:     true,
+			},
+		)
 		fr.WriteRawFrame(http2.FrameType(0xf), 0xff, 3, make([]byte, 3))
 		fr.WriteRawFrame(http2.FrameData, 0x8, 1, []byte{200, 0, 0})
 	}))
@@ -81,8 +99,10 @@ func seed(f *testing.F, block []byte) {
 func FuzzServer(f *testing.F) {
 	seed(f, postBlock)
 	f.Fuzz(func(t *testing.T, p []byte) {
-		c := NewServer(wire.New(&tape{r: io.MultiReader(strings.NewReader(preface), bytes.NewReader(p))}, nil),
-			Options{OnStream: func(s *Stream) Sink { return &echo{s} }})
+		c := NewServer(
+			wire.New(&tape{r: io.MultiReader(strings.NewReader(preface), bytes.NewReader(p))}, nil),
+			Options{OnStream: func(s *Stream) Sink { return &echo{s} }},
+		)
 		balanced(t, c, c.Serve())
 	})
 }
@@ -99,7 +119,8 @@ func FuzzClient(f *testing.F) {
 	})
 }
 
-// swallow consumes half of what it gets, and says in the end that it is not interested: the rest must come back then.
+// swallow consumes half of what it gets, and says in the end that it is not interested: the rest
+// must come back then.
 type swallow struct{ s *Stream }
 
 func (k *swallow) OnHeaders(_ []hpack.HeaderField, end bool) {

@@ -6,20 +6,25 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// maxContinuations is how many pieces a header block may come in beyond the first. Compressed it has at most twice
-// MaxHeaderBytes, eight full frames; the rest is room for senders that split early.
+// maxContinuations is how many pieces a header block may come in beyond the first. Compressed it
+// has at most twice MaxHeaderBytes, eight full frames; the rest is room for senders that split
+// early.
 const maxContinuations = 32
 
-// bombFactor times what is allowed, decoded, and a header block is an attack: a table makes a byte of it a field of 4 KiB
-// (CVE-2016-6581). Less is answered with 431.
+// bombFactor times the allowed size, decoded, ends the connection: a header block so large is an
+// attack, since one byte may stand for a field of 4 KiB in the table (CVE-2016-6581). A smaller one
+// is answered with 431.
 const bombFactor = 4
 
-// block is a header block under assembly: HEADERS and its CONTINUATIONs are one unit (RFC 9113 §4.3).
+// block is a header block under assembly: HEADERS and its CONTINUATIONs are one unit (RFC 9113
+// §4.3).
 type block struct {
-	open   bool
-	end    bool // END_STREAM
-	bomb   bool // so far beyond that decoding on would be work for nothing
-	over   bool // beyond MaxHeaderBytes or MaxHeaderFields: decoded on, for the table's sake, and not kept
+	open bool
+	end  bool // END_STREAM
+	bomb bool // so far beyond that decoding on would be work for nothing
+	// over: beyond MaxHeaderBytes or MaxHeaderFields. The rest is decoded, for the table must stay
+	// in step with the peer's, and not kept.
+	over   bool
 	loop   bool // its priority makes the stream depend on itself
 	id     uint32
 	bytes  int // compressed
@@ -42,7 +47,7 @@ func (c *Conn) onHeaders(h frameHeader, p []byte) error {
 		if len(p) < 5 {
 			return connError(CodeFrameSize, "HEADERS too short for its priority")
 		}
-		loop = selfish(h.id, p)
+		loop = dependsOnItself(h.id, p)
 		p = p[5:]
 	}
 	c.block = block{open: true, end: h.has(flagEndStream), loop: loop, id: h.id, since: c.now}
@@ -103,7 +108,8 @@ func (c *Conn) undecodable(err error) error {
 	return connError(CodeCompression, err.Error())
 }
 
-// emit takes one decoded field. Each costs 32 bytes beyond its text, so a block of many tiny fields is bounded too.
+// emit takes one decoded field. Each costs 32 bytes beyond its text, so a block of many tiny fields
+// is bounded too.
 func (c *Conn) emit(f *hpack.HeaderField) {
 	b := &c.block
 	b.count++
@@ -124,10 +130,10 @@ func (c *Conn) onBlock() error {
 	c.w.Lock()
 	s := c.streams[id]
 	if s != nil {
-		return c.onStreamBlock(s)
+		return c.onStreamBlockUnlocks(s)
 	}
 	isNew := c.server && id > c.lastIn
-	known := !isNew && c.remembered(id)
+	known := !isNew && c.wasResetLocked(id)
 	c.w.Unlock()
 	switch {
 	case id%2 == 0:
@@ -137,17 +143,17 @@ func (c *Conn) onBlock() error {
 	case c.server && !known:
 		return connError(CodeStreamClosed, "HEADERS on a closed stream")
 	}
-	return c.lateBlock()
+	return c.strayBlock()
 }
 
-// lateBlock: the stream is gone, and the peer did not know when it sent this.
-func (c *Conn) lateBlock() error {
+// strayBlock takes a header block for a stream that is gone: the peer did not know when it sent it.
+func (c *Conn) strayBlock() error {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.idle(c.block.id) {
+	if c.idleLocked(c.block.id) {
 		return connError(CodeProtocol, "HEADERS on an idle stream")
 	}
-	return c.chatter(1)
+	return c.spendOverheadLocked(1)
 }
 
 // onRequest begins a stream at a server.
@@ -155,12 +161,13 @@ func (c *Conn) onRequest() error {
 	id := c.block.id
 	c.w.Lock()
 	c.lastIn = id
-	c.chatting.earn(chatterPerStream)
+	c.overhead.earn(overheadPerStream)
 	ignore := id > c.drain.last
 	full := len(c.streams) >= c.o.MaxStreams
 	c.w.Unlock()
 	if ignore {
-		return nil // §6.8: above the last stream of our GOAWAY; the client knows that it is not processed
+		// §6.8: above the last stream of our GOAWAY; the client knows that it is not processed
+		return nil
 	}
 	if c.block.over {
 		return c.refuseLarge(id)
@@ -170,10 +177,10 @@ func (c *Conn) onRequest() error {
 		reason = "content-length without content"
 	}
 	if reason != "" || c.block.loop {
-		return c.breachUnborn(id, CodeProtocol)
+		return c.refuseStream(id, CodeProtocol)
 	}
 	if full {
-		return c.breachUnborn(id, CodeRefusedStream)
+		return c.refuseStream(id, CodeRefusedStream)
 	}
 	return c.begin(id, m)
 }
@@ -188,7 +195,7 @@ func (c *Conn) begin(id uint32, m message) error {
 	sink := c.o.OnStream(s)
 	c.w.Lock()
 	s.sink = sink
-	gone := s.gone()
+	gone := s.goneLocked()
 	c.w.Unlock()
 	switch {
 	case sink == nil:
@@ -203,40 +210,43 @@ func (c *Conn) begin(id uint32, m message) error {
 func (c *Conn) refuseLarge(id uint32) error {
 	c.w.Lock()
 	defer c.w.Unlock()
-	c.encode(id, tooLarge, true)
+	c.encodeLocked(id, tooLarge, true)
 	if !c.block.end {
-		c.appendReset(id, CodeNone)
-		c.remember(id)
+		c.appendResetLocked(id, CodeNone)
+		c.rememberResetLocked(id)
 	}
-	if err := c.offended(CodeEnhanceYourCalm); err != nil {
+	if err := c.countPeerErrorLocked(CodeEnhanceYourCalm); err != nil {
 		return err
 	}
-	return c.reply()
+	return c.boundRepliesLocked()
 }
 
-var tooLarge = []hpack.HeaderField{{Name: ":status", Value: "431"}, {Name: "content-length", Value: "0"}}
+var tooLarge = []hpack.HeaderField{
+	{Name: ":status", Value: "431"},
+	{Name: "content-length", Value: "0"},
+}
 
-// onStreamBlock is a response, an informational one, or trailers; the lock is held, and onStreamBlock unlocks.
-func (c *Conn) onStreamBlock(s *Stream) error {
+// onStreamBlockUnlocks takes a response, an informational one, or trailers.
+func (c *Conn) onStreamBlockUnlocks(s *Stream) error {
 	end := c.block.end
 	switch {
 	case s.remoteClosed:
-		return c.breach(s, CodeStreamClosed, "HEADERS after END_STREAM")
+		return c.streamErrorUnlocks(s, CodeStreamClosed, "HEADERS after END_STREAM")
 	case c.block.over:
-		return c.breach(s, CodeEnhanceYourCalm, "header list too large")
+		return c.streamErrorUnlocks(s, CodeEnhanceYourCalm, "header list too large")
 	case c.block.loop:
-		return c.breach(s, CodeProtocol, "stream depends on itself")
+		return c.streamErrorUnlocks(s, CodeProtocol, "stream depends on itself")
 	}
-	if reason := s.take(c.fields, end); reason != "" {
-		return c.breach(s, CodeProtocol, reason)
+	if reason := s.checkBlockLocked(c.fields, end); reason != "" {
+		return c.streamErrorUnlocks(s, CodeProtocol, reason)
 	}
 	var err error
 	if !s.gotHead { // informational: as many as it likes, at the price of chatter
-		err = c.chatter(1)
+		err = c.spendOverheadLocked(1)
 	}
-	deaf := s.deaf
+	deaf := s.discarding
 	if end {
-		c.finishRemote(s)
+		c.finishRemoteLocked(s)
 	}
 	c.w.Unlock()
 	if !deaf {
@@ -245,8 +255,8 @@ func (c *Conn) onStreamBlock(s *Stream) error {
 	return err
 }
 
-// take notes what a block says of the message; the lock is held.
-func (s *Stream) take(fields []hpack.HeaderField, end bool) (reason string) {
+// checkBlockLocked validates a block and notes what it says of the message.
+func (s *Stream) checkBlockLocked(fields []hpack.HeaderField, end bool) (reason string) {
 	if s.gotHead {
 		if !end {
 			return "trailers without END_STREAM"

@@ -33,7 +33,13 @@ func lists(text string) (all [][]hpack.HeaderField) {
 		fields := slices.Clone(leaveRequest)
 		for _, word := range strings.Fields(line) {
 			name, v, _ := strings.Cut(word, "=")
-			fields = append(fields, hpack.HeaderField{Name: "x-" + fmt.Sprintf("%x", name), Value: fmt.Sprintf("%q", v)})
+			fields = append(
+				fields,
+				hpack.HeaderField{
+					Name:  "x-" + fmt.Sprintf("%x", name),
+					Value: fmt.Sprintf("%q", v),
+				},
+			)
 		}
 		if len(fields) <= defaultHeaderFields {
 			all = append(all, fields)
@@ -51,10 +57,14 @@ func (h heads) OnData([]byte, bool)   {}
 func (h heads) OnReset(uint32, error) {}
 func (h heads) OnSent(int)            {}
 
-// What our encoder writes, whatever the peer's table size was changed to, our decoder reads to the same.
+// What our encoder writes, whatever the peer's table size was changed to, our decoder reads to the
+// same.
 func FuzzHPACK(f *testing.F) {
 	f.Add("a=b c=d\na=b c=d\n", uint16(4096))
-	f.Add(strings.Repeat("k=v ", 90)+"\n"+strings.Repeat("long="+strings.Repeat("v", 300)+" ", 20), uint16(0))
+	f.Add(
+		strings.Repeat("k=v ", 90)+"\n"+strings.Repeat("long="+strings.Repeat("v", 300)+" ", 20),
+		uint16(0),
+	)
 	f.Add("a=1\na=2\na=3\nb=1\na=1\n", uint16(64))
 	f.Fuzz(func(t *testing.T, text string, table uint16) {
 		nc := &recorder{tape: tape{strings.NewReader("")}}
@@ -65,7 +75,7 @@ func FuzzHPACK(f *testing.F) {
 				break
 			}
 			c.w.Lock()
-			c.apply(setting{settingTableSize, uint32(table) << (i % 8)})
+			c.applyLocked(setting{settingTableSize, uint32(table) << (i % 8)})
 			c.w.Unlock()
 			if _, err := c.OpenStream(fields, true, heads{&got}); err != nil {
 				t.Fatal(err)
@@ -74,8 +84,10 @@ func FuzzHPACK(f *testing.F) {
 		}
 		c.w.CloseWrite()
 		c.w.Wait()
-		server := NewServer(wire.New(&tape{r: io.MultiReader(bytes.NewReader(nc.out.Bytes()))}, nil),
-			Options{MaxHeaderBytes: 1 << 20, OnStream: func(*Stream) Sink { return heads{&got} }})
+		server := NewServer(
+			wire.New(&tape{r: io.MultiReader(bytes.NewReader(nc.out.Bytes()))}, nil),
+			Options{MaxHeaderBytes: 1 << 20, OnStream: func(*Stream) Sink { return heads{&got} }},
+		)
 		err := server.Serve()
 		if !slices.EqualFunc(sent, got, slices.Equal) {
 			t.Fatalf("%d heads became %d (%v):\n%v\n%v", len(sent), len(got), err, sent, got)

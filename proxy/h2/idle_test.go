@@ -11,7 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// From the moment that an idle connection is given up, it takes no request: it would be lost with it.
+// From the moment that an idle connection is given up, it takes no request: it would be lost with
+// it.
 func TestAnIdleConnectionTakesNothingOnceItEnds(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
@@ -20,11 +21,15 @@ func TestAnIdleConnectionTakesNothingOnceItEnds(t *testing.T) {
 	c := NewClient(w, Options{IdleTimeout: time.Minute})
 	c.started = true
 	now := c.now.Add(time.Hour)
-	c.watch.idle = c.now
+	c.timers.idle = c.now
 	if err := c.tick(now); !errors.Is(err, errIdle) {
 		t.Fatalf("tick: %v", err)
 	}
-	head := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/"}}
+	head := []hpack.HeaderField{
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: "/"},
+	}
 	if _, err := c.OpenStream(head, true, nil); !errors.Is(err, ErrGoingAway) {
 		t.Errorf("OpenStream: %v, want ErrGoingAway", err)
 	}

@@ -9,7 +9,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-var leaveRequest = []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/"}}
+var leaveRequest = []hpack.HeaderField{
+	{Name: ":method", Value: "GET"},
+	{Name: ":scheme", Value: "http"},
+	{Name: ":path", Value: "/"},
+}
 
 func (s *script) request(t *testing.T) *Stream {
 	st, err := s.conn.OpenStream(leaveRequest, true, &scriptSink{s, 0})
@@ -39,14 +43,17 @@ func TestClientLeavesBeforeItsResetsAreTooMany(t *testing.T) {
 		s.request(t).Reset(CodeCancel)
 		synctest.Wait()
 		s.expect(&s.events, "the last reset", "goaway")
-		if _, err := s.conn.OpenStream(leaveRequest, true, &scriptSink{s, 0}); !errors.Is(err, ErrGoingAway) {
+		if _, err := s.conn.OpenStream(leaveRequest, true, &scriptSink{s, 0}); !errors.Is(
+			err,
+			ErrGoingAway,
+		) {
 			t.Errorf("opened after that: %v", err)
 		}
 		s.sendOne("HEADERS", parseArgs([]string{"1", "end", ":status=200"}))
 		synctest.Wait()
 		s.expect(&s.events, "the other request", "0 headers end :status=200")
 		s.expect(&s.events, "the end", "close <nil>")
-		if other.gone() == false {
+		if other.goneLocked() == false {
 			t.Error("the other request is not over")
 		}
 		s.forget()
@@ -65,7 +72,14 @@ func TestLateAnswersAreNoFlood(t *testing.T) {
 				s.fr.WriteWindowUpdate(cut.ID(), 1)
 			}
 			block := s.encode([]hpack.HeaderField{{Name: ":status", Value: "200"}})
-			s.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: whole.ID(), BlockFragment: block, EndStream: true, EndHeaders: true})
+			s.fr.WriteHeaders(
+				http2.HeadersFrameParam{
+					StreamID:      whole.ID(),
+					BlockFragment: block,
+					EndStream:     true,
+					EndHeaders:    true,
+				},
+			)
 			synctest.Wait()
 		}
 		if n := s.conn.Active(); n != 0 {

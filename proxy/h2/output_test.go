@@ -24,16 +24,20 @@ func (k *keeper) OnData([]byte, bool)   {}
 func (k *keeper) OnReset(uint32, error) {}
 func (k *keeper) OnSent(n int)          { k.sent += n }
 
-// The output is nearly full, and the peer reads nothing: what does not fit waits with its stream, nobody goes past a
-// stream that waits, and everything leaves once the peer reads, though the output never reached its mark.
+// The output is nearly full, and the peer reads nothing: what does not fit waits with its stream,
+// nobody goes past a stream that waits, and everything leaves once the peer reads, though the
+// output never reached its mark.
 func TestNearlyFullOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, a := net.Pipe()
 		var list []*keeper
-		c := NewServer(wire.New(a, nil), Options{MaxOutput: 16 << 10, OnStream: func(s *Stream) Sink {
-			list = append(list, &keeper{s: s})
-			return list[len(list)-1]
-		}})
+		c := NewServer(
+			wire.New(a, nil),
+			Options{MaxOutput: 16 << 10, OnStream: func(s *Stream) Sink {
+				list = append(list, &keeper{s: s})
+				return list[len(list)-1]
+			}},
+		)
 		served := make(chan error, 1)
 		go func() { served <- c.Serve() }()
 		p := newRawPeer(near, true)
@@ -70,16 +74,19 @@ func (silent) OnData([]byte, bool)                 {}
 func (silent) OnReset(uint32, error)               {}
 func (silent) OnSent(int)                          {}
 
-// An informational response leaves though the output is full, before the final one; but a peer that reads nothing is not sent
-// ever more of them. The 100 that it may be waiting for is.
+// An informational response leaves though the output is full, before the final one; but a peer that
+// reads nothing is not sent ever more of them. The 100 that it may be waiting for is.
 func TestInformationalIntoAFullOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, a := net.Pipe()
 		var list []*Stream
-		c := NewServer(wire.New(a, nil), Options{MaxOutput: 16 << 10, OnStream: func(s *Stream) Sink {
-			list = append(list, s)
-			return silent{}
-		}})
+		c := NewServer(
+			wire.New(a, nil),
+			Options{MaxOutput: 16 << 10, OnStream: func(s *Stream) Sink {
+				list = append(list, s)
+				return silent{}
+			}},
+		)
 		served := make(chan error, 1)
 		go func() { served <- c.Serve() }()
 		p := newRawPeer(near, true)
@@ -114,7 +121,8 @@ func TestInformationalIntoAFullOutput(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if seen["103"] != 1 || seen["102"] == 0 || seen["102"] == 10000 || seen["100"] != 1 || last != "200" {
+		if seen["103"] != 1 || seen["102"] == 0 || seen["102"] == 10000 || seen["100"] != 1 ||
+			last != "200" {
 			t.Errorf("%v, the last is %q", seen, last)
 		}
 		near.Close()

@@ -56,7 +56,8 @@ func (c *Conn) expected(h frameHeader) error {
 		return connError(CodeProtocol, "first frame is not SETTINGS")
 	}
 	if c.block.open != (h.typ == typeContinuation) || c.block.open && h.id != c.block.id {
-		return connError(CodeProtocol, "header block is interrupted, or CONTINUATION continues none")
+		const reason = "header block is interrupted, or CONTINUATION continues none"
+		return connError(CodeProtocol, reason)
 	}
 	return nil
 }
@@ -84,11 +85,12 @@ func (c *Conn) onFrame(h frameHeader, p []byte) error {
 	}
 	c.w.Lock()
 	defer c.w.Unlock()
-	return c.chatter(1) // unknown types are ignored, §4.1
+	return c.spendOverheadLocked(1) // unknown types are ignored, §4.1
 }
 
-// onPriority: priorities are not followed (RFC 9113 §5.3.2), but what RFC 7540 called an error still is one (§6.3, and
-// RFC 7540 §5.3.1). A stream that was never opened cannot be reset: there it is the connection's error.
+// onPriority: priorities are not followed (RFC 9113 §5.3.2), but what RFC 7540 called an error
+// still is one (§6.3, and RFC 7540 §5.3.1). A stream that was never opened cannot be reset: there
+// it is the connection's error.
 func (c *Conn) onPriority(h frameHeader, p []byte) error {
 	if h.id == 0 {
 		return connError(CodeProtocol, "PRIORITY on stream 0")
@@ -97,22 +99,22 @@ func (c *Conn) onPriority(h frameHeader, p []byte) error {
 	switch {
 	case len(p) != 5:
 		code, reason = CodeFrameSize, "PRIORITY of wrong length"
-	case selfish(h.id, p):
+	case dependsOnItself(h.id, p):
 		code, reason = CodeProtocol, "stream depends on itself"
 	}
 	c.w.Lock()
 	if s := c.streams[h.id]; s != nil && code != CodeNone {
-		return c.breach(s, code, reason)
+		return c.streamErrorUnlocks(s, code, reason)
 	}
 	defer c.w.Unlock()
-	if code != CodeNone && c.idle(h.id) {
+	if code != CodeNone && c.idleLocked(h.id) {
 		return connError(code, reason)
 	}
-	return c.chatter(1)
+	return c.spendOverheadLocked(1)
 }
 
-// selfish says whether a priority makes its stream depend on itself.
-func selfish(id uint32, priority []byte) bool { return u32(priority)&maxStreamID == id }
+// dependsOnItself says whether a priority makes its stream depend on itself.
+func dependsOnItself(id uint32, priority []byte) bool { return u32(priority)&maxStreamID == id }
 
 func (c *Conn) onPing(h frameHeader, p []byte) error {
 	if h.id != 0 {
@@ -126,15 +128,15 @@ func (c *Conn) onPing(h frameHeader, p []byte) error {
 	data := [8]byte(p)
 	if h.has(flagAck) {
 		if data == drainPing {
-			c.onDrainPing()
+			c.onDrainPingLocked()
 		}
-		return c.chatter(1)
+		return c.spendOverheadLocked(1)
 	}
-	if err := c.chatter(1); err != nil {
+	if err := c.spendOverheadLocked(1); err != nil {
 		return err
 	}
-	c.appendPing(flagAck, data)
-	return c.reply()
+	c.appendPingLocked(flagAck, data)
+	return c.boundRepliesLocked()
 }
 
 func (c *Conn) onReset(h frameHeader, p []byte) error {
@@ -149,17 +151,17 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 	s := c.streams[h.id]
 	if s == nil {
 		defer c.w.Unlock()
-		if c.idle(h.id) {
+		if c.idleLocked(h.id) {
 			return connError(CodeProtocol, "RST_STREAM on an idle stream")
 		}
-		return c.chatter(1)
+		return c.spendOverheadLocked(1)
 	}
-	c.remove(s)
-	deaf := s.deaf
-	s.drop()
+	c.removeLocked(s)
+	deaf := s.discarding
+	s.dropLocked()
 	var err error
-	if c.now.Sub(s.born) < rapid {
-		err = c.rash()
+	if c.now.Sub(s.born) < rapidReset {
+		err = c.spendResetLocked()
 	}
 	c.w.Unlock()
 	if !deaf {
@@ -168,8 +170,8 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 	return err
 }
 
-// idle says whether nobody has opened the stream yet; the lock is held.
-func (c *Conn) idle(id uint32) bool {
+// idleLocked says whether a stream is idle (§5.1): neither side has opened it yet.
+func (c *Conn) idleLocked(id uint32) bool {
 	if c.server {
 		return id%2 == 0 || id > c.lastIn
 	}
@@ -182,34 +184,34 @@ func (c *Conn) onWindowUpdate(h frameHeader, p []byte) error {
 	}
 	n := int(u32(p) & maxWindow)
 	c.w.Lock()
-	if err := c.chatter(1); err != nil {
+	if err := c.spendOverheadLocked(1); err != nil {
 		c.w.Unlock()
 		return err
 	}
 	if h.id == 0 {
-		return c.widenConn(n)
+		return c.widenConnUnlocks(n)
 	}
 	s := c.streams[h.id]
 	switch {
 	case s == nil:
 		defer c.w.Unlock()
-		if c.idle(h.id) {
+		if c.idleLocked(h.id) {
 			return connError(CodeProtocol, "WINDOW_UPDATE on an idle stream")
 		}
 		return nil
 	case n == 0:
-		return c.breach(s, CodeProtocol, "WINDOW_UPDATE of 0")
+		return c.streamErrorUnlocks(s, CodeProtocol, "WINDOW_UPDATE of 0")
 	case s.sendWindow+n > maxWindow:
-		return c.breach(s, CodeFlowControl, "send window exceeds 2^31-1")
+		return c.streamErrorUnlocks(s, CodeFlowControl, "send window exceeds 2^31-1")
 	}
 	s.sendWindow += n
-	c.wake(s)
-	c.pumpAndUnlock()
+	c.enqueueLocked(s)
+	c.pumpUnlocks()
 	return nil
 }
 
-// widenConn unlocks.
-func (c *Conn) widenConn(n int) error {
+// widenConnUnlocks adds n to the connection's send window, and sends what waited for it.
+func (c *Conn) widenConnUnlocks(n int) error {
 	if n == 0 || c.sendWindow+n > maxWindow {
 		defer c.w.Unlock()
 		if n == 0 {
@@ -218,15 +220,15 @@ func (c *Conn) widenConn(n int) error {
 		return connError(CodeFlowControl, "send window exceeds 2^31-1")
 	}
 	c.sendWindow += n
-	c.pumpAndUnlock()
+	c.pumpUnlocks()
 	return nil
 }
 
-// breach resets a stream whose peer broke the protocol; the lock is held, and breach unlocks.
-func (c *Conn) breach(s *Stream, code uint32, reason string) error {
-	deaf := s.deaf
-	c.resetAndDrop(s, code)
-	err := c.offended(code)
+// streamErrorUnlocks resets a stream on which the peer broke the protocol (§5.4.2).
+func (c *Conn) streamErrorUnlocks(s *Stream, code uint32, reason string) error {
+	deaf := s.discarding
+	c.resetLocked(s, code)
+	err := c.countPeerErrorLocked(code)
 	c.w.Unlock()
 	if !deaf {
 		s.tellReset(code, &StreamError{Code: code, Reason: reason})
@@ -234,20 +236,21 @@ func (c *Conn) breach(s *Stream, code uint32, reason string) error {
 	return err
 }
 
-// breachUnborn resets a stream that has no Stream, because its first header block is bad or it is gone.
-func (c *Conn) breachUnborn(id, code uint32) error {
+// refuseStream resets a stream that has no Stream: its first header block is bad, or one too many.
+func (c *Conn) refuseStream(id, code uint32) error {
 	c.w.Lock()
 	defer c.w.Unlock()
-	c.appendReset(id, code)
-	c.remember(id)
-	if err := c.offended(code); err != nil {
+	c.appendResetLocked(id, code)
+	c.rememberResetLocked(id)
+	if err := c.countPeerErrorLocked(code); err != nil {
 		return err
 	}
-	return c.reply()
+	return c.boundRepliesLocked()
 }
 
-// remember that we reset a stream: frames that the peer sent before it knew are no offence; the lock is held.
-func (c *Conn) remember(id uint32) {
+// rememberResetLocked notes that we reset a stream. Frames which the peer sent before it knew are no
+// error.
+func (c *Conn) rememberResetLocked(id uint32) {
 	if len(c.recent) < recentResets {
 		c.recent = append(c.recent, id)
 		return
@@ -256,6 +259,6 @@ func (c *Conn) remember(id uint32) {
 	c.recentN++
 }
 
-func (c *Conn) remembered(id uint32) bool {
+func (c *Conn) wasResetLocked(id uint32) bool {
 	return slices.Contains(c.recent, id)
 }

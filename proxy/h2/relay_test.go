@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// relay joins two connections as package proxy does, without its mesh: every request that comes in on one goes out on
-// the other.
+// relay joins two connections as package proxy does, without its mesh: every request that comes in
+// on one goes out on the other.
 type relay struct {
 	down, up *Conn
 	parked   []*exchange
@@ -120,7 +120,12 @@ func (d *downSink) OnSent(n int) {
 
 type upSink exchange
 
-func (u *upSink) OnHeaders(fields []hpack.HeaderField, end bool) { u.down.WriteHeaders(fields, end) }
+func (u *upSink) OnHeaders(
+	fields []hpack.HeaderField,
+	end bool,
+) {
+	u.down.WriteHeaders(fields, end)
+}
 
 func (u *upSink) OnData(p []byte, end bool) {
 	n := u.down.WriteData(p, end)

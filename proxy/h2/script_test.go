@@ -99,7 +99,13 @@ type script struct {
 
 func newScript(t *testing.T, args []string) *script {
 	ours, theirs := net.Pipe()
-	s := &script{t: t, nc: theirs, streams: map[uint32]*Stream{}, served: make(chan error, 1), nextID: 1}
+	s := &script{
+		t:       t,
+		nc:      theirs,
+		streams: map[uint32]*Stream{},
+		served:  make(chan error, 1),
+		nextID:  1,
+	}
 	s.fr = http2.NewFramer(theirs, theirs)
 	s.fr.AllowIllegalWrites = true
 	s.enc = hpack.NewEncoder(&s.block)
@@ -195,8 +201,14 @@ type scriptSink struct {
 func (k *scriptSink) OnHeaders(f []hpack.HeaderField, end bool) {
 	k.s.tell("%d headers%s%s", k.id, ending(end), text(f))
 }
-func (k *scriptSink) OnData(p []byte, end bool) { k.s.tell("%d data %d%s", k.id, len(p), ending(end)) }
-func (k *scriptSink) OnSent(n int)              { k.s.tell("%d sent %d", k.id, n) }
+
+func (k *scriptSink) OnData(
+	p []byte,
+	end bool,
+) {
+	k.s.tell("%d data %d%s", k.id, len(p), ending(end))
+}
+func (k *scriptSink) OnSent(n int) { k.s.tell("%d sent %d", k.id, n) }
 func (k *scriptSink) OnReset(code uint32, err error) {
 	refused := ""
 	if errors.Is(err, ErrRefused) {

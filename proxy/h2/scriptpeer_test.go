@@ -32,7 +32,14 @@ func (s *script) sendOne(frame string, a args) {
 	code := http2.ErrCode(codeByName(a.words))
 	switch frame {
 	case "HEADERS":
-		s.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: a.n[0], BlockFragment: s.encode(a.fields), EndStream: a.words["end"], EndHeaders: !a.words["more"]})
+		s.fr.WriteHeaders(
+			http2.HeadersFrameParam{
+				StreamID:      a.n[0],
+				BlockFragment: s.encode(a.fields),
+				EndStream:     a.words["end"],
+				EndHeaders:    !a.words["more"],
+			},
+		)
 	case "CONTINUATION":
 		s.fr.WriteContinuation(a.n[0], !a.words["more"], s.encode(a.fields))
 	case "DATA":
@@ -63,12 +70,24 @@ func (s *script) sendOne(frame string, a args) {
 	case "SELFISH":
 		s.nextID += 2
 		id := s.nextID - 2
-		s.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true, Priority: http2.PriorityParam{StreamDep: id},
-			BlockFragment: s.encode(parseArgs([]string{":method=GET", ":scheme=http", ":path=/"}).fields)})
+		s.fr.WriteHeaders(
+			http2.HeadersFrameParam{
+				StreamID:   id,
+				EndStream:  true,
+				EndHeaders: true,
+				Priority:   http2.PriorityParam{StreamDep: id},
+				BlockFragment: s.encode(
+					parseArgs([]string{":method=GET", ":scheme=http", ":path=/"}).fields,
+				),
+			},
+		)
 	case "CANCELLED":
 		id := fmt.Sprint(s.nextID)
 		s.nextID += 2
-		s.sendOne("HEADERS", parseArgs([]string{id, "end", ":method=GET", ":scheme=http", ":path=/"}))
+		s.sendOne(
+			"HEADERS",
+			parseArgs([]string{id, "end", ":method=GET", ":scheme=http", ":path=/"}),
+		)
 		if a.words["1s"] {
 			time.Sleep(time.Second)
 		}

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// leastRoom: into less output than this only what fits whole is written. Tiny frames would cost more than they carry.
+// leastRoom is the least free output, bytes, into which a part of some data is written. Tiny frames
+// would cost more than they carry.
 const leastRoom = 4096
 
 // OpenStream begins a request at a client. The request is sent with the next flush.
@@ -18,26 +19,29 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	return s, nil
 }
 
-// OpenStreamIn is OpenStream in memory of the caller's: s is zeroed, and is nobody else's until it is garbage.
+// OpenStreamIn is OpenStream in memory of the caller's: s is zeroed, and is nobody else's until it
+// is garbage.
 func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sink Sink) error {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.dead || c.doomed != nil || c.w.FailedLocked() != nil || c.drain.begun || c.nextID > maxStreamID {
+	if c.dead || c.fatal != nil || c.w.FailedLocked() != nil || c.drain.begun ||
+		c.nextID > maxStreamID {
 		return ErrGoingAway
 	}
-	if !c.room() {
+	if !c.roomLocked() {
 		c.wantRoom = true
 		return ErrNoCapacity
 	}
-	if c.tooLong(fields) {
+	if c.tooLongLocked(fields) {
 		return ErrTooLong
 	}
-	s.c, s.id, s.sink, s.born, s.sentHead, s.localClosed, s.length = c, c.nextID, sink, c.now, true, end, -1
-	s.sendWindow, s.recvWindow, s.window, s.head = c.peerInitial, c.localInitial, c.o.FirstWindow, isHead(fields)
+	s.c, s.id, s.sink, s.born = c, c.nextID, sink, c.now
+	s.sentHead, s.localClosed, s.length, s.head = true, end, -1, isHead(fields)
+	s.sendWindow, s.recvWindow, s.window = c.peerInitial, c.localInitial, c.o.FirstWindow
 	c.nextID += 2
-	c.chatting.earn(chatterPerStream)
+	c.overhead.earn(overheadPerStream)
 	c.streams[s.id] = s
-	c.encode(s.id, fields, end)
+	c.encodeLocked(s.id, fields, end)
 	return nil
 }
 
@@ -53,9 +57,9 @@ func isHead(fields []hpack.HeaderField) bool {
 	return false
 }
 
-// tooLong: the peer would refuse such a header list, and perhaps the connection with it. Only one that takes less than we do
-// is asked: what we forward, we took.
-func (c *Conn) tooLong(fields []hpack.HeaderField) bool {
+// tooLongLocked says whether fields exceed the peer's MAX_HEADER_LIST_SIZE: it would refuse them, and
+// perhaps the connection. A peer that takes no less than we do takes whatever we forward.
+func (c *Conn) tooLongLocked(fields []hpack.HeaderField) bool {
 	if c.peerMaxHeaders >= c.o.MaxHeaderBytes {
 		return false
 	}
@@ -66,8 +70,8 @@ func (c *Conn) tooLong(fields []hpack.HeaderField) bool {
 	return n > c.peerMaxHeaders
 }
 
-// room says whether another stream fits; the lock is held.
-func (c *Conn) room() bool {
+// roomLocked says whether another stream fits.
+func (c *Conn) roomLocked() bool {
 	if len(c.streams) >= min(c.peerMaxStreams, c.o.MaxStreams) {
 		return false
 	}
@@ -75,29 +79,32 @@ func (c *Conn) room() bool {
 		c.w.WantDrainLocked()
 		return false
 	}
-	return !c.clogged()
+	return !c.cloggedLocked()
 }
 
-// Clogged: half of the connection's window is held by streams whose data nobody takes. A new stream would wait behind them
-// for the rest, so OpenStream has no room for it.
+// Clogged says whether streams whose data nobody takes hold half of the connection's window. A new
+// stream would wait behind them for the rest, so OpenStream returns ErrNoCapacity.
 func (c *Conn) Clogged() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
-	return c.clogged()
+	return c.cloggedLocked()
 }
 
-func (c *Conn) clogged() bool { return c.o.ConnWindow-c.recvWindow-c.credit > c.o.ConnWindow/2 }
+func (c *Conn) cloggedLocked() bool {
+	return c.o.ConnWindow-c.recvWindow-c.credit > c.o.ConnWindow/2
+}
 
-// encode appends a header block; the lock is held, since the order of blocks in the output is the order of the encoder's
-// table.
-func (c *Conn) encode(id uint32, fields []hpack.HeaderField, end bool) {
+// encodeLocked encodes a header block and appends it. Both happen in one critical section, for the
+// blocks must be in the output in the order in which the encoder's table saw them.
+func (c *Conn) encodeLocked(id uint32, fields []hpack.HeaderField, end bool) {
 	flags := flagEndHeaders
 	if end {
 		flags |= flagEndStream
 	}
 	c.w.AppendToLocked(func(b []byte) []byte {
 		start := len(b)
-		b = append(b, 0, 0, 0, typeHeaders, flags, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+		head := frameHeader{typ: typeHeaders, flags: flags, id: id}.encode()
+		b = append(b, head[:]...)
 		b = c.enc.appendBlock(b, fields)
 		if n := len(b) - start - frameHeaderLen; n > maxFrame {
 			return splitBlock(b, start)
@@ -107,11 +114,12 @@ func (c *Conn) encode(id uint32, fields []hpack.HeaderField, end bool) {
 		return b
 	})
 	if c.w.QueuedLocked() > c.o.MaxOutput+headerOverrun {
-		c.doom(connError(CodeEnhanceYourCalm, "peer does not read the responses it asks for"))
+		c.failLocked(connError(CodeEnhanceYourCalm, "peer does not read the responses it asks for"))
 	}
 }
 
-// splitBlock makes a HEADERS frame at start that is too long into one that is not, and CONTINUATIONs.
+// splitBlock makes a HEADERS frame at start that is too long into one that is not, and
+// CONTINUATIONs.
 func splitBlock(b []byte, start int) []byte {
 	head := frameHeader{typ: typeHeaders, flags: b[start+4] &^ flagEndHeaders, id: u32(b[start+5:])}
 	rest := slices.Clone(b[start+frameHeaderLen:])
@@ -120,7 +128,9 @@ func splitBlock(b []byte, start int) []byte {
 		if n == len(rest) {
 			head.flags |= flagEndHeaders
 		}
-		b = append(b, byte(n>>16), byte(n>>8), byte(n), head.typ, head.flags, byte(head.id>>24), byte(head.id>>16), byte(head.id>>8), byte(head.id))
+		head.length = n
+		h := head.encode()
+		b = append(b, h[:]...)
 		b = append(b, rest[:n]...)
 		if rest = rest[n:]; len(rest) == 0 {
 			return b
@@ -128,8 +138,8 @@ func splitBlock(b []byte, start int) []byte {
 	}
 }
 
-// admit is how much of n bytes may go out now; the lock is held. Streams that wait go first.
-func (c *Conn) admit(s *Stream, n int) int {
+// admitLocked is how many of n bytes of s may go out now: none while other streams wait.
+func (c *Conn) admitLocked(s *Stream, n int) int {
 	if n == 0 {
 		return 0
 	}
@@ -139,7 +149,7 @@ func (c *Conn) admit(s *Stream, n int) int {
 	n = max(0, min(n, s.sendWindow, c.sendWindow))
 	room := c.o.MaxOutput - c.w.QueuedLocked()
 	if n <= room+leastRoom && room > 0 {
-		return n // a little over is better than a little left over
+		return n // beyond MaxOutput by less than a small frame, which would cost more
 	}
 	c.w.WantDrainLocked()
 	if room < leastRoom {
@@ -148,34 +158,34 @@ func (c *Conn) admit(s *Stream, n int) int {
 	return room
 }
 
-// appendData appends p in frames, and charges the windows; the lock is held.
-func (c *Conn) appendData(s *Stream, p []byte, end bool) {
+// appendDataLocked appends p in frames, and charges the windows.
+func (c *Conn) appendDataLocked(s *Stream, p []byte, end bool) {
 	if len(p) == 0 && !end {
 		return
 	}
 	s.sendWindow -= len(p)
 	c.sendWindow -= len(p)
 	for len(p) > maxData {
-		c.appendHeader(maxData, typeData, 0, s.id)
+		c.appendHeaderLocked(maxData, typeData, 0, s.id)
 		c.w.AppendLocked(p[:maxData]...)
 		p = p[maxData:]
-		c.chatting.earn(chatterPerData)
+		c.overhead.earn(overheadPerData)
 	}
 	flags := byte(0)
 	if end {
 		flags = flagEndStream
 	}
-	c.appendHeader(len(p), typeData, flags, s.id)
+	c.appendHeaderLocked(len(p), typeData, flags, s.id)
 	c.w.AppendLocked(p...)
-	c.chatting.earn(chatterPerData)
+	c.overhead.earn(overheadPerData)
 	if end {
-		c.finishLocal(s)
+		c.finishLocalLocked(s)
 	}
 }
 
-// wake puts a stream that has something to send, and may, behind the others; the lock is held.
-func (c *Conn) wake(s *Stream) {
-	if s.queued || s.unsent() == 0 || s.sendWindow <= 0 {
+// enqueueLocked puts a stream that has data and stream window at the end of the ready queue.
+func (c *Conn) enqueueLocked(s *Stream) {
+	if s.queued || s.unsentLocked() == 0 || s.sendWindow <= 0 {
 		return
 	}
 	s.queued = true
@@ -187,7 +197,7 @@ func (c *Conn) wake(s *Stream) {
 	c.readyTail = s
 }
 
-func (c *Conn) nextReady() *Stream {
+func (c *Conn) dequeueLocked() *Stream {
 	s := c.readyHead
 	if s == nil {
 		return nil
@@ -200,23 +210,24 @@ func (c *Conn) nextReady() *Stream {
 	return s
 }
 
+// departure is n kept bytes that have left, of which sink is to be told.
 type departure struct {
 	sink Sink
 	n    int
 }
 
-// maxShare frames of one stream may follow each other. Whoever splits the connection up again reads them at once and passes
-// them on in one piece: one frame at a time cost a tenth of two hops' bulk.
+// maxShare is how many frames of one stream may follow each other. A peer reads them at once and
+// passes them on in one piece: with one frame at a time bulk over two hops was a tenth slower.
 const maxShare = 4
 
-// share is how much a waiting stream sends before it is another's turn; the lock is held.
-func (c *Conn) share() int {
+// shareLocked is how much a waiting stream sends before it is another's turn.
+func (c *Conn) shareLocked() int {
 	return maxData * max(1, min(maxShare, (c.o.MaxOutput-c.w.QueuedLocked())/maxData))
 }
 
-// pumpAndUnlock lets waiting streams send, a few frames each in turn, so that none starves another; then it unlocks and
-// tells their owners.
-func (c *Conn) pumpAndUnlock() {
+// pumpUnlocks lets waiting streams send, a few frames each in turn, so that none starves another. It
+// gives the lock back, and tells the streams' owners what has left.
+func (c *Conn) pumpUnlocks() {
 	if c.readyHead == nil || c.w.FailedLocked() != nil {
 		c.w.Unlock()
 		return
@@ -228,11 +239,11 @@ func (c *Conn) pumpAndUnlock() {
 			c.w.WantDrainLocked()
 			break
 		}
-		s := c.nextReady()
-		if n := c.sendKept(s); n > 0 {
+		s := c.dequeueLocked()
+		if n := c.sendPendingLocked(s); n > 0 {
 			gone = append(gone, departure{s.sink, n})
 		}
-		c.wake(s)
+		c.enqueueLocked(s)
 	}
 	c.w.Unlock()
 	for _, d := range gone {
@@ -242,19 +253,19 @@ func (c *Conn) pumpAndUnlock() {
 	}
 }
 
-// sendKept sends a share of what the stream keeps, and its end if that was all; the lock is held.
-func (c *Conn) sendKept(s *Stream) int {
-	n := min(s.unsent(), c.share(), s.sendWindow, c.sendWindow)
-	if s.gone() || n <= 0 {
+// sendPendingLocked sends a share of what the stream keeps, and its end if that was all.
+func (c *Conn) sendPendingLocked(s *Stream) int {
+	n := min(s.unsentLocked(), c.shareLocked(), s.sendWindow, c.sendWindow)
+	if s.goneLocked() || n <= 0 {
 		return 0
 	}
-	all := n == s.unsent()
-	c.appendData(s, s.pending[s.sent:s.sent+n], all && s.pendingEnd && s.trailers == nil)
-	s.left(n)
+	all := n == s.unsentLocked()
+	c.appendDataLocked(s, s.pending[s.sent:s.sent+n], all && s.pendingEnd && s.trailers == nil)
+	s.leftLocked(n)
 	if all && s.trailers != nil {
-		c.encode(s.id, s.trailers, true)
+		c.encodeLocked(s.id, s.trailers, true)
 		s.trailers = nil
-		c.finishLocal(s)
+		c.finishLocalLocked(s)
 	}
 	return n
 }
@@ -262,6 +273,6 @@ func (c *Conn) sendKept(s *Stream) int {
 // onDrain: the output has room again. Whoever flushed calls this.
 func (c *Conn) onDrain() {
 	c.w.Lock()
-	c.freed()
-	c.pumpAndUnlock()
+	c.freedLocked()
+	c.pumpUnlocks()
 }

@@ -13,30 +13,30 @@ func (c *Conn) onSettings(h frameHeader, p []byte) error {
 		return connError(CodeFrameSize, "SETTINGS of wrong length")
 	}
 	c.w.Lock()
-	if err := c.chatter(settingsCost); err != nil {
+	if err := c.spendOverheadLocked(settingsCost); err != nil {
 		c.w.Unlock()
 		return err
 	}
 	for ; len(p) > 0; p = p[6:] {
-		if err := c.apply(setting{binary.BigEndian.Uint16(p), u32(p[2:])}); err != nil {
+		if err := c.applyLocked(setting{binary.BigEndian.Uint16(p), u32(p[2:])}); err != nil {
 			c.w.Unlock()
 			return err
 		}
 	}
-	c.appendHeader(0, typeSettings, flagAck, 0)
-	err := c.reply()
+	c.appendHeaderLocked(0, typeSettings, flagAck, 0)
+	err := c.boundRepliesLocked()
 	first := !c.started
 	c.started = true
-	c.freed()
-	c.pumpAndUnlock()
+	c.freedLocked()
+	c.pumpUnlocks()
 	if first {
 		c.o.ready()
 	}
 	return err
 }
 
-// apply takes one of the peer's settings; the lock is held.
-func (c *Conn) apply(s setting) error {
+// applyLocked takes one of the peer's settings.
+func (c *Conn) applyLocked(s setting) error {
 	switch s.id {
 	case settingTableSize:
 		c.enc.resize(int(min(s.val, tableSize)))
@@ -49,10 +49,11 @@ func (c *Conn) apply(s setting) error {
 	case settingMaxHeaderList:
 		c.peerMaxHeaders = int(s.val)
 	case settingInitialWindow:
-		if err := c.chatter(settingsCost); err != nil { // a frame has room for 2,730 of them, and each walks all streams
+		// a frame has room for 2,730 of them, and each walks all streams
+		if err := c.spendOverheadLocked(settingsCost); err != nil {
 			return err
 		}
-		return c.applyInitialWindow(s.val)
+		return c.applyInitialWindowLocked(s.val)
 	case settingMaxFrame:
 		if s.val < maxFrame || s.val > 1<<24-1 {
 			return connError(CodeProtocol, "bad MAX_FRAME_SIZE")
@@ -66,8 +67,9 @@ func (c *Conn) apply(s setting) error {
 	return nil
 }
 
-// applyInitialWindow moves every stream's send window by the difference; that may make it negative (§6.9.2).
-func (c *Conn) applyInitialWindow(v uint32) error {
+// applyInitialWindowLocked moves every stream's send window by the difference; that may make it
+// negative (§6.9.2).
+func (c *Conn) applyInitialWindowLocked(v uint32) error {
 	if v > maxWindow {
 		return connError(CodeFlowControl, "INITIAL_WINDOW_SIZE exceeds 2^31-1")
 	}
@@ -77,7 +79,7 @@ func (c *Conn) applyInitialWindow(v uint32) error {
 		if s.sendWindow += delta; s.sendWindow > maxWindow {
 			return connError(CodeFlowControl, "send window exceeds 2^31-1")
 		}
-		c.wake(s)
+		c.enqueueLocked(s)
 	}
 	return nil
 }
@@ -90,7 +92,7 @@ func (c *Conn) onSettingsAck(p []byte) error {
 	c.w.Lock()
 	defer c.w.Unlock()
 	if c.acked {
-		return c.chatter(1)
+		return c.spendOverheadLocked(1)
 	}
 	c.acked = true
 	delta := c.o.FirstWindow - c.localInitial

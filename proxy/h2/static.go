@@ -4,19 +4,49 @@ import "golang.org/x/net/http2/hpack"
 
 // staticFields is HPACK's static table (RFC 7541, appendix A); its first index is 1.
 var staticFields = [...]hpack.HeaderField{
-	{Name: ":authority"}, {Name: ":method", Value: "GET"}, {Name: ":method", Value: "POST"}, {Name: ":path", Value: "/"},
-	{Name: ":path", Value: "/index.html"}, {Name: ":scheme", Value: "http"}, {Name: ":scheme", Value: "https"},
-	{Name: ":status", Value: "200"}, {Name: ":status", Value: "204"}, {Name: ":status", Value: "206"}, {Name: ":status", Value: "304"},
-	{Name: ":status", Value: "400"}, {Name: ":status", Value: "404"}, {Name: ":status", Value: "500"}, {Name: "accept-charset"},
-	{Name: "accept-encoding", Value: "gzip, deflate"}, {Name: "accept-language"}, {Name: "accept-ranges"}, {Name: "accept"},
-	{Name: "access-control-allow-origin"}, {Name: "age"}, {Name: "allow"}, {Name: "authorization"}, {Name: "cache-control"},
-	{Name: "content-disposition"}, {Name: "content-encoding"}, {Name: "content-language"}, {Name: "content-length"},
-	{Name: "content-location"}, {Name: "content-range"}, {Name: "content-type"}, {Name: "cookie"}, {Name: "date"}, {Name: "etag"},
-	{Name: "expect"}, {Name: "expires"}, {Name: "from"}, {Name: "host"}, {Name: "if-match"}, {Name: "if-modified-since"},
-	{Name: "if-none-match"}, {Name: "if-range"}, {Name: "if-unmodified-since"}, {Name: "last-modified"}, {Name: "link"},
-	{Name: "location"}, {Name: "max-forwards"}, {Name: "proxy-authenticate"}, {Name: "proxy-authorization"}, {Name: "range"},
-	{Name: "referer"}, {Name: "refresh"}, {Name: "retry-after"}, {Name: "server"}, {Name: "set-cookie"},
-	{Name: "strict-transport-security"}, {Name: "transfer-encoding"}, {Name: "user-agent"}, {Name: "vary"}, {Name: "via"},
+	{
+		Name: ":authority",
+	}, {Name: ":method", Value: "GET"}, {Name: ":method", Value: "POST"}, {Name: ":path", Value: "/"},
+	{
+		Name:  ":path",
+		Value: "/index.html",
+	}, {Name: ":scheme", Value: "http"}, {Name: ":scheme", Value: "https"},
+	{
+		Name:  ":status",
+		Value: "200",
+	}, {Name: ":status", Value: "204"}, {Name: ":status", Value: "206"}, {Name: ":status", Value: "304"},
+	{
+		Name:  ":status",
+		Value: "400",
+	}, {Name: ":status", Value: "404"}, {Name: ":status", Value: "500"}, {Name: "accept-charset"},
+	{
+		Name:  "accept-encoding",
+		Value: "gzip, deflate",
+	}, {Name: "accept-language"}, {Name: "accept-ranges"}, {Name: "accept"},
+	{
+		Name: "access-control-allow-origin",
+	}, {Name: "age"}, {Name: "allow"}, {Name: "authorization"}, {Name: "cache-control"},
+	{
+		Name: "content-disposition",
+	}, {Name: "content-encoding"}, {Name: "content-language"}, {Name: "content-length"},
+	{
+		Name: "content-location",
+	}, {Name: "content-range"}, {Name: "content-type"}, {Name: "cookie"}, {Name: "date"}, {Name: "etag"},
+	{
+		Name: "expect",
+	}, {Name: "expires"}, {Name: "from"}, {Name: "host"}, {Name: "if-match"}, {Name: "if-modified-since"},
+	{
+		Name: "if-none-match",
+	}, {Name: "if-range"}, {Name: "if-unmodified-since"}, {Name: "last-modified"}, {Name: "link"},
+	{
+		Name: "location",
+	}, {Name: "max-forwards"}, {Name: "proxy-authenticate"}, {Name: "proxy-authorization"}, {Name: "range"},
+	{
+		Name: "referer",
+	}, {Name: "refresh"}, {Name: "retry-after"}, {Name: "server"}, {Name: "set-cookie"},
+	{
+		Name: "strict-transport-security",
+	}, {Name: "transfer-encoding"}, {Name: "user-agent"}, {Name: "vary"}, {Name: "via"},
 	{Name: "www-authenticate"},
 }
 
@@ -62,7 +92,8 @@ func staticName(name string) int {
 	}
 }
 
-// fieldHash looks at a few bytes only: what it finds is compared in full, and a collision costs compression, nothing else.
+// fieldHash looks at a few bytes only: what it finds is compared in full, and a collision costs
+// compression, nothing else.
 func fieldHash(name, value string) uint32 {
 	h := uint32(len(name))<<8 | uint32(len(value))
 	if n := len(name); n > 0 {

@@ -9,17 +9,20 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// Stream is one request and its response. Its methods may be called from any goroutine; once it is over they do nothing.
-// Everything is under the connection's lock, except c, id and what the reader alone uses.
+// Stream is one request and its response. Its methods may be called from any goroutine; once it is
+// over they do nothing. Everything is under the connection's lock, except c, id and what the reader
+// alone uses.
 type Stream struct {
 	c    *Conn
 	sink Sink
 	id   uint32
 	born time.Time
 
-	closed       bool // both halves ended
-	dead         bool // reset
-	deaf         bool // the owner said Reset(NO_ERROR): the answer leaves, the rest of the request is thrown away
+	closed bool // both halves ended
+	dead   bool // reset
+	// discarding: the owner called Reset(CodeNone). The answer still leaves, and the rest of the
+	// request is thrown away.
+	discarding   bool
 	localClosed  bool // END_STREAM is in the output
 	remoteClosed bool
 	sentHead     bool
@@ -55,63 +58,67 @@ func (s *Stream) Flush() { s.c.w.Flush() }
 // Wire is the connection's.
 func (s *Stream) Wire() *wire.Conn { return s.c.w }
 
-// Over: both halves have ended as they should, and the connection has forgotten the stream. Its reader may still be telling
-// the sink of it, until it is Resting or, when it was the last event, that returns.
+// Over says whether both halves have ended in order, so that the connection has forgotten the
+// stream. Its reader may still be in a call of the sink: until the connection is Resting or, if the
+// end was the last event, until that call returns.
 func (s *Stream) Over() bool {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
 	return s.closed
 }
 
-func (s *Stream) gone() bool { return s.dead || s.closed }
+func (s *Stream) goneLocked() bool { return s.dead || s.closed }
 
-// WriteHeaders writes a head, an informational response, or trailers (after a head; they end the stream). Trailers wait
-// for the data before them. The only error is ErrTooLong, of a head.
+// WriteHeaders writes a head, an informational response, or trailers (after a head; they end the
+// stream). Trailers wait for the data before them. The only error is ErrTooLong, of a head.
 func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	c := s.c
 	c.w.Lock()
 	defer c.w.Unlock()
 	switch {
-	case s.gone() || s.localClosed || s.pendingEnd:
+	case s.goneLocked() || s.localClosed || s.pendingEnd:
 	case s.sentHead:
-		s.writeTrailers(fields)
+		s.writeTrailersLocked(fields)
 	case informational(fields):
-		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend says to a peer that does not
-		// read must end somewhere; the 100 that the peer may be waiting for has a place of its own.
+		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend
+		// says to a peer that does not read must end somewhere; the 100 that the peer may be
+		// waiting for has a place of its own.
 		expected := !s.continued && fields[0].Value == "100"
 		if expected || c.w.QueuedLocked() < 2*c.o.MaxOutput {
 			s.continued = s.continued || expected
-			c.encode(s.id, fields, false)
+			c.encodeLocked(s.id, fields, false)
 		}
-	case c.tooLong(fields):
+	case c.tooLongLocked(fields):
 		return ErrTooLong
 	default:
 		s.sentHead = true
-		c.encode(s.id, fields, end)
+		c.encodeLocked(s.id, fields, end)
 		if end {
-			c.finishLocal(s)
+			c.finishLocalLocked(s)
 		}
 	}
 	return nil
 }
 
 func informational(fields []hpack.HeaderField) bool {
-	return len(fields) > 0 && fields[0].Name == ":status" && len(fields[0].Value) == 3 && fields[0].Value[0] == '1'
+	return len(fields) > 0 && fields[0].Name == ":status" && len(fields[0].Value) == 3 &&
+		fields[0].Value[0] == '1'
 }
 
-func (s *Stream) writeTrailers(fields []hpack.HeaderField) {
-	if s.unsent() > 0 {
+func (s *Stream) writeTrailersLocked(fields []hpack.HeaderField) {
+	if s.unsentLocked() > 0 {
 		s.trailers = slices.Clone(fields)
 		s.pendingEnd = true
 		return
 	}
-	s.c.encode(s.id, fields, true)
-	s.c.finishLocal(s)
+	s.c.encodeLocked(s.id, fields, true)
+	s.c.finishLocalLocked(s)
 }
 
-// WriteData copies p. What is accepted is in the connection's output; the rest is kept by the stream and reported through
-// OnSent as it leaves. A stream that was reset accepts nothing, nor does one whose connection can send no more: its owner,
-// who may not have heard yet, must not take what it gives for sent.
+// WriteData copies p. What is accepted is in the connection's output; the rest is kept by the
+// stream and reported through OnSent as it leaves. A stream that was reset accepts nothing, nor does
+// one whose connection can send no more: its owner, who may not have heard yet, must not take what
+// it gives for sent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	c := s.c
 	c.w.Lock()
@@ -123,37 +130,37 @@ func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 		return len(p)
 	}
 	n := 0
-	if s.unsent() == 0 {
-		n = c.admit(s, len(p))
-		c.appendData(s, p[:n], end && n == len(p))
+	if s.unsentLocked() == 0 {
+		n = c.admitLocked(s, len(p))
+		c.appendDataLocked(s, p[:n], end && n == len(p))
 	}
-	if n == len(p) && s.unsent() == 0 {
+	if n == len(p) && s.unsentLocked() == 0 {
 		return n
 	}
-	s.keep(p[n:])
+	s.keepLocked(p[n:])
 	s.pendingEnd = end
-	c.wake(s)
+	c.enqueueLocked(s)
 	return n
 }
 
-// Reset ends the stream; its sink gets nothing more. A server that has given its whole answer says Reset(CodeNone): what
-// is kept of the answer still leaves, and OnSent goes on until then.
+// Reset ends the stream; its sink gets nothing more. A server that has given its whole answer says
+// Reset(CodeNone): what is kept of the answer still leaves, and OnSent goes on until then.
 func (s *Stream) Reset(code uint32) {
 	c := s.c
 	c.w.Lock()
 	defer c.w.Unlock()
 	switch {
-	case s.gone():
-		s.refund()
+	case s.goneLocked():
+		s.refundLocked()
 	case code == CodeNone && c.server && s.pendingEnd && !s.localClosed:
-		s.deaf = true
-		s.refund()
+		s.discarding = true
+		s.refundLocked()
 	default:
 		if code == CodeNone && !c.server {
 			code = CodeCancel // only a server's NO_ERROR means something (RFC 9113 §8.1)
 		}
-		c.cancelled(s)
-		c.resetAndDrop(s, code)
+		c.countCancelLocked(s)
+		c.resetLocked(s, code)
 	}
 }
 
@@ -161,29 +168,29 @@ func (s *Stream) Reset(code uint32) {
 func (s *Stream) Consumed(n int) {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
-	s.giveBack(min(n, s.held))
+	s.giveBackLocked(min(n, s.held))
 }
 
-// giveBack returns n held bytes to both windows; the lock is held.
-func (s *Stream) giveBack(n int) {
+// giveBackLocked returns n held bytes to both windows.
+func (s *Stream) giveBackLocked(n int) {
 	if n <= 0 {
 		return
 	}
 	c := s.c
 	s.held -= n
-	c.refund(n)
-	if s.remoteClosed || s.gone() {
+	c.refundLocked(n)
+	if s.remoteClosed || s.goneLocked() {
 		return // nothing more comes on this stream
 	}
 	if s.credit += n; s.credit >= s.window/2 {
-		c.grow(s)
-		c.widen(s)
+		c.growLocked(s)
+		c.widenStreamLocked(s)
 	}
 }
 
-// grow doubles a small window of which half was consumed, as far as the windows of all streams together stay within the
-// connection's: half of it and what is due back are for others.
-func (c *Conn) grow(s *Stream) {
+// growLocked doubles a small window of which half was consumed, as far as the windows of all
+// streams together stay within the connection's: half of it and what is due back are for others.
+func (c *Conn) growLocked(s *Stream) {
 	if more := min(s.window, c.o.StreamWindow-s.window, c.o.ConnWindow/4-c.grown); more > 0 {
 		s.window += more
 		s.credit += more
@@ -191,42 +198,43 @@ func (c *Conn) grow(s *Stream) {
 	}
 }
 
-// widen says what may come on a stream, in whole frames: a window that is no multiple of them makes the peer send small ones.
-// Half a window at a time costs the peer half the wakeups that a quarter does, and the other half keeps it sending.
-func (c *Conn) widen(s *Stream) {
+// widenStreamLocked says what may come on a stream, in whole frames: a window that is no multiple
+// of them makes the peer send small ones. Half a window at a time costs the peer half the wakeups
+// that a quarter does, and the other half keeps it sending.
+func (c *Conn) widenStreamLocked(s *Stream) {
 	n := s.credit
 	if n > maxData {
 		n -= n % maxData
 	}
 	s.credit -= n
 	s.recvWindow += n
-	c.appendWindowUpdate(s.id, n)
+	c.appendWindowUpdateLocked(s.id, n)
 }
 
-// refund gives everything that is held back to the connection; the lock is held.
-func (s *Stream) refund() {
-	s.c.refund(s.held)
+// refundLocked gives everything that is held back to the connection.
+func (s *Stream) refundLocked() {
+	s.c.refundLocked(s.held)
 	s.held = 0
 }
 
-// refund collects what may be given back to the connection's window and says so once it is worth a frame; the lock is
-// held.
-func (c *Conn) refund(n int) {
+// refundLocked collects what may be given back to the connection's window, and sends a
+// WINDOW_UPDATE once it is worth a frame.
+func (c *Conn) refundLocked(n int) {
 	c.credit += n
-	c.freed()
+	c.freedLocked()
 	if c.credit >= c.o.ConnWindow/4 && !c.dead {
 		c.recvWindow += c.credit
-		c.appendWindowUpdate(0, c.credit)
+		c.appendWindowUpdateLocked(0, c.credit)
 		c.credit = 0
 	}
 }
 
-// drop forgets what the stream holds and makes it dead; the lock is held.
-func (s *Stream) drop() {
+// dropLocked forgets what the stream holds and makes it dead.
+func (s *Stream) dropLocked() {
 	s.dead = true
-	s.forget()
+	s.dropPendingLocked()
 	s.trailers = nil
-	s.refund()
+	s.refundLocked()
 }
 
 func (s *Stream) tellReset(code uint32, err error) {
@@ -235,52 +243,52 @@ func (s *Stream) tellReset(code uint32, err error) {
 	}
 }
 
-// remove takes the stream off the connection; the lock is held.
-func (c *Conn) remove(s *Stream) {
+// removeLocked takes the stream off the connection.
+func (c *Conn) removeLocked(s *Stream) {
 	delete(c.streams, s.id)
 	c.grown -= s.window - c.o.FirstWindow
-	c.freed()
-	if c.drained() {
-		c.kick()
+	c.freedLocked()
+	if c.drainedLocked() {
+		c.wakeReaderLocked()
 	}
 }
 
-// freed: a stream may be opened again; the lock is held.
-func (c *Conn) freed() {
-	if c.wantRoom && c.room() {
+// freedLocked makes OnCapacity due if a stream may be opened again.
+func (c *Conn) freedLocked() {
+	if c.wantRoom && c.roomLocked() {
 		c.wantRoom, c.capacityDue = false, true
-		c.kick()
+		c.wakeReaderLocked()
 	}
 }
 
-// resetAndDrop sends RST_STREAM; the lock is held.
-func (c *Conn) resetAndDrop(s *Stream, code uint32) {
-	c.appendReset(s.id, code)
-	c.remember(s.id)
-	c.remove(s)
-	s.drop()
+// resetLocked sends RST_STREAM and forgets the stream.
+func (c *Conn) resetLocked(s *Stream, code uint32) {
+	c.appendResetLocked(s.id, code)
+	c.rememberResetLocked(s.id)
+	c.removeLocked(s)
+	s.dropLocked()
 }
 
-// finishRemote and finishLocal end a half; the lock is held.
-func (c *Conn) finishRemote(s *Stream) {
+// finishRemoteLocked and finishLocalLocked end a half.
+func (c *Conn) finishRemoteLocked(s *Stream) {
 	s.remoteClosed = true
 	if s.localClosed {
-		c.finish(s)
+		c.finishLocked(s)
 	}
 }
 
-func (c *Conn) finishLocal(s *Stream) {
+func (c *Conn) finishLocalLocked(s *Stream) {
 	s.localClosed = true
 	switch {
 	case s.remoteClosed:
-		c.finish(s)
-	case s.deaf:
-		c.resetAndDrop(s, CodeNone)
+		c.finishLocked(s)
+	case s.discarding:
+		c.resetLocked(s, CodeNone)
 	}
 }
 
-func (c *Conn) finish(s *Stream) {
+func (c *Conn) finishLocked(s *Stream) {
 	s.closed = true
 	c.resets.earn(1)
-	c.remove(s)
+	c.removeLocked(s)
 }

@@ -23,7 +23,12 @@ type rawPeer struct {
 }
 
 func newRawPeer(nc net.Conn, client bool) *rawPeer {
-	p := &rawPeer{nc: nc, fr: http2.NewFramer(nc, nc), seen: map[uint32]int{}, ended: map[uint32]bool{}}
+	p := &rawPeer{
+		nc:    nc,
+		fr:    http2.NewFramer(nc, nc),
+		seen:  map[uint32]int{},
+		ended: map[uint32]bool{},
+	}
 	p.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if client {
 		io.WriteString(nc, preface)
@@ -38,7 +43,14 @@ func newRawPeer(nc net.Conn, client bool) *rawPeer {
 func (p *rawPeer) headers(id uint32, block []byte, end bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: end})
+	return p.fr.WriteHeaders(
+		http2.HeadersFrameParam{
+			StreamID:      id,
+			BlockFragment: block,
+			EndHeaders:    true,
+			EndStream:     end,
+		},
+	)
 }
 
 func (p *rawPeer) data(id uint32, n int, end bool) {
@@ -96,8 +108,8 @@ var (
 	okBlock   = headerBlock(":status", "200")
 )
 
-// Two peers that face each other through the relay and give no window for streams 1 must not hold up stream 3, in
-// either direction.
+// Two peers that face each other through the relay and give no window for streams 1 must not hold
+// up stream 3, in either direction.
 func TestTwoStuckPeersDoNotStopOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, a := net.Pipe()
@@ -127,7 +139,12 @@ func TestTwoStuckPeersDoNotStopOthers(t *testing.T) {
 			synctest.Wait()
 		}
 		if client.seen[3] != chunks*10_000 || server.seen[3] != chunks*10_000 {
-			t.Errorf("stream 3: %d bytes came back, %d went through, of %d", client.seen[3], server.seen[3], chunks*10_000)
+			t.Errorf(
+				"stream 3: %d bytes came back, %d went through, of %d",
+				client.seen[3],
+				server.seen[3],
+				chunks*10_000,
+			)
 		}
 		if !client.ended[3] || !server.ended[3] {
 			t.Error("stream 3 did not end")
@@ -138,7 +155,8 @@ func TestTwoStuckPeersDoNotStopOthers(t *testing.T) {
 	})
 }
 
-// A client that reads nothing at all makes the relay hold no more than its limits, however much the server has to say.
+// A client that reads nothing at all makes the relay hold no more than its limits, however much the
+// server has to say.
 func TestSlowReaderIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, a := net.Pipe()
@@ -189,7 +207,7 @@ func TestSlowReaderIsBounded(t *testing.T) {
 		held := 0
 		r.down.w.Lock()
 		for _, s := range r.down.streams {
-			held += s.unsent()
+			held += s.unsentLocked()
 		}
 		queued := r.down.w.QueuedLocked()
 		r.down.w.Unlock()
@@ -206,7 +224,10 @@ func TestSlowReaderIsBounded(t *testing.T) {
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, a := net.Pipe()
-		c := NewServer(wire.New(a, nil), Options{MaxOutput: 16 << 10, OnStream: func(s *Stream) Sink { return &bigAnswer{s} }})
+		c := NewServer(
+			wire.New(a, nil),
+			Options{MaxOutput: 16 << 10, OnStream: func(s *Stream) Sink { return &bigAnswer{s} }},
+		)
 		served := make(chan error, 1)
 		go func() { served <- c.Serve() }()
 		p := newRawPeer(near, true)
@@ -223,7 +244,13 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 type bigAnswer struct{ s *Stream }
 
 func (k *bigAnswer) OnHeaders([]hpack.HeaderField, bool) {
-	k.s.WriteHeaders([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "x", Value: string(make([]byte, 20<<10)), Sensitive: true}}, true)
+	k.s.WriteHeaders(
+		[]hpack.HeaderField{
+			{Name: ":status", Value: "200"},
+			{Name: "x", Value: string(make([]byte, 20<<10)), Sensitive: true},
+		},
+		true,
+	)
 }
 func (k *bigAnswer) OnData([]byte, bool)   {}
 func (k *bigAnswer) OnReset(uint32, error) {}

@@ -91,8 +91,8 @@ func validRequest(fields []hpack.HeaderField, connect bool) (m message, reason s
 	return m, reason
 }
 
-// sameHost: at most one host, and it names what :authority does (§8.3.1), or two hops could route by different names. n is
-// where the ordinary fields begin.
+// sameHost: at most one host, and it names what :authority does (§8.3.1), or two hops could route
+// by different names. n is where the ordinary fields begin.
 func sameHost(fields []hpack.HeaderField, n int) bool {
 	authority, hosts := "", 0
 	for i := range fields {
@@ -269,7 +269,8 @@ func isFieldValue(s string) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// isPath: "/..." or "*". A fragment is for nobody but the client, and routers that see it differently are an attack.
+// isPath: "/..." or "*". A fragment is for nobody but the client, and routers that see it
+// differently are an attack.
 func isPath(s string) bool {
 	if s == "*" {
 		return true

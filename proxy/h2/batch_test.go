@@ -8,7 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// asking is a client that asks again from within the server's handler, so that each request arrives while the one before it is handled.
+// asking is a client that asks again from within the server's handler, so that each request arrives
+// while the one before it is handled.
 type asking struct {
 	client  *Conn
 	fields  []hpack.HeaderField
@@ -34,11 +35,19 @@ func (a *asking) ask() {
 func TestABatchTakesWhatArrivesMeanwhile(t *testing.T) {
 	for _, tt := range []struct{ requests, batches int }{{1, 1}, {maxMore, 1}, {3 * maxMore, 3}} {
 		near, far := tcpPair(t)
-		a := &asking{client: NewClient(wire.New(near, nil), Options{}), fields: leaveRequest, left: tt.requests}
-		server := NewServer(wire.New(far, nil), Options{OnStream: func(*Stream) Sink { return a }, OnBatch: func() { a.batches++ }})
+		a := &asking{
+			client: NewClient(wire.New(near, nil), Options{}),
+			fields: leaveRequest,
+			left:   tt.requests,
+		}
+		server := NewServer(
+			wire.New(far, nil),
+			Options{OnStream: func(*Stream) Sink { return a }, OnBatch: func() { a.batches++ }},
+		)
 		a.ask()
 		server.Serve()
-		if a.batches < tt.batches || a.batches > tt.batches+2 { // one more is the end's, and one may be the preface's
+		// one more is the end's, and one may be the preface's
+		if a.batches < tt.batches || a.batches > tt.batches+2 {
 			t.Errorf("%d requests were %d batches, want %d", tt.requests, a.batches, tt.batches)
 		}
 	}

@@ -2,37 +2,40 @@ package h2
 
 import "time"
 
-// past is a deadline that was met: the next one has to be set.
-var past = time.Unix(1, 0)
+// aLongTimeAgo stands for a deadline that has passed, so that the next one is set whatever it is.
+var aLongTimeAgo = time.Unix(1, 0)
 
-// watch holds the reader's clock: what it waits for and since when. The deadline is moved only when it would come too
-// late, so a busy connection does not set one for every read.
-type watch struct {
+// timers are the moments since which the reader waits for something, and the read deadline that
+// follows from them. The deadline is moved only when it would come too late, so that a busy
+// connection does not set one for every read.
+type timers struct {
 	began    time.Time
 	heard    time.Time
 	partial  time.Time // an unfinished frame or header block is here since
 	idle     time.Time // no streams since
 	pinged   time.Time // a keep-alive PING is unanswered since
-	deadline time.Time // what is set
+	deadline time.Time // that is set on the wire
 }
 
-func (w *watch) begin(now time.Time) { w.began, w.heard = now, now }
-func (w *watch) progress()           { w.partial = time.Time{} }
+func (w *timers) begin(now time.Time) { w.began, w.heard = now, now }
+func (w *timers) progress()           { w.partial = time.Time{} }
 
-// setDeadline prepares the reader's wait; the lock is held.
-func (c *Conn) setDeadline() error {
-	w := &c.watch
-	c.observe()
-	next := c.nextDeadline()
-	if w.deadline.Equal(next) || !w.deadline.IsZero() && w.deadline.After(c.now) && !next.IsZero() && w.deadline.Before(next) {
+// setDeadlineLocked prepares the reader's wait.
+func (c *Conn) setDeadlineLocked() error {
+	w := &c.timers
+	c.observeLocked()
+	next := c.nextDeadlineLocked()
+	if w.deadline.Equal(next) ||
+		!w.deadline.IsZero() && w.deadline.After(c.now) && !next.IsZero() &&
+			w.deadline.Before(next) {
 		return nil
 	}
 	w.deadline = next
 	return c.w.SetReadDeadline(next)
 }
 
-func (c *Conn) observe() {
-	w := &c.watch
+func (c *Conn) observeLocked() {
+	w := &c.timers
 	unfinished := c.block.open || !c.data.open && c.skip == 0 && len(c.w.Buffered()) > 0
 	if !unfinished {
 		w.partial = time.Time{}
@@ -49,8 +52,8 @@ func (c *Conn) observe() {
 	}
 }
 
-func (c *Conn) nextDeadline() time.Time {
-	w := &c.watch
+func (c *Conn) nextDeadlineLocked() time.Time {
+	w := &c.timers
 	var next time.Time
 	earliest := func(since time.Time, d time.Duration) {
 		if since.IsZero() || d <= 0 {
@@ -64,24 +67,25 @@ func (c *Conn) nextDeadline() time.Time {
 		earliest(w.began, c.o.StartTimeout)
 	}
 	earliest(w.partial, c.o.HeaderTimeout)
-	earliest(c.idleSince(), c.o.IdleTimeout)
-	earliest(c.quietSince(), c.o.KeepAlive)
+	earliest(c.idleSinceLocked(), c.o.IdleTimeout)
+	earliest(c.quietSinceLocked(), c.o.KeepAlive)
 	return next
 }
 
-// idleSince: while there are streams the reader still looks from time to time, for they may end without it.
-func (c *Conn) idleSince() time.Time {
-	if c.watch.idle.IsZero() {
+// idleSinceLocked is since when there are no streams. While there are some it is now: the reader
+// looks again after IdleTimeout, for streams may end without it.
+func (c *Conn) idleSinceLocked() time.Time {
+	if c.timers.idle.IsZero() {
 		return c.now
 	}
-	return c.watch.idle
+	return c.timers.idle
 }
 
-func (c *Conn) quietSince() time.Time {
-	if c.watch.pinged.After(c.watch.heard) {
-		return c.watch.pinged
+func (c *Conn) quietSinceLocked() time.Time {
+	if c.timers.pinged.After(c.timers.heard) {
+		return c.timers.pinged
 	}
-	return c.watch.heard
+	return c.timers.heard
 }
 
 // tick acts on what is overdue when the reader's deadline passed.
@@ -91,8 +95,8 @@ func (c *Conn) tick(now time.Time) error {
 	if err := c.w.FailedLocked(); err != nil {
 		return err // nothing that is said from here on arrives, so the peer's streams are dead
 	}
-	w := &c.watch
-	w.deadline = past
+	w := &c.timers
+	w.deadline = aLongTimeAgo
 	over := func(since time.Time, d time.Duration) bool {
 		return !since.IsZero() && d > 0 && now.Sub(since) >= d
 	}
@@ -104,19 +108,19 @@ func (c *Conn) tick(now time.Time) error {
 	case len(c.streams) == 0 && over(w.idle, c.o.IdleTimeout):
 		c.drain.begun = true // under this lock: no stream is opened on what is already ending
 		return errIdle
-	case over(c.quietSince(), c.o.KeepAlive):
-		return c.keepAlive(now)
+	case over(c.quietSinceLocked(), c.o.KeepAlive):
+		return c.keepAliveLocked(now)
 	}
 	return nil
 }
 
 var keepAlivePing = [8]byte{'k', 'e', 'e', 'p', 'i', 'n', 'g', '!'}
 
-func (c *Conn) keepAlive(now time.Time) error {
-	if c.watch.pinged.After(c.watch.heard) {
+func (c *Conn) keepAliveLocked(now time.Time) error {
+	if c.timers.pinged.After(c.timers.heard) {
 		return errKeepAlive
 	}
-	c.watch.pinged = now
-	c.appendPing(0, keepAlivePing)
+	c.timers.pinged = now
+	c.appendPingLocked(0, keepAlivePing)
 	return nil
 }
