@@ -2,12 +2,16 @@ package proxy_test
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
@@ -96,5 +100,48 @@ func TestUpgradedConnectionsEndAsTheyWere(t *testing.T) {
 				wantReset(t, second)
 			})
 		}
+	}
+}
+
+// An application that would go on in HTTP/2 after an upgrade is never asked to: nobody would look at the headers in that.
+func TestNoExtendedConnectBecomesAnUpgradeToHTTP2(t *testing.T) {
+	m := newMesh(t, 0)
+	a := accept(t)
+	web := pod{"web-0", a.addr, loopback.Free()}
+	m.declare("web", "http", web)
+	m.proxy("web", web)
+	caller := m.caller("web")
+	nc, err := net.Dial("tcp", caller.out["web"])
+	check(t, err)
+	defer nc.Close()
+	check(t, nc.SetDeadline(time.Now().Add(10*time.Second)))
+	say(t, nc, http2.ClientPreface)
+	framer := http2.NewFramer(nc, nc)
+	check(t, framer.WriteSettings())
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, f := range []hpack.HeaderField{{Name: ":method", Value: "CONNECT"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "web"}, {Name: ":path", Value: "/"}, {Name: ":protocol", Value: "h2c"}} {
+		check(t, enc.WriteField(f))
+	}
+	check(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}))
+	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		f, err := framer.ReadFrame()
+		check(t, err)
+		if h, ok := f.(*http2.MetaHeadersFrame); ok {
+			if status := h.PseudoValue("status"); status != "400" {
+				t.Errorf("answered %s, want 400", status)
+			}
+			break
+		}
+	}
+	select {
+	case server := <-a.conns: // it may have been dialed before the request was seen to be none
+		check(t, server.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+		if b, _ := io.ReadAll(server); len(b) > 0 {
+			t.Errorf("the application was asked: %q", b)
+		}
+	default:
 	}
 }

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"strconv"
+	"strings"
 
 	"golang.org/x/net/http2/hpack"
 )
@@ -131,7 +132,7 @@ func (r *request) pseudoField(f hpack.HeaderField) bool {
 
 func (r *request) check() error {
 	if r.protocol != "" {
-		if r.method != "CONNECT" || !isProtocol(r.protocol) {
+		if r.method != "CONNECT" || !isProtocol(r.protocol) || changesConnection(r.protocol) {
 			return ErrMalformed
 		}
 		r.method = "GET"
@@ -145,6 +146,14 @@ func (r *request) check() error {
 		return errLength
 	}
 	return nil
+}
+
+// changesConnection reports whether a protocol, which may have a version, is one that a server would go on with in place of
+// HTTP/1.1, and not one that is carried inside (RFC 7540 §3.2 h2c, RFC 2817 TLS). In what follows nobody would look for
+// headers, or end the TLS. The drafts of HTTP/2 had names such as h2c-14.
+func changesConnection(protocol string) bool {
+	name, _, _ := strings.Cut(protocol, "/")
+	return len(name) >= 2 && strings.EqualFold(name[:2], "h2") || strings.EqualFold(name, "http") || strings.EqualFold(name, "tls")
 }
 
 // isProtocol: a name and perhaps a version (RFC 9110 §7.8).

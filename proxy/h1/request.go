@@ -113,7 +113,7 @@ func (h *head) upgradeTo(value []byte) error {
 		if !isToken(name) {
 			return errValue
 		}
-		if h.upgrades || foldEqual(name, "h2c") || foldEqual(name, "h2") || foldEqual(name, "http") || foldEqual(name, "tls") {
+		if h.upgrades || changesConnection(string(name)) {
 			continue
 		}
 		h.upgrade, h.upgrades = reuse(h.upgrade, token), true
