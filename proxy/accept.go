@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/redirect"
 )
 
@@ -150,24 +152,72 @@ func (p *Proxy) own(ip netip.Addr) bool {
 func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *serverConn {
 	t := p.discovery.target(key)
 	r := p.resolve(p.ctx, t, p.limits.DiscoveryWait)
-	protocol := p.outboundProtocol(r, dst)
-	d := detected{protocol: protocol}
-	if protocol != api.Protocol_PROTOCOL_OPAQUE {
-		// A protocol that destination names is detected too: it costs nothing, and names are sometimes wrong.
-		var err error
-		if d, err = detect(nc); err != nil {
-			return nil
-		}
-	}
 	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
-	switch {
-	case d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2:
-		return c.speaks(nc, d)
-	case d.silent:
-		return p.forwardSilent(nc, c)
+	if p.outboundProtocol(r, dst) == api.Protocol_PROTOCOL_OPAQUE {
+		p.forwardOutbound(nc, c, detect.First{})
+		return nil
 	}
-	p.forwardOutbound(nc, c, d)
+	httpOnly := r != nil && takesHTTPOnly(r.protocol, len(r.rules))
+	f, err := p.hear(nc, httpOnly)
+	switch {
+	case err != nil:
+		return nil
+	case f.Protocol.IsHTTP():
+		return c.speaks(nc, f)
+	case f.Silent():
+		return p.forwardSilent(nc, c)
+	case httpOnly && f.Protocol != detect.TLS: // the application's own TLS has no headers for us
+		p.log.Info("refused an outbound connection", "to", c.dst, "reason", errNotHTTP)
+		p.refused.policy.Inc()
+		abort(nc)
+		return nil
+	}
+	p.forwardOutbound(nc, c, f)
 	return nil
+}
+
+// takesHTTPOnly reports whether a port is declared to be HTTP: by its protocol, or where that is not said by rules, which
+// nothing but HTTP has.
+func takesHTTPOnly(protocol api.Protocol, rules int) bool {
+	switch protocol {
+	case api.Protocol_PROTOCOL_HTTP1, api.Protocol_PROTOCOL_HTTP2:
+		return true
+	case api.Protocol_PROTOCOL_DETECT:
+		return rules > 0
+	}
+	return false
+}
+
+// hear finds out what a caller speaks. Where only HTTP is taken nobody speaks before the caller, so one that is silent is
+// waited for as long as between two requests; else silence is an answer.
+func (p *Proxy) hear(nc net.Conn, httpOnly bool) (detect.First, error) {
+	f, err := detect.NewReader(nc, p.detectLimits()).Read()
+	if err != nil || !f.Silent() || !httpOnly {
+		return f, err
+	}
+	return p.hearLater(nc)
+}
+
+// hearLater waits for a caller that has been silent so far. A drain does not wait for it.
+func (p *Proxy) hearLater(nc net.Conn) (detect.First, error) {
+	p.quiet.add(nc)
+	defer p.quiet.remove(nc)
+	if p.draining() {
+		return detect.First{}, errDraining
+	}
+	l := p.detectLimits()
+	l.Silence = p.limits.IdleHTTP
+	f, err := detect.NewReader(nc, l).Read()
+	if err == nil && f.Silent() {
+		err = os.ErrDeadlineExceeded
+	}
+	return f, err
+}
+
+var errDraining = errors.New("the proxy is draining")
+
+func (p *Proxy) detectLimits() detect.Limits {
+	return detect.Limits{Silence: p.limits.DetectTimeout, Header: p.limits.HeaderTimeout, Bytes: config.DetectBytes}
 }
 
 // outboundProtocol is what is known before a byte was read.
@@ -237,47 +287,81 @@ func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 	if err != nil {
 		return nil
 	}
-	if port, opaque := p.plainOpaque(dst); opaque {
-		p.forwardInbound(nc, p.plainConn(nc, port, dst), detected{protocol: api.Protocol_PROTOCOL_OPAQUE})
+	port, served := p.plainPort(dst)
+	opaque := served && p.discovery.inbound(port).wait(p.ctx).protocol == api.Protocol_PROTOCOL_OPAQUE
+	if opaque && p.cfg.Apps == nil { // no proxy's: it would have dialed the inbound port. Its server may have to speak first
+		p.forwardInbound(nc, p.plainConn(nc, port, dst), detect.First{})
 		return nil
 	}
-	d, err := detect(nc)
+	l := p.detectLimits()
+	l.TLSOnly = opaque
+	f, err := detect.NewReader(nc, l).Read()
 	if err != nil {
 		return nil
 	}
-	if sni, mesh := d.hello.mesh(); mesh {
-		return p.serveMesh(nc, d, sni, dst)
-	}
-	return p.servePlain(nc, d, dst)
-}
-
-// plainOpaque reports whether a connection is surely no proxy's and its port's server may have to speak first. A proxy
-// dials the inbound port itself.
-func (p *Proxy) plainOpaque(dst netip.AddrPort) (port uint16, opaque bool) {
-	if p.cfg.Apps != nil || dst.Port() == config.InboundPort {
-		return 0, false
-	}
-	return dst.Port(), p.discovery.inbound(dst.Port()).wait(p.ctx).protocol == api.Protocol_PROTOCOL_OPAQUE
-}
-
-// servePlain is a caller without a proxy, or with TLS of its own.
-func (p *Proxy) servePlain(nc net.Conn, d detected, dst netip.AddrPort) *serverConn {
-	port := dst.Port()
-	if len(p.cfg.Apps) == 1 { // without redirection a single application is who was meant
-		for only := range p.cfg.Apps {
-			port = only
-		}
+	if sni, mesh := meshHello(f.Hello); mesh {
+		return p.serveMesh(nc, f, sni, dst)
 	}
 	c := p.plainConn(nc, port, dst)
 	switch {
 	case c == nil:
-	case d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2:
-		return c.speaks(nc, d)
-	default:
-		p.forwardInbound(nc, c, d)
+		return nil
+	case opaque:
+		p.forwardInbound(nc, c, f)
+		return nil
 	}
+	return p.serveApplication(nc, c, f)
+}
+
+// plainPort is the target of a caller that is no proxy. It is not served if that is the proxy's own port. Without
+// redirection a single application is who was meant.
+func (p *Proxy) plainPort(dst netip.AddrPort) (port uint16, served bool) {
+	if len(p.cfg.Apps) == 1 {
+		for only := range p.cfg.Apps {
+			return only, true
+		}
+	}
+	return dst.Port(), p.cfg.Apps == nil && dst.Port() != config.InboundPort
+}
+
+// serveApplication serves a connection by what its caller said first. What is HTTP, or may be, is never passed on as it
+// came: the application must not see a header that only we may set.
+func (p *Proxy) serveApplication(nc net.Conn, c *serverConn, f detect.First) *serverConn {
+	httpOnly := c.port.policy.Load().httpOnly
+	if httpOnly && f.Silent() {
+		var err error
+		if f, err = p.hearLater(nc); err != nil {
+			return nil
+		}
+	}
+	switch {
+	case f.Protocol.IsHTTP():
+		return c.speaks(nc, f)
+	case httpOnly:
+		p.refuseForeign(nc, c, f)
+		return nil
+	case f.Silent():
+		return p.attendInbound(nc, c)
+	}
+	p.forwardInbound(nc, c, f)
 	return nil
 }
+
+// refuseForeign cuts what is no HTTP on a port that takes nothing else.
+func (p *Proxy) refuseForeign(nc net.Conn, c *serverConn, f detect.First) {
+	reason := errNotHTTP
+	if f.Protocol == detect.TLS {
+		reason = errForeignTLS
+	}
+	p.log.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", reason)
+	p.refused.policy.Inc()
+	abort(nc)
+}
+
+var (
+	errNotHTTP    = errors.New("the port is declared to be HTTP, which this is not; if it is something else, list it in opaque-ports")
+	errForeignTLS = errors.New("the port is declared to be HTTP, and this is TLS of the caller's own; if it has TLS, declare it as https")
+)
 
 // plainConn describes an unauthenticated caller; nil: what it dialed is not served.
 func (p *Proxy) plainConn(nc net.Conn, port uint16, dst netip.AddrPort) *serverConn {

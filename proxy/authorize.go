@@ -34,6 +34,7 @@ type inboundPort struct {
 // inboundPolicy is immutable.
 type inboundPolicy struct {
 	protocol api.Protocol
+	httpOnly bool
 	strict   bool
 	allowed  []string   // SPIFFE IDs
 	action   api.Action // about those that the mode admits and allowed does not name
@@ -128,7 +129,8 @@ func (in *inboundPort) refuse() {
 
 // compile turns a message into a policy. What this proxy does not understand makes the whole message an error.
 func (in *inboundPort) compile(m *api.Inbound) (*inboundPolicy, error) {
-	pol := &inboundPolicy{protocol: m.Protocol, strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction}
+	pol := &inboundPolicy{protocol: m.Protocol, httpOnly: takesHTTPOnly(m.Protocol, len(m.Http)),
+		strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction}
 	if m.Mode != api.Mode_MODE_STRICT && m.Mode != api.Mode_MODE_PERMISSIVE {
 		return nil, fmt.Errorf("a mode (%d) that this proxy does not know", m.Mode)
 	}

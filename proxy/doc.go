@@ -3,7 +3,7 @@
 // A request's path is the files' names, in this order:
 //
 //	accept.go     listeners; where a connection was meant to go
-//	detect.go     HTTP/1, HTTP/2, TLS or opaque, by its first bytes
+//	detect        (a package) HTTP/1, HTTP/2, TLS or opaque, by its first bytes
 //	identify.go   this proxy's SVID; mTLS with peers, whose IDs it verifies
 //	authorize.go  who may reach the application's ports, and which ports there are
 //	discover.go   what destination says, kept for as long as it is away

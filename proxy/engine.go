@@ -3,7 +3,7 @@ package proxy
 import (
 	"net"
 
-	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/wire"
@@ -67,8 +67,11 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 }
 
 // speaks notes that an HTTP connection is one, with what detection has read of it.
-func (c *serverConn) speaks(nc net.Conn, d detected) *serverConn {
-	c.http1, c.wire = d.protocol == api.Protocol_PROTOCOL_HTTP1, wire.New(nc, d.peeked)
+func (c *serverConn) speaks(nc net.Conn, f detect.First) *serverConn {
+	if tl, ok := nc.(*tlsLeg); ok {
+		nc = servedTLS{tl}
+	}
+	c.http1, c.wire = f.Protocol == detect.HTTP1, wire.New(nc, f.Bytes)
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
@@ -21,7 +22,7 @@ type opaque struct {
 }
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
-func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
+func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, f detect.First) {
 	if p.shedding(now()) {
 		p.shed.Inc()
 		return
@@ -33,7 +34,7 @@ func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, d detected) {
 		return
 	}
 	defer o.up.Close()
-	p.newTunnel(nc, o.up).carry(d.peeked, p.metrics.Cell(p.opaqueLabels(o, d)))
+	p.newTunnel(nc, o.up).carry(heard(f), p.metrics.Cell(p.opaqueLabels(o, f)))
 }
 
 // openOpaque picks an endpoint of c's target and connects to it.
@@ -50,7 +51,7 @@ func (p *Proxy) openOpaque(c *serverConn) (o opaque, err error) {
 	return o, err
 }
 
-func (p *Proxy) opaqueLabels(o opaque, d detected) metric.Labels {
+func (p *Proxy) opaqueLabels(o opaque, f detect.First) metric.Labels {
 	r := o.route
 	l := metric.Labels{Direction: metric.Outbound, Authority: r.authority, Namespace: r.namespace, Service: r.service,
 		Backend: o.backend.cluster.name, Protocol: "tcp"}
@@ -58,7 +59,7 @@ func (p *Proxy) opaqueLabels(o opaque, d detected) metric.Labels {
 		l.Authority = outsideAuthority
 	}
 	p.peerLabels(&l, o.endpoint)
-	if !o.endpoint.meshed() && d.protocol == api.Protocol_PROTOCOL_TLS {
+	if !o.endpoint.meshed() && f.Protocol == detect.TLS {
 		l.Security = metric.TLSPassthrough
 	}
 	return l
@@ -130,31 +131,43 @@ func (p *Proxy) dialTunnel(ctx context.Context, e *endpoint) (leg, error) {
 }
 
 // forwardInbound carries an opaque connection to the application.
-func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
+func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, f detect.First) {
 	if c == nil {
 		return
 	}
+	if up := p.dialApplication(nc, c); up != nil {
+		defer up.Close()
+		p.carryInbound(nc, up, c, heard(f))
+	}
+}
+
+// dialApplication connects to the application for an opaque connection that its caller may have; nil: there is none to be
+// had, and the caller has been told as far as it can be.
+func (p *Proxy) dialApplication(nc net.Conn, c *serverConn) leg {
 	if p.shedding(now()) {
 		p.shed.Inc()
-		return
+		return nil
 	}
 	if p.refuses(c, c.port.policy.Load()) {
-		return
+		return nil
 	}
-	set := c.app.cluster.set.Load()
-	up, err := p.dialOpaque(set.endpoints[0])
+	e := c.app.cluster.set.Load().endpoints[0]
+	up, err := p.dialOpaque(e)
 	if err != nil {
 		p.log.Debug("the application does not answer", "port", c.number, "err", err)
 		p.refused.undialable.Inc()
 		abort(nc)
-		return
+		return nil
 	}
-	defer up.Close()
-	set.endpoints[0].answered.Store(true)
-	if d.protocol == api.Protocol_PROTOCOL_TLS && !c.caller.meshed() {
+	e.answered.Store(true)
+	return up
+}
+
+// carryInbound joins a caller with the application until the policy forbids it, or they are done.
+func (p *Proxy) carryInbound(nc net.Conn, up leg, c *serverConn, w words) {
+	if w.first.Protocol == detect.TLS && !c.caller.meshed() {
 		c.caller.security = metric.TLSPassthrough
 	}
-	l := c.inboundLabels(c.port.policy.Load().route.fallback, "tcp")
 	t := p.newTunnel(nc, up)
 	t.caller = c.caller.id
 	c.port.tunnels.add(t)
@@ -162,7 +175,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, d detected) {
 	if p.refuses(c, c.port.policy.Load()) { // it may have changed before the port knew this tunnel
 		return
 	}
-	t.carry(d.peeked, p.metrics.Cell(l))
+	t.carry(w, p.metrics.Cell(c.inboundLabels(c.port.policy.Load().route.fallback, "tcp")))
 }
 
 // refuses asks the policy about an opaque connection.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 type serverConn struct {
 	p       *Proxy
 	wire    *wire.Conn
+	tls     *tls.ConnectionState // inbound: of a verified peer; nil: plaintext
 	inbound bool
 	http1   bool
 	engine  server
@@ -105,7 +107,7 @@ func (c *serverConn) choose(u *rule) *backend {
 func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	c := x.c
 	x.http1 = c.http1
-	if c.inbound && c.caller.meshed() {
+	if c.refuses() { // a proxy's, which says what it translated
 		x.http1 = value(fields, headerProto) == protoHTTP1
 	}
 	x.req = keepFields(newHead(len(fields)), fields)
@@ -144,7 +146,7 @@ func (x *exchange) responseFields(dst []hpack.HeaderField, a *attempt, fields []
 }
 
 // refuses reports whether "not delivered" may be passed back as such: the caller is a proxy, and will try elsewhere.
-func (c *serverConn) refuses() bool { return c.inbound && c.caller.meshed() }
+func (c *serverConn) refuses() bool { return c.inbound && c.caller.meshed() && !c.http1 }
 
 // writeError answers with an error of ours. The reason goes no further than the mesh.
 func (x *exchange) writeError(status int, reason string) {

@@ -10,14 +10,17 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	destination "github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
@@ -195,17 +198,16 @@ func (p *Proxy) dialMesh(ctx context.Context, e *endpoint, alpn string) (*wire.C
 }
 
 // serveMesh is a connection from another proxy: mTLS, and inside it what the ALPN says.
-func (p *Proxy) serveMesh(nc net.Conn, d detected, sni string, dst netip.AddrPort) *serverConn {
+func (p *Proxy) serveMesh(nc net.Conn, f detect.First, sni string, dst netip.AddrPort) *serverConn {
 	port, err := strconv.ParseUint(sni, 10, 16)
 	if err != nil {
 		p.refused.bypass.Inc()
 		return nil
 	}
-	if len(d.hello.alpn) == 1 && d.hello.alpn[0] == config.ALPNTCP {
-		p.serveTunnel(nc, d, uint16(port), dst)
-		return nil
+	if len(f.Hello.ALPN) == 1 && f.Hello.ALPN[0] == config.ALPNTCP {
+		return p.serveTunnel(nc, f, uint16(port), dst)
 	}
-	w, err := handshake(p.ctx, nc, wire.NewTLSServer(nc, d.peeked, p.meshServer))
+	w, err := handshake(p.ctx, nc, wire.NewTLSServer(nc, f.Bytes, p.meshServer))
 	if err != nil {
 		p.handshakeFailed(nc, err)
 		return nil
@@ -219,22 +221,29 @@ func (p *Proxy) serveMesh(nc net.Conn, d detected, sni string, dst netip.AddrPor
 	return c
 }
 
-// serveTunnel is an opaque connection inside mTLS.
-func (p *Proxy) serveTunnel(nc net.Conn, d detected, port uint16, dst netip.AddrPort) {
+// serveTunnel is a connection inside mTLS that the caller's proxy takes for opaque. The proxy of whoever may reach this
+// port is believed about the caller, and not about what it says.
+func (p *Proxy) serveTunnel(nc net.Conn, f detect.First, port uint16, dst netip.AddrPort) *serverConn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
-		return
+		return nil
 	}
-	tc := newTLSLeg(tcp, d.peeked, tls.Server, p.meshServer)
+	tl := newTLSLeg(tcp, f.Bytes, tls.Server, p.meshServer)
 	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
 	defer cancel()
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err := tl.HandshakeContext(ctx); err != nil {
 		p.handshakeFailed(nc, err)
-		return
+		return nil
 	}
-	if c := p.meshConn(nc, tc.ConnectionState(), port, dst); c != nil {
-		p.forwardInbound(tc, c, detected{protocol: 0})
+	c := p.meshConn(nc, tl.ConnectionState(), port, dst)
+	switch {
+	case c == nil:
+		return nil
+	case c.port.policy.Load().protocol == destination.Protocol_PROTOCOL_OPAQUE:
+		p.forwardInbound(tl, c, detect.First{})
+		return nil
 	}
+	return p.serveApplication(tl, c, detect.First{})
 }
 
 func (p *Proxy) handshakeFailed(nc net.Conn, err error) {
@@ -251,7 +260,18 @@ func (p *Proxy) meshConn(nc net.Conn, state tls.ConnectionState, port uint16, ds
 	}
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
 	who := caller{id: peer.ID.String(), address: from.Addr().Unmap(), security: metric.MTLS}
-	return p.inboundConn(who, port, dst)
+	c := p.inboundConn(who, port, dst)
+	if c != nil {
+		c.tls = &state
+	}
+	return c
+}
+
+// meshHello returns the target port when a ClientHello is one of ours: our ALPN and our SNI.
+func meshHello(h detect.Hello) (port string, ok bool) {
+	ours := slices.Contains(h.ALPN, config.ALPNHTTP) || slices.Contains(h.ALPN, config.ALPNTCP)
+	port, suffixed := strings.CutSuffix(h.ServerName, config.SNISuffix)
+	return port, ours && suffixed
 }
 
 func (p *Proxy) plainSecurity(from netip.Addr) metric.Security {

@@ -162,6 +162,20 @@ func (u *underTLS) readNow(p []byte) (n int, err error) {
 // before it, and a tunnel has bounds of its own.
 func (u *underTLS) SetWriteDeadline(time.Time) error { return nil }
 
+// servedTLS is a tlsLeg on which HTTP turned out to be spoken, as package wire wants it: with a bound for writes.
+type servedTLS struct{ *tlsLeg }
+
+func (l servedTLS) SetWriteDeadline(t time.Time) error { return l.under.TCPConn.SetWriteDeadline(t) }
+func (l servedTLS) SetLinger(sec int) error            { return l.under.TCPConn.SetLinger(sec) }
+
+// Close gives TLS's alert no time: it fits into the kernel's buffer, or nobody reads it.
+func (l servedTLS) Close() error {
+	l.under.TCPConn.SetWriteDeadline(time.Now().Add(alertTime)) // fails only on a closed connection
+	return l.Conn.Close()
+}
+
+const alertTime = time.Second
+
 // dryError is temporary in the sense of net.Error, which is how crypto/tls knows that it may be asked again.
 type dryError struct{}
 

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // lateLeg is a client's connection whose deadlines for the future are set as late as the scheduler may have it: after one that has
@@ -44,13 +42,13 @@ func TestAGreetingThatIsHereAlreadyIsNotWaitedFor(t *testing.T) {
 		defer server.Close()
 		go server.Write([]byte("220 ready\n"))
 		synctest.Wait()
-		p := &Proxy{ctx: t.Context()}
+		p := &Proxy{ctx: t.Context(), limits: limits}
 		began := time.Now()
-		d, answer, left, err := p.overture(&lateLeg{Conn: down, past: make(chan struct{})}, &lateLeg{Conn: up, past: make(chan struct{})})
-		if err != nil || left || !d.silent || string(answer) != "220 ready\n" {
-			t.Errorf("client silent %v, server said %q, left %v, %v", d.silent, answer, left, err)
+		w, err := p.overture(&lateLeg{Conn: down, past: make(chan struct{})}, &lateLeg{Conn: up, past: make(chan struct{})})
+		if err != nil || w.left != nil || w.caller == nil || string(w.answer) != "220 ready\n" {
+			t.Errorf("client silent %v, server said %q, left %v, %v", w.caller != nil, w.answer, w.left, err)
 		}
-		if took := time.Since(began); took > config.DetectTimeout {
+		if took := time.Since(began); took > limits.DetectTimeout {
 			t.Errorf("the greeting took %v", took)
 		}
 	})

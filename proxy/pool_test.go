@@ -16,6 +16,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 	"github.com/tulle-mesh/tulle/test/await"
 	"golang.org/x/net/http2/hpack"
@@ -251,7 +252,7 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	defer down.Close()
 	go func() {
 		defer up.Close()
-		p.forwardOutbound(piped{up}, conn, detected{peeked: []byte("GET / HTTP/1.0\r\n\r\n")})
+		p.forwardOutbound(piped{up}, conn, detect.First{Bytes: []byte("GET / HTTP/1.0\r\n\r\n")})
 	}()
 	check(t, down.SetDeadline(time.Now().Add(10*time.Second)))
 	got, err := io.ReadAll(down)

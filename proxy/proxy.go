@@ -65,6 +65,7 @@ type Proxy struct {
 	lives   live[*meshLife]
 	rootsAt atomic.Int64 // when the roots may last have changed, unix nanoseconds
 	tunnels live[io.Closer]
+	quiet   live[net.Conn] // on which nothing was said yet, and the caller must speak first
 	counts
 }
 
@@ -191,6 +192,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 	for _, l := range p.listeners {
 		l.Close()
 	}
+	p.quiet.each(func(nc net.Conn) { nc.Close() })
 	grace := time.After(p.cfg.DrainGrace)
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
@@ -249,7 +251,7 @@ func (p *Proxy) draining() bool {
 // trackServer registers a connection that the proxy serves, for the drain and for the life of its certificate.
 func (p *Proxy) trackServer(c *serverConn) (stop func()) {
 	p.servers.add(c)
-	unwatch := p.watchMesh(watched{c.wire.TLS(), c.wire.RemoteAddr(), c.goAway, func() { c.wire.Close() }})
+	unwatch := p.watchMesh(watched{c.tls, c.wire.RemoteAddr(), c.goAway, func() { c.wire.Close() }})
 	if p.draining() {
 		c.goAway()
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
 // A proxy without memory takes no opaque connections either: two buffers each are more than a request needs.
@@ -22,8 +22,8 @@ func TestOpaqueConnectionsAreShedToo(t *testing.T) {
 	in := p.discovery.inbound(8080)
 	inbound := &serverConn{p: p, inbound: true, port: in, number: 8080, app: backend{cluster: in.application(app.Addr().String())}}
 	for name, forward := range map[string]func(net.Conn){
-		"outbound": func(nc net.Conn) { p.forwardOutbound(nc, conn, detected{protocol: api.Protocol_PROTOCOL_OPAQUE}) },
-		"inbound":  func(nc net.Conn) { p.forwardInbound(nc, inbound, detected{protocol: api.Protocol_PROTOCOL_OPAQUE}) },
+		"outbound": func(nc net.Conn) { p.forwardOutbound(nc, conn, detect.First{}) },
+		"inbound":  func(nc net.Conn) { p.forwardInbound(nc, inbound, detect.First{}) },
 	} {
 		near, far := net.Pipe()
 		check(t, near.SetDeadline(time.Now().Add(5*time.Second)))

@@ -2,15 +2,16 @@ package proxy
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
 
-	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
-// forwardSilent is a connection on which the application has said nothing for config.DetectTimeout. Its server may be one
+// forwardSilent is a connection on which the application has said nothing for Limits.DetectTimeout. Its server may be one
 // that speaks first, so an endpoint is dialed for it. But it may as well be a spare connection of an HTTP client, which
 // opens them in bursts and uses them later: pinned to one endpoint as opaque, its request would be lost with that endpoint.
 // So nothing is decided until one end has spoken.
@@ -39,62 +40,117 @@ func (p *Proxy) attend(nc net.Conn, c *serverConn) (next *serverConn, again bool
 		return next, false, err
 	}
 	defer o.up.Close()
-	d, answer, left, err := p.overture(nc, o.up)
+	w, err := p.overture(nc, o.up)
 	switch {
 	case err != nil:
 		return nil, false, err
-	case len(answer) == 0 && (d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2):
-		return c.speaks(nc, d), false, nil
-	case d.silent && left:
+	case w.http() && len(w.answer) == 0:
+		return c.speaks(nc, w.first), false, nil
+	case w.http():
+		return nil, false, errors.Join(errLateHTTP, abort(nc))
+	case w.left != nil && w.first.Silent():
 		return nil, true, nil
 	}
-	if _, err := nc.Write(answer); err != nil {
+	if _, err := nc.Write(w.answer); err != nil {
 		return nil, false, err
 	}
-	p.newTunnel(nc, o.up).carry(d.peeked, p.metrics.Cell(p.opaqueLabels(o, d)))
+	p.newTunnel(nc, o.up).carry(w, p.metrics.Cell(p.opaqueLabels(o, w.first)))
 	return nil, false, nil
 }
 
 // attendAlone is for when no endpoint can be dialed: an HTTP client is answered when it asks.
 func (p *Proxy) attendAlone(nc net.Conn, c *serverConn) (*serverConn, error) {
 	defer p.trackCloser(nc)()
-	if err := nc.SetReadDeadline(time.Now().Add(config.IdleTCP)); err != nil {
-		return nil, err
-	}
-	d, err := detectUntil(nc, true)
+	l := p.detectLimits()
+	l.Silence = config.IdleTCP
+	f, err := detect.NewReader(nc, l).Read()
 	switch {
-	case err != nil || d.silent:
+	case err != nil || f.Silent():
 		return nil, err
-	case d.protocol == api.Protocol_PROTOCOL_HTTP1 || d.protocol == api.Protocol_PROTOCOL_HTTP2:
-		return c.speaks(nc, d), nil
+	case f.Protocol.IsHTTP():
+		return c.speaks(nc, f), nil
 	}
-	p.forwardOutbound(nc, c, d)
+	p.forwardOutbound(nc, c, f)
 	return nil, nil
 }
 
-// overture waits for the first word, from either end. answer is the server's; left: it ended without one. The server's
-// goroutine ends with overture: its read is cut short by a deadline, and so is the client's when the server was first. The
-// client's own deadline is set before that goroutine runs, or it could undo the other: a greeting is often here already.
-func (p *Proxy) overture(nc net.Conn, up leg) (d detected, answer []byte, left bool, err error) {
+// attendInbound waits with the application, which may speak first. It returns the connection if that is HTTP.
+func (p *Proxy) attendInbound(nc net.Conn, c *serverConn) (next *serverConn) {
+	up := p.dialApplication(nc, c)
+	if up == nil {
+		return nil
+	}
+	defer up.Close()
+	w, err := p.overture(nc, up)
+	switch {
+	case err != nil:
+		abort(nc)
+	case w.http() && len(w.answer) == 0:
+		return c.speaks(nc, w.first)
+	case w.http():
+		p.log.Debug("a connection is cut", "from", c.caller.address, "id", c.caller.id, "port", c.number, "err", errLateHTTP)
+		abort(nc)
+	case w.left != nil && !errors.Is(w.left, io.EOF):
+		abort(nc)
+	default:
+		if _, err := nc.Write(w.answer); err == nil {
+			p.carryInbound(nc, up, c, w)
+		}
+	}
+	return nil
+}
+
+// errLateHTTP: the bytes of the request cannot be taken back once they are passed on, and what they were an answer to is
+// on its way already.
+var errLateHTTP = errors.New("HTTP on a connection on which the server has spoken first")
+
+// words are what has been said on a connection so far.
+type words struct {
+	first  detect.First
+	caller *detect.Reader // to be asked for first; nil: it has been
+	answer []byte         // the server's, who spoke before the caller was understood
+	left   error          // why the server said nothing more; nil: it may yet
+}
+
+// heard are the words of a caller who spoke before anybody else.
+func heard(f detect.First) words { return words{first: f} }
+
+func (w words) http() bool { return w.caller == nil && w.first.Protocol.IsHTTP() }
+
+// overture waits for the first word, from either end. The server's goroutine ends with overture: its read is cut short by a
+// deadline, and so is the client's when the server was first. The client's own deadline is set before that goroutine runs,
+// or it could undo the other: a greeting is often here already.
+func (p *Proxy) overture(nc net.Conn, up leg) (w words, err error) {
 	defer p.trackCloser(&tunnel{p: p, down: nc.(leg), up: up})()
-	if err := nc.SetReadDeadline(time.Now().Add(config.IdleTCP)); err != nil {
-		return detected{}, nil, false, err
+	l := p.detectLimits()
+	l.Silence = config.IdleTCP
+	r := detect.NewReader(nc, l)
+	if err := r.Begin(); err != nil {
+		return w, err
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		buf := make([]byte, 2048)
 		n, rerr := up.Read(buf)
-		answer = buf[:n]
-		left = n == 0 && !errors.Is(rerr, os.ErrDeadlineExceeded)
-		if n > 0 || left {
+		w.answer = buf[:n]
+		if n == 0 && !errors.Is(rerr, os.ErrDeadlineExceeded) {
+			w.left = rerr
+		}
+		if n > 0 || w.left != nil {
 			nc.SetReadDeadline(past) // it fails only on a connection that has ended
 		}
 	}()
-	d, err = detectUntil(nc, true)
+	f, err := r.Resume()
 	if derr := up.SetReadDeadline(past); derr != nil && err == nil {
 		err = derr
 	}
 	<-done
-	return d, answer, left, errors.Join(err, nc.SetReadDeadline(time.Time{}), up.SetReadDeadline(time.Time{}))
+	switch w.first = f; {
+	case errors.Is(err, io.EOF): // the caller's half is over, without a word
+		err = nil
+	case errors.Is(err, detect.ErrInterrupted), err == nil && f.Silent():
+		w.caller, err = r, nil
+	}
+	return w, errors.Join(err, nc.SetReadDeadline(time.Time{}), up.SetReadDeadline(time.Time{}))
 }

@@ -9,23 +9,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // quiet waits until the proxy has given up detecting: there is nothing else to be seen of that.
-func quiet() { time.Sleep(config.DetectTimeout + 200*time.Millisecond) }
+func (m *testMesh) quiet() { time.Sleep(2*m.limits.DetectTimeout + 100*time.Millisecond) }
+
+// impatient is a mesh whose proxies give silence a tenth of its time.
+func impatient(t testing.TB) *testMesh {
+	m := newMesh(t, 0)
+	m.limits.DetectTimeout /= 10
+	return m
+}
 
 // A spare connection of an HTTP client is used long after it was opened.
 func TestSilentConnectionIsServedAsHTTPWhenItSpeaks(t *testing.T) {
-	m := newMesh(t, 0)
+	m := impatient(t)
 	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Caller", r.Header.Get("Tulle-Client-Id"))
 	}))
 	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	check(t, err)
 	defer c.Close()
-	quiet()
+	m.quiet()
 	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
 	for range 2 {
 		io.WriteString(c, "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 2\r\n\r\nhi")
@@ -39,7 +45,7 @@ func TestSilentConnectionIsServedAsHTTPWhenItSpeaks(t *testing.T) {
 
 // A server that speaks first is heard, on a port that nobody declared opaque; then both talk.
 func TestSilentConnectionHearsAServerThatSpeaksFirst(t *testing.T) {
-	m := newMesh(t, 0)
+	m := impatient(t)
 	web := pod{"web-0", greeter(t), loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
@@ -48,12 +54,12 @@ func TestSilentConnectionHearsAServerThatSpeaksFirst(t *testing.T) {
 
 // Where nothing can be dialed, a client that asks in HTTP is told why.
 func TestSilentConnectionToNobodyIsAnsweredWhenItSpeaks(t *testing.T) {
-	m := newMesh(t, 0)
+	m := impatient(t)
 	caller := m.caller("nowhere")
 	c, err := net.Dial("tcp", caller.out["nowhere"])
 	check(t, err)
 	defer c.Close()
-	quiet()
+	m.quiet()
 	check(t, c.SetDeadline(time.Now().Add(10*time.Second)))
 	io.WriteString(c, "GET / HTTP/1.1\r\nhost: nowhere\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -30,7 +30,7 @@ func joined(t *testing.T, p *Proxy) (client, server *net.TCPConn, cell *metric.C
 	cell, ended = p.metrics.Cell(metric.Labels{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.newTunnel(down, up).carry(nil, cell)
+		p.newTunnel(down, up).carry(words{}, cell)
 		down.Close()
 		up.Close()
 	}()

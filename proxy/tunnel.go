@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
@@ -32,7 +33,7 @@ func (p *Proxy) newTunnel(down net.Conn, up leg) *tunnel {
 // carry moves bytes both ways until both directions have ended, or neither moved any for config.IdleTCP. The end of one
 // direction is passed on as such, and the other goes on; a reset, and an end that is not orderly, is passed on as a reset.
 // A tunnel cannot be asked to end, so its certificate's end is its.
-func (t *tunnel) carry(peeked []byte, cell *metric.Cell) {
+func (t *tunnel) carry(w words, cell *metric.Cell) {
 	cell.OpenConnection()
 	defer cell.CloseConnection()
 	defer t.p.trackCloser(t)()
@@ -40,13 +41,51 @@ func (t *tunnel) carry(peeked []byte, cell *metric.Cell) {
 	defer t.watch(t.up)()
 	var back sync.WaitGroup
 	back.Go(func() { t.copy(t.down, t.up, &cell.ReadBytes) })
-	if _, err := t.up.Write(peeked); err == nil {
-		cell.WrittenBytes.Add(uint64(len(peeked)))
+	if err := t.begin(w, cell); err == nil {
 		t.copy(t.up, t.down, &cell.WrittenBytes)
 	} else {
 		t.Close()
 	}
 	back.Wait()
+}
+
+// begin passes on what the caller says first.
+func (t *tunnel) begin(w words, cell *metric.Cell) error {
+	cell.ReadBytes.Add(uint64(len(w.answer)))
+	first := w.first.Bytes
+	if w.caller != nil {
+		var err error
+		if first, err = t.hear(w.caller); err != nil {
+			return err
+		}
+	}
+	if _, err := t.up.Write(first); err != nil {
+		return err
+	}
+	cell.WrittenBytes.Add(uint64(len(first)))
+	return nil
+}
+
+// hear waits for what the caller answers to a server that spoke first. It returns nothing for a caller that ends its half:
+// whoever reads next sees that too.
+func (t *tunnel) hear(r *detect.Reader) ([]byte, error) {
+	for {
+		f, err := r.Read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case f.Protocol.IsHTTP():
+			return nil, errLateHTTP
+		case !f.Silent():
+			t.touch()
+			return f.Bytes, nil
+		}
+		if err := t.overslept(t.down); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (t *tunnel) watch(l leg) (stop func()) {

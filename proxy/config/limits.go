@@ -7,15 +7,17 @@ const DrainGrace = 30 * time.Second
 
 // Limits of detection and of opaque connections.
 const (
-	DetectTimeout = time.Second // then opaque; Linkerd's 10 s stalls server-speaks-first protocols it was not told of
-	DetectBytes   = 16 << 10    // a ClientHello with post-quantum keys and many extensions fits
-	IdleTCP       = time.Hour
+	DetectBytes = 16 << 10 // a ClientHello with post-quantum keys and many extensions fits
+	IdleTCP     = time.Hour
 )
 
 // Limits are the bounds and times that the proxy lives by. DefaultLimits has the values that every proxy runs with; no
 // variable changes them. They are data so that a test need not wait for a minute, or make a thousand of something, to see
 // what a proxy does then.
 type Limits struct {
+	// DetectTimeout is how long a caller may say nothing before its server is heard, which may be one that speaks first.
+	// Linkerd's 10 s stalls such protocols where it was not told of them.
+	DetectTimeout time.Duration
 	// DiscoveryWait is how long a first request waits for destination, and any request for an endpoint, a connection or a
 	// stream, before it fails.
 	DiscoveryWait time.Duration
@@ -30,7 +32,7 @@ type Limits struct {
 
 	// IdleHTTP is how long a connection is kept without a request.
 	IdleHTTP time.Duration
-	// HeaderTimeout is from a head's first byte to its last: slowloris.
+	// HeaderTimeout is from a head's first byte to its last, or of what may become one: slowloris.
 	HeaderTimeout time.Duration
 	// BodyIdle is how long a request's body, but gRPC's, may pause before there is an answer: Envoy's value.
 	BodyIdle time.Duration
@@ -105,6 +107,7 @@ type Limits struct {
 // DefaultLimits are the limits of every proxy that is not in a test.
 func DefaultLimits() Limits {
 	return Limits{
+		DetectTimeout:   time.Second,
 		DiscoveryWait:   3 * time.Second,
 		DialTimeout:     time.Second,
 		MaxTries:        5,

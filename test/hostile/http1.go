@@ -119,7 +119,7 @@ func connectionFloods() []*attack {
 func trickled(name string, text func() []byte) *attack {
 	return rawAttack(name, "closed|400|"+served, "", func(w *bufio.Writer) {
 		const pause = 50 * time.Millisecond
-		for _, c := range text()[:3*config.DetectTimeout/(2*pause)] {
+		for _, c := range text()[:3*config.DefaultLimits().DetectTimeout/(2*pause)] {
 			w.WriteByte(c)
 			if w.Flush() != nil {
 				return

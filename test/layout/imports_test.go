@@ -25,6 +25,7 @@ var rules = []rule{
 	{who: "proxy/wire", why: "a leaf"},
 	{who: "proxy/h1", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
 	{who: "proxy/h2", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
+	{who: "proxy/detect", why: "a leaf"},
 	{who: "proxy/metric", why: "a leaf"},
 	{who: "proxy/config", why: "a leaf: the injector uses its names"},
 	{who: "proxy/redirect", why: "a leaf"},
