@@ -60,7 +60,7 @@ func (v *view) serviceEndpoints(ref clusterRef) []*api.Endpoint {
 	if port == nil {
 		return nil
 	}
-	protocol := v.protocolOf(svc, port, v.profile(v.mesh.host(ref.service), ref.service.Namespace, ref.service.Namespace))
+	protocol := v.protocolOf(svc, port, v.policy(svc, svc.Namespace))
 	byFamily := endpointsByFamily{}
 	for _, slice := range v.Slices(ref.service) {
 		number, ok := slice.Port(port.Name) // of the target: a named one differs from slice to slice

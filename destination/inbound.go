@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
@@ -38,8 +37,8 @@ func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 		return
 	}
 	for _, front := range v.fronts(w.Key(), uint16(out.Port)) {
-		profile := v.profile(v.mesh.host(front.service.Key()), front.service.Namespace, front.service.Namespace)
-		protocol := v.protocolOf(front.service, front.port, profile)
+		p := v.policy(front.service, front.service.Namespace)
+		protocol := v.protocolOf(front.service, front.port, p)
 		if out.Service != nil {
 			if protocol == api.Protocol_PROTOCOL_OPAQUE {
 				out.Protocol = protocol
@@ -48,7 +47,7 @@ func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 		}
 		out.Protocol = protocol
 		out.Service = &api.Metadata{Namespace: front.service.Namespace, Service: front.service.Name}
-		out.Http = inboundRules(profile)
+		out.Http = p.Named()
 	}
 }
 
@@ -75,17 +74,6 @@ func (v *view) fronts(workload registry.Name, number uint16) []front {
 		}
 	}
 	slices.SortFunc(out, func(a, b front) int { return cmp.Compare(a.service.Name, b.service.Name) })
-	return out
-}
-
-func inboundRules(profile *crd.ServiceProfile) []*api.HTTPRule {
-	if profile == nil {
-		return nil
-	}
-	out := make([]*api.HTTPRule, 0, len(profile.Spec.Routes))
-	for i := range profile.Spec.Routes {
-		out = append(out, namedRule(profile, &profile.Spec.Routes[i]))
-	}
 	return out
 }
 

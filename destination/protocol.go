@@ -3,37 +3,23 @@ package destination
 import (
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/intstr"
-
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// protocolOf says what a service's port speaks, where anybody said so: the opaque-ports annotation, the profile, then
-// the port's appProtocol. Otherwise proxies detect, but for the ports that are opaque by their own configuration.
-func (v *view) protocolOf(svc *registry.Service, port *registry.ServicePort, profile *crd.ServiceProfile) api.Protocol {
+// protocolOf says what a service's port speaks, where anybody said so: the opaque-ports annotation,
+// the policy, then the port's appProtocol. Otherwise proxies detect, but for the ports that are
+// opaque by their own configuration.
+func (v *view) protocolOf(svc *registry.Service, port *registry.ServicePort, p *policy.Policy) api.Protocol {
 	if list, ok := v.annotation(&svc.Meta, annotationOpaquePorts); ok && portListed(list, port.Number, nil) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
-	if profile != nil && profileOpaque(profile, port.Number) {
+	if p.IsOpaque(port.Number) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
 	return appProtocol(port.AppProtocol)
-}
-
-func profileOpaque(profile *crd.ServiceProfile, port uint16) bool {
-	for i := range profile.Spec.OpaquePorts {
-		if inRange(profile.Spec.OpaquePorts[i], port) {
-			return true
-		}
-	}
-	return false
-}
-
-func inRange(text intstr.IntOrString, port uint16) bool {
-	r, err := crd.ParsePortRange(text.String())
-	return err == nil && r.Contains(port)
 }
 
 // portListed reads a list such as "25,3306,6000-6999,redis": numbers, ranges, and names where there are any.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/destination/status"
 )
@@ -34,19 +36,19 @@ func (v *view) profileFacts(profile *crd.ServiceProfile) status.Facts {
 		}
 	}
 	svc, _ := v.lookup(profile.Name)
-	for _, o := range profile.Spec.DstOverrides {
-		if svc != nil && o.Weight.MilliValue() > 0 && !v.anyPortOf(svc, o.Authority) {
-			facts.Missing = append(facts.Missing, o.Authority)
+	for _, b := range policy.FromServiceProfile(profile, time.Time{}).Default {
+		if svc != nil && !v.leadsSomewhere(b, svc) {
+			facts.Missing = append(facts.Missing, b.String())
 		}
 	}
 	return facts
 }
 
-// anyPortOf says whether an authority leads somewhere from a service. Without a port it has the
-// caller's, which is one of the service's.
-func (v *view) anyPortOf(svc *registry.Service, authority string) bool {
+// leadsSomewhere says whether there is such a backend for some port of a service: without a port of
+// its own it has the caller's.
+func (v *view) leadsSomewhere(b policy.Backend, svc *registry.Service) bool {
 	return slices.ContainsFunc(svc.Ports, func(p registry.ServicePort) bool {
-		return v.overrideRef(authority, svc.Namespace, p.Number).unknown == ""
+		return v.backendRef(b, svc.Namespace, p.Number).unknown == ""
 	})
 }
 

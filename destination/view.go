@@ -6,6 +6,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
@@ -28,16 +29,20 @@ func (m *Mesh) read(reg *registry.Registry, f func(*view)) {
 	reg.Read(func(v *registry.View) { f(&view{v, m}) })
 }
 
-// profile returns the copy that counts for a caller: its own namespace's before the service's.
-func (v *view) profile(authority, callerNamespace, serviceNamespace string) *crd.ServiceProfile {
-	for _, ns := range []string{callerNamespace, serviceNamespace} {
-		name := registry.Name{Namespace: ns, Name: authority}
-		policy := v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name})
-		if policy != nil && policy.Problem == "" {
-			return policy.Body.(*crd.ServiceProfile)
+// policy returns what counts for callers in a namespace of a service, or nil.
+func (v *view) policy(svc *registry.Service, callerNamespace string) *policy.Policy {
+	var routes []policy.Route
+	for _, ns := range []string{callerNamespace, svc.Namespace} {
+		name := registry.Name{Namespace: ns, Name: v.mesh.host(svc.Key())}
+		p := v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name})
+		if p != nil && p.Problem == "" {
+			routes = append(routes, policy.FromServiceProfile(p.Body.(*crd.ServiceProfile), p.Created))
+		}
+		if callerNamespace == svc.Namespace {
+			break
 		}
 	}
-	return nil
+	return policy.Merge(routes, policy.Parent{Host: v.mesh.host(svc.Key())}, callerNamespace)
 }
 
 // inNetworks says whether an address is one that only the cluster can have given.

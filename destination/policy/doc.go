@@ -1,0 +1,15 @@
+// Package policy is the form between what users write about traffic and what proxies are told.
+//
+//	kinds → Route → Merge → Policy → messages
+//
+//	route.go    Route: one object's wishes, whatever its kind
+//	profile.go  ServiceProfile → Route
+//	merge.go    which routes count for a caller, and in which order: precedence, in one place
+//	message.go  Policy → the rules, backends and budgets of a message
+//
+// A new kind is one function to Route. Conditions and filters are package api's messages already:
+// those are neutral, and every kind's conditions can be said in them.
+//
+// It refuses to know the cluster: a Backend is a name, and whoever makes the message says which
+// cluster that is. All functions are pure.
+package policy

@@ -1,0 +1,91 @@
+package policy
+
+import (
+	"math"
+	"time"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+)
+
+// HTTP makes the rules that a caller's proxy routes by. Find looks up the clusters of a rule's own
+// backends.
+func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
+	if p == nil {
+		return nil
+	}
+	out := make([]*api.HTTPRule, 0, len(p.Rules))
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		rule := r.named()
+		rule.Filters = r.Filters
+		if len(r.Backends) > 0 {
+			rule.Backends = find(r.Backends)
+		}
+		if r.Timeout > 0 {
+			rule.Timeouts = &api.Timeouts{RequestMs: milliseconds(r.Timeout)}
+		}
+		if r.Retry {
+			rule.Retry = &api.Retry{}
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
+// Named makes the rules that the service's own proxies measure by: which requests are a rule's, and
+// which of their responses are failures. What a request is worth to its caller is not in them.
+func (p *Policy) Named() []*api.HTTPRule {
+	if p == nil {
+		return nil
+	}
+	out := make([]*api.HTTPRule, 0, len(p.Rules))
+	for i := range p.Rules {
+		out = append(out, p.Rules[i].named())
+	}
+	return out
+}
+
+func (r *OriginRule) named() *api.HTTPRule {
+	return &api.HTTPRule{
+		Match: r.Match, ResponseClasses: r.Responses,
+		Origin: &api.Origin{
+			Group: r.Origin.Group, Kind: r.Origin.Kind,
+			Namespace: r.Origin.Namespace, Name: r.Origin.Name, Rule: r.Name,
+		},
+	}
+}
+
+// RetryBudget makes the budget of a service's retries: the policy's, or the default.
+func (p *Policy) RetryBudget() *api.RetryBudget {
+	b := Budget{Ratio: crd.DefaultRetryRatio, MinPerSecond: crd.DefaultMinRetriesPerSecond, TTL: duration(crd.DefaultRetryTTL)}
+	if p != nil && p.Budget != nil {
+		b = *p.Budget
+	}
+	return &api.RetryBudget{
+		RetryRatio: b.Ratio, MinRetriesPerSecond: b.MinPerSecond, TtlMs: milliseconds(b.TTL),
+	}
+}
+
+// milliseconds rounds up: a timeout of less than one must not become none.
+func milliseconds(d time.Duration) uint64 {
+	return uint64((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+// Weights returns the backends' weights for a message, where their sum must fit 32 bits. Shares
+// stay the same, but for rounding; none that is above 0 becomes 0.
+func Weights(backends []Backend) []uint32 {
+	var sum int64
+	for _, b := range backends {
+		sum += b.Weight
+	}
+	divisor := int64(1)
+	if limit := int64(math.MaxUint32) - int64(len(backends)); sum > limit {
+		divisor = (sum + limit - 1) / limit
+	}
+	out := make([]uint32, 0, len(backends))
+	for _, b := range backends {
+		out = append(out, uint32((b.Weight+divisor-1)/divisor))
+	}
+	return out
+}
