@@ -274,8 +274,7 @@ func (t *target) past(p *Proxy) *route {
 		m := &api.Route{Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
 			Backends: []*api.Backend{{Cluster: outsideAuthority, Weight: 1}}}
 		addr := keyTarget(t.key) // a name is looked up as it stands
-		c := &cluster{name: outsideAuthority}
-		c.update(ewmaParams{p.limits.EWMADefaultRTT, p.limits.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
+		c := lone(outsideAuthority, addr, p.ewmaDefaults())
 		t.pastRoute, _ = compileRoute(m, t.budget, func(string) *cluster { return c }) // nothing in it can fail
 	})
 	return t.pastRoute

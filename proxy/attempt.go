@@ -122,7 +122,8 @@ func (a *attempt) OnReset(code uint32, err error) {
 	}
 	b := &a.conn.batch
 	a.count(true)
-	refused := errors.Is(err, h2.ErrRefused) || errors.Is(err, h1.ErrUndelivered)
+	unsent, unread := errors.Is(err, h1.ErrUnsent), errors.Is(err, h1.ErrUndelivered)
+	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
 	switch {
 	case x.late():
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
@@ -137,8 +138,9 @@ func (a *attempt) OnReset(code uint32, err error) {
 	case refused && x.c.refuses():
 		x.abandon(b)
 		x.refuse(b)
-	case refused && x.elsewhere(b), x.again(b):
-	case errors.Is(err, h1.ErrStale) && x.idempotent() && x.elsewhere(b):
+	case unsent && x.resend(b):
+	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(b):
+	case errors.Is(err, h2.ErrRefused) && x.elsewhere(b), x.again(b):
 	case refused:
 		x.fail(503, "the application behind "+a.endpoint.address+" takes no requests", b)
 	default:

@@ -252,8 +252,8 @@ func (in *inboundPort) application(addr string) *cluster {
 	defer in.mu.Unlock()
 	c := in.apps[addr]
 	if c == nil {
-		c = &cluster{name: addr}
-		c.update(ewmaParams{in.p.limits.EWMADefaultRTT, in.p.limits.EWMADecay}, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
+		c = lone(addr, addr, in.p.ewmaDefaults())
+		c.set.Load().endpoints[0].local = true // nobody else knows it yet
 		if in.apps == nil {
 			in.apps = map[string]*cluster{}
 		}

@@ -36,6 +36,7 @@ type endpoint struct {
 	port     uint32
 	identity spiffeid.ID
 	protocol api.Protocol
+	local    bool // the application that this proxy is for: nothing is between the two
 	workload metric.Workload
 
 	ewma        ewma
@@ -173,6 +174,13 @@ func (c *cluster) unpark(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting.remove(a)
+}
+
+// lone is a cluster of one endpoint, which nobody else announces.
+func lone(name, addr string, params ewmaParams) *cluster {
+	c := &cluster{name: name}
+	c.update(params, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, now())
+	return c
 }
 
 func newEndpoint(m *api.Endpoint, params ewmaParams, now time.Time) *endpoint {

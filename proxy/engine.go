@@ -50,7 +50,7 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 	c.batch.queue, c.batch.reader = &p.p.flushes, c.wire
 	if p.kind == plainHTTP1 {
 		o := p.p.http1Options(&c.batch)
-		o.OnCapacity = c.capacity
+		o.OnCapacity, o.Direct = c.capacity, p.e.local
 		return http1Client{h1.NewClient(c.wire, o)}
 	}
 	o := p.p.http2Options(&c.batch)
@@ -59,7 +59,7 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 	if p.kind == meshHTTP2 {
 		o.KeepAlive = p.p.limits.MeshKeepAlive
 	}
-	o.Near = p.kind == plainHTTP2 // the application is in this pod
+	o.Near = p.kind == plainHTTP2 // it may be in this pod
 	if spare {
 		o.ConnWindow, o.FirstWindow = p.p.limits.SpareWindow, p.p.limits.SpareStreamWindow
 	}

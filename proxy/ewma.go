@@ -23,6 +23,11 @@ type ewmaParams struct {
 	decay   time.Duration
 }
 
+// ewmaDefaults are for a cluster of which nobody says anything else.
+func (p *Proxy) ewmaDefaults() ewmaParams {
+	return ewmaParams{p.limits.EWMADefaultRTT, p.limits.EWMADecay}
+}
+
 func (e *ewma) reset(p ewmaParams, now time.Time) {
 	e.mu.Lock()
 	e.rtt, e.at = float64(p.initial), now

@@ -25,6 +25,7 @@ type exchange struct {
 	attempt  *attempt // the try under way; nil between tries
 	first    attempt
 	tries    int
+	resent   bool      // outside of what the profile allows, for a try most likely reached nobody
 	last     *endpoint // of the try before
 	start    time.Time
 	grpc     bool

@@ -25,13 +25,44 @@ func (x *exchange) again(b *batch) bool {
 	return true
 }
 
-// elsewhere is again for what was surely not delivered: no profile or budget is asked.
-func (x *exchange) elsewhere(b *batch) bool {
+// resend is again for what never left: nothing was asked of anybody, so neither profile nor budget has a say.
+func (x *exchange) resend(b *batch) bool {
 	if !x.replayable() {
 		return false
 	}
 	x.retry(b)
 	return true
+}
+
+// resendOnce is resend for what most likely reached nobody. That is believed once: who is wrong twice does a thing three times.
+func (x *exchange) resendOnce(b *batch) bool {
+	if x.resent {
+		return false
+	}
+	x.resent = true
+	return x.resend(b)
+}
+
+// elsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is free once and at another endpoint,
+// as gRPC's transparent retries are (gRPC A6). After that the budget is charged: a backend that refuses because it has too
+// much to do must not be sent a multiple of it.
+func (x *exchange) elsewhere(b *batch) bool {
+	if !x.replayable() {
+		return false
+	}
+	if (x.resent || x.alone()) && !x.rule.route.budget.withdraw(time.Now()) {
+		x.record().RetriesRefused.Add(1)
+		return false
+	}
+	x.resent = true
+	x.retry(b)
+	return true
+}
+
+// alone: the next try will be at the same endpoint.
+func (x *exchange) alone() bool {
+	set := x.backend.cluster.set.Load()
+	return set == nil || len(set.endpoints) <= 1 || x.tries >= len(set.endpoints)
 }
 
 // idempotent: such a request may be sent again when a kept connection broke before it was answered (RFC 9110 §9.2.2).
@@ -51,8 +82,7 @@ func (x *exchange) replayable() bool {
 func (x *exchange) retry(b *batch) {
 	x.last = x.attempt.endpoint
 	x.abandon(b)
-	set := x.backend.cluster.set.Load()
-	if set != nil && len(set.endpoints) > 1 && x.tries < len(set.endpoints) {
+	if !x.alone() {
 		x.try(b)
 		return
 	}
@@ -73,7 +103,7 @@ func (a *attempt) undelivered(reason string, b *batch) {
 		x.refuse(b)
 		return
 	}
-	if !x.elsewhere(b) {
+	if !x.resend(b) {
 		x.fail(503, reason, b)
 	}
 }

@@ -223,7 +223,7 @@ func (d *discovery) compileBalancer(c *api.Cluster) (ewmaParams, error) {
 	if !ok {
 		return ewmaParams{}, errors.New("a balancer that this proxy does not know")
 	}
-	p := ewmaParams{d.p.limits.EWMADefaultRTT, d.p.limits.EWMADecay}
+	p := d.p.ewmaDefaults()
 	if ms := b.Ewma.GetDefaultRttMs(); ms > 0 {
 		p.initial = time.Duration(ms) * time.Millisecond
 	}
@@ -267,7 +267,7 @@ func (d *discovery) refresh(e *clusterEntry) change {
 		if e.set.Load() == nil {
 			return change{}
 		}
-		return e.update(ewmaParams{d.p.limits.EWMADefaultRTT, d.p.limits.EWMADecay}, nil, now())
+		return e.update(d.p.ewmaDefaults(), nil, now())
 	}
 	m := d.messages[resourceKey{api.Kind_KIND_ENDPOINTS, e.endpoints}]
 	if m == nil && e.set.Load() == nil {

@@ -46,7 +46,8 @@ type Options struct {
 	OnCapacity func()             // client: the connection is idle again
 	OnClose    func(error)        // once, after the live stream was reset; nil error for an orderly end
 
-	MaxHeaderBytes  int // of a head, as RFC 9113 §6.5.2 counts
+	Direct          bool // client: nobody but the server and its kernel can reset the connection
+	MaxHeaderBytes  int  // of a head, as RFC 9113 §6.5.2 counts
 	MaxHeaderFields int // of a head
 	StreamWindow    int // body bytes given to the sink and not yet Consumed
 	MaxOutput       int // bytes that wait for the kernel; beyond it data stays with its stream

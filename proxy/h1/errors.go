@@ -13,8 +13,10 @@ var (
 	// ErrStale: a connection that had served before was closed before it answered anything. The peer most likely closed it
 	// while idle, but the request may have been processed.
 	ErrStale = errors.New("h1: kept connection was closed before it answered")
-	// ErrUndelivered: a connection, kept or new, was closed and the server surely took nothing of the request. Any request may
-	// be sent again elsewhere.
+	// ErrUnsent: a connection, kept or new, was closed before anything of the request left. Any request may be sent again.
+	ErrUnsent = errors.New("h1: connection was closed before the request was sent")
+	// ErrUndelivered: the kernel of a server whose connection is Direct says that nobody has read the request. Any request may be sent
+	// again, once: a server that closes with SO_LINGER 0 makes it say so of one that was read.
 	ErrUndelivered = errors.New("h1: connection was closed before it took the request")
 	// ErrBusy: OpenStream while an exchange is under way.
 	ErrBusy = errors.New("h1: connection is busy")

@@ -239,7 +239,9 @@ func (c *Conn) broken(s *Stream, err error) error {
 
 func (c *Conn) unansweredLocked(s *Stream, err error) error {
 	switch {
-	case c.untaken(s, err):
+	case c.unsentLocked(s):
+		return ErrUnsent
+	case c.untakenLocked(s, err):
 		return ErrUndelivered
 	case s.reused:
 		return ErrStale

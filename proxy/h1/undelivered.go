@@ -19,15 +19,19 @@ func (s *Stream) measure(before int) {
 	s.whole = s.sendDone && s.size <= maxWhole && s.c.w.QueuedLocked() == s.size
 }
 
-// untaken is whether the server surely read nothing of a request whose connection broke with err. A kernel answers with a
+// unsentLocked is whether nothing of a request has left: it is all in the output yet, or the one write that would have
+// taken it failed.
+func (c *Conn) unsentLocked(s *Stream) bool {
+	failed := c.w.FailedLocked()
+	return s.whole && (failed == nil && c.w.QueuedLocked() == s.size || isReset(failed))
+}
+
+// untakenLocked is whether the server read nothing of a request whose connection broke with err. A kernel answers with a
 // reset, and not with an orderly end, when a connection is closed with unread input, or was never accepted, or gets more
-// afterwards. This is what happens when a server stops while a request is on its way; the lock is held.
-func (c *Conn) untaken(s *Stream, err error) bool {
-	if !s.whole {
-		return false
-	}
-	unsent := c.w.FailedLocked() == nil && c.w.QueuedLocked() == s.size
-	return unsent || isReset(err) || isReset(c.w.FailedLocked()) || isReset(c.w.SocketError())
+// afterwards. This is what happens when a server stops while a request is on its way. From afar a reset says nothing: a
+// load balancer or a firewall that forgets a connection sends one too, after the server has read and acted.
+func (c *Conn) untakenLocked(s *Stream, err error) bool {
+	return c.o.Direct && s.whole && (isReset(err) || isReset(c.w.SocketError()))
 }
 
 func isReset(err error) bool {

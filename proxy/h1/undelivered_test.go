@@ -38,15 +38,17 @@ func TestClosedUnderARequest(t *testing.T) {
 		body  []byte
 		split bool // head and body leave one after the other
 		read  bool // the server reads the request before it closes
+		far   bool // something between the two may send a reset
 		want  error
 	}{
-		"unread":           {small, false, false, ErrUndelivered},
-		"read":             {small, false, true, ErrStale},
-		"in two pieces":    {small, true, false, ErrStale},
-		"more than a read": {large, false, false, ErrStale},
+		"unread":           {small, false, false, false, ErrUndelivered},
+		"unread, far":      {small, false, false, true, ErrStale},
+		"read":             {small, false, true, false, ErrStale},
+		"in two pieces":    {small, true, false, false, ErrStale},
+		"more than a read": {large, false, false, false, ErrStale},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, server := kept(t)
+			client, server := kept(t, Options{Direct: !test.far})
 			done := make(outcome, 1)
 			s, err := client.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 				{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}, {Name: "content-length", Value: strconv.Itoa(len(test.body))}}, false, done)
@@ -83,7 +85,7 @@ func TestClosedBeforeItWasAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := NewClient(wire.New(nc, nil), Options{})
+	c := NewClient(wire.New(nc, nil), Options{Direct: true})
 	served := make(chan struct{})
 	go func() { defer close(served); c.Serve() }() // how it ends is what the sink hears
 	done := make(outcome, 1)
@@ -99,11 +101,26 @@ func TestClosedBeforeItWasAccepted(t *testing.T) {
 	<-served
 }
 
+// What has not left when its connection breaks was surely not processed, wherever the server is.
+func TestBrokenBeforeARequestWasSent(t *testing.T) {
+	client, server := kept(t, Options{})
+	done := make(outcome, 1)
+	if _, err := client.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}, true, done); err != nil {
+		t.Fatal(err)
+	}
+	server.SetLinger(0)
+	server.Close()
+	if err := <-done; !errors.Is(err, ErrUnsent) {
+		t.Errorf("ended with %v, want %v", err, ErrUnsent)
+	}
+}
+
 // kept is a client on a connection that has served a request, and the server's end of it.
-func kept(t *testing.T) (*Conn, *net.TCPConn) {
+func kept(t *testing.T, o Options) (*Conn, *net.TCPConn) {
 	t.Helper()
 	nc, server := tcpPair(t)
-	c := NewClient(wire.New(nc, nil), Options{})
+	c := NewClient(wire.New(nc, nil), o)
 	served := make(chan struct{})
 	go func() { defer close(served); c.Serve() }() // how it ends is what the sinks hear
 	t.Cleanup(func() { c.Close(codeCancel); <-served; server.Close() })
