@@ -21,12 +21,14 @@ type exchange struct {
 	mu       sync.Mutex // guards everything below; taken before any connection's lock
 	done     bool
 	rule     *rule
+	policy   *inboundPolicy // inbound: of the moment it was admitted
 	backend  *backend
 	attempt  *attempt // the try under way; nil between tries
 	first    attempt
 	tries    int
 	resent   bool      // outside of what the profile allows, for a try most likely reached nobody
 	last     *endpoint // of the try before
+	reached  *endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
 	grpc     bool
 	tunnel   bool // an upgraded connection: extended CONNECT
@@ -254,6 +256,7 @@ func (x *exchange) place(a *attempt, b *batch) {
 // send picks an endpoint and asks its pool for a stream.
 func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 	a.endpoint = set.pick(x.last, b.time())
+	x.reached = a.endpoint
 	a.pool = a.endpoint.pools.of(x, a.endpoint)
 	a.endpoint.ewma.pending.Add(1)
 	switch a.pool.open(a, b) {

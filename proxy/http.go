@@ -75,6 +75,7 @@ func (c *serverConn) admitInbound(x *exchange) (*route, *refusal) {
 		}
 	}
 	pol := c.port.policy.Load()
+	x.policy = pol
 	if c.caller.id == "" && pol.probe(x.req) {
 		return pol.route, nil
 	}

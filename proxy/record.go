@@ -72,16 +72,7 @@ func (a *attempt) count(failed bool) {
 }
 
 // record is the cell of the exchange as a whole: of the endpoint that it ended at.
-func (x *exchange) record() *metric.Cell {
-	e := x.last
-	if x.first.endpoint != nil && e == nil {
-		e = x.first.endpoint
-	}
-	if x.attempt != nil && x.attempt.endpoint != nil {
-		e = x.attempt.endpoint
-	}
-	return x.cell(e)
-}
+func (x *exchange) record() *metric.Cell { return x.cell(x.reached) }
 
 // cell finds the cell for the exchange's rule and protocol at e.
 func (x *exchange) cell(e *endpoint) *metric.Cell {

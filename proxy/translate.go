@@ -10,7 +10,7 @@ func (x *exchange) inHTTP1(e *endpoint) bool {
 	case api.Protocol_PROTOCOL_HTTP1:
 		return x.http1 || !x.grpc
 	case api.Protocol_PROTOCOL_HTTP2:
-		return x.http1 && x.c.inbound && x.c.caller.id == "" && x.c.port.policy.Load().probe(x.req)
+		return x.http1 && x.c.inbound && x.c.caller.id == "" && x.policy.probe(x.req)
 	}
 	return x.http1
 }
@@ -19,7 +19,7 @@ func (x *exchange) inHTTP1(e *endpoint) bool {
 // pod's address, of which nobody declares anything.
 func (x *exchange) declared(e *endpoint) api.Protocol {
 	if x.c.inbound {
-		return x.c.port.policy.Load().protocol
+		return x.policy.protocol
 	}
 	return e.protocol
 }

@@ -317,9 +317,6 @@ func (c *Conn) Active() int {
 	return 0
 }
 
-// ExtendedConnect: a :protocol can be carried, as an Upgrade.
-func (c *Conn) ExtendedConnect() bool { return true }
-
 // Resting: the reader is between two turns, so it is not in a call of a sink.
 func (c *Conn) Resting() bool {
 	c.w.Lock()

@@ -354,14 +354,6 @@ func (c *Conn) Active() int {
 	return len(c.streams)
 }
 
-// ExtendedConnect says whether the peer takes extended CONNECT (RFC 8441); false until its SETTINGS
-// are here.
-func (c *Conn) ExtendedConnect() bool {
-	c.w.Lock()
-	defer c.w.Unlock()
-	return c.peerConnect
-}
-
 // Resting: the reader is between two turns, so it is not in a call of a sink.
 func (c *Conn) Resting() bool {
 	c.w.Lock()

@@ -28,7 +28,6 @@ type Options struct {
 	NewStream  func() *Stream
 	OnBatch    func() // the read buffer ran dry: flush what was written elsewhere
 	OnCapacity func() // client: OpenStream may be tried again
-	OnReady    func() // the peer's first SETTINGS are here: ExtendedConnect is known
 	// OnGoAway tells a client that the connection takes no new streams: the peer said so, or too
 	// many were reset.
 	OnGoAway func()
@@ -107,12 +106,6 @@ func (o *Options) batch() {
 func (o *Options) capacity() {
 	if o.OnCapacity != nil {
 		o.OnCapacity()
-	}
-}
-
-func (o *Options) ready() {
-	if o.OnReady != nil {
-		o.OnReady()
 	}
 }
 

@@ -25,13 +25,9 @@ func (c *Conn) onSettings(h frameHeader, p []byte) error {
 	}
 	c.appendHeaderLocked(0, typeSettings, flagAck, 0)
 	err := c.boundRepliesLocked()
-	first := !c.started
 	c.started = true
 	c.freedLocked()
 	c.pumpUnlocks()
-	if first {
-		c.o.ready()
-	}
 	return err
 }
 

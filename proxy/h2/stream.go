@@ -49,9 +49,6 @@ type Stream struct {
 // ID is the stream's number, for logs.
 func (s *Stream) ID() uint32 { return s.id }
 
-// Conn is the stream's connection.
-func (s *Stream) Conn() *Conn { return s.c }
-
 // Flush is the connection's.
 func (s *Stream) Flush() { s.c.w.Flush() }
 
