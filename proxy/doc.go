@@ -23,7 +23,7 @@
 // the deadlines, budget.go the retries' bound, shed.go the memory's, which crowd.go gives back; proxy.go starts and drains
 // it all.
 //
-// It does not read Kubernetes, keep anything on disk, or use net/http, but for the admin port. It refuses to reach a
+// It does not read Kubernetes, keep anything on disk, or use net/http. It refuses to reach a
 // meshed endpoint in plaintext, to guess at an address inside the cluster that destination does not answer for, and to
 // dial for a caller anything but this pod's own addresses.
 //

@@ -4,32 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 const (
-	headerTimeout  = 5 * time.Second  // a probe's request is one packet
-	requestTimeout = 10 * time.Second // the default scrape timeout of Prometheus
-	idleTimeout    = 2 * time.Minute  // longer than the usual scrape interval, so that a scraper keeps its connection
-	maxHeaderBytes = 8 << 10          // net/http's default is 1 MiB
-	maxBody        = 64               // the only body is a level's name
-	maxScrapes     = 2                // at once: with a full table of series one makes 8 MB of garbage
+	// maxHeaderBytes and maxHeaderFields bound a request's head.
+	maxHeaderBytes  = 8 << 10
+	maxHeaderFields = 50
+	// maxBody bounds a request's body: the only one is a level's name.
+	maxBody = 64
+	// maxScrapes are under way at once: with a full table of series one makes 1 MB of garbage.
+	maxScrapes = 2
+	// acceptPause is how long the listener rests after an error such as "too many open files".
+	acceptPause = 50 * time.Millisecond
 )
+
+// timeouts are data, so that a test need not wait for them.
+type timeouts struct {
+	// header is for a request's head: a probe's is one packet.
+	header time.Duration
+	// request is from the end of a head until the kernel has taken the answer.
+	request time.Duration
+	// idle is how long a connection is kept without a request.
+	idle time.Duration
+}
+
+// defaultTimeouts: a scrape of Prometheus's takes 10 s at the most by default, and the interval of
+// scrapes is usually a minute at the most, so that a scraper keeps its connection.
+var defaultTimeouts = timeouts{header: 5 * time.Second, request: 10 * time.Second, idle: 2 * time.Minute}
 
 // Options are what a Server shows and does. All fields but Log are required.
 type Options struct {
 	Registry *metric.Registry
 	Unready  func() []string // why the proxy is not ready, in words; empty: it is
-	Shutdown func()          // begins to drain; called at most once, on a request's goroutine
+	Shutdown func()          // begins to drain and does not wait; called at most once
 	Level    *slog.LevelVar
 	Version  string
 	Log      *slog.Logger
@@ -38,8 +55,27 @@ type Options struct {
 // Server is the admin port of one proxy.
 type Server struct {
 	o        Options
-	http     *http.Server
+	timeouts timeouts
+	start    time.Time
 	shutdown sync.Once
+	limiter  limiter
+	scrapes  atomic.Int32
+	tasks    sync.WaitGroup // connections, and pages that are being made
+
+	mu       sync.Mutex // guards what follows
+	listener net.Listener
+	conns    map[*conn]struct{}
+	closed   bool
+}
+
+// conn is a connection of a peer.
+type conn struct {
+	s        *Server
+	h1       *h1.Conn
+	wire     *wire.Conn
+	peer     net.Addr
+	loopback bool
+	silent   *time.Timer // closes a connection whose first request does not come
 }
 
 // New makes a server; Serve starts it.
@@ -47,114 +83,139 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o}
-	s.http = &http.Server{
-		Handler:           http.NewCrossOriginProtection().Handler(s.routes()),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       requestTimeout,
-		WriteTimeout:      requestTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		// Its messages are about broken clients: nothing that an operator must see.
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-	}
-	return s
-}
-
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ready", s.ready)
-	mux.HandleFunc("GET /live", live)
-	mux.Handle("GET /metrics", s.metrics())
-	mux.HandleFunc("POST /shutdown", ownPodOnly(s.drain))
-	mux.HandleFunc("GET /log-level", ownPodOnly(s.level))
-	mux.HandleFunc("PUT /log-level", ownPodOnly(s.setLevel))
-	return mux
+	return &Server{o: o, timeouts: defaultTimeouts, start: time.Now(), limiter: limiter{by: map[netip.Addr]int{}},
+		conns: map[*conn]struct{}{}}
 }
 
 // Serve answers on l until Close; then it returns nil. It closes l.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(newLimiter(l))
-	if errors.Is(err, http.ErrServerClosed) {
+	defer l.Close()
+	if !s.listenOn(l) {
 		return nil
 	}
-	return fmt.Errorf("serve admin on %s: %w", l.Addr(), err)
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			s.accept(nc)
+		case s.isClosed():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("serve admin on %s: %w", l.Addr(), err)
+		default:
+			s.o.Log.Warn("cannot accept a connection on the admin port", "err", err)
+			time.Sleep(acceptPause)
+		}
+	}
+}
+
+// listenOn notes the listener for Close; false: the server is closed already.
+func (s *Server) listenOn(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener = l
+	return !s.closed
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *Server) accept(nc net.Conn) {
+	peer := addrOf(nc)
+	if !s.limiter.enter(peer) {
+		nc.Close()
+		return
+	}
+	c := s.newConn(nc, peer)
+	if !s.track(c) {
+		c.wire.Close()
+		s.limiter.leave(peer)
+		return
+	}
+	c.h1.Start(func(err error) {
+		defer s.tasks.Done()
+		c.silent.Stop()
+		s.limiter.leave(peer)
+		s.forget(c)
+		s.o.Log.Debug("a connection to the admin port ended", "peer", c.peer, "err", err)
+	})
+}
+
+func (s *Server) newConn(nc net.Conn, peer netip.Addr) *conn {
+	c := &conn{s: s, peer: nc.RemoteAddr(), loopback: peer.IsLoopback(), wire: wire.New(nc, nil)}
+	c.wire.Stall = s.timeouts.request
+	c.silent = time.AfterFunc(s.timeouts.header, func() { c.wire.Close() })
+	c.h1 = h1.NewServer(c.wire, h1.Options{
+		OnStream:        c.begin,
+		OnBatch:         c.wire.Flush,
+		MaxHeaderBytes:  maxHeaderBytes,
+		MaxHeaderFields: maxHeaderFields,
+		HeaderTimeout:   s.timeouts.header,
+		IdleTimeout:     s.timeouts.idle,
+	})
+	return c
+}
+
+// track notes c for Close; false: the server is closed.
+func (s *Server) track(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.tasks.Add(1)
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
 
 // Close stops accepting, lets requests end until ctx is done, and then cuts them off.
 func (s *Server) Close(ctx context.Context) error {
-	if s.http.Shutdown(ctx) == nil {
+	ended := make(chan struct{})
+	for _, c := range s.close() {
+		c.h1.GoAway()
+	}
+	go func() {
+		s.tasks.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
 		return nil
+	case <-ctx.Done():
 	}
-	return s.http.Close()
-}
-
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	why := s.o.Unready()
-	if len(why) == 0 {
-		answer(w, http.StatusOK, "ready")
-		return
+	for _, c := range s.list() {
+		c.wire.Close()
 	}
-	answer(w, http.StatusServiceUnavailable, "not ready:\n  "+strings.Join(why, "\n  "))
+	<-ended
+	return ctx.Err()
 }
 
-func live(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "live") }
-
-func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, "draining")
-	s.shutdown.Do(func() {
-		s.o.Log.Info("shutdown requested on the admin port", "peer", r.RemoteAddr)
-		s.o.Shutdown()
-	})
-}
-
-func (s *Server) level(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, strings.ToLower(s.o.Level.Level().String()))
-}
-
-func (s *Server) setLevel(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		answer(w, http.StatusRequestEntityTooLarge, "the body must be the name of a level")
-		return
+// close ends the listener and returns the connections.
+func (s *Server) close() []*conn {
+	s.mu.Lock()
+	s.closed = true
+	if s.listener != nil {
+		s.listener.Close() // Serve returns, and so does its defer: an error says nothing more
 	}
-	level, ok := levelOf(strings.TrimSpace(string(body)))
-	if !ok {
-		answer(w, http.StatusBadRequest, fmt.Sprintf("unknown level %q: send debug, info, warn or error", body))
-		return
-	}
-	s.o.Level.Set(level)
-	s.o.Log.Info("log level changed on the admin port", "level", level, "peer", r.RemoteAddr)
-	s.level(w, r)
+	s.mu.Unlock()
+	return s.list()
 }
 
-// levelOf takes the four names only: slog's own parser also takes "info+3".
-func levelOf(name string) (slog.Level, bool) {
-	for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-		if strings.EqualFold(name, l.String()) {
-			return l, true
-		}
+func (s *Server) list() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
 	}
-	return 0, false
-}
-
-// ownPodOnly lets loopback peers through: the pod's own containers, kubectl exec and kubectl port-forward. The inbound
-// proxy never dials loopback, nor this port, for a caller.
-func ownPodOnly(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err == nil && peer.Addr().Unmap().IsLoopback() {
-			h(w, r)
-			return
-		}
-		answer(w, http.StatusForbidden, r.URL.Path+" answers loopback only: run "+
-			"`kubectl port-forward POD 4191` and call it on 127.0.0.1:4191, or call it from a container of the pod")
-	}
-}
-
-func answer(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	io.WriteString(w, text+"\n")
+	return all
 }

@@ -31,7 +31,9 @@ type rig struct {
 	shutdowns atomic.Int32
 }
 
-func newRig(t *testing.T, listen string) *rig {
+func newRig(t *testing.T, listen string) *rig { return newRigWith(t, listen, defaultTimeouts) }
+
+func newRigWith(t *testing.T, listen string, limits timeouts) *rig {
 	t.Helper()
 	r := &rig{registry: metric.NewRegistry(), level: new(slog.LevelVar)}
 	r.why.Store(&[]string{})
@@ -40,6 +42,7 @@ func newRig(t *testing.T, listen string) *rig {
 		Unready:  func() []string { return *r.why.Load() },
 		Shutdown: func() { r.shutdowns.Add(1) },
 	})
+	r.timeouts = limits
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +99,9 @@ func TestPaths(t *testing.T) {
 		{"DELETE", "/live", "", 405, ""},
 		{"GET", "/metrics", "", 200, "tulle_build_info"},
 		{"POST", "/metrics", "", 405, ""},
+		{"GET", "/metrics", "a body", 200, "tulle_build_info"},
+		{"HEAD", "/metrics", "", 200, ""},
+		{"GET", "/ready?verbose=1", "", 200, "ready\n"},
 		{"GET", "/shutdown", "", 405, ""},
 		{"GET", "/log-level", "", 200, "info\n"},
 		{"PUT", "/log-level", "DEBUG\n", 200, "debug\n"},
@@ -188,15 +194,21 @@ func outsideAddr(t *testing.T) string {
 	return ""
 }
 
+// from is a connection of a peer's.
+type from struct {
+	net.Conn
+	addr *net.TCPAddr
+}
+
+func (f from) RemoteAddr() net.Addr { return f.addr }
+
 func TestMappedLoopbackIsLoopback(t *testing.T) {
-	for peer, want := range map[string]int{
-		"[::ffff:127.0.0.1]:1": 200, "[::1]:1": 200, "127.8.8.8:1": 200, "10.0.0.1:1": 403, "[fd00::1]:1": 403, "junk": 403,
+	for peer, want := range map[string]bool{
+		"::ffff:127.0.0.1": true, "::1": true, "127.8.8.8": true, "10.0.0.1": false, "fd00::1": false,
 	} {
-		w := &recorder{header: http.Header{}}
-		h := ownPodOnly(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) })
-		h(w, &http.Request{RemoteAddr: peer, URL: mustURL(t, "/x")})
-		if w.status != want {
-			t.Errorf("%s: %d, want %d", peer, w.status, want)
+		nc := from{addr: &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}}
+		if got := addrOf(nc).IsLoopback(); got != want {
+			t.Errorf("%s is loopback: %v", peer, got)
 		}
 	}
 }
@@ -223,7 +235,24 @@ func TestConnectionsPerPeerAreLimited(t *testing.T) {
 	if _, err := io.Copy(io.Discard, held[0]); err != nil {
 		t.Fatal(err)
 	}
+	held[0].Close()
+	r.awaitPlace(t)
 	dialLive(t, addr).Close()
+}
+
+func (r *rig) awaitPlace(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		r.limiter.mu.Lock()
+		total := r.limiter.total
+		r.limiter.mu.Unlock()
+		if total < maxConnsPerPeer {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the place of a connection that was let go is not given back")
+		}
+	}
 }
 
 // dialLive opens a connection and has one answer on it, so that the server surely holds it.
@@ -262,5 +291,101 @@ func TestGarbageIsAnsweredAndHeadersAreBounded(t *testing.T) {
 			t.Errorf("%s: %q %v, want a 4xx", name, head, err)
 		}
 		nc.Close()
+	}
+}
+
+// A connection that says nothing is closed as soon as one whose head does not end.
+func TestSilenceIsNotHeard(t *testing.T) {
+	limits := defaultTimeouts
+	limits.header = 100 * time.Millisecond
+	r := newRigWith(t, "127.0.0.1:0", limits)
+	for name, first := range map[string]string{"nothing": "", "half a head": "GET /live HT"} {
+		nc, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		io.WriteString(nc, first)
+		nc.SetDeadline(time.Now().Add(defaultTimeouts.idle))
+		began := time.Now()
+		if _, err := io.ReadAll(nc); err != nil {
+			t.Errorf("%s: not closed: %v", name, err)
+		}
+		if took := time.Since(began); took > defaultTimeouts.idle/4 {
+			t.Errorf("%s: closed after %v", name, took)
+		}
+	}
+}
+
+// Scrapers that do not read hold no more than their pages, and others are told to come later until
+// their time is over.
+func TestScrapesAreLimited(t *testing.T) {
+	limits := defaultTimeouts
+	limits.request = 3 * time.Second
+	r := newRigWith(t, "127.0.0.1:0", limits)
+	fill(r.registry)
+	for range maxScrapes {
+		nc := dialLive(t, strings.TrimPrefix(r.base, "http://"))
+		defer nc.Close()
+		nc.(*net.TCPConn).SetReadBuffer(4 << 10)
+		fmt.Fprint(nc, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+		r.awaitScrapes(t, 1)
+	}
+	r.awaitScrapes(t, maxScrapes)
+	if status, text := r.do(t, "GET", "/metrics", ""); status != 503 {
+		t.Errorf("one scrape more than may be: %d %.80q", status, text)
+	}
+	if status, _ := r.do(t, "GET", "/ready", ""); status != 200 {
+		t.Errorf("ready beside scrapes: %d", status)
+	}
+	for deadline := time.Now().Add(10 * limits.request); r.scrapes.Load() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a scraper that does not read is waited for")
+		}
+	}
+	if status, _ := r.do(t, "GET", "/metrics", ""); status != 200 {
+		t.Errorf("after them: %d", status)
+	}
+}
+
+func (r *rig) awaitScrapes(t *testing.T, n int32) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); r.scrapes.Load() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d scrapes are under way, want %d", r.scrapes.Load(), n)
+		}
+	}
+}
+
+// What is under way is answered, an idle connection ends, and no new one is served.
+func TestCloseLetsRequestsEnd(t *testing.T) {
+	r := newRig(t, "127.0.0.1:0")
+	addr := strings.TrimPrefix(r.base, "http://")
+	idle := dialLive(t, addr)
+	defer idle.Close()
+	asking := dialLive(t, addr)
+	defer asking.Close()
+	fmt.Fprint(asking, "PUT /log-level HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nde")
+	time.Sleep(10 * time.Millisecond) // the head arrives, or the connection counts as idle
+	closed := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		closed <- r.Close(ctx)
+	}()
+	if _, err := io.ReadAll(idle); err != nil {
+		t.Errorf("the idle connection: %v", err)
+	}
+	fmt.Fprint(asking, "bug")
+	resp, err := http.ReadResponse(bufio.NewReader(asking), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("the request under way: %v, %v", resp, err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if nc, err := net.Dial("tcp", addr); err == nil {
+		nc.Close()
+		t.Error("a connection is accepted after the end")
 	}
 }

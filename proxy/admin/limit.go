@@ -7,33 +7,19 @@ import (
 )
 
 const (
-	maxConns        = 256 // 4 MB of goroutines and buffers at the very worst
-	maxConnsPerPeer = 16  // one pod that holds connections must not keep the kubelet's probes out
+	// maxConns bounds the connections of all peers together: 1 MB at the very worst.
+	maxConns = 256
+	// maxConnsPerPeer bounds one peer's: a pod that holds connections must not keep the kubelet's
+	// probes out.
+	maxConnsPerPeer = 16
 )
 
-// limiter closes connections beyond the limits as soon as they are accepted: waiting in the backlog would keep everybody
-// else waiting too.
+// limiter counts connections. Those beyond the limits are closed as soon as they are accepted:
+// waiting in the backlog would keep everybody else waiting too.
 type limiter struct {
-	net.Listener
 	mu    sync.Mutex // guards what follows
 	total int
 	by    map[netip.Addr]int
-}
-
-func newLimiter(l net.Listener) *limiter { return &limiter{Listener: l, by: map[netip.Addr]int{}} }
-
-func (l *limiter) Accept() (net.Conn, error) {
-	for {
-		nc, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		peer := addrOf(nc)
-		if l.enter(peer) {
-			return &limited{Conn: nc, leave: sync.OnceFunc(func() { l.leave(peer) })}, nil
-		}
-		nc.Close()
-	}
 }
 
 // addrOf is the peer without its port.
@@ -44,6 +30,7 @@ func addrOf(nc net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
+// enter takes a place for peer; false: there is none.
 func (l *limiter) enter(peer netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,14 +49,4 @@ func (l *limiter) leave(peer netip.Addr) {
 	if l.by[peer]--; l.by[peer] == 0 {
 		delete(l.by, peer)
 	}
-}
-
-type limited struct {
-	net.Conn
-	leave func()
-}
-
-func (c *limited) Close() error {
-	c.leave()
-	return c.Conn.Close()
 }

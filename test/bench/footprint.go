@@ -14,7 +14,7 @@ import (
 
 // Limits of the proxy's footprint, in MB of 10^6 bytes.
 const (
-	maxBinary   = 11
+	maxBinary   = 10
 	maxIdle     = 12
 	maxWithMany = 24 // with manyKnown endpoints subscribed
 	manyKnown   = 1000

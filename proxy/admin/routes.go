@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
+)
+
+// route is what a path answers to one method.
+type route struct {
+	method, path string
+	ownPod       bool // from loopback only
+	body         bool // waits for the request's body
+	answer       func(*Server, *request)
+}
+
+var routes = []route{
+	{method: "GET", path: "/ready", answer: (*Server).ready},
+	{method: "GET", path: "/live", answer: (*Server).live},
+	{method: "GET", path: "/metrics", answer: (*Server).metrics},
+	{method: "POST", path: "/shutdown", ownPod: true, answer: (*Server).drain},
+	{method: "GET", path: "/log-level", ownPod: true, answer: (*Server).level},
+	{method: "PUT", path: "/log-level", ownPod: true, body: true, answer: (*Server).setLevel},
+}
+
+// find is the route of a request; or what its path does allow, if that is known at all.
+func (x *request) find() (found *route, allowed []string) {
+	method := x.method
+	if method == "HEAD" {
+		method = "GET"
+	}
+	for i := range routes {
+		r := &routes[i]
+		if r.path != x.path {
+			continue
+		}
+		if r.method == method {
+			return r, nil
+		}
+		if allowed = append(allowed, r.method); r.method == "GET" {
+			allowed = append(allowed, "HEAD")
+		}
+	}
+	return nil, allowed
+}
+
+func (x *request) wantsBody() bool {
+	r, _ := x.find()
+	return r != nil && r.body && !x.crossOrigin() && (!r.ownPod || x.c.loopback)
+}
+
+// complete answers a request that is here as far as it is wanted.
+func (x *request) complete() {
+	if x.begun {
+		return
+	}
+	x.begun = true
+	r, allowed := x.find()
+	switch {
+	case x.crossOrigin():
+		x.text(403, "a page of another origin may not ask for this")
+	case r == nil && allowed == nil:
+		x.text(404, "nothing is here: see /ready, /live, /metrics, /shutdown and /log-level")
+	case r == nil:
+		allow := hpack.HeaderField{Name: "allow", Value: strings.Join(allowed, ", ")}
+		x.answer(405, textPlain, []byte(x.path+" takes "+allow.Value+"\n"), allow)
+	case r.ownPod && !x.c.loopback:
+		x.text(403, x.path+" answers loopback only: run `kubectl port-forward POD 4191` and call "+
+			"it on 127.0.0.1:4191, or call it from a container of the pod")
+	default:
+		r.answer(x.c.s, x)
+	}
+}
+
+func (s *Server) ready(x *request) {
+	why := s.o.Unready()
+	if len(why) == 0 {
+		x.text(200, "ready")
+		return
+	}
+	x.text(503, "not ready:\n  "+strings.Join(why, "\n  "))
+}
+
+func (s *Server) live(x *request) { x.text(200, "live") }
+
+func (s *Server) drain(x *request) {
+	x.text(200, "draining")
+	s.shutdown.Do(func() {
+		s.o.Log.Info("shutdown requested on the admin port", "peer", x.c.peer)
+		s.o.Shutdown()
+	})
+}
+
+func (s *Server) level(x *request) {
+	x.text(200, strings.ToLower(s.o.Level.Level().String()))
+}
+
+func (s *Server) setLevel(x *request) {
+	if len(x.body) > maxBody {
+		x.text(413, "the body must be the name of a level")
+		return
+	}
+	level, ok := levelOf(strings.TrimSpace(string(x.body)))
+	if !ok {
+		x.text(400, fmt.Sprintf("unknown level %q: send debug, info, warn or error", x.body))
+		return
+	}
+	s.o.Level.Set(level)
+	s.o.Log.Info("log level changed on the admin port", "level", level, "peer", x.c.peer)
+	s.level(x)
+}
+
+// levelOf takes the four names only: slog's own parser also takes "info+3".
+func levelOf(name string) (slog.Level, bool) {
+	all := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+	for _, l := range all {
+		if strings.EqualFold(name, l.String()) {
+			return l, true
+		}
+	}
+	return 0, false
+}
+
+// metrics makes the page on a goroutine of its own, for the reader shares its with others. A scrape is
+// under way until its page has left: slow scrapers hold a piece of it each, and no more than maxScrapes.
+func (s *Server) metrics(x *request) {
+	if s.scrapes.Add(1) > maxScrapes {
+		s.scrapes.Add(-1)
+		x.text(503, "two scrapes are under way, which is the most: try again later")
+		return
+	}
+	x.atEnd(func() { s.scrapes.Add(-1) })
+	s.tasks.Add(1) // the connection has one, so this is not the first
+	go func() {
+		defer s.tasks.Done()
+		x.head(200, metric.ContentType, -1)
+		t := metric.NewText(x.send)
+		s.writePage(t)
+		t.Flush()
+		x.end()
+	}()
+}
+
+// writePage writes everything for Prometheus.
+func (s *Server) writePage(t *metric.Text) {
+	s.o.Registry.WriteText(t, s.o.Version)
+	s.writeProcess(t)
+	writeRuntime(t)
+}

@@ -1,0 +1,280 @@
+package metric
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ContentType is of what AppendText makes.
+const ContentType = "text/plain; version=0.0.4; charset=utf-8"
+
+// WriteText writes everything that the registry counts, in Prometheus's text format, 0.0.4. version is
+// what this proxy was built from.
+func (r *Registry) WriteText(t *Text, version string) {
+	rows := r.rows()
+	for _, f := range cellFamilies {
+		f.append(t, rows)
+	}
+	appendDurations(t, rows)
+	r.appendEvents(t)
+	t.Gauge("tulle_proxy_connections_open", "Accepted connections that are open now.",
+		float64(r.Connections.Load()))
+	t.Counter("tulle_series_dropped_total",
+		`Times that a new series was counted as "other", beyond the cap.`, float64(r.Dropped()))
+	if end := r.CertificateExpiry.Load(); end != 0 {
+		t.Gauge("tulle_certificate_expiry_timestamp_seconds",
+			"When the proxy's certificate ends; absent before there is one.", float64(end))
+	}
+	const build = "tulle_build_info"
+	t.Family(build, "1, labelled with what this proxy was built from.", "gauge")
+	t.Sample(build, LabelText("goversion", runtime.Version(), "version", version), 1)
+}
+
+// row is a series as it is shown.
+type row struct {
+	labels string // as LabelText makes them
+	cell   *Cell
+}
+
+// rows are the series that differ once their labels are text: two that do not would make a scraper
+// refuse the whole page.
+func (r *Registry) rows() (all []row) {
+	seen := map[string]bool{}
+	r.Each(func(_ uint32, l Labels, c *Cell) {
+		labels := l.text()
+		if !seen[labels] {
+			seen[labels] = true
+			all = append(all, row{labels, c})
+		}
+	})
+	return all
+}
+
+// family is one figure of every cell.
+type family struct {
+	name, help, kind string
+	shown            func(*Cell) bool // whether the cell has counted anything of the kind
+	value            func(*Cell) uint64
+}
+
+// The families of cells. A series shows those of the groups in which it has counted something.
+var cellFamilies = []family{
+	{"tulle_requests_total", "Requests that ended, as the caller saw them.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.Requests.Load() }},
+	{"tulle_request_failures_total",
+		"Requests that were no success by their route's class of response.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.Failures.Load() }},
+	{"tulle_tries_total", "Requests that were really sent, retries included.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.Tries.Load() }},
+	{"tulle_try_failures_total", "Tries that failed.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.FailedTries.Load() }},
+	{"tulle_retries_total", "Tries that repeated one that failed.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.Retries.Load() }},
+	{"tulle_retries_refused_total", "Retries that were wanted, but beyond the budget.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.RetriesRefused.Load() }},
+	{"tulle_timeouts_total", "Requests that ended at their timeout.", "counter",
+		hasRequests, func(c *Cell) uint64 { return c.Timeouts.Load() }},
+	{"tulle_tcp_connections_opened_total", "Connections opened.", "counter",
+		hasConnections, func(c *Cell) uint64 { return c.ConnectionsOpened.Load() }},
+	{"tulle_tcp_connections_open", "Connections open now.", "gauge",
+		hasConnections, func(c *Cell) uint64 { return uint64(c.ConnectionsOpen.Load()) }},
+	{"tulle_tcp_read_bytes_total", "Bytes read from the peer.", "counter",
+		hasBytes, func(c *Cell) uint64 { return c.ReadBytes.Load() }},
+	{"tulle_tcp_written_bytes_total", "Bytes written to the peer.", "counter",
+		hasBytes, func(c *Cell) uint64 { return c.WrittenBytes.Load() }},
+}
+
+func hasRequests(c *Cell) bool    { return c.Requests.Load() > 0 || c.Tries.Load() > 0 }
+func hasConnections(c *Cell) bool { return c.ConnectionsOpened.Load() > 0 }
+func hasBytes(c *Cell) bool       { return c.ReadBytes.Load() > 0 || c.WrittenBytes.Load() > 0 }
+
+func (f family) append(t *Text, rows []row) {
+	first := true
+	for _, w := range rows {
+		if !f.shown(w.cell) {
+			continue
+		}
+		if first {
+			t.Family(f.name, f.help, f.kind)
+			first = false
+		}
+		t.Sample(f.name, w.labels, float64(f.value(w.cell)))
+	}
+}
+
+// appendEvents: the reasons of one event are one family.
+func (r *Registry) appendEvents(t *Text) {
+	last := events
+	r.EachCounter(func(e Event, why string, n uint64) {
+		name := "tulle_" + e.String() + "_total"
+		if e != last {
+			t.Family(name, "What the proxy did or met outside of any series, by reason.", "counter")
+			last = e
+		}
+		t.Sample(name, LabelText("reason", why), float64(n))
+	})
+}
+
+const durations = "tulle_request_duration_seconds"
+
+func appendDurations(t *Text, rows []row) {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(w row) bool { return !hasRequests(w.cell) })
+	if len(rows) == 0 {
+		return
+	}
+	t.Family(durations, "Time from a request's head to the end of its response.", "histogram")
+	for _, w := range rows {
+		appendHistogram(t, w)
+	}
+}
+
+// appendHistogram adds a cell's buckets up to the bounds of classic ones. The cell's upper bounds are
+// exclusive and Prometheus's inclusive; in whole microseconds that moves only what took a bound to
+// the microsecond.
+func appendHistogram(t *Text, w row) {
+	var counts [Buckets]uint64
+	total := w.cell.Latency(&counts)
+	below, next := uint64(0), 0
+	for _, bound := range classicBounds {
+		for ; next <= bound.last; next++ {
+			below += counts[next]
+		}
+		t.sample(durations, "_bucket", w.labels, bound.label, float64(below))
+	}
+	t.sample(durations, "_bucket", w.labels, `le="+Inf"`, float64(total))
+	t.sample(durations, "_sum", w.labels, "", w.cell.LatencySum().Seconds())
+	t.sample(durations, "_count", w.labels, "", float64(total))
+}
+
+// classicBound is a bucket of Prometheus's.
+type classicBound struct {
+	last  int // the last of a cell's buckets in it
+	label string
+}
+
+// classicBounds end at powers of two, where a cell's buckets end too, so that each count is exact:
+// every one from 0.5 ms to 1 s, where answers are, and then every second one to 67 s.
+var classicBounds = makeClassicBounds()
+
+func makeClassicBounds() (all []classicBound) {
+	for us := time.Duration(1 << 9); us <= 1<<26; us <<= 1 {
+		last := Index(us*time.Microsecond) - 1
+		le := strconv.FormatFloat(Bound(last).Seconds(), 'g', -1, 64)
+		all = append(all, classicBound{last, LabelText("le", le)})
+		if us >= 1<<20 {
+			us <<= 1
+		}
+	}
+	return all
+}
+
+func (l Labels) text() string {
+	port := ""
+	if l.Port != 0 {
+		port = strconv.FormatUint(uint64(l.Port), 10)
+	}
+	return LabelText("authority", l.Authority, "backend", l.Backend,
+		"direction", l.Direction.String(), "namespace", l.Namespace, "own_id", l.OwnID,
+		"peer_address", l.PeerAddress, "peer_id", l.PeerID, "peer_kind", l.Peer.Kind,
+		"peer_name", l.Peer.Name, "peer_namespace", l.Peer.Namespace, "peer_pod", l.Peer.Pod,
+		"port", port, "protocol", l.Protocol, "route", l.Route, "security", l.Security.String(),
+		"service", l.Service)
+}
+
+// LabelText is labels as they stand between braces. It leaves out those whose value is empty: that is
+// the same to Prometheus, and the page is a third as long.
+func LabelText(namesAndValues ...string) string {
+	var b strings.Builder
+	b.Grow(32 * len(namesAndValues))
+	for i := 0; i < len(namesAndValues); i += 2 {
+		if namesAndValues[i+1] == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(namesAndValues[i])
+		b.WriteString(`="`)
+		// A name that came from a peer may hold anything.
+		labelEscaper.WriteString(&b, strings.ToValidUTF8(namesAndValues[i+1], "�")) // to memory
+		b.WriteByte('"')
+	}
+	return b.String()
+}
+
+var labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+
+// textPiece is how much of a page is written at a time, bytes: with a full table of series a page has
+// several MB.
+const textPiece = 32 << 10
+
+// Text writes a page in Prometheus's text format. All samples of a family follow each other. Use
+// NewText, and Flush at the end.
+type Text struct {
+	piece []byte
+	write func(piece []byte) bool
+	over  bool
+}
+
+// NewText makes a page that is written piece by piece. write must not keep the piece; once it returns
+// false nothing more is written.
+func NewText(write func(piece []byte) bool) *Text {
+	return &Text{piece: make([]byte, 0, textPiece), write: write}
+}
+
+// Flush writes what is left.
+func (t *Text) Flush() {
+	if len(t.piece) > 0 && !t.over {
+		t.over = !t.write(t.piece)
+	}
+	t.piece = t.piece[:0]
+}
+
+// Family begins a family. kind is counter, gauge, histogram or summary.
+func (t *Text) Family(name, help, kind string) {
+	for _, s := range []string{"# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"} {
+		t.piece = append(t.piece, s...)
+	}
+}
+
+// Sample adds a sample of the family that was begun last. labels are LabelText's, or empty.
+func (t *Text) Sample(name, labels string, v float64) {
+	t.sample(name, "", labels, "", v)
+}
+
+// sample is Sample for a name in two parts and labels in two parts.
+func (t *Text) sample(name, suffix, labels, last string, v float64) {
+	b := append(append(t.piece, name...), suffix...)
+	if labels != "" || last != "" {
+		b = append(append(b, '{'), labels...)
+		if labels != "" && last != "" {
+			b = append(b, ',')
+		}
+		b = append(append(b, last...), '}')
+	}
+	b = append(b, ' ')
+	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+		b = strconv.AppendInt(b, int64(v), 10)
+	} else {
+		b = strconv.AppendFloat(b, v, 'g', -1, 64)
+	}
+	if t.piece = append(b, '\n'); len(t.piece) >= textPiece {
+		t.Flush()
+	}
+}
+
+// Gauge is a whole family of one sample without labels.
+func (t *Text) Gauge(name, help string, v float64) {
+	t.Family(name, help, "gauge")
+	t.Sample(name, "", v)
+}
+
+// Counter is a whole family of one sample without labels.
+func (t *Text) Counter(name, help string, v float64) {
+	t.Family(name, help, "counter")
+	t.Sample(name, "", v)
+}
