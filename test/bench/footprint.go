@@ -15,8 +15,8 @@ import (
 // Limits of the proxy's footprint, in MB of 10^6 bytes.
 const (
 	maxBinary   = 10
-	maxIdle     = 12
-	maxWithMany = 24 // with manyKnown endpoints subscribed
+	maxIdle     = 10
+	maxWithMany = 12 // with manyKnown endpoints subscribed
 	manyKnown   = 1000
 )
 
