@@ -75,6 +75,24 @@ func (a *answer) equal(b *answer) bool {
 		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool { return x.version == y.version })
 }
 
+// endpoints is the set of endpoints in the answer, or nil where there is none.
+func (a *answer) endpoints() *resource {
+	const endpoints = 1 // of a cluster's resources
+	if a == nil || len(a.resources) <= endpoints {
+		return nil
+	}
+	return a.resources[endpoints]
+}
+
+// keepLast puts into an answer without endpoints those of the last one that are still good.
+func (v *view) keepLast(ref clusterRef, last, next *answer) {
+	had, has := last.endpoints(), next.endpoints()
+	if had == nil || has == nil || len(has.snapshot.GetEndpoints().GetEndpoints()) > 0 {
+		return
+	}
+	has.snapshot.GetEndpoints().Endpoints = v.holdOver(ref, had.snapshot.GetEndpoints().GetEndpoints())
+}
+
 // compute answers a question from the state as it is. The answer must be sealed before it is used.
 func (v *view) compute(q question) *answer {
 	switch {

@@ -121,13 +121,42 @@ func (v *view) workloadBehind(ep *registry.Endpoint) (*registry.Workload, bool) 
 		return v.WorkloadAt(ep.Address), true // a service without a selector may well list pods
 	}
 	w := v.Member(ep)
-	if w == nil || w.Terminating || w.Ended {
+	if w == nil {
+		v.unseen = true
+		return nil, false
+	}
+	if w.Terminating || w.Ended {
 		return nil, false
 	}
 	if ep.WorkloadUID != "" && w.UID != "" && ep.WorkloadUID != w.UID {
 		return nil, false
 	}
 	return w, len(w.Addresses) == 0 || slices.Contains(w.Addresses, ep.Address)
+}
+
+// holdOver returns the endpoints of the last answer that are still good, for where the new answer
+// would be empty only because the registry does not have the workloads yet. A source learns of
+// slices and of workloads by two watches, of which one may be behind: after a partition the slices
+// are there first, and without this every service that was rolled out meanwhile would be without
+// endpoints until the longer list of workloads has come. It holds until a workload of the slices is
+// known; what has ended, is ending, or is in the slices as not ready does not stay.
+func (v *view) holdOver(ref clusterRef, last []*api.Endpoint) []*api.Endpoint {
+	listed := map[string]bool{}
+	for _, slice := range v.Slices(ref.service) {
+		for i := range slice.Endpoints {
+			listed[slice.Endpoints[i].Workload.Name] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(last), func(ep *api.Endpoint) bool {
+		name := ep.GetWorkload().GetPod()
+		w := v.Workload(registry.Name{Namespace: ref.service.Namespace, Name: name})
+		return listed[name] || w == nil || w.Terminating || w.Ended || !hasAddress(w, ep.Address)
+	})
+}
+
+func hasAddress(w *registry.Workload, hostport string) bool {
+	addr, err := netip.ParseAddrPort(hostport)
+	return err == nil && slices.Contains(w.Addresses, addr.Addr())
 }
 
 // endpointsByFamily holds endpoints by their ID.

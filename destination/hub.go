@@ -109,12 +109,16 @@ func (h *hub) notify(c *cell) {
 // after finds them.
 func (h *hub) compute(c *cell) (changed bool) {
 	var next *answer
+	last := c.answer.Load()
 	h.mesh.read(h.registry, func(v *view) {
 		next = v.compute(c.question)
+		if v.unseen {
+			v.keepLast(c.question.cluster, last, next)
+		}
 		h.follow(c, v.Topics())
 	})
-	last := c.answer.Load()
-	if last.equal(next.seal()) {
+	next = next.seal()
+	if last.equal(next) {
 		return false
 	}
 	c.keepEndpoints(last, next)
@@ -124,15 +128,13 @@ func (h *hub) compute(c *cell) (changed bool) {
 
 // keepEndpoints prepares deltas from the last few versions of a cluster's endpoints.
 func (c *cell) keepEndpoints(last, next *answer) {
-	if c.question.cluster == (clusterRef{}) {
-		return
-	}
-	const endpoints = 1 // of a cluster's resources
-	if last != nil {
-		c.past = append([]*resource{last.resources[endpoints]}, c.past...)
+	if last := last.endpoints(); last != nil {
+		c.past = append([]*resource{last}, c.past...)
 		c.past = c.past[:min(len(c.past), keptVersions)]
 	}
-	next.resources[endpoints].addDeltas(c.past)
+	if next := next.endpoints(); next != nil {
+		next.addDeltas(c.past)
+	}
 }
 
 func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {

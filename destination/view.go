@@ -22,11 +22,12 @@ type Mesh struct {
 // view reads the registry for one mesh.
 type view struct {
 	*registry.View
-	mesh *Mesh
+	mesh   *Mesh
+	unseen bool // a service's endpoint names a workload that the registry does not have
 }
 
 func (m *Mesh) read(reg *registry.Registry, f func(*view)) {
-	reg.Read(func(v *registry.View) { f(&view{v, m}) })
+	reg.Read(func(v *registry.View) { f(&view{View: v, mesh: m}) })
 }
 
 // policy returns what counts for callers in a namespace of a service, or nil.
