@@ -1,30 +1,42 @@
-// Package destination answers who is behind a name and how to talk to it: one stream per proxy, subscriptions to keys,
-// snapshots and then deltas.
+// Package destination answers who is behind a name and how to talk to it: one stream per proxy,
+// subscriptions to keys, snapshots and then deltas.
 //
-//	source.go    where cluster state comes from: Kubernetes (kubernetes.go) or watched files (files.go)
-//	state.go     what is known of the cluster, indexed; who changed it says which topics that touched
-//	view.go      a reading of the state that remembers the topics it read
-//	resolve.go   a key → what it means to its caller
-//	route.go     → Route      cluster.go → Cluster      endpoints.go → Endpoints      inbound.go → Inbound
-//	hub.go       one latest-wins cell per question: recomputed when a topic it read was touched, compared, published
-//	stream.go    one proxy's stream: its keys, what it holds, what it must be sent
-//	server.go    gRPC over mTLS: who asks, admission, limits
-//	status.go    writes a ServiceProfile's Accepted condition
+// A change travels like this:
 //
-// The answer to a question is a pure function of the state, so every replica gives the same one, and its version is the
-// hash of its content. Endpoints are recomputed from all slices of a service on each change, never patched.
+//	kube/, files/  sources: they read Kubernetes, or a directory, in the registry's terms
+//	registry/      what is known; who changes it says which topics that touches
+//	hub.go         one cell per question, which holds the latest answer: recomputed when a topic it
+//	               read is touched, compared, published
+//	answer.go      a question → its answer, out of:
+//	  view.go        the registry, read for one mesh
+//	  resolve.go     a key → what it means to its caller
+//	  policy/        what users wrote → what counts for a caller → rules of messages
+//	  route.go       → Route
+//	  endpoints.go   → Cluster and Endpoints
+//	  inbound.go     → Inbound
+//	  reports.go     → the status of a policy, which status/ writes back
+//	stream.go      one proxy's stream: its keys, what it holds, what it must be sent
+//	part.go        what is sent, in messages of bounded size
+//	rejection.go   what proxies say they cannot use
+//	server.go      gRPC over mTLS: who asks, admission, limits
 //
-// Nothing can block an informer: an event changes an index under a short lock and leaves a mark. There is no queue that
-// could overflow: a slow proxy finds, when it is ready for more, the latest state, and is sent the difference from what
-// it has.
+// The answer to a question is a function of the registry alone, so every replica gives the same
+// one, and its version is the hash of its content. Endpoints are recomputed from all slices of a
+// service on each change, never patched. There is one exception: where a service would be left
+// without endpoints only because its workloads are not known yet, it keeps those it had.
 //
-// It refuses to believe what a caller says of itself: namespace and service account come from its certificate, and its
-// pod's name, attested by identity, counts only while that pod runs that account. It never answers before its source has
-// been read completely, for an empty answer would end working connections.
+// Nothing can block an informer: an event changes an index under a short lock and leaves a mark.
+// There is no queue that could overflow: a slow proxy finds, when it is ready for more, the latest
+// answers, and is sent the difference from what it has.
 //
-// Where this differs from the design: a profile that is invalid although the API server took it (a rule that CEL cannot
-// state) counts as absent and says so in its status. Keeping its last valid content instead would make replicas disagree.
+// It refuses to believe what a caller says of itself: namespace and service account come from its
+// certificate, and its pod's name, attested by identity, counts only while that pod runs that
+// account. It never answers before its source has been read completely, for an empty answer would
+// end working connections. A policy that is invalid although the API server took it (CEL cannot
+// state every rule) counts as absent, and its status says so: were its last valid content kept,
+// replicas would disagree.
 //
-// Goroutines: Destination.Run owns the source's, the hub's and the gRPC server's, and waits for them. A stream has
-// two, its handler's and its reader's, and both end with it.
+// Goroutines: Destination.Serve owns the source's, the hub's, the writer of status and the gRPC
+// server's, and waits for them. A stream has two, its handler's and its reader's, and both end
+// with it.
 package destination
