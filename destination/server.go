@@ -360,19 +360,21 @@ func awaitHello(ctx context.Context, hello <-chan *api.Hello, ended <-chan error
 func (d *Destination) answer(ctx context.Context, s *stream, who peerIdentity, ended <-chan error) error {
 	age := time.NewTimer(min(jitter(streamAge), time.Until(who.Leaf.NotAfter)))
 	defer age.Stop()
-	trust := d.cfg.Identity.Changed()
-	if err := d.verifyAgain(who); err != nil {
+	trust := trustedBy{source: d.cfg.Identity}
+	if err := trust.verify(who); err != nil {
 		return err
 	}
+	pace := pacer{wake: s.watcher.wake}
 	for {
 		select {
-		case <-s.watcher.wake:
-			if err := s.flush(); err != nil {
+		case <-pace.next():
+			if err := pace.measure(s.flush); err != nil {
 				return err
 			}
-		case <-trust:
-			trust = d.cfg.Identity.Changed()
-			if err := d.verifyAgain(who); err != nil {
+		case <-pace.rested():
+			pace.resume()
+		case <-trust.changed:
+			if err := trust.verify(who); err != nil {
 				return err
 			}
 		case err := <-ended:
@@ -385,9 +387,23 @@ func (d *Destination) answer(ctx context.Context, s *stream, who peerIdentity, e
 	}
 }
 
-// verifyAgain holds a caller to today's roots: the handshake was with those of its time.
-func (d *Destination) verifyAgain(who peerIdentity) error {
-	if _, err := spiffe.Verify(who.tls.State.PeerCertificates, d.cfg.Identity); err != nil {
+// trustedBy holds a caller to today's roots: the handshake was with those of its time.
+type trustedBy struct {
+	source  *spiffe.Source
+	changed <-chan struct{} // closed when verify should be called again
+	version uint64          // of the roots that the caller was verified with, plus one
+}
+
+// verify says whether the caller is still trusted. Our own SVID changes too, and identity may be
+// away: neither is a reason to verify 10,000 chains again.
+func (t *trustedBy) verify(who peerIdentity) error {
+	t.changed = t.source.Changed()
+	version := t.source.BundlesVersion() + 1
+	if version == t.version {
+		return nil
+	}
+	t.version = version
+	if _, err := spiffe.Verify(who.tls.State.PeerCertificates, t.source); err != nil {
 		return status.Errorf(codes.Unauthenticated, "the certificate is no longer trusted: %v", err)
 	}
 	return nil

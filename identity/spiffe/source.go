@@ -48,6 +48,10 @@ func (s *Source) SVID() *x509svid.SVID { return s.state.Load().svid }
 // Bundles must not be changed.
 func (s *Source) Bundles() Bundles { return s.state.Load().bundles }
 
+// BundlesVersion is another after each change of the bundles, and the same after a change of the
+// SVID alone or a problem.
+func (s *Source) BundlesVersion() uint64 { return s.state.Load().version }
+
 // Changed is closed at the next change. Take it before looking at what may change.
 func (s *Source) Changed() <-chan struct{} { return s.state.Load().changed }
 
