@@ -135,6 +135,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 		x.attempt.up = nil
 		x.abandon(b)
 		x.finish(outcomeReset, b)
+	case errors.Is(err, h2.ErrEarly) && x.resend(b):
 	case refused && x.c.refuses():
 		x.abandon(b)
 		x.refuse(b)

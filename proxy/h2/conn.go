@@ -35,7 +35,7 @@ type Conn struct {
 	data     incoming
 	skip     int // bytes of a frame that is of no interest
 	prefaced bool
-	started  bool // the peer's first SETTINGS are here
+	started  bool // the peer's first SETTINGS are here; written under the lock too
 	timers   timers
 
 	// Guarded by the wire's lock.

@@ -36,6 +36,9 @@ var (
 	// ErrRefused: the peer has not processed the request and says so; any request may be sent again
 	// elsewhere.
 	ErrRefused = errors.New("h2: refused, not processed")
+	// ErrEarly is an ErrRefused of a stream that was opened before the peer's SETTINGS said how many it
+	// takes: it is not overloaded, we were hasty.
+	ErrEarly = errors.New("h2: refused, for the limit was not known")
 
 	errKeepAlive = errors.New("h2: peer answers no PING")
 	errIdle      = errors.New("h2: connection was idle")
@@ -56,13 +59,15 @@ type StreamError struct {
 	Code   uint32
 	Reason string
 	Remote bool // the peer's RST_STREAM said so
+	early  bool // ErrEarly
 }
 
 func (e *StreamError) Error() string { return describe("stream", e.Code, e.Reason, e.Remote) }
 
-// Is makes a peer's REFUSED_STREAM an ErrRefused.
+// Is makes a peer's REFUSED_STREAM an ErrRefused, and perhaps an ErrEarly.
 func (e *StreamError) Is(target error) bool {
-	return target == ErrRefused && e.Remote && e.Code == CodeRefusedStream
+	refused := e.Remote && e.Code == CodeRefusedStream
+	return refused && (target == ErrRefused || target == ErrEarly && e.early)
 }
 
 func describe(what string, code uint32, reason string, remote bool) string {

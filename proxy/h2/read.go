@@ -165,7 +165,7 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 	}
 	c.w.Unlock()
 	if !deaf {
-		s.tellReset(code, &StreamError{Code: code, Remote: true})
+		s.tellReset(code, &StreamError{Code: code, Remote: true, early: s.early})
 	}
 	return err
 }

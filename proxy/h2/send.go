@@ -38,6 +38,7 @@ func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sin
 	s.c, s.id, s.sink, s.born = c, c.nextID, sink, c.now
 	s.sentHead, s.localClosed, s.length, s.head = true, end, -1, isHead(fields)
 	s.sendWindow, s.recvWindow, s.window = c.peerInitial, c.localInitial, c.o.FirstWindow
+	s.early = !c.started
 	c.nextID += 2
 	c.overhead.earn(overheadPerStream)
 	c.streams[s.id] = s

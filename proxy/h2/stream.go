@@ -27,6 +27,7 @@ type Stream struct {
 	remoteClosed bool
 	sentHead     bool
 	gotHead      bool
+	early        bool  // client: it was opened before the peer's first SETTINGS
 	head         bool  // a HEAD request: its response has no content
 	length       int64 // content-length of what is received; -1: unknown
 	received     int64
