@@ -15,11 +15,11 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a {
+	if x.phase == phaseEnded || x.attempt != a {
 		return
 	}
 	b := &a.conn.batch
-	if x.started {
+	if x.phase == phaseAnswering {
 		x.respond(fields, b)
 		return
 	}
@@ -58,12 +58,10 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 		x.fail(502, "the response's header fields are more than the caller takes", b)
 		return
 	}
-	x.started, x.status, x.failed = true, status, failed
+	x.enter(phaseAnswering)
+	x.status, x.failed = status, failed
 	x.kept, x.body = false, nil
 	x.freeHead()
-	if x.rule.try > 0 {
-		x.disarm()
-	}
 	if status != 200 || value(fields, h1.DeclinedField) != "" {
 		x.tunnel = false // an ordinary answer after all
 	}
@@ -81,7 +79,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a {
+	if x.phase == phaseEnded || x.attempt != a {
 		a.up.Consumed(len(p))
 		return
 	}
@@ -117,7 +115,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a {
+	if x.phase == phaseEnded || x.attempt != a {
 		return
 	}
 	b := &a.conn.batch
@@ -128,7 +126,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	case x.late():
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
 		x.timeout("the request took longer than its timeout", b)
-	case x.started:
+	case x.phase == phaseAnswering:
 		x.failed = true
 		x.brokenOff(code, err, b)
 		b.touch(x.down)
@@ -154,7 +152,7 @@ func (a *attempt) OnSent(n int) {
 	var b batch
 	x := a.x
 	x.mu.Lock()
-	if !x.done && x.attempt == a {
+	if x.phase != phaseEnded && x.attempt == a {
 		x.moved(&x.heldUp, n)
 		x.credit(a, n, &b)
 		x.hungUp(&b)
@@ -225,12 +223,11 @@ func (x *exchange) complete(b *batch) {
 
 // finish records the exchange, exactly once, and disarms what is armed.
 func (x *exchange) finish(o outcome, b *batch) {
-	x.done = true
+	x.enter(phaseEnded)
 	if x.outcome == outcomeNone {
 		x.outcome = o
 	}
 	x.stop(&x.deadline)
-	x.stop(&x.step)
 	if x.tail == nil {
 		x.stop(&x.stall)
 	}

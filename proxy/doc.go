@@ -37,6 +37,32 @@
 // together. Nothing calls into an exchange with a pool's or a connection's lock held, nor with discovery's, which an exchange
 // takes: what a change of endpoints leads to is collected (change, in balance.go) and applied after.
 //
+// # An exchange's phases
+//
+//	new       → waiting, ended
+//	waiting   → waiting, trying, backoff, ended
+//	trying    → waiting, backoff, answering, ended
+//	backoff   → waiting, ended
+//	answering → ended
+//	ended     →
+//
+// A new exchange is admitted and its first try waits for an endpoint, a connection and a stream; or it ends with an answer of
+// ours. The try is then with a backend. If that fails, or cannot be asked, the next one waits, after a backoff where it would be
+// at the same endpoint. The first final head is the caller's, and no other try follows. phase.go has the one place that changes
+// a phase, and the one timer that belongs to it.
+//
+// # Words
+//
+//	exchange  a request and its response
+//	try       one attempt at a backend to have the request answered
+//	caller    who is at the other end of a connection that the proxy serves; a peer is any other end
+//	target    where a caller's request is meant to go, and what destination says of that
+//	cluster   a set of endpoints behind one name; an endpoint is one of them
+//	held      of a body: kept by the stream that it goes out on, for its peer takes no more
+//	kept      of a request: what has come of it, for it may have to be sent again
+//	credit    a window that is given back to whoever sent what has left; refunded is what had it back
+//	spent     of an exchange: ended, and known to nobody, so that its memory serves another
+//
 // # Where it differs from the design
 //
 // A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a request was HTTP/1, or

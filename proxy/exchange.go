@@ -19,7 +19,7 @@ type exchange struct {
 	down stream
 
 	mu       sync.Mutex // guards everything below; taken before any connection's lock
-	done     bool
+	phase    phase
 	rule     *rule
 	policy   *inboundPolicy // inbound: of the moment it was admitted
 	backend  *backend
@@ -35,8 +35,9 @@ type exchange struct {
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
 	deadline timer
 	limit    time.Duration // the deadline's; 0: none
-	step     timer         // of the present phase: waiting for a place, backoff, or one try's time
-	stepAt   time.Time
+	step     timer         // of one phase: waiting for a place, backoff, or one try's time
+	stepOf   phase
+	stepAt   time.Time // zero: it is disarmed
 
 	stall    timer     // runs while a peer does not take what it was sent
 	movedAt  time.Time // when a stalled peer last took something, or else the caller last sent some of its body
@@ -53,7 +54,6 @@ type exchange struct {
 	refunded int    // bytes of body whose window the caller has back
 
 	respEnd   bool // the response has ended; of an upgraded connection, that half
-	started   bool // a final response head went to the caller
 	status    int
 	failed    bool // classified as a failure
 	outcome   outcome
@@ -86,8 +86,8 @@ func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
-	case x.done:
-	case x.start.IsZero():
+	case x.phase == phaseEnded:
+	case x.phase == phaseNew:
 		x.begin(fields, end)
 	default:
 		x.reqEnd = end
@@ -106,7 +106,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 	defer x.mu.Unlock()
 	x.reqBytes += uint64(len(p))
 	x.reqEnd = x.reqEnd || end
-	if x.done {
+	if x.phase == phaseEnded {
 		x.refunded += len(p)
 		x.down.Consumed(len(p))
 		return
@@ -148,7 +148,7 @@ func (x *exchange) credit(a *attempt, n int, b *batch) {
 func (x *exchange) OnReset(code uint32, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done {
+	if x.phase == phaseEnded {
 		x.cutTail(&x.c.batch)
 		return
 	}
@@ -226,6 +226,7 @@ func (x *exchange) armDeadline(grpcTimeout string) {
 
 // try starts an attempt: at an endpoint, or parked until there is one.
 func (x *exchange) try(b *batch) {
+	x.enter(phaseWaiting)
 	x.tries++
 	a := &x.first
 	if x.tries > 1 {
@@ -276,7 +277,7 @@ func (x *exchange) send(a *attempt, set *endpointSet, b *batch) {
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
 	a.conn, a.up, a.sent = conn, up, b.time()
-	x.disarm()
+	x.enter(phaseTrying)
 	if x.rule.try > 0 {
 		x.arm(x.rule.try)
 	}
@@ -303,53 +304,8 @@ func (x *exchange) await() {
 	x.arm(x.c.p.limits.DiscoveryWait)
 }
 
-// arm sets the present phase's timer.
-func (x *exchange) arm(d time.Duration) {
-	x.stepAt = time.Now().Add(d)
-	x.c.p.wheel.arm(&x.step, d, x)
-}
-
-// disarm ends the present phase's timer. One that has fired may be waiting for mu: without a time it means nothing.
-func (x *exchange) disarm() {
-	x.stepAt = time.Time{}
-	x.stop(&x.step)
-}
-
-// stop disarms a timer. One that has fired may be about to tell the exchange.
-func (x *exchange) stop(t *timer) {
-	if x.c.p.wheel.disarm(t) {
-		x.shared = true
-	}
-}
-
-// expired is one of the exchange's timers.
-func (x *exchange) expired(t *timer) {
-	var b batch
-	x.mu.Lock()
-	switch {
-	case t == &x.stall:
-		x.stalled(&b)
-	case x.done:
-	case t == &x.deadline && x.tunnel && x.started: // answered since it fired
-	case t == &x.deadline:
-		x.timeout("the request took longer than its timeout", &b)
-	case x.stepAt.IsZero() || time.Now().Before(x.stepAt): // disarmed or armed anew since it fired
-	case x.attempt == nil:
-		x.try(&b)
-	case x.attempt.up != nil:
-		x.tryTimeout(&b)
-	default:
-		x.waited(&b)
-	}
-	x.mu.Unlock()
-	b.flush()
-}
-
 // tryTimeout ends one try; the request may have time for another.
 func (x *exchange) tryTimeout(b *batch) {
-	if x.started {
-		return
-	}
 	x.attempt.count(true)
 	if !x.again(b) {
 		x.timeout("the try took longer than its timeout", b)
@@ -408,7 +364,7 @@ func (a *attempt) wake(b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a || a.endpoint != nil {
+	if x.phase == phaseEnded || x.attempt != a || a.endpoint != nil {
 		return
 	}
 	x.disarm()
@@ -419,7 +375,7 @@ func (a *attempt) wake(b *batch) {
 func (x *exchange) fail(status int, reason string, b *batch) {
 	x.abandon(b)
 	x.failed = true
-	if x.started {
+	if x.phase == phaseAnswering {
 		x.cutShort(h2.CodeInternal, status, reason, b)
 	} else {
 		x.status = status

@@ -72,7 +72,7 @@ func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
 
 // late: the deadline has come, or as good as.
 func (x *exchange) late() bool {
-	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.started)
+	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.phase == phaseAnswering)
 }
 
 // grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the others say why it should

@@ -345,5 +345,5 @@ func testLog(t testing.TB) *slog.Logger {
 			t.Log(b.String())
 		}
 	})
-	return slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(proxy.RefuseUndrawn(t, slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }

@@ -327,7 +327,7 @@ func (a *attempt) place(b *batch) bool {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a || a.up != nil {
+	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
 		return true
 	}
 	p := a.pool

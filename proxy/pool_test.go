@@ -85,7 +85,7 @@ func (s *answers) wait(t testing.TB) (status, body string) {
 func idleProxy(t testing.TB) *Proxy {
 	t.Helper()
 	p, err := New(config.Config{Identity: "spiffe://cluster.local/ns/shop/sa/web", TokenFile: "none", Limits: limits}, "test",
-		slog.New(slog.DiscardHandler), &slog.LevelVar{})
+		slog.New(RefuseUndrawn(t, slog.DiscardHandler)), &slog.LevelVar{})
 	check(t, err)
 	t.Cleanup(func() {
 		p.cancel()

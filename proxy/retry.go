@@ -75,7 +75,7 @@ func (x *exchange) idempotent() bool {
 }
 
 func (x *exchange) replayable() bool {
-	return !x.started && x.kept && x.tries < x.c.p.limits.MaxTries
+	return x.phase < phaseAnswering && x.kept && x.tries < x.c.p.limits.MaxTries
 }
 
 // retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
@@ -86,6 +86,7 @@ func (x *exchange) retry(b *batch) {
 		x.try(b)
 		return
 	}
+	x.enter(phaseBackoff)
 	x.arm(backoff(x.tries, &x.c.p.limits))
 }
 
@@ -94,7 +95,7 @@ func (a *attempt) undelivered(reason string, b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a {
+	if x.phase == phaseEnded || x.attempt != a {
 		return
 	}
 	a.count(true)
@@ -113,7 +114,7 @@ func (a *attempt) stranded(b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done || x.attempt != a || a.up != nil {
+	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
 		return
 	}
 	x.elsewhereNow(a, b)

@@ -37,7 +37,7 @@ func (x *exchange) moved(held *int, n int) {
 // awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded connection may be silent
 // for as long as it likes, and so may a caller that is being answered.
 func (x *exchange) awaitsBody() bool {
-	return !x.reqEnd && !x.started && !x.done && !x.grpc && !x.tunnel
+	return !x.reqEnd && x.phase < phaseAnswering && !x.grpc && !x.tunnel
 }
 
 // awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a connection and a worker
@@ -71,7 +71,7 @@ func (x *exchange) stalled(b *batch) {
 		x.c.p.wheel.arm(&x.stall, left, x)
 		return
 	}
-	if x.done {
+	if x.phase == phaseEnded {
 		x.down.Reset(h2.CodeCancel)
 		b.touch(x.down)
 		x.cutTail(b)

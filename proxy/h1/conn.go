@@ -48,9 +48,9 @@ type Options struct {
 
 	Direct          bool // client: nobody but the server and its kernel can reset the connection
 	MaxHeaderBytes  int  // of a head, as RFC 9113 §6.5.2 counts
-	MaxHeaderFields int // of a head
-	StreamWindow    int // body bytes given to the sink and not yet Consumed
-	MaxOutput       int // bytes that wait for the kernel; beyond it data stays with its stream
+	MaxHeaderFields int  // of a head
+	StreamWindow    int  // body bytes given to the sink and not yet Consumed
+	MaxOutput       int  // bytes that wait for the kernel; beyond it data stays with its stream
 
 	HeaderTimeout time.Duration // server: from a head's first byte to its last; default 10 s
 	IdleTimeout   time.Duration // no exchange for so long: an orderly end; 0: never
