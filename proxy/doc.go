@@ -19,7 +19,7 @@
 // What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other side as a reset.
 //
 // silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no
-// longer vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; wheel.go has
+// longer vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; package timer has
 // the deadlines, budget.go the retries' bound, shed.go the memory's, which crowd.go gives back; proxy.go starts and drains
 // it all.
 //

@@ -144,9 +144,7 @@ func nothingLeft(t testing.TB, p *Proxy, c *cluster) {
 			pool.mu.Unlock()
 		}
 	}
-	p.wheel.mu.Lock()
-	defer p.wheel.mu.Unlock()
-	if p.wheel.armed != 0 {
-		t.Errorf("%d timers are armed", p.wheel.armed)
+	if n := p.wheel.Armed(); n != 0 {
+		t.Errorf("%d timers are armed", n)
 	}
 }

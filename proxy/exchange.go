@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/timer"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -33,17 +34,17 @@ type exchange struct {
 	grpc     bool
 	tunnel   bool // an upgraded connection: extended CONNECT
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
-	deadline timer
+	deadline timer.Timer
 	limit    time.Duration // the deadline's; 0: none
-	step     timer         // of one phase: waiting for a place, backoff, or one try's time
+	step     timer.Timer   // of one phase: waiting for a place, backoff, or one try's time
 	stepOf   phase
 	stepAt   time.Time // zero: it is disarmed
 
-	stall    timer     // runs while a peer does not take what it was sent
-	movedAt  time.Time // when a stalled peer last took something, or else the caller last sent some of its body
-	heldUp   int       // bytes of the request that its stream keeps, for the backend takes no more
-	heldDown int       // bytes of the response, for the caller takes no more
-	tail     stream    // the backend's, when the response has ended and some of it is still held
+	stall    timer.Timer // runs while a peer does not take what it was sent
+	movedAt  time.Time   // when a stalled peer last took something, or else the caller last sent some of its body
+	heldUp   int         // bytes of the request that its stream keeps, for the backend takes no more
+	heldDown int         // bytes of the response, for the caller takes no more
+	tail     stream      // the backend's, when the response has ended and some of it is still held
 
 	req      []hpack.HeaderField
 	weight   int // of req, among its connection's heads
@@ -220,7 +221,7 @@ func (x *exchange) armDeadline(grpcTimeout string) {
 	}
 	if d > 0 {
 		x.limit = d
-		x.c.p.wheel.arm(&x.deadline, d, x)
+		x.c.p.wheel.Arm(&x.deadline, d, x)
 	}
 }
 

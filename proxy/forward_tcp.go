@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
 // opaque is a connection to an endpoint that will be carried without being understood.
@@ -93,7 +94,7 @@ func (p *Proxy) dialEndpoint(c *cluster) (*endpoint, leg, error) {
 
 // awaitEndpoints gives a cluster that has none the time that a request would wait.
 func (p *Proxy) awaitEndpoints(c *cluster) *endpointSet {
-	for until := time.Now().Add(p.limits.DiscoveryWait); ; p.sleep(wheelTick) {
+	for until := time.Now().Add(p.limits.DiscoveryWait); ; p.sleep(timer.Tick) {
 		if s := c.set.Load(); s != nil && len(s.endpoints) > 0 {
 			return s
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
 // meshLife ends a mesh connection in time: with the certificates it was made with, and when a root that vouched for its
@@ -22,7 +23,7 @@ type meshLife struct {
 	drain  func() // asks for an end: no new streams
 	end    func() // at once; it must not block
 	expiry time.Time
-	timer  timer
+	timer  timer.Timer
 	ending atomic.Bool
 }
 
@@ -49,24 +50,24 @@ func (p *Proxy) watchMesh(c watched) (stop func()) {
 	}
 	// TLS 1.3 lets a client finish with a certificate that has run out, before the server has looked at it.
 	left := max(0, time.Until(l.expiry))
-	p.wheel.arm(&l.timer, left-rand.N(left/lifeShare+1), l)
+	p.wheel.Arm(&l.timer, left-rand.N(left/lifeShare+1), l)
 	p.lives.add(l)
 	if time.Since(time.Unix(0, p.rootsAt.Load())) < 2*handshakeTimeout {
 		l.recheck() // the handshake may have seen the roots of before
 	}
 	return func() {
-		p.wheel.disarm(&l.timer)
+		p.wheel.Disarm(&l.timer)
 		p.lives.remove(l)
 	}
 }
 
-// expired asks the connection to end, and the second time, with its certificate over, ends it.
-func (l *meshLife) expired(*timer) {
+// Expired asks the connection to end, and the second time, with its certificate over, ends it.
+func (l *meshLife) Expired(*timer.Timer) {
 	if l.ending.Swap(true) {
 		l.end()
 		return
 	}
-	l.p.wheel.arm(&l.timer, time.Until(l.expiry), l)
+	l.p.wheel.Arm(&l.timer, time.Until(l.expiry), l)
 	l.drain()
 }
 

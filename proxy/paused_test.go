@@ -37,7 +37,7 @@ func TestABodyThatStopsArriving(t *testing.T) {
 			x.mu.Lock()
 			x.movedAt = x.movedAt.Add(-tt.paused)
 			x.mu.Unlock()
-			x.expired(&x.stall)
+			x.Expired(&x.stall)
 			s.mu.Lock()
 			got := s.status
 			s.mu.Unlock()

@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/timer"
+)
 
 // phase is how far an exchange has come. doc.go draws which one may follow which.
 type phase uint8
@@ -52,7 +56,7 @@ func (x *exchange) enter(next phase) {
 // arm sets the present phase's timer: the end of its wait, of its pause, or of one try's time.
 func (x *exchange) arm(d time.Duration) {
 	x.stepOf, x.stepAt = x.phase, time.Now().Add(d)
-	x.c.p.wheel.arm(&x.step, d, x)
+	x.c.p.wheel.Arm(&x.step, d, x)
 }
 
 // disarm stops the present phase's timer. One that has fired may be waiting for mu: it finds another phase, or no time.
@@ -62,14 +66,14 @@ func (x *exchange) disarm() {
 }
 
 // stop disarms a timer. One that has fired may be about to tell the exchange.
-func (x *exchange) stop(t *timer) {
-	if x.c.p.wheel.disarm(t) {
+func (x *exchange) stop(t *timer.Timer) {
+	if x.c.p.wheel.Disarm(t) {
 		x.shared = true
 	}
 }
 
-// expired is one of the exchange's timers.
-func (x *exchange) expired(t *timer) {
+// Expired is one of the exchange's timers.
+func (x *exchange) Expired(t *timer.Timer) {
 	var b batch
 	x.mu.Lock()
 	switch {

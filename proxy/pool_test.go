@@ -91,7 +91,7 @@ func idleProxy(t testing.TB) *Proxy {
 		p.cancel()
 		p.clients.each(func(c *clientConn) { c.wire.Close() })
 		await.Return(t, "the proxy's goroutines have ended", p.tasks.Wait)
-		p.wheel.close()
+		p.wheel.Close()
 	})
 	return p
 }

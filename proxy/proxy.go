@@ -18,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
+	"github.com/tulle-mesh/tulle/proxy/timer"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
@@ -49,7 +50,7 @@ type Proxy struct {
 	discovery   *discovery
 
 	metrics       *metric.Registry
-	wheel         *wheel
+	wheel         *timer.Wheel
 	flushes       flushQueue
 	memory        memory
 	longHeads     atomic.Int64 // what those of requests that wait for an answer take, bytes
@@ -88,7 +89,7 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
 		settled: make(chan struct{}), reported: make(chan struct{}),
 		source: spiffe.NewSource(), dialer: newDialer(&cfg.Limits),
-		metrics: metric.NewRegistry(), wheel: newWheel(), inboundBudget: newBudget(nil)}
+		metrics: metric.NewRegistry(), wheel: timer.New(), inboundBudget: newBudget(nil)}
 	p.crowd = newCrowd()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer)
@@ -221,7 +222,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 	}
 	p.tasks.Wait()
 	p.pipes.close()
-	p.wheel.close()
+	p.wheel.Close()
 }
 
 // unready says why the proxy should get no traffic yet.

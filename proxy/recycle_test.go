@@ -64,12 +64,10 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 		{name: "retried", path: "/retry", retry: true},
 		{name: "held", path: "/wait", meanwhile: func(x *exchange) { x.hold(&x.heldUp, 1); x.moved(&x.heldUp, 1) }},
 		{name: "a timer fired", path: "/wait", meanwhile: func(x *exchange) {
-			x.c.p.wheel.arm(&x.stall, 0, x)
+			x.c.p.wheel.Arm(&x.stall, 0, x)
 			x.mu.Unlock()
 			eventually(t, "the timer fires", func() bool {
-				x.c.p.wheel.mu.Lock()
-				defer x.c.p.wheel.mu.Unlock()
-				return x.stall.fired
+				return x.c.p.wheel.Armed() == 0
 			})
 			x.mu.Lock()
 		}},

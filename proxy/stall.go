@@ -15,7 +15,7 @@ func (x *exchange) hold(held *int, n int) {
 	x.shared = true
 	if x.heldUp+x.heldDown == 0 {
 		x.movedAt = time.Now()
-		x.c.p.wheel.arm(&x.stall, x.c.p.limits.BodyStall, x)
+		x.c.p.wheel.Arm(&x.stall, x.c.p.limits.BodyStall, x)
 	}
 	*held += n
 }
@@ -28,7 +28,7 @@ func (x *exchange) moved(held *int, n int) {
 		return
 	}
 	if x.awaitsBody() {
-		x.c.p.wheel.arm(&x.stall, x.c.p.limits.BodyIdle, x)
+		x.c.p.wheel.Arm(&x.stall, x.c.p.limits.BodyIdle, x)
 		return
 	}
 	x.stop(&x.stall)
@@ -45,7 +45,7 @@ func (x *exchange) awaitsBody() bool {
 func (x *exchange) awaitBody() {
 	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
 		x.movedAt = x.c.batch.time()
-		x.c.p.wheel.arm(&x.stall, x.c.p.limits.BodyIdle, x)
+		x.c.p.wheel.Arm(&x.stall, x.c.p.limits.BodyIdle, x)
 	}
 }
 
@@ -55,7 +55,7 @@ func (x *exchange) bodyPaused(b *batch) {
 		return
 	}
 	if left := x.c.p.limits.BodyIdle - time.Since(x.movedAt); left > 0 {
-		x.c.p.wheel.arm(&x.stall, left, x)
+		x.c.p.wheel.Arm(&x.stall, left, x)
 		return
 	}
 	x.fail(408, "the request's body stopped arriving", b)
@@ -68,7 +68,7 @@ func (x *exchange) stalled(b *batch) {
 		return
 	}
 	if left := x.c.p.limits.BodyStall - time.Since(x.movedAt); left > 0 {
-		x.c.p.wheel.arm(&x.stall, left, x)
+		x.c.p.wheel.Arm(&x.stall, left, x)
 		return
 	}
 	if x.phase == phaseEnded {

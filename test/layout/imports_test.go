@@ -26,6 +26,7 @@ var rules = []rule{
 	{who: "proxy/h1", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
 	{who: "proxy/h2", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
 	{who: "proxy/detect", why: "a leaf"},
+	{who: "proxy/timer", why: "a leaf"},
 	{who: "proxy/metric", why: "a leaf"},
 	{who: "proxy/config", why: "a leaf: the injector uses its names"},
 	{who: "proxy/redirect", why: "a leaf"},
