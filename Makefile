@@ -6,6 +6,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GRPC = $(shell go list -m -f '{{.Version}}' google.golang.org/grpc)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
+# Versions that know the Go at hand.
+STATICCHECK = v0.8.2
+DEADCODE = v0.52.0
+
 .PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings images generate hostile fuzz clean
 
 build:
@@ -17,9 +21,15 @@ test:
 	CGO_ENABLED=1 go test -race -timeout 6m ./...
 	go test -run Allocations ./proxy ./proxy/h2
 
+# deadcode looks twice: at what neither a main nor a test reaches, and at what only tests do in what users get. test/layout/dead
+# lists what is excused, with its reason.
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
 	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
+	@mkdir -p bin; { go run golang.org/x/tools/cmd/deadcode@$(DEADCODE) -test -tags netns ./... && \
+	  go run golang.org/x/tools/cmd/deadcode@$(DEADCODE) ./... | grep -v '^test/'; } > bin/dead; \
+	awk 'NR == FNR { excused[$$1]; next } !($$NF in excused) { print; bad = 1 } END { exit bad }' test/layout/dead bin/dead
 
 # Exit 3 is a finding. Without the database there is no answer: that is said, and is not a finding.
 vulncheck:

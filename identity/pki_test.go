@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -121,20 +120,6 @@ func request(t testing.TB, key crypto.Signer, claims *x509.CertificateRequest) [
 		t.Fatal(err)
 	}
 	return der
-}
-
-// self makes a Source the ID, under the authority, until the test ends.
-func (a *authority) self(t testing.TB, id spiffeid.ID) *spiffe.Source {
-	t.Helper()
-	src := spiffe.NewSource()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); a.renewer(src, attested{ID: id}, quiet).Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	if _, err := src.Wait(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return src
 }
 
 func verifyRaw(ders [][]byte, src *spiffe.Source) (spiffe.Peer, error) {

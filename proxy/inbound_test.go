@@ -31,7 +31,7 @@ func TestWebSocketIsCarriedThroughTheMesh(t *testing.T) {
 	upgrader := websocket.Upgrader{}
 	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Tulle-Client-Id") != workloadID("client") {
-			http.Error(w, "who are you?", 403)
+			http.Error(w, "who are you?", http.StatusForbidden)
 			return
 		}
 		c, err := upgrader.Upgrade(w, r, nil)

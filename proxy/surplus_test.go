@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/net/http2"
 )
 
 // few is a server that admits few streams at a time, and says so in the SETTINGS that a client's first streams may cross.
@@ -22,18 +20,11 @@ func few(t *testing.T, streams uint32, h http.Handler) string {
 }
 
 func serveFew(t *testing.T, l net.Listener, streams uint32, h http.Handler) {
-	s := &http2.Server{MaxConcurrentStreams: streams}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() { s.ServeConn(nc, &http2.ServeConnOpts{Handler: h}) })
-		}
-	})
-	t.Cleanup(func() { l.Close() })
+	s := &http.Server{Handler: h, Protocols: &http.Protocols{},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: int(streams)}}
+	s.Protocols.SetUnencryptedHTTP2(true)
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
 }
 
 // What a new connection gets beyond a limit that it had not told yet is refused, unprocessed (RFC 9113 §5.1.2, §8.7), and

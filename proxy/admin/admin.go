@@ -40,7 +40,11 @@ type timeouts struct {
 
 // defaultTimeouts: a scrape of Prometheus's takes 10 s at the most by default, and the interval of
 // scrapes is usually a minute at the most, so that a scraper keeps its connection.
-var defaultTimeouts = timeouts{header: 5 * time.Second, request: 10 * time.Second, idle: 2 * time.Minute}
+var defaultTimeouts = timeouts{
+	header:  5 * time.Second,
+	request: 10 * time.Second,
+	idle:    2 * time.Minute,
+}
 
 // Options are what a Server shows and does. All fields but Log are required.
 type Options struct {
@@ -83,8 +87,8 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{o: o, timeouts: defaultTimeouts, start: time.Now(), limiter: limiter{by: map[netip.Addr]int{}},
-		conns: map[*conn]struct{}{}}
+	return &Server{o: o, timeouts: defaultTimeouts, start: time.Now(),
+		limiter: limiter{by: map[netip.Addr]int{}}, conns: map[*conn]struct{}{}}
 }
 
 // Serve answers on l until Close; then it returns nil. It closes l.

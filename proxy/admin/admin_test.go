@@ -160,7 +160,8 @@ func TestCrossOriginIsRefused(t *testing.T) {
 	}
 }
 
-// From an address that is not loopback (the machine's own, where it has one) the pod's own paths are closed.
+// From an address that is not loopback (the machine's own, where it has one) the pod's own paths
+// are closed.
 func TestOnlyLoopbackControls(t *testing.T) {
 	r := newRig(t, net.JoinHostPort(outsideAddr(t), "0"))
 	for _, tt := range []struct{ method, path string }{
@@ -213,7 +214,8 @@ func TestMappedLoopbackIsLoopback(t *testing.T) {
 	}
 }
 
-// A peer that holds connections loses the ones beyond its share at once, and gets a place back when it lets one go.
+// A peer that holds connections loses the ones beyond its share at once, and gets a place back when
+// it lets one go.
 func TestConnectionsPerPeerAreLimited(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
 	addr := strings.TrimPrefix(r.base, "http://")

@@ -35,7 +35,7 @@ func record(r *metric.Registry) {
 	tcp := r.Cell(metric.Labels{Direction: metric.Inbound, Protocol: "tcp", Security: metric.PlaintextUnmeshed, PeerAddress: "10.1.1.1"})
 	tcp.OpenConnection()
 	r.Cell(metric.Labels{Direction: metric.Inbound, Authority: "never used"})
-	for _, e := range metric.Events() {
+	for e := metric.ConnectionRefused; e <= metric.ShedWork; e++ {
 		r.Counter(e, "limit").Inc()
 	}
 	r.Connections.Store(3)
@@ -139,7 +139,8 @@ func TestLabelThatIsNoText(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
 	record(r.registry)
 	r.registry.Cell(metric.Labels{Direction: metric.Inbound, Authority: "a\xff\n\"b"}).Requests.Add(1)
-	r.registry.Cell(metric.Labels{Direction: metric.Inbound, Authority: "a\xfe\n\"b"}).Requests.Add(1) // the same text once repaired
+	// the same text once repaired
+	r.registry.Cell(metric.Labels{Direction: metric.Inbound, Authority: "a\xfe\n\"b"}).Requests.Add(1)
 	_, families := scrape(t, r)
 	if n := len(families["tulle_requests_total"].Metric); n != 2 {
 		t.Fatalf("%d series of requests, want the good one and one repaired", n)

@@ -146,7 +146,8 @@ func (x *request) head(status int, contentType string, length int, more ...hpack
 		{Name: "x-content-type-options", Value: "nosniff"},
 	}, more...)
 	if length >= 0 {
-		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(length)})
+		size := hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(length)}
+		fields = append(fields, size)
 	}
 	x.stream.WriteHeaders(fields, x.method == "HEAD") // in HTTP/1 it never fails
 }
@@ -202,8 +203,8 @@ func (x *request) finishSent() {
 	}
 }
 
-// crossOrigin reports whether a browser says that a page of another origin makes the request, and it
-// would change something. Other programs send neither field.
+// crossOrigin reports whether a browser says that a page of another origin makes the request, and
+// it would change something. Other programs send neither field.
 func (x *request) crossOrigin() bool {
 	switch x.method {
 	case "GET", "HEAD", "OPTIONS":

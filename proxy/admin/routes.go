@@ -125,8 +125,9 @@ func levelOf(name string) (slog.Level, bool) {
 	return 0, false
 }
 
-// metrics makes the page on a goroutine of its own, for the reader shares its with others. A scrape is
-// under way until its page has left: slow scrapers hold a piece of it each, and no more than maxScrapes.
+// metrics makes the page on a goroutine of its own, for the reader shares its with others. A scrape
+// is under way until its page has left: slow scrapers hold a piece of it each, and no more than
+// maxScrapes.
 func (s *Server) metrics(x *request) {
 	if s.scrapes.Add(1) > maxScrapes {
 		s.scrapes.Add(-1)

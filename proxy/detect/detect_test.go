@@ -84,7 +84,7 @@ func TestClassify(t *testing.T) {
 var limits = Limits{Silence: time.Second, Header: 10 * time.Second, Bytes: 16 << 10}
 
 // read says the pieces, each after a pause, and returns what Read makes of them, and when.
-func read(pause time.Duration, end bool, pieces ...string) (First, error, time.Duration) {
+func read(pause time.Duration, end bool, pieces ...string) (First, time.Duration, error) {
 	client, server := net.Pipe()
 	defer client.Close()
 	defer server.Close()
@@ -99,12 +99,12 @@ func read(pause time.Duration, end bool, pieces ...string) (First, error, time.D
 	}()
 	began := time.Now()
 	f, err := NewReader(server, limits).Read()
-	return f, err, time.Since(began)
+	return f, time.Since(began), err
 }
 
 func TestOnlySilenceTimesOutSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, err, took := read(0, false)
+		f, took, err := read(0, false)
 		if err != nil || !f.Silent() || f.Protocol != Opaque || took != limits.Silence {
 			t.Errorf("%v, %v after %v; want silence after %v", f, err, took, limits.Silence)
 		}
@@ -116,7 +116,7 @@ func TestWhatMayBecomeHTTPIsWaitedFor(t *testing.T) {
 		{"GET", " /"}, {"G", "ET", "\t", "/"}, {"\r\n", "GET /"}, {"PRI * HTTP/2.0\r\n\r\n", "SM\r\n\r\n"}, {"GET *", " HTTP/1.1\r\n"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			f, err, took := read(limits.Silence*9/10, false, pieces...)
+			f, took, err := read(limits.Silence*9/10, false, pieces...)
 			if err != nil || !f.Protocol.IsHTTP() || string(f.Bytes) != strings.Join(pieces, "") {
 				t.Errorf("%q: %v, %q, %v after %v", pieces, f.Protocol, f.Bytes, err, took)
 			}
@@ -126,17 +126,17 @@ func TestWhatMayBecomeHTTPIsWaitedFor(t *testing.T) {
 
 func TestSlownessIsNoWayOutOfHTTP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, err, took := read(0, false, "GE")
+		f, took, err := read(0, false, "GE")
 		if err != nil || f.Protocol != HTTP1 || string(f.Bytes) != "GE" || took != limits.Header {
 			t.Errorf("%v, %q, %v after %v; want HTTP/1 after %v", f.Protocol, f.Bytes, err, took, limits.Header)
 		}
-		if f, err, _ := read(0, false, strings.Repeat("A", limits.Bytes)); err != nil || f.Protocol != HTTP1 {
+		if f, _, err := read(0, false, strings.Repeat("A", limits.Bytes)); err != nil || f.Protocol != HTTP1 {
 			t.Errorf("a long line is %v, %v; want HTTP/1", f.Protocol, err)
 		}
-		if f, err, _ := read(0, false, "\x16\x03\x01"); !errors.Is(err, ErrSlow) {
+		if f, _, err := read(0, false, "\x16\x03\x01"); !errors.Is(err, ErrSlow) {
 			t.Errorf("a ClientHello that stops is %v, %v; want %v", f.Protocol, err, ErrSlow)
 		}
-		if f, err, _ := read(0, true, "ruok"); err != nil || f.Protocol != Opaque {
+		if f, _, err := read(0, true, "ruok"); err != nil || f.Protocol != Opaque {
 			t.Errorf("a word and the end are %v, %v; want opaque", f.Protocol, err)
 		}
 	})

@@ -1,68 +1,23 @@
 package h1
 
-// common gives a constant for the names that nearly every message has, so that even a first message allocates few.
-func common(b []byte) string {
-	switch string(b) {
-	case "accept":
-		return "accept"
-	case "accept-encoding":
-		return "accept-encoding"
-	case "accept-language":
-		return "accept-language"
-	case "authorization":
-		return "authorization"
-	case "cache-control":
-		return "cache-control"
-	case "connection":
-		return "connection"
-	case "content-encoding":
-		return "content-encoding"
-	case "content-length":
-		return "content-length"
-	case "content-type":
-		return "content-type"
-	case "cookie":
-		return "cookie"
-	case "date":
-		return "date"
-	case "etag":
-		return "etag"
-	case "expect":
-		return "expect"
-	case "host":
-		return "host"
-	case "keep-alive":
-		return "keep-alive"
-	case "last-modified":
-		return "last-modified"
-	case "location":
-		return "location"
-	case "origin":
-		return "origin"
-	case "referer":
-		return "referer"
-	case "server":
-		return "server"
-	case "set-cookie":
-		return "set-cookie"
-	case "te":
-		return "te"
-	case "traceparent":
-		return "traceparent"
-	case "transfer-encoding":
-		return "transfer-encoding"
-	case "upgrade":
-		return "upgrade"
-	case "user-agent":
-		return "user-agent"
-	case "vary":
-		return "vary"
-	case "x-forwarded-for":
-		return "x-forwarded-for"
-	case "x-request-id":
-		return "x-request-id"
+// common gives a constant for the names that nearly every message has, so that even a first message
+// allocates few.
+func common(b []byte) string { return commonNames[string(b)] }
+
+var commonNames = namesByThemselves(
+	"accept", "accept-encoding", "accept-language", "authorization", "cache-control",
+	"connection", "content-encoding", "content-length", "content-type", "cookie", "date", "etag",
+	"expect", "host", "keep-alive", "last-modified", "location", "origin", "referer", "server",
+	"set-cookie", "te", "traceparent", "transfer-encoding", "upgrade", "user-agent", "vary",
+	"x-forwarded-for", "x-request-id",
+)
+
+func namesByThemselves(list ...string) map[string]string {
+	m := make(map[string]string, len(list))
+	for _, name := range list {
+		m[name] = name
 	}
-	return ""
+	return m
 }
 
 func methodName(old string, b []byte) string {

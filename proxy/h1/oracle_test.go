@@ -319,7 +319,9 @@ func TestOracleHTTP10(t *testing.T) {
 
 // A client that uploads more than it is allowed to still reads why.
 func TestOracleEarlyResponse(t *testing.T) {
-	r := behindRelay(t, Options{}, func(w http.ResponseWriter, q *http.Request) { http.Error(w, "too much", 413) })
+	r := behindRelay(t, Options{}, func(w http.ResponseWriter, q *http.Request) {
+		http.Error(w, "too much", http.StatusRequestEntityTooLarge)
+	})
 	c := client(t)
 	resp, err := c.Post(r.url(), "", bytes.NewReader(make([]byte, 8<<20)))
 	if err != nil {

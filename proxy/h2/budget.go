@@ -3,10 +3,10 @@ package h2
 import "time"
 
 const (
-	// resetBurst and resetPerSecond bound the requests that a peer may make us begin and throw away:
-	// by its own RST_STREAM soon after the request (CVE-2023-44487), or by breaking the protocol so
-	// that we reset (CVE-2025-8671). Every stream that ends well earns one reset back, so a client
-	// that cancels half of its requests never runs out.
+	// resetBurst and resetPerSecond bound the requests that a peer may make us begin and throw
+	// away: by its own RST_STREAM soon after the request (CVE-2023-44487), or by breaking the
+	// protocol so that we reset (CVE-2025-8671). Every stream that ends well earns one reset back,
+	// so a client that cancels half of its requests never runs out.
 	resetBurst     = 500
 	resetPerSecond = 50
 	// resetsBeforeLeaving is how many requests a client resets soon after it made them before it
@@ -70,8 +70,8 @@ func (c *Conn) spendOverheadLocked(n int) error {
 	return connError(CodeEnhanceYourCalm, "too many frames that carry no message")
 }
 
-// countPeerErrorLocked counts an error of the peer's on a stream, and charges the reset that answers
-// it.
+// countPeerErrorLocked counts an error of the peer's on a stream, and charges the reset that
+// answers it.
 func (c *Conn) countPeerErrorLocked(code uint32) error {
 	if c.o.OnBreach != nil {
 		c.o.OnBreach(code)

@@ -42,8 +42,8 @@ func (c *Conn) GoAway() {
 	c.w.Flush()
 }
 
-// onDrainPingLocked sends the second GOAWAY: the peer has read the first one, and every request that
-// it sent before is here.
+// onDrainPingLocked sends the second GOAWAY: the peer has read the first one, and every request
+// that it sent before is here.
 func (c *Conn) onDrainPingLocked() {
 	if !c.drain.asked || c.drain.begun {
 		return

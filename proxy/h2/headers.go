@@ -189,7 +189,8 @@ func (c *Conn) begin(id uint32, m message) error {
 	s := c.o.newStream()
 	s.c, s.id, s.gotHead, s.remoteClosed, s.length = c, id, true, c.block.end, m.length
 	c.w.Lock()
-	s.born, s.sendWindow, s.recvWindow, s.window = c.now, c.peerInitial, c.localInitial, c.o.FirstWindow
+	s.born, s.window = c.now, c.o.FirstWindow
+	s.sendWindow, s.recvWindow = c.peerInitial, c.localInitial
 	c.streams[id] = s
 	c.w.Unlock()
 	sink := c.o.OnStream(s)

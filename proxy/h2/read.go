@@ -248,8 +248,8 @@ func (c *Conn) refuseStream(id, code uint32) error {
 	return c.boundRepliesLocked()
 }
 
-// rememberResetLocked notes that we reset a stream. Frames which the peer sent before it knew are no
-// error.
+// rememberResetLocked notes that we reset a stream. Frames which the peer sent before it knew are
+// no error.
 func (c *Conn) rememberResetLocked(id uint32) {
 	if len(c.recent) < recentResets {
 		c.recent = append(c.recent, id)

@@ -58,8 +58,8 @@ func isHead(fields []hpack.HeaderField) bool {
 	return false
 }
 
-// tooLongLocked says whether fields exceed the peer's MAX_HEADER_LIST_SIZE: it would refuse them, and
-// perhaps the connection. A peer that takes no less than we do takes whatever we forward.
+// tooLongLocked says whether fields exceed the peer's MAX_HEADER_LIST_SIZE: it would refuse them,
+// and perhaps the connection. A peer that takes no less than we do takes whatever we forward.
 func (c *Conn) tooLongLocked(fields []hpack.HeaderField) bool {
 	if c.peerMaxHeaders >= c.o.MaxHeaderBytes {
 		return false
@@ -226,8 +226,8 @@ func (c *Conn) shareLocked() int {
 	return maxData * max(1, min(maxShare, (c.o.MaxOutput-c.w.QueuedLocked())/maxData))
 }
 
-// pumpUnlocks lets waiting streams send, a few frames each in turn, so that none starves another. It
-// gives the lock back, and tells the streams' owners what has left.
+// pumpUnlocks lets waiting streams send, a few frames each in turn, so that none starves another.
+// It gives the lock back, and tells the streams' owners what has left.
 func (c *Conn) pumpUnlocks() {
 	if c.readyHead == nil || c.w.FailedLocked() != nil {
 		c.w.Unlock()

@@ -30,9 +30,10 @@ func (e *event) OnData([]byte, bool)         {}
 func (e *event) OnReset(_ uint32, err error) { e.reset = err }
 func (e *event) OnSent(n int)                { e.sent += n }
 
-// A peer that takes nothing for too long may be paused and come back, with its connection and its long streams as they were.
-// What is for it was dropped meanwhile, so its connection ends, though it goes on talking; until then its streams take
-// nothing, and nothing that is kept for them counts as sent.
+// A peer that takes nothing for too long may be paused and come back, with its connection and its
+// long streams as they were. What is for it was dropped meanwhile, so its connection ends, though
+// it goes on talking; until then its streams take nothing, and nothing that is kept for them counts
+// as sent.
 func TestAConnectionWhosePeerTakesNothingEnds(t *testing.T) {
 	for _, more := range []int{0, 20 << 10} {
 		t.Run(fmt.Sprint(more), func(t *testing.T) { stallAPeer(t, more) })

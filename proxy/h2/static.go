@@ -6,7 +6,8 @@ import "golang.org/x/net/http2/hpack"
 var staticFields = [...]hpack.HeaderField{
 	{
 		Name: ":authority",
-	}, {Name: ":method", Value: "GET"}, {Name: ":method", Value: "POST"}, {Name: ":path", Value: "/"},
+	}, {Name: ":method", Value: "GET"}, {Name: ":method", Value: "POST"},
+	{Name: ":path", Value: "/"},
 	{
 		Name:  ":path",
 		Value: "/index.html",
@@ -14,7 +15,8 @@ var staticFields = [...]hpack.HeaderField{
 	{
 		Name:  ":status",
 		Value: "200",
-	}, {Name: ":status", Value: "204"}, {Name: ":status", Value: "206"}, {Name: ":status", Value: "304"},
+	}, {Name: ":status", Value: "204"}, {Name: ":status", Value: "206"},
+	{Name: ":status", Value: "304"},
 	{
 		Name:  ":status",
 		Value: "400",
@@ -31,16 +33,19 @@ var staticFields = [...]hpack.HeaderField{
 	}, {Name: "content-encoding"}, {Name: "content-language"}, {Name: "content-length"},
 	{
 		Name: "content-location",
-	}, {Name: "content-range"}, {Name: "content-type"}, {Name: "cookie"}, {Name: "date"}, {Name: "etag"},
+	}, {Name: "content-range"}, {Name: "content-type"}, {Name: "cookie"},
+	{Name: "date"}, {Name: "etag"},
 	{
 		Name: "expect",
-	}, {Name: "expires"}, {Name: "from"}, {Name: "host"}, {Name: "if-match"}, {Name: "if-modified-since"},
+	}, {Name: "expires"}, {Name: "from"}, {Name: "host"}, {Name: "if-match"},
+	{Name: "if-modified-since"},
 	{
 		Name: "if-none-match",
 	}, {Name: "if-range"}, {Name: "if-unmodified-since"}, {Name: "last-modified"}, {Name: "link"},
 	{
 		Name: "location",
-	}, {Name: "max-forwards"}, {Name: "proxy-authenticate"}, {Name: "proxy-authorization"}, {Name: "range"},
+	}, {Name: "max-forwards"}, {Name: "proxy-authenticate"},
+	{Name: "proxy-authorization"}, {Name: "range"},
 	{
 		Name: "referer",
 	}, {Name: "refresh"}, {Name: "retry-after"}, {Name: "server"}, {Name: "set-cookie"},

@@ -114,9 +114,9 @@ func (s *Stream) writeTrailersLocked(fields []hpack.HeaderField) {
 }
 
 // WriteData copies p. What is accepted is in the connection's output; the rest is kept by the
-// stream and reported through OnSent as it leaves. A stream that was reset accepts nothing, nor does
-// one whose connection can send no more: its owner, who may not have heard yet, must not take what
-// it gives for sent.
+// stream and reported through OnSent as it leaves. A stream that was reset accepts nothing, nor
+// does one whose connection can send no more: its owner, who may not have heard yet, must not take
+// what it gives for sent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	c := s.c
 	c.w.Lock()

@@ -20,15 +20,6 @@ const (
 	events
 )
 
-// Events are all of them, for who shows them.
-func Events() []Event {
-	all := make([]Event, events)
-	for i := range all {
-		all[i] = Event(i)
-	}
-	return all
-}
-
 func (e Event) String() string {
 	names := [events]string{"connections_refused", "protocol_errors", "errors_answered", "retry_causes",
 		"control_plane_errors", "work_shed"}

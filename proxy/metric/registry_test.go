@@ -22,7 +22,8 @@ func TestSameLabelsSameCell(t *testing.T) {
 	a := Labels{Direction: Inbound, Peer: Workload{Name: "web"}, Port: 80}
 	b := a
 	b.Port = 81
-	if r.Cell(a) != r.Cell(a) || r.Cell(a) == r.Cell(b) {
+	first, again := r.Cell(a), r.Cell(a)
+	if first != again || first == r.Cell(b) {
 		t.Fatal("a cell is found by its labels and nothing else")
 	}
 }
@@ -154,7 +155,7 @@ func TestReasonsAreBounded(t *testing.T) {
 
 func TestEveryEventHasAName(t *testing.T) {
 	seen := map[string]bool{}
-	for _, e := range Events() {
+	for e := range events {
 		if n := e.String(); n == "" || n == "unknown" || seen[n] {
 			t.Errorf("event %d is called %q", e, n)
 		}

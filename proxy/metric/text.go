@@ -12,8 +12,8 @@ import (
 // ContentType is of what AppendText makes.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// WriteText writes everything that the registry counts, in Prometheus's text format, 0.0.4. version is
-// what this proxy was built from.
+// WriteText writes everything that the registry counts, in Prometheus's text format, 0.0.4. version
+// is what this proxy was built from.
 func (r *Registry) WriteText(t *Text, version string) {
 	rows := r.rows()
 	for _, f := range cellFamilies {
@@ -132,9 +132,9 @@ func appendDurations(t *Text, rows []row) {
 	}
 }
 
-// appendHistogram adds a cell's buckets up to the bounds of classic ones. The cell's upper bounds are
-// exclusive and Prometheus's inclusive; in whole microseconds that moves only what took a bound to
-// the microsecond.
+// appendHistogram adds a cell's buckets up to the bounds of classic ones. The cell's upper bounds
+// are exclusive and Prometheus's inclusive; in whole microseconds that moves only what took a bound
+// to the microsecond.
 func appendHistogram(t *Text, w row) {
 	var counts [Buckets]uint64
 	total := w.cell.Latency(&counts)
@@ -185,8 +185,8 @@ func (l Labels) text() string {
 		"service", l.Service)
 }
 
-// LabelText is labels as they stand between braces. It leaves out those whose value is empty: that is
-// the same to Prometheus, and the page is a third as long.
+// LabelText is labels as they stand between braces. It leaves out those whose value is empty: that
+// is the same to Prometheus, and the page is a third as long.
 func LabelText(namesAndValues ...string) string {
 	var b strings.Builder
 	b.Grow(32 * len(namesAndValues))
@@ -208,8 +208,8 @@ func LabelText(namesAndValues ...string) string {
 
 var labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// textPiece is how much of a page is written at a time, bytes: with a full table of series a page has
-// several MB.
+// textPiece is how much of a page is written at a time, bytes: with a full table of series a page
+// has several MB.
 const textPiece = 32 << 10
 
 // Text writes a page in Prometheus's text format. All samples of a family follow each other. Use
@@ -220,8 +220,8 @@ type Text struct {
 	over  bool
 }
 
-// NewText makes a page that is written piece by piece. write must not keep the piece; once it returns
-// false nothing more is written.
+// NewText makes a page that is written piece by piece. write must not keep the piece; once it
+// returns false nothing more is written.
 func NewText(write func(piece []byte) bool) *Text {
 	return &Text{piece: make([]byte, 0, textPiece), write: write}
 }

@@ -138,7 +138,7 @@ func TestAnswersThatNoGRPCServerGives(t *testing.T) {
 			s := startScripted(t, tt.scripts...)
 			c := newTestClient(t, dialTo(s.addr, nil))
 			out, err := call(testContext(t), c, "x")
-			if CodeOf(err) != tt.want || err == nil && out != "m" {
+			if codeOf(err) != tt.want || err == nil && out != "m" {
 				t.Errorf("%q %v, want %v", out, err, tt.want)
 			}
 		})

@@ -68,8 +68,8 @@ func TestCodeNames(t *testing.T) {
 	if OK.String() != "OK" || Unauthenticated.String() != "Unauthenticated" || Code(17).String() != "Code(17)" {
 		t.Error(OK, Unauthenticated, Code(17))
 	}
-	if CodeOf(nil) != OK || CodeOf(errClosed) != Unknown {
-		t.Error(CodeOf(nil), CodeOf(errClosed))
+	if codeOf(nil) != OK || codeOf(errClosed) != Unknown {
+		t.Error(codeOf(nil), codeOf(errClosed))
 	}
 }
 

@@ -103,7 +103,7 @@ func TestErrors(t *testing.T) {
 			s.unary = func(context.Context, []byte) ([]byte, error) { return nil, grpcError(tt.code, tt.message) }
 			_, err := call(ctx, c, "x")
 			var st *Status
-			if !errors.As(err, &st) || uint32(st.Code) != uint32(tt.code) || st.Message != tt.message || CodeOf(err) != st.Code {
+			if !errors.As(err, &st) || uint32(st.Code) != uint32(tt.code) || st.Message != tt.message || codeOf(err) != st.Code {
 				t.Errorf("%v %.30q: %v", tt.code, tt.message, err)
 			}
 			if !strings.HasPrefix(err.Error(), "call "+echo+": ") {
@@ -117,7 +117,7 @@ func TestUnknownMethod(t *testing.T) {
 	s := startServer(t)
 	c := newTestClient(t, dialTo(s.addr, nil))
 	err := c.Call(testContext(t), "/test.Test/None", wrapperspb.Bytes(nil), new(wrapperspb.BytesValue))
-	if CodeOf(err) != Unimplemented {
+	if codeOf(err) != Unimplemented {
 		t.Fatal(err)
 	}
 }
@@ -139,7 +139,7 @@ func TestDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(testContext(t), given)
 		defer cancel()
 		_, err := call(ctx, c, "x")
-		if CodeOf(err) != DeadlineExceeded {
+		if codeOf(err) != DeadlineExceeded {
 			t.Fatal(err)
 		}
 		if left := <-told; left <= 0 || left > given {
@@ -147,7 +147,7 @@ func TestDeadline(t *testing.T) {
 		}
 		<-ended
 		<-ctx.Done()
-		if _, err := call(ctx, c, "x"); CodeOf(err) != DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := call(ctx, c, "x"); codeOf(err) != DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a call after the deadline: %v", err)
 		}
 	})
@@ -166,7 +166,7 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancel(testContext(t))
 		go func() { <-begun; cancel() }()
 		_, err := call(ctx, c, "x")
-		if CodeOf(err) != Canceled || !errors.Is(err, context.Canceled) {
+		if codeOf(err) != Canceled || !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -188,10 +188,10 @@ func TestCloseCancelsAStream(t *testing.T) {
 	if err := <-ended; err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("the server saw %v", err)
 	}
-	if err := st.Recv(new(wrapperspb.BytesValue)); CodeOf(err) != Canceled {
+	if err := st.Recv(new(wrapperspb.BytesValue)); codeOf(err) != Canceled {
 		t.Error(err)
 	}
-	if err := st.Send(wrapperspb.Bytes(nil)); CodeOf(err) != Canceled {
+	if err := st.Send(wrapperspb.Bytes(nil)); codeOf(err) != Canceled {
 		t.Error(err)
 	}
 }
@@ -276,11 +276,11 @@ func TestTooBigMessages(t *testing.T) {
 	c := newTestClient(t, dialTo(s.addr, nil))
 	ctx := testContext(t)
 	_, err := call(ctx, c, strings.Repeat("x", MaxMessage))
-	if CodeOf(err) != ResourceExhausted {
+	if codeOf(err) != ResourceExhausted {
 		t.Errorf("sending: %v", err)
 	}
 	s.unary = func(context.Context, []byte) ([]byte, error) { return make([]byte, MaxMessage), nil }
-	if _, err := call(ctx, c, "x"); CodeOf(err) != ResourceExhausted {
+	if _, err := call(ctx, c, "x"); codeOf(err) != ResourceExhausted {
 		t.Errorf("receiving: %v", err)
 	}
 	s.unary = func(_ context.Context, in []byte) ([]byte, error) { return in, nil }
@@ -324,7 +324,7 @@ func TestSendWaitsForAServerThatDoesNotRead(t *testing.T) {
 		return true
 	}, st)
 	cancel()
-	if err := <-ended; CodeOf(err) != Canceled {
+	if err := <-ended; codeOf(err) != Canceled {
 		t.Error(err)
 	}
 }
@@ -435,7 +435,7 @@ func TestMessagesBeforeAnError(t *testing.T) {
 	if err := st.Recv(&out); err == nil || err.Error() != "ResourceExhausted: enough" {
 		t.Fatal(err)
 	}
-	if err := st.Send(&out); CodeOf(err) != ResourceExhausted {
+	if err := st.Send(&out); codeOf(err) != ResourceExhausted {
 		t.Fatalf("send after the end: %v", err)
 	}
 	if out, err := call(testContext(t), c, "x"); err != nil || out != "x" {
@@ -454,10 +454,10 @@ func TestServerGone(t *testing.T) {
 		}
 		<-begun
 		s.Stop()
-		if err := st.Recv(new(wrapperspb.BytesValue)); CodeOf(err) != Unavailable {
+		if err := st.Recv(new(wrapperspb.BytesValue)); codeOf(err) != Unavailable {
 			t.Errorf("an open stream: %v", err)
 		}
-		if _, err := call(ctx, c, "x"); CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "dial") {
+		if _, err := call(ctx, c, "x"); codeOf(err) != Unavailable || !strings.Contains(err.Error(), "dial") {
 			t.Errorf("a new call: %v", err)
 		}
 	})
@@ -559,7 +559,7 @@ func TestDialFails(t *testing.T) {
 	refused := errors.New("no route")
 	c := newTestClient(t, func(context.Context) (*wire.Conn, error) { return nil, refused })
 	_, err := call(testContext(t), c, "x")
-	if CodeOf(err) != Unavailable || !errors.Is(err, refused) {
+	if codeOf(err) != Unavailable || !errors.Is(err, refused) {
 		t.Fatal(err)
 	}
 }
@@ -578,7 +578,7 @@ func TestWaitingForADialEndsWithTheContext(t *testing.T) {
 	<-dialling
 	short, done := context.WithTimeout(testContext(t), time.Millisecond)
 	defer done()
-	if _, err := call(short, c, "x"); CodeOf(err) != DeadlineExceeded {
+	if _, err := call(short, c, "x"); codeOf(err) != DeadlineExceeded {
 		t.Error(err)
 	}
 	cancel()
@@ -595,7 +595,7 @@ func TestCallAfterClose(t *testing.T) {
 	}
 	c.Close()
 	c.Close()
-	if _, err := call(testContext(t), c, "x"); CodeOf(err) != Canceled || !errors.Is(err, errClosed) {
+	if _, err := call(testContext(t), c, "x"); codeOf(err) != Canceled || !errors.Is(err, errClosed) {
 		t.Fatal(err)
 	}
 }
@@ -623,10 +623,22 @@ func TestGarbageForAnAnswer(t *testing.T) {
 			io.WriteString(nc, answer)
 		}()
 		c := newTestClient(t, dialTo(l.Addr().String(), nil))
-		if _, err := call(testContext(t), c, "x"); CodeOf(err) != Unavailable {
+		if _, err := call(testContext(t), c, "x"); codeOf(err) != Unavailable {
 			t.Errorf("%s: %v", name, err)
 		}
 		l.Close()
 		<-served
 	}
+}
+
+// codeOf is the code of an error that this package returned; Unknown for any other, OK for nil.
+func codeOf(err error) Code {
+	if err == nil {
+		return OK
+	}
+	var s *Status
+	if errors.As(err, &s) {
+		return s.Code
+	}
+	return Unknown
 }

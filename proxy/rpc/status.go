@@ -59,18 +59,6 @@ func (s *Status) Error() string { return s.Code.String() + ": " + s.Message }
 // Unwrap is the error on this side, if that was the reason: a context's, a dial's, a connection's.
 func (s *Status) Unwrap() error { return s.cause }
 
-// CodeOf is the code of an error that this package returned; Unknown for any other, OK for nil.
-func CodeOf(err error) Code {
-	if err == nil {
-		return OK
-	}
-	var s *Status
-	if errors.As(err, &s) {
-		return s.Code
-	}
-	return Unknown
-}
-
 func newStatus(code Code, format string, args ...any) *Status {
 	return &Status{Code: code, Message: fmt.Sprintf(format, args...)}
 }

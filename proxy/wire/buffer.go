@@ -7,8 +7,8 @@ import (
 
 const (
 	// bufferSize holds, in bytes, what one read brings and what was left of the read before; or, as
-	// output, what a batch makes of both, with frame headers and TLS records. A smaller output would
-	// make a batch's end leave in packets of its own.
+	// output, what a batch makes of both, with frame headers and TLS records. A smaller output
+	// would make a batch's end leave in packets of its own.
 	bufferSize = 160 << 10
 	// readSize is eight full HTTP/2 frames or TLS records; with half of it bulk is a tenth slower.
 	readSize = 128 << 10

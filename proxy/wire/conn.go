@@ -65,7 +65,8 @@ type Conn struct {
 	writers sync.WaitGroup
 
 	sealMu sync.Mutex // guards sealed
-	// sealed is ciphertext for the kernel: the flusher adds data, the reader alerts and key updates.
+	// sealed is ciphertext for the kernel: the flusher adds data, the reader alerts and key
+	// updates.
 	sealed []byte
 
 	lastReadBy atomic.Pointer[time.Time] // the read deadline, which is ours once a write has failed

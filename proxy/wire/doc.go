@@ -12,8 +12,8 @@
 // slow TLS peer costs no goroutine either until it is slow.
 //
 // The package does not frame, parse or limit what is appended: a protocol engine asks QueuedLocked
-// and stops. It does not dial, accept, choose certificates or log. An idle connection holds no buffer
-// of ours.
+// and stops. It does not dial, accept, choose certificates or log. An idle connection holds no
+// buffer of ours.
 //
 // It starts three kinds of goroutines. Loops, as many as the runtime uses processors, belong to the
 // package: each begins with its first socket and ends when its last one is closed and that one's

@@ -25,9 +25,9 @@ const (
 // loop watches sockets and runs their readers, one after the other, on one goroutine, which lives
 // while there are sockets or readers.
 //
-// It has an epoll instance of its own, which the runtime's poller watches. The runtime does not show
-// the events of a socket; a loop that sees them needs no second read that finds nothing, and calls
-// a reader instead of switching goroutines twice.
+// It has an epoll instance of its own, which the runtime's poller watches. The runtime does not
+// show the events of a socket; a loop that sees them needs no second read that finds nothing, and
+// calls a reader instead of switching goroutines twice.
 type loop struct {
 	fd     int
 	wakeFD int // an eventfd that only ever counts up: each write is an edge

@@ -163,8 +163,8 @@ func (c *Conn) decrypt() error {
 	}
 }
 
-// unseal decrypts all records that are here, so that the reader sees one batch and not one record at
-// a time. If it got some it returns no error: the next call returns it.
+// unseal decrypts all records that are here, so that the reader sees one batch and not one record
+// at a time. If it got some it returns no error: the next call returns it.
 func (c *Conn) unseal() (got bool, err error) {
 	for {
 		p := c.in.space()

@@ -53,9 +53,9 @@ const (
 	onChannel
 )
 
-// Start makes turn the Conn's reader and does not wait. After the last turn it calls after, once, on
-// a goroutine of its own, where Fill may be used again. The reader of a TCP connection has its turns
-// on a loop that it shares with others; any other reader has a goroutine.
+// Start makes turn the Conn's reader and does not wait. After the last turn it calls after, once,
+// on a goroutine of its own, where Fill may be used again. The reader of a TCP connection has its
+// turns on a loop that it shares with others; any other reader has a goroutine.
 func (c *Conn) Start(turn Turn, after func(error)) {
 	c.reader.turn, c.after = turn, after
 	if c.sock == nil {

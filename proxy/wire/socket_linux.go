@@ -188,8 +188,8 @@ func (s *socket) readable() bool { return s.state.Load()&(canRead|readLate) != 0
 func (s *socket) assumeReadable() { s.state.Or(canRead) }
 
 // readNow never waits: EAGAIN means that the loop will say when there is something to read. A read
-// that does not fill p has taken all there was, so what comes later brings another event. The end of
-// the stream brings no other event: hungUp says that it has to be read.
+// that does not fill p has taken all there was, so what comes later brings another event. The end
+// of the stream brings no other event: hungUp says that it has to be read.
 func (s *socket) readNow(p []byte) (int, error) {
 	if !s.acquire() {
 		return 0, net.ErrClosed

@@ -72,8 +72,8 @@ func (c *Conn) markLocked() {
 	}
 }
 
-// WantDrainLocked makes OnDrain come once the output is at most half of MaxOutput, though it has not
-// reached MaxOutput. It is for a user that gives nothing more because little room is left.
+// WantDrainLocked makes OnDrain come once the output is at most half of MaxOutput, though it has
+// not reached MaxOutput. It is for a user that gives nothing more because little room is left.
 func (c *Conn) WantDrainLocked() { c.aboveMark = true }
 
 // QueuedLocked is how many bytes the kernel has not taken yet.

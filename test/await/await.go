@@ -1,6 +1,6 @@
-// Package await bounds what tests wait for. A wait that is too long fails its test by name and shows
-// every goroutine: without that a test that misses an event hangs until its binary is killed, and
-// nobody can say what it waited for.
+// Package await bounds what tests wait for. A wait that is too long fails its test by name and
+// shows every goroutine: without that a test that misses an event hangs until its binary is killed,
+// and nobody can say what it waited for.
 package await
 
 import (
@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Limit is longer than anything takes that a test waits for, on a machine with more to do than this.
+// Limit is longer than anything takes that a test waits for, on a machine with more to do than
+// this.
 const Limit = time.Minute
 
 // maxStacks bounds what is shown, bytes.

@@ -1,2 +1,3 @@
-// Package layout holds the project's shape by tests: who may import whom, and what the proxy's binary links. It has no code.
+// Package layout holds the project's shape by tests: who may import whom, and what the proxy's
+// binary links. It has no code.
 package layout

@@ -20,7 +20,8 @@ type rule struct {
 	why string
 }
 
-// rules say which packages of ours a package may import; the first whose prefix fits holds. A trailing slash means all below.
+// rules say which packages of ours a package may import; the first whose prefix fits holds. A
+// trailing slash means all below.
 var rules = []rule{
 	{who: "proxy/wire", why: "a leaf"},
 	{who: "proxy/h1", may: []string{"proxy/wire"}, why: "engines are ignorant of the mesh"},
@@ -144,7 +145,8 @@ func TestWhatTheProxyDoesNotLink(t *testing.T) {
 	}
 }
 
-// TestNobodyNamesTheDeprecatedTransports: http2.Server and http2.Transport become wrappers of net/http with Go 1.27.
+// TestNobodyNamesTheDeprecatedTransports: http2.Server and http2.Transport become wrappers of
+// net/http with Go 1.27.
 func TestNobodyNamesTheDeprecatedTransports(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		for _, name := range p.GoFiles {

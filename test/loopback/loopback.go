@@ -42,8 +42,8 @@ func Free() string {
 	}
 }
 
-// takeBlockLocked makes a block this process's own. A process that has used up all of them, or finds
-// none, uses the ports of its own again: what listened on them has mostly ended.
+// takeBlockLocked makes a block this process's own. A process that has used up all of them, or
+// finds none, uses the ports of its own again: what listened on them has mostly ended.
 func takeBlockLocked() {
 	start := rand.IntN(blocks)
 	for i := range blocks {

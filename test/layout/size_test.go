@@ -1,0 +1,97 @@
+package layout
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// Of functions, lines of their bodies and signatures. Generated code is not counted, nor are tests.
+const (
+	maxFunction    = 60
+	medianFunction = 10
+)
+
+// maxColumns of a line, of which a tab takes tabWidth.
+const (
+	maxColumns = 100
+	tabWidth   = 4
+)
+
+// narrow are the packages all of whose files, but for their tests, keep to maxColumns. More may be
+// added, and none may be taken out.
+var narrow = []string{
+	"proxy/wire", "proxy/h2", "proxy/admin", "test/await", "test/loopback", "test/layout",
+}
+
+// long are functions that were too long when the bound was drawn: a list of a table's rows. The list
+// may only get shorter.
+var long = map[string]int{"hostileServers2": 88}
+
+func TestFunctionsAreShort(t *testing.T) {
+	var lengths []int
+	for _, p := range list(t, "./...") {
+		for _, name := range p.GoFiles {
+			lengths = append(lengths, functions(t, filepath.Join(p.Dir, name))...)
+		}
+	}
+	slices.Sort(lengths)
+	if median := lengths[len(lengths)/2]; median > medianFunction {
+		t.Errorf("half of all functions have more than %d lines: the median is %d",
+			medianFunction, median)
+	}
+}
+
+// functions are the lengths of a file's functions.
+func functions(t *testing.T, path string) (lengths []int) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ast.IsGenerated(file) {
+		return nil
+	}
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		n := fset.Position(f.End()).Line - fset.Position(f.Pos()).Line + 1
+		if lengths = append(lengths, n); n > max(maxFunction, long[f.Name.Name]) {
+			t.Errorf("%s: %s has %d lines, more than %d", path, f.Name.Name, n, maxFunction)
+		}
+	}
+	return lengths
+}
+
+func TestLinesAreNarrow(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if !slices.Contains(narrow, strings.TrimPrefix(p.ImportPath, module)) {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			narrowFile(t, filepath.Join(p.Dir, name))
+		}
+	}
+}
+
+func narrowFile(t *testing.T, path string) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range bytes.Split(b, []byte("\n")) {
+		columns := utf8.RuneCount(line) + (tabWidth-1)*bytes.Count(line, []byte("\t"))
+		if columns > maxColumns {
+			t.Errorf("%s:%d has %d columns, more than %d", path, i+1, columns, maxColumns)
+		}
+	}
+}
