@@ -36,8 +36,8 @@ var (
 	// ErrRefused: the peer has not processed the request and says so; any request may be sent again
 	// elsewhere.
 	ErrRefused = errors.New("h2: refused, not processed")
-	// ErrEarly is an ErrRefused of a stream that was opened before the peer's SETTINGS said how many it
-	// takes: it is not overloaded, we were hasty.
+	// ErrEarly is an ErrRefused of a stream that was opened before the peer's SETTINGS said how
+	// many it takes: it is not overloaded, we were hasty.
 	ErrEarly = errors.New("h2: refused, for the limit was not known")
 
 	errKeepAlive = errors.New("h2: peer answers no PING")
