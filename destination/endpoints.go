@@ -91,7 +91,9 @@ func (r clusterRef) admits(ep *registry.Endpoint) bool {
 }
 
 // addEndpoint adds what a slice's endpoint is today.
-func (v *view) addEndpoint(into endpointsByFamily, family registry.Family, ep *registry.Endpoint, port uint16) {
+func (v *view) addEndpoint(
+	into endpointsByFamily, family registry.Family, ep *registry.Endpoint, port uint16,
+) {
 	w, ok := v.workloadBehind(ep)
 	if !ok {
 		return

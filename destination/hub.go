@@ -9,13 +9,14 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// debounce lets the events of one change (a rollout, an edit of several files) arrive together. An edit is felt this much
-// later; the promise is one second.
+// debounce lets the events of one change (a rollout, an edit of several files) arrive together. An
+// edit is felt this much later; the promise is one second.
 const debounce = 20 * time.Millisecond
 
 // hub keeps one cell for each question that somebody asks.
 //
-// Lock order: cell.computing → Registry.mu (read) → hub.mu. Nothing is locked while hub.mu is held.
+// Lock order: cell.computing → Registry.mu (read) → hub.mu. Nothing is locked while hub.mu is
+// held.
 type hub struct {
 	registry *registry.Registry
 	mesh     *Mesh
@@ -25,7 +26,8 @@ type hub struct {
 	byTopic map[registry.Topic]map[*cell]struct{}
 }
 
-// cell holds the latest answer to a question. Earlier ones are gone: whoever was too slow for them does not need them.
+// cell holds the latest answer to a question. Earlier ones are gone: whoever was too slow for them
+// does not need them.
 type cell struct {
 	question  question
 	answer    atomic.Pointer[answer]
@@ -36,7 +38,8 @@ type cell struct {
 	watchers map[*watcher]struct{}
 }
 
-// watcher is woken when an answer that it watches has changed. A token that nobody took yet covers every change since.
+// watcher is woken when an answer that it watches has changed. A token that nobody took yet covers
+// every change since.
 type watcher struct{ wake chan struct{} }
 
 func newWatcher() *watcher { return &watcher{wake: make(chan struct{}, 1)} }
@@ -49,7 +52,10 @@ func (w *watcher) notify() {
 }
 
 func newHub(reg *registry.Registry, mesh *Mesh) *hub {
-	return &hub{registry: reg, mesh: mesh, cells: map[question]*cell{}, byTopic: map[registry.Topic]map[*cell]struct{}{}}
+	return &hub{
+		registry: reg, mesh: mesh,
+		cells: map[question]*cell{}, byTopic: map[registry.Topic]map[*cell]struct{}{},
+	}
 }
 
 // run recomputes what changes of the state have touched, until the context ends.
@@ -69,7 +75,8 @@ func (h *hub) run(ctx context.Context) {
 	}
 }
 
-// update recomputes each cell that read a touched topic, once, and wakes the watchers of those that changed.
+// update recomputes each cell that read a touched topic, once, and wakes the watchers of those that
+// changed.
 func (h *hub) update() {
 	for _, c := range h.stale(h.registry.TakeTouched()) {
 		c.computing.Lock()
@@ -105,8 +112,8 @@ func (h *hub) notify(c *cell) {
 	}
 }
 
-// compute is called with c.computing held. The topics are entered while the state is still locked, so a change right
-// after finds them.
+// compute is called with c.computing held. The topics are entered while the state is still locked,
+// so a change right after finds them.
 func (h *hub) compute(c *cell) (changed bool) {
 	var next *answer
 	last := c.answer.Load()
@@ -164,7 +171,8 @@ func (h *hub) forget(t registry.Topic, c *cell) {
 	}
 }
 
-// watch returns the cell of a question, answered. The watcher hears of every later change, until it is released.
+// watch returns the cell of a question, answered. The watcher hears of every later change, until it
+// is released.
 func (h *hub) watch(q question, w *watcher) *cell {
 	c := h.join(q, w)
 	c.computing.Lock()

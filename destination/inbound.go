@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// inbound answers how a port of the caller's own pod takes connections. Without a pod (its name is empty: none was
-// attested) only the namespace speaks.
+// inbound answers how a port of the caller's own pod takes connections. Without a pod (its name is
+// empty: none was attested) only the namespace speaks.
 func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 	if port == 0 || port > 65535 {
 		return nil, fmt.Errorf("inbound port %d must be 1 to 65535", port)
@@ -30,8 +30,8 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 	return out, nil
 }
 
-// inboundService takes what the services in front of the port say: of several, the first by name, but a port that one of
-// them calls opaque is.
+// inboundService takes what the services in front of the port say: of several, the first by name,
+// but a port that one of them calls opaque is.
 func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 	if w.Name == "" {
 		return

@@ -12,8 +12,11 @@ import (
 // protocolOf says what a service's port speaks, where anybody said so: the opaque-ports annotation,
 // the policy, then the port's appProtocol. Otherwise proxies detect, but for the ports that are
 // opaque by their own configuration.
-func (v *view) protocolOf(svc *registry.Service, port *registry.ServicePort, p *policy.Policy) api.Protocol {
-	if list, ok := v.annotation(&svc.Meta, annotationOpaquePorts); ok && portListed(list, port.Number, nil) {
+func (v *view) protocolOf(
+	svc *registry.Service, port *registry.ServicePort, p *policy.Policy,
+) api.Protocol {
+	list, ok := v.annotation(&svc.Meta, annotationOpaquePorts)
+	if ok && portListed(list, port.Number, nil) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
 	if p.IsOpaque(port.Number) {
@@ -22,20 +25,24 @@ func (v *view) protocolOf(svc *registry.Service, port *registry.ServicePort, p *
 	return appProtocol(port.AppProtocol)
 }
 
-// portListed reads a list such as "25,3306,6000-6999,redis": numbers, ranges, and names where there are any.
+// portListed reads a list such as "25,3306,6000-6999,redis": numbers, ranges, and names where there
+// are any.
 func portListed(list string, port uint16, named func(string) uint16) bool {
 	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
 		r, err := crd.ParsePortRange(item)
-		if err == nil && r.Contains(port) || err != nil && item != "" && named != nil && named(item) == port {
+		if err == nil && r.Contains(port) {
+			return true
+		}
+		if err != nil && item != "" && named != nil && named(item) == port {
 			return true
 		}
 	}
 	return false
 }
 
-// appProtocol reads Kubernetes' standard names (KEP-3726), IANA's, and ours. One that we do not know says nothing:
-// it may well be something over HTTP.
+// appProtocol reads Kubernetes' standard names (KEP-3726), IANA's, and ours. One that we do not
+// know says nothing: it may well be something over HTTP.
 func appProtocol(name string) api.Protocol {
 	switch strings.ToLower(name) {
 	case "http", "kubernetes.io/ws":
@@ -44,19 +51,22 @@ func appProtocol(name string) api.Protocol {
 		return api.Protocol_PROTOCOL_HTTP2
 	case "https", "tls", "kubernetes.io/wss", "grpcs":
 		return api.Protocol_PROTOCOL_TLS
-	case "tcp", "tulle.dev/opaque", "redis", "mysql", "mongo", "mongodb", "postgres", "postgresql", "smtp", "amqp", "kafka":
+	case "tcp", "tulle.dev/opaque", "redis", "mysql", "mongo", "mongodb", "postgres", "postgresql",
+		"smtp", "amqp", "kafka":
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
 	return api.Protocol_PROTOCOL_DETECT
 }
 
-// workloadOpaque says whether a workload's port is opaque by its own annotation, or its namespace's.
+// workloadOpaque says whether a workload's port is opaque by its own annotation, or its
+// namespace's.
 func (v *view) workloadOpaque(w *registry.Workload, port uint16) bool {
 	list, ok := v.annotation(&w.Meta, annotationOpaquePorts)
 	return ok && portListed(list, port, w.Port)
 }
 
-// modeOf reads who may call a workload. A mode that does not exist was meant to say something, and is not permission.
+// modeOf reads who may call a workload. A mode that does not exist was meant to say something, and
+// is not permission.
 func (v *view) modeOf(w *registry.Workload) api.Mode {
 	value, ok := v.annotation(&w.Meta, annotationMode)
 	switch strings.ToLower(strings.TrimSpace(value)) {

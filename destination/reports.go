@@ -63,7 +63,8 @@ func (v *view) noTarget(name string) string {
 	case svc != nil:
 		return "it is named after one pod: name it after the service, " + v.mesh.host(svc.Key())
 	case !v.inZone(name):
-		return fmt.Sprintf("%q is not a service's full DNS name, such as web.shop.svc.%s", name, v.mesh.ClusterDomain)
+		return fmt.Sprintf("%q is not a service's full DNS name, such as web.shop.svc.%s",
+			name, v.mesh.ClusterDomain)
 	}
 	return fmt.Sprintf("no service is called %s", name)
 }
@@ -113,7 +114,9 @@ func (d *Destination) watchReports(ctx context.Context, set func(*status.Report)
 }
 
 // followPolicies watches the reports of these policies, and of no other.
-func (d *Destination) followPolicies(refs []registry.PolicyRef, cells map[registry.PolicyRef]*cell, w *watcher) {
+func (d *Destination) followPolicies(
+	refs []registry.PolicyRef, cells map[registry.PolicyRef]*cell, w *watcher,
+) {
 	there := map[registry.PolicyRef]bool{}
 	for _, ref := range refs {
 		there[ref] = true

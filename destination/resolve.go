@@ -33,7 +33,8 @@ type target struct {
 func outside() target  { return target{resolution: api.Resolution_RESOLUTION_OUTSIDE} }
 func notFound() target { return target{resolution: api.Resolution_RESOLUTION_NOT_FOUND} }
 
-// resolve says what an outbound key means to a caller in a namespace. An error is the key's own fault.
+// resolve says what an outbound key means to a caller in a namespace. An error is the key's own
+// fault.
 func (v *view) resolve(key *api.Key, namespace string) (target, error) {
 	switch k := key.GetKey().(type) {
 	case *api.Key_Address:
@@ -84,27 +85,34 @@ func (v *view) resolveAddress(addr netip.AddrPort) target {
 		return v.resolveService(svc, "", addr.Port(), maxAliases)
 	}
 	if w := v.WorkloadAt(addr.Addr()); w != nil {
-		return target{resolution: api.Resolution_RESOLUTION_FOUND, workload: w, addr: addr, port: addr.Port()}
+		return target{
+			resolution: api.Resolution_RESOLUTION_FOUND, workload: w, addr: addr, port: addr.Port(),
+		}
 	}
-	// A node's own address may lie in the networks. What listens there is the kubelet, a hostNetwork pod or a NodePort:
-	// never meshed, never to be refused.
+	// A node's own address may lie in the networks. What listens there is the kubelet, a
+	// hostNetwork pod or a NodePort: never meshed, never to be refused.
 	if !v.IsNode(addr.Addr()) && v.inNetworks(addr.Addr()) {
 		return notFound()
 	}
 	return outside()
 }
 
-func (v *view) resolveService(svc *registry.Service, hostname string, port uint16, aliases int) target {
+func (v *view) resolveService(
+	svc *registry.Service, hostname string, port uint16, aliases int,
+) target {
 	if svc.External {
 		return v.resolveAlias(svc, port, aliases)
 	}
 	if svc.Port(port) == nil {
 		return notFound()
 	}
-	return target{resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname, port: port}
+	return target{
+		resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname, port: port,
+	}
 }
 
-// resolveAlias follows an ExternalName as DNS does, as far as it leads to a service of this cluster.
+// resolveAlias follows an ExternalName as DNS does, as far as it leads to a service of this
+// cluster.
 func (v *view) resolveAlias(svc *registry.Service, port uint16, aliases int) target {
 	if aliases == 0 {
 		return notFound()
@@ -119,7 +127,8 @@ func (v *view) resolveAlias(svc *registry.Service, port uint16, aliases int) tar
 	return v.resolveService(next, hostname, port, aliases-1)
 }
 
-// resolveName tries the names that the resolver of the caller's pod would (its search list), in that order.
+// resolveName tries the names that the resolver of the caller's pod would (its search list), in
+// that order.
 func (v *view) resolveName(host string, port uint16, namespace string) target {
 	for _, absolute := range v.candidates(host, namespace) {
 		if svc, hostname := v.lookup(absolute); svc != nil {
@@ -147,16 +156,16 @@ func (v *view) inZone(host string) bool {
 	return host == v.mesh.ClusterDomain || strings.HasSuffix(host, "."+v.mesh.ClusterDomain)
 }
 
-// isOurs says whether a name for which there is no service could only have been one: it is in the cluster's zone, or a
-// short form of a name in it.
+// isOurs says whether a name for which there is no service could only have been one: it is in the
+// cluster's zone, or a short form of a name in it.
 func (v *view) isOurs(host string) bool {
 	labels := strings.Split(host, ".")
 	return v.inZone(host) || len(labels) == 1 || labels[len(labels)-1] == "svc" ||
 		(len(labels) == 2 && v.Namespace(labels[1]) != nil)
 }
 
-// lookup takes SERVICE.NAMESPACE.svc.ZONE, or POD.SERVICE.NAMESPACE.svc.ZONE where a slice of the service has that
-// hostname (StatefulSets, and pods that set hostname and subdomain).
+// lookup takes SERVICE.NAMESPACE.svc.ZONE, or POD.SERVICE.NAMESPACE.svc.ZONE where a slice of the
+// service has that hostname (StatefulSets, and pods that set hostname and subdomain).
 func (v *view) lookup(absolute string) (svc *registry.Service, hostname string) {
 	prefix, ok := strings.CutSuffix(absolute, ".svc."+v.mesh.ClusterDomain)
 	if !ok {
@@ -208,8 +217,8 @@ func (r clusterRef) on(node string) clusterRef {
 	return r
 }
 
-// clusterName is the same for every caller. Clusters of one name differ by the caller's node at most, and a proxy has
-// one node.
+// clusterName is the same for every caller. Clusters of one name differ by the caller's node at
+// most, and a proxy has one node.
 func (m *Mesh) clusterName(r clusterRef) string {
 	switch {
 	case r.addr.IsValid():

@@ -23,8 +23,8 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 	return route, v.routeToService(route, t, namespace), nil
 }
 
-// routeToPod keeps to the one pod that was dialled: whoever resolved a headless name has chosen, and is not balanced
-// away, nor retried elsewhere.
+// routeToPod keeps to the one pod that was dialled: whoever resolved a headless name has chosen,
+// and is not balanced away, nor retried elsewhere.
 func (v *view) routeToPod(route *api.Route, t target) []clusterRef {
 	ref := t.ref()
 	if v.workloadOpaque(t.workload, t.port) {
@@ -65,7 +65,9 @@ func (m *Mesh) only(ref clusterRef) []*api.Backend {
 // backends finds the clusters of a policy's backends. A name that nothing in the cluster has keeps
 // its share and has no endpoints: requests there fail with a reason, instead of shifting the other
 // shares without a word.
-func (v *view) backends(all []policy.Backend, namespace string, callerPort uint16) ([]*api.Backend, []clusterRef) {
+func (v *view) backends(
+	all []policy.Backend, namespace string, callerPort uint16,
+) ([]*api.Backend, []clusterRef) {
 	var backends []*api.Backend
 	var refs []clusterRef
 	for i, weight := range policy.Weights(all) {

@@ -20,7 +20,8 @@ type Listen struct {
 
 const queryTimeout = 10 * time.Second // an answer is computed in milliseconds
 
-// Run is `meshctl serve destination`: it listens, reports its health and answers until the context ends.
+// Run is `meshctl serve destination`: it listens, reports its health and answers until the context
+// ends.
 func Run(ctx context.Context, cfg Config, on Listen) error {
 	if err := requireLoopback(on.Queries); err != nil {
 		return err

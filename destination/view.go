@@ -13,10 +13,13 @@ import (
 // Mesh is what destination is told about the mesh, and cannot read from the cluster.
 type Mesh struct {
 	TrustDomain   spiffeid.TrustDomain
-	ClusterDomain string         // "cluster.local"
-	Networks      []netip.Prefix // of pods and services, beside those that nodes name: unknown addresses in them are refused
-	Strict        bool           // the mode of workloads that say none
-	LocalMesh     bool           // believe tulle.dev/mesh-address: a mesh on one machine, from files
+	ClusterDomain string // "cluster.local"
+	Strict        bool   // the mode of workloads that say none
+	LocalMesh     bool   // believe tulle.dev/mesh-address: a mesh on one machine, from files
+
+	// Networks of pods and services, beside those that nodes name. Unknown addresses in them are
+	// refused.
+	Networks []netip.Prefix
 }
 
 // view reads the registry for one mesh.

@@ -21,8 +21,8 @@ func ServiceProfileResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: Group, Version: Version, Resource: Resource}
 }
 
-// ServiceProfile says how requests to one service are treated. It is named after the service's full DNS name. A copy in
-// the caller's namespace beats the one in the service's own.
+// ServiceProfile says how requests to one service are treated. It is named after the service's full
+// DNS name. A copy in the caller's namespace beats the one in the service's own.
 type ServiceProfile struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

@@ -49,7 +49,8 @@ const (
 	maxFile = 32 << 20
 )
 
-// Run reads the directory, and again whenever something in it changes. The first reading must be without fault.
+// Run reads the directory, and again whenever something in it changes. The first reading must be
+// without fault.
 func (f *Source) Run(ctx context.Context, reg *registry.Registry, synced func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -71,7 +72,9 @@ func (f *Source) Run(ctx context.Context, reg *registry.Registry, synced func())
 // Missing is nil: Run fails where the directory cannot be read.
 func (f *Source) Missing() error { return nil }
 
-func (f *Source) follow(ctx context.Context, owner *registry.Owner, watcher *fsnotify.Watcher) error {
+func (f *Source) follow(
+	ctx context.Context, owner *registry.Owner, watcher *fsnotify.Watcher,
+) error {
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
 	var last string
@@ -205,7 +208,8 @@ func readFile(path string) ([]object, error) {
 		return nil, err
 	}
 	if len(data) == 0 {
-		// An editor that writes in place truncates first. Were this taken as it is, everything in it would be gone for a moment.
+		// An editor that writes in place truncates first. Were this taken as it is, everything in
+		// it would be gone for a moment.
 		return nil, fmt.Errorf("%s: is empty: remove the file to remove what was in it", path)
 	}
 	return parse(path, data)
@@ -250,7 +254,8 @@ func decode(doc *crd.Document) (object, error) {
 		return object{}, err
 	}
 	if typed.GetName() == "" {
-		return object{}, &crd.FileError{File: doc.File, Line: doc.Line, Err: errors.New("metadata.name must be set")}
+		err := errors.New("metadata.name must be set")
+		return object{}, &crd.FileError{File: doc.File, Line: doc.Line, Err: err}
 	}
 	if kind.Namespaced && typed.GetNamespace() == "" {
 		typed.SetNamespace(metav1.NamespaceDefault) // as kubectl does
@@ -271,9 +276,11 @@ func unknownKind(doc *crd.Document) error {
 	var used []string
 	for _, k := range kube.Kinds() {
 		if k.Kind == doc.Kind {
-			return fmt.Errorf("apiVersion of a %s must be %s, not %s", k.Kind, k.APIVersion(), doc.APIVersion)
+			return fmt.Errorf("apiVersion of a %s must be %s, not %s",
+				k.Kind, k.APIVersion(), doc.APIVersion)
 		}
 		used = append(used, k.Kind)
 	}
-	return fmt.Errorf("%s %s is not used here: %s are", doc.APIVersion, doc.Kind, strings.Join(used, ", "))
+	return fmt.Errorf("%s %s is not used here: %s are",
+		doc.APIVersion, doc.Kind, strings.Join(used, ", "))
 }

@@ -11,15 +11,15 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Client reaches the Kubernetes API as the pod's service account, and outside a pod as KUBECONFIG says. The config is for
-// clients of other kinds, which are JSON only.
+// Client reaches the Kubernetes API as the pod's service account, and outside a pod as KUBECONFIG
+// says. The config is for clients of other kinds, which are JSON only.
 func Client() (kubernetes.Interface, *rest.Config, error) {
 	cfg, err := load()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the Kubernetes API: %w (run in a pod, or set KUBECONFIG)", err)
 	}
-	// The API server's own priority and fairness decides. client-go's default of 5 calls a second would make 10,000
-	// proxies that start together wait half an hour for their TokenReviews.
+	// The API server's own priority and fairness decides. client-go's default of 5 calls a second
+	// would make 10,000 proxies that start together wait half an hour for their TokenReviews.
 	cfg.QPS = -1
 	cfg.UserAgent = "tulle"
 	typed := rest.CopyConfig(cfg)

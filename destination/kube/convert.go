@@ -193,9 +193,10 @@ func convertProbe(probe *corev1.Probe, w *registry.Workload) registry.Probe {
 }
 
 func convertSlice(slice *discoveryv1.EndpointSlice) *registry.Slice {
+	service := slice.Labels[discoveryv1.LabelServiceName]
 	out := &registry.Slice{
 		Meta:    convertMeta(slice),
-		Service: registry.Name{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]},
+		Service: registry.Name{Namespace: slice.Namespace, Name: service},
 	}
 	switch slice.AddressType {
 	case discoveryv1.AddressTypeIPv4:

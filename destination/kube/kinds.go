@@ -48,7 +48,9 @@ func Kinds() []Kind {
 func row[P interface {
 	*T
 	Object
-}, T any, O registry.Object](resource schema.GroupVersionResource, kind string, namespaced bool, convert func(P) O) Kind {
+}, T any, O registry.Object](
+	resource schema.GroupVersionResource, kind string, namespaced bool, convert func(P) O,
+) Kind {
 	return Kind{
 		Resource: resource, Kind: kind, Namespaced: namespaced,
 		New:     func() Object { return P(new(T)) },

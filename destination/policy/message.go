@@ -58,7 +58,10 @@ func (r *OriginRule) named() *api.HTTPRule {
 
 // RetryBudget makes the budget of a service's retries: the policy's, or the default.
 func (p *Policy) RetryBudget() *api.RetryBudget {
-	b := Budget{Ratio: crd.DefaultRetryRatio, MinPerSecond: crd.DefaultMinRetriesPerSecond, TTL: duration(crd.DefaultRetryTTL)}
+	b := Budget{
+		Ratio: crd.DefaultRetryRatio, MinPerSecond: crd.DefaultMinRetriesPerSecond,
+		TTL: duration(crd.DefaultRetryTTL),
+	}
 	if p != nil && p.Budget != nil {
 		b = *p.Budget
 	}

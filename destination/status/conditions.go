@@ -105,7 +105,8 @@ func no(kind, reason, message string) metav1.Condition {
 // differs looks at our own conditions only, and not at when they came to be so.
 func differs(want, has registry.Status) bool {
 	for _, kind := range owned {
-		w, h := meta.FindStatusCondition(want.Conditions, kind), meta.FindStatusCondition(has.Conditions, kind)
+		w := meta.FindStatusCondition(want.Conditions, kind)
+		h := meta.FindStatusCondition(has.Conditions, kind)
 		if (w == nil) != (h == nil) || w != nil && !same(*w, *h) {
 			return true
 		}
@@ -124,5 +125,6 @@ func (r *Report) Equal(other *Report) bool {
 		return r == other
 	}
 	return r.Ref == other.Ref && r.Differs == other.Differs &&
-		slices.Equal(r.Want.Conditions, other.Want.Conditions) && maps.Equal(r.Want.Counts, other.Want.Counts)
+		slices.Equal(r.Want.Conditions, other.Want.Conditions) &&
+		maps.Equal(r.Want.Counts, other.Want.Counts)
 }
