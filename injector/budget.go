@@ -11,7 +11,7 @@ import (
 const (
 	// reviewMemory is what all reviews that are worked on may take together, in bytes, within the
 	// container's limit (128 MiB).
-	reviewMemory = 48 << 20
+	reviewMemory = 32 << 20
 	// memoryPerByte of a body: itself, the pod's text in it, the pod, and the patch.
 	memoryPerByte = 4
 	// memoryPerReview is for the rest.

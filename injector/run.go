@@ -60,7 +60,7 @@ func Run(ctx context.Context, s Server) error {
 // connectionLimits are what callers may hold: an API server needs one connection, or one for each
 // review where it speaks HTTP/1.
 var connectionLimits = serve.Limits{
-	Connections: 256, PerAddress: 128, Base: 48<<20 + reviewMemory, Each: 64 << 10,
+	Connections: 128, PerAddress: 64, Base: 64<<20 + reviewMemory, Each: 64 << 10,
 }
 
 // serve ends after the last answer has been given.

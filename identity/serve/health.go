@@ -21,8 +21,8 @@ const HealthPort = 9990
 // healthTimeout is for an answer: figures that nobody takes are not kept.
 const healthTimeout = 5 * time.Second
 
-// scrapesInFlight bounds what gathering the figures takes at once.
-const scrapesInFlight = 4
+// scrapesAtOnce bounds what gathering the figures takes.
+const scrapesAtOnce = 2
 
 // Health tells whether a control-plane server can work, and its figures.
 type Health struct {
@@ -78,8 +78,7 @@ func (h *Health) Handler() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(h.Metrics,
-		promhttp.HandlerOpts{MaxRequestsInFlight: scrapesInFlight}))
+	mux.Handle("GET /metrics", inTurn(promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{})))
 	return mux
 }
 
@@ -94,4 +93,19 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve health: %w", err)
 	}
 	return nil
+}
+
+// inTurn lets scrapesAtOnce be answered at once, and the others wait in the order in which they came:
+// refused, a Prometheus would lose its figures to whoever asks all the time. An address has no more
+// in the queue than it has connections.
+func inTurn(h http.Handler) http.Handler {
+	turns := make(chan struct{}, scrapesAtOnce)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+			h.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	})
 }

@@ -17,7 +17,7 @@ const (
 	// h2Buffer is what arrives before a handler reads it, of an HTTP/2 connection: the least that
 	// RFC 9113, section 6.9.2, allows.
 	h2Buffer  = 64<<10 - 1
-	h2Streams = 100 // at once, of one connection
+	h2Streams = 50 // at once, of one connection
 )
 
 // NewHTTP makes a server whose requests are small and soon read. Answers may take their time: who

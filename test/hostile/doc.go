@@ -15,6 +15,17 @@
 // First one attacker comes, then a hundred; those that do nothing forbidden are all there at once. Slow ones, which only a
 // timeout of the proxy ends, are beside the hundreds.
 //
+// # Every listener
+//
+// After the proxies, each listener of each server is attacked from one address, by silence, idle
+// connections, floods of streams, large messages and garbage, while a good caller from another makes
+// one call after the other, each over a new connection: destination, its questions, identity, dev's
+// identity, viz's reports, its questions, the injector's webhook, their pages for probes, and a
+// proxy's admin port. A row passes if every good call was answered in time, and if the server's
+// resident memory stayed within its container's limit, as the manifest has it. A server is a child
+// of this program that runs its real code with GOMEMLIMIT as in the manifest; only the API server is
+// not real.
+//
 // # What shows what
 //
 // Every class of attack that the proxy is held to, and its rows here, or the part of make conformance or the test that has it.
@@ -39,6 +50,7 @@
 //	heads of requests that wait        streams without an answer, and with longer heads; proxy.TestLongHeadsOfAllCallersAreBounded
 //	preface, handshake, header trickle trickled preface, head, frame; no SETTINGS; a handshake that stops; no (further) request;
 //	                                   a ClientHello, a preface that trickles in
+//	a server's door                    silence, idle connections, floods of streams, large messages, garbage: each at every listener
 //	label cardinality                  names made up
 //	HTTP/2 to HTTP/1 headers           conformance: frames
 //	content-length and DATA differ     conformance: frames, misbehave; server: content-length differs

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"time"
 )
@@ -13,10 +14,19 @@ var (
 	meshProxy = flag.String("proxy", "bin/mesh-proxy", "the mesh-proxy to attack")
 	timing    = flag.Bool("timing", true, "judge a well-behaved client's p99, and answers by the second; off, by ten: for a machine that is not ours alone")
 	only      = flag.String("run", "", "only rows whose name or position matches this")
+	serving   = flag.String("serve", "", "what this program starts itself with: to be this server, and nothing else")
+	servesDir = flag.String("dir", "", "where that server's files are")
 )
 
 func main() {
 	flag.Parse()
+	if *serving != "" {
+		if err := serveAs(*serving, *servesDir); err != nil {
+			fmt.Fprintln(os.Stderr, "hostile:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	failed, err := run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
@@ -39,6 +49,19 @@ func run() (failed bool, err error) {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if failed, err = attackProxies(ctx, dir, pattern); err != nil {
+		return false, err
+	}
+	inner := filepath.Join(dir, "servers")
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		return false, err
+	}
+	also, err := besiege(ctx, inner, pattern)
+	return failed || also, err
+}
+
+// attackProxies runs the rows whose target is the two proxies.
+func attackProxies(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
 	began := time.Now()
 	s, err := openStage(ctx, dir)
 	if err != nil {
@@ -47,6 +70,9 @@ func run() (failed bool, err error) {
 	defer s.close()
 	rows := s.rows(pattern)
 	slow := s.slowRows(pattern)
+	if len(rows)+len(slow) == 0 {
+		return false, nil
+	}
 	if err := s.settle(); err != nil {
 		return false, err
 	}

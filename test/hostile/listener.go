@@ -1,0 +1,361 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/viz"
+)
+
+// listener is where one server of the mesh listens, and what a good caller does there.
+type listener struct {
+	name   string
+	addr   string
+	server *child
+	secure *tls.Config // what an attacker gets through TLS with; nil: plaintext
+	speaks dialect
+	path   string // that an attacker asks for
+	honest func(context.Context) error
+	// send is an attacker's message of so many bytes; sizes are what is tried.
+	send  func(ctx context.Context, size int) error
+	sizes []int
+}
+
+// dialect is what a listener speaks.
+type dialect uint8
+
+const (
+	speaksHTTP1 dialect = iota
+	speaksGRPC
+	speaksHTTP2 // and HTTP/1
+)
+
+// attackerIP and honestIP are loopback's: an address is what a server tells its callers apart by.
+var attackerIP, honestIP = net.ParseIP("127.0.0.2"), net.ParseIP("127.0.0.1")
+
+// city is the servers of the control plane, and a proxy.
+type city struct {
+	dir       string
+	ca        *identity.Dev
+	children  []*child
+	listeners []*listener
+}
+
+// openCity starts them all. ctx is the certificates'.
+func openCity(ctx context.Context, dir string) (c *city, err error) {
+	c = &city{dir: dir}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if c.ca, err = identity.NewDev(identity.DevConfig{TrustDomain: meshDomain, Log: childLog}); err != nil {
+		return nil, err
+	}
+	if err = c.write(ctx); err != nil {
+		return nil, err
+	}
+	all := containers()
+	all["dev"] = unlimited()
+	for _, name := range []string{"identity", "dev", "destination", "viz", "injector"} {
+		var one *child
+		if one, err = startChild(name, dir, all[name]); err != nil {
+			return nil, err
+		}
+		c.children = append(c.children, one)
+		if err = c.place(ctx, one); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.addProxy(ctx)
+}
+
+func (c *city) close() {
+	for _, one := range c.children {
+		one.stop()
+	}
+}
+
+// write makes the servers' certificates, and what destination reads.
+func (c *city) write(ctx context.Context) error {
+	if err := os.WriteFile(rootsFile(c.dir), c.ca.Roots(), 0o600); err != nil {
+		return err
+	}
+	for _, name := range []string{"destination", "viz", "injector"} {
+		src, err := c.ca.Source(ctx, serverOf(name))
+		if err != nil {
+			return err
+		}
+		cert, key, err := src.SVID().Marshal()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(certFile(c.dir, name), cert, 0o600); err != nil {
+			return err
+		}
+		if err := os.WriteFile(keyFile(c.dir, name), key, 0o600); err != nil {
+			return err
+		}
+	}
+	objects := filepath.Join(c.dir, "objects")
+	if err := os.MkdirAll(objects, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(objects, "pods.yaml"), []byte(podOf("hostile", "victim")+"---\n"+
+		podOf("attack", "attacker")), 0o600)
+}
+
+// podOf is the pod that the parent's certificates are issued to.
+func podOf(namespace, account string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {namespace: %s, name: dev}\n"+
+		"spec: {serviceAccountName: %s, containers: [{name: app}]}\n", namespace, account)
+}
+
+// place says where a server is attacked.
+func (c *city) place(ctx context.Context, s *child) error {
+	at := s.ready.Addresses
+	main := &listener{name: s.name, addr: at["tls"], server: s, speaks: speaksGRPC}
+	var err error
+	switch s.name {
+	case "identity", "dev":
+		err = main.atIdentity(s)
+	case "injector":
+		err = main.atInjector(c.dir)
+	case "destination", "viz":
+		err = c.atMutual(ctx, main)
+	}
+	if err != nil {
+		return err
+	}
+	c.listeners = append(c.listeners, main)
+	for _, page := range []struct{ listener, path string }{
+		{"health", "/ready"}, {"queries", map[string]string{
+			"viz": "/api/stat?resource=deploy", "destination": "/resources?inboundPort=80&namespace=hostile&pod=dev",
+		}[s.name]},
+	} {
+		if addr := at[page.listener]; addr != "" {
+			c.listeners = append(c.listeners, pageOf(s, s.name+", "+page.listener, addr, page.path))
+		}
+	}
+	return nil
+}
+
+// pageOf is a port in plain HTTP.
+func pageOf(s *child, name, addr, path string) *listener {
+	l := &listener{name: name, addr: addr, server: s, path: path}
+	l.honest = func(ctx context.Context) error {
+		return fetch(ctx, honestIP, "http://"+addr+path, nil, "")
+	}
+	l.send, l.sizes = l.tooLong, []int{largeSize}
+	return l
+}
+
+// atIdentity: callers have no certificate yet.
+func (l *listener) atIdentity(s *child) error {
+	roots, err := spiffe.ParseRoots([]byte(s.ready.Roots))
+	if err != nil {
+		return err
+	}
+	l.path = "/tulle.identity.v1.Identity/Bundles"
+	l.secure = spiffe.BootstrapClientConfig(roots, serverOf("identity"), []string{"h2"})
+	l.honest = certified(l, s.ready.Token)
+	l.sizes = []int{12 << 10, largeSize}
+	l.send = func(ctx context.Context, size int) error {
+		ask := &api.CertifyRequest{Csr: make([]byte, size)}
+		return converse(ctx, attackerIP, l, "/tulle.identity.v1.Identity/Certify", ask, &api.CertifyResponse{})
+	}
+	return nil
+}
+
+func (l *listener) atInjector(dir string) error {
+	text, err := os.ReadFile(rootsFile(dir))
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	l.speaks, l.path = speaksHTTP2, "/inject"
+	l.secure = &tls.Config{RootCAs: pool, ServerName: "tulle-injector.tulle.svc", NextProtos: []string{"h2"}}
+	l.honest = func(ctx context.Context) error {
+		return fetch(ctx, honestIP, "https://"+l.addr+l.path, l.secure, admissionReview(0))
+	}
+	l.sizes = []int{3 << 20, largeSize} // what an API server lets an object have, and more
+	l.send = func(ctx context.Context, size int) error {
+		return fetch(ctx, attackerIP, "https://"+l.addr+l.path, l.secure, admissionReview(size))
+	}
+	return nil
+}
+
+// atMutual: callers show a certificate, attackers one of their own.
+func (c *city) atMutual(ctx context.Context, l *listener) error {
+	honest, err := c.ca.Source(ctx, workload("victim"))
+	if err != nil {
+		return err
+	}
+	attackers, err := c.ca.Source(ctx, attackerID)
+	if err != nil {
+		return err
+	}
+	client := func(src *spiffe.Source) *tls.Config {
+		return spiffe.ClientConfig(src, serverOf(l.server.name), []string{"h2"}, "")
+	}
+	l.secure = client(attackers)
+	good := &listener{addr: l.addr, secure: client(honest)}
+	if l.server.name == "viz" {
+		l.path, l.honest, l.send = reportMethod, good.reported, l.largeReport
+		l.sizes = []int{viz.MaxReportBytes - 1<<10, largeSize}
+		return nil
+	}
+	l.path, l.honest, l.send = discoverMethod, good.discovered, l.largeHello
+	l.sizes = []int{500 << 10, largeSize}
+	return nil
+}
+
+// addProxy is the admin port of a proxy; its other ports are attacked on the stage.
+func (c *city) addProxy(ctx context.Context) error {
+	dir := filepath.Join(c.dir, "stage")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	container, err := proxyContainer()
+	if err != nil {
+		return err
+	}
+	s, err := openStage(ctx, dir)
+	if err != nil {
+		return err
+	}
+	s.caller.stop()
+	proxy := &child{process: s.callee, limit: int(container.Resources.Limits.Memory().Value())}
+	c.children = append(c.children, proxy)
+	// The costly page is attacked. A good caller is the kubelet: a proxy refuses a third scrape at
+	// once, whoever asks for it.
+	l := pageOf(proxy, "proxy, admin", proxy.admin, "/metrics")
+	l.honest = func(ctx context.Context) error {
+		return fetch(ctx, honestIP, "http://"+proxy.admin+"/ready", nil, "")
+	}
+	c.listeners = append(c.listeners, l)
+	return nil
+}
+
+// siege is one attack on one listener.
+type siege struct {
+	*assault
+	*listener
+	worst    time.Duration
+	answered int
+	peak     int
+	failures []string
+}
+
+func (s *siege) fail(format string, args ...any) {
+	s.failures = append(s.failures, fmt.Sprintf(format, args...))
+}
+
+func (c *city) sieges(pattern *regexp.Regexp) (all []*siege) {
+	for _, l := range c.listeners {
+		for _, a := range assaults() {
+			if s := (&siege{assault: a, listener: l}); pattern.MatchString(s.String()) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+func (s *siege) String() string { return s.assault.name + ", " + s.listener.name }
+
+const siegeColumns = "%-22s  %-24s  %9s  %10s  %10s  %s\n"
+
+func (s *siege) print() {
+	mark := "ok"
+	if len(s.failures) > 0 {
+		mark = "FAILED"
+	}
+	fmt.Printf(siegeColumns, s.assault.name, s.listener.name, fmt.Sprint(s.answered),
+		s.worst.Round(time.Millisecond), mib(s.peak), mark)
+	for _, f := range s.failures {
+		fmt.Println("   ", f)
+	}
+}
+
+// run attacks, beside a good caller.
+func (s *siege) run() {
+	if err := s.server.resetPeak(); err != nil {
+		s.fail("%v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.lasts)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.attack(ctx, s.listener)
+	}()
+	s.callHonestly(ctx)
+	<-done
+	if err := s.server.here(); err != nil {
+		s.fail("%v", err)
+		return
+	}
+	if s.peak = s.server.peak(); s.peak > s.server.limit {
+		s.fail("%s took %s, its container has %s", s.server.name, mib(s.peak), mib(s.server.limit))
+	}
+}
+
+// here says why a server is not.
+func (c *child) here() error {
+	select {
+	case <-c.ended:
+		return fmt.Errorf("the server %s died: %s", c.name, c.log.String())
+	default:
+		return nil
+	}
+}
+
+// callHonestly makes one good call after the other, each over a connection of its own.
+func (s *siege) callHonestly(ctx context.Context) {
+	for ctx.Err() == nil || s.answered == 0 && len(s.failures) == 0 {
+		call, cancel := context.WithTimeout(context.Background(), patient(honestTime))
+		began := time.Now()
+		err := s.honest(call)
+		cancel()
+		s.worst = max(s.worst, time.Since(began))
+		if err != nil {
+			s.fail("a good caller, after %v: %v", time.Since(began).Round(time.Millisecond), err)
+			return
+		}
+		s.answered++
+		time.Sleep(honestPause)
+	}
+}
+
+// besiege runs what matches, and says whether something failed.
+func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
+	c, err := openCity(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	all := c.sieges(pattern)
+	fmt.Printf("\n"+siegeColumns, "every listener", "at", "answered", "worst", "memory", "")
+	for _, s := range all {
+		s.run()
+		s.print()
+		failed = failed || len(s.failures) > 0
+		if s.server.here() != nil {
+			break // nothing more can be learnt
+		}
+	}
+	fmt.Printf("%d rows\n", len(all))
+	return failed, nil
+}
