@@ -1,10 +1,8 @@
 package destination
 
 import (
-	"cmp"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 
@@ -92,35 +90,6 @@ func (r *rejections) remove(s *stream, id resourceID) {
 	if delete(known, s); len(known) == 0 {
 		delete(r.byID, id)
 	}
-}
-
-// of returns the rejections of one resource, in one order.
-func (r *rejections) of(id resourceID) []Rejection {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return sorted(nil, r.byID[id])
-}
-
-// all returns every rejection that is remembered.
-func (r *rejections) all() []Rejection {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := []Rejection{}
-	for _, known := range r.byID {
-		out = sorted(out, known)
-	}
-	return out
-}
-
-func sorted(out []Rejection, known map[*stream]Rejection) []Rejection {
-	for _, one := range known {
-		out = append(out, one)
-	}
-	slices.SortFunc(out, func(a, b Rejection) int {
-		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name),
-			strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Pod, b.Pod))
-	})
-	return out
 }
 
 // kindName is how a kind is shown: "route", "endpoints".
