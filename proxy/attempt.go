@@ -59,7 +59,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 		return
 	}
 	x.enter(phaseAnswering)
-	x.status, x.failed = status, failed
+	x.failed = failed
 	x.kept, x.body = false, nil
 	x.freeHead()
 	if status != 200 || value(fields, h1.DeclinedField) != "" {

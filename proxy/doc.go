@@ -20,7 +20,7 @@
 //
 // silence.go waits with a connection on which nobody has spoken; life.go ends what a certificate, a root or a policy no
 // longer vouches for; callers.go bounds what strangers' addresses cost; breach.go counts who broke a protocol; package timer has
-// the deadlines, budget.go the retries' bound, shed.go the memory's, which crowd.go gives back; proxy.go starts and drains
+// the deadlines, budget.go the retries' bound, package memory the memory's, which crowd.go gives back; proxy.go starts and drains
 // it all.
 //
 // It does not read Kubernetes, keep anything on disk, or use net/http. It refuses to reach a

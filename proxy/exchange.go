@@ -55,7 +55,6 @@ type exchange struct {
 	refunded int    // bytes of body whose window the caller has back
 
 	respEnd   bool // the response has ended; of an upgraded connection, that half
-	status    int
 	failed    bool // classified as a failure
 	outcome   outcome
 	shared    bool // others than its streams' readers may know of it
@@ -379,7 +378,6 @@ func (x *exchange) fail(status int, reason string, b *batch) {
 	if x.phase == phaseAnswering {
 		x.cutShort(h2.CodeInternal, status, reason, b)
 	} else {
-		x.status = status
 		x.writeError(status, reason)
 		x.endEarly(b)
 	}

@@ -24,7 +24,7 @@ type opaque struct {
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
 func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, f detect.First) {
-	if p.shedding(now()) {
+	if p.memory.Full(now()) {
 		p.shed.Inc()
 		return
 	}
@@ -145,7 +145,7 @@ func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, f detect.First) {
 // dialApplication connects to the application for an opaque connection that its caller may have; nil: there is none to be
 // had, and the caller has been told as far as it can be.
 func (p *Proxy) dialApplication(nc net.Conn, c *serverConn) leg {
-	if p.shedding(now()) {
+	if p.memory.Full(now()) {
 		p.shed.Inc()
 		return nil
 	}

@@ -48,7 +48,7 @@ func (c caller) meshed() bool { return c.id != "" }
 
 // admit finds the route for a request, and says why it is not served. With a refusal the route still names the metrics.
 func (c *serverConn) admit(x *exchange) (*route, *refusal) {
-	if c.p.shedding(x.start) {
+	if c.p.memory.Full(x.start) {
 		c.p.shed.Inc()
 		return c.p.unknown, &refusal{503, "the proxy is out of memory"}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/admin"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 	"github.com/tulle-mesh/tulle/proxy/timer"
@@ -52,7 +53,7 @@ type Proxy struct {
 	metrics       *metric.Registry
 	wheel         *timer.Wheel
 	flushes       flushQueue
-	memory        memory
+	memory        memory.Gauge
 	longHeads     atomic.Int64 // what those of requests that wait for an answer take, bytes
 	crowd         *crowd
 	unknown       *route // of requests that have none: names their metrics

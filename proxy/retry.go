@@ -16,8 +16,7 @@ func (x *exchange) again(b *batch) bool {
 	if x.rule.maxTries > 0 && x.tries >= x.rule.maxTries {
 		return false
 	}
-	if !x.rule.route.budget.withdraw(time.Now()) {
-		x.record().RetriesRefused.Add(1)
+	if !x.withdraw() {
 		return false
 	}
 	x.record().Retries.Add(1)
@@ -50,13 +49,21 @@ func (x *exchange) elsewhere(b *batch) bool {
 	if !x.replayable() {
 		return false
 	}
-	if (x.resent || x.alone()) && !x.rule.route.budget.withdraw(time.Now()) {
-		x.record().RetriesRefused.Add(1)
+	if (x.resent || x.alone()) && !x.withdraw() {
 		return false
 	}
 	x.resent = true
 	x.retry(b)
 	return true
+}
+
+// withdraw takes a try from the retries' budget, or counts that there was none.
+func (x *exchange) withdraw() bool {
+	if x.rule.route.budget.withdraw(time.Now()) {
+		return true
+	}
+	x.record().RetriesRefused.Add(1)
+	return false
 }
 
 // alone: the next try will be at the same endpoint.

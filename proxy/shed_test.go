@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"io"
-	"math"
 	"net"
+	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/memory"
 )
 
 // A proxy without memory takes no opaque connections either: two buffers each are more than a request needs.
@@ -17,8 +18,8 @@ func TestOpaqueConnectionsAreShedToo(t *testing.T) {
 	c := &cluster{name: "web"}
 	update(c, app.Addr().String())
 	conn := p.outboundTo(c)
-	p.memory.next.Store(math.MaxInt64)
-	p.memory.full.Store(true)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1))
+	p.memory = memory.Gauge{} // it has not looked yet
 	in := p.discovery.inbound(8080)
 	inbound := &serverConn{p: p, inbound: true, port: in, number: 8080, app: backend{cluster: in.application(app.Addr().String())}}
 	for name, forward := range map[string]func(net.Conn){

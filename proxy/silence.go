@@ -17,7 +17,7 @@ import (
 // So nothing is decided until one end has spoken.
 func (p *Proxy) forwardSilent(nc net.Conn, c *serverConn) *serverConn {
 	for range p.limits.MaxTries {
-		if p.shedding(now()) {
+		if p.memory.Full(now()) {
 			p.shed.Inc()
 			return nil
 		}

@@ -2,8 +2,9 @@ package serve
 
 import (
 	"math"
-	"runtime/debug"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/memory"
 )
 
 // Limits are what a server grants its callers. Every field of a gRPC server must be set; plain HTTP
@@ -31,20 +32,17 @@ type Limits struct {
 }
 
 // Admitted is how many connections there can be within GOMEMLIMIT.
-func (l Limits) Admitted() int { return l.within(memoryLimit()).Connections }
+func (l Limits) Admitted() int { return l.within(memory.Limit()).Connections }
 
 // within lowers Connections to what memory holds, and the share of an address with it.
-func (l Limits) within(memory int64) Limits {
-	if memory == math.MaxInt64 || l.Each == 0 {
+func (l Limits) within(limit int64) Limits {
+	if limit == math.MaxInt64 || l.Each == 0 {
 		return l
 	}
-	l.Connections = int(max(1, min(int64(l.Connections), (memory-l.Base)/l.Each)))
+	l.Connections = int(max(1, min(int64(l.Connections), (limit-l.Base)/l.Each)))
 	l.PerAddress = min(l.PerAddress, l.Connections)
 	return l
 }
-
-// memoryLimit is GOMEMLIMIT; without one it is math.MaxInt64.
-func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 
 // Bounds that all servers have in common.
 const (

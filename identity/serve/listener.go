@@ -5,6 +5,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/memory"
 )
 
 // listener hands out connections that have a place.
@@ -12,7 +15,7 @@ type listener struct {
 	net.Listener
 	limits  Limits
 	metrics *listenerMetrics
-	memory  memory
+	memory  memory.Gauge
 
 	mu sync.Mutex // guards what follows, and the places of connections
 	// greeting are those whose handshake is not over; nil where there is none.
@@ -44,7 +47,7 @@ func secure(l net.Listener, limits Limits, m *listenerMetrics) *listener {
 
 // plain makes a listener whose every connection counts as established.
 func plain(l net.Listener, limits Limits, m *listenerMetrics) *listener {
-	limits = limits.within(memoryLimit())
+	limits = limits.within(memory.Limit())
 	return &listener{
 		Listener: l, limits: limits, metrics: m, identities: map[string]int{},
 		established: newShare(limits.Connections, limits.PerAddress, true),
@@ -78,7 +81,7 @@ func (l *listener) first() *share {
 
 // enter gives a new connection a place in s, or says why not.
 func (l *listener) enter(c *conn, s *share) (why reason) {
-	noMemory := l.memory.isFull()
+	noMemory := l.memory.Full(time.Now())
 	l.mu.Lock()
 	evicted, why := s.add(c, noMemory)
 	l.mu.Unlock()
@@ -88,7 +91,7 @@ func (l *listener) enter(c *conn, s *share) (why reason) {
 
 // establish moves c to those whose handshake is over. identity is "" for callers without an SVID.
 func (l *listener) establish(c *conn, identity string) (why reason) {
-	noMemory := l.memory.isFull()
+	noMemory := l.memory.Full(time.Now())
 	l.mu.Lock()
 	evicted, why := l.establishLocked(c, identity, noMemory)
 	l.mu.Unlock()

@@ -1,0 +1,50 @@
+package memory
+
+import (
+	"math"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// shedAt is a share of the limit: beyond it the collector would take more and more of the CPU.
+	shedAt = 0.95
+	// poll is how long an answer holds, for the runtime's figures cost more than a request.
+	poll = 100 * time.Millisecond
+)
+
+// Gauge remembers for a moment whether the process is near its limit. Its zero value is ready. Any
+// goroutine may ask.
+type Gauge struct {
+	next atomic.Int64 // when to look again, unix nanoseconds
+	full atomic.Bool
+}
+
+// Full reports whether new work must be refused to stay within the limit.
+func (g *Gauge) Full(now time.Time) bool {
+	t := now.UnixNano()
+	if next := g.next.Load(); t >= next && g.next.CompareAndSwap(next, t+int64(poll)) {
+		g.full.Store(full())
+	}
+	return g.full.Load()
+}
+
+// Limit is GOMEMLIMIT in bytes; without one it is math.MaxInt64.
+func Limit() int64 { return debug.SetMemoryLimit(-1) }
+
+func full() bool {
+	limit := Limit()
+	return limit != math.MaxInt64 && float64(used()) > shedAt*float64(limit)
+}
+
+// used is what counts towards the limit, in bytes, without what the collector has freed already.
+func used() uint64 {
+	s := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(s)
+	return s[0].Value.Uint64() - s[1].Value.Uint64() - s[2].Value.Uint64()
+}
