@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
@@ -118,12 +119,25 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		}
 	}
 	set(config.EnvMode, s.mode)
+	set(config.EnvProbes, probed(pod))
 	set(config.EnvLogLevel, cmp.Or(s.logLevel, c.LogLevel))
 	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never close in order.
 	if grace := pod.TerminationGracePeriodSeconds; grace != nil && *grace < int64(config.DrainGrace.Seconds()) {
 		set(config.EnvDrainGrace, fmt.Sprintf("%ds", *grace))
 	}
 	return env
+}
+
+// probed is what the kubelet asks the application, for a proxy that destination has told nothing yet. A path with a space is
+// left out: it is not asked for as it is written.
+func probed(pod corev1.PodSpec) string {
+	var all []string
+	for _, p := range kube.Probes(pod) {
+		if p.Port != 0 && strings.HasPrefix(p.Path, "/") && !strings.Contains(p.Path, " ") {
+			all = append(all, strconv.Itoa(int(p.Port))+strings.ReplaceAll(p.Path, "$(", "$$(")) // the kubelet expands $(NAME)
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // Volumes are what a process needs to ask identity for its certificate: a token, and the roots to know identity by. The control

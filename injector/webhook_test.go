@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	proxyconfig "github.com/tulle-mesh/tulle/proxy/config"
 )
 
 func newWebhook(objects ...runtime.Object) (*webhook, *fake.Clientset) {
@@ -220,4 +222,29 @@ func FuzzWebhook(f *testing.F) {
 			t.Errorf("patch %s: %v", answer.Patch, err)
 		}
 	})
+}
+
+// A proxy that destination has told nothing yet must know the kubelet's probes, or the pod is killed.
+func TestTheProxyIsToldThePodsProbes(t *testing.T) {
+	var pod corev1.PodTemplateSpec
+	text := `{"spec":{"containers":[{"name":"a","ports":[{"name":"web","containerPort":8080}],
+		"readinessProbe":{"httpGet":{"path":"/ready?deep=1","port":"web"}},"livenessProbe":{"grpc":{"port":9090}}},
+		{"name":"b","livenessProbe":{"httpGet":{"path":"/a,b","port":8080}},
+		"startupProbe":{"httpGet":{"scheme":"HTTPS","port":8443}}}]}}`
+	if err := json.Unmarshal([]byte(text), &pod); err != nil {
+		t.Fatal(err)
+	}
+	change, _, err := Plan(testConfig(), pod, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "8080/a,b 8080/ready 9090/grpc.health.v1.Health/Check"
+	for _, c := range change.Apply(pod).Spec.InitContainers {
+		for _, e := range c.Env {
+			if e.Name == proxyconfig.EnvProbes && e.Value == want {
+				return
+			}
+		}
+	}
+	t.Errorf("no container of %s is told %q", asYAML(t, change.Apply(pod)), want)
 }

@@ -287,7 +287,7 @@ func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 		return nil
 	}
 	port, served := p.plainPort(dst)
-	opaque := served && p.discovery.inbound(port).wait(p.ctx).protocol == api.Protocol_PROTOCOL_OPAQUE
+	opaque := served && p.discovery.inbound(port).wait(p.ctx, false).protocol == api.Protocol_PROTOCOL_OPAQUE
 	if opaque && p.cfg.Apps == nil { // no proxy's: it would have dialed the inbound port. Its server may have to speak first
 		p.forwardInbound(nc, p.plainConn(nc, port, dst), detect.First{})
 		return nil
@@ -377,7 +377,7 @@ func (p *Proxy) inboundConn(who caller, port uint16, dst netip.AddrPort) *server
 		return nil
 	}
 	in := p.discovery.inbound(port)
-	in.wait(p.ctx)
+	in.wait(p.ctx, who.meshed())
 	return &serverConn{p: p, inbound: true, caller: who, port: in, number: port, app: backend{cluster: in.application(addr)}}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -102,6 +103,9 @@ func (p *Proxy) defaultInbound(port uint16) *api.Inbound {
 	if p.cfg.Strict {
 		m.Mode = api.Mode_MODE_STRICT
 	}
+	for _, path := range p.cfg.Probes[port] {
+		m.Probes = append(m.Probes, &api.Probe{Path: path})
+	}
 	if p.cfg.OpaquePorts[port] {
 		m.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
@@ -110,12 +114,12 @@ func (p *Proxy) defaultInbound(port uint16) *api.Inbound {
 
 func (in *inboundPort) update(pol *inboundPolicy) {
 	in.policy.Store(pol)
+	in.once.Do(func() { close(in.answered) })
 	in.tunnels.each(func(t *tunnel) { // a request is asked about as it comes; a tunnel goes on
-		if pol.verdict(t.caller) != nil {
+		if in.verdict(t.caller) != nil {
 			t.Close()
 		}
 	})
-	in.once.Do(func() { close(in.answered) })
 }
 
 // refuse: destination has no answer for this port. Nobody is admitted, unless there was an answer before.
@@ -162,10 +166,10 @@ func (in *inboundPort) compile(m *api.Inbound) (*inboundPolicy, error) {
 	return pol, nil
 }
 
-// wait returns the policy, waiting for destination's as long as it may yet come. Its absence is no reason to be less
-// strict than the environment says.
-func (in *inboundPort) wait(ctx context.Context) *inboundPolicy {
-	if in.p.discovery.status() == nil {
+// wait returns the policy, waiting for destination's as long as it may yet come. Before destination has ever spoken only the
+// patient wait: the kubelet, whose probes are admitted anyhow, is not.
+func (in *inboundPort) wait(ctx context.Context, patient bool) *inboundPolicy {
+	if patient || in.p.discovery.status() == nil {
 		ctx, cancel := context.WithTimeout(ctx, in.p.limits.DiscoveryWait)
 		defer cancel()
 		select {
@@ -180,6 +184,18 @@ func (in *inboundPort) wait(ctx context.Context) *inboundPolicy {
 type refusal struct {
 	status int
 	reason string
+}
+
+// verdict decides about a caller. Until destination has answered, who may call is not known, and nobody from the network
+// may: the environment is as old as the pod, and knows no authorizations.
+func (in *inboundPort) verdict(who caller) *refusal {
+	switch {
+	case in.known():
+		return in.policy.Load().verdict(who.id)
+	case who.security == metric.Loopback:
+		return nil
+	}
+	return &refusal{503, "destination has not said yet who may call this port"}
 }
 
 // verdict decides about a caller; id is empty for one that proved nothing.

@@ -149,7 +149,7 @@ func (p *Proxy) dialApplication(nc net.Conn, c *serverConn) leg {
 		p.shed.Inc()
 		return nil
 	}
-	if p.refuses(c, c.port.policy.Load()) {
+	if p.refuses(c) {
 		return nil
 	}
 	e := c.app.cluster.set.Load().endpoints[0]
@@ -170,18 +170,18 @@ func (p *Proxy) carryInbound(nc net.Conn, up leg, c *serverConn, w words) {
 		c.caller.security = metric.TLSPassthrough
 	}
 	t := p.newTunnel(nc, up)
-	t.caller = c.caller.id
+	t.caller = c.caller
 	c.port.tunnels.add(t)
 	defer c.port.tunnels.remove(t)
-	if p.refuses(c, c.port.policy.Load()) { // it may have changed before the port knew this tunnel
+	if p.refuses(c) { // it may have changed before the port knew this tunnel
 		return
 	}
 	t.carry(w, p.metrics.Cell(c.inboundLabels(c.port.policy.Load().route.fallback, "tcp")))
 }
 
 // refuses asks the policy about an opaque connection.
-func (p *Proxy) refuses(c *serverConn, pol *inboundPolicy) bool {
-	refusal := pol.verdict(c.caller.id)
+func (p *Proxy) refuses(c *serverConn) bool {
+	refusal := c.port.verdict(c.caller)
 	if refusal == nil {
 		return false
 	}

@@ -79,7 +79,7 @@ func (c *serverConn) admitInbound(x *exchange) (*route, *refusal) {
 	if c.caller.id == "" && pol.probe(x.req) {
 		return pol.route, nil
 	}
-	return pol.route, pol.verdict(c.caller.id)
+	return pol.route, c.port.verdict(c.caller)
 }
 
 // outboundRoute is the target's route of the moment. It does not wait: the connection did, when it was accepted.

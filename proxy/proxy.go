@@ -233,6 +233,9 @@ func (p *Proxy) unready() (why []string) {
 			why = append(why, err.Error())
 		}
 	}
+	if p.discovery.status() != nil {
+		why = append(why, "until destination has answered, nobody is admitted but probes and loopback")
+	}
 	select {
 	case <-p.drain:
 		why = append(why, "draining")

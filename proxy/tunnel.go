@@ -18,7 +18,7 @@ import (
 type tunnel struct {
 	p        *Proxy
 	down, up leg
-	caller   string       // inbound: whom the policy is asked about
+	caller   caller       // inbound: whom the policy is asked about
 	last     atomic.Int64 // when bytes last moved, either way; unix nanoseconds
 	ended    atomic.Int32 // directions that came to an orderly end
 }

@@ -160,6 +160,11 @@ func podIPs(pod *corev1.Pod) []netip.Addr {
 	return out
 }
 
+// Probes lists the paths and ports at which the kubelet asks a pod of this spec how it is.
+func Probes(spec corev1.PodSpec) []registry.Probe {
+	return convertPod(&corev1.Pod{Spec: spec}).Probes
+}
+
 // probesOf lists the paths at which the kubelet, which has no certificate, asks how a pod is.
 func probesOf(pod *corev1.Pod, w *registry.Workload) []registry.Probe {
 	var out []registry.Probe

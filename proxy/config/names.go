@@ -35,6 +35,7 @@ const (
 	EnvInboundApps       = "TULLE_INBOUND_APPS"       // explicit mode: "8080=127.0.0.1:8080,...": target port to the application's address
 	EnvAdminListen       = "TULLE_ADMIN_LISTEN"       // default :4191
 	EnvMode              = "TULLE_MODE"               // permissive (default) or strict, until destination has answered
+	EnvProbes            = "TULLE_PROBES"             // "8080/ready 8080/live": the kubelet's, admitted until destination has answered
 	EnvOpaquePorts       = "TULLE_OPAQUE_PORTS"       // replaces DefaultOpaquePorts; "-" for none
 	EnvLogLevel          = "TULLE_LOG_LEVEL"          // debug, info (default), warn, error
 	EnvDrainGrace        = "TULLE_DRAIN_GRACE"        // a Go duration

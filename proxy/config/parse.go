@@ -34,6 +34,7 @@ type Config struct {
 
 	Strict      bool
 	OpaquePorts map[uint16]bool
+	Probes      map[uint16][]string // by target port, the paths at which the kubelet asks
 	LogLevel    slog.Level
 	DrainGrace  time.Duration
 
@@ -72,6 +73,7 @@ func Parse(get func(string) string) (Config, error) {
 		AdminListen:     p.address(EnvAdminListen, ":"+strconv.Itoa(AdminPort)),
 		Strict:          p.choice(EnvMode, "permissive", "strict") == "strict",
 		OpaquePorts:     p.opaquePorts(),
+		Probes:          p.probes(),
 		LogLevel:        p.level(),
 		DrainGrace:      p.duration(EnvDrainGrace, DrainGrace),
 		Limits:          DefaultLimits(),
@@ -208,6 +210,21 @@ func (p *parser) opaquePorts() map[uint16]bool {
 		}
 	}
 	return ports
+}
+
+// probes are separated by spaces, which no path has; a comma is one of its letters.
+func (p *parser) probes() map[uint16][]string {
+	all := map[uint16][]string{}
+	for _, s := range strings.Fields(p.get(EnvProbes)) {
+		number, path, ok := strings.Cut(s, "/")
+		port, err := parsePort(number)
+		if err != nil || !ok {
+			p.fail(EnvProbes, fmt.Errorf("%q: want PORT/PATH, 8080/ready", s))
+			continue
+		}
+		all[port] = append(all[port], "/"+path)
+	}
+	return all
 }
 
 func (p *parser) apps() map[uint16]string {

@@ -33,7 +33,7 @@ func TestParseDefaults(t *testing.T) {
 func TestParseExplicit(t *testing.T) {
 	c, err := Parse(environment(map[string]string{
 		EnvOutboundUpstreams: "127.0.0.1:9001=web.shop.svc.cluster.local:80", EnvInboundApps: "8080=127.0.0.1:8080",
-		EnvOpaquePorts: "-", EnvMode: "strict",
+		EnvOpaquePorts: "-", EnvMode: "strict", EnvProbes: "8080/ready 8080/a,b 9090/live",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +43,9 @@ func TestParseExplicit(t *testing.T) {
 	}
 	if c.OutboundListen != "" || c.Upstreams[0].Authority != "web.shop.svc.cluster.local:80" || c.Apps[8080] == "" {
 		t.Errorf("explicit mode: %+v", c)
+	}
+	if p := c.Probes; len(p) != 2 || strings.Join(p[8080], " ") != "/ready /a,b" || p[9090][0] != "/live" {
+		t.Errorf("probes: %v", p)
 	}
 	if !c.Strict || len(c.OpaquePorts) != 0 {
 		t.Errorf("strict, no opaque ports: %+v", c)
@@ -55,6 +58,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		{EnvTokenFD, "x"}, {EnvTokenFile, ""}, {EnvPodIPs, "10.0.0"}, {EnvClusterNetworks, "10.0.0.0"},
 		{EnvOutboundListen, "0.0.0.0:4140"}, {EnvOutboundListen, ":4140"}, {EnvOutboundUpstreams, "127.0.0.1:9"},
 		{EnvInboundApps, "0=127.0.0.1:1"}, {EnvInboundApps, "80=here"}, {EnvMode, "loose"}, {EnvOpaquePorts, "http"},
+		{EnvProbes, "8080"}, {EnvProbes, "http/ready"},
 		{EnvLogLevel, "chatty"}, {EnvDrainGrace, "soon"}, {EnvDrainGrace, "-1s"},
 	} {
 		_, err := Parse(environment(map[string]string{tt.name: tt.value}))
