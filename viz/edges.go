@@ -64,7 +64,7 @@ func (q *edgeQuestion) key(s *series) (edgeKey, bool) {
 		return edgeKey{}, false
 	}
 	k := edgeKey{security: l.security}
-	if l.security != api.Security_MTLS {
+	if l.security != api.Security_SECURITY_MTLS {
 		k.reason = insecureReason(l)
 	}
 	var ok bool
@@ -128,7 +128,7 @@ func seen(groups map[edgeKey]*group) map[edgeKey]string {
 	type sides struct{ client, server bool }
 	joins := make(map[join]*sides)
 	for k := range groups {
-		if k.security != api.Security_MTLS {
+		if k.security != api.Security_SECURITY_MTLS {
 			continue
 		}
 		both := joins[k.join()]
@@ -142,7 +142,7 @@ func seen(groups map[edgeKey]*group) map[edgeKey]string {
 	for k := range groups {
 		both := joins[k.join()]
 		switch {
-		case k.security == api.Security_MTLS && both.client && both.server:
+		case k.security == api.Security_SECURITY_MTLS && both.client && both.server:
 			out[k] = "both"
 		case k.inbound:
 			out[k] = "server"
@@ -162,7 +162,7 @@ func (k *edgeKey) row(g *group, by string) EdgeRow {
 	return EdgeRow{
 		Src: k.src.name, SrcKind: k.src.kind, SrcNamespace: k.src.namespace,
 		Dst: k.dst.name, DstKind: k.dst.kind, DstNamespace: k.dst.namespace,
-		ClientID: k.clientID, ServerID: k.serverID, Encrypted: k.security == api.Security_MTLS,
+		ClientID: k.clientID, ServerID: k.serverID, Encrypted: k.security == api.Security_SECURITY_MTLS,
 		Security: securityName(k.security), Reason: k.reason, ReportedBy: by, Figures: g.figures(),
 	}
 }

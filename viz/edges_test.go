@@ -79,7 +79,7 @@ func TestEdgesOfUnmeshedDestination(t *testing.T) {
 	web, db := m.pod("shop", "web", "web-1"), m.pod("shop", "db", "db-1")
 	m.now = m.now.Add(time.Second)
 	s := outbound(1, db, "")
-	s.Labels.Security, s.Labels.PeerId, s.Requests = api.Security_PLAINTEXT_UNMESHED, "", 5
+	s.Labels.Security, s.Labels.PeerId, s.Requests = api.Security_SECURITY_PLAINTEXT_UNMESHED, "", 5
 	lost := outbound(2, db, "")
 	lost.Labels.Security, lost.Labels.PeerId, lost.Labels.Peer, lost.Requests = api.Security_SECURITY_UNSPECIFIED, "", nil, 5
 	web.report(s, lost)

@@ -158,7 +158,12 @@ func checkBuckets(s *api.Series) error {
 
 func checkLabels(who reporter, id uint32, l *labels) error {
 	if !l.inbound() && !l.outbound() {
-		return status.Errorf(codes.InvalidArgument, "series %d has no direction", id)
+		return status.Errorf(codes.InvalidArgument,
+			"series %d has no direction that this viz knows (%d)", id, l.direction)
+	}
+	if _, known := securityNames[l.security]; !known && l.security != api.Security_SECURITY_UNSPECIFIED {
+		return status.Errorf(codes.InvalidArgument,
+			"series %d has a security that this viz does not know (%d)", id, l.security)
 	}
 	if l.ownID != "" && l.ownID != who.id {
 		return status.Errorf(codes.PermissionDenied, "series %d claims to be of %q, the certificate is of %q", id, l.ownID, who.id)

@@ -40,6 +40,8 @@ func TestBadReportsAreRefused(t *testing.T) {
 		"huge gauge":               {series(func(s *api.Series) { s.ConnectionsOpen = 1 << 60 }), codes.InvalidArgument, "the limit is 2^53"},
 		"no direction":             {series(func(s *api.Series) { s.Labels.Direction = 0 }), codes.InvalidArgument, "no direction"},
 		"unknown direction":        {series(func(s *api.Series) { s.Labels.Direction = 9 }), codes.InvalidArgument, "no direction"},
+		"unknown security":         {series(func(s *api.Series) { s.Labels.Security = 9 }), codes.InvalidArgument, "security that this viz does not know"},
+		"security 33, a bit's 1":   {series(func(s *api.Series) { s.Labels.Security = 33 }), codes.InvalidArgument, "security that this viz does not know"},
 		"long label":               {series(func(s *api.Series) { s.Labels.Route = long }), codes.InvalidArgument, "a label has 513 bytes"},
 		"long peer":                {series(func(s *api.Series) { s.Labels.Peer = &api.Workload{Name: long} }), codes.InvalidArgument, "a label has"},
 		"no start id":              {func(m *api.ReportRequest) { m.StartId = "" }, codes.InvalidArgument, "start_id has 0 bytes"},

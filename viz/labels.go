@@ -46,8 +46,8 @@ func labelsOf(l *api.Labels) labels {
 	}
 }
 
-func (l *labels) inbound() bool  { return l.direction == api.Direction_INBOUND }
-func (l *labels) outbound() bool { return l.direction == api.Direction_OUTBOUND }
+func (l *labels) inbound() bool  { return l.direction == api.Direction_DIRECTION_INBOUND }
+func (l *labels) outbound() bool { return l.direction == api.Direction_DIRECTION_OUTBOUND }
 
 // target is the destination's own name: its service where there is one, else what was asked for.
 func (l *labels) target() string {
@@ -89,11 +89,11 @@ func printable(s string) string {
 
 // securityNames are the words of the query API.
 var securityNames = map[api.Security]string{
-	api.Security_MTLS:               "mtls",
-	api.Security_PLAINTEXT_UNMESHED: "plaintext-unmeshed",
-	api.Security_PLAINTEXT_SKIPPED:  "plaintext-skipped",
-	api.Security_TLS_PASSTHROUGH:    "tls-passthrough",
-	api.Security_LOOPBACK:           "loopback",
+	api.Security_SECURITY_MTLS:               "mtls",
+	api.Security_SECURITY_PLAINTEXT_UNMESHED: "plaintext-unmeshed",
+	api.Security_SECURITY_PLAINTEXT_SKIPPED:  "plaintext-skipped",
+	api.Security_SECURITY_TLS_PASSTHROUGH:    "tls-passthrough",
+	api.Security_SECURITY_LOOPBACK:           "loopback",
 }
 
 func securityName(s api.Security) string {
@@ -105,13 +105,13 @@ func securityName(s api.Security) string {
 
 // insecureReasons say in words why a connection is not the mesh's mTLS.
 var insecureReasons = map[api.Security]string{
-	api.Security_PLAINTEXT_SKIPPED: "plaintext: the port skips the proxy",
-	api.Security_TLS_PASSTHROUGH:   "the application's own TLS, passed through",
-	api.Security_LOOPBACK:          "loopback: never leaves the pod",
+	api.Security_SECURITY_PLAINTEXT_SKIPPED: "plaintext: the port skips the proxy",
+	api.Security_SECURITY_TLS_PASSTHROUGH:   "the application's own TLS, passed through",
+	api.Security_SECURITY_LOOPBACK:          "loopback: never leaves the pod",
 }
 
 func insecureReason(l *labels) string {
-	if l.security == api.Security_PLAINTEXT_UNMESHED {
+	if l.security == api.Security_SECURITY_PLAINTEXT_UNMESHED {
 		if l.inbound() {
 			return "plaintext: the caller has no proxy"
 		}

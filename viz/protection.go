@@ -15,11 +15,11 @@ type protection struct {
 
 func (p *protection) note(s *series) {
 	l := s.labels
-	p.kinds |= 1 << (uint(l.security) & 31)
+	p.kinds |= 1 << uint(l.security) // one that is known: see checkLabels
 	if l.security == api.Security_SECURITY_UNSPECIFIED {
 		return // it reached no endpoint
 	}
-	if l.security != api.Security_MTLS {
+	if l.security != api.Security_SECURITY_MTLS {
 		p.reason = insecureReason(l)
 	}
 	client, server := s.ids()
@@ -49,4 +49,4 @@ func (p *protection) name() string {
 	return "mixed"
 }
 
-func (p *protection) encrypted() bool { return p.name() == securityName(api.Security_MTLS) }
+func (p *protection) encrypted() bool { return p.name() == securityName(api.Security_SECURITY_MTLS) }

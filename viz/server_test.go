@@ -112,7 +112,7 @@ func webReport(uptime time.Duration, requests uint64) *api.ReportRequest {
 	return &api.ReportRequest{
 		StartId: "first", UptimeMs: uint64(uptime.Milliseconds()),
 		Workload: &api.Workload{Namespace: "shop", Kind: "deployment", Name: "web", Pod: "web-1"},
-		Series: []*api.Series{{Id: 1, Labels: &api.Labels{Direction: api.Direction_INBOUND}, Requests: requests,
+		Series: []*api.Series{{Id: 1, Labels: &api.Labels{Direction: api.Direction_DIRECTION_INBOUND}, Requests: requests,
 			Failures: requests / 10, Bucket: []uint32{8}, BucketCount: []uint64{requests}}},
 	}
 }

@@ -137,7 +137,7 @@ func (o *proxiesOf) add(p *process) {
 func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
 	row := StatRow{Name: k.name, Namespace: k.namespace, Kind: k.kind, MeasuredBy: "client", Figures: g.figures()}
 	if own == nil {
-		row.Meshed = q.what.kind == "service" && g.has(api.Security_MTLS)
+		row.Meshed = q.what.kind == "service" && g.has(api.Security_SECURITY_MTLS)
 		return row
 	}
 	if q.from.any() && q.to.any() {

@@ -95,18 +95,18 @@ func (m *mesh) one(q Query) StatRow {
 }
 
 func inbound(id uint32, requests, failures uint64, peerID string) *api.Series {
-	s := &api.Series{Id: id, Labels: &api.Labels{Direction: api.Direction_INBOUND, PeerId: peerID, Port: 8080}, Requests: requests, Failures: failures}
-	s.Labels.Security = api.Security_MTLS
+	s := &api.Series{Id: id, Labels: &api.Labels{Direction: api.Direction_DIRECTION_INBOUND, PeerId: peerID, Port: 8080}, Requests: requests, Failures: failures}
+	s.Labels.Security = api.Security_SECURITY_MTLS
 	if peerID == "" {
-		s.Labels.Security, s.Labels.PeerAddress = api.Security_PLAINTEXT_UNMESHED, "10.1.2.3"
+		s.Labels.Security, s.Labels.PeerAddress = api.Security_SECURITY_PLAINTEXT_UNMESHED, "10.1.2.3"
 	}
 	return s
 }
 
 func outbound(id uint32, to *pod, route string) *api.Series {
 	return &api.Series{Id: id, Labels: &api.Labels{
-		Direction: api.Direction_OUTBOUND, Authority: to.who.name + ".shop.svc.cluster.local:80", Namespace: "shop", Service: to.who.name,
-		Route: route, Security: api.Security_MTLS, PeerId: to.stream.who.id,
+		Direction: api.Direction_DIRECTION_OUTBOUND, Authority: to.who.name + ".shop.svc.cluster.local:80", Namespace: "shop", Service: to.who.name,
+		Route: route, Security: api.Security_SECURITY_MTLS, PeerId: to.stream.who.id,
 		Peer: &api.Workload{Namespace: to.who.namespace, Kind: to.who.kind, Name: to.who.name, Pod: to.who.pod},
 	}}
 }
@@ -294,7 +294,7 @@ func TestUnmeshedDestinationHasARow(t *testing.T) {
 	web, db := m.pod("shop", "web", "web-1"), m.pod("shop", "db", "db-1")
 	m.now = m.now.Add(10 * time.Second)
 	s := outbound(1, db, "")
-	s.Labels.Security, s.Labels.PeerId, s.Requests = api.Security_PLAINTEXT_UNMESHED, "", 50
+	s.Labels.Security, s.Labels.PeerId, s.Requests = api.Security_SECURITY_PLAINTEXT_UNMESHED, "", 50
 	web.report(s)
 	row := m.one(Query{Resource: "deploy/db"})
 	if row.Meshed || row.MeasuredBy != "client" || row.Requests != 50 || row.RPS != 5 {

@@ -122,16 +122,16 @@ func (f *flow) request() {
 
 func (f *flow) labels(p *proxy) *api.Labels {
 	own := "spiffe://cluster.local/ns/shop/sa/"
-	l := &api.Labels{Direction: api.Direction_INBOUND, Security: api.Security_MTLS, OwnId: own + p.name, Protocol: "http/1", Port: 8080, Route: f.route}
+	l := &api.Labels{Direction: api.Direction_DIRECTION_INBOUND, Security: api.Security_SECURITY_MTLS, OwnId: own + p.name, Protocol: "http/1", Port: 8080, Route: f.route}
 	if f.to != "" {
-		l.Direction, l.Namespace, l.Service, l.Authority = api.Direction_OUTBOUND, "shop", f.to, f.to+".shop.svc.cluster.local:80"
+		l.Direction, l.Namespace, l.Service, l.Authority = api.Direction_DIRECTION_OUTBOUND, "shop", f.to, f.to+".shop.svc.cluster.local:80"
 		l.Peer = &api.Workload{Namespace: "shop", Kind: "deployment", Name: f.to, Pod: f.to + "-1"}
 		l.PeerId = own + f.to
 	} else if !f.unmeshed {
 		l.PeerId = own + f.from
 	}
 	if f.unmeshed {
-		l.Security, l.PeerId, l.PeerAddress = api.Security_PLAINTEXT_UNMESHED, "", f.from
+		l.Security, l.PeerId, l.PeerAddress = api.Security_SECURITY_PLAINTEXT_UNMESHED, "", f.from
 	}
 	return l
 }

@@ -51,7 +51,7 @@ func report(ctx context.Context, args []string) (any, error) {
 	err = send(ctx, conn, &api.ReportRequest{
 		StartId: "e2e", Sequence: 1, UptimeMs: 1000, Version: "e2e", Workload: &w,
 		Series: []*api.Series{{Id: 1, Requests: 1000, Labels: &api.Labels{
-			Direction: api.Direction_INBOUND, OwnId: *ownID, Security: api.Security_MTLS, Protocol: "http/1", Port: 8080,
+			Direction: api.Direction_DIRECTION_INBOUND, OwnId: *ownID, Security: api.Security_SECURITY_MTLS, Protocol: "http/1", Port: 8080,
 		}}},
 	})
 	s := status.Convert(err)
