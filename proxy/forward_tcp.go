@@ -174,6 +174,7 @@ func (p *Proxy) carryInbound(nc net.Conn, up leg, c *serverConn, w words) {
 	c.port.tunnels.add(t)
 	defer c.port.tunnels.remove(t)
 	if p.refuses(c) { // it may have changed before the port knew this tunnel
+		t.Close()
 		return
 	}
 	t.carry(w, p.metrics.Cell(c.inboundLabels(c.port.policy.Load().route.fallback, "tcp")))

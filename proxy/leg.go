@@ -28,6 +28,9 @@ func abort(nc net.Conn) error {
 	return nc.Close()
 }
 
+// cut ends both legs of a connection with a reset, for one of them was cut or must be.
+func cut(down net.Conn, up leg) error { return errors.Join(abort(down), abort(up)) }
+
 // rawOf is what can be waited for without a buffer; nil: not a socket.
 func rawOf(l leg) syscall.RawConn {
 	if tl, ok := l.(*tlsLeg); ok {

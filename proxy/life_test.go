@@ -49,8 +49,8 @@ func echo(t testing.TB) string {
 func (m *testMesh) tunnels() (addr string, caller, callee *running) {
 	m.t.Helper()
 	web := pod{"web-0", echo(m.t), loopback.Free()}
-	m.service("web", web)
 	m.profile("  opaquePorts: [\"80\"]\n")
+	m.service("web", web)
 	callee = m.proxy("web", web)
 	caller = m.caller("web")
 	return caller.out["web"], caller, callee

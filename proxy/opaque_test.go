@@ -38,9 +38,9 @@ func opaquePaths(t *testing.T, m *testMesh) map[string]func() (client, server *n
 	t.Helper()
 	a := accept(t)
 	web := pod{"web-0", a.addr, loopback.Free()}
+	m.profile("  opaquePorts: [\"80\"]\n")
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", a.addr, ""})
-	m.profile("  opaquePorts: [\"80\"]\n")
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
 	through := func(addr string) func() (client, server *net.TCPConn) {
@@ -182,8 +182,8 @@ func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 	m := newMesh(t, 0)
 	a := accept(t)
 	web := pod{"web-0", a.addr, loopback.Free()}
-	m.service("web", web)
 	m.profile("  opaquePorts: [\"80\"]\n")
+	m.service("web", web)
 	m.proxy("web", web)
 	m.write("pod-client.yaml", podYAML("client", pod{"client-0", "127.0.0.1:1", loopback.Free()}))
 	_, port, _ := net.SplitHostPort(a.addr)
@@ -208,9 +208,9 @@ func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 func TestAnUnreachableApplicationIsAReset(t *testing.T) {
 	m := newMesh(t, 0)
 	web := pod{"web-0", loopback.Free(), loopback.Free()}
+	m.profile("  opaquePorts: [\"80\"]\n")
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", web.app, ""})
-	m.profile("  opaquePorts: [\"80\"]\n")
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
 	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {

@@ -43,16 +43,16 @@ func (p *Proxy) attend(nc net.Conn, c *serverConn) (next *serverConn, again bool
 	w, err := p.overture(nc, o.up)
 	switch {
 	case err != nil:
-		return nil, false, err
+		return nil, false, errors.Join(err, cut(nc, o.up))
 	case w.http() && len(w.answer) == 0:
 		return c.speaks(nc, w.first), false, nil
 	case w.http():
-		return nil, false, errors.Join(errLateHTTP, abort(nc))
+		return nil, false, errors.Join(errLateHTTP, cut(nc, o.up))
 	case w.left != nil && w.first.Silent():
 		return nil, true, nil
 	}
 	if _, err := nc.Write(w.answer); err != nil {
-		return nil, false, err
+		return nil, false, errors.Join(err, cut(nc, o.up))
 	}
 	p.newTunnel(nc, o.up).carry(w, p.metrics.Cell(p.opaqueLabels(o, w.first)))
 	return nil, false, nil
@@ -84,18 +84,20 @@ func (p *Proxy) attendInbound(nc net.Conn, c *serverConn) (next *serverConn) {
 	w, err := p.overture(nc, up)
 	switch {
 	case err != nil:
-		abort(nc)
+		cut(nc, up)
 	case w.http() && len(w.answer) == 0:
 		return c.speaks(nc, w.first)
 	case w.http():
 		p.log.Debug("a connection is cut", "from", c.caller.address, "id", c.caller.id, "port", c.number, "err", errLateHTTP)
-		abort(nc)
+		cut(nc, up)
 	case w.left != nil && !errors.Is(w.left, io.EOF):
 		abort(nc)
 	default:
-		if _, err := nc.Write(w.answer); err == nil {
-			p.carryInbound(nc, up, c, w)
+		if _, err := nc.Write(w.answer); err != nil {
+			cut(nc, up)
+			return nil
 		}
+		p.carryInbound(nc, up, c, w)
 	}
 	return nil
 }

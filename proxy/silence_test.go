@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -66,5 +68,29 @@ func TestSilentConnectionToNobodyIsAnsweredWhenItSpeaks(t *testing.T) {
 	check(t, err)
 	if resp.StatusCode != 503 {
 		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// A client that was cut before anybody understood it has not ended: its server, which was dialed for it, sees a reset too.
+func TestACutSilentConnectionIsNoEnd(t *testing.T) {
+	m := impatient(t)
+	a := accept(t)
+	web := pod{"web-0", a.addr, loopback.Free()}
+	m.service("web", web)
+	m.service("plain", pod{"plain-0", a.addr, ""})
+	m.proxy("web", web)
+	caller := m.caller("web", "plain")
+	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
+		for _, word := range []string{"", "GE"} { // it may become HTTP
+			t.Run(fmt.Sprintf("%s, after %q", name, word), func(t *testing.T) {
+				client, err := net.Dial("tcp", addr)
+				check(t, err)
+				server := await.Receive(t, "the application is dialed", a.conns)
+				check(t, server.SetDeadline(time.Now().Add(30*time.Second)))
+				say(t, client, word)
+				reset(client.(*net.TCPConn))
+				wantReset(t, server)
+			})
+		}
 	}
 }

@@ -100,7 +100,7 @@ func (t *tunnel) watch(l leg) (stop func()) {
 func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
 
 // Close cuts both legs and so ends both copies.
-func (t *tunnel) Close() error { return errors.Join(abort(t.down), abort(t.up)) }
+func (t *tunnel) Close() error { return cut(t.down, t.up) }
 
 // copy carries one direction. After an error that is no end, nothing sensible can follow: both legs are cut.
 func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) {
