@@ -3,6 +3,8 @@ WANT_GO := go1.26.11
 export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANT_GO) go version >/dev/null 2>&1 && echo $(WANT_GO) || echo local)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PROTOC_GEN_GO = v1.36.12
+PROTOC_GEN_GO_GRPC = v1.6.2
 GRPC = $(shell go list -m -f '{{.Version}}' google.golang.org/grpc)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
@@ -10,7 +12,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 STATICCHECK = v0.8.2
 DEADCODE = v0.52.0
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings images generate hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings images generate generated hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -107,8 +109,16 @@ e2e:
 	test/cluster/cluster load bin/images/*.tar
 	cd test/e2e && ../cluster/cluster run go test -tags e2e -count=1 -timeout 40m -v .
 
+# Needs Debian's protobuf-compiler.
 generate:
-	go generate ./destination/api ./identity/api ./viz/api
+	@mkdir -p bin/generators
+	GOBIN=$$PWD/bin/generators go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
+	GOBIN=$$PWD/bin/generators go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
+	PATH=$$PWD/bin/generators:$$PATH go generate ./...
+
+# Fails where what is committed is not what comes out.
+generated: generate
+	git diff --exit-code -- '*.pb.go'
 
 clean:
 	rm -rf bin

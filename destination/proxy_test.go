@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
@@ -162,7 +163,7 @@ func (s *server) apply(t testing.TB, objects ...registry.Object) {
 // client is a proxy's end of a stream.
 type client struct {
 	t testing.TB
-	grpc.ClientStream
+	grpc.BidiStreamingClient[api.DiscoverRequest, api.DiscoverResponse]
 	cancel context.CancelFunc
 }
 
@@ -176,7 +177,7 @@ func (s *server) dial(t testing.TB, src *spiffe.Source) *client {
 	t.Cleanup(func() { conn.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/tulle.destination.v1.Destination/Discover")
+	stream, err := destinationgrpc.NewDestinationClient(conn).Discover(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func (s *server) resuming(t testing.TB) *client {
 
 func (c *client) say(req *api.DiscoverRequest) {
 	c.t.Helper()
-	if err := c.SendMsg(req); err != nil {
+	if err := c.Send(req); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -234,8 +235,8 @@ func (c *client) unsubscribe(key *api.Key) {
 
 func (c *client) next() *api.DiscoverResponse {
 	c.t.Helper()
-	resp := &api.DiscoverResponse{}
-	if err := c.RecvMsg(resp); err != nil {
+	resp, err := c.Recv()
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	return resp
@@ -284,7 +285,7 @@ func line(r *api.Resource) string {
 func (c *client) failsWith(code codes.Code, text string) {
 	c.t.Helper()
 	for {
-		err := c.RecvMsg(&api.DiscoverResponse{})
+		_, err := c.Recv()
 		if err == nil {
 			continue
 		}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	policystatus "github.com/tulle-mesh/tulle/destination/status"
 	"github.com/tulle-mesh/tulle/identity/serve"
@@ -141,14 +142,7 @@ func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
 func (d *Destination) serve(ctx context.Context, l net.Listener) error {
 	cfg := spiffe.ServerConfig(d.cfg.Identity, []string{"h2"}, d.authorize)
 	server := serve.NewGRPC("destination", cfg, d.limits, d.cfg.Metrics)
-	server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "tulle.destination.v1.Destination",
-		HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{{
-			StreamName: "Discover", ServerStreams: true, ClientStreams: true,
-			Handler: func(_ any, rpc grpc.ServerStream) error { return d.discover(rpc) },
-		}},
-	}, d)
+	destinationgrpc.RegisterDestinationServer(server, d)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -175,8 +169,11 @@ func (d *Destination) authorize(p spiffe.Peer) error {
 	return nil
 }
 
-// discover is one stream, from admission to end.
-func (d *Destination) discover(rpc grpc.ServerStream) error {
+// discoverStream is the server's end of a proxy's stream.
+type discoverStream = grpc.BidiStreamingServer[api.DiscoverRequest, api.DiscoverResponse]
+
+// Discover is one stream, from admission to end. grpc-go calls it.
+func (d *Destination) Discover(rpc discoverStream) error {
 	err := d.converse(rpc)
 	if code := status.Code(err); err != nil && code != codes.Canceled {
 		d.refusals.WithLabelValues(code.String()).Inc()
@@ -185,7 +182,7 @@ func (d *Destination) discover(rpc grpc.ServerStream) error {
 	return err
 }
 
-func (d *Destination) converse(rpc grpc.ServerStream) error {
+func (d *Destination) converse(rpc discoverStream) error {
 	ctx := rpc.Context()
 	who, err := peerOf(ctx)
 	if err != nil {
@@ -202,7 +199,7 @@ func (d *Destination) converse(rpc grpc.ServerStream) error {
 	}
 	s := newStream(d.hub, c, d.rejected, func(m *api.DiscoverResponse) error {
 		d.messages.Inc()
-		return rpc.SendMsg(m)
+		return rpc.Send(m)
 	})
 	defer s.close()
 	requests := d.listen(rpc, s)
@@ -314,15 +311,15 @@ type requests struct {
 }
 
 // listen reads until the stream ends. It owns the stream's receiving side.
-func (d *Destination) listen(rpc grpc.ServerStream, s *stream) requests {
+func (d *Destination) listen(rpc discoverStream, s *stream) requests {
 	r := requests{hello: make(chan *api.Hello, 1), ended: make(chan error, 1)}
 	d.readers.Go(func() { r.ended <- r.read(rpc, s) })
 	return r
 }
 
-func (r requests) read(rpc grpc.ServerStream, s *stream) error {
-	first := &api.DiscoverRequest{}
-	if err := rpc.RecvMsg(first); err != nil {
+func (r requests) read(rpc discoverStream, s *stream) error {
+	first, err := rpc.Recv()
+	if err != nil {
 		return err
 	}
 	if first.GetHello() == nil {
@@ -330,8 +327,8 @@ func (r requests) read(rpc grpc.ServerStream, s *stream) error {
 	}
 	r.hello <- first.GetHello()
 	for {
-		req := &api.DiscoverRequest{}
-		if err := rpc.RecvMsg(req); err != nil {
+		req, err := rpc.Recv()
+		if err != nil {
 			return err
 		}
 		if err := s.receive(req); err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
@@ -181,13 +182,13 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/tulle.destination.v1.Destination/Discover")
+			stream, err := destinationgrpc.NewDestinationClient(conn).Discover(t.Context())
 			if err == nil {
 				if c.first != nil {
-					err = stream.SendMsg(c.first)
+					err = stream.Send(c.first)
 				}
 				for err == nil {
-					err = stream.RecvMsg(&api.DiscoverResponse{})
+					_, err = stream.Recv()
 				}
 			}
 			if status.Code(err) != c.code || !strings.Contains(err.Error(), c.text) {

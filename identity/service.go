@@ -19,13 +19,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/api/identitygrpc"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
 const (
-	serviceName = "tulle.identity.v1.Identity"
-
 	maxRequest = 16 << 10         // a token and a CSR at their own bounds, and some
 	streamAge  = 30 * time.Minute // at least, at most twice that: proxies spread over replicas
 	stopGrace  = 5 * time.Second  // calls in flight when identity ends
@@ -57,21 +56,11 @@ type service struct {
 	metrics prometheus.Registerer // may be nil
 }
 
-// describe is the part that protoc-gen-go-grpc would write; it cannot, for its stubs would land in the proxy.
-func (s *service) describe() *grpc.ServiceDesc {
-	return &grpc.ServiceDesc{
-		ServiceName: serviceName,
-		Metadata:    "identity/api/identity.proto",
-		Methods:     []grpc.MethodDesc{{MethodName: "Certify", Handler: s.handleCertify}},
-		Streams:     []grpc.StreamDesc{{StreamName: "Bundles", Handler: s.handleBundles, ServerStreams: true}},
-	}
-}
-
 // serve answers until the context ends, and returns when every call has ended.
 func (s *service) serve(ctx context.Context, l net.Listener, cfg *tls.Config) error {
 	server := serve.NewGRPC("identity", cfg, s.limits, s.metrics)
 	server.Admit = s.admission.enterCall
-	server.RegisterService(s.describe(), nil) // the handlers are bound to s already
+	identitygrpc.RegisterIdentityServer(server, s)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
@@ -88,11 +77,8 @@ func (s *service) serve(ctx context.Context, l net.Listener, cfg *tls.Config) er
 	return nil
 }
 
-func (s *service) handleCertify(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	req := &api.CertifyRequest{}
-	if err := decode(req); err != nil {
-		return nil, err
-	}
+// Certify admits a call, answers it and tells done of the answer. grpc-go calls it.
+func (s *service) Certify(ctx context.Context, req *api.CertifyRequest) (*api.CertifyResponse, error) {
 	source := sourceOf(ctx)
 	if err := s.admission.enter(source); err != nil {
 		s.done(attested{}, err)
@@ -133,18 +119,17 @@ func (s *service) certify(ctx context.Context, req *api.CertifyRequest, source n
 	return who, &api.CertifyResponse{Certificates: rawCertificates(chain), Authorities: rawCertificates(roots)}, nil
 }
 
-// handleBundles sends every bundle at once and on each change, until the stream is old.
-func (s *service) handleBundles(_ any, stream grpc.ServerStream) error {
+// Bundles sends every bundle at once and on each change, until the stream is old. grpc-go calls it.
+func (s *service) Bundles(
+	_ *api.BundlesRequest, stream grpc.ServerStreamingServer[api.BundlesResponse],
+) error {
 	age := time.NewTimer(streamAge + mathrand.N(streamAge))
 	defer age.Stop()
-	if err := stream.RecvMsg(&api.BundlesRequest{}); err != nil {
-		return err
-	}
 	var sent *api.BundlesResponse
 	for {
 		changed := s.authority.source.Changed()
 		if next := bundles(s.authority.source.Bundles()); len(next.Bundles) > 0 && !proto.Equal(next, sent) {
-			if err := stream.SendMsg(next); err != nil {
+			if err := stream.Send(next); err != nil {
 				return err
 			}
 			sent = next

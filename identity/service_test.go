@@ -7,11 +7,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	metricsmodel "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -22,6 +24,7 @@ import (
 	kubetest "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/api/identitygrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/test/output"
 )
@@ -137,9 +140,7 @@ func dial(t *testing.T, addr string, cfg *tls.Config) *grpc.ClientConn {
 
 func certify(t *testing.T, conn *grpc.ClientConn, req *api.CertifyRequest) (*api.CertifyResponse, error) {
 	t.Helper()
-	resp := &api.CertifyResponse{}
-	err := conn.Invoke(timeout(t), "/"+serviceName+"/Certify", req, resp)
-	return resp, err
+	return identitygrpc.NewIdentityClient(conn).Certify(timeout(t), req)
 }
 
 func byToken(token, expected string, csr []byte) *api.CertifyRequest {
@@ -220,7 +221,7 @@ func TestCertifyRefuses(t *testing.T) {
 			if status.Code(err) != c.code || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %s %q", err, c.code, c.want)
 			}
-			if len(resp.Certificates) != 0 {
+			if len(resp.GetCertificates()) != 0 {
 				t.Error("and yet a certificate")
 			}
 		})
@@ -242,7 +243,7 @@ func TestGarbageOnThePort(t *testing.T) {
 		nc.Close()
 	}
 	conn := r.dial(t)
-	err := conn.Invoke(timeout(t), "/"+serviceName+"/Sign", &api.CertifyRequest{}, &api.CertifyResponse{})
+	err := conn.Invoke(timeout(t), "/"+identitygrpc.Identity_ServiceDesc.ServiceName+"/Sign", &api.CertifyRequest{}, &api.CertifyResponse{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("an unknown method: %v", err)
 	}
@@ -276,27 +277,26 @@ func TestBundlesFollowTheRoots(t *testing.T) {
 		t.Fatalf("%d roots after one was added", len(both))
 	}
 	r.stop()
-	if err := stream.RecvMsg(&api.BundlesResponse{}); status.Code(err) != codes.Unavailable {
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("at the end: %v", err)
 	}
 }
 
-func bundleStream(t *testing.T, conn *grpc.ClientConn) grpc.ClientStream {
+type bundlesStream = grpc.ServerStreamingClient[api.BundlesResponse]
+
+func bundleStream(t *testing.T, conn *grpc.ClientConn) bundlesStream {
 	t.Helper()
-	s, err := conn.NewStream(timeout(t), &grpc.StreamDesc{ServerStreams: true}, "/"+serviceName+"/Bundles")
+	s, err := identitygrpc.NewIdentityClient(conn).Bundles(timeout(t), &api.BundlesRequest{})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(s.SendMsg(&api.BundlesRequest{}), s.CloseSend()); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func receive(t *testing.T, s grpc.ClientStream) []*x509.Certificate {
+func receive(t *testing.T, s bundlesStream) []*x509.Certificate {
 	t.Helper()
-	resp := &api.BundlesResponse{}
-	if err := s.RecvMsg(resp); err != nil {
+	resp, err := s.Recv()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(resp.Bundles) != 1 || resp.Bundles[0].TrustDomain != td.Name() {
@@ -319,8 +319,8 @@ func TestSilentStreamsAreCounted(t *testing.T) {
 		conn := r.dial(t)
 		for range connectionLimits.Streams {
 			var s grpc.ClientStream
-			desc := &grpc.StreamDesc{ServerStreams: true}
-			if s, err = conn.NewStream(t.Context(), desc, "/"+serviceName+"/Bundles"); err != nil {
+			desc := &identitygrpc.Identity_ServiceDesc.Streams[0]
+			if s, err = conn.NewStream(t.Context(), desc, identitygrpc.Identity_Bundles_FullMethodName); err != nil {
 				t.Fatal(err)
 			}
 			if open++; open > maxCallsPerSource {
@@ -335,4 +335,38 @@ func TestSilentStreamsAreCounted(t *testing.T) {
 	if n := r.service.admission.openCalls(); n != maxCallsPerSource {
 		t.Errorf("%v calls are counted, want %d", n, maxCallsPerSource)
 	}
+}
+
+// The server's interceptors see every call: one of them ends calls whose message does not come, and
+// has to be told that it came.
+func TestEveryCallPassesTheInterceptors(t *testing.T) {
+	r := start(t, cluster(nil), time.Hour)
+	conn := r.dial(t)
+	certify(t, conn, &api.CertifyRequest{})
+	receive(t, bundleStream(t, conn))
+	families, err := r.health.Metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var started []string
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "grpc_server_started_total" {
+				started = append(started, labelOf(m, "grpc_method"))
+			}
+		}
+	}
+	slices.Sort(started)
+	if want := []string{"Bundles", "Certify"}; !slices.Equal(started, want) {
+		t.Errorf("the interceptors have seen %v, want %v", started, want)
+	}
+}
+
+func labelOf(m *metricsmodel.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
 }

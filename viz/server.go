@@ -21,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz/api"
+	"github.com/tulle-mesh/tulle/viz/api/vizgrpc"
 )
 
 // Bounds of the reporting side.
@@ -85,7 +86,7 @@ func (v *Server) Serve(ctx context.Context, reports, queries net.Listener) error
 func (v *Server) serveReports(ctx context.Context, l net.Listener) error {
 	cfg := spiffe.ServerConfig(v.cfg.Source, []string{"h2"}, v.admit)
 	g := serve.NewGRPC("viz", cfg, v.limits, v.cfg.Metrics)
-	g.RegisterService(v.description(), v)
+	vizgrpc.RegisterVizServer(g, v)
 	go func() {
 		<-ctx.Done()
 		kill := time.AfterFunc(stopGrace, g.Stop)
@@ -110,21 +111,11 @@ func (v *Server) admit(p spiffe.Peer) error {
 	return err
 }
 
-// description is tulle.viz.v1.Viz by hand: generated stubs would put grpc-go into the messages' package, and so into the proxy.
-func (v *Server) description() *grpc.ServiceDesc {
-	return &grpc.ServiceDesc{
-		ServiceName: "tulle.viz.v1.Viz",
-		HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{{
-			StreamName: "Report", ServerStreams: true, ClientStreams: true,
-			Handler: func(_ any, ss grpc.ServerStream) error { return v.report(ss) },
-		}},
-		Metadata: "viz/api/viz.proto",
-	}
-}
+// reportStream is the server's end of a proxy's stream.
+type reportStream = grpc.BidiStreamingServer[api.ReportRequest, api.ReportResponse]
 
-// report is one stream, from its first message to its last.
-func (v *Server) report(ss grpc.ServerStream) error {
+// Report is one stream, from its first message to its last. grpc-go calls it.
+func (v *Server) Report(ss reportStream) error {
 	who, err := reporterOf(ss.Context())
 	if err != nil {
 		return status.Error(codes.Unauthenticated, err.Error())
@@ -147,12 +138,12 @@ func (v *Server) report(ss grpc.ServerStream) error {
 
 // receive reads in a goroutine of its own, for Recv cannot be interrupted otherwise; it ends with the handler, whose return
 // ends the stream.
-func (v *Server) receive(ctx context.Context, ss grpc.ServerStream, one *stream) error {
+func (v *Server) receive(ctx context.Context, ss reportStream, one *stream) error {
 	messages, failed := make(chan *api.ReportRequest), make(chan error, 1)
 	go func() {
 		for {
-			m := &api.ReportRequest{}
-			if err := ss.RecvMsg(m); err != nil {
+			m, err := ss.Recv()
+			if err != nil {
 				failed <- err
 				return
 			}
@@ -184,7 +175,7 @@ func ended(err error) error {
 	return err
 }
 
-func (v *Server) take(ss grpc.ServerStream, one *stream, m *api.ReportRequest) error {
+func (v *Server) take(ss reportStream, one *stream, m *api.ReportRequest) error {
 	r, err := check(one.who, m)
 	if err != nil {
 		return err
@@ -193,7 +184,7 @@ func (v *Server) take(ss grpc.ServerStream, one *stream, m *api.ReportRequest) e
 		return err
 	}
 	answer := &api.ReportResponse{Acknowledged: r.sequence, IntervalMs: uint32(v.interval() / time.Millisecond)}
-	if err := ss.SendMsg(answer); err != nil {
+	if err := ss.Send(answer); err != nil {
 		return fmt.Errorf("acknowledge a report: %w", err)
 	}
 	return nil

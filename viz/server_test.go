@@ -16,6 +16,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz/api"
+	"github.com/tulle-mesh/tulle/viz/api/vizgrpc"
 )
 
 // running is a viz on loopback sockets.
@@ -63,7 +64,7 @@ func listen(t *testing.T) net.Listener {
 // proxy is one report stream of a test's proxy.
 type proxy struct {
 	t      *testing.T
-	stream grpc.ClientStream
+	stream grpc.BidiStreamingClient[api.ReportRequest, api.ReportResponse]
 	close  func()
 	seq    uint64
 }
@@ -79,8 +80,7 @@ func (r *running) dial(source *spiffe.Source) *proxy {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	p := &proxy{t: r.t, close: func() { cancel(); conn.Close() }}
 	r.t.Cleanup(p.close)
-	desc := &grpc.StreamDesc{StreamName: "Report", ClientStreams: true, ServerStreams: true}
-	if p.stream, err = conn.NewStream(ctx, desc, "/tulle.viz.v1.Viz/Report"); err != nil {
+	if p.stream, err = vizgrpc.NewVizClient(conn).Report(ctx); err != nil {
 		r.t.Fatal(err)
 	}
 	return p
@@ -90,9 +90,9 @@ func (r *running) dial(source *spiffe.Source) *proxy {
 func (p *proxy) send(m *api.ReportRequest) error {
 	p.seq++
 	m.Sequence = p.seq
-	p.stream.SendMsg(m) // a stream that is over says why to RecvMsg
-	answer := &api.ReportResponse{}
-	if err := p.stream.RecvMsg(answer); err != nil {
+	p.stream.Send(m) // a stream that is over says why to Recv
+	answer, err := p.stream.Recv()
+	if err != nil {
 		return err
 	}
 	if answer.Acknowledged != p.seq || answer.IntervalMs == 0 {
@@ -222,11 +222,12 @@ func (r *running) tryDial(source *spiffe.Source) error {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/tulle.viz.v1.Viz/Report")
+	stream, err := vizgrpc.NewVizClient(conn).Report(ctx)
 	if err != nil {
 		return err
 	}
-	return stream.RecvMsg(&api.ReportResponse{})
+	_, err = stream.Recv()
+	return err
 }
 
 func TestStreamEndsWithItsRoot(t *testing.T) {
@@ -235,7 +236,7 @@ func TestStreamEndsWithItsRoot(t *testing.T) {
 	p := r.dial(ca.source("shop", "web", "web-1", time.Hour))
 	p.mustSend(webReport(time.Second, 1))
 	r.source.SetBundle(testDomain, []*x509.Certificate{newTestCA(t).cert})
-	err := p.stream.RecvMsg(&api.ReportResponse{})
+	_, err := p.stream.Recv()
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no longer trusted") {
 		t.Errorf("the stream ended with %v", err)
 	}
@@ -246,7 +247,7 @@ func TestStreamEndsWithItsCertificate(t *testing.T) {
 	r := startViz(t, ca)
 	p := r.dial(ca.source("shop", "web", "web-1", 2*time.Second))
 	p.mustSend(webReport(time.Second, 1))
-	err := p.stream.RecvMsg(&api.ReportResponse{})
+	_, err := p.stream.Recv()
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("the stream ended with %v", err)
 	}
@@ -260,7 +261,7 @@ func TestNewerStreamReplacesOlder(t *testing.T) {
 	old.mustSend(webReport(time.Second, 100))
 	again := r.dial(source)
 	again.mustSend(webReport(2*time.Second, 150))
-	if err := old.stream.RecvMsg(&api.ReportResponse{}); !strings.Contains(err.Error(), "newer stream") {
+	if _, err := old.stream.Recv(); !strings.Contains(err.Error(), "newer stream") {
 		t.Errorf("the older stream ended with %v", err)
 	}
 	if row := r.deploy("web"); row.Requests != 150 || row.RPS != 75 || row.Proxies != 1 {

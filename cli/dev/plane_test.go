@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz"
 )
@@ -23,7 +24,7 @@ import (
 // asker is a proxy as far as destination can tell.
 type asker struct {
 	t      *testing.T
-	stream grpc.ClientStream
+	stream grpc.BidiStreamingClient[api.DiscoverRequest, api.DiscoverResponse]
 	held   map[string]*api.Resource
 }
 
@@ -41,8 +42,7 @@ func ask1(t *testing.T, p *plane, id string) *asker {
 	t.Cleanup(func() { conn.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
-		"/tulle.destination.v1.Destination/Discover", grpc.WaitForReady(true))
+	stream, err := destinationgrpc.NewDestinationClient(conn).Discover(ctx, grpc.WaitForReady(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func ask1(t *testing.T, p *plane, id string) *asker {
 
 func (a *asker) send(m *api.DiscoverRequest) {
 	a.t.Helper()
-	if err := a.stream.SendMsg(m); err != nil {
+	if err := a.stream.Send(m); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -69,8 +69,8 @@ func (a *asker) subscribe(authority string) {
 func (a *asker) until(what string, satisfies func(*api.Resource) bool) {
 	a.t.Helper()
 	for !slices.ContainsFunc(slices.Collect(maps.Values(a.held)), satisfies) {
-		var m api.DiscoverResponse
-		if err := a.stream.RecvMsg(&m); err != nil {
+		m, err := a.stream.Recv()
+		if err != nil {
 			a.t.Fatalf("waiting for %s: %v", what, err)
 		}
 		for _, r := range m.GetResources().GetResources() {

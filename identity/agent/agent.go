@@ -18,13 +18,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/api/identitygrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
-)
-
-// The calls, as identity/api/identity.proto names them.
-const (
-	certifyMethod = "/tulle.identity.v1.Identity/Certify"
-	bundlesMethod = "/tulle.identity.v1.Identity/Bundles"
 )
 
 const (
@@ -89,11 +84,10 @@ func (a *agent) certify(ctx context.Context, csr []byte) (chain, roots [][]byte,
 		return nil, nil, err
 	}
 	defer conn.Close()
-	resp := &api.CertifyResponse{}
-	err = conn.Invoke(ctx, certifyMethod, &api.CertifyRequest{
+	resp, err := identitygrpc.NewIdentityClient(conn).Certify(ctx, &api.CertifyRequest{
 		Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: strings.TrimSpace(string(token))},
 		ExpectedId:  a.ID.String(), Csr: csr,
-	}, resp)
+	})
 	return resp.GetCertificates(), resp.GetAuthorities(), err
 }
 
@@ -154,16 +148,13 @@ func (a *agent) stream(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, bundlesMethod)
+	s, err := identitygrpc.NewIdentityClient(conn).Bundles(ctx, &api.BundlesRequest{})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.SendMsg(&api.BundlesRequest{}), s.CloseSend()); err != nil {
-		return err
-	}
 	for {
-		resp := &api.BundlesResponse{}
-		if err := s.RecvMsg(resp); err != nil {
+		resp, err := s.Recv()
+		if err != nil {
 			return err
 		}
 		if err := a.learn(resp); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/test/svid"
 	"github.com/tulle-mesh/tulle/viz/api"
+	"github.com/tulle-mesh/tulle/viz/api/vizgrpc"
 )
 
 // proxy makes up the figures of one pod's proxy.
@@ -49,14 +50,17 @@ func (p *proxy) run(ctx context.Context, ca *svid.CA, addr string) error {
 		return err
 	}
 	defer conn.Close()
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/tulle.viz.v1.Viz/Report")
+	stream, err := vizgrpc.NewVizClient(conn).Report(ctx)
 	if err != nil {
 		return err
 	}
 	return p.report(ctx, stream)
 }
 
-func (p *proxy) report(ctx context.Context, stream grpc.ClientStream) error {
+// reportStream is a proxy's end of the stream of its reports.
+type reportStream = grpc.BidiStreamingClient[api.ReportRequest, api.ReportResponse]
+
+func (p *proxy) report(ctx context.Context, stream reportStream) error {
 	start := time.Now()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -69,10 +73,10 @@ func (p *proxy) report(ctx context.Context, stream grpc.ClientStream) error {
 		for i := range p.flows {
 			m.Series = append(m.Series, p.flows[i].tick(uint32(i), p, time.Since(start)))
 		}
-		if err := stream.SendMsg(m); err != nil {
+		if err := stream.Send(m); err != nil {
 			return err
 		}
-		if err := stream.RecvMsg(&api.ReportResponse{}); err != nil {
+		if _, err := stream.Recv(); err != nil {
 			return err
 		}
 		select {

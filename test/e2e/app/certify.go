@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/api/identitygrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -71,8 +72,8 @@ func askIdentity(ctx context.Context, req *api.CertifyRequest) (certified, error
 		return certified{}, err
 	}
 	defer conn.Close()
-	var resp api.CertifyResponse
-	if err := conn.Invoke(ctx, "/tulle.identity.v1.Identity/Certify", req, &resp); err != nil {
+	resp, err := identitygrpc.NewIdentityClient(conn).Certify(ctx, req)
+	if err != nil {
 		s := status.Convert(err)
 		return certified{Code: s.Code().String(), Reason: s.Message()}, nil
 	}

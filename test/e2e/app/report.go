@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz/api"
+	"github.com/tulle-mesh/tulle/viz/api/vizgrpc"
 )
 
 // reported is viz's answer to one report.
@@ -61,14 +62,14 @@ func report(ctx context.Context, args []string) (any, error) {
 func send(ctx context.Context, conn *grpc.ClientConn, m *api.ReportRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/tulle.viz.v1.Viz/Report")
+	stream, err := vizgrpc.NewVizClient(conn).Report(ctx)
 	if err != nil {
 		return err
 	}
 	// A send on a stream that has ended says EOF; why it has is what the receipt says.
-	sent := stream.SendMsg(m)
-	var answer api.ReportResponse
-	if err := stream.RecvMsg(&answer); err != nil {
+	sent := stream.Send(m)
+	answer, err := stream.Recv()
+	if err != nil {
 		return err
 	}
 	if sent == nil && answer.Acknowledged != m.Sequence {
