@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,7 +53,10 @@ func superviseForever() {
 		os.Exit(1)
 	}
 	fmt.Println("run", r.ID)
-	select {}
+	for {
+		time.Sleep(time.Hour)
+		runtime.KeepAlive(st) // the garbage collector would close its lock, and give the folder away
+	}
 }
 
 func testSupervisor(t *testing.T) *supervisor {
