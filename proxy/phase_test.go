@@ -2,15 +2,18 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// RefuseUndrawn makes a test fail in which an exchange goes on in a way that is not drawn. All logs of the tests' proxies go
-// through it.
+// RefuseUndrawn makes a test fail in which an exchange, or a connection of an engine's, goes on in a way that is not drawn.
+// All logs of the tests' proxies go through it.
 func RefuseUndrawn(t testing.TB, h slog.Handler) slog.Handler { return refuser{h, t.Errorf} }
 
 type refuser struct {
@@ -18,14 +21,19 @@ type refuser struct {
 	errorf func(string, ...any)
 }
 
-func (r refuser) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelError || r.Handler.Enabled(ctx, l)
-}
+// Enabled: all levels, for how a connection ended is said at the lowest.
+func (r refuser) Enabled(context.Context, slog.Level) bool { return true }
 
 func (r refuser) Handle(ctx context.Context, rec slog.Record) error {
 	if rec.Message == undrawn {
 		rec.Attrs(func(a slog.Attr) bool { r.errorf("%s: %s %v", undrawn, a.Key, a.Value); return true })
 	}
+	rec.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok && errors.Is(err, h2.ErrUndrawn) {
+			r.errorf("%s: %v", rec.Message, err)
+		}
+		return true
+	})
 	if !r.Handler.Enabled(ctx, rec.Level) {
 		return nil
 	}

@@ -91,10 +91,12 @@ func (c *Conn) spendResetLocked() error {
 // countCancelLocked charges a client's reset of a request that it has just made. A client that has
 // no more to spend leaves the connection.
 func (c *Conn) countCancelLocked(s *Stream) {
-	if c.server || c.now.Sub(s.born) >= rapidReset || c.drain.begun || c.resets.spend(1, c.now) {
+	if c.server || c.now.Sub(s.born) >= rapidReset || c.life >= lifeDraining ||
+		c.resets.spend(1, c.now) {
 		return
 	}
-	c.drain.begun, c.leaving = true, true
+	c.drainLocked()
+	c.leaving = true
 	c.wakeReaderLocked()
 }
 

@@ -29,14 +29,13 @@ type Conn struct {
 	server bool
 
 	// Used by the reader alone.
-	dec      *decoder
-	fields   []hpack.HeaderField
-	block    block
-	data     incoming
-	skip     int // bytes of a frame that is of no interest
-	prefaced bool
-	started  bool // the peer's first SETTINGS are here; written under the lock too
-	timers   timers
+	dec    *decoder
+	fields []hpack.HeaderField
+	block  block
+	data   incoming
+	skip   int        // bytes of a frame that is of no interest
+	start  startState // written under the lock too
+	timers timers
 
 	// Guarded by the wire's lock.
 	now     time.Time // of the reader's turn
@@ -54,23 +53,22 @@ type Conn struct {
 	peerConnect    bool
 
 	recvWindow   int
-	grown        int  // what streams' windows have beyond FirstWindow
-	credit       int  // consumed, not yet given back
-	localInitial int  // what the peer believes until it has acknowledged ours
-	acked        bool // our SETTINGS
+	grown        int // what streams' windows have beyond FirstWindow
+	credit       int // consumed, not yet given back
+	localInitial int // what the peer believes until it has acknowledged ours
 
 	// have data and stream window, wait for the connection's window or output
 	readyHead, readyTail *Stream
 
 	resets, overhead budget
 
+	life        life
 	drain       drain
 	parked      bool // the reader's next turn is not due
 	wantRoom    bool // OpenStream said no
 	capacityDue bool
 	leaving     bool  // client: OnGoAway is due, because of what we did
 	fatal       error // why the reader must end
-	dead        bool
 }
 
 // NewServer takes requests from w.
@@ -91,7 +89,7 @@ func NewServer(w *wire.Conn, o Options) *Conn {
 // NewClient makes requests on w. Streams can be opened at once.
 func NewClient(w *wire.Conn, o Options) *Conn {
 	c := newConn(w, o, false)
-	c.prefaced = true
+	c.start = startSettings
 	c.greet(preface, []setting{
 		{settingEnablePush, 0},
 		{settingInitialWindow, uint32(c.o.FirstWindow)},
@@ -268,19 +266,21 @@ func (c *Conn) wakeReaderLocked() {
 
 // failLocked ends the connection with err, from any goroutine.
 func (c *Conn) failLocked(err error) {
-	if c.fatal == nil {
-		c.fatal = err
-		c.wakeReaderLocked()
+	if c.fatal != nil || c.life == lifeOver {
+		return
 	}
+	c.fatal = err
+	c.enterLifeLocked(lifeFailed)
+	c.wakeReaderLocked()
 }
 
 // teardown tells everybody that the connection is over.
 func (c *Conn) teardown(err error) error {
 	c.w.Lock()
-	c.dead = true
+	c.enterLifeLocked(lifeOver)
 	live := make([]*Stream, 0, len(c.streams))
 	for _, s := range c.streams {
-		if !s.discarding {
+		if !s.state.in(ownerlessStates) {
 			live = append(live, s)
 		}
 		s.dropLocked()

@@ -58,7 +58,7 @@ func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	s.held += h.length
 	end := h.has(flagEndStream)
 	switch {
-	case s.remoteClosed:
+	case s.state.in(remoteClosedStates):
 		return nil, c.streamErrorUnlocks(s, CodeStreamClosed, "DATA after END_STREAM")
 	case !s.gotHead:
 		return nil, c.streamErrorUnlocks(s, CodeProtocol, "DATA before HEADERS")
@@ -72,7 +72,7 @@ func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	if payload == 0 && !end {
 		err = c.spendOverheadLocked(1)
 	}
-	if s.discarding {
+	if s.state == streamDiscarding {
 		s.refundLocked()
 		if end {
 			c.finishRemoteLocked(s)
@@ -115,8 +115,8 @@ func (c *Conn) dataPiece(b []byte) int {
 	d.left -= n
 	end := last && d.end
 	c.w.Lock()
-	heard := !d.s.goneLocked() && !d.s.discarding
-	if end && !d.s.goneLocked() {
+	heard := !d.s.state.in(goneStates | ownerlessStates)
+	if end && !d.s.state.in(goneStates) {
 		c.finishRemoteLocked(d.s)
 	}
 	c.w.Unlock()

@@ -16,18 +16,54 @@
 //
 // # States
 //
-// A Stream is born by a HEADERS block (open), and each side ends its half with END_STREAM:
-// localClosed when ours is in the output, remoteClosed when the peer's was read. Both make it
-// closed, and it leaves the connection. RST_STREAM from either side makes it dead at once: what it
-// keeps is dropped, what it holds of the windows goes back. A server whose answer is complete
-// before the request is discards the request: the rest of the answer leaves, what still comes of
-// the request is thrown away, and RST_STREAM(NO_ERROR) follows. Frames for a stream that is gone
+// state.go has the states, and the only functions that change them. What is not drawn here is not
+// done: the connection ends with ErrUndrawn.
+//
+// # A stream's states
+//
+//	idle         → open, localClosed, remoteClosed
+//	open         → localClosed, remoteClosed, discarding, reset
+//	localClosed  → closed, reset
+//	remoteClosed → finishing, closed, reset
+//	discarding   → finishing, reset
+//	finishing    → closed, reset
+//	closed       →
+//	reset        →
+//
+// A HEADERS block opens a stream, and each side ends its half with END_STREAM: the stream is
+// localClosed when ours is in the output, and remoteClosed when the peer's was read. Both make it
+// closed, and it leaves the connection. RST_STREAM from either side resets it at once: what it
+// keeps is dropped, and what it holds of the windows goes back. Frames for a stream that is gone
 // are no offence if we reset it lately, and are charged.
 //
-// A connection begins with the peer's preface and SETTINGS (prefaced, started), counts with its own
-// settings once they are acknowledged (acked), and drains in two steps (RFC 9113 §6.8): GOAWAY with
-// the highest id and a PING, then, when the PING has come back, GOAWAY with the last id that was
-// served. It ends when no stream is left. fatal is why it must end sooner.
+// A server's owner may leave a stream while the end of its answer is kept. The answer still leaves.
+// If the request is not complete, the stream is discarding: what still comes of the request is
+// thrown away, and RST_STREAM(NO_ERROR) follows the answer. Otherwise it is finishing.
+//
+// # How a connection starts
+//
+//	preface  → settings
+//	settings → started
+//	started  → agreed
+//	agreed   →
+//
+// A server awaits the client's preface, and both await the peer's first SETTINGS. With them the
+// connection has started. The peer counts with our settings, and not with the defaults, once it has
+// acknowledged them.
+//
+// # How a connection ends
+//
+//	serving   → announced, draining, failed, over
+//	announced → draining, failed, over
+//	draining  → failed, over
+//	failed    → over
+//	over      →
+//
+// A server drains in two steps (RFC 9113 §6.8). It announces that with a GOAWAY of the highest id
+// and a PING, and still takes requests. When the PING has come back it sends a GOAWAY with the last
+// id that it serves, and takes no more. A client drains at once, when either side wants to. A
+// draining connection ends when its last stream has ended. One that has failed ends in the reader's
+// next turn, which fatal tells why. A connection is over when its reader has ended.
 //
 // # HPACK
 //

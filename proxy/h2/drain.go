@@ -2,8 +2,6 @@ package h2
 
 // drain is an orderly end, ours or the peer's (RFC 9113 §6.8).
 type drain struct {
-	begun  bool   // no new streams; the connection ends with the last one
-	asked  bool   // our first GOAWAY and its PING are out
 	last   uint32 // server: streams above it are not taken
 	remote bool   // the peer sent GOAWAY
 	blame  error  // the peer's GOAWAY, if its code is an error
@@ -24,17 +22,14 @@ var drainPing = [8]byte{'g', 'o', 'a', 'w', 'a', 'y', '.', '.'}
 // answered. A client opens no more streams.
 func (c *Conn) GoAway() {
 	c.w.Lock()
-	if c.dead || c.drain.asked {
-		c.w.Unlock()
-		return
-	}
-	c.drain.asked = true
-	if c.server {
+	switch {
+	case c.server && c.life == lifeServing:
+		c.enterLifeLocked(lifeAnnounced)
 		c.appendGoAwayLocked(maxStreamID, CodeNone, "")
 		c.appendPingLocked(0, drainPing)
-	} else {
-		c.drain.begun = true
-		if len(c.streams) == 0 {
+	case !c.server:
+		c.drainLocked()
+		if c.drainedLocked() {
 			c.wakeReaderLocked()
 		}
 	}
@@ -45,16 +40,16 @@ func (c *Conn) GoAway() {
 // onDrainPingLocked sends the second GOAWAY: the peer has read the first one, and every request
 // that it sent before is here.
 func (c *Conn) onDrainPingLocked() {
-	if !c.drain.asked || c.drain.begun {
+	if c.life != lifeAnnounced {
 		return
 	}
-	c.drain.begun = true
+	c.drainLocked()
 	c.drain.last = c.lastIn
 	c.appendGoAwayLocked(c.lastIn, CodeNone, "")
 }
 
 // drainedLocked says whether the last stream of a draining connection has ended.
-func (c *Conn) drainedLocked() bool { return c.drain.begun && len(c.streams) == 0 }
+func (c *Conn) drainedLocked() bool { return c.life == lifeDraining && len(c.streams) == 0 }
 
 func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 	if h.id != 0 {
@@ -76,7 +71,8 @@ func (c *Conn) onGoAway(h frameHeader, p []byte) error {
 		}
 	}
 	first := !c.drain.remote
-	c.drain.remote, c.drain.begun = true, true
+	c.drain.remote = true
+	c.drainLocked()
 	var refused []*Stream
 	for id, s := range c.streams {
 		if id > last {

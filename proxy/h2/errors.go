@@ -40,6 +40,10 @@ var (
 	// many it takes: it is not overloaded, we were hasty.
 	ErrEarly = errors.New("h2: refused, for the limit was not known")
 
+	// ErrUndrawn: this package changed a state in a way that doc.go does not draw, which is a
+	// mistake in it. The state stays as it was, and the connection ends.
+	ErrUndrawn = connError(CodeInternal, "a state was to change in a way that is not drawn")
+
 	errKeepAlive = errors.New("h2: peer answers no PING")
 	errIdle      = errors.New("h2: connection was idle")
 	errDone      = errors.New("h2: last stream ended after GOAWAY")

@@ -32,6 +32,9 @@ func (t *tape) SetWriteDeadline(time.Time) error { return nil }
 // balanced: whatever the peer did short of breaking the connection, its window is whole again once
 // all streams are over.
 func balanced(t *testing.T, c *Conn, err error) {
+	if errors.Is(err, ErrUndrawn) {
+		t.Fatal(err)
+	}
 	var ce *ConnError
 	if errors.As(err, &ce) {
 		return

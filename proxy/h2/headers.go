@@ -187,8 +187,13 @@ func (c *Conn) onRequest() error {
 
 func (c *Conn) begin(id uint32, m message) error {
 	s := c.o.newStream()
-	s.c, s.id, s.gotHead, s.remoteClosed, s.length = c, id, true, c.block.end, m.length
+	s.c, s.id, s.gotHead, s.length = c, id, true, m.length
 	c.w.Lock()
+	if c.block.end {
+		s.enterLocked(streamRemoteClosed)
+	} else {
+		s.enterLocked(streamOpen)
+	}
 	s.born, s.window = c.now, c.o.FirstWindow
 	s.sendWindow, s.recvWindow = c.peerInitial, c.localInitial
 	c.streams[id] = s
@@ -196,7 +201,7 @@ func (c *Conn) begin(id uint32, m message) error {
 	sink := c.o.OnStream(s)
 	c.w.Lock()
 	s.sink = sink
-	gone := s.goneLocked()
+	gone := s.state.in(goneStates)
 	c.w.Unlock()
 	switch {
 	case sink == nil:
@@ -231,7 +236,7 @@ var tooLarge = []hpack.HeaderField{
 func (c *Conn) onStreamBlockUnlocks(s *Stream) error {
 	end := c.block.end
 	switch {
-	case s.remoteClosed:
+	case s.state.in(remoteClosedStates):
 		return c.streamErrorUnlocks(s, CodeStreamClosed, "HEADERS after END_STREAM")
 	case c.block.over:
 		return c.streamErrorUnlocks(s, CodeEnhanceYourCalm, "header list too large")
@@ -245,7 +250,7 @@ func (c *Conn) onStreamBlockUnlocks(s *Stream) error {
 	if !s.gotHead { // informational: as many as it likes, at the price of chatter
 		err = c.spendOverheadLocked(1)
 	}
-	deaf := s.discarding
+	deaf := s.state.in(ownerlessStates)
 	if end {
 		c.finishRemoteLocked(s)
 	}

@@ -19,7 +19,7 @@ func TestAnIdleConnectionTakesNothingOnceItEnds(t *testing.T) {
 	w := wire.New(near, nil)
 	defer w.Close()
 	c := NewClient(w, Options{IdleTimeout: time.Minute})
-	c.started = true
+	c.start = startStarted
 	now := c.now.Add(time.Hour)
 	c.timers.idle = c.now
 	if err := c.tick(now); !errors.Is(err, errIdle) {

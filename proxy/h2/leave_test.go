@@ -53,7 +53,7 @@ func TestClientLeavesBeforeItsResetsAreTooMany(t *testing.T) {
 		synctest.Wait()
 		s.expect(&s.events, "the other request", "0 headers end :status=200")
 		s.expect(&s.events, "the end", "close <nil>")
-		if other.goneLocked() == false {
+		if !other.state.in(goneStates) {
 			t.Error("the other request is not over")
 		}
 		s.forget()

@@ -10,7 +10,7 @@ func u32(p []byte) uint32 { return binary.BigEndian.Uint32(p) }
 // step handles what it can of b and returns how much that was; 0: more is needed.
 func (c *Conn) step(b []byte) (int, error) {
 	switch {
-	case !c.prefaced:
+	case c.start == startPreface:
 		return c.readPreface(b)
 	case c.data.open:
 		return c.dataPiece(b), nil
@@ -43,7 +43,9 @@ func (c *Conn) readPreface(b []byte) (int, error) {
 	if n < len(preface) {
 		return 0, nil
 	}
-	c.prefaced = true
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.enterStartLocked(startSettings)
 	return n, nil
 }
 
@@ -52,7 +54,7 @@ func (c *Conn) expected(h frameHeader) error {
 	if h.length > maxFrame {
 		return connError(CodeFrameSize, "frame exceeds MAX_FRAME_SIZE")
 	}
-	if !c.started && (h.typ != typeSettings || h.has(flagAck)) {
+	if c.start < startStarted && (h.typ != typeSettings || h.has(flagAck)) {
 		return connError(CodeProtocol, "first frame is not SETTINGS")
 	}
 	if c.block.open != (h.typ == typeContinuation) || c.block.open && h.id != c.block.id {
@@ -157,7 +159,7 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 		return c.spendOverheadLocked(1)
 	}
 	c.removeLocked(s)
-	deaf := s.discarding
+	deaf := s.state.in(ownerlessStates)
 	s.dropLocked()
 	var err error
 	if c.now.Sub(s.born) < rapidReset {
@@ -226,7 +228,7 @@ func (c *Conn) widenConnUnlocks(n int) error {
 
 // streamErrorUnlocks resets a stream on which the peer broke the protocol (§5.4.2).
 func (c *Conn) streamErrorUnlocks(s *Stream, code uint32, reason string) error {
-	deaf := s.discarding
+	deaf := s.state.in(ownerlessStates)
 	c.resetLocked(s, code)
 	err := c.countPeerErrorLocked(code)
 	c.w.Unlock()

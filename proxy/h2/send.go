@@ -24,8 +24,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sink Sink) error {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.dead || c.fatal != nil || c.w.FailedLocked() != nil || c.drain.begun ||
-		c.nextID > maxStreamID {
+	if c.life >= lifeDraining || c.w.FailedLocked() != nil || c.nextID > maxStreamID {
 		return ErrGoingAway
 	}
 	if !c.roomLocked() {
@@ -36,9 +35,14 @@ func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sin
 		return ErrTooLong
 	}
 	s.c, s.id, s.sink, s.born = c, c.nextID, sink, c.now
-	s.sentHead, s.localClosed, s.length, s.head = true, end, -1, isHead(fields)
+	s.sentHead, s.length, s.head = true, -1, isHead(fields)
 	s.sendWindow, s.recvWindow, s.window = c.peerInitial, c.localInitial, c.o.FirstWindow
-	s.early = !c.started
+	s.early = c.start < startStarted
+	if end {
+		s.enterLocked(streamLocalClosed)
+	} else {
+		s.enterLocked(streamOpen)
+	}
 	c.nextID += 2
 	c.overhead.earn(overheadPerStream)
 	c.streams[s.id] = s
@@ -257,7 +261,7 @@ func (c *Conn) pumpUnlocks() {
 // sendPendingLocked sends a share of what the stream keeps, and its end if that was all.
 func (c *Conn) sendPendingLocked(s *Stream) int {
 	n := min(s.unsentLocked(), c.shareLocked(), s.sendWindow, c.sendWindow)
-	if s.goneLocked() || n <= 0 {
+	if s.state.in(goneStates) || n <= 0 {
 		return 0
 	}
 	all := n == s.unsentLocked()

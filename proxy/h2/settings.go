@@ -25,7 +25,9 @@ func (c *Conn) onSettings(h frameHeader, p []byte) error {
 	}
 	c.appendHeaderLocked(0, typeSettings, flagAck, 0)
 	err := c.boundRepliesLocked()
-	c.started = true
+	if c.start == startSettings {
+		c.enterStartLocked(startStarted)
+	}
 	c.freedLocked()
 	c.pumpUnlocks()
 	return err
@@ -87,10 +89,10 @@ func (c *Conn) onSettingsAck(p []byte) error {
 	}
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.acked {
+	if c.start == startAgreed {
 		return c.spendOverheadLocked(1)
 	}
-	c.acked = true
+	c.enterStartLocked(startAgreed)
 	delta := c.o.FirstWindow - c.localInitial
 	c.localInitial = c.o.FirstWindow
 	for _, s := range c.streams {

@@ -18,19 +18,13 @@ type Stream struct {
 	id   uint32
 	born time.Time
 
-	closed bool // both halves ended
-	dead   bool // reset
-	// discarding: the owner called Reset(CodeNone). The answer still leaves, and the rest of the
-	// request is thrown away.
-	discarding   bool
-	localClosed  bool // END_STREAM is in the output
-	remoteClosed bool
-	sentHead     bool
-	gotHead      bool
-	early        bool  // client: it was opened before the peer's first SETTINGS
-	head         bool  // a HEAD request: its response has no content
-	length       int64 // content-length of what is received; -1: unknown
-	received     int64
+	state    streamState
+	sentHead bool
+	gotHead  bool
+	early    bool  // client: it was opened before the peer's first SETTINGS
+	head     bool  // a HEAD request: its response has no content
+	length   int64 // content-length of what is received; -1: unknown
+	received int64
 
 	sendWindow int // may be negative
 	recvWindow int
@@ -62,10 +56,8 @@ func (s *Stream) Wire() *wire.Conn { return s.c.w }
 func (s *Stream) Over() bool {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
-	return s.closed
+	return s.state == streamClosed
 }
-
-func (s *Stream) goneLocked() bool { return s.dead || s.closed }
 
 // WriteHeaders writes a head, an informational response, or trailers (after a head; they end the
 // stream). Trailers wait for the data before them. The only error is ErrTooLong, of a head.
@@ -74,7 +66,7 @@ func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	c.w.Lock()
 	defer c.w.Unlock()
 	switch {
-	case s.goneLocked() || s.localClosed || s.pendingEnd:
+	case s.state.in(goneStates|1<<streamLocalClosed) || s.pendingEnd:
 	case s.sentHead:
 		s.writeTrailersLocked(fields)
 	case informational(fields):
@@ -121,10 +113,10 @@ func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	c := s.c
 	c.w.Lock()
 	defer c.w.Unlock()
-	if s.dead || c.w.FailedLocked() != nil {
+	if s.state == streamReset || c.w.FailedLocked() != nil {
 		return 0
 	}
-	if s.closed || s.localClosed || s.pendingEnd || !s.sentHead {
+	if s.state.in(1<<streamClosed|1<<streamLocalClosed) || s.pendingEnd || !s.sentHead {
 		return len(p)
 	}
 	n := 0
@@ -148,10 +140,10 @@ func (s *Stream) Reset(code uint32) {
 	c.w.Lock()
 	defer c.w.Unlock()
 	switch {
-	case s.goneLocked():
+	case s.state.in(goneStates):
 		s.refundLocked()
-	case code == CodeNone && c.server && s.pendingEnd && !s.localClosed:
-		s.discarding = true
+	case code == CodeNone && c.server && s.pendingEnd && s.state != streamLocalClosed:
+		s.abandonLocked()
 		s.refundLocked()
 	default:
 		if code == CodeNone && !c.server {
@@ -177,7 +169,7 @@ func (s *Stream) giveBackLocked(n int) {
 	c := s.c
 	s.held -= n
 	c.refundLocked(n)
-	if s.remoteClosed || s.goneLocked() {
+	if s.state.in(remoteClosedStates | goneStates) {
 		return // nothing more comes on this stream
 	}
 	if s.credit += n; s.credit >= s.window/2 {
@@ -220,7 +212,7 @@ func (s *Stream) refundLocked() {
 func (c *Conn) refundLocked(n int) {
 	c.credit += n
 	c.freedLocked()
-	if c.credit >= c.o.ConnWindow/4 && !c.dead {
+	if c.credit >= c.o.ConnWindow/4 && c.life != lifeOver {
 		c.recvWindow += c.credit
 		c.appendWindowUpdateLocked(0, c.credit)
 		c.credit = 0
@@ -229,7 +221,7 @@ func (c *Conn) refundLocked(n int) {
 
 // dropLocked forgets what the stream holds and makes it dead.
 func (s *Stream) dropLocked() {
-	s.dead = true
+	s.enterLocked(streamReset)
 	s.dropPendingLocked()
 	s.trailers = nil
 	s.refundLocked()
@@ -267,26 +259,43 @@ func (c *Conn) resetLocked(s *Stream, code uint32) {
 	s.dropLocked()
 }
 
-// finishRemoteLocked and finishLocalLocked end a half.
-func (c *Conn) finishRemoteLocked(s *Stream) {
-	s.remoteClosed = true
-	if s.localClosed {
-		c.finishLocked(s)
+// abandonLocked lets the answer leave without the stream's owner. What still comes of the request
+// is thrown away.
+func (s *Stream) abandonLocked() {
+	switch s.state {
+	case streamOpen:
+		s.enterLocked(streamDiscarding)
+	case streamRemoteClosed:
+		s.enterLocked(streamFinishing)
 	}
 }
 
-func (c *Conn) finishLocalLocked(s *Stream) {
-	s.localClosed = true
-	switch {
-	case s.remoteClosed:
+// finishRemoteLocked ends the peer's half.
+func (c *Conn) finishRemoteLocked(s *Stream) {
+	switch s.state {
+	case streamLocalClosed:
 		c.finishLocked(s)
-	case s.discarding:
+	case streamDiscarding:
+		s.enterLocked(streamFinishing)
+	default:
+		s.enterLocked(streamRemoteClosed)
+	}
+}
+
+// finishLocalLocked ends our half.
+func (c *Conn) finishLocalLocked(s *Stream) {
+	switch s.state {
+	case streamRemoteClosed, streamFinishing:
+		c.finishLocked(s)
+	case streamDiscarding:
 		c.resetLocked(s, CodeNone)
+	default:
+		s.enterLocked(streamLocalClosed)
 	}
 }
 
 func (c *Conn) finishLocked(s *Stream) {
-	s.closed = true
+	s.enterLocked(streamClosed)
 	c.resets.earn(1)
 	c.removeLocked(s)
 }

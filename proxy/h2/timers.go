@@ -63,7 +63,7 @@ func (c *Conn) nextDeadlineLocked() time.Time {
 			next = t
 		}
 	}
-	if !c.started {
+	if c.start < startStarted {
 		earliest(w.began, c.o.StartTimeout)
 	}
 	earliest(w.partial, c.o.HeaderTimeout)
@@ -101,12 +101,12 @@ func (c *Conn) tick(now time.Time) error {
 		return !since.IsZero() && d > 0 && now.Sub(since) >= d
 	}
 	switch {
-	case !c.started && over(w.began, c.o.StartTimeout):
+	case c.start < startStarted && over(w.began, c.o.StartTimeout):
 		return connError(CodeSettingsTimeout, "no SETTINGS in time")
 	case over(w.partial, c.o.HeaderTimeout):
 		return connError(CodeEnhanceYourCalm, "unfinished frame or header block")
 	case len(c.streams) == 0 && over(w.idle, c.o.IdleTimeout):
-		c.drain.begun = true // under this lock: no stream is opened on what is already ending
+		c.drainLocked() // under this lock: no stream is opened on what is already ending
 		return errIdle
 	case over(c.quietSinceLocked(), c.o.KeepAlive):
 		return c.keepAliveLocked(now)
