@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
@@ -29,7 +30,7 @@ func (r refuser) Handle(ctx context.Context, rec slog.Record) error {
 		rec.Attrs(func(a slog.Attr) bool { r.errorf("%s: %s %v", undrawn, a.Key, a.Value); return true })
 	}
 	rec.Attrs(func(a slog.Attr) bool {
-		if err, ok := a.Value.Any().(error); ok && errors.Is(err, h2.ErrUndrawn) {
+		if err, ok := a.Value.Any().(error); ok && (errors.Is(err, h1.ErrUndrawn) || errors.Is(err, h2.ErrUndrawn)) {
 			r.errorf("%s: %v", rec.Message, err)
 		}
 		return true

@@ -166,7 +166,7 @@ func TestAllocations(t *testing.T) {
 	c := NewServer(wire.New(near, nil), Options{})
 	list := append([]hpack.HeaderField(nil), okHead...)
 	n = testing.AllocsPerRun(100, func() {
-		s := &Stream{c: c, method: "GET", recvDone: true}
+		s := &Stream{c: c, method: "GET", state: streamRemoteClosed}
 		c.stream = s
 		s.WriteHeaders(list, false)
 		s.WriteData(helloBytes, true)

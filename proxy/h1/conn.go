@@ -100,7 +100,7 @@ type Conn struct {
 	parked    parking
 	wakeNeed  need // why it is parked
 	leftover  bool // it is parked with unparsed input
-	last      bool // no exchange after this one
+	life      life
 	halfClose bool // whoever unlocks ends our half of the connection
 	failure   error
 	failCode  uint32
@@ -191,7 +191,10 @@ func (c *Conn) batch() {
 func (c *Conn) detach(err error) {
 	c.w.Lock()
 	s, code := c.stream, c.failCode
-	c.stream, c.last = nil, true
+	if s != nil {
+		s.forgetLocked()
+	}
+	c.enterLifeLocked(lifeOver)
 	c.w.Unlock()
 	if s == nil {
 		return
@@ -279,7 +282,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	}
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.last || c.w.FailedLocked() != nil {
+	if c.drainingLocked() || c.w.FailedLocked() != nil {
 		return nil, ErrClosed
 	}
 	if c.stream != nil {
@@ -291,7 +294,9 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	s.out, s.outLeft = r.framing()
 	before := c.w.QueuedLocked()
 	c.w.AppendToLocked(func(b []byte) []byte { return r.append(b, fields) })
-	s.sendDone = s.out == framedNone || s.out == framedLength && s.outLeft == 0
+	if s.out == framedNone || s.out == framedLength && s.outLeft == 0 {
+		s.enterLocked(streamLocalClosed)
+	}
 	s.measure(before)
 	s.keptEnd = end && s.out == framedLater
 	return s, nil
@@ -301,7 +306,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 func (c *Conn) GoAway() {
 	c.w.Lock()
 	defer c.w.Unlock()
-	c.last = true
+	c.drainLocked()
 	if c.stream == nil && !c.leftover {
 		c.wakeLocked()
 	}
@@ -349,6 +354,8 @@ func (c *Conn) failLocked(code uint32, err error) {
 	if c.failure == nil {
 		c.failure, c.failCode = err, code
 	}
-	c.last = true
+	if c.life < lifeFailed {
+		c.enterLifeLocked(lifeFailed)
+	}
 	c.wakeLocked()
 }

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -213,6 +214,9 @@ func (p *peer) run(make func(*wire.Conn) *Conn, talk func(*peer)) {
 	wg.Go(p.read)
 	wg.Go(func() {
 		p.err = p.conn.Serve()
+		if errors.Is(p.err, ErrUndrawn) {
+			p.t.Error(p.err)
+		}
 		p.over = true
 	})
 	synctest.Wait()

@@ -25,6 +25,10 @@ var (
 	// ErrMalformed: header fields given to us cannot be written as HTTP/1.
 	ErrMalformed = errors.New("h1: fields cannot be written as HTTP/1.1")
 
+	// ErrUndrawn: this package changed a state in a way that doc.go does not draw, which is a mistake in it. The state stays as
+	// it was, and the connection ends.
+	ErrUndrawn = errors.New("h1: a state was to change in a way that is not drawn")
+
 	errGone   = errors.New("h1: client went away")
 	errLength = errors.New("h1: body differs from its content-length")
 )

@@ -50,7 +50,7 @@ func (c *Conn) wait(n need) (w wire.Wait, met bool, err error) {
 	if n == needWindow || n == needTurn && (unparsed >= maxPipelined || c.phase == phaseHalfClosed) {
 		return c.parkLocked(n)
 	}
-	if c.metLocked(n) && (unparsed > 0 || c.last) {
+	if c.metLocked(n) && (unparsed > 0 || c.drainingLocked()) {
 		return 0, true, nil
 	}
 	c.arm()
@@ -95,11 +95,11 @@ func (c *Conn) metLocked(n need) bool {
 	s := c.stream
 	switch n {
 	case needTurn:
-		return s == nil || s.switched && c.phase == phaseTurn
+		return s == nil || s.state.in(rawStates) && c.phase == phaseTurn
 	case needWindow:
 		return s == nil || s.window >= c.o.StreamWindow/2
 	}
-	return s == nil && c.last && !c.leftoverHead()
+	return s == nil && c.drainingLocked() && !c.leftoverHead()
 }
 
 func (c *Conn) leftoverHead() bool { return c.phase == phaseHead && c.head.partial() }
@@ -114,7 +114,7 @@ func (c *Conn) wakeLocked() {
 
 // wakeForLocked wakes it if its need is met, and if without that it would not be seen: unparsed input waits, or the end.
 func (c *Conn) wakeForLocked(n need) {
-	if c.parked != awake && c.wakeNeed == n && (c.leftover || c.last) && c.metLocked(n) {
+	if c.parked != awake && c.wakeNeed == n && (c.leftover || c.drainingLocked()) && c.metLocked(n) {
 		c.wakeLocked()
 	}
 }
@@ -172,7 +172,7 @@ func (c *Conn) expired(s *Stream, since time.Time) error {
 	c.w.Lock()
 	defer c.w.Unlock()
 	if c.stream == nil { // else OpenStream was faster
-		c.last = true
+		c.drainLocked()
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (c *Conn) ended(s *Stream) error {
 // endedInTurn: the client left, unless its response is complete or the connection belongs to the upgraded protocol by now.
 func (c *Conn) endedInTurn(s *Stream) error {
 	c.w.Lock()
-	switched := s != nil && s.switched
+	switched := s != nil && s.state.in(rawStates)
 	c.w.Unlock()
 	switch {
 	case s == nil && len(c.w.Buffered()) > 0:
@@ -211,7 +211,7 @@ func (c *Conn) endedInTurn(s *Stream) error {
 	case switched && len(c.w.Buffered()) > 0:
 		return nil
 	case switched:
-		c.phase = phaseRaw
+		c.enter(phaseRaw)
 		return c.endRaw(s)
 	}
 	return errGone
@@ -221,10 +221,14 @@ func (c *Conn) endedInTurn(s *Stream) error {
 func (c *Conn) finishHere() {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.stream != nil {
-		c.failure = c.unansweredLocked(c.stream, ErrClosed)
+	if c.stream == nil {
+		c.drainLocked()
+		return
 	}
-	c.last = true
+	c.failure = c.unansweredLocked(c.stream, ErrClosed)
+	if c.life < lifeFailed {
+		c.enterLifeLocked(lifeFailed)
+	}
 }
 
 // broken names what a failed connection means for a request that got nothing back.

@@ -1,17 +1,5 @@
 package h1
 
-// phase is where in the message sequence the reader is.
-type phase uint8
-
-const (
-	phaseHead phase = iota
-	phaseBody
-	phaseTrailers
-	phaseTurn       // server: the request is complete, its response is not
-	phaseRaw        // an upgraded connection
-	phaseHalfClosed // an upgraded connection whose peer said all
-)
-
 type body uint8
 
 const (
@@ -49,7 +37,7 @@ func (c *Conn) step() (n need, more bool, err error) {
 func (c *Conn) current() (s *Stream, last bool, err error) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	return c.stream, c.last, c.failure
+	return c.stream, c.drainingLocked(), c.failure
 }
 
 func (c *Conn) readHead() (need, bool, error) {
@@ -93,15 +81,20 @@ func (c *Conn) startRequest() error {
 	s := c.o.newStream()
 	*s = Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades, upgradeTo: h.upgrade, window: c.o.StreamWindow}
 	end := !h.body() && !h.upgrades
-	s.recvDone = end || h.upgrades
 	c.w.Lock()
 	c.stream = s
-	c.last = c.last || h.close
+	if end || h.upgrades {
+		s.enterLocked(streamRemoteClosed)
+	}
+	if h.close {
+		c.drainLocked()
+	}
 	c.exchanges++
 	c.w.Unlock()
-	c.expect(h.codings > 0, h.length)
 	if end || h.upgrades {
-		c.phase = phaseTurn
+		c.enter(phaseTurn)
+	} else {
+		c.expect(h.codings > 0, h.length)
 	}
 	var sink Sink
 	if c.o.OnStream != nil {
@@ -112,7 +105,7 @@ func (c *Conn) startRequest() error {
 	}
 	c.w.Lock()
 	s.sink = sink
-	live := c.stream == s
+	live := s.state != streamOver
 	c.w.Unlock()
 	if live {
 		sink.OnHeaders(h.request("http"), end)
@@ -125,7 +118,8 @@ func (c *Conn) startRequest() error {
 
 // expect prepares for a body that is chunked or of this length.
 func (c *Conn) expect(chunked bool, length int64) {
-	c.phase, c.body, c.left = phaseBody, bodyLength, length
+	c.enter(phaseBody)
+	c.body, c.left = bodyLength, length
 	if chunked {
 		c.body, c.chunks = bodyChunked, chunks{}
 	}
@@ -150,7 +144,9 @@ func (c *Conn) startResponse(s *Stream) error {
 	c.informal = 0
 	none := bodiless(s.method, h.code)
 	end := none || h.codings == 0 && h.lengthSeen && h.length == 0
-	c.expect(h.codings > 0, h.length)
+	if !end {
+		c.expect(h.codings > 0, h.length)
+	}
 	if !none && h.codings == 0 && !h.lengthSeen {
 		c.body = bodyToEnd
 		h.close = true
@@ -168,8 +164,9 @@ func (c *Conn) startResponse(s *Stream) error {
 func (c *Conn) decline(s *Stream) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if s.upgrade {
-		s.sendDone, s.kept, s.keptEnd = true, nil, false
+	if s.upgrade && s.state == streamOpen {
+		s.enterLocked(streamLocalClosed)
+		s.kept, s.keptEnd = nil, false
 	}
 }
 
@@ -179,21 +176,24 @@ func (c *Conn) received(s *Stream, last, end bool) {
 	c.w.Lock()
 	defer c.w.Unlock()
 	s.answered = true
-	c.last = c.last || last
+	if last {
+		c.drainLocked()
+	}
 	if end {
-		s.recvDone = true
-		c.overLocked(s)
+		s.finishRemoteLocked()
 	}
 }
 
 // exchanged goes on to the next message, after the last event of this one.
 func (c *Conn) exchanged() {
 	if !c.client {
-		c.phase = phaseTurn
+		c.enter(phaseTurn)
 		c.head.begin(requestHead)
 		return
 	}
-	c.phase = phaseHead
+	if c.phase != phaseHead { // else there was no body
+		c.enter(phaseHead)
+	}
 	c.head.begin(responseHead)
 	s, last, _ := c.current()
 	if s == nil && !last && c.o.OnCapacity != nil {
@@ -215,9 +215,13 @@ func (c *Conn) informational(s *Stream) error {
 func (c *Conn) switchProtocols(s *Stream) error {
 	c.head.status = "200"
 	c.w.Lock()
-	s.answered, s.switched, s.out, c.last = true, true, framedRaw, true
+	s.answered, s.out = true, framedRaw
+	if s.state == streamOpen {
+		s.enterLocked(streamRaw)
+	}
+	c.drainLocked()
 	c.w.Unlock()
-	c.phase = phaseRaw
+	c.enter(phaseRaw)
 	s.sink.OnHeaders(c.head.response(), false)
 	c.drained() // what the sink wrote before was kept for the other side of the switch
 	c.w.Flush()
@@ -272,8 +276,7 @@ func (c *Conn) give(s *Stream, p []byte, end bool) {
 	c.w.Lock()
 	s.window -= len(p)
 	if end {
-		s.recvDone = true
-		c.overLocked(s)
+		s.finishRemoteLocked()
 	}
 	c.w.Unlock()
 	s.sink.OnData(p, end)
@@ -301,7 +304,7 @@ func (c *Conn) startTrailers() {
 		c.trail = &head{maxBytes: c.o.MaxHeaderBytes, maxFields: c.o.MaxHeaderFields}
 	}
 	c.trail.begin(trailerSection)
-	c.phase = phaseTrailers
+	c.enter(phaseTrailers)
 }
 
 func (c *Conn) readTrailers() (need, bool, error) {
@@ -328,21 +331,21 @@ func (c *Conn) readTrailers() (need, bool, error) {
 // readTurn goes on when the response has ended, or has switched protocols.
 func (c *Conn) readTurn() (need, bool, error) {
 	c.w.Lock()
-	s, last, err := c.stream, c.last, c.failure
-	switched := s != nil && s.switched
+	s, last, err := c.stream, c.drainingLocked(), c.failure
+	switched := s != nil && s.state.in(rawStates)
 	c.w.Unlock()
 	switch {
 	case err != nil:
 		return needEnd, false, err
 	case switched:
-		c.phase = phaseRaw
+		c.enter(phaseRaw)
 		return needInput, true, nil
 	case s != nil:
 		return needTurn, false, nil
 	case last:
 		return needEnd, false, nil
 	}
-	c.phase = phaseHead
+	c.enter(phaseHead)
 	return needInput, true, nil
 }
 
@@ -354,7 +357,7 @@ func (c *Conn) endToEnd(s *Stream) error {
 
 // endRaw passes on the end of what the peer says in an upgraded connection.
 func (c *Conn) endRaw(s *Stream) error {
-	c.phase = phaseHalfClosed
+	c.enter(phaseHalfClosed)
 	if s != nil {
 		c.give(s, nil, true)
 	}

@@ -1,8 +1,6 @@
 package h1
 
 import (
-	"time"
-
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/tulle-mesh/tulle/proxy/wire"
@@ -37,12 +35,10 @@ type Stream struct {
 	// Guarded by the wire's lock.
 	sink      Sink
 	window    int
-	recvDone  bool
-	sendDone  bool
+	state     streamState
 	headSent  bool
 	continued bool // 100 was sent
 	answered  bool // client: some of a response arrived
-	switched  bool // the upgrade was accepted
 
 	out      framing
 	outLeft  int64 // framedLength: what is still to come
@@ -81,7 +77,7 @@ func (s *Stream) unlock(err error) {
 }
 
 func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
-	if s.c.stream != s || s.sendDone || s.keptEnd || s.c.deadLocked() {
+	if s.state.in(localClosedStates) || s.keptEnd || s.c.deadLocked() {
 		return nil
 	}
 	if s.headSent {
@@ -108,19 +104,19 @@ func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
 }
 
 func (s *Stream) respond(r *response, fields []hpack.HeaderField, end bool) {
-	if !s.recvDone && (end || r.outruns(s.method)) {
-		s.c.last = true
+	if s.state == streamOpen && (end || r.outruns(s.method)) {
+		s.c.drainLocked()
 	}
-	r.close = s.c.last
+	r.close = s.c.drainingLocked()
 	s.headSent, r.as = true, s.upgradeTo
 	s.out, s.outLeft = r.plan(s, end)
-	s.switched = s.out == framedRaw
-	if s.switched {
-		s.recvDone, s.c.last = false, true
+	if s.out == framedRaw {
+		s.enterLocked(streamRaw)
+		s.c.drainLocked()
 	}
 	s.c.w.AppendToLocked(func(b []byte) []byte { return r.append(b, fields) })
 	if s.out == framedNone || end || s.out == framedLength && s.outLeft == 0 {
-		s.ended()
+		s.finishLocalLocked()
 		return
 	}
 	s.c.wakeForLocked(needTurn)
@@ -152,7 +148,7 @@ func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 }
 
 func (s *Stream) writeData(p []byte, end bool) (int, error) {
-	if s.c.stream != s || s.sendDone || s.keptEnd || !s.headSent {
+	if s.state.in(localClosedStates) || s.keptEnd || !s.headSent {
 		return len(p), nil
 	}
 	if s.c.deadLocked() {
@@ -180,7 +176,7 @@ func (s *Stream) writeData(p []byte, end bool) (int, error) {
 
 // emit frames a piece of body.
 func (s *Stream) emit(p []byte) error {
-	if len(p) == 0 || s.sendDone {
+	if len(p) == 0 || s.state.in(localClosedStates) {
 		return nil
 	}
 	switch s.out {
@@ -191,7 +187,7 @@ func (s *Stream) emit(p []byte) error {
 		}
 		s.c.w.AppendLocked(p...)
 		if s.outLeft == 0 {
-			s.ended()
+			s.finishLocalLocked()
 		}
 	case framedChunked:
 		s.c.w.AppendToLocked(func(b []byte) []byte { return appendChunk(b, p) })
@@ -203,7 +199,7 @@ func (s *Stream) emit(p []byte) error {
 
 // end writes the end of the body.
 func (s *Stream) end(trailers []hpack.HeaderField) error {
-	if s.sendDone {
+	if s.state.in(localClosedStates) {
 		return nil
 	}
 	if s.out == framedLength && s.outLeft > 0 {
@@ -212,33 +208,8 @@ func (s *Stream) end(trailers []hpack.HeaderField) error {
 	if s.out == framedChunked {
 		s.c.w.AppendToLocked(func(b []byte) []byte { return appendLastChunk(b, trailers) })
 	}
-	s.ended()
+	s.finishLocalLocked()
 	return nil
-}
-
-// ended: we have said all. A server's exchange is over then; a client's, when the response is complete too.
-func (s *Stream) ended() {
-	s.sendDone = true
-	s.c.overLocked(s)
-}
-
-// overLocked ends the exchange if it is over.
-func (c *Conn) overLocked(s *Stream) {
-	raw := s.out == framedRaw
-	switch {
-	case c.stream != s:
-		return
-	case raw && !(s.sendDone && s.recvDone):
-		c.halfClose = c.halfClose || s.sendDone
-		return
-	case !raw && c.client && !s.recvDone, !raw && !c.client && !s.sendDone:
-		return
-	}
-	c.last = c.last || !s.sendDone || !s.recvDone
-	c.stream, s.kept = nil, nil
-	c.halfClose = false
-	c.idleSince = time.Now()
-	c.wakeForLocked(c.wakeNeed)
 }
 
 // drained moves what was kept into the output that has room again.
@@ -271,10 +242,10 @@ func (c *Conn) drained() {
 // resetting it.
 func (s *Stream) Reset(code uint32) {
 	s.c.w.Lock()
-	live := s.c.stream == s
+	live := s.state != streamOver
 	endsByClose := s.out == framedClose || s.out == framedRaw
 	if live {
-		s.c.stream = nil
+		s.forgetLocked()
 		if endsByClose {
 			s.c.w.CutAtClose() // before the reader hears of it, which closes too
 		}
@@ -295,7 +266,7 @@ func (s *Stream) Consumed(n int) {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
 	s.window += n
-	if s.c.stream == s {
+	if s.state != streamOver {
 		s.c.wakeForLocked(needWindow)
 	}
 }
@@ -311,5 +282,5 @@ func (s *Stream) Wire() *wire.Conn { return s.c.w }
 func (s *Stream) Over() bool {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
-	return s.c.stream != s
+	return s.state == streamOver
 }

@@ -16,7 +16,7 @@ func (s *Stream) measure(before int) {
 	}
 	s.size += s.c.w.QueuedLocked() - before
 	// Nothing of it has been sent yet, and all of it is there: one write will take it.
-	s.whole = s.sendDone && s.size <= maxWhole && s.c.w.QueuedLocked() == s.size
+	s.whole = s.state == streamLocalClosed && s.size <= maxWhole && s.c.w.QueuedLocked() == s.size
 }
 
 // unsentLocked is whether nothing of a request has left: it is all in the output yet, or the one write that would have
