@@ -25,9 +25,8 @@ import (
 )
 
 const (
-	maxRequest = 16 << 10         // a token and a CSR at their own bounds, and some
-	streamAge  = 30 * time.Minute // at least, at most twice that: proxies spread over replicas
-	stopGrace  = 5 * time.Second  // calls in flight when identity ends
+	streamAge = 30 * time.Minute // at least, at most twice that: proxies spread over replicas
+	stopGrace = 5 * time.Second  // calls in flight when identity ends
 	// askTimeout is for the one message of a call.
 	askTimeout = 10 * time.Second
 )
@@ -38,7 +37,7 @@ var connectionLimits = serve.Limits{
 	Connections: maxCalls, PerAddress: maxCallsPerSource,
 	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: askTimeout,
 	Idle: time.Minute, Age: 2 * streamAge, // a stream's own age ends it before
-	Streams: 4, Message: maxRequest, // a proxy needs two
+	Streams: 4, Message: api.MaxRequest, // a proxy needs two
 	Base: 64 << 20, Each: 40 << 10,
 }
 

@@ -198,7 +198,7 @@ func TestCertifyRefuses(t *testing.T) {
 		"nothing":         {&api.CertifyRequest{}, codes.InvalidArgument, "expected_id"},
 		"no token":        {byToken("", webID.String(), good), codes.InvalidArgument, "no Kubernetes token"},
 		"huge token":      {byToken(strings.Repeat("x", maxToken+1), webID.String(), good), codes.InvalidArgument, "at most"},
-		"huge request":    {byToken(strings.Repeat("x", maxRequest+1), webID.String(), good), codes.ResourceExhausted, "larger than max"},
+		"huge request":    {byToken(strings.Repeat("x", api.MaxRequest+1), webID.String(), good), codes.ResourceExhausted, "larger than max"},
 		"join token":      {&api.CertifyRequest{Attestation: &api.CertifyRequest_JoinToken{JoinToken: goodToken}, ExpectedId: webID.String(), Csr: good}, codes.InvalidArgument, "no Kubernetes token"},
 		"bad expected ID": {byToken(goodToken, "web.shop", good), codes.InvalidArgument, "expected_id"},
 		"another ID":      {byToken(goodToken, apiID.String(), good), codes.PermissionDenied, webID.String() + ", the caller expects to be " + apiID.String()},

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/tulle-mesh/tulle/destination/api"
+	identityapi "github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/admin"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -21,6 +23,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 	"github.com/tulle-mesh/tulle/proxy/wire"
+	vizapi "github.com/tulle-mesh/tulle/viz/api"
 )
 
 // Proxy is one workload's sidecar. Use New.
@@ -94,9 +97,7 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	p.crowd = newCrowd()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer)
-	p.identity = p.newClient(cfg.IdentityAPI.Addr, p.dialIdentity)
-	p.destination = p.newClient(cfg.Destination.Addr, p.dialServer(cfg.Destination))
-	p.viz = p.newClient(cfg.Viz.Addr, p.dialServer(cfg.Viz))
+	p.newClients()
 	p.unknown = &route{budget: newBudget(nil)}
 	p.unknown.fallback = &rule{route: p.unknown, backends: &picker{}}
 	p.discovery = newDiscovery(p)
@@ -104,8 +105,15 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	return p, nil
 }
 
-func (p *Proxy) newClient(addr string, dial func(context.Context) (*wire.Conn, error)) *rpc.Client {
-	return rpc.NewClient(rpc.Options{Dial: dial, Authority: addr, UserAgent: "tulle/" + p.version})
+// newClients makes one for each server that the proxy calls. None of them dials yet.
+func (p *Proxy) newClients() {
+	client := func(addr string, dial func(context.Context) (*wire.Conn, error), bounds rpc.Bounds) *rpc.Client {
+		return rpc.NewClient(rpc.Options{Dial: dial, Authority: addr, Bounds: bounds, UserAgent: "tulle/" + p.version})
+	}
+	c := &p.cfg
+	p.identity = client(c.IdentityAPI.Addr, p.dialIdentity, rpc.Bounds{Request: identityapi.MaxRequest, Response: identityapi.MaxResponse})
+	p.destination = client(c.Destination.Addr, p.dialServer(c.Destination), rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse})
+	p.viz = client(c.Viz.Addr, p.dialServer(c.Viz), rpc.Bounds{Request: vizapi.MaxRequest, Response: vizapi.MaxResponse})
 }
 
 func (p *Proxy) resolveCounters() {

@@ -16,7 +16,6 @@ const (
 	MaxSeriesPerProxy = 1024    // a proxy folds what is beyond 1,000 into one "other" series per direction
 	MaxLabelLength    = 512     // a SPIFFE ID of ours: a trust domain, a namespace of 63 bytes and an account of 253
 	MaxStartIDLength  = 64      // a UUID has 36 characters
-	MaxReportBytes    = 4 << 20 // 1,024 series with the longest labels that still make sense
 	maxCounter        = 1 << 53 // beyond it JSON loses digits, and a sum over a mesh could overflow
 	maxUptime         = 100 * 365 * 24 * time.Hour
 )

@@ -46,7 +46,7 @@ var connectionLimits = serve.Limits{
 	Connections: MaxStreams, PerAddress: 512, PerIdentity: 8,
 	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: 30 * time.Second,
 	Idle: time.Minute, Age: time.Hour,
-	Streams: 2, Message: MaxReportBytes,
+	Streams: 2, Message: api.MaxRequest,
 	Base: 64<<20 + SeriesBudget + HistoryBudget, Each: 60 << 10,
 }
 

@@ -27,7 +27,6 @@ const (
 	followMax   = 30 * time.Second // roots change a few times a year
 	pingAfter   = 30 * time.Second // an identity that vanished without a word is noticed
 	pingTimeout = 10 * time.Second
-	maxReply    = 1 << 20   // every bundle there is: 64 roots of a KiB for each of some federated trust domains
 	maxFile     = 256 << 10 // of the token and the trust file: more is not what was meant
 )
 
@@ -100,7 +99,7 @@ func (a *agent) dial() (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient(a.IdentityAddr,
 		grpc.WithTransportCredentials(credentials.NewTLS(spiffe.BootstrapClientConfig(roots, a.IdentityID, []string{"h2"}))),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxResponse)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 	)
 	if err != nil {

@@ -29,13 +29,17 @@ const (
 	tries = 2
 )
 
-// Options are a Client's. Dial and Authority are required.
+// Options are a Client's. Dial, Authority and Bounds are required.
 type Options struct {
 	Dial      func(ctx context.Context) (*wire.Conn, error) // connected, and for TLS with its handshake done
 	Authority string                                        // :authority
-	UserAgent string                                        // "tulle/" and the version
-	KeepAlive time.Duration                                 // 0: DefaultKeepAlive
+	Bounds    Bounds
+	UserAgent string        // "tulle/" and the version
+	KeepAlive time.Duration // 0: DefaultKeepAlive
 }
+
+// Bounds are the largest messages that the two ends have agreed upon, in bytes.
+type Bounds struct{ Request, Response int }
 
 // Client calls one server. It is for any number of goroutines.
 type Client struct {
@@ -150,7 +154,7 @@ func (c *Client) open(ctx context.Context, method string) (*Stream, error) {
 func (c *Client) openOn(ctx context.Context, to *conn, method string) (*Stream, error) {
 	for {
 		ready := to.capacity() // before asking: what changes after the answer must not be missed
-		s := newStream()
+		s := newStream(c.o.Bounds)
 		err := s.open(ctx, to.h2, c.head(ctx, to, method))
 		if err == nil {
 			return s, nil

@@ -6,9 +6,9 @@
 // again after a failure, and how long to wait, is the caller's business.
 //
 // Flow control reaches the caller at both ends: Send waits while more than SendBuffer is unsent, and messages that Recv has
-// not taken keep the window closed, so a stream holds at most one message of MaxMessage bytes and a window of others.
+// not taken keep the window closed, so a stream holds at most one message of the largest size and a window of others.
 //
-// It refuses compressed messages, messages over MaxMessage, and answers that are not gRPC. It has no interceptors, no name
+// It refuses compressed messages, messages larger than its Bounds, and answers that are not gRPC. It has no interceptors, no name
 // resolution, no load balancing, no metadata of its own and no retry policy. Whom to trust is in the TLS configuration of
 // the connection that Dial returns.
 //

@@ -9,19 +9,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-const (
-	// MaxMessage bounds a message in either direction: grpc-go's default, and the largest that destination sends is the
-	// endpoints of a service, 1,000 of which are 300 KB.
-	MaxMessage = 4 << 20
+const prefix = 5 // a flag and a length before each message
 
-	prefix = 5 // a flag and a length before each message
-)
-
-// frameMessage is a message as it goes on the wire.
-func frameMessage(m proto.Message) ([]byte, error) {
+// frameMessage is a message of at most so many bytes as it goes on the wire.
+func frameMessage(m proto.Message, most int) ([]byte, error) {
 	size := proto.Size(m)
-	if size > MaxMessage {
-		return nil, newStatus(ResourceExhausted, "the message has %d bytes, more than %d", size, MaxMessage)
+	if size > most {
+		return nil, newStatus(ResourceExhausted, "the message has %d bytes, more than %d", size, most)
 	}
 	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(make([]byte, prefix, prefix+size), m)
 	if err != nil {
@@ -33,6 +27,7 @@ func frameMessage(m proto.Message) ([]byte, error) {
 
 // deframer cuts a stream of bytes into messages.
 type deframer struct {
+	most  int // bytes of a message
 	head  [prefix]byte
 	nHead int
 	want  int    // the length of the message under way, once its head is complete
@@ -69,8 +64,8 @@ func (d *deframer) begin() *Status {
 		return newStatus(Internal, "the server sent a compressed message (flag %d), though none was accepted", d.head[0])
 	}
 	n := binary.BigEndian.Uint32(d.head[1:])
-	if n > MaxMessage {
-		return newStatus(ResourceExhausted, "the server sent a message of %d bytes, more than %d", n, MaxMessage)
+	if uint64(n) > uint64(d.most) {
+		return newStatus(ResourceExhausted, "the server sent a message of %d bytes, more than %d", n, d.most)
 	}
 	d.want = int(n)
 	return nil

@@ -83,11 +83,11 @@ func framed(messages ...[]byte) []byte {
 }
 
 func TestFrameMessage(t *testing.T) {
-	b, err := frameMessage(wrapperspb.Bytes([]byte("hello")))
+	b, err := frameMessage(wrapperspb.Bytes([]byte("hello")), maxMessage)
 	if err != nil || !bytes.Equal(b, framed([]byte("\n\x05hello"))) {
 		t.Fatalf("%q %v", b, err)
 	}
-	if b, err := frameMessage(wrapperspb.Bytes(nil)); err != nil || !bytes.Equal(b, framed(nil)) {
+	if b, err := frameMessage(wrapperspb.Bytes(nil), maxMessage); err != nil || !bytes.Equal(b, framed(nil)) {
 		t.Fatalf("%q %v", b, err)
 	}
 }
@@ -110,7 +110,7 @@ func TestDeframer(t *testing.T) {
 		{"too long", []byte{0, 0, 0x40, 0, 1}, 0, false, ResourceExhausted},
 		{"far too long", []byte{0, 255, 255, 255, 255}, 0, false, ResourceExhausted},
 	} {
-		var d deframer
+		d := deframer{most: maxMessage}
 		var got int
 		s := d.push(tt.in, func([]byte) { got++ })
 		if got != tt.want || (s == nil) != (tt.code == OK) || s != nil && s.Code != tt.code || s == nil && d.partial() != tt.partial {
@@ -138,7 +138,7 @@ func FuzzDeframer(f *testing.F) {
 }
 
 func deframe(t *testing.T, in []byte, size int) (messages [][]byte, s *Status) {
-	var d deframer
+	d := deframer{most: maxMessage}
 	for p := range slices.Chunk(in, size) {
 		if s = d.push(p, func(b []byte) { messages = append(messages, b) }); s != nil {
 			return messages, s

@@ -271,17 +271,28 @@ func TestBigMessages(t *testing.T) {
 	})
 }
 
-func TestTooBigMessages(t *testing.T) {
+// The messages of the tests are BytesValues: a tag and a length of four bytes are before the bytes.
+const overhead = 5
+
+func TestMessagesAtTheBoundsAndBeyond(t *testing.T) {
 	s := startServer(t)
 	c := newTestClient(t, dialTo(s.addr, nil))
 	ctx := testContext(t)
-	_, err := call(ctx, c, strings.Repeat("x", MaxMessage))
-	if codeOf(err) != ResourceExhausted {
-		t.Errorf("sending: %v", err)
+	largest := maxMessage - overhead
+	s.unary = func(_ context.Context, in []byte) ([]byte, error) { return in[:1], nil }
+	if _, err := call(ctx, c, strings.Repeat("x", largest)); err != nil {
+		t.Errorf("sending as much as may be: %v", err)
 	}
-	s.unary = func(context.Context, []byte) ([]byte, error) { return make([]byte, MaxMessage), nil }
+	if _, err := call(ctx, c, strings.Repeat("x", largest+1)); codeOf(err) != ResourceExhausted {
+		t.Errorf("sending a byte more: %v", err)
+	}
+	s.unary = func(context.Context, []byte) ([]byte, error) { return make([]byte, largest), nil }
+	if out, err := call(ctx, c, "x"); err != nil || len(out) != largest {
+		t.Errorf("receiving as much as may be: %d bytes, %v", len(out), err)
+	}
+	s.unary = func(context.Context, []byte) ([]byte, error) { return make([]byte, largest+1), nil }
 	if _, err := call(ctx, c, "x"); codeOf(err) != ResourceExhausted {
-		t.Errorf("receiving: %v", err)
+		t.Errorf("receiving a byte more: %v", err)
 	}
 	s.unary = func(_ context.Context, in []byte) ([]byte, error) { return in, nil }
 	if _, err := call(ctx, c, "x"); err != nil {
@@ -589,7 +600,7 @@ func TestWaitingForADialEndsWithTheContext(t *testing.T) {
 
 func TestCallAfterClose(t *testing.T) {
 	s := startServer(t)
-	c := NewClient(Options{Dial: dialTo(s.addr, nil), Authority: "x"})
+	c := NewClient(Options{Dial: dialTo(s.addr, nil), Authority: "x", Bounds: testBounds})
 	if _, err := call(testContext(t), c, "x"); err != nil {
 		t.Fatal(err)
 	}

@@ -115,9 +115,14 @@ func dialTo(addr string, cfg *tls.Config) func(context.Context) (*wire.Conn, err
 	}
 }
 
+// testBounds are the same both ways, for most servers of the tests answer with what they were asked.
+var testBounds = Bounds{Request: maxMessage, Response: maxMessage}
+
+const maxMessage = 4 << 20
+
 func newTestClient(t *testing.T, dial func(context.Context) (*wire.Conn, error)) *Client {
 	t.Helper()
-	c := NewClient(Options{Dial: dial, Authority: "test.local:1", UserAgent: "tulle/1.2.3"})
+	c := NewClient(Options{Dial: dial, Authority: "test.local:1", Bounds: testBounds, UserAgent: "tulle/1.2.3"})
 	t.Cleanup(c.Close)
 	return c
 }

@@ -20,6 +20,7 @@ const SendBuffer = 64 << 10
 
 // Stream is one call. One goroutine may send while another receives; neither method is for two goroutines at once.
 type Stream struct {
+	bounds  Bounds
 	h2      *h2.Stream
 	done    chan struct{} // closed with the end
 	arrived chan struct{} // a message may be in the queue
@@ -37,8 +38,8 @@ type Stream struct {
 	held     int      // received bytes whose window was not given back
 }
 
-func newStream() *Stream {
-	return &Stream{done: make(chan struct{}), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+func newStream(bounds Bounds) *Stream {
+	return &Stream{bounds: bounds, in: deframer{most: bounds.Response}, done: make(chan struct{}), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 // open starts the call on a connection. The lock is held meanwhile, for the connection may die at once and tell the sink.
@@ -60,7 +61,7 @@ func (s *Stream) open(ctx context.Context, c *h2.Conn, fields []hpack.HeaderFiel
 func (s *Stream) Send(m proto.Message) error { return s.send(m, false) }
 
 func (s *Stream) send(m proto.Message, last bool) error {
-	b, err := frameMessage(m)
+	b, err := frameMessage(m, s.bounds.Request)
 	if err != nil {
 		return err
 	}
@@ -293,7 +294,7 @@ func (k *sink) OnData(p []byte, end bool) {
 }
 
 // creditLocked: while messages wait for Recv what arrives keeps the window; while none does it is part of one message,
-// which MaxMessage bounds and which could never be complete without the window.
+// which is bounded and which could never be complete without the window.
 func (k *sink) creditLocked(n int) (back int) {
 	if len(k.queue) > 0 {
 		k.held += n

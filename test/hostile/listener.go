@@ -14,7 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
-	"github.com/tulle-mesh/tulle/viz"
+	vizapi "github.com/tulle-mesh/tulle/viz/api"
 )
 
 // listener is where one server of the mesh listens, and what a good caller does there.
@@ -213,7 +213,7 @@ func (c *city) atMutual(ctx context.Context, l *listener) error {
 	good := &listener{addr: l.addr, secure: client(honest)}
 	if l.server.name == "viz" {
 		l.path, l.honest, l.send = reportMethod, good.reported, l.largeReport
-		l.sizes = []int{viz.MaxReportBytes - 1<<10, largeSize}
+		l.sizes = []int{vizapi.MaxRequest - 1<<10, largeSize}
 		return nil
 	}
 	l.path, l.honest, l.send = discoverMethod, good.discovered, l.largeHello
