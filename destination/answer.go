@@ -20,6 +20,7 @@ type question struct {
 	namespace          string // the caller's
 	pod                string // inbound: the caller's
 	port               uint32
+	kept               string             // or a cluster, by the name that a proxy knows it by
 	cluster            clusterRef         // or what a Route refers to
 	report             registry.PolicyRef // or what a policy's status should say
 	policies           bool               // or which policies there are
@@ -34,6 +35,8 @@ func (c caller) question(key *api.Key) question {
 		return question{authority: k.Authority, namespace: c.namespace}
 	case *api.Key_InboundPort:
 		return question{port: k.InboundPort, namespace: c.namespace, pod: c.pod}
+	case *api.Key_Cluster:
+		return question{kept: k.Cluster}
 	}
 	return question{}
 }
@@ -106,6 +109,8 @@ func (v *view) compute(q question) *answer {
 		return &answer{report: v.report(q.report)}
 	case q.policies:
 		return &answer{policies: v.Policies()}
+	case q.kept != "":
+		return v.computeKept(q.kept)
 	case q.address == "" && q.authority == "":
 		return v.computeInbound(q)
 	}
@@ -123,6 +128,15 @@ func (v *view) computeOutbound(q question) *answer {
 	}
 	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key), &api.Resource{Body: &api.Resource_Route{Route: route}})
 	return &answer{resources: []*resource{r}, refs: refs}
+}
+
+// computeKept refers to the cluster of a name.
+func (v *view) computeKept(name string) *answer {
+	ref, err := v.refOf(name)
+	if err != nil {
+		return &answer{invalid: err.Error()}
+	}
+	return &answer{refs: []clusterRef{ref}}
 }
 
 func (v *view) computeInbound(q question) *answer {

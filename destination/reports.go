@@ -48,7 +48,8 @@ func (v *view) profileFacts(profile *crd.ServiceProfile) status.Facts {
 // its own it has the caller's.
 func (v *view) leadsSomewhere(b policy.Backend, svc *registry.Service) bool {
 	return slices.ContainsFunc(svc.Ports, func(p registry.ServicePort) bool {
-		return v.backendRef(b, svc.Namespace, p.Number).unknown == ""
+		ref := v.backendRef(b, svc.Namespace, p.Number)
+		return ref.unknown == "" && (!ref.addr.IsValid() || v.WorkloadAt(ref.addr.Addr()) != nil)
 	})
 }
 

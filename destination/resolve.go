@@ -231,6 +231,43 @@ func (m *Mesh) clusterName(r clusterRef) string {
 	return m.authority(r.service, r.port)
 }
 
+// refOf is what a cluster's name means today. A name that meant something and no longer does has no
+// endpoints.
+func (v *view) refOf(name string) (clusterRef, error) {
+	if addr, err := parseAddress(name); err == nil {
+		return clusterRef{addr: addr}, nil
+	}
+	host, port, err := parseAuthority(name)
+	if err != nil {
+		return clusterRef{}, fmt.Errorf("cluster %w", err)
+	}
+	if ref := v.namedRef(host, port, ""); v.mesh.clusterName(ref) == name {
+		return ref, nil
+	}
+	return clusterRef{unknown: host, port: port}, nil // an alias by now: another cluster's
+}
+
+// namedRef is what a host and a port mean to a namespace: a set of endpoints, be it an empty one.
+func (v *view) namedRef(host string, port uint16, namespace string) clusterRef {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return v.addressRef(netip.AddrPortFrom(ip.Unmap(), port))
+	}
+	t := v.resolveName(host, port, namespace)
+	if t.resolution != api.Resolution_RESOLUTION_FOUND {
+		return clusterRef{unknown: host, port: port}
+	}
+	return t.ref()
+}
+
+// addressRef is the same reference as that of a call to the address, which has the same name.
+func (v *view) addressRef(addr netip.AddrPort) clusterRef {
+	t := v.resolveAddress(addr)
+	if t.resolution != api.Resolution_RESOLUTION_FOUND {
+		return clusterRef{addr: addr}
+	}
+	return t.ref()
+}
+
 func (m *Mesh) host(service registry.Name) string {
 	return service.Name + "." + service.Namespace + ".svc." + m.ClusterDomain
 }

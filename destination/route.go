@@ -79,10 +79,5 @@ func (v *view) backends(
 }
 
 func (v *view) backendRef(b policy.Backend, namespace string, callerPort uint16) clusterRef {
-	port := cmp.Or(b.Port, callerPort)
-	t := v.resolveName(b.Host, port, namespace)
-	if t.resolution != api.Resolution_RESOLUTION_FOUND {
-		return clusterRef{unknown: b.Host, port: port}
-	}
-	return t.ref()
+	return v.namedRef(b.Host, cmp.Or(b.Port, callerPort), namespace)
 }

@@ -168,6 +168,9 @@ func (d *discovery) begin(s *rpc.Stream) {
 	for _, in := range d.inbounds.Values() {
 		d.subscribe(in.key)
 	}
+	for name := range d.kept {
+		d.subscribe(clusterKey(name))
+	}
 	for _, r := range d.resume() {
 		d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: r}})
 	}

@@ -221,7 +221,7 @@ func compileMatch(m *api.Match) (matcher, error) {
 		}
 		return func(req []hpack.HeaderField) bool { return !inner(req) }, nil
 	}
-	return nil, errors.New("a condition that this proxy does not know")
+	return nil, errors.New("a match on requests that this proxy does not know")
 }
 
 // compileList combines conditions: all of them, or any of them.
@@ -273,7 +273,7 @@ func compilePathValue(m *api.PathMatch) (func(string) bool, error) {
 	case *api.PathMatch_Regex:
 		return compileRegex(m.Regex)
 	}
-	return nil, errors.New("a condition on the path that this proxy does not know")
+	return nil, errors.New("a match on the path that this proxy does not know")
 }
 
 // compileRegex anchors at both ends, as ServiceProfiles' pathRegex is defined.
@@ -302,7 +302,7 @@ func compileHeader(m *api.HeaderMatch) (matcher, error) {
 	case *api.HeaderMatch_Present:
 		want = v.Present
 	default:
-		return nil, fmt.Errorf("a condition on the header %q that this proxy does not know", m.Name)
+		return nil, fmt.Errorf("a match on the value of header %q that this proxy does not know", m.Name)
 	}
 	return func(req []hpack.HeaderField) bool {
 		for _, f := range req {
@@ -329,7 +329,7 @@ func compileQuery(m *api.QueryMatch) (matcher, error) {
 		}
 		test = re
 	default:
-		return nil, fmt.Errorf("a condition on the query's %q that this proxy does not know", m.Name)
+		return nil, fmt.Errorf("a match on the value of the query's %q that this proxy does not know", m.Name)
 	}
 	return func(req []hpack.HeaderField) bool {
 		_, query, _ := strings.Cut(value(req, ":path"), "?")
@@ -363,7 +363,7 @@ func compileStatus(m *api.ResponseMatch) (statusMatcher, error) {
 		}
 		return func(s int) bool { return !inner(s) }, nil
 	}
-	return nil, errors.New("a condition on responses that this proxy does not know")
+	return nil, errors.New("a match on responses that this proxy does not know")
 }
 
 func compileStatusRange(m *api.StatusRange) (statusMatcher, error) {

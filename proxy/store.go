@@ -19,7 +19,12 @@ type store struct {
 	parts    map[resourceKey]*parts
 	clusters map[string]*clusterEntry   // by the name of the Cluster resource
 	users    map[string][]*clusterEntry // of endpoints, by their name: the variants of one cluster
+	kept     map[string]struct{}        // names of clusters that only what this proxy keeps still needs
 }
+
+// maxKept bounds the keys that this proxy asks for the sake of routes that destination has replaced by some that it cannot
+// use. Clusters beyond it stay as they are.
+const maxKept = 1024
 
 type resourceKey struct {
 	kind api.Kind
@@ -45,23 +50,24 @@ type clusterEntry struct {
 
 func newStore() store {
 	return store{messages: map[resourceKey]*api.Resource{}, parts: map[resourceKey]*parts{}, clusters: map[string]*clusterEntry{},
-		users: map[string][]*clusterEntry{}}
+		users: map[string][]*clusterEntry{}, kept: map[string]struct{}{}}
 }
 
 // row is what becomes of a kind of resource.
 type row struct {
 	kind  api.Kind
 	apply func(*discovery, *api.Resource) (change, error)
-	drop  func(d *discovery, name string) change
+	drop  func(d *discovery, name string) change // nil: there is nothing to do
 }
 
 // rows are in the order in which a change is applied, so that a route never refers to what is not here yet. Removals go
-// the other way round. A target keeps its last route, and a port its last policy: whoever uses one is told anew.
+// the other way round. A target keeps its last route, a port its last policy and a cluster its last endpoints: whoever uses
+// one is told anew.
 var rows = [...]row{
 	{api.Kind_KIND_CLUSTER, (*discovery).applyCluster, (*discovery).dropCluster},
-	{api.Kind_KIND_ENDPOINTS, (*discovery).applyEndpoints, (*discovery).dropEndpoints},
-	{api.Kind_KIND_ROUTE, (*discovery).applyRoute, func(*discovery, string) change { return change{} }},
-	{api.Kind_KIND_INBOUND, (*discovery).applyInbound, func(*discovery, string) change { return change{} }},
+	{api.Kind_KIND_ENDPOINTS, (*discovery).applyEndpoints, nil},
+	{api.Kind_KIND_ROUTE, (*discovery).applyRoute, nil},
+	{api.Kind_KIND_INBOUND, (*discovery).applyInbound, nil},
 }
 
 // applyResources takes one consistent change. mu is held.
@@ -76,9 +82,7 @@ func (d *discovery) applyResources(list []*api.Resource) (ch change) {
 	for i := len(rows) - 1; i >= 0; i-- {
 		for _, m := range list {
 			if m.Kind == rows[i].kind && m.Removed {
-				delete(d.messages, keyOf(m))
-				delete(d.parts, keyOf(m))
-				ch.add(rows[i].drop(d, m.Name))
+				ch.add(d.remove(&rows[i], m))
 			}
 		}
 	}
@@ -89,6 +93,45 @@ func (d *discovery) applyResources(list []*api.Resource) (ch change) {
 	}
 	return ch
 }
+
+func (d *discovery) remove(r *row, m *api.Resource) change {
+	delete(d.parts, keyOf(m))
+	if d.keep(m) {
+		return change{}
+	}
+	delete(d.messages, keyOf(m))
+	if r.drop == nil {
+		return change{}
+	}
+	return r.drop(d, m.Name)
+}
+
+// keep reports whether what destination has removed is still needed: by a route that stays in use because the one after it
+// was rejected, or withheld. It is asked for by name from now on, so that it goes on changing with its pods. mu is held.
+func (d *discovery) keep(m *api.Resource) bool {
+	var users []*clusterEntry
+	switch m.Kind {
+	case api.Kind_KIND_ENDPOINTS:
+		users = d.users[m.Name]
+	case api.Kind_KIND_CLUSTER:
+		if e := d.clusters[m.Name]; e != nil && e.params != nil {
+			users = []*clusterEntry{e}
+		}
+	}
+	for _, e := range users {
+		if e.routes == 0 {
+			continue
+		}
+		if _, asked := d.kept[e.name]; !asked && len(d.kept) < maxKept {
+			d.kept[e.name] = struct{}{}
+			d.subscribe(clusterKey(e.name))
+		}
+		return true
+	}
+	return false
+}
+
+func clusterKey(name string) *api.Key { return &api.Key{Key: &api.Key_Cluster{Cluster: name}} }
 
 func known(k api.Kind) bool {
 	for i := range rows {
@@ -251,8 +294,6 @@ func (d *discovery) unlink(e *clusterEntry) {
 	}
 }
 
-func (d *discovery) dropEndpoints(name string) change { return d.refreshAll(name) }
-
 // refreshAll brings the clusters up to date whose endpoints are of that name.
 func (d *discovery) refreshAll(endpoints string) (ch change) {
 	for _, e := range d.users[endpoints] {
@@ -270,8 +311,8 @@ func (d *discovery) refresh(e *clusterEntry) change {
 		return e.update(d.p.ewmaDefaults(), nil, now())
 	}
 	m := d.messages[resourceKey{api.Kind_KIND_ENDPOINTS, e.endpoints}]
-	if m == nil && e.set.Load() == nil {
-		return change{} // they come with the same change
+	if m == nil {
+		return change{} // they are on their way, perhaps in parts; until then the last ones hold
 	}
 	return e.update(*e.params, m.GetEndpoints().GetEndpoints(), now())
 }
@@ -352,6 +393,10 @@ func (d *discovery) forget(name string) {
 func (d *discovery) release(list []*clusterEntry) {
 	for _, e := range list {
 		e.routes--
+		if _, asked := d.kept[e.name]; asked && e.routes == 0 {
+			delete(d.kept, e.name)
+			d.unsubscribe(clusterKey(e.name))
+		}
 		d.forget(e.name)
 	}
 }

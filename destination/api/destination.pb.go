@@ -767,6 +767,7 @@ type Key struct {
 	//	*Key_Address
 	//	*Key_Authority
 	//	*Key_InboundPort
+	//	*Key_Cluster
 	Key           isKey_Key `protobuf_oneof:"key"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -836,6 +837,15 @@ func (x *Key) GetInboundPort() uint32 {
 	return 0
 }
 
+func (x *Key) GetCluster() string {
+	if x != nil {
+		if x, ok := x.Key.(*Key_Cluster); ok {
+			return x.Cluster
+		}
+	}
+	return ""
+}
+
 type isKey_Key interface {
 	isKey_Key()
 }
@@ -853,11 +863,17 @@ type Key_InboundPort struct {
 	InboundPort uint32 `protobuf:"varint,3,opt,name=inbound_port,json=inboundPort,proto3,oneof"` // a port of the caller's own workload
 }
 
+type Key_Cluster struct {
+	Cluster string `protobuf:"bytes,4,opt,name=cluster,proto3,oneof"` // a Cluster and its endpoints, by name: of a Route that the proxy keeps
+}
+
 func (*Key_Address) isKey_Key() {}
 
 func (*Key_Authority) isKey_Key() {}
 
 func (*Key_InboundPort) isKey_Key() {}
+
+func (*Key_Cluster) isKey_Key() {}
 
 type DiscoverResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3637,11 +3653,12 @@ const file_destination_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tulle.destination.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"m\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x89\x01\n" +
 	"\x03Key\x12\x1a\n" +
 	"\aaddress\x18\x01 \x01(\tH\x00R\aaddress\x12\x1e\n" +
 	"\tauthority\x18\x02 \x01(\tH\x00R\tauthority\x12#\n" +
-	"\finbound_port\x18\x03 \x01(\rH\x00R\vinboundPortB\x05\n" +
+	"\finbound_port\x18\x03 \x01(\rH\x00R\vinboundPort\x12\x1a\n" +
+	"\acluster\x18\x04 \x01(\tH\x00R\aclusterB\x05\n" +
 	"\x03key\"\xd4\x01\n" +
 	"\x10DiscoverResponse\x129\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1d.tulle.destination.v1.WelcomeH\x00R\awelcome\x12?\n" +
@@ -4022,6 +4039,7 @@ func file_destination_proto_init() {
 		(*Key_Address)(nil),
 		(*Key_Authority)(nil),
 		(*Key_InboundPort)(nil),
+		(*Key_Cluster)(nil),
 	}
 	file_destination_proto_msgTypes[8].OneofWrappers = []any{
 		(*DiscoverResponse_Welcome)(nil),

@@ -2,8 +2,9 @@ package api
 
 import "strconv"
 
-// KeyString is the name of the Route or Inbound that answers a key, and "" for a key that asks nothing. The key is taken
-// as it was written: two spellings of one address are two keys.
+// KeyString is what a key is called, and so is the Route or Inbound that answers it; "" is for a
+// key that asks nothing. The key is taken as it was written: two spellings of one address are two
+// keys.
 func KeyString(k *Key) string {
 	switch k := k.GetKey().(type) {
 	case *Key_Address:
@@ -12,6 +13,8 @@ func KeyString(k *Key) string {
 		return "authority/" + k.Authority
 	case *Key_InboundPort:
 		return "inbound/" + strconv.FormatUint(uint64(k.InboundPort), 10)
+	case *Key_Cluster:
+		return "cluster/" + k.Cluster
 	}
 	return ""
 }

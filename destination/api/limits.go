@@ -8,8 +8,8 @@ const (
 	// MaxResponse bounds a message to a proxy. A set of endpoints that is larger comes in parts.
 	MaxResponse = 1 << 20
 
-	// MaxKeys bounds what one stream subscribes to: config.MaxTargets outbound, the inbound ports, and
-	// some room.
+	// MaxKeys bounds what one stream subscribes to: config.MaxTargets outbound, the inbound ports, the
+	// clusters of routes that are kept, and some room.
 	MaxKeys = 8192
 	// MaxHeld bounds what one stream resumes: a route, a cluster and its endpoints for a key, and as
 	// much again where traffic is split. What a proxy does not name, it is sent again.
