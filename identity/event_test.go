@@ -1,10 +1,12 @@
 package identity
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	authentication "k8s.io/api/authentication/v1"
@@ -52,20 +54,68 @@ func nextEvent(t *testing.T, w watch.Interface) *core.Event {
 }
 
 // Whoever is refused in a loop must not fill the API server.
-func TestEventsAreLimited(t *testing.T) {
+func TestEqualEventsAreOneWithACount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := follow(t, cluster(nil))
 		defer f.stop()
+		e := f.events
+		for range 3 {
+			e.warn(e.caller(attested{}), "CertificateRefused", "no")
+			pass(time.Second)
+		}
+		got := f.posted(t)
+		if len(got) != 1 || got[0].Count != 3 || got[0].Message != "no" {
+			t.Errorf("posted %+v", got)
+		}
+	})
+}
+
+func TestEventsAboutOneObjectAreLimitedAndLeaveRoomForOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := follow(t, cluster(nil))
+		defer f.stop()
+		e := f.events
+		for i := range 1000 {
+			text := fmt.Sprint(i) + strings.Repeat("x", 2*maxEventText)
+			e.warn(e.caller(attested{}), "CertificateRefused", text)
+			pass(100 * time.Millisecond)
+		}
+		web := attested{ID: spiffeid.RequireFromString("spiffe://cluster.local/ns/shop/sa/web"), Pod: "web-1"}
+		e.warn(e.caller(web), "CertificateRefused", "no")
 		pass(time.Second)
-		e := newEvents(f.client, "tulle", quiet)
-		for range 1000 {
-			e.warn(e.caller(attested{}), "CertificateRefused", strings.Repeat("x", 2*maxEventText))
+		ofPod, writes := 0, 0
+		for _, event := range f.posted(t) {
+			if len(event.Message) > 1024 {
+				t.Errorf("a message of %d bytes", len(event.Message))
+			}
+			if event.InvolvedObject.Kind == "Pod" {
+				ofPod++
+				continue
+			}
+			writes += int(event.Count)
 		}
-		if n := len(e.queue); n > eventBurst {
-			t.Errorf("%d events at once", n)
+		if ofPod != 1 || writes > eventsPerObject {
+			t.Errorf("%d writes about identity, and %d about the pod", writes, ofPod)
 		}
-		if event := <-e.queue; len(event.Message) > maxEventText {
-			t.Errorf("a message of %d bytes", len(event.Message))
+	})
+}
+
+// The API server forgets events after an hour; their count goes on.
+func TestAnEventThatWasForgottenIsWrittenAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := follow(t, cluster(nil))
+		defer f.stop()
+		for range 2 {
+			f.events.warn(f.events.caller(attested{}), "CertificateRefused", "no")
+			pass(time.Second)
+			if got := f.posted(t); len(got) != 1 {
+				t.Fatalf("posted %+v", got)
+			}
+			for _, event := range f.posted(t) {
+				if err := f.client.CoreV1().Events(event.Namespace).Delete(t.Context(), event.Name, meta.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	})
 }

@@ -24,6 +24,7 @@ import (
 type following struct {
 	authority *authority
 	client    *fake.Clientset
+	events    *events
 	stop      func()
 }
 
@@ -41,7 +42,7 @@ func follow(t *testing.T, client *fake.Clientset) *following {
 			}
 		})
 	}
-	return &following{authority: a, client: client, stop: func() { cancel(); all.Wait() }}
+	return &following{authority: a, client: client, events: e, stop: func() { cancel(); all.Wait() }}
 }
 
 // bubble is a test on a fake clock: a minute's re-read takes no time.
@@ -70,15 +71,21 @@ func (f *following) put(t *testing.T, m material) {
 	}
 }
 
-// reasons are those of the events posted so far.
-func (f *following) reasons(t *testing.T) string {
+// posted are the events posted so far.
+func (f *following) posted(t *testing.T) []core.Event {
 	t.Helper()
 	list, err := f.client.CoreV1().Events("").List(t.Context(), meta.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return list.Items
+}
+
+// reasons are those of the events posted so far.
+func (f *following) reasons(t *testing.T) string {
+	t.Helper()
 	var all []string
-	for _, e := range list.Items {
+	for _, e := range f.posted(t) {
 		all = append(all, e.Reason+" on "+e.InvolvedObject.Kind)
 	}
 	slices.Sort(all)
