@@ -5,6 +5,7 @@ export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANT_GO) go version >/dev/null 2>&1 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PROTOC_GEN_GO = v1.36.12
 PROTOC_GEN_GO_GRPC = v1.6.2
+CONTROLLER_GEN = v0.23.0
 GRPC = $(shell go list -m -f '{{.Version}}' google.golang.org/grpc)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
@@ -114,11 +115,12 @@ generate:
 	@mkdir -p bin/generators
 	GOBIN=$$PWD/bin/generators go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
 	GOBIN=$$PWD/bin/generators go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
+	GOBIN=$$PWD/bin/generators go install sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN)
 	PATH=$$PWD/bin/generators:$$PATH go generate ./...
 
 # Fails where what is committed is not what comes out.
 generated: generate
-	git diff --exit-code -- '*.pb.go'
+	git diff --exit-code -- '*.pb.go' '*/zz_generated.*'
 
 clean:
 	rm -rf bin

@@ -17,7 +17,7 @@ func (p *ServiceProfile) Default() {
 
 // Budget returns the profile's retry budget with every field set. It does not change the profile.
 func (p *ServiceProfile) Budget() RetryBudget {
-	b := p.Spec.RetryBudget.deepCopy()
+	b := p.Spec.RetryBudget.DeepCopy()
 	if b == nil {
 		b = &RetryBudget{}
 	}

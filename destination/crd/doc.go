@@ -6,4 +6,8 @@
 // duration without a unit, are errors that name the field, and in a file the line, never a value silently dropped.
 //
 // The package starts no goroutines and talks to no API server.
+//
+// +kubebuilder:object:generate=true
 package crd
+
+//go:generate controller-gen object paths=.

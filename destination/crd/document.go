@@ -16,6 +16,8 @@ import (
 )
 
 // Document is one YAML document of a file. It keeps the file's name and lines, so that an error can say where.
+//
+// +kubebuilder:object:generate=false
 type Document struct {
 	File       string
 	Line       int // of its first line with content, counted from 1
@@ -27,6 +29,8 @@ type Document struct {
 }
 
 // FileError is something wrong at a line of a file.
+//
+// +kubebuilder:object:generate=false
 type FileError struct {
 	File string
 	Line int // 0: no line is known

@@ -23,6 +23,8 @@ func ServiceProfileResource() schema.GroupVersionResource {
 
 // ServiceProfile says how requests to one service are treated. It is named after the service's full
 // DNS name. A copy in the caller's namespace beats the one in the service's own.
+//
+// +kubebuilder:object:root=true
 type ServiceProfile struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -32,6 +34,8 @@ type ServiceProfile struct {
 }
 
 // ServiceProfileList is what the API server answers a list with.
+//
+// +kubebuilder:object:root=true
 type ServiceProfileList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`

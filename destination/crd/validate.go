@@ -187,6 +187,8 @@ func validatePorts(path *field.Path, ports []intstr.IntOrString) field.ErrorList
 }
 
 // PortRange holds ports, both ends included.
+//
+// +kubebuilder:object:generate=false
 type PortRange struct{ First, Last uint16 }
 
 // Contains says whether a port is in the range.
