@@ -3,19 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	//lint:ignore SA1019 client-go's portforward takes no other
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/portforward"
-	"k8s.io/client-go/transport/spdy"
 )
 
 // callTimeout bounds one call of the API server: somebody sits before the terminal.
@@ -42,15 +34,6 @@ func (a *app) namespace() (string, error) {
 		return "", fmt.Errorf("read kubeconfig: %w (see --kubeconfig and --context)", err)
 	}
 	return ns, nil
-}
-
-// forward opens a way to a port of a control-plane pod, its loopback ports included. The caller must call stop.
-func (a *app) forward(ctx context.Context, deployment string, port int) (addr string, stop func(), err error) {
-	pod, err := a.meshPod(ctx, deployment)
-	if err != nil {
-		return "", nil, err
-	}
-	return a.forwardPod(ctx, pod, port)
 }
 
 // meshPod is a ready pod of a control-plane deployment.
@@ -81,51 +64,4 @@ func podReady(pod *corev1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// forwardPod opens a way to a port of one pod, over the API server: RBAC's pods/portforward decides who may.
-func (a *app) forwardPod(ctx context.Context, pod *corev1.Pod, port int) (addr string, stop func(), err error) {
-	dialer, err := a.podDialer(pod)
-	if err != nil {
-		return "", nil, err
-	}
-	stopped, ready := make(chan struct{}), make(chan struct{})
-	fw, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{":" + strconv.Itoa(port)}, stopped, ready, io.Discard, io.Discard)
-	if err != nil {
-		return "", nil, fmt.Errorf("forward to %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- fw.ForwardPorts() }()
-	stop = func() { close(stopped); <-done }
-	select {
-	case <-ready:
-	case err := <-done:
-		return "", nil, fmt.Errorf("forward to %s/%s port %d: %w", pod.Namespace, pod.Name, port, err)
-	case <-ctx.Done():
-		stop()
-		return "", nil, ctx.Err()
-	}
-	ports, err := fw.GetPorts()
-	if err != nil {
-		stop()
-		return "", nil, fmt.Errorf("forward to %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), stop, nil
-}
-
-func (a *app) podDialer(pod *corev1.Pod) (httpstream.Dialer, error) {
-	config, err := a.config.ToRESTConfig()
-	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig: %w", err)
-	}
-	client, err := a.client()
-	if err != nil {
-		return nil, err
-	}
-	transport, upgrader, err := spdy.RoundTripperFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("make a port-forward transport: %w", err)
-	}
-	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("portforward").URL()
-	return spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url), nil
 }
