@@ -240,14 +240,14 @@ func (p *Proxy) serveTunnel(nc net.Conn, f detect.First, port uint16, dst netip.
 	case c == nil:
 		return nil
 	case c.port.policy.Load().protocol == destination.Protocol_PROTOCOL_OPAQUE:
-		p.forwardInbound(tl, c, detect.First{})
+		p.forwardInbound(tl, c, words{})
 		return nil
 	}
 	return p.serveApplication(tl, c, detect.First{})
 }
 
 func (p *Proxy) handshakeFailed(nc net.Conn, err error) {
-	p.log.Info("refused a mesh connection", "from", nc.RemoteAddr(), "err", err)
+	p.sampled.Info("refused a mesh connection", "from", nc.RemoteAddr(), "err", err)
 	p.refused.handshake.Inc()
 }
 

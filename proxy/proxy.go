@@ -21,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
+	"github.com/tulle-mesh/tulle/proxy/sample"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 	vizapi "github.com/tulle-mesh/tulle/viz/api"
@@ -31,6 +32,7 @@ type Proxy struct {
 	cfg     config.Config
 	limits  config.Limits // cfg's
 	log     *slog.Logger
+	sampled *slog.Logger // for what strangers make it say
 	level   *slog.LevelVar
 	version string
 
@@ -90,7 +92,7 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
+	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, sampled: sample.Logger(log), level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
 		settled: make(chan struct{}), reported: make(chan struct{}),
 		source: spiffe.NewSource(), dialer: newDialer(&cfg.Limits),
 		metrics: metric.NewRegistry(), wheel: timer.New(), inboundBudget: newBudget(nil)}

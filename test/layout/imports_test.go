@@ -30,6 +30,7 @@ var rules = []rule{
 	{who: "proxy/timer", why: "a leaf"},
 	{who: "proxy/metric", why: "a leaf"},
 	{who: "proxy/memory", why: "a leaf"},
+	{who: "proxy/sample", why: "a leaf"},
 	{who: "proxy/config", why: "a leaf: the injector uses its names"},
 	{who: "proxy/redirect", why: "a leaf"},
 	{who: "proxy/rpc", may: []string{"proxy/h2", "proxy/wire"}, why: "a client over our own HTTP/2"},
