@@ -74,7 +74,7 @@ func (p *Proxy) accept(l listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			p.log.Warn("cannot accept a connection", "listener", l.what, "err", err)
+			p.sampled.Warn("cannot accept a connection", "listener", l.what, "err", err)
 			p.sleep(acceptPause)
 			continue
 		}
@@ -154,7 +154,7 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *se
 	r := p.resolve(p.ctx, t, p.limits.DiscoveryWait)
 	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
 	if p.outboundProtocol(r, dst) == api.Protocol_PROTOCOL_OPAQUE {
-		p.forwardOutbound(nc, c, detect.First{})
+		p.forwardOutbound(nc, c, words{})
 		return nil
 	}
 	httpOnly := r != nil && takesHTTPOnly(r.protocol, len(r.rules))
@@ -164,15 +164,15 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *se
 		return nil
 	case f.Protocol.IsHTTP():
 		return c.speaks(nc, f)
-	case f.Silent():
-		return p.forwardSilent(nc, c)
+	case f.Silent(), f.Unsure:
+		return p.forwardSilent(nc, c, f)
 	case httpOnly && f.Protocol != detect.TLS: // the application's own TLS has no headers for us
-		p.log.Info("refused an outbound connection", "to", c.dst, "reason", errNotHTTP)
+		p.sampled.Info("refused an outbound connection", "to", c.dst, "reason", errNotHTTP)
 		p.refused.policy.Inc()
 		abort(nc)
 		return nil
 	}
-	p.forwardOutbound(nc, c, f)
+	p.forwardOutbound(nc, c, heard(f))
 	return nil
 }
 
@@ -189,17 +189,17 @@ func takesHTTPOnly(protocol api.Protocol, rules int) bool {
 }
 
 // hear finds out what a caller speaks. Where only HTTP is taken nobody speaks before the caller, so one that is silent is
-// waited for as long as between two requests; else silence is an answer.
+// waited for as long as between two requests; else silence is an answer, and so is a pause that leaves it open.
 func (p *Proxy) hear(nc net.Conn, httpOnly bool) (detect.First, error) {
-	f, err := detect.NewReader(nc, p.detectLimits()).Read()
-	if err != nil || !f.Silent() || !httpOnly {
+	f, err := detect.NewReader(nc, p.hearLimits()).Read()
+	if err != nil || !httpOnly || !f.Silent() && !f.Unsure {
 		return f, err
 	}
-	return p.hearLater(nc)
+	return p.hearLater(nc, f)
 }
 
-// hearLater waits for a caller that has been silent so far. A drain does not wait for it.
-func (p *Proxy) hearLater(nc net.Conn) (detect.First, error) {
+// hearLater waits for a caller that has said nothing so far that tells what it speaks. A drain does not wait for it.
+func (p *Proxy) hearLater(nc net.Conn, so detect.First) (detect.First, error) {
 	p.quiet.add(nc)
 	defer p.quiet.remove(nc)
 	if p.draining() {
@@ -207,7 +207,7 @@ func (p *Proxy) hearLater(nc net.Conn) (detect.First, error) {
 	}
 	l := p.detectLimits()
 	l.Silence = p.limits.IdleHTTP
-	f, err := detect.NewReader(nc, l).Read()
+	f, err := detect.Continue(nc, l, so.Bytes).Read()
 	if err == nil && f.Silent() {
 		err = os.ErrDeadlineExceeded
 	}
@@ -218,6 +218,13 @@ var errDraining = errors.New("the proxy is draining")
 
 func (p *Proxy) detectLimits() detect.Limits {
 	return detect.Limits{Silence: p.limits.DetectTimeout, Header: p.limits.HeaderTimeout, Bytes: config.DetectBytes}
+}
+
+// hearLimits are for a port that may be anything.
+func (p *Proxy) hearLimits() detect.Limits {
+	l := p.detectLimits()
+	l.Pause = l.Silence
+	return l
 }
 
 // outboundProtocol is what is known before a byte was read.
@@ -289,10 +296,10 @@ func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 	port, served := p.plainPort(dst)
 	opaque := served && p.discovery.inbound(port).wait(p.ctx, false).protocol == api.Protocol_PROTOCOL_OPAQUE
 	if opaque && p.cfg.Apps == nil { // no proxy's: it would have dialed the inbound port. Its server may have to speak first
-		p.forwardInbound(nc, p.plainConn(nc, port, dst), detect.First{})
+		p.forwardInbound(nc, p.plainConn(nc, port, dst), words{})
 		return nil
 	}
-	l := p.detectLimits()
+	l := p.hearLimits()
 	l.TLSOnly = opaque
 	f, err := detect.NewReader(nc, l).Read()
 	if err != nil {
@@ -306,7 +313,7 @@ func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 	case c == nil:
 		return nil
 	case opaque:
-		p.forwardInbound(nc, c, f)
+		p.forwardInbound(nc, c, declared(f))
 		return nil
 	}
 	return p.serveApplication(nc, c, f)
@@ -327,9 +334,9 @@ func (p *Proxy) plainPort(dst netip.AddrPort) (port uint16, served bool) {
 // came: the application must not see a header that only we may set.
 func (p *Proxy) serveApplication(nc net.Conn, c *serverConn, f detect.First) *serverConn {
 	httpOnly := c.port.policy.Load().httpOnly
-	if httpOnly && f.Silent() {
+	if httpOnly && (f.Silent() || f.Unsure) {
 		var err error
-		if f, err = p.hearLater(nc); err != nil {
+		if f, err = p.hearLater(nc, f); err != nil {
 			return nil
 		}
 	}
@@ -339,10 +346,10 @@ func (p *Proxy) serveApplication(nc net.Conn, c *serverConn, f detect.First) *se
 	case httpOnly:
 		p.refuseForeign(nc, c, f)
 		return nil
-	case f.Silent():
-		return p.attendInbound(nc, c)
+	case f.Silent(), f.Unsure:
+		return p.attendInbound(nc, c, f)
 	}
-	p.forwardInbound(nc, c, f)
+	p.forwardInbound(nc, c, heard(f))
 	return nil
 }
 
@@ -352,7 +359,7 @@ func (p *Proxy) refuseForeign(nc net.Conn, c *serverConn, f detect.First) {
 	if f.Protocol == detect.TLS {
 		reason = errForeignTLS
 	}
-	p.log.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", reason)
+	p.sampled.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", reason)
 	p.refused.policy.Inc()
 	abort(nc)
 }
@@ -372,7 +379,7 @@ func (p *Proxy) plainConn(nc net.Conn, port uint16, dst netip.AddrPort) *serverC
 func (p *Proxy) inboundConn(who caller, port uint16, dst netip.AddrPort) *serverConn {
 	addr, refusal := p.appAddress(dst, port)
 	if refusal != nil {
-		p.log.Info("refused an inbound connection", "from", who.address, "id", who.id, "to", dst, "port", port, "reason", refusal.reason)
+		p.sampled.Info("refused an inbound connection", "from", who.address, "id", who.id, "to", dst, "port", port, "reason", refusal.reason)
 		p.refused.bypass.Inc()
 		return nil
 	}

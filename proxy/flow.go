@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
 const (
@@ -34,6 +35,7 @@ type flow struct {
 	t        *tunnel
 	dst, src leg
 	count    *atomic.Uint64
+	line     *detect.Line    // src's first, which must not be HTTP's; nil: it is over
 	raw      syscall.RawConn // src's
 	tls      *tlsLeg         // src, if it is one
 	to       syscall.RawConn // dst's, if both legs are TCP: then bulk is spliced
@@ -52,6 +54,9 @@ type flow struct {
 func newFlow(t *tunnel, dst, src leg, count *atomic.Uint64) *flow {
 	f := &flow{t: t, dst: dst, src: src, count: count, raw: rawOf(src)}
 	f.tls, _ = src.(*tlsLeg)
+	if src == t.down {
+		f.line = t.line
+	}
 	if _, sealed := dst.(*tlsLeg); f.tls == nil && !sealed && canSplice {
 		f.to = rawOf(dst)
 	}
@@ -78,6 +83,9 @@ func (f *flow) run() error {
 }
 
 func (f *flow) passOn() error {
+	if f.speaksHTTP() {
+		return errLateHTTP
+	}
 	now := time.Now()
 	f.t.last.Store(now.UnixNano())
 	f.count.Add(uint64(f.n))
@@ -86,6 +94,18 @@ func (f *flow) passOn() error {
 		return err
 	}
 	return f.extend(now)
+}
+
+// speaksHTTP reports whether the first line turns out to be a request's in what receive took.
+func (f *flow) speaksHTTP() bool {
+	if f.line == nil {
+		return false
+	}
+	request := f.line.Next(f.buf[:f.n])
+	if f.line.Over() {
+		f.line = nil
+	}
+	return request
 }
 
 // extend keeps src's deadline ahead.
@@ -120,7 +140,7 @@ func (f *flow) receive() error {
 
 // try takes what is there; false: nothing is, and the poller says when that changes.
 func (f *flow) try(fd uintptr) bool {
-	if f.to != nil && f.large && f.moved >= spliceAfter && f.pipe == nil {
+	if f.to != nil && f.large && f.moved >= spliceAfter && f.line == nil && f.pipe == nil {
 		f.pipe = f.t.p.pipes.get()
 	}
 	if f.pipe != nil {

@@ -35,6 +35,8 @@ func forgeries() []forgery {
 		{"an empty line first", []string{"\r\nGET / HTTP/1.1" + forgedHead}},
 		{"tabs", []string{"GET\t/\tHTTP/1.1" + forgedHead}},
 		{"no version", []string{"GET /" + forgedHead}},
+		{"after a PROXY header", []string{"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1" + forgedHead}},
+		{"after a binary PROXY header", []string{"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00GET / HTTP/1.1" + forgedHead}},
 	}
 }
 
@@ -141,8 +143,7 @@ func TestHTTPAfterAGreetingIsCut(t *testing.T) {
 			check(t, err)
 			defer nc.Close()
 			check(t, nc.SetDeadline(time.Now().Add(30*time.Second)))
-			server := <-a.conns
-			check(t, server.SetDeadline(time.Now().Add(30*time.Second)))
+			server := a.next(t)
 			say(t, server, "220 ready\r\n")
 			wantRead(t, nc, "220 ready\r\n")
 			say(t, server, "and more\r\n") // it need not wait for an answer
@@ -157,6 +158,62 @@ func TestHTTPAfterAGreetingIsCut(t *testing.T) {
 	}
 }
 
+// A server may answer one word, and the next, though either may become a request's method; it is heard as soon as the caller
+// pauses. Once it has answered, a request is cut.
+func TestAWordIsAnswered(t *testing.T) {
+	m := impatient(t)
+	a := accept(t)
+	web := pod{"web-0", a.addr, loopback.Free()}
+	m.service("web", web)
+	m.proxy("web", web)
+	for how, to := range map[string]string{"in plaintext": web.mesh, "through the caller's proxy": m.caller("web").out["web"]} {
+		t.Run(how, func(t *testing.T) {
+			nc, err := net.Dial("tcp", to)
+			check(t, err)
+			defer nc.Close()
+			check(t, nc.SetDeadline(time.Now().Add(30*time.Second)))
+			say(t, nc, "ruok")
+			server := a.next(t)
+			wantRead(t, server, "ruok")
+			say(t, server, "imok")
+			wantRead(t, nc, "imok")
+			say(t, nc, "stat")
+			wantRead(t, server, "stat")
+			say(t, server, "Mode")
+			wantRead(t, nc, "Mode")
+			say(t, nc, " / HTTP/1.1"+forgedHead)
+			if b, err := io.ReadAll(server); len(b) > 0 {
+				t.Errorf("the server read %q, %v", b, err)
+			}
+		})
+	}
+}
+
+// What follows a caller's first bytes is nobody's business, unless it makes them a request line that some server takes.
+func TestALineThatBecomesARequestIsCut(t *testing.T) {
+	m := impatient(t)
+	a := accept(t)
+	web := pod{"web-0", a.addr, loopback.Free()}
+	m.service("web", web)
+	m.proxy("web", web)
+	for how, to := range map[string]string{"in plaintext": web.mesh, "through the caller's proxy": m.caller("web").out["web"]} {
+		for rest, cut := range map[string]bool{" HTTP/1.1" + forgedHead: true, " HTTP/1.1 200\r\n": false} {
+			nc, err := net.Dial("tcp", to)
+			check(t, err)
+			defer nc.Close()
+			check(t, nc.SetDeadline(time.Now().Add(30*time.Second)))
+			say(t, nc, "\x00\xff /")
+			server := a.next(t)
+			wantRead(t, server, "\x00\xff /")
+			say(t, nc, rest)
+			b := make([]byte, len(rest))
+			if n, err := io.ReadFull(server, b); (n == 0) != cut {
+				t.Errorf("%s, %q: the server read %q, %v", how, rest, b[:n], err)
+			}
+		}
+	}
+}
+
 // A peer's opaque connection to a port of which nobody said anything is carried as before: with bytes, TLS and silence.
 func TestAPeersOpaqueConnectionIsCarried(t *testing.T) {
 	m := impatient(t)
@@ -164,7 +221,7 @@ func TestAPeersOpaqueConnectionIsCarried(t *testing.T) {
 	m.service("web", web)
 	m.proxy("web", web)
 	_, port, _ := net.SplitHostPort(web.app)
-	for _, first := range []string{"\x00opaque", "PING\r\n", string(foreignHello(t))} {
+	for _, first := range []string{"\x00opaque\n", "PING\r\n", string(foreignHello(t)) + "\n"} {
 		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
 		check(t, err)
 		say(t, tc, first)

@@ -23,19 +23,19 @@ type opaque struct {
 }
 
 // forwardOutbound carries an opaque connection of the application's to an endpoint of its target.
-func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, f detect.First) {
+func (p *Proxy) forwardOutbound(nc net.Conn, c *serverConn, w words) {
 	if p.memory.Full(now()) {
 		p.shed.Inc()
 		return
 	}
 	o, err := p.openOpaque(c)
 	if err != nil {
-		p.log.Info("cannot forward a connection", "to", c.dst, "err", err)
+		p.sampled.Info("cannot forward a connection", "to", c.dst, "err", err)
 		abort(nc) // what could not be reached has not ended in order
 		return
 	}
 	defer o.up.Close()
-	p.newTunnel(nc, o.up).carry(heard(f), p.metrics.Cell(p.opaqueLabels(o, f)))
+	p.newTunnel(nc, o.up).carry(w, p.metrics.Cell(p.opaqueLabels(o, w.first)))
 }
 
 // openOpaque picks an endpoint of c's target and connects to it.
@@ -132,13 +132,13 @@ func (p *Proxy) dialTunnel(ctx context.Context, e *endpoint) (leg, error) {
 }
 
 // forwardInbound carries an opaque connection to the application.
-func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, f detect.First) {
+func (p *Proxy) forwardInbound(nc net.Conn, c *serverConn, w words) {
 	if c == nil {
 		return
 	}
 	if up := p.dialApplication(nc, c); up != nil {
 		defer up.Close()
-		p.carryInbound(nc, up, c, heard(f))
+		p.carryInbound(nc, up, c, w)
 	}
 }
 
@@ -186,7 +186,7 @@ func (p *Proxy) refuses(c *serverConn) bool {
 	if refusal == nil {
 		return false
 	}
-	p.log.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", refusal.reason)
+	p.sampled.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", refusal.reason)
 	p.refused.policy.Inc()
 	return true
 }

@@ -33,6 +33,19 @@ func accept(t testing.TB) *accepting {
 	return a
 }
 
+// next is the next connection that reaches the application.
+func (a *accepting) next(t testing.TB) *net.TCPConn {
+	t.Helper()
+	select {
+	case nc := <-a.conns:
+		check(t, nc.SetDeadline(time.Now().Add(await.Limit)))
+		return nc
+	case <-time.After(30 * time.Second):
+		t.Fatal("the application was not reached")
+		return nil
+	}
+}
+
 // opaquePaths are the ways that a connection takes through one proxy or two, each with the application at its end.
 func opaquePaths(t *testing.T, m *testMesh) map[string]func() (client, server *net.TCPConn) {
 	t.Helper()

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
 // lateLeg is a client's connection whose deadlines for the future are set as late as the scheduler may have it: after one that has
@@ -44,7 +46,9 @@ func TestAGreetingThatIsHereAlreadyIsNotWaitedFor(t *testing.T) {
 		synctest.Wait()
 		p := &Proxy{ctx: t.Context(), limits: limits}
 		began := time.Now()
-		w, err := p.overture(&lateLeg{Conn: down, past: make(chan struct{})}, &lateLeg{Conn: up, past: make(chan struct{})})
+		nc := &lateLeg{Conn: down, past: make(chan struct{})}
+		r := detect.NewReader(nc, p.attendLimits())
+		w, err := p.overture(&lateLeg{Conn: up, past: make(chan struct{})}, r, nc)
 		if err != nil || w.left != nil || w.caller == nil || string(w.answer) != "220 ready\n" {
 			t.Errorf("client silent %v, server said %q, left %v, %v", w.caller != nil, w.answer, w.left, err)
 		}

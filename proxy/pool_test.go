@@ -252,7 +252,7 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	defer down.Close()
 	go func() {
 		defer up.Close()
-		p.forwardOutbound(piped{up}, conn, detect.First{Bytes: []byte("GET / HTTP/1.0\r\n\r\n")})
+		p.forwardOutbound(piped{up}, conn, declared(detect.First{Bytes: []byte("GET / HTTP/1.0\r\n\r\n")}))
 	}()
 	check(t, down.SetDeadline(time.Now().Add(10*time.Second)))
 	got, err := io.ReadAll(down)

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 )
 
@@ -23,8 +22,8 @@ func TestOpaqueConnectionsAreShedToo(t *testing.T) {
 	in := p.discovery.inbound(8080)
 	inbound := &serverConn{p: p, inbound: true, port: in, number: 8080, app: backend{cluster: in.application(app.Addr().String())}}
 	for name, forward := range map[string]func(net.Conn){
-		"outbound": func(nc net.Conn) { p.forwardOutbound(nc, conn, detect.First{}) },
-		"inbound":  func(nc net.Conn) { p.forwardInbound(nc, inbound, detect.First{}) },
+		"outbound": func(nc net.Conn) { p.forwardOutbound(nc, conn, words{}) },
+		"inbound":  func(nc net.Conn) { p.forwardInbound(nc, inbound, words{}) },
 	} {
 		near, far := net.Pipe()
 		check(t, near.SetDeadline(time.Now().Add(5*time.Second)))

@@ -21,6 +21,7 @@ type tunnel struct {
 	caller   caller       // inbound: whom the policy is asked about
 	last     atomic.Int64 // when bytes last moved, either way; unix nanoseconds
 	ended    atomic.Int32 // directions that came to an orderly end
+	line     *detect.Line // the caller's first, while it may yet be a request's; of the goroutine that copies to up
 }
 
 // newTunnel joins two connections. What is accepted is TCP, or TLS over it.
@@ -50,42 +51,48 @@ func (t *tunnel) carry(w words, cell *metric.Cell) {
 }
 
 // begin passes on what the caller says first.
-func (t *tunnel) begin(w words, cell *metric.Cell) error {
+func (t *tunnel) begin(w words, cell *metric.Cell) (err error) {
 	cell.ReadBytes.Add(uint64(len(w.answer)))
-	first := w.first.Bytes
+	t.line = w.line
 	if w.caller != nil {
-		var err error
-		if first, err = t.hear(w.caller); err != nil {
-			return err
-		}
+		return t.hear(w.caller, cell)
 	}
-	if _, err := t.up.Write(first); err != nil {
-		return err
-	}
-	cell.WrittenBytes.Add(uint64(len(first)))
-	return nil
+	return t.pass(w.rest, cell)
 }
 
-// hear waits for what the caller answers to a server that spoke first. It returns nothing for a caller that ends its half:
-// whoever reads next sees that too.
-func (t *tunnel) hear(r *detect.Reader) ([]byte, error) {
+// hear passes on what the caller says to a server that spoke first, until it is known what that is. It ends with a caller
+// that ends its half: whoever reads next sees that too.
+func (t *tunnel) hear(r *detect.Reader, cell *metric.Cell) error {
 	for {
 		f, err := r.Read()
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil, nil
+			return nil
+		case errors.Is(err, detect.ErrInterrupted): // by the server's first word, which is known
+			continue
 		case err != nil:
-			return nil, err
+			return err
 		case f.Protocol.IsHTTP():
-			return nil, errLateHTTP
-		case !f.Silent():
+			return errLateHTTP
+		case f.Silent():
+			err = t.overslept(t.down)
+		default:
 			t.touch()
-			return f.Bytes, nil
+			err = t.pass(r.Untaken(), cell)
 		}
-		if err := t.overslept(t.down); err != nil {
-			return nil, err
+		if t.line = detect.Follow(f.Bytes); err != nil || !f.Silent() && !f.Unsure {
+			return err
 		}
 	}
+}
+
+// pass gives the server some of the caller's bytes.
+func (t *tunnel) pass(b []byte, cell *metric.Cell) error {
+	if _, err := t.up.Write(b); err != nil {
+		return err
+	}
+	cell.WrittenBytes.Add(uint64(len(b)))
+	return nil
 }
 
 func (t *tunnel) watch(l leg) (stop func()) {

@@ -23,14 +23,32 @@ func (p Protocol) IsHTTP() bool { return p == HTTP1 || p == HTTP2 }
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // Classify says what a connection is that began with b. While sure is false more bytes could make it something else; p is
-// what those of b would be the beginning of, and Opaque only for no bytes at all.
+// what those of b would be the beginning of, and Opaque only for no bytes at all. A PROXY header changes nothing about
+// what follows it, but that no engine takes it: HTTP after one is HTTP1, whose engine refuses it.
 func Classify(b []byte) (p Protocol, sure bool) {
+	rest, more := trimProxyHeader(b)
+	if more {
+		return HTTP1, false
+	}
+	p, sure = classify(rest)
+	switch {
+	case len(rest) == len(b):
+		return p, sure
+	case sure && p == HTTP2, !sure:
+		return HTTP1, sure
+	case p == TLS:
+		return Opaque, true // nobody's here: it is not at the beginning
+	}
+	return p, sure
+}
+
+func classify(b []byte) (p Protocol, sure bool) {
 	if len(b) == 0 {
 		return Opaque, false
 	}
 	if b[0] == recordHandshake {
 		_, ok, more := ParseHello(b)
-		if ok || more {
+		if more || ok && !versioned(b) {
 			return TLS, ok
 		}
 	}
@@ -67,21 +85,23 @@ func classifyHTTP1(b []byte) (Protocol, bool) {
 	case string(b[:method]) == "GET" && len(trimBlanks(line[wordLength(line):])) == 0:
 		return HTTP1, true // HTTP/0.9 has no version, and a server that still takes it may read header fields as well
 	}
-	return orVersioned(line)
+	return orVersioned(b)
 }
 
-// orVersioned is for what does not begin like a request: Opaque, unless the first line, as far as it is here, names HTTP.
-// Python's servers take any word for a method and leave it to the application.
+// orVersioned is for what does not begin like a request: Opaque, unless its first line is here and ends in a version of
+// HTTP. Python's servers take any word for a method and leave it to the application.
 func orVersioned(b []byte) (Protocol, bool) {
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	for line = trimBlanks(line); len(line) > 0; line = trimBlanks(line) {
-		n := wordLength(line)
-		if foldPrefix(line[:n], "http/") {
-			return HTTP1, true
-		}
-		line = line[n:]
+	if versioned(b) {
+		return HTTP1, true
 	}
 	return Opaque, true
+}
+
+// HasNoField reports whether b, which Classify is not sure about, surely holds no header field in any reading: a field has
+// a colon, and nothing that can still become HTTP has one but in its request's target.
+func HasNoField(b []byte) bool {
+	rest, _ := trimProxyHeader(b)
+	return bytes.IndexByte(rest, ':') < 0
 }
 
 // isBlank: the whitespace of RFC 9112 §3, and what else Python's servers split lines at. A line feed ends the line.
