@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,9 +9,14 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/authorize"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/redirect"
+	"github.com/tulle-mesh/tulle/proxy/tunnel"
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // acceptPause is how long a listener rests after an error such as "too many open files": it must not spin.
@@ -27,7 +31,7 @@ func (p *Proxy) listen() error {
 	}
 	for _, u := range p.cfg.Upstreams {
 		key := &api.Key{Key: &api.Key_Authority{Authority: u.Authority}}
-		serve := func(nc net.Conn) *serverConn { return p.serveOutbound(nc, key, netip.AddrPort{}) }
+		serve := func(nc net.Conn) *forward.ServerConn { return p.serveOutbound(nc, key, netip.AddrPort{}) }
 		if err := p.open(u.Listen, "outbound "+u.Authority, serve); err != nil {
 			return err
 		}
@@ -50,7 +54,7 @@ func (p *Proxy) listenOutbound(addr string) error {
 	return nil
 }
 
-func (p *Proxy) open(addr, what string, serve func(net.Conn) *serverConn) error {
+func (p *Proxy) open(addr, what string, serve func(net.Conn) *forward.ServerConn) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen for %s on %s: %w", what, addr, err)
@@ -63,7 +67,7 @@ func (p *Proxy) open(addr, what string, serve func(net.Conn) *serverConn) error 
 type listener struct {
 	net.Listener
 	what  string
-	serve func(net.Conn) *serverConn // nil: the connection is over
+	serve func(net.Conn) *forward.ServerConn // nil: the connection is over
 }
 
 // accept runs until the listener is closed. Each connection gets a goroutine.
@@ -94,7 +98,7 @@ func (p *Proxy) accept(l listener) {
 // serve finds out what a connection is. What is opaque it carries itself; HTTP's it starts.
 func (p *Proxy) serve(l listener, nc net.Conn) {
 	if c := l.serve(nc); c != nil {
-		p.serveEngine(c, nc)
+		p.forward.Serve(c, func() { p.ended(nc) })
 		return
 	}
 	p.ended(nc)
@@ -107,7 +111,7 @@ func (p *Proxy) ended(nc net.Conn) {
 }
 
 // serveRedirected takes what the application dialed, wherever that was.
-func (p *Proxy) serveRedirected(nc net.Conn) *serverConn {
+func (p *Proxy) serveRedirected(nc net.Conn) *forward.ServerConn {
 	dst, err := originalDst(nc)
 	if err != nil || p.loops(dst) {
 		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err", err)
@@ -149,43 +153,39 @@ func (p *Proxy) own(ip netip.Addr) bool {
 }
 
 // serveOutbound is a connection from the application to key. dst is its original address, where there is one.
-func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *serverConn {
-	t := p.discovery.target(key)
-	r := p.resolve(p.ctx, t, p.limits.DiscoveryWait)
-	c := &serverConn{p: p, target: t, dst: keyTarget(key)}
-	if p.outboundProtocol(r, dst) == api.Protocol_PROTOCOL_OPAQUE {
-		p.forwardOutbound(nc, c, words{})
+func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *forward.ServerConn {
+	t := p.discovery.Target(key)
+	a := t.Resolve(p.ctx, p.limits.DiscoveryWait)
+	if p.outboundProtocol(a, dst) == api.Protocol_PROTOCOL_OPAQUE {
+		p.tunnels.Outbound(nc, t, tunnel.Words{})
 		return nil
 	}
-	httpOnly := r != nil && takesHTTPOnly(r.protocol, len(r.rules))
+	httpOnly := a != nil && a.HTTPOnly()
 	f, err := p.hear(nc, httpOnly)
 	switch {
 	case err != nil:
 		return nil
-	case f.Protocol.IsHTTP():
-		return c.speaks(nc, f)
 	case f.Silent(), f.Unsure:
-		return p.forwardSilent(nc, c, f)
-	case httpOnly && f.Protocol != detect.TLS: // the application's own TLS has no headers for us
-		p.sampled.Info("refused an outbound connection", "to", c.dst, "reason", errNotHTTP)
+		f = p.tunnels.OutboundSilent(nc, t, f)
+	case httpOnly && f.Protocol == detect.Opaque: // the application's own TLS has no headers for us
+		p.sampled.Info("refused an outbound connection", "to", t.Name(), "reason", errNotHTTP)
 		p.refused.policy.Inc()
-		abort(nc)
+		tunnel.Abort(nc)
 		return nil
+	case !f.Protocol.IsHTTP():
+		p.tunnels.Outbound(nc, t, tunnel.Heard(f))
 	}
-	p.forwardOutbound(nc, c, heard(f))
-	return nil
+	return p.speaks(p.forward.Outbound(t), nc, f)
 }
 
-// takesHTTPOnly reports whether a port is declared to be HTTP: by its protocol, or where that is not said by rules, which
-// nothing but HTTP has.
-func takesHTTPOnly(protocol api.Protocol, rules int) bool {
-	switch protocol {
-	case api.Protocol_PROTOCOL_HTTP1, api.Protocol_PROTOCOL_HTTP2:
-		return true
-	case api.Protocol_PROTOCOL_DETECT:
-		return rules > 0
+// speaks gives an HTTP connection what detection has read of it; nil: it is not HTTP, and is over.
+func (p *Proxy) speaks(c *forward.ServerConn, nc net.Conn, f detect.First) *forward.ServerConn {
+	if !f.Protocol.IsHTTP() {
+		return nil
 	}
-	return false
+	nc, state := tunnel.Served(nc)
+	c.Speak(wire.New(nc, f.Bytes), state, f.Protocol == detect.HTTP1)
+	return c
 }
 
 // hear finds out what a caller speaks. Where only HTTP is taken nobody speaks before the caller, so one that is silent is
@@ -200,8 +200,8 @@ func (p *Proxy) hear(nc net.Conn, httpOnly bool) (detect.First, error) {
 
 // hearLater waits for a caller that has said nothing so far that tells what it speaks. A drain does not wait for it.
 func (p *Proxy) hearLater(nc net.Conn, so detect.First) (detect.First, error) {
-	p.quiet.add(nc)
-	defer p.quiet.remove(nc)
+	p.quiet.Add(nc)
+	defer p.quiet.Remove(nc)
 	if p.draining() {
 		return detect.First{}, errDraining
 	}
@@ -228,9 +228,9 @@ func (p *Proxy) hearLimits() detect.Limits {
 }
 
 // outboundProtocol is what is known before a byte was read.
-func (p *Proxy) outboundProtocol(r *route, dst netip.AddrPort) api.Protocol {
-	if r != nil && r.protocol != api.Protocol_PROTOCOL_DETECT {
-		return r.protocol
+func (p *Proxy) outboundProtocol(a *discover.Answer, dst netip.AddrPort) api.Protocol {
+	if a != nil && a.Protocol != api.Protocol_PROTOCOL_DETECT {
+		return a.Protocol
 	}
 	if p.cfg.OpaquePorts[dst.Port()] {
 		return api.Protocol_PROTOCOL_OPAQUE
@@ -238,65 +238,18 @@ func (p *Proxy) outboundProtocol(r *route, dst netip.AddrPort) api.Protocol {
 	return api.Protocol_PROTOCOL_DETECT
 }
 
-func keyTarget(k *api.Key) string {
-	if a := k.GetAuthority(); a != "" {
-		return a
-	}
-	return k.GetAddress()
-}
-
-// resolve returns where key goes: destination's answer, or past the mesh for an address that is not the cluster's. nil:
-// it is the cluster's, and there is no answer.
-func (p *Proxy) resolve(ctx context.Context, t *target, wait time.Duration) *route {
-	r := t.route.Load()
-	if r == nil && wait > 0 && (p.discovery.connected() || !p.outside(t.key.GetAddress())) {
-		r = t.wait(ctx, wait) // the way out of the cluster does not wait for a destination that is away
-	}
-	if r != nil && r.resolution != api.Resolution_RESOLUTION_OUTSIDE {
-		return r
-	}
-	if r == nil && !p.outside(t.key.GetAddress()) {
-		return nil
-	}
-	return t.past(p)
-}
-
-// outside reports whether an address is surely not the cluster's.
-func (p *Proxy) outside(addr string) bool {
-	dst, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return false
-	}
-	for _, n := range p.cfg.ClusterNetworks {
-		if n.Contains(dst.Addr()) {
-			return false
-		}
-	}
-	return len(p.cfg.ClusterNetworks) > 0
-}
-
-// past is the route of a target that is not the mesh's: its own address, in plaintext or the application's own TLS.
-func (t *target) past(p *Proxy) *route {
-	t.pastOnce.Do(func() {
-		m := &api.Route{Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
-			Backends: []*api.Backend{{Cluster: outsideAuthority, Weight: 1}}}
-		addr := keyTarget(t.key) // a name is looked up as it stands
-		c := lone(outsideAuthority, addr, p.ewmaDefaults())
-		t.pastRoute, _ = compileRoute(m, t.budget, func(string) *cluster { return c }) // nothing in it can fail
-	})
-	return t.pastRoute
-}
-
 // serveInbound is a connection to the application: from a peer's proxy, or from anyone in plaintext.
-func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
+func (p *Proxy) serveInbound(nc net.Conn) *forward.ServerConn {
 	dst, err := originalDst(nc)
 	if err != nil {
 		return nil
 	}
 	port, served := p.plainPort(dst)
-	opaque := served && p.discovery.inbound(port).wait(p.ctx, false).protocol == api.Protocol_PROTOCOL_OPAQUE
+	opaque := served && p.discovery.Port(port).Wait(p.ctx, false).Protocol == api.Protocol_PROTOCOL_OPAQUE
 	if opaque && p.cfg.Apps == nil { // no proxy's: it would have dialed the inbound port. Its server may have to speak first
-		p.forwardInbound(nc, p.plainConn(nc, port, dst), words{})
+		if a := p.plainArrival(nc, port, dst); a != nil {
+			p.tunnels.Inbound(nc, a, tunnel.Words{})
+		}
 		return nil
 	}
 	l := p.hearLimits()
@@ -308,15 +261,15 @@ func (p *Proxy) serveInbound(nc net.Conn) *serverConn {
 	if sni, mesh := meshHello(f.Hello); mesh {
 		return p.serveMesh(nc, f, sni, dst)
 	}
-	c := p.plainConn(nc, port, dst)
+	a := p.plainArrival(nc, port, dst)
 	switch {
-	case c == nil:
+	case a == nil:
 		return nil
 	case opaque:
-		p.forwardInbound(nc, c, declared(f))
+		p.tunnels.Inbound(nc, a, tunnel.Declared(f))
 		return nil
 	}
-	return p.serveApplication(nc, c, f)
+	return p.serveApplication(nc, a, f)
 }
 
 // plainPort is the target of a caller that is no proxy. It is not served if that is the proxy's own port. Without
@@ -332,8 +285,8 @@ func (p *Proxy) plainPort(dst netip.AddrPort) (port uint16, served bool) {
 
 // serveApplication serves a connection by what its caller said first. What is HTTP, or may be, is never passed on as it
 // came: the application must not see a header that only we may set.
-func (p *Proxy) serveApplication(nc net.Conn, c *serverConn, f detect.First) *serverConn {
-	httpOnly := c.port.policy.Load().httpOnly
+func (p *Proxy) serveApplication(nc net.Conn, a *discover.Arrival, f detect.First) *forward.ServerConn {
+	httpOnly := a.Port.Now().HTTPOnly()
 	if httpOnly && (f.Silent() || f.Unsure) {
 		var err error
 		if f, err = p.hearLater(nc, f); err != nil {
@@ -342,26 +295,25 @@ func (p *Proxy) serveApplication(nc net.Conn, c *serverConn, f detect.First) *se
 	}
 	switch {
 	case f.Protocol.IsHTTP():
-		return c.speaks(nc, f)
 	case httpOnly:
-		p.refuseForeign(nc, c, f)
-		return nil
+		p.refuseForeign(nc, a, f)
 	case f.Silent(), f.Unsure:
-		return p.attendInbound(nc, c, f)
+		f = p.tunnels.InboundSilent(nc, a, f)
+	default:
+		p.tunnels.Inbound(nc, a, tunnel.Heard(f))
 	}
-	p.forwardInbound(nc, c, heard(f))
-	return nil
+	return p.speaks(p.forward.Inbound(a), nc, f)
 }
 
 // refuseForeign cuts what is no HTTP on a port that takes nothing else.
-func (p *Proxy) refuseForeign(nc net.Conn, c *serverConn, f detect.First) {
+func (p *Proxy) refuseForeign(nc net.Conn, a *discover.Arrival, f detect.First) {
 	reason := errNotHTTP
 	if f.Protocol == detect.TLS {
 		reason = errForeignTLS
 	}
-	p.sampled.Info("refused an inbound connection", "from", c.caller.address, "id", c.caller.id, "port", c.number, "reason", reason)
+	p.sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID, "port", a.Port.Number, "reason", reason)
 	p.refused.policy.Inc()
-	abort(nc)
+	tunnel.Abort(nc)
 }
 
 var (
@@ -369,23 +321,23 @@ var (
 	errForeignTLS = errors.New("the port is declared to be HTTP, and this is TLS of the caller's own; if it has TLS, declare it as https")
 )
 
-// plainConn describes an unauthenticated caller; nil: what it dialed is not served.
-func (p *Proxy) plainConn(nc net.Conn, port uint16, dst netip.AddrPort) *serverConn {
+// plainArrival describes an unauthenticated caller's; nil: what it dialed is not served.
+func (p *Proxy) plainArrival(nc net.Conn, port uint16, dst netip.AddrPort) *discover.Arrival {
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	return p.inboundConn(caller{address: from.Addr().Unmap(), security: p.plainSecurity(from.Addr())}, port, dst)
+	return p.arrive(authorize.Caller{Address: from.Addr().Unmap(), Security: p.plainSecurity(from.Addr())}, port, dst)
 }
 
-// inboundConn checks that the port may be reached and finds the application behind it.
-func (p *Proxy) inboundConn(who caller, port uint16, dst netip.AddrPort) *serverConn {
-	addr, refusal := p.appAddress(dst, port)
+// arrive checks that the port may be reached and finds the application behind it.
+func (p *Proxy) arrive(who authorize.Caller, port uint16, dst netip.AddrPort) *discover.Arrival {
+	addr, refusal := authorize.Application(&p.cfg, dst, port)
 	if refusal != nil {
-		p.sampled.Info("refused an inbound connection", "from", who.address, "id", who.id, "to", dst, "port", port, "reason", refusal.reason)
+		p.sampled.Info("refused an inbound connection", "from", who.Address, "id", who.ID, "to", dst, "port", port, "reason", refusal.Reason)
 		p.refused.bypass.Inc()
 		return nil
 	}
-	in := p.discovery.inbound(port)
-	in.wait(p.ctx, who.meshed())
-	return &serverConn{p: p, inbound: true, caller: who, port: in, number: port, app: backend{cluster: in.application(addr)}}
+	in := p.discovery.Port(port)
+	in.Wait(p.ctx, who.Meshed())
+	return &discover.Arrival{Caller: who, Port: in, App: in.Application(addr)}
 }
 
 // sleep pauses, or ends with the proxy.

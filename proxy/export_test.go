@@ -4,6 +4,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/forward"
 )
 
 // limits are what a proxy lives by, unless a test says otherwise.
@@ -17,10 +18,10 @@ func (p *Proxy) Connections() int64 { return p.metrics.Connections.Load() }
 
 // Pending is how many requests the endpoints of an authority's default backends are believed to work on.
 func (p *Proxy) Pending(authority string) (n int64) {
-	t := p.discovery.target(&api.Key{Key: &api.Key_Authority{Authority: authority}})
-	for _, b := range t.route.Load().fallback.backends.backends {
-		for _, e := range b.cluster.set.Load().endpoints {
-			n += e.ewma.pending.Load()
+	a := p.discovery.Target(&api.Key{Key: &api.Key_Authority{Authority: authority}}).Latest.Load()
+	for _, c := range a.Members {
+		for _, e := range c.Current().All {
+			n += e.Pending()
 		}
 	}
 	return n
@@ -28,6 +29,6 @@ func (p *Proxy) Pending(authority string) (n int64) {
 
 // Heads is what the heads of the requests that callers wait for take, in bytes.
 func (p *Proxy) Heads() (n int64) {
-	p.servers.each(func(c *serverConn) { n += c.heads.Load() })
+	p.forward.Servers.Each(func(c *forward.ServerConn) { n += c.Heads.Load() })
 	return n
 }

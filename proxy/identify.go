@@ -19,9 +19,14 @@ import (
 	destination "github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/authorize"
+	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/tunnel"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
@@ -174,15 +179,15 @@ func (p *Proxy) setBundles(m *api.BundlesResponse) error {
 }
 
 // meshClientConfig dials an endpoint's proxy: it must prove the one identity that destination named.
-func (p *Proxy) meshClientConfig(e *endpoint, alpn string) *tls.Config {
-	return spiffe.ClientConfig(p.source, e.identity, []string{alpn}, strconv.Itoa(int(e.port))+config.SNISuffix)
+func (p *Proxy) meshClientConfig(e *balance.Endpoint, alpn string) *tls.Config {
+	return spiffe.ClientConfig(p.source, e.Identity, []string{alpn}, strconv.Itoa(int(e.Port))+config.SNISuffix)
 }
 
-func (p *Proxy) dialMesh(ctx context.Context, e *endpoint, alpn string) (*wire.Conn, error) {
-	if e.identity.IsZero() {
+func (p *Proxy) dialMesh(ctx context.Context, e *balance.Endpoint, alpn string) (*wire.Conn, error) {
+	if e.Identity.IsZero() {
 		return nil, errors.New("the endpoint is meshed, and its identity is not known")
 	}
-	nc, err := p.dialer.DialContext(ctx, "tcp", e.mesh)
+	nc, err := p.dialer.DialContext(ctx, "tcp", e.Mesh)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +203,7 @@ func (p *Proxy) dialMesh(ctx context.Context, e *endpoint, alpn string) (*wire.C
 }
 
 // serveMesh is a connection from another proxy: mTLS, and inside it what the ALPN says.
-func (p *Proxy) serveMesh(nc net.Conn, f detect.First, sni string, dst netip.AddrPort) *serverConn {
+func (p *Proxy) serveMesh(nc net.Conn, f detect.First, sni string, dst netip.AddrPort) *forward.ServerConn {
 	port, err := strconv.ParseUint(sni, 10, 16)
 	if err != nil {
 		p.refused.bypass.Inc()
@@ -212,38 +217,39 @@ func (p *Proxy) serveMesh(nc net.Conn, f detect.First, sni string, dst netip.Add
 		p.handshakeFailed(nc, err)
 		return nil
 	}
-	c := p.meshConn(nc, *w.TLS(), uint16(port), dst)
-	if c == nil || w.TLS().NegotiatedProtocol != config.ALPNHTTP {
+	a := p.meshArrival(nc, *w.TLS(), uint16(port), dst)
+	if a == nil || w.TLS().NegotiatedProtocol != config.ALPNHTTP {
 		w.Close()
 		return nil
 	}
-	c.wire = w
+	c := p.forward.Inbound(a)
+	c.Speak(w, w.TLS(), false)
 	return c
 }
 
 // serveTunnel is a connection inside mTLS that the caller's proxy takes for opaque. The proxy of whoever may reach this
 // port is believed about the caller, and not about what it says.
-func (p *Proxy) serveTunnel(nc net.Conn, f detect.First, port uint16, dst netip.AddrPort) *serverConn {
+func (p *Proxy) serveTunnel(nc net.Conn, f detect.First, port uint16, dst netip.AddrPort) *forward.ServerConn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nil
 	}
-	tl := newTLSLeg(tcp, f.Bytes, tls.Server, p.meshServer)
+	tl := tunnel.Server(tcp, f.Bytes, p.meshServer)
 	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
 	defer cancel()
 	if err := tl.HandshakeContext(ctx); err != nil {
 		p.handshakeFailed(nc, err)
 		return nil
 	}
-	c := p.meshConn(nc, tl.ConnectionState(), port, dst)
+	a := p.meshArrival(nc, tl.ConnectionState(), port, dst)
 	switch {
-	case c == nil:
+	case a == nil:
 		return nil
-	case c.port.policy.Load().protocol == destination.Protocol_PROTOCOL_OPAQUE:
-		p.forwardInbound(tl, c, words{})
+	case a.Port.Now().Protocol == destination.Protocol_PROTOCOL_OPAQUE:
+		p.tunnels.Inbound(tl, a, tunnel.Words{})
 		return nil
 	}
-	return p.serveApplication(tl, c, detect.First{})
+	return p.serveApplication(tl, a, detect.First{})
 }
 
 func (p *Proxy) handshakeFailed(nc net.Conn, err error) {
@@ -251,20 +257,16 @@ func (p *Proxy) handshakeFailed(nc net.Conn, err error) {
 	p.refused.handshake.Inc()
 }
 
-// meshConn describes a verified peer.
-func (p *Proxy) meshConn(nc net.Conn, state tls.ConnectionState, port uint16, dst netip.AddrPort) *serverConn {
+// meshArrival describes a verified peer's; nil: what it dialed is not served.
+func (p *Proxy) meshArrival(nc net.Conn, state tls.ConnectionState, port uint16, dst netip.AddrPort) *discover.Arrival {
 	peer, err := spiffe.PeerOf(state)
 	if err != nil {
 		p.handshakeFailed(nc, err)
 		return nil
 	}
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	who := caller{id: peer.ID.String(), address: from.Addr().Unmap(), security: metric.MTLS}
-	c := p.inboundConn(who, port, dst)
-	if c != nil {
-		c.tls = &state
-	}
-	return c
+	who := authorize.Caller{ID: peer.ID.String(), Address: from.Addr().Unmap(), Security: metric.MTLS}
+	return p.arrive(who, port, dst)
 }
 
 // meshHello returns the target port when a ClientHello is one of ours: our ALPN and our SNI.

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"log/slog"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/config"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +16,9 @@ func TestTheSilenceOfAPlaintextBackendIsBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	defer l.Close()
-	p := idleProxy(t)
+	p, err := New(config.Config{TokenFile: "none", Limits: limits}, "test", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	check(t, err)
+	defer p.cancel()
 	nc, err := p.dialPlain(t.Context(), l.Addr().String())
 	check(t, err)
 	defer nc.Close()
@@ -33,5 +37,12 @@ func TestTheSilenceOfAPlaintextBackendIsBounded(t *testing.T) {
 	}
 	if sent != limits.PeerTimeout || sent <= limits.BodyStall {
 		t.Errorf("what was sent may be unacknowledged for %v", sent)
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

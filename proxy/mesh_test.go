@@ -22,9 +22,11 @@ import (
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/proxy"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 	"github.com/tulle-mesh/tulle/test/output"
+	"github.com/tulle-mesh/tulle/test/undrawn"
 )
 
 // testMesh is a whole mesh in one process: a real identity and a real destination on loopback, over files.
@@ -345,5 +347,5 @@ func testLog(t testing.TB) *slog.Logger {
 			t.Log(b.String())
 		}
 	})
-	return slog.New(proxy.RefuseUndrawn(t, slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	return slog.New(undrawn.Refuse(t, slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}), forward.Undrawn))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -12,19 +11,25 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/destination/api"
 	identityapi "github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/proxy/sample"
+	vizapi "github.com/tulle-mesh/tulle/viz/api"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/admin"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/live"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/record"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
-	"github.com/tulle-mesh/tulle/proxy/sample"
 	"github.com/tulle-mesh/tulle/proxy/timer"
+	"github.com/tulle-mesh/tulle/proxy/tunnel"
 	"github.com/tulle-mesh/tulle/proxy/wire"
-	vizapi "github.com/tulle-mesh/tulle/viz/api"
 )
 
 // Proxy is one workload's sidecar. Use New.
@@ -44,7 +49,6 @@ type Proxy struct {
 	// No request will be counted any more; the last report was made, or could not be.
 	settled, reported chan struct{}
 
-	cores      int // that connections to an endpoint are spread over
 	source     *spiffe.Source
 	token      func() (string, error)
 	meshServer *tls.Config
@@ -53,37 +57,27 @@ type Proxy struct {
 	identity    *rpc.Client
 	destination *rpc.Client
 	viz         *rpc.Client
-	discovery   *discovery
 
-	metrics       *metric.Registry
-	wheel         *timer.Wheel
-	flushes       flushQueue
-	memory        memory.Gauge
-	longHeads     atomic.Int64 // what those of requests that wait for an answer take, bytes
-	crowd         *crowd
-	unknown       *route // of requests that have none: names their metrics
-	inboundBudget *budget
-	callers       callerAddresses
-	pipes         pipes
-	listeners     []listener
+	metrics   *metric.Registry
+	wheel     *timer.Wheel
+	memory    memory.Gauge
+	strangers metric.Addresses
+	crowd     *crowd
+	discovery *discover.Session
+	forward   *forward.Forwarder
+	tunnels   *tunnel.Carrier
+	listeners []listener
 
-	servers live[*serverConn]
-	clients live[*clientConn]
-	lives   live[*meshLife]
-	rootsAt atomic.Int64 // when the roots may last have changed, unix nanoseconds
-	tunnels live[io.Closer]
-	quiet   live[net.Conn] // on which nothing was said yet, and the caller must speak first
+	lives   live.Set[*meshLife]
+	rootsAt atomic.Int64       // when the roots may last have changed, unix nanoseconds
+	quiet   live.Set[net.Conn] // on which nothing was said yet, and the caller must speak first
 	counts
 }
 
 // counts are the proxy's own events, resolved once.
 type counts struct {
-	refused struct{ limit, loop, bypass, policy, handshake, unknown, undialable *metric.Counter }
-
-	breached struct{ caller, backend func(code uint32) } // of HTTP/2, on a stream
-
-	controlErrors      struct{ identity, destination, viz *metric.Counter }
-	dialFailures, shed *metric.Counter
+	refused       struct{ limit, loop, bypass, policy, handshake *metric.Counter }
+	controlErrors struct{ identity, destination, viz *metric.Counter }
 }
 
 // New makes a proxy; nothing runs before Run.
@@ -92,19 +86,28 @@ func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelV
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, sampled: sample.Logger(log), level: level, version: version, drain: make(chan struct{}), token: token, cores: runtime.GOMAXPROCS(0),
+	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, sampled: sample.Logger(log), level: level, version: version, drain: make(chan struct{}), token: token,
 		settled: make(chan struct{}), reported: make(chan struct{}),
 		source: spiffe.NewSource(), dialer: newDialer(&cfg.Limits),
-		metrics: metric.NewRegistry(), wheel: timer.New(), inboundBudget: newBudget(nil)}
-	p.crowd = newCrowd()
+		metrics: metric.NewRegistry(), wheel: timer.New(), crowd: newCrowd()}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer)
 	p.newClients()
-	p.unknown = &route{budget: newBudget(nil)}
-	p.unknown.fallback = &rule{route: p.unknown, backends: &picker{}}
-	p.discovery = newDiscovery(p)
 	p.resolveCounters()
+	p.discovery = discover.New(discover.Options{Cfg: cfg, Client: p.destination, Version: version, Log: log,
+		Failures: p.controlErrors.destination, Identified: p.identified, Attach: forward.Attach, Applied: forward.Apply})
+	p.forward = forward.New(forward.Options{Ctx: p.ctx, Tasks: &p.tasks, Limits: cfg.Limits, Identity: cfg.Identity, Log: log,
+		Metrics: p.metrics, Wheel: p.wheel, Memory: &p.memory, Cores: runtime.GOMAXPROCS(0),
+		DialMesh: p.dialMesh, DialPlain: p.dialPlain, Watch: p.watchMesh, Strangers: &p.strangers})
+	p.tunnels = tunnel.New(tunnel.Options{Ctx: p.ctx, Limits: cfg.Limits, Identity: cfg.Identity, Log: log, Sampled: p.sampled, Metrics: p.metrics,
+		Memory: &p.memory, Dialer: p.dialer, MeshConfig: p.meshClientConfig, Watch: p.watchMesh, Strangers: &p.strangers})
 	return p, nil
+}
+
+// identified returns once the proxy has an SVID.
+func (p *Proxy) identified(ctx context.Context) error {
+	_, err := p.source.Wait(ctx)
+	return err
 }
 
 // newClients makes one for each server that the proxy calls. None of them dials yet.
@@ -122,13 +125,9 @@ func (p *Proxy) resolveCounters() {
 	refused := func(why string) *metric.Counter { return p.metrics.Counter(metric.ConnectionRefused, why) }
 	p.refused.limit, p.refused.loop, p.refused.bypass = refused("limit"), refused("loop"), refused("bypass")
 	p.refused.policy, p.refused.handshake = refused("policy"), refused("handshake")
-	p.refused.unknown, p.refused.undialable = refused("unknown_destination"), refused("no_connection")
 	control := func(why string) *metric.Counter { return p.metrics.Counter(metric.ControlPlaneError, why) }
 	p.controlErrors.identity, p.controlErrors.destination = control("identity"), control("destination")
 	p.controlErrors.viz = control("viz")
-	p.breached.caller, p.breached.backend = p.breach(roleCaller), p.breach(roleBackend)
-	p.dialFailures = p.metrics.Counter(metric.RetryCause, "connect")
-	p.shed = p.metrics.Counter(metric.ShedWork, "memory")
 }
 
 // Run serves until ctx ends or Drain is called, drains, and returns.
@@ -153,8 +152,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.tasks.Go(func() { renewer.Run(p.ctx) }) // it ends with ctx and only then
 	p.tasks.Go(func() { p.followBundles(p.ctx) })
 	p.tasks.Go(func() { p.watchRoots(p.ctx) })
-	p.tasks.Go(func() { p.discovery.run(p.ctx) })
-	p.tasks.Go(func() { p.reportMetrics(p.ctx) })
+	p.tasks.Go(func() { p.discovery.Run(p.ctx) })
+	p.tasks.Go(func() { p.report(p.ctx) })
 	p.tasks.Go(p.settle)
 	p.tasks.Go(p.shrink)
 	for _, l := range p.listeners {
@@ -169,6 +168,28 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return nil
 }
 
+// report keeps viz told, if there is one.
+func (p *Proxy) report(ctx context.Context) {
+	defer close(p.reported)
+	if p.cfg.Viz.Addr == "" {
+		return
+	}
+	record.New(record.Options{Client: p.viz, Version: p.version, Log: p.log, Metrics: p.metrics, Source: p.source,
+		Failures: p.controlErrors.viz, Workload: p.discovery.Self, Settled: p.settled}).Run(ctx)
+}
+
+// lastReport is how long the end of the process may wait for viz.
+const lastReport = time.Second
+
+// settleReports says that no request will be counted any more, and waits for the last report.
+func (p *Proxy) settleReports() {
+	close(p.settled)
+	select {
+	case <-p.reported:
+	case <-time.After(lastReport):
+	}
+}
+
 func (p *Proxy) serveAdmin(s *admin.Server, l net.Listener) {
 	if err := s.Serve(l); err != nil {
 		p.log.Error("the admin server ended", "err", err)
@@ -181,7 +202,7 @@ const settleAfter = time.Second
 // settle makes the proxy small once it has started.
 func (p *Proxy) settle() {
 	select {
-	case <-p.discovery.met:
+	case <-p.discovery.Met:
 	case <-p.ctx.Done():
 		return
 	}
@@ -204,12 +225,12 @@ func (p *Proxy) finish(adm *admin.Server) {
 	for _, l := range p.listeners {
 		l.Close()
 	}
-	p.quiet.each(func(nc net.Conn) { nc.Close() })
+	p.quiet.Each(func(nc net.Conn) { nc.Close() })
 	grace := time.After(p.cfg.DrainGrace)
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for p.metrics.Connections.Load() > 0 { // those that nobody knows the protocol of yet among them
-		p.servers.each(func(c *serverConn) { c.goAway() })
+		p.forward.Drain()
 		select {
 		case <-tick.C:
 			continue
@@ -220,9 +241,8 @@ func (p *Proxy) finish(adm *admin.Server) {
 	}
 	p.settleReports()
 	p.cancel()
-	p.servers.each(func(c *serverConn) { c.wire.Close() })
-	p.clients.each(func(c *clientConn) { c.wire.Close() })
-	p.tunnels.each(func(c io.Closer) { c.Close() })
+	p.forward.Cut()
+	p.tunnels.Cut()
 	stop, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
 	if err := adm.Close(stop); err != nil {
@@ -232,18 +252,18 @@ func (p *Proxy) finish(adm *admin.Server) {
 		c.Close()
 	}
 	p.tasks.Wait()
-	p.pipes.close()
+	p.tunnels.Close()
 	p.wheel.Close()
 }
 
 // unready says why the proxy should get no traffic yet.
 func (p *Proxy) unready() (why []string) {
-	for _, err := range []error{p.source.Ready(), p.discovery.status()} {
+	for _, err := range []error{p.source.Ready(), p.discovery.Status()} {
 		if err != nil {
 			why = append(why, err.Error())
 		}
 	}
-	if p.discovery.status() != nil {
+	if p.discovery.Status() != nil {
 		why = append(why, "until destination has answered, nobody is admitted but probes and loopback")
 	}
 	select {
@@ -262,51 +282,3 @@ func (p *Proxy) draining() bool {
 		return false
 	}
 }
-
-// trackServer registers a connection that the proxy serves, for the drain and for the life of its certificate.
-func (p *Proxy) trackServer(c *serverConn) (stop func()) {
-	p.servers.add(c)
-	unwatch := p.watchMesh(watched{c.tls, c.wire.RemoteAddr(), c.goAway, func() { c.wire.Close() }})
-	if p.draining() {
-		c.goAway()
-	}
-	if p.ctx.Err() != nil {
-		c.wire.Close() // the drain is over, and did not see this one
-	}
-	return func() {
-		unwatch()
-		p.servers.remove(c)
-	}
-}
-
-func (p *Proxy) trackClient(c *clientConn) (stop func()) {
-	p.clients.add(c)
-	unwatch := p.watchMesh(watched{c.wire.TLS(), c.wire.RemoteAddr(), c.leave, func() { c.wire.Close() }})
-	if p.ctx.Err() != nil {
-		c.wire.Close()
-	}
-	return func() {
-		unwatch()
-		p.clients.remove(c)
-	}
-}
-
-func (p *Proxy) trackCloser(c io.Closer) (stop func()) {
-	p.tunnels.add(c)
-	if p.ctx.Err() != nil {
-		c.Close()
-	}
-	return func() { p.tunnels.remove(c) }
-}
-
-// errorAnswered counts an error that the proxy answered with, by status.
-func (p *Proxy) errorAnswered(status int) {
-	why := map[int]string{403: "forbidden", 502: "bad_gateway", 503: "unavailable", 504: "timeout"}[status]
-	if why == "" {
-		why = metric.Other
-	}
-	p.metrics.Counter(metric.ErrorAnswered, why).Inc()
-}
-
-// now is the time, named so that a stage which needs it once says so.
-func now() time.Time { return time.Now() }

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy"
+	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/test/loopback"
 	"github.com/tulle-mesh/tulle/test/output"
+	"github.com/tulle-mesh/tulle/test/undrawn"
 )
 
 // Whatever strangers do at the inbound port, the log has no more than a line of it a second.
@@ -20,7 +21,7 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 	web := pod{"web-0", a.addr, loopback.Free()}
 	m.declare("web", "http", web)
 	var log output.Buffer
-	m.log = slog.New(proxy.RefuseUndrawn(t, slog.NewTextHandler(&log, nil)))
+	m.log = slog.New(undrawn.Refuse(t, slog.NewTextHandler(&log, nil), forward.Undrawn))
 	m.proxy("web", web)
 	began := time.Now()
 	const times = 30

@@ -33,6 +33,16 @@ var rules = []rule{
 	{who: "proxy/sample", why: "a leaf"},
 	{who: "proxy/config", why: "a leaf: the injector uses its names"},
 	{who: "proxy/redirect", why: "a leaf"},
+	{who: "proxy/header", why: "a leaf"},
+	{who: "proxy/live", why: "a leaf"},
+	{who: "proxy/outcome", may: []string{"proxy/metric"}, why: "a leaf, which who forwards calls"},
+	{who: "proxy/route", may: []string{"proxy/header", "proxy/metric", "destination/api"}, why: "pure: no sockets, and no clusters but by name"},
+	{who: "proxy/balance", may: []string{"proxy/memory", "proxy/metric", "destination/api"}, why: "pure: no sockets"},
+	{who: "proxy/authorize", may: []string{"proxy/config", "proxy/metric", "destination/api"}, why: "pure: no sockets"},
+	{who: "proxy/discover", may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/rpc", "proxy/config", "proxy/live", "proxy/metric", "destination/api"}, why: "it knows what destination says, and not who uses it"},
+	{who: "proxy/forward", may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/discover", "proxy/header", "proxy/outcome", "proxy/h1", "proxy/h2", "proxy/wire", "proxy/config", "proxy/live", "proxy/memory", "proxy/metric", "proxy/timer", "destination/api"}, why: "HTTP alone: who accepts, dials and has TLS is the proxy"},
+	{who: "proxy/tunnel", may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/discover", "proxy/detect", "proxy/config", "proxy/live", "proxy/memory", "proxy/metric", "proxy/timer", "destination/api"}, why: "no engine: what it carries it does not understand"},
+	{who: "proxy/record", may: []string{"proxy/rpc", "proxy/metric", "destination/api", "viz/api", "identity/spiffe"}, why: "it tells what was counted"},
 	{who: "proxy/rpc", may: []string{"proxy/h2", "proxy/wire"}, why: "a client over our own HTTP/2"},
 	{who: "proxy/admin", may: []string{"proxy/metric", "proxy/h1", "proxy/wire"}, why: "served by the engine of the data path"},
 	{who: "proxy/mesh-proxy", may: []string{"proxy", "proxy/config", "proxy/redirect"}, why: "a main"},
@@ -113,6 +123,23 @@ func TestOnlySourcesKnowKubernetesObjects(t *testing.T) {
 		for _, imp := range p.Imports {
 			if strings.HasPrefix(imp, "k8s.io/api/") || strings.HasPrefix(imp, "k8s.io/client-go") {
 				t.Errorf("%s imports %s: kube turns such objects into the registry's", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// The assembly knows no bytes of HTTP, and the pure leaves open no sockets.
+func TestWhatStagesDoNotName(t *testing.T) {
+	for who, unwanted := range map[string][]string{
+		"./proxy":           {module + "proxy/h1", module + "proxy/h2", module + "proxy/header", "golang.org/x/net/http2/hpack"},
+		"./proxy/tunnel":    {"golang.org/x/net/http2/hpack"},
+		"./proxy/route":     {"net", "crypto/tls"},
+		"./proxy/balance":   {"net", "crypto/tls"},
+		"./proxy/authorize": {"net", "crypto/tls"},
+	} {
+		for _, imp := range list(t, who)[0].Imports {
+			if slices.Contains(unwanted, imp) {
+				t.Errorf("%s imports %s", who, imp)
 			}
 		}
 	}

@@ -1,0 +1,133 @@
+package authorize
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+)
+
+// Caller is who is at the other end of an inbound connection.
+type Caller struct {
+	ID       string // SPIFFE ID; empty: unauthenticated
+	Address  netip.Addr
+	Security metric.Security
+}
+
+func (c Caller) Meshed() bool { return c.ID != "" }
+
+// Label says whose cell it is, at a port of the workload whose ID is own; strangers bounds the addresses of callers that
+// have no ID.
+func (c Caller) Label(l *metric.Labels, own string, strangers *metric.Addresses) {
+	l.Direction, l.PeerID, l.Security = metric.Inbound, c.ID, c.Security
+	if c.Meshed() {
+		l.OwnID = own
+	} else {
+		l.PeerAddress = strangers.Label(c.Address, time.Now())
+	}
+}
+
+// Policy says who may call one of the workload's ports. It is immutable.
+type Policy struct {
+	strict  bool
+	allowed []string   // SPIFFE IDs
+	action  api.Action // about those that the mode admits and allowed does not name
+	probes  []string
+}
+
+// Compile turns a message into a policy. What this proxy does not understand makes the whole message an error.
+func Compile(m *api.Inbound) (*Policy, error) {
+	pol := &Policy{strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction}
+	if m.Mode != api.Mode_MODE_STRICT && m.Mode != api.Mode_MODE_PERMISSIVE {
+		return nil, fmt.Errorf("a mode (%d) that this proxy does not know", m.Mode)
+	}
+	if m.DefaultAction != api.Action_ACTION_ALLOW && m.DefaultAction != api.Action_ACTION_DENY {
+		return nil, fmt.Errorf("a default action (%d) that this proxy does not know", m.DefaultAction)
+	}
+	for i, a := range m.Authorizations {
+		if err := api.Understood(a); err != nil {
+			return nil, fmt.Errorf("authorization %d: %w", i, err)
+		}
+		if len(a.Identities) == 0 {
+			return nil, fmt.Errorf("authorization %d names nobody that this proxy knows", i)
+		}
+		pol.allowed = append(pol.allowed, a.Identities...)
+	}
+	for _, pr := range m.Probes {
+		pol.probes = append(pol.probes, pr.Path)
+	}
+	return pol, nil
+}
+
+// Closed is the policy that admits nobody, whatever else pol says.
+func (pol *Policy) Closed() *Policy {
+	none := *pol
+	none.allowed, none.action = nil, api.Action_ACTION_DENY
+	return &none
+}
+
+// Refusal is why a request is not served.
+type Refusal struct {
+	Status int
+	Reason string
+}
+
+// Verdict decides about a caller; id is empty for one that proved nothing.
+func (pol *Policy) Verdict(id string) *Refusal {
+	switch {
+	case id == "" && pol.strict:
+		return &Refusal{403, "this workload takes calls from the mesh only (mode: strict)"}
+	case pol.action == api.Action_ACTION_ALLOW:
+		return nil
+	}
+	for _, a := range pol.allowed {
+		if a == id {
+			return nil
+		}
+	}
+	if id == "" {
+		id = "an unauthenticated caller"
+	}
+	return &Refusal{403, id + " is not allowed to call this port"}
+}
+
+// grpcHealthPath is a probe of kind grpc's.
+const grpcHealthPath = "/grpc.health.v1.Health/Check"
+
+// Probe reports whether a plaintext request for a path is the kubelet's: it has no SVID, and a pod that cannot be probed is
+// killed.
+func (pol *Policy) Probe(method, path string) bool {
+	want := "GET"
+	if path == grpcHealthPath {
+		want = "POST"
+	}
+	return method == want && slices.Contains(pol.probes, path)
+}
+
+// Application is where the application listens for a connection that was sent to dst, for target port: the original
+// destination and nothing else.
+func Application(cfg *config.Config, dst netip.AddrPort, port uint16) (string, *Refusal) {
+	switch port {
+	case config.OutboundPort, config.InboundPort, config.AdminPort:
+		return "", &Refusal{403, "the proxy's own ports are not served through it"}
+	}
+	if cfg.Apps != nil {
+		if addr := cfg.Apps[port]; addr != "" {
+			return addr, nil
+		}
+		return "", &Refusal{403, "no application is known at this port"}
+	}
+	if dst.Port() != config.InboundPort && dst.Port() != port {
+		return "", &Refusal{403, "the server name's port is not the one that was dialed"}
+	}
+	for _, ip := range cfg.PodIPs {
+		if ip == dst.Addr().Unmap() {
+			return netip.AddrPortFrom(ip, port).String(), nil
+		}
+	}
+	return "", &Refusal{403, "the address dialed is not one of this pod's"}
+}

@@ -1,0 +1,248 @@
+package balance
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+)
+
+// Cluster is a set of endpoints behind one name. Its pointer lives as long as something refers to the name; what it
+// holds is swapped whole.
+type Cluster struct {
+	Name   string
+	attach func() any                  // makes an endpoint's transport
+	set    atomic.Pointer[EndpointSet] // nil until destination has sent the endpoints
+
+	mu      sync.Mutex // guards waiting
+	waiting Queue      // parked until there is an endpoint
+}
+
+// EndpointSet is immutable.
+type EndpointSet struct {
+	Params Params
+	All    []*Endpoint
+}
+
+// Endpoint is one backend: where it is, who it must prove to be, how it has been doing. It outlives the sets that list
+// it, so that a change to one endpoint does not forget what is known of the others.
+type Endpoint struct {
+	id       string
+	Address  string // of the application
+	Mesh     string // of its proxy; empty: unmeshed
+	Port     uint32
+	Identity spiffeid.ID
+	Protocol api.Protocol
+	Local    bool // the application that this proxy is for: nothing is between the two
+	workload metric.Workload
+
+	ewma     ewma
+	health   health
+	answered atomic.Bool // at least once
+
+	// Transport is what whoever sends to the endpoint keeps of it, such as its connections. It is there before anybody
+	// knows the endpoint, and balance never looks into it.
+	Transport any
+}
+
+func (e *Endpoint) Meshed() bool { return e.Mesh != "" }
+
+// Begin notes one more request that the endpoint works on, done one less.
+func (e *Endpoint) Begin() { e.ewma.pending.Add(1) }
+
+func (e *Endpoint) Done() { e.ewma.pending.Add(-1) }
+
+// Observe takes the latency of an answer.
+func (e *Endpoint) Observe(d time.Duration, p Params, now time.Time) { e.ewma.observe(d, p, now) }
+
+// Failed takes the latency of a failure, which says nothing good.
+func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) { e.ewma.fail(d, p, now) }
+
+// Rest passes the endpoint over for d, while another is there: it could not be dialed.
+func (e *Endpoint) Rest(now time.Time, d time.Duration) { e.health.rest(now, d) }
+
+// HasAnswered reports whether the endpoint ever has. It is read for each answer, so it is written once.
+func (e *Endpoint) HasAnswered() bool { return e.answered.Load() }
+
+func (e *Endpoint) MarkAnswered() {
+	if !e.answered.Load() {
+		e.answered.Store(true)
+	}
+}
+
+// Label says who answers for a cell, and how the endpoint is reached; own is this proxy's ID.
+func (e *Endpoint) Label(l *metric.Labels, own string) {
+	l.Peer, l.Security = e.workload, metric.PlaintextUnmeshed
+	if e.Meshed() {
+		l.Security, l.PeerID, l.OwnID = metric.MTLS, e.Identity.String(), own
+	}
+}
+
+// health is whether an endpoint may be picked.
+type health struct {
+	until atomic.Int64 // the end of its rest, since epoch; 0: it has had none
+}
+
+// epoch makes rests monotonic: a wall clock that is set back must not make them longer.
+var epoch = time.Now()
+
+func (h *health) rest(now time.Time, d time.Duration) { h.until.Store(int64(now.Sub(epoch) + d)) }
+
+func (h *health) ready(now time.Time) bool {
+	until := h.until.Load()
+	return until == 0 || until <= int64(now.Sub(epoch))
+}
+
+// Pick chooses by the power of two choices: of two endpoints at random, the one with the lower load. avoid, the endpoint
+// that just failed this request, is never chosen while another is there.
+func (s *EndpointSet) Pick(avoid *Endpoint, now time.Time) *Endpoint {
+	n := len(s.All)
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return s.All[0]
+	}
+	a := s.All[rand.IntN(n)]
+	b := s.All[rand.IntN(n-1)]
+	if b == a {
+		b = s.All[n-1]
+	}
+	aOK, bOK := a != avoid && a.health.ready(now), b != avoid && b.health.ready(now)
+	switch {
+	case aOK && bOK:
+		if b.ewma.load(s.Params, now) < a.ewma.load(s.Params, now) {
+			return b
+		}
+		return a
+	case aOK:
+		return a
+	case bOK:
+		return b
+	}
+	return s.pickReady(avoid, now)
+}
+
+// pickReady is for when both choices were bad: anything that is ready, else anything but avoid.
+func (s *EndpointSet) pickReady(avoid *Endpoint, now time.Time) *Endpoint {
+	var last *Endpoint
+	start := rand.IntN(len(s.All))
+	for i := range s.All {
+		e := s.All[(start+i)%len(s.All)]
+		if e == avoid {
+			continue
+		}
+		if e.health.ready(now) {
+			return e
+		}
+		last = e
+	}
+	return last
+}
+
+// Change is what follows from new endpoints. Whoever applies it holds no lock: it leads into requests and connections.
+type Change struct {
+	Woken []Waiter    // there is an endpoint for them now
+	Gone  []*Endpoint // nothing new begins there
+}
+
+func (c *Change) Add(o Change) {
+	c.Woken = append(c.Woken, o.Woken...)
+	c.Gone = append(c.Gone, o.Gone...)
+}
+
+// Update swaps in the endpoints that destination sent, keeping those that are the same as before.
+func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch Change) {
+	old := map[string]*Endpoint{}
+	if s := c.set.Load(); s != nil {
+		for _, e := range s.All {
+			old[e.id] = e
+		}
+	}
+	next := &EndpointSet{Params: params}
+	for _, m := range list {
+		e := old[m.Id]
+		if e == nil || !e.same(m) {
+			e = c.newEndpoint(m, params, now)
+		} else {
+			delete(old, m.Id)
+		}
+		next.All = append(next.All, e)
+	}
+	c.set.Store(next)
+	for _, e := range old {
+		ch.Gone = append(ch.Gone, e)
+	}
+	if len(next.All) == 0 {
+		return ch
+	}
+	c.mu.Lock()
+	ch.Woken = c.waiting.All()
+	c.mu.Unlock()
+	return ch
+}
+
+// Park queues w among no more than limit until there is an endpoint, unless there is one by now. queued false without a
+// set means that too many wait already.
+func (c *Cluster) Park(w Waiter, limit int) (set *EndpointSet, queued bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// update stores the set before it takes mu, so an endpoint is either seen here or wakes what was queued.
+	if s := c.set.Load(); s != nil && len(s.All) > 0 {
+		return s, false
+	}
+	return nil, c.waiting.Add(w, limit)
+}
+
+func (c *Cluster) Unpark(w Waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting.Remove(w)
+}
+
+func NewCluster(name string, attach func() any) *Cluster { return &Cluster{Name: name, attach: attach} }
+
+// Lone makes c a cluster of one endpoint, which nobody else announces.
+func (c *Cluster) Lone(addr string, params Params) *Cluster {
+	c.Update(params, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, time.Now())
+	return c
+}
+
+// Current is the endpoints of the moment; nil: destination has not sent any yet.
+func (c *Cluster) Current() *EndpointSet { return c.set.Load() }
+
+// First is the endpoint of a cluster that has one and keeps it.
+func (c *Cluster) First() *Endpoint { return c.set.Load().All[0] }
+
+func (c *Cluster) newEndpoint(m *api.Endpoint, params Params, now time.Time) *Endpoint {
+	e := &Endpoint{id: m.Id, Address: m.Address, Mesh: m.MeshAddress, Port: m.TargetPort, Protocol: m.Protocol, Transport: c.attach()}
+	if w := m.Workload; w != nil {
+		e.workload = metric.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
+	}
+	if m.MeshAddress != "" {
+		// An identity that does not parse leaves the zero ID, which no certificate matches: an error, never plaintext.
+		e.Identity, _ = spiffeid.FromString(m.Identity)
+	}
+	e.ewma.reset(params, now)
+	return e
+}
+
+// same reports whether m is this very endpoint: same place, same identity.
+func (e *Endpoint) same(m *api.Endpoint) bool {
+	return e.Address == m.Address && e.Mesh == m.MeshAddress && e.Port == m.TargetPort && e.Protocol == m.Protocol &&
+		(e.Mesh == "" || e.Identity.String() == m.Identity)
+}
+
+// Pending is how many requests the endpoint is believed to work on.
+func (e *Endpoint) Pending() int64 { return e.ewma.pending.Load() }
+
+// Waiting is how many wait for an endpoint.
+func (c *Cluster) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting.Size()
+}

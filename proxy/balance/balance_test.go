@@ -1,0 +1,65 @@
+package balance
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestEWMARisesAtOnceAndFallsWithTime(t *testing.T) {
+	p := Params{30 * time.Millisecond, 10 * time.Second}
+	now := time.Unix(0, 0)
+	var e ewma
+	e.reset(p, now)
+	e.observe(time.Second, p, now)
+	if got := e.load(p, now); got != float64(time.Second) {
+		t.Errorf("a peak counts at once: load %v", time.Duration(got))
+	}
+	now = now.Add(10 * time.Second)
+	if got := e.load(p, now); math.Abs(got-float64(time.Second)/math.E) > 1e6 {
+		t.Errorf("after one decay: %v", time.Duration(got))
+	}
+	e.pending.Add(3)
+	if one := e.load(p, now); one < 1.4e9 {
+		t.Errorf("pending requests multiply the load: %v", time.Duration(one))
+	}
+}
+
+func TestPickAvoidsTheEndpointThatFailed(t *testing.T) {
+	now := time.Now()
+	a, b, c := &Endpoint{id: "a"}, &Endpoint{id: "b"}, &Endpoint{id: "c"}
+	s := &EndpointSet{Params: Params{1, 1}, All: []*Endpoint{a, b, c}}
+	for range 100 {
+		if s.Pick(a, now) == a {
+			t.Fatal("picked the endpoint that just failed")
+		}
+	}
+	b.Rest(now, time.Second)
+	for range 100 {
+		if s.Pick(a, now) != c {
+			t.Fatal("picked an endpoint that cannot be dialed while another is there")
+		}
+	}
+	alone := &EndpointSet{All: []*Endpoint{a}}
+	if alone.Pick(a, now) != a {
+		t.Error("the only endpoint is better than none")
+	}
+}
+
+// A wall clock that is set back, or forward, does not change how long an endpoint rests.
+func TestARestEnds(t *testing.T) {
+	now := time.Now()
+	a, b := &Endpoint{id: "a"}, &Endpoint{id: "b"}
+	s := &EndpointSet{Params: Params{1, 1}, All: []*Endpoint{a, b}}
+	a.Rest(now, time.Second)
+	if s.Pick(nil, now.Add(time.Second-1)) != b {
+		t.Error("an endpoint was picked before its rest was over")
+	}
+	picked := false
+	for range 100 {
+		picked = picked || s.Pick(b, now.Add(time.Second)) == a
+	}
+	if !picked {
+		t.Error("an endpoint was not picked after its rest")
+	}
+}

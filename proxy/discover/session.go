@@ -1,0 +1,279 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/proxy/rpc"
+)
+
+const (
+	discoverMethod     = "/tulle.destination.v1.Destination/Discover"
+	discoverBackoffMin = 100 * time.Millisecond
+	discoverBackoffMax = 10 * time.Second // destination's replicas come back one by one; a new pod waits no longer than this
+)
+
+// capabilities are what this proxy is able to do of what not every proxy is.
+var capabilities = []string{api.CapabilityRequestHeaders, api.CapabilityResponseHeaders}
+
+// Session keeps what destination says: one stream, on which every key that is in use is subscribed. What was once
+// learned stays, however long destination is away.
+type Session struct {
+	Options
+	inboundBudget *route.Budget // of nobody's retries
+
+	ready atomic.Bool // destination has welcomed us at least once
+	once  sync.Once   // closes met
+	Met   chan struct{}
+
+	mu       sync.Mutex // guards everything below
+	targets  *lru.LRU[string, *Target]
+	inbounds *lru.LRU[uint16, *Port]
+	store
+	workload *api.Workload
+	stream   *rpc.Stream // nil while there is none
+	problem  error       // why there is none
+	outbox   []*api.DiscoverRequest
+	mail     chan struct{} // holds one: there is something in the outbox
+}
+
+// Options are what discovery needs from others.
+type Options struct {
+	Cfg      config.Config
+	Client   *rpc.Client
+	Version  string
+	Log      *slog.Logger
+	Failures *metric.Counter
+	// identified returns once this proxy has an SVID: destination asks for it.
+	Identified func(context.Context) error
+	// attach makes what an endpoint's users keep with it.
+	Attach func() any
+	// applied is told what follows from new endpoints, in the session's goroutine and with no lock held.
+	Applied func(balance.Change)
+}
+
+func New(o Options) *Session {
+	d := &Session{Options: o, store: newStore(), mail: make(chan struct{}, 1), Met: make(chan struct{}),
+		inboundBudget: route.NewBudget(nil)}
+	// The sizes are positive: no errors.
+	d.targets, _ = lru.NewLRU(d.Cfg.Limits.MaxTargets, d.evict)
+	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictInbound) // evictUnserved bounds it
+	return d
+}
+
+func (d *Session) subscribe(key *api.Key) {
+	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
+}
+
+func (d *Session) unsubscribe(key *api.Key) {
+	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}})
+}
+
+// send queues a request; mu is held, so it must not wait for destination. Without a stream nothing is lost: a new one
+// begins with every subscription. The outbox is bounded by the keys.
+func (d *Session) send(m *api.DiscoverRequest) {
+	if d.stream == nil {
+		return
+	}
+	d.outbox = append(d.outbox, m)
+	select {
+	case d.mail <- struct{}{}:
+	default:
+	}
+}
+
+// post sends what is queued, until the stream ends.
+func (d *Session) post(s *rpc.Stream, done <-chan struct{}) {
+	for {
+		select {
+		case <-d.mail:
+		case <-done:
+			return
+		}
+		d.mu.Lock()
+		list := d.outbox
+		d.outbox = nil
+		d.mu.Unlock()
+		for _, m := range list {
+			if err := s.Send(m); err != nil {
+				return // follow sees the same, and reports it
+			}
+		}
+	}
+}
+
+// Run keeps a stream to destination until ctx ends.
+func (d *Session) Run(ctx context.Context) {
+	wait := discoverBackoffMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := d.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > discoverBackoffMax {
+			wait = discoverBackoffMin
+		}
+		d.Failures.Inc()
+		d.Log.Info("the stream to destination ended", "err", err, "retry", wait)
+		select {
+		case <-time.After(wait/2 + rand.N(wait)):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, discoverBackoffMax)
+	}
+}
+
+// follow opens one stream and applies what it brings.
+func (d *Session) follow(ctx context.Context) error {
+	if err := d.Identified(ctx); err != nil {
+		return err
+	}
+	s, err := d.Client.Open(ctx, discoverMethod)
+	if err != nil {
+		d.setStream(nil, err)
+		return fmt.Errorf("open a stream to destination at %s: %w", d.Cfg.Destination.Addr, err)
+	}
+	done := make(chan struct{})
+	var sender sync.WaitGroup
+	defer sender.Wait()
+	defer s.Close()
+	defer close(done)
+	if err := d.greet(s); err != nil {
+		return err
+	}
+	sender.Go(func() { d.post(s, done) })
+	for {
+		m := &api.DiscoverResponse{}
+		if err := s.Recv(m); err != nil {
+			d.setStream(nil, err)
+			return fmt.Errorf("receive from destination: %w", err)
+		}
+		d.Apply(m)
+	}
+}
+
+// greet says hello, subscribes to all that is in use and names all that is held.
+func (d *Session) greet(s *rpc.Stream) error {
+	hello := &api.Hello{Version: d.Version, Capabilities: capabilities}
+	if err := s.Send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: hello}}); err != nil {
+		return fmt.Errorf("greet destination: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.begin(s)
+	return nil
+}
+
+// begin fills the outbox of a new stream. mu is held.
+func (d *Session) begin(s *rpc.Stream) {
+	d.stream, d.problem, d.outbox = s, nil, nil
+	clear(d.parts)
+	for _, t := range d.targets.Values() {
+		d.subscribe(t.key)
+	}
+	for _, in := range d.inbounds.Values() {
+		d.subscribe(in.key)
+	}
+	for name := range d.kept {
+		d.subscribe(clusterKey(name))
+	}
+	for _, r := range d.resume() {
+		d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: r}})
+	}
+}
+
+func (d *Session) setStream(s *rpc.Stream, err error) {
+	d.mu.Lock()
+	d.stream, d.problem = s, err
+	d.mu.Unlock()
+}
+
+// Status says why destination has not answered yet; nil once it has.
+func (d *Session) Status() error {
+	if d.ready.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.problem != nil {
+		return fmt.Errorf("destination at %s: %w", d.Cfg.Destination.Addr, d.problem)
+	}
+	return errors.New("waiting for destination at " + d.Cfg.Destination.Addr)
+}
+
+// Apply takes one message of destination. What waited for it goes on afterwards, without the lock.
+func (d *Session) Apply(m *api.DiscoverResponse) {
+	var ch balance.Change
+	d.mu.Lock()
+	switch m := m.Message.(type) {
+	case *api.DiscoverResponse_Welcome:
+		d.workload = m.Welcome.GetWorkload()
+		d.ready.Store(true)
+		d.once.Do(func() { close(d.Met) })
+	case *api.DiscoverResponse_Invalid:
+		d.applyInvalid(m.Invalid)
+	case *api.DiscoverResponse_Resources:
+		ch = d.applyResources(m.Resources.GetResources())
+	default:
+		d.Log.Warn("destination sent a message of a kind that this proxy does not know")
+	}
+	d.mu.Unlock()
+	d.Applied(ch)
+}
+
+// applyInvalid: destination will not answer for this key. That is an answer: nothing is known by that name.
+func (d *Session) applyInvalid(m *api.Invalid) {
+	d.Log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason", m.GetReason())
+	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.Latest.Load() == nil {
+		t.set(&Answer{Route: route.Unknown(t.budget)})
+	}
+	if in, ok := d.inbounds.Peek(uint16(m.GetKey().GetInboundPort())); ok {
+		in.refuse()
+	}
+}
+
+// reject tells destination that a resource cannot be used, and why. The last good one of its name holds. mu is held.
+func (d *Session) reject(m *api.Resource, err error) {
+	d.Log.Error("cannot use what destination sent, keeping the last one", "kind", m.Kind, "name", m.Name, "err", err)
+	if len(d.outbox) > api.MaxKeys {
+		return // a destination that says nothing else, and reads nothing
+	}
+	reason := err.Error()
+	reason = strings.ToValidUTF8(reason[:min(len(reason), api.MaxReason)], "")
+	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Rejected{Rejected: &api.Rejected{
+		Kind: m.Kind, Name: m.Name, Version: m.Version, Reason: reason}}})
+}
+
+// connected reports whether there is somebody to answer.
+func (d *Session) connected() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stream != nil
+}
+
+// Self is the workload that destination takes us for.
+func (d *Session) Self() *api.Workload {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.workload
+}
+
+// ewmaDefaults are for a cluster of which nobody says anything else.
+func (d *Session) ewmaDefaults() balance.Params {
+	return balance.Params{Initial: d.Cfg.Limits.EWMADefaultRTT, Decay: d.Cfg.Limits.EWMADecay}
+}

@@ -1,0 +1,67 @@
+package discover
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/authorize"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/rpc"
+)
+
+// newSession is one without a stream: what destination says is applied by hand.
+func newSession(t testing.TB) *Session {
+	return New(Options{Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
+		Attach: func() any { return nil }, Applied: func(balance.Change) {}})
+}
+
+// What is held is said once a stream: a proxy with a thousand targets would otherwise say a million things.
+func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
+	d := newSession(t)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range 100 {
+		name := fmt.Sprintf("web-%d", i)
+		d.applyResources([]*api.Resource{{Kind: api.Kind_KIND_ENDPOINTS, Name: name, Version: "1",
+			Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{}}}})
+		d.targets.Add(name, &Target{key: &api.Key{Key: &api.Key_Authority{Authority: name}}})
+	}
+	for range 2 { // streams
+		d.begin(&rpc.Stream{})
+		held := 0
+		for _, m := range d.outbox {
+			held += len(m.GetResume().GetHeld())
+		}
+		if len(d.outbox) != 101 || held != 100 || !d.outbox[100].GetResume().GetLast() {
+			t.Errorf("%d requests name %d resources, want 100 subscriptions and one that names 100", len(d.outbox), held)
+		}
+	}
+	d.stream = nil
+}
+
+// A scan through all ports must not make the proxy forget how strict the served ones are.
+func TestAPortScanForgetsNoServedPort(t *testing.T) {
+	d := newSession(t)
+	in := d.Port(8080)
+	m := d.defaultInbound(8080)
+	m.DefaultAction = api.Action_ACTION_DENY
+	m.Authorizations = []*api.Authorization{{Identities: []string{"spiffe://cluster.local/ns/shop/sa/friend"}}}
+	a, err := d.compileInbound(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.update(a)
+	in.Application("10.0.0.1:8080").First().MarkAnswered()
+	for port := range uint16(5000) {
+		d.Port(10000 + port)
+	}
+	if n := d.inbounds.Len(); n > 2*maxInboundPorts {
+		t.Errorf("%d ports are remembered", n)
+	}
+	if d.Port(8080).Verdict(authorize.Caller{ID: "spiffe://cluster.local/ns/shop/sa/stranger"}) == nil {
+		t.Error("a stranger is let in after a scan")
+	}
+}

@@ -1,0 +1,248 @@
+package forward
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"golang.org/x/net/http2/hpack"
+)
+
+// OnHeaders takes an informational head, the response's head, or its trailers.
+func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a {
+		return
+	}
+	b := &a.conn.batch
+	if x.phase == phaseAnswering {
+		x.respond(fields, b)
+		return
+	}
+	status, _ := strconv.Atoi(header.Value(fields, ":status"))
+	if status >= 100 && status < 200 {
+		x.down.WriteHeaders(header.Keep(nil, fields), false)
+		b.touch(x.down)
+		return
+	}
+	a.respond(status, fields, end)
+}
+
+// respond takes the response's head: it is a reason for another try, or it goes to the caller.
+func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
+	x, b := a.x, &a.conn.batch
+	a.endpoint.MarkAnswered()
+	failed := x.rule.Failure(status)
+	if x.grpc && end {
+		failed = x.grpcEnd(fields) || failed
+	}
+	if end && !failed {
+		a.sample(b)
+	}
+	if failed || end || !x.grpc { // else gRPC's status is still to come
+		a.count(failed)
+	}
+	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot be told to have been
+	// read or not.
+	if failed && (x.reqEnd || end) && x.again(b) {
+		return
+	}
+	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
+	if x.down.WriteHeaders(a.conn.scratch, end) != nil {
+		x.fail(502, "the response's header fields are more than the caller takes", b)
+		return
+	}
+	x.enter(phaseAnswering)
+	x.failed = failed
+	x.kept, x.body = false, nil
+	x.freeHead()
+	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {
+		x.tunnel = false // an ordinary answer after all
+	}
+	if x.tunnel {
+		x.stop(&x.deadline) // a timeout is for an answer; an open tunnel has had it
+	}
+	b.touch(x.down)
+	if end {
+		x.answered(b)
+	}
+}
+
+// OnData takes a piece of the response's body.
+func (a *attempt) OnData(p []byte, end bool) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a {
+		a.up.Consumed(len(p))
+		return
+	}
+	b := &a.conn.batch
+	a.sample(b)
+	x.respBytes += uint64(len(p))
+	n := x.down.WriteData(p, end)
+	x.hold(&x.heldDown, len(p)-n)
+	if n > 0 {
+		a.up.Consumed(n)
+		b.touch(a.up)
+	}
+	b.touch(x.down)
+	if end {
+		x.answered(b)
+	}
+}
+
+// respond, on the exchange, passes the response's trailers on: the end.
+func (x *exchange) respond(fields []hpack.HeaderField, b *batch) {
+	if x.grpc && x.grpcEnd(fields) {
+		x.failed = true
+	}
+	x.attempt.count(x.failed)
+	x.attempt.sample(b)
+	x.down.WriteHeaders(header.Keep(nil, fields), true)
+	b.touch(x.down)
+	x.complete(b)
+}
+
+// OnReset: the try is over without an end.
+func (a *attempt) OnReset(code uint32, err error) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a {
+		return
+	}
+	b := &a.conn.batch
+	a.count(true)
+	unsent, unread := errors.Is(err, h1.ErrUnsent), errors.Is(err, h1.ErrUndelivered)
+	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
+	switch {
+	case x.late():
+		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
+		x.timeout("the request took longer than its timeout", b)
+	case x.phase == phaseAnswering:
+		x.failed = true
+		x.brokenOff(code, err, b)
+		b.touch(x.down)
+		x.attempt.up = nil
+		x.abandon(b)
+		x.finish(outcome.Reset, b)
+	case errors.Is(err, h2.ErrEarly) && x.resend(b):
+	case refused && x.c.refuses():
+		x.abandon(b)
+		x.refuse(b)
+	case unsent && x.resend(b):
+	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(b):
+	case errors.Is(err, h2.ErrRefused) && x.elsewhere(b), x.again(b):
+	case refused:
+		x.fail(503, "the application behind "+a.endpoint.Address+" takes no requests", b)
+	default:
+		x.fail(502, "the connection to "+a.endpoint.Address+" broke: "+reasonOf(err), b)
+	}
+}
+
+// OnSent: n bytes of the request have left.
+func (a *attempt) OnSent(n int) {
+	var b batch
+	x := a.x
+	x.mu.Lock()
+	if x.phase != phaseEnded && x.attempt == a {
+		x.moved(&x.heldUp, n)
+		x.credit(a, n, &b)
+		x.hungUp(&b)
+	}
+	x.mu.Unlock()
+	b.flush()
+}
+
+// sample takes the try's latency, once, at the first piece of the body or the end: a head alone may be an early one.
+func (a *attempt) sample(b *batch) {
+	if a.sampled {
+		return
+	}
+	a.sampled = true
+	now := b.time()
+	e := a.endpoint
+	e.Done()
+	set := a.x.cluster.Current()
+	e.Observe(now.Sub(a.sent), set.Params, now)
+}
+
+// sampleFailure takes the latency of a try that failed, unless a better moment has been taken.
+func (a *attempt) sampleFailure() {
+	if a.sampled || a.sent.IsZero() {
+		return
+	}
+	a.sampled = true
+	e := a.endpoint
+	e.Done()
+	e.Failed(time.Since(a.sent), a.x.cluster.Current().Params, time.Now())
+}
+
+// answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5).
+func (x *exchange) answered(b *batch) {
+	x.respEnd = true
+	if !x.tunnel {
+		x.complete(b)
+		return
+	}
+	x.hungUp(b)
+}
+
+// hungUp ends an upgraded connection once both halves have, and all that the caller said has left.
+func (x *exchange) hungUp(b *batch) {
+	if x.respEnd && x.reqEnd && x.heldUp == 0 {
+		x.complete(b)
+	}
+}
+
+// complete ends an exchange whose response has.
+func (x *exchange) complete(b *batch) {
+	a := x.attempt
+	a.count(x.failed)
+	if x.heldDown > 0 {
+		x.tail = a.up
+	}
+	if !x.reqEnd || x.heldUp > 0 { // the backend wants no more: the stream would wait for a window that need not come
+		a.up.Reset(h2.CodeNone)
+		b.touch(a.up)
+	}
+	x.endEarly(b)
+	x.attempt = nil
+	x.finish(outcome.Answered, b)
+	if x.forgotten(a) {
+		b.spend(x)
+	}
+}
+
+// finish records the exchange, exactly once, and disarms what is armed.
+func (x *exchange) finish(o outcome.Outcome, b *batch) {
+	x.enter(phaseEnded)
+	if x.outcome == outcome.None {
+		x.outcome = o
+	}
+	x.stop(&x.deadline)
+	if x.tail == nil {
+		x.stop(&x.stall)
+	}
+	if rest := int(x.reqBytes) - x.refunded; rest > 0 {
+		x.refunded += rest
+		x.down.Consumed(rest) // nobody will; the connection's other streams need the window
+	}
+	x.recordOutcome(b.time())
+	x.body, x.trailers = nil, nil
+	x.freeHead()
+}
+
+func reasonOf(err error) string {
+	if err == nil {
+		return "reset by the peer"
+	}
+	return err.Error()
+}

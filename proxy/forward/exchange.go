@@ -1,0 +1,404 @@
+package forward
+
+import (
+	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/authorize"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/proxy/timer"
+	"golang.org/x/net/http2/hpack"
+)
+
+// exchange is one request and its response, between the stream it came on and the one it went out on. It holds the
+// route, the try under way, what may have to be sent again, the deadlines, and the outcome.
+//
+// Events arrive from up to three goroutines: the reader of the caller's connection, the reader of the backend's, and the
+// timer wheel. mu serialises them. An exchange may be parked at any stage, for an endpoint, a dial, a free stream or a
+// backoff: what the caller sends meanwhile is kept here, its window withheld, so the caller bounds it.
+type exchange struct {
+	c    *ServerConn
+	down stream
+
+	mu       sync.Mutex // guards everything below; taken before any connection's lock
+	phase    phase
+	rule     *route.Rule
+	port     *discover.PortAnswer // inbound: of the moment it was admitted
+	backend  *route.Backend
+	cluster  *balance.Cluster // backend's
+	attempt  *attempt         // the try under way; nil between tries
+	first    attempt
+	tries    int
+	resent   bool              // outside of what the profile allows, for a try most likely reached nobody
+	last     *balance.Endpoint // of the try before
+	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
+	start    time.Time
+	grpc     bool
+	tunnel   bool // an upgraded connection: extended CONNECT
+	http1    bool // the caller speaks it, or its proxy says so; translate.go
+	deadline timer.Timer
+	limit    time.Duration // the deadline's; 0: none
+	step     timer.Timer   // of one phase: waiting for a place, backoff, or one try's time
+	stepOf   phase
+	stepAt   time.Time // zero: it is disarmed
+
+	stall    timer.Timer // runs while a peer does not take what it was sent
+	movedAt  time.Time   // when a stalled peer last took something, or else the caller last sent some of its body
+	heldUp   int         // bytes of the request that its stream keeps, for the backend takes no more
+	heldDown int         // bytes of the response, for the caller takes no more
+	tail     stream      // the backend's, when the response has ended and some of it is still held
+
+	req      []hpack.HeaderField
+	weight   int // of req, among its connection's heads
+	trailers []hpack.HeaderField
+	reqEnd   bool
+	body     []byte // what came so far, while it may have to be sent again
+	kept     bool   // body is everything that came
+	refunded int    // bytes of body whose window the caller has back
+
+	respEnd   bool // the response has ended; of an upgraded connection, that half
+	failed    bool // classified as a failure
+	outcome   outcome.Outcome
+	shared    bool // others than its streams' readers may know of it
+	respBytes uint64
+	reqBytes  uint64
+
+	memory recycler  // what it is in; nil: the collector's
+	next   *exchange // in a batch's spent
+}
+
+// attempt is one try at the backend. It is the sink of its stream: what an earlier try still says is ignored.
+type attempt struct {
+	x        *exchange
+	endpoint *balance.Endpoint
+	pool     *pool
+	conn     *clientConn
+	up       stream
+	sent     time.Time
+	skip     int  // bytes at the front of the body that were refunded in an earlier try
+	sampled  bool // the latency was taken, and pending given back
+	counted  bool // the try's result was recorded
+
+	http2 h2.Stream // up's memory, if it is one
+}
+
+// Owner is the caller's connection: those take turns in a queue.
+func (a *attempt) Owner() any { return a.x.c }
+
+// OnHeaders takes the request's head, or its trailers.
+func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.phase == phaseEnded:
+	case x.phase == phaseNew:
+		x.begin(fields, end)
+	default:
+		x.reqEnd = end
+		x.trailers = header.Keep(nil, fields)
+		if up := x.up(); up != nil {
+			up.WriteHeaders(x.trailers, true)
+			x.c.batch.touch(up)
+		}
+		x.hungUp(&x.c.batch)
+	}
+}
+
+// OnData takes a piece of the request's body.
+func (x *exchange) OnData(p []byte, end bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.reqBytes += uint64(len(p))
+	x.reqEnd = x.reqEnd || end
+	if x.phase == phaseEnded {
+		x.refunded += len(p)
+		x.down.Consumed(len(p))
+		return
+	}
+	if x.heldUp+x.heldDown == 0 {
+		x.movedAt = x.c.batch.time()
+	}
+	up := x.up()
+	if x.kept {
+		x.body = append(x.body, p...) // bounded: credit stops it, and what is not credited the caller's window withholds
+	}
+	if up == nil {
+		return
+	}
+	n := up.WriteData(p, end)
+	x.hold(&x.heldUp, len(p)-n)
+	x.credit(x.attempt, n, &x.c.batch)
+	x.c.batch.touch(up)
+	x.hungUp(&x.c.batch)
+}
+
+// credit gives the caller's window back for n bytes that have left with a, but for those it has back already.
+func (x *exchange) credit(a *attempt, n int, b *batch) {
+	if d := min(n, a.skip); d > 0 {
+		a.skip -= d
+		n -= d
+	}
+	if n > 0 {
+		x.refunded += n
+		x.down.Consumed(n)
+		b.touch(x.down)
+	}
+	if x.refunded > x.c.f.Limits.RetryBodyLimit {
+		x.kept, x.body = false, nil
+	}
+}
+
+// OnReset: the caller has gone away, or broke its protocol.
+func (x *exchange) OnReset(code uint32, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded {
+		x.cutTail(&x.c.batch)
+		return
+	}
+	if x.up() != nil {
+		x.attempt.count(false) // sent, and nobody will know how it went
+	}
+	x.abandon(&x.c.batch)
+	x.finish(outcome.Cancelled, &x.c.batch)
+}
+
+// OnSent: n bytes of the response have left for the caller.
+func (x *exchange) OnSent(n int) {
+	x.mu.Lock()
+	x.moved(&x.heldDown, n)
+	up := x.up()
+	if up == nil {
+		up = x.tail
+	}
+	if up != nil {
+		up.Consumed(n)
+	}
+	x.mu.Unlock()
+	if up != nil {
+		up.Wire().Flush()
+	}
+}
+
+// up is the stream of the try under way, if it is open.
+func (x *exchange) up() stream {
+	if x.attempt == nil {
+		return nil
+	}
+	return x.attempt.up
+}
+
+// begin routes a request and starts its first try.
+func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
+	x.start = x.c.batch.time()
+	x.kept, x.reqEnd = true, end
+	x.takeRequest(fields)
+	a, refusal := x.admit()
+	x.rule = a.Find(x.req)
+	if refusal != nil {
+		x.fail(refusal.Status, refusal.Reason, &x.c.batch)
+		return
+	}
+	if !x.weighHead() {
+		x.refuseHead()
+		return
+	}
+	if x.rule.Retry {
+		// Only what may be retried pays in: a service's other routes must not earn the retries of the one that fails.
+		x.rule.Route.Budget.Deposit(x.start)
+	}
+	x.armDeadline(header.Value(fields, "grpc-timeout"))
+	if x.backend, x.cluster = x.c.side.choose(a, x.rule); x.backend == nil {
+		x.fail(503, "no backend of "+a.Authority+" has any weight", &x.c.batch)
+		return
+	}
+	x.awaitBody()
+	x.try(&x.c.batch)
+}
+
+// admit finds where the request goes, and says why it is not served.
+func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
+	if x.c.f.shed(x.start) {
+		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: "the proxy is out of memory"}
+	}
+	return x.c.side.admit(x)
+}
+
+// armDeadline sets the whole request's: the profile's timeout or what the gRPC caller grants, whichever is less.
+func (x *exchange) armDeadline(grpcTimeout string) {
+	d := x.rule.Request
+	if g, ok := parseGRPCTimeout(grpcTimeout); ok && (d == 0 || g < d) {
+		d = g
+	}
+	if d > 0 {
+		x.limit = d
+		x.c.f.Wheel.Arm(&x.deadline, d, x)
+	}
+}
+
+// try starts an attempt: at an endpoint, or parked until there is one.
+func (x *exchange) try(b *batch) {
+	x.enter(phaseWaiting)
+	x.tries++
+	a := &x.first
+	if x.tries > 1 {
+		a, x.shared = &attempt{}, true
+	}
+	a.x, a.skip = x, x.refunded
+	x.attempt = a
+	x.place(a, b)
+}
+
+// place sends a to an endpoint, or parks it until there is one.
+func (x *exchange) place(a *attempt, b *batch) {
+	set := x.cluster.Current()
+	if set == nil || len(set.All) == 0 {
+		var queued bool
+		if set, queued = x.cluster.Park(a, x.c.f.Limits.MaxQueue); queued {
+			x.await()
+			return
+		}
+		if set == nil {
+			x.fail(503, "too many requests wait for an endpoint of "+x.cluster.Name, b)
+			return
+		}
+	}
+	x.send(a, set, b)
+}
+
+// send picks an endpoint and asks its pool for a stream.
+func (x *exchange) send(a *attempt, set *balance.EndpointSet, b *batch) {
+	a.endpoint = set.Pick(x.last, b.time())
+	x.reached = a.endpoint
+	a.pool = transportOf(a.endpoint).pools.of(x, a.endpoint)
+	a.endpoint.Begin()
+	switch a.pool.open(a, b) {
+	case queued:
+		x.await()
+	case refused:
+		x.settle(a)
+		x.fail(503, "too many requests wait for "+a.endpoint.Address, b)
+	case unsendable:
+		x.unsendable(a.pool, b)
+	case moved:
+		x.elsewhereNow(a, b) // the set has changed since it was read
+	}
+}
+
+// opened is called by the pool, with mu held, once a has a stream: the head is on its way, the body follows.
+func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
+	x := a.x
+	a.conn, a.up, a.sent = conn, up, b.time()
+	x.enter(phaseTrying)
+	if x.rule.Try > 0 {
+		x.arm(x.rule.Try)
+	}
+	if len(x.body) > 0 || (x.reqEnd && !x.headersEnd() && x.trailers == nil) {
+		n := up.WriteData(x.body, x.reqEnd && x.trailers == nil)
+		x.hold(&x.heldUp, len(x.body)-n)
+		x.credit(a, n, b)
+	}
+	if x.trailers != nil {
+		up.WriteHeaders(x.trailers, true)
+	}
+	x.sendOnce()
+	b.touch(up)
+}
+
+// headersEnd reports whether the request is nothing but its head.
+func (x *exchange) headersEnd() bool {
+	return x.reqEnd && x.trailers == nil && x.reqBytes == 0
+}
+
+// await bounds how long the try is in a queue, which knows the exchange from now on.
+func (x *exchange) await() {
+	x.shared = true
+	x.arm(x.c.f.Limits.DiscoveryWait)
+}
+
+// tryTimeout ends one try; the request may have time for another.
+func (x *exchange) tryTimeout(b *batch) {
+	x.attempt.count(true)
+	if !x.again(b) {
+		x.timeout("the try took longer than its timeout", b)
+	}
+}
+
+// waited: no endpoint, connection or stream came free in time.
+func (x *exchange) waited(b *batch) {
+	name := x.cluster.Name
+	if x.attempt.endpoint == nil {
+		x.fail(503, "no endpoint is ready for "+name, b)
+		return
+	}
+	x.fail(503, "no connection to "+name+" came free in time", b)
+}
+
+// timeout answers 504, or cuts a response that has begun.
+func (x *exchange) timeout(reason string, b *batch) {
+	x.outcome = outcome.Timeout
+	if x.up() != nil {
+		x.attempt.count(true)
+	}
+	x.fail(504, reason, b)
+}
+
+// abandon leaves the try under way, wherever it is.
+func (x *exchange) abandon(b *batch) {
+	a := x.attempt
+	if a == nil {
+		return
+	}
+	x.attempt, x.heldUp = nil, 0
+	x.disarm()
+	switch {
+	case a.up != nil:
+		a.up.Reset(h2.CodeCancel)
+		b.touch(a.up)
+	case a.pool != nil:
+		a.pool.cancel(a)
+	default:
+		x.cluster.Unpark(a)
+	}
+	x.settle(a)
+}
+
+// settle gives a's pending back without a sample.
+func (x *exchange) settle(a *attempt) {
+	if a.endpoint != nil && !a.sampled {
+		a.sampled = true
+		a.endpoint.Done()
+	}
+}
+
+// wake is called, without mu, when the cluster that a waits for has an endpoint.
+func (a *attempt) wake(b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a || a.endpoint != nil {
+		return
+	}
+	x.disarm()
+	x.place(a, b)
+}
+
+// fail answers with an error of ours, or cuts the response that has begun.
+func (x *exchange) fail(status int, reason string, b *batch) {
+	x.abandon(b)
+	x.failed = true
+	if x.phase == phaseAnswering {
+		x.cutShort(h2.CodeInternal, status, reason, b)
+	} else {
+		x.c.f.errorAnswered(status)
+		x.write(x.errorReply(status, reason))
+		x.endEarly(b)
+	}
+	b.touch(x.down)
+	x.finish(x.outcome, b)
+}

@@ -1,0 +1,58 @@
+package forward
+
+import (
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"golang.org/x/net/http2/hpack"
+)
+
+// takeRequest keeps the head that the exchange will send, with only the headers that its sender may set.
+func (x *exchange) takeRequest(fields []hpack.HeaderField) {
+	c := x.c
+	x.http1 = c.http1
+	if c.refuses() { // a proxy's, which says what it translated
+		x.http1 = header.Value(fields, header.Proto) == header.ProtoHTTP1
+	}
+	x.req = header.Keep(newHead(len(fields)), fields)
+	if id := c.side.callerID(); id != "" {
+		x.req = append(x.req, hpack.HeaderField{Name: header.ClientID, Value: id})
+	}
+	x.grpc = isGRPC(header.Value(fields, "content-type"))
+	x.tunnel = header.Value(fields, ":method") == "CONNECT"
+	x.shared = x.tunnel
+}
+
+// head is the request's head as it goes out with a, in memory that b keeps until it is flushed.
+func (a *attempt) head(b *batch) []hpack.HeaderField {
+	if b.head == nil {
+		b.head = newHead(0)
+	}
+	b.head = a.x.upstreamFields(b.head[:0], a)
+	return b.head
+}
+
+// upstreamFields is the head as it goes out with a, appended to dst.
+func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.HeaderField {
+	dst = append(dst, x.req...)
+	dst = route.Edit(x.rule.Filters, false, dst)
+	dst = route.Edit(x.backend.Filters, false, dst)
+	if a.endpoint.Meshed() && x.inHTTP1(a.endpoint) {
+		dst = append(dst, hpack.HeaderField{Name: header.Proto, Value: header.ProtoHTTP1})
+	}
+	if x.grpc && x.limit > 0 {
+		dst = x.tellDeadline(dst)
+	}
+	return dst
+}
+
+// responseFields is the head as it goes to the caller, appended to dst.
+func (x *exchange) responseFields(dst []hpack.HeaderField, a *attempt, fields []hpack.HeaderField) []hpack.HeaderField {
+	dst = header.Keep(dst, fields)
+	if a.endpoint.Meshed() {
+		if why := header.Value(fields, header.Error); why != "" {
+			dst = append(dst, hpack.HeaderField{Name: header.Error, Value: why})
+		}
+	}
+	dst = route.Edit(x.rule.Filters, true, dst)
+	return route.Edit(x.backend.Filters, true, dst)
+}

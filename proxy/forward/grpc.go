@@ -1,0 +1,176 @@
+package forward
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"golang.org/x/net/http2/hpack"
+)
+
+// isGRPC: gRPC-Web is another protocol, which needs neither trailers nor HTTP/2.
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// longestTimeout stands for all that are longer: eight digits of hours are more than a Duration holds.
+const longestTimeout = 100 * 365 * 24 * time.Hour
+
+// parseGRPCTimeout reads grpc-timeout (gRPC over HTTP/2: at most eight digits and a unit).
+func parseGRPCTimeout(s string) (time.Duration, bool) {
+	if len(s) < 2 || len(s) > 9 {
+		return 0, false
+	}
+	unit, ok := grpcUnit(s[len(s)-1])
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
+	if !ok || err != nil {
+		return 0, false
+	}
+	return min(time.Duration(n), longestTimeout/unit) * unit, true
+}
+
+func grpcUnit(c byte) (time.Duration, bool) {
+	switch c {
+	case 'H':
+		return time.Hour, true
+	case 'M':
+		return time.Minute, true
+	case 'S':
+		return time.Second, true
+	case 'm':
+		return time.Millisecond, true
+	case 'u':
+		return time.Microsecond, true
+	case 'n':
+		return time.Nanosecond, true
+	}
+	return 0, false
+}
+
+// grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission denied, internal,
+// unavailable, data loss; the others are the caller's doing.
+func grpcFailure(status string) bool {
+	switch status {
+	case "2", "4", "7", "13", "14", "15":
+		return true
+	}
+	return false
+}
+
+// grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline that it was told of, a moment
+// before our own wheel turned.
+func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
+	status := header.Value(fields, "grpc-status")
+	if status == "4" && x.late() {
+		x.outcome = outcome.Timeout
+	}
+	return grpcFailure(status)
+}
+
+// late: the deadline has come, or as good as.
+func (x *exchange) late() bool {
+	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.phase == phaseAnswering)
+}
+
+// grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the others say why it should
+// not.
+func grpcStatus(status int) string {
+	switch status {
+	case 401:
+		return "16"
+	case 403:
+		return "7"
+	case 404:
+		return "12"
+	case 413, 429, 431:
+		return "8"
+	case 502, 503:
+		return "14"
+	case 504:
+		return "4"
+	}
+	return "13"
+}
+
+func grpcError(status int, reason string, ours bool) []hpack.HeaderField {
+	fields := []hpack.HeaderField{{Name: "content-type", Value: "application/grpc"}}
+	fields = append(fields, grpcTrailers(status, reason)...)
+	if ours {
+		fields = append(fields, hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
+	}
+	return fields
+}
+
+func grpcTrailers(status int, reason string) []hpack.HeaderField {
+	return []hpack.HeaderField{{Name: "grpc-status", Value: grpcStatus(status)}, {Name: "grpc-message", Value: percentEncode(reason)}}
+}
+
+// cutShort ends a response that has begun. A gRPC caller is told why in trailers: it would take a reset for an error of its
+// own library. They would wait behind what the caller does not take, and nobody would watch over that.
+func (x *exchange) cutShort(code uint32, status int, reason string, b *batch) {
+	if !x.grpc || x.c.http1 || x.heldDown > 0 {
+		x.down.Reset(code)
+		return
+	}
+	x.down.WriteHeaders(grpcTrailers(status, reason), true)
+	x.endEarly(b)
+}
+
+// brokenOff passes on that the backend broke its response off: what it said by a reset of the stream stays that.
+func (x *exchange) brokenOff(code uint32, err error, b *batch) {
+	if said := new(h2.StreamError); errors.As(err, &said) {
+		x.down.Reset(code)
+		return
+	}
+	x.cutShort(code, 502, "the connection to "+x.attempt.endpoint.Address+" broke: "+reasonOf(err), b)
+}
+
+// tellDeadline makes grpc-timeout what is left of the deadline: the caller's own, less what was spent on the way here, or
+// the profile's if that is shorter. A deadline that nobody told the backend of lets it work for no one.
+func (x *exchange) tellDeadline(fields []hpack.HeaderField) []hpack.HeaderField {
+	left := max(x.limit-time.Since(x.start), time.Microsecond)
+	for i := range fields {
+		if fields[i].Name != "grpc-timeout" {
+			continue
+		}
+		if said, ok := parseGRPCTimeout(fields[i].Value); !ok || said-left > deadlineSlop {
+			fields[i].Value = formatGRPCTimeout(left)
+		}
+		return fields
+	}
+	return append(fields, hpack.HeaderField{Name: "grpc-timeout", Value: formatGRPCTimeout(left)})
+}
+
+// deadlineSlop is not worth a new header value, and is as good as late.
+const deadlineSlop = time.Millisecond
+
+// formatGRPCTimeout rounds down: eight digits at most.
+func formatGRPCTimeout(d time.Duration) string {
+	const most = 1e8
+	switch {
+	case d/time.Microsecond < most:
+		return strconv.FormatInt(int64(d/time.Microsecond), 10) + "u"
+	case d/time.Millisecond < most:
+		return strconv.FormatInt(int64(d/time.Millisecond), 10) + "m"
+	}
+	return strconv.FormatInt(int64(min(d/time.Second, most-1)), 10) + "S"
+}
+
+// percentEncode is grpc-message's encoding (gRPC over HTTP/2, "Status-Message").
+func percentEncode(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c >= ' ' && c <= '~' && c != '%' {
+			b.WriteByte(c)
+			continue
+		}
+		b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+	}
+	return b.String()
+}

@@ -1,0 +1,89 @@
+package forward
+
+import (
+	"strings"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/authorize"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/route"
+)
+
+// toApplication is the side of connections that come from the mesh or from anyone, for the application.
+type toApplication struct {
+	f      *Forwarder
+	caller authorize.Caller
+	number uint16         // of the port
+	port   *discover.Port // of the reader, who learns it anew
+	app    *balance.Cluster
+	only   route.Backend // that there is
+}
+
+func (f *Forwarder) Inbound(a *discover.Arrival) *ServerConn {
+	return &ServerConn{f: f, side: &toApplication{f: f, caller: a.Caller, number: a.Port.Number, port: a.Port, app: a.App}}
+}
+
+// admit asks today's policy: a connection may be older than it.
+func (s *toApplication) admit(x *exchange) (*discover.Answer, *authorize.Refusal) {
+	if s.port.Gone() {
+		// Until destination has answered anew, the last policy holds: the environment's may be less strict.
+		if in := s.port.Again(); in.Known() {
+			s.port = in
+		}
+	}
+	x.port = s.port.Now()
+	a := &x.port.Answer
+	if s.probed(x) {
+		return a, nil
+	}
+	return a, s.port.Verdict(s.caller)
+}
+
+func (s *toApplication) choose(*discover.Answer, *route.Rule) (*route.Backend, *balance.Cluster) {
+	return &s.only, s.app
+}
+
+func (s *toApplication) callerID() string { return s.caller.ID }
+func (s *toApplication) peer() bool       { return s.caller.Meshed() }
+func (s *toApplication) explains() bool   { return s.caller.Meshed() }
+
+// declared asks the port's own services: the caller may have come by the pod's address, of which nobody declares anything.
+func (s *toApplication) declared(x *exchange, _ *balance.Endpoint) api.Protocol {
+	return x.port.Answer.Protocol
+}
+
+func (s *toApplication) probed(x *exchange) bool {
+	if s.caller.Meshed() {
+		return false
+	}
+	path, _, _ := strings.Cut(header.Value(x.req, ":path"), "?") // destination names paths only
+	return x.port.Probe(header.Value(x.req, ":method"), path)
+}
+
+func (s *toApplication) cells(c *ServerConn, _ *balance.Endpoint) *cellCache { return &c.cells }
+
+func (s *toApplication) labels(x *exchange, _ *balance.Endpoint) metric.Labels {
+	return s.label(x.rule, x.protocol())
+}
+
+func (s *toApplication) label(u *route.Rule, protocol string) metric.Labels {
+	l := metric.Labels{Protocol: protocol, Port: uint32(s.number)}
+	u.Label(&l)
+	s.caller.Label(&l, s.f.Identity, s.f.Strangers)
+	return l
+}
+
+func (s *toApplication) farBytes(x *exchange) (read, written uint64) { return x.reqBytes, x.respBytes }
+
+func (s *toApplication) count(c *ServerConn) (end func()) {
+	protocol := "http/2"
+	if c.http1 {
+		protocol = "http/1"
+	}
+	cell := s.f.Metrics.Cell(s.label(s.port.Now().Fallback, protocol))
+	cell.OpenConnection()
+	return cell.CloseConnection
+}

@@ -1,0 +1,112 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/timer"
+)
+
+// phase is how far an exchange has come. doc.go draws which one may follow which.
+type phase uint8
+
+const (
+	phaseNew       phase = iota // its head is not here yet, or it is being admitted
+	phaseWaiting                // a try waits for an endpoint, a connection or a stream
+	phaseTrying                 // a try is with a backend, which has not answered
+	phaseBackoff                // the next try is not due
+	phaseAnswering              // a final head went to the caller
+	phaseEnded                  // recorded; some of the response may still be held for the caller
+)
+
+var phaseNames = [...]string{"new", "waiting", "trying", "backoff", "answering", "ended"}
+
+func (p phase) String() string { return phaseNames[p] }
+
+// drawn are the phases that may follow each one.
+var drawn = [...][]phase{
+	phaseNew:       {phaseWaiting, phaseEnded},
+	phaseWaiting:   {phaseWaiting, phaseTrying, phaseBackoff, phaseEnded},
+	phaseTrying:    {phaseWaiting, phaseBackoff, phaseAnswering, phaseEnded},
+	phaseBackoff:   {phaseWaiting, phaseEnded},
+	phaseAnswering: {phaseEnded},
+	phaseEnded:     {},
+}
+
+func (p phase) mayBecome(next phase) bool {
+	for _, n := range drawn[p] {
+		if n == next {
+			return true
+		}
+	}
+	return false
+}
+
+// Undrawn is what the log says of a transition that nobody has drawn: a mistake of ours.
+const Undrawn = "an exchange went on in a way that is not drawn"
+
+// enter is the only place that changes an exchange's phase. The timer of the one before is stopped with it.
+func (x *exchange) enter(next phase) {
+	if !x.phase.mayBecome(next) {
+		x.c.f.Log.Error(Undrawn, "from", x.phase, "to", next)
+	}
+	x.phase = next
+	x.disarm()
+}
+
+// arm sets the present phase's timer: the end of its wait, of its pause, or of one try's time.
+func (x *exchange) arm(d time.Duration) {
+	x.stepOf, x.stepAt = x.phase, time.Now().Add(d)
+	x.c.f.Wheel.Arm(&x.step, d, x)
+}
+
+// disarm stops the present phase's timer. One that has fired may be waiting for mu: it finds another phase, or no time.
+func (x *exchange) disarm() {
+	x.stepAt = time.Time{}
+	x.stop(&x.step)
+}
+
+// stop disarms a timer. One that has fired may be about to tell the exchange.
+func (x *exchange) stop(t *timer.Timer) {
+	if x.c.f.Wheel.Disarm(t) {
+		x.shared = true
+	}
+}
+
+// Expired is one of the exchange's timers.
+func (x *exchange) Expired(t *timer.Timer) {
+	var b batch
+	x.mu.Lock()
+	switch {
+	case t == &x.stall:
+		x.stalled(&b)
+	case x.phase == phaseEnded:
+	case t == &x.deadline:
+		x.deadlineExpired(&b)
+	default:
+		x.stepExpired(&b)
+	}
+	x.mu.Unlock()
+	b.flush()
+}
+
+// deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired had its answer in time.
+func (x *exchange) deadlineExpired(b *batch) {
+	if !x.tunnel || x.phase != phaseAnswering {
+		x.timeout("the request took longer than its timeout", b)
+	}
+}
+
+// stepExpired: the present phase took its time, unless the timer was disarmed or armed anew since it fired.
+func (x *exchange) stepExpired(b *batch) {
+	if x.stepOf != x.phase || x.stepAt.IsZero() || time.Now().Before(x.stepAt) {
+		return
+	}
+	switch x.phase {
+	case phaseWaiting:
+		x.waited(b)
+	case phaseTrying:
+		x.tryTimeout(b)
+	case phaseBackoff:
+		x.try(b)
+	}
+}

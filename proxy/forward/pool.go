@@ -1,0 +1,412 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/wire"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests
+// are spread over as many as there are cores. Beyond them another takes only what those have no room for: as many requests
+// as we put on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
+const (
+	// A connection with so many streams shares its work with another core; asked once in so many requests.
+	busyStreams = 32
+	busyEvery   = 32
+)
+
+// kind is what a pool's connections speak.
+type kind uint8
+
+const (
+	meshHTTP2  kind = iota // HTTP/2 over mTLS to a proxy
+	plainHTTP2             // prior knowledge
+	plainHTTP1
+)
+
+// pools are an endpoint's connections, made as they are needed.
+type pools struct {
+	mu      sync.Mutex // guards everything below
+	byKind  [3]*pool
+	retired bool
+}
+
+// of returns the pool for x's protocol. A meshed endpoint is never reached in any other way than through its proxy.
+func (ps *pools) of(x *exchange, e *balance.Endpoint) *pool {
+	k := plainHTTP2
+	switch {
+	case e.Meshed():
+		k = meshHTTP2
+	case x.tunnel, x.inHTTP1(e): // an Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any does
+		k = plainHTTP1
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.byKind[k] == nil {
+		ps.byKind[k] = &pool{f: x.c.f, e: e, kind: k, retired: ps.retired}
+	}
+	return ps.byKind[k]
+}
+
+// retire lets the connections end: what is under way finishes, nothing new begins. It returns what waits.
+func (ps *pools) retire() (stranded []balance.Waiter) {
+	ps.mu.Lock()
+	ps.retired = true
+	list := ps.byKind
+	ps.mu.Unlock()
+	for _, p := range list {
+		if p != nil {
+			stranded = append(stranded, p.retire()...)
+		}
+	}
+	return stranded
+}
+
+// pool is the connections to one endpoint that speak one protocol, and the tries that wait for one.
+type pool struct {
+	f    *Forwarder
+	e    *balance.Endpoint
+	kind kind
+
+	mu      sync.Mutex // guards everything below; taken after an exchange's, before a connection's
+	conns   []*clientConn
+	idle    []*clientConn // of HTTP/1, the last used last
+	next    int           // of HTTP/2: where the search for a free stream begins
+	dialing int
+	waiting balance.Queue
+	retired bool
+}
+
+// placement is what became of an attempt.
+type placement uint8
+
+const (
+	placed placement = iota
+	queued
+	refused    // the queue is full, or has enough of its caller's
+	unsendable // such a request cannot be written in the endpoint's protocol, or is longer than it takes
+	moved      // the endpoint has left
+)
+
+// clientConn is a connection to a backend, whose streams are attempts.
+type clientConn struct {
+	pool    *pool
+	wire    *wire.Conn
+	engine  client
+	batch   batch               // of its reader
+	scratch []hpack.HeaderField // of its reader
+}
+
+// open places a: on a connection with a free stream, or in the queue. The exchange's lock is held.
+func (p *pool) open(a *attempt, b *batch) placement {
+	head := a.head(b)
+	p.mu.Lock()
+	conn, up, err := p.place(a, head)
+	if up != nil {
+		p.mu.Unlock()
+		a.opened(conn, up, b)
+		return placed
+	}
+	defer p.mu.Unlock()
+	switch {
+	case err != nil:
+		return unsendable
+	case p.retired:
+		return moved
+	case !p.waiting.Add(a, p.f.Limits.MaxQueue):
+		return refused
+	}
+	p.dialMore()
+	return queued
+}
+
+// place opens a stream for a, if there is one to be had. An error means that no connection of this kind can take it. mu
+// is held.
+func (p *pool) place(a *attempt, head []hpack.HeaderField) (*clientConn, stream, error) {
+	end := a.x.headersEnd()
+	for len(p.idle) > 0 {
+		c := p.idle[len(p.idle)-1]
+		up, err := c.engine.open(head, end, a)
+		if err != nil && !busy(err) {
+			return nil, nil, err
+		}
+		p.idle = p.idle[:len(p.idle)-1]
+		if err == nil {
+			return c, up, nil
+		}
+	}
+	if p.kind == plainHTTP1 {
+		return nil, nil, nil
+	}
+	p.next++
+	spread := min(len(p.conns), p.f.Cores)
+	for i, c := range p.conns {
+		if i < spread {
+			c = p.conns[(p.next+i)%spread]
+		}
+		up, err := c.engine.open(head, end, a)
+		if err == nil {
+			p.widen(c)
+			return c, up, nil
+		}
+		if err == h2.ErrTooLong {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, nil
+}
+
+// widen dials for another core if c has plenty to do; mu is held.
+func (p *pool) widen(c *clientConn) {
+	if p.next%busyEvery == 0 && p.dialing == 0 && len(p.conns) < min(p.f.Cores, p.f.Limits.MaxHTTP2Conns) && c.engine.Active() >= busyStreams {
+		p.dialOne()
+	}
+}
+
+// useless is how many connections have no room for anyone: slow callers have filled them, or as many streams as we put on one
+// wait for answers. What a backend itself limits is not made up for. mu is held.
+func (p *pool) useless() int {
+	clogged, full := 0, 0
+	for _, c := range p.conns {
+		switch {
+		case c.engine.Clogged():
+			clogged++
+		case c.engine.Active() >= p.f.Limits.MaxConcurrentStreams:
+			full++
+		}
+	}
+	return min(clogged, p.f.Limits.MaxCloggedConns) + min(full, p.f.Limits.MaxFullConns)
+}
+
+func (p *pool) dialOne() {
+	p.dialing++
+	p.f.Tasks.Add(1)
+	go p.connect()
+}
+
+// busy reports whether an error is about the connection, and not about the request.
+func busy(err error) bool { return errors.Is(err, h1.ErrClosed) || errors.Is(err, h1.ErrBusy) }
+
+// cancel takes a out of the queue, if it is there.
+func (p *pool) cancel(a *attempt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting.Remove(a)
+}
+
+// dialMore starts the dials that the queue asks for; mu is held.
+func (p *pool) dialMore() {
+	want, limit := 1+p.waiting.Size()/p.f.Limits.MaxConcurrentStreams, p.f.Limits.MaxHTTP2Conns+p.useless()
+	if p.kind == plainHTTP1 {
+		want, limit = p.waiting.Size(), p.f.Limits.MaxHTTP1Conns
+	}
+	for p.dialing < want && len(p.conns)+p.dialing < limit {
+		p.dialOne()
+	}
+}
+
+// connect dials, and starts the connection's reader.
+func (p *pool) connect() {
+	w, err := p.dial()
+	if err != nil {
+		p.dialFailed(err)
+		p.f.Tasks.Done()
+		return
+	}
+	p.start(w)
+}
+
+func (p *pool) start(w *wire.Conn) {
+	c := &clientConn{pool: p, wire: w}
+	c.engine = p.newClient(c, p.spare())
+	if !p.add(c) {
+		w.Close()
+		p.f.Tasks.Done()
+		return
+	}
+	untrack := p.f.trackClient(c)
+	p.serve(&c.batch)
+	c.batch.flush()
+	c.engine.Start(func(err error) {
+		untrack()
+		p.ended(c, err)
+	})
+}
+
+func (p *pool) ended(c *clientConn, err error) {
+	defer p.f.Tasks.Done()
+	p.remove(c)
+	p.f.broken(roleBackend, err)
+	p.f.Log.Debug("a connection to an endpoint ended", "endpoint", p.e.Address, "err", err)
+	c.wire.Close()
+}
+
+// spare reports whether the next connection is only for what others have no room for. Those are many when slow callers fill
+// them, so each holds less.
+func (p *pool) spare() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) >= p.f.Limits.MaxHTTP2Conns
+}
+
+// add makes a new connection available; false: the endpoint has left meanwhile.
+func (p *pool) add(c *clientConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing--
+	if p.retired {
+		return false
+	}
+	p.conns = append(p.conns, c)
+	if p.kind == plainHTTP1 {
+		p.idle = append(p.idle, c)
+	}
+	return true
+}
+
+// dial connects, and for a meshed endpoint proves both identities.
+func (p *pool) dial() (*wire.Conn, error) {
+	ctx, cancel := context.WithTimeout(p.f.Ctx, p.f.Limits.DialTimeout)
+	defer cancel()
+	if p.kind == meshHTTP2 {
+		return p.f.DialMesh(ctx, p.e, config.ALPNHTTP)
+	}
+	nc, err := p.f.DialPlain(ctx, p.e.Address)
+	if err != nil {
+		return nil, err
+	}
+	return wire.New(nc, nil), nil
+}
+
+// dialFailed tells the waiting tries, unless another connection may yet take them: of HTTP/1 each needs its own.
+func (p *pool) dialFailed(err error) {
+	p.f.Log.Debug("cannot connect to an endpoint", "endpoint", p.e.Address, "err", err)
+	p.f.dialFailures.Inc()
+	p.e.Rest(time.Now(), p.f.Limits.EndpointRest)
+	p.mu.Lock()
+	p.dialing--
+	var failed []balance.Waiter
+	if p.dialing == 0 && (len(p.conns) == 0 || p.kind == plainHTTP1) {
+		failed = p.waiting.All()
+	}
+	p.mu.Unlock()
+	var b batch
+	for _, w := range failed {
+		w.(*attempt).undelivered(fmt.Sprintf("cannot connect to %s: %v", p.e.Address, err), &b)
+	}
+	b.flush()
+}
+
+// serve hands free streams to waiting tries, in order. No lock is held: an exchange's comes before the pool's.
+func (p *pool) serve(b *batch) {
+	for {
+		p.mu.Lock()
+		if p.waiting.Size() == 0 || (p.kind == plainHTTP1 && len(p.idle) == 0) {
+			p.mu.Unlock()
+			return
+		}
+		a := p.waiting.Next().(*attempt)
+		p.mu.Unlock()
+		if !a.place(b) {
+			return
+		}
+	}
+}
+
+// place opens a, which was queued, if it still wants to be; false: there was no room after all.
+func (a *attempt) place(b *batch) bool {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
+		return true
+	}
+	p, head := a.pool, a.head(b)
+	p.mu.Lock()
+	conn, up, err := p.place(a, head)
+	if up == nil && err == nil && !p.retired {
+		p.waiting.PutBack(a)
+		p.dialMore()
+		p.mu.Unlock()
+		return false
+	}
+	p.mu.Unlock()
+	switch {
+	case up != nil:
+		a.opened(conn, up, b)
+	case err != nil:
+		x.unsendable(p, b)
+	default:
+		x.elsewhereNow(a, b)
+	}
+	return true
+}
+
+// forget stops new streams on c; those it has go on.
+func (p *pool) forget(c *clientConn) {
+	is := func(o *clientConn) bool { return o == c }
+	p.conns = slices.DeleteFunc(p.conns, is)
+	p.idle = slices.DeleteFunc(p.idle, is)
+}
+
+// leave lets c end as soon as its streams have.
+func (c *clientConn) leave() {
+	c.goingAway()
+	c.engine.GoAway()
+}
+
+// goingAway: the peer takes no new streams.
+func (c *clientConn) goingAway() {
+	p := c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(c)
+	if p.waiting.Size() > 0 {
+		p.dialMore()
+	}
+}
+
+// capacity: c takes a stream again; for HTTP/1, it is idle.
+func (c *clientConn) capacity() {
+	p := c.pool
+	p.mu.Lock()
+	if p.kind == plainHTTP1 && slices.Contains(p.conns, c) {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	p.serve(&c.batch)
+}
+
+// remove takes out a connection that has ended; what waited for it needs another.
+func (p *pool) remove(c *clientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(c)
+	if p.waiting.Size() > 0 {
+		p.dialMore()
+	}
+}
+
+// retire lets every connection end: the endpoint is gone. What waits for one is the caller's to send elsewhere.
+func (p *pool) retire() (stranded []balance.Waiter) {
+	p.mu.Lock()
+	p.retired = true
+	list := p.conns
+	stranded = p.waiting.All()
+	p.conns, p.idle = nil, nil
+	p.mu.Unlock()
+	for _, c := range list {
+		c.engine.GoAway()
+	}
+	return stranded
+}

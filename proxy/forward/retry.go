@@ -1,0 +1,162 @@
+package forward
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
+)
+
+// again leaves the try under way and starts another, if the profile and its budget allow one.
+func (x *exchange) again(b *batch) bool {
+	if !x.rule.Retry || !x.replayable() {
+		return false
+	}
+	if x.rule.MaxTries > 0 && x.tries >= x.rule.MaxTries {
+		return false
+	}
+	if !x.withdraw() {
+		return false
+	}
+	x.record().Retries.Add(1)
+	x.retry(b)
+	return true
+}
+
+// resend is again for what never left: nothing was asked of anybody, so neither profile nor budget has a say.
+func (x *exchange) resend(b *batch) bool {
+	if !x.replayable() {
+		return false
+	}
+	x.retry(b)
+	return true
+}
+
+// resendOnce is resend for what most likely reached nobody. That is believed once: who is wrong twice does a thing three times.
+func (x *exchange) resendOnce(b *batch) bool {
+	if x.resent {
+		return false
+	}
+	x.resent = true
+	return x.resend(b)
+}
+
+// elsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is free once and at another endpoint,
+// as gRPC's transparent retries are (gRPC A6). After that the budget is charged: a backend that refuses because it has too
+// much to do must not be sent a multiple of it.
+func (x *exchange) elsewhere(b *batch) bool {
+	if !x.replayable() {
+		return false
+	}
+	if (x.resent || x.alone()) && !x.withdraw() {
+		return false
+	}
+	x.resent = true
+	x.retry(b)
+	return true
+}
+
+// withdraw takes a try from the retries' budget, or counts that there was none.
+func (x *exchange) withdraw() bool {
+	if x.rule.Route.Budget.Withdraw(time.Now()) {
+		return true
+	}
+	x.record().RetriesRefused.Add(1)
+	return false
+}
+
+// alone: the next try will be at the same endpoint.
+func (x *exchange) alone() bool {
+	set := x.cluster.Current()
+	return set == nil || len(set.All) <= 1 || x.tries >= len(set.All)
+}
+
+// idempotent: such a request may be sent again when a kept connection broke before it was answered (RFC 9110 §9.2.2).
+func (x *exchange) idempotent() bool {
+	switch header.Value(x.req, ":method") {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+func (x *exchange) replayable() bool {
+	return x.phase < phaseAnswering && x.kept && x.tries < x.c.f.Limits.MaxTries
+}
+
+// retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
+func (x *exchange) retry(b *batch) {
+	x.last = x.attempt.endpoint
+	x.abandon(b)
+	if !x.alone() {
+		x.try(b)
+		return
+	}
+	x.enter(phaseBackoff)
+	x.arm(backoff(x.tries, &x.c.f.Limits))
+}
+
+// undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it reached anyone.
+func (a *attempt) undelivered(reason string, b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a {
+		return
+	}
+	a.count(true)
+	if x.c.refuses() {
+		x.abandon(b)
+		x.refuse(b)
+		return
+	}
+	if !x.resend(b) {
+		x.fail(503, reason, b)
+	}
+}
+
+// stranded is called, without mu, when the endpoint that a waits for a connection to has left.
+func (a *attempt) stranded(b *batch) {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
+		return
+	}
+	x.elsewhereNow(a, b)
+}
+
+// elsewhereNow places a anew, among the endpoints of the moment: nothing was sent, so it is the same try.
+func (x *exchange) elsewhereNow(a *attempt, b *batch) {
+	x.disarm()
+	a.endpoint.Done()
+	a.endpoint, a.pool = nil, nil
+	x.place(a, b)
+}
+
+// unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an HTTP/2 one has said that it
+// takes (RFC 9113 §6.5.2).
+func (x *exchange) unsendable(p *pool, b *batch) {
+	if p.kind != plainHTTP1 {
+		x.fail(431, "the request's header fields are more than "+p.e.Address+" takes", b)
+		return
+	}
+	x.fail(400, "this request cannot be written as HTTP/1.1, which the application speaks", b)
+}
+
+// refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.
+func (x *exchange) refuse(b *batch) {
+	x.down.Reset(h2.CodeRefusedStream)
+	b.touch(x.down)
+	x.failed = true
+	x.finish(outcome.Refused, b)
+}
+
+// backoff before the nth retry at the same endpoint: doubling, with full jitter.
+func backoff(n int, l *config.Limits) time.Duration {
+	d := min(l.RetryBackoffMin<<(n-1), l.RetryBackoffMax)
+	return l.RetryBackoffMin/2 + rand.N(d)
+}

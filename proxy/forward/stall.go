@@ -1,0 +1,92 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is given up: what is held
+// for it is memory that it decides about.
+func (x *exchange) hold(held *int, n int) {
+	if n <= 0 {
+		return
+	}
+	x.shared = true
+	if x.heldUp+x.heldDown == 0 {
+		x.movedAt = time.Now()
+		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyStall, x)
+	}
+	*held += n
+}
+
+// moved notes that a peer took n of the bytes held for it.
+func (x *exchange) moved(held *int, n int) {
+	*held = max(0, *held-n)
+	x.movedAt = time.Now()
+	if x.heldUp+x.heldDown > 0 {
+		return
+	}
+	if x.awaitsBody() {
+		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyIdle, x)
+		return
+	}
+	x.stop(&x.stall)
+}
+
+// awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded connection may be silent
+// for as long as it likes, and so may a caller that is being answered.
+func (x *exchange) awaitsBody() bool {
+	return !x.reqEnd && x.phase < phaseAnswering && !x.grpc && !x.tunnel
+}
+
+// awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a connection and a worker
+// of the backend's for nothing. Whether it is over is looked at when the timer fires, so a body costs one timer.
+func (x *exchange) awaitBody() {
+	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
+		x.movedAt = x.c.batch.time()
+		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyIdle, x)
+	}
+}
+
+// bodyPaused ends a request whose body stopped arriving.
+func (x *exchange) bodyPaused(b *batch) {
+	if !x.awaitsBody() {
+		return
+	}
+	if left := x.c.f.Limits.BodyIdle - time.Since(x.movedAt); left > 0 {
+		x.c.f.Wheel.Arm(&x.stall, left, x)
+		return
+	}
+	x.fail(408, "the request's body stopped arriving", b)
+}
+
+// stalled ends an exchange whose peer took nothing for too long.
+func (x *exchange) stalled(b *batch) {
+	if x.heldUp+x.heldDown == 0 {
+		x.bodyPaused(b)
+		return
+	}
+	if left := x.c.f.Limits.BodyStall - time.Since(x.movedAt); left > 0 {
+		x.c.f.Wheel.Arm(&x.stall, left, x)
+		return
+	}
+	if x.phase == phaseEnded {
+		x.down.Reset(h2.CodeCancel)
+		b.touch(x.down)
+		x.cutTail(b)
+		return
+	}
+	x.timeout("the body did not move for too long", b)
+}
+
+// cutTail gives up the rest of a response that has ended: the backend's window is given back, nobody takes the bytes.
+func (x *exchange) cutTail(b *batch) {
+	if x.tail == nil {
+		return
+	}
+	x.tail.Consumed(x.heldDown)
+	b.touch(x.tail)
+	x.tail, x.heldDown = nil, 0
+	x.stop(&x.stall)
+}

@@ -1,0 +1,37 @@
+package metric
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// maxCachedCells bounds Cells: rules are new after each change of a route, and the cells of old ones are dropped.
+const maxCachedCells = 64
+
+// Cells remembers resolved cells by whatever tells them apart where they are looked for: read without a lock, copied to be
+// changed. The zero value is ready.
+type Cells[K comparable] struct {
+	mu sync.Mutex // serialises writers
+	m  atomic.Pointer[map[K]*Cell]
+}
+
+// Get returns k's cell, resolved the first time.
+func (c *Cells[K]) Get(k K, resolve func() *Cell) *Cell {
+	if m := c.m.Load(); m != nil {
+		if cell := (*m)[k]; cell != nil {
+			return cell
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := map[K]*Cell{}
+	if m := c.m.Load(); m != nil && len(*m) < maxCachedCells {
+		for k, v := range *m {
+			next[k] = v
+		}
+	}
+	cell := resolve()
+	next[k] = cell
+	c.m.Store(&next)
+	return cell
+}

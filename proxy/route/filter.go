@@ -1,0 +1,131 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/header"
+	"golang.org/x/net/http2/hpack"
+)
+
+// filter changes a head.
+type filter struct {
+	response bool
+	set, add []hpack.HeaderField
+	remove   []string
+}
+
+func compileFilters(list []*api.Filter) ([]filter, error) {
+	var out []filter
+	for _, m := range list {
+		f, err := compileFilter(m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func compileFilter(m *api.Filter) (filter, error) {
+	if err := api.Understood(m); err != nil {
+		return filter{}, err
+	}
+	switch m := m.Filter.(type) {
+	case *api.Filter_RequestHeaders:
+		return compileModifier(m.RequestHeaders, false)
+	case *api.Filter_ResponseHeaders:
+		return compileModifier(m.ResponseHeaders, true)
+	}
+	return filter{}, errors.New("a filter that this proxy does not know")
+}
+
+func compileModifier(m *api.HeaderModifier, response bool) (f filter, err error) {
+	if err := api.Understood(m); err != nil {
+		return filter{}, err
+	}
+	f.response = response
+	for _, name := range m.GetRemove() {
+		name = strings.ToLower(name)
+		if err := mayModify(name); err != nil {
+			return filter{}, err
+		}
+		f.remove = append(f.remove, name)
+	}
+	if f.set, err = compileFields(m.GetSet()); err != nil {
+		return filter{}, err
+	}
+	f.add, err = compileFields(m.GetAdd())
+	return f, err
+}
+
+func compileFields(list []*api.Header) ([]hpack.HeaderField, error) {
+	var out []hpack.HeaderField
+	for _, h := range list {
+		if err := api.Understood(h); err != nil {
+			return nil, err
+		}
+		name := strings.ToLower(h.Name)
+		if err := mayModify(name); err != nil {
+			return nil, err
+		}
+		if !header.IsValue(h.Value) {
+			return nil, fmt.Errorf("the value of header %q is not one that HTTP allows", name)
+		}
+		out = append(out, hpack.HeaderField{Name: name, Value: h.Value})
+	}
+	return out, nil
+}
+
+// mayModify refuses the names that a filter has no business with: what is not a name (pseudo-headers, too), what frames a
+// message or belongs to one connection (RFC 9110, 7.6.1; RFC 9113, 8.2.2), what says where a request goes, and our own.
+func mayModify(name string) error {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
+		"content-length", "host":
+		return fmt.Errorf("header %q frames a message, or says where it goes: no filter may change it", name)
+	}
+	if !header.IsToken(name) {
+		return fmt.Errorf("%q is not the name of a header", name)
+	}
+	if header.Reserved(name) {
+		return fmt.Errorf("header %q is the mesh's own: no filter may change it", name)
+	}
+	return nil
+}
+
+// Edit edits fields in place, for the requests or the responses among the filters.
+func Edit(list []filter, response bool, fields []hpack.HeaderField) []hpack.HeaderField {
+	for i := range list {
+		if list[i].response == response {
+			fields = list[i].apply(fields)
+		}
+	}
+	return fields
+}
+
+func (f *filter) apply(fields []hpack.HeaderField) []hpack.HeaderField {
+	kept := fields[:0]
+	for _, h := range fields {
+		if !f.replaces(h.Name) {
+			kept = append(kept, h)
+		}
+	}
+	return append(append(kept, f.set...), f.add...)
+}
+
+func (f *filter) replaces(name string) bool {
+	for _, n := range f.remove {
+		if n == name {
+			return true
+		}
+	}
+	for i := range f.set {
+		if f.set[i].Name == name {
+			return true
+		}
+	}
+	return false
+}

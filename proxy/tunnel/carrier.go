@@ -1,0 +1,75 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/live"
+	"github.com/tulle-mesh/tulle/proxy/memory"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+)
+
+// Carrier carries opaque connections: it has what all tunnels share. Use newCarrier.
+type Carrier struct {
+	Options
+	pipes pipes
+	open  live.Set[io.Closer] // what a cut ends
+
+	refused      struct{ unknown, undialable, policy *metric.Counter }
+	dialFailures *metric.Counter
+}
+
+// Options are what tunnels need from others.
+type Options struct {
+	Ctx      context.Context // its end cuts everything
+	Limits   config.Limits
+	Identity string // this proxy's SPIFFE ID
+	Log      *slog.Logger
+	Sampled  *slog.Logger // for what strangers make it say
+	Metrics  *metric.Registry
+	Memory   *memory.Gauge
+	Dialer   *net.Dialer
+	// meshConfig is how an endpoint's proxy is spoken to, which proves its identity.
+	MeshConfig func(e *balance.Endpoint, alpn string) *tls.Config
+	// watch bounds the life of a connection by its certificates'; stop ends the watch.
+	Watch func(state *tls.ConnectionState, from net.Addr, drain, end func()) (stop func())
+	// strangers bounds the addresses in metrics.
+	Strangers *metric.Addresses
+}
+
+func New(o Options) *Carrier {
+	c := &Carrier{Options: o, dialFailures: o.Metrics.Counter(metric.RetryCause, "connect")}
+	refused := func(why string) *metric.Counter { return o.Metrics.Counter(metric.ConnectionRefused, why) }
+	c.refused.unknown, c.refused.undialable = refused("unknown_destination"), refused("no_connection")
+	c.refused.policy = refused("policy")
+	return c
+}
+
+// Cut ends every connection at once.
+func (c *Carrier) Cut() { c.open.Each(func(o io.Closer) { o.Close() }) }
+
+// Close gives back what is kept between tunnels, when the last one has ended.
+func (c *Carrier) Close() { c.pipes.close() }
+
+func (c *Carrier) track(o io.Closer) (stop func()) {
+	c.open.Add(o)
+	if c.Ctx.Err() != nil {
+		o.Close()
+	}
+	return func() { c.open.Remove(o) }
+}
+
+// shed reports whether there is no memory for another connection, and counts that.
+func (c *Carrier) shed() bool {
+	if !c.Memory.Full(time.Now()) {
+		return false
+	}
+	c.Metrics.Counter(metric.ShedWork, "memory").Inc()
+	return true
+}

@@ -1,0 +1,86 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/timer"
+)
+
+// dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing was sent yet.
+func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, error) {
+	set := c.awaitEndpoints(cl)
+	if set == nil {
+		return nil, nil, errors.New("no endpoint is ready for " + cl.Name)
+	}
+	var last *balance.Endpoint
+	var err error
+	for range min(c.Limits.MaxTries, len(set.All)) {
+		e := set.Pick(last, time.Now())
+		e.Begin()
+		began := time.Now()
+		var up leg
+		up, err = c.dialOpaque(e)
+		e.Done()
+		if err == nil {
+			e.Observe(time.Since(began), set.Params, time.Now())
+			return e, up, nil
+		}
+		e.Rest(time.Now(), c.Limits.EndpointRest)
+		c.dialFailures.Inc()
+		last = e
+	}
+	return nil, nil, err
+}
+
+// awaitEndpoints gives a cluster that has none the time that a request would wait.
+func (c *Carrier) awaitEndpoints(cl *balance.Cluster) *balance.EndpointSet {
+	for until := time.Now().Add(c.Limits.DiscoveryWait); ; c.sleep(timer.Tick) {
+		if s := cl.Current(); s != nil && len(s.All) > 0 {
+			return s
+		}
+		if c.Ctx.Err() != nil || time.Now().After(until) {
+			return nil
+		}
+	}
+}
+
+// sleep pauses, or ends with the proxy.
+func (c *Carrier) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-c.Ctx.Done():
+	}
+}
+
+func (c *Carrier) dialOpaque(e *balance.Endpoint) (leg, error) {
+	ctx, cancel := context.WithTimeout(c.Ctx, c.Limits.DialTimeout)
+	defer cancel()
+	if e.Meshed() {
+		return c.dialTunnel(ctx, e)
+	}
+	nc, err := c.Dialer.DialContext(ctx, "tcp", e.Address)
+	if err != nil {
+		return nil, err
+	}
+	return nc.(*net.TCPConn), nil
+}
+
+// dialTunnel opens an opaque connection inside mTLS.
+func (c *Carrier) dialTunnel(ctx context.Context, e *balance.Endpoint) (leg, error) {
+	nc, err := c.Dialer.DialContext(ctx, "tcp", e.Mesh)
+	if err != nil {
+		return nil, err
+	}
+	tl := newTLSLeg(nc.(*net.TCPConn), nil, tls.Client, c.MeshConfig(e, config.ALPNTCP))
+	if err := tl.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return tl, nil
+}

@@ -1,0 +1,65 @@
+package tunnel
+
+import (
+	"errors"
+	"net"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/route"
+)
+
+// opaque is a connection to an endpoint that will be carried without being understood.
+type opaque struct {
+	up       leg
+	endpoint *balance.Endpoint
+	backend  *route.Backend
+	answer   *discover.Answer
+}
+
+// Outbound carries an opaque connection of the application's to an endpoint of its target.
+func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
+	if c.shed() {
+		return
+	}
+	o, err := c.openOpaque(t)
+	if err != nil {
+		c.Sampled.Info("cannot forward a connection", "to", t.Name(), "err", err)
+		Abort(nc) // what could not be reached has not ended in order
+		return
+	}
+	defer o.up.Close()
+	c.newTunnel(nc, o.up).carry(w, c.Metrics.Cell(c.opaqueLabels(o, w.first)))
+}
+
+// openOpaque picks an endpoint of a target and connects to it.
+func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
+	o.answer = t.Resolve(c.Ctx, 0) // it was waited for before the protocol was looked at
+	if o.answer == nil || o.answer.Resolution == api.Resolution_RESOLUTION_NOT_FOUND {
+		c.refused.unknown.Inc()
+		return o, errUnknown
+	}
+	if o.backend = o.answer.Fallback.Backends.Pick(); o.backend == nil {
+		c.refused.unknown.Inc()
+		return o, errUnknown
+	}
+	if o.endpoint, o.up, err = c.dialEndpoint(o.answer.Cluster(o.backend)); err != nil {
+		c.refused.undialable.Inc()
+	}
+	return o, err
+}
+
+var errUnknown = errors.New("destination knows nothing by this address")
+
+func (c *Carrier) opaqueLabels(o opaque, f detect.First) metric.Labels {
+	l := metric.Labels{Direction: metric.Outbound, Authority: o.answer.AuthorityLabel(), Backend: o.backend.Cluster, Protocol: "tcp"}
+	o.answer.Fallback.Label(&l)
+	o.endpoint.Label(&l, c.Identity)
+	if !o.endpoint.Meshed() && f.Protocol == detect.TLS {
+		l.Security = metric.TLSPassthrough
+	}
+	return l
+}
