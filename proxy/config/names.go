@@ -1,6 +1,7 @@
 package config
 
-// Ports and the uid of the proxy: the same in every pod, and what the redirection, the injector and the checks agree on.
+// Ports and the uid of the proxy: the same in every pod, and what the redirection, the injector and
+// the checks agree on.
 const (
 	OutboundPort = 4140 // what the application dials is redirected here; loopback only
 	InboundPort  = 4143 // what arrives at the pod is redirected here, and meshed peers dial it
@@ -49,6 +50,7 @@ const (
 	SNISuffix = ".tulle"
 )
 
-// DefaultOpaquePorts carry protocols in which the server speaks first, or that are never HTTP: SMTP, MySQL, Galera,
-// PostgreSQL, Redis, Elasticsearch's transport, memcached, MongoDB. Detection would only delay them.
+// DefaultOpaquePorts carry protocols in which the server speaks first, or that are never HTTP:
+// SMTP, MySQL, Galera, PostgreSQL, Redis, Elasticsearch's transport, memcached, MongoDB. Detection
+// would only delay them.
 var DefaultOpaquePorts = []uint16{25, 587, 3306, 4444, 5432, 6379, 9300, 11211, 27017}

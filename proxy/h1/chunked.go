@@ -3,18 +3,21 @@ package h1
 import "bytes"
 
 const (
-	// maxChunkLine bounds one chunk-size line. Signed uploads, the only extensions in the wild, need 90 bytes.
+	// maxChunkLine bounds one chunk-size line. Signed uploads, the only extensions in the wild,
+	// need 90 bytes.
 	maxChunkLine = 1 << 10
-	// maxChunkExcess bounds what lines may cost beyond the data they bring, over a whole body: one-byte chunks with long
-	// extensions make a peer work for nothing (CVE-2023-39326).
+	// maxChunkExcess bounds the bytes of chunk-size lines beyond what the data that they announce
+	// pays for, over a whole body. One-byte chunks with long extensions make a peer work for
+	// nothing (CVE-2023-39326).
 	maxChunkExcess = 16 << 10
-	// Each chunk may cost this much, or as much again as its data.
+	// freeChunkLine is how many bytes a line may take without being paid for by data.
 	freeChunkLine = 16
-	// maxChunkDigits keep a size below 2^60.
+	// maxChunkDigits keeps a size below 2^60.
 	maxChunkDigits = 15
 )
 
-// chunks decodes the chunked coding (RFC 9112 §7.1) up to the last chunk; trailers are a header section of their own.
+// chunks decodes the chunked coding (RFC 9112 §7.1) up to the last chunk; trailers are a header
+// section of their own.
 type chunks struct {
 	left   int64
 	excess int64
@@ -30,8 +33,9 @@ const (
 	chunkLast
 )
 
-// next looks at b: skip bytes are framing, the n behind them are data, at most limit. Both are to be discarded. Nothing at
-// all means that more input is needed, or that the last chunk was seen.
+// next looks at b. The first skip bytes are framing, and the n bytes after them are data, at most
+// limit of them; the caller discards both. If both are zero more input is needed, or the last chunk
+// was seen.
 func (d *chunks) next(b []byte, limit int) (skip, n int, err error) {
 	for d.state != chunkLast {
 		switch d.state {
@@ -95,7 +99,8 @@ func chunkLength(b []byte) (size int64, digits int) {
 	return size, digits
 }
 
-// Extensions are dropped unread, but must look like some: what follows a size without ";" is how parsers come to differ.
+// extension checks a chunk extension, which is then dropped unread. Parsers that take anything
+// after a size come to differ about where the line ends.
 func extension(b []byte) error {
 	if len(b) == 0 {
 		return nil

@@ -18,18 +18,20 @@ const (
 )
 
 const (
-	// maxPipelined is how much of later requests is read while a response is awaited. Reading on is how a client that left is
-	// noticed, so it should not end early; a pipeliner beyond this waits in its kernel.
+	// maxPipelined is how many bytes of later requests are read while a response is awaited.
+	// Reading on is how a client that left is noticed. A client that pipelines more waits in its
+	// kernel.
 	maxPipelined = 16 << 10
 	// maxInformational 1xx responses may precede one response.
 	maxInformational = 16
-	// linger is how long input is still taken after the last output left: closing with unread input makes the kernel reset
-	// the connection, and the client loses the response (RFC 9112 §9.6).
+	// linger is how long input is still read after the last output left. Closing with unread input
+	// makes the kernel reset the connection, and the client loses the response (RFC 9112 §9.6).
 	linger = 2 * time.Second
 )
 
-// Sink is what a stream tells its owner. OnHeaders, OnData and OnReset come from the reader, OnSent from any,
-// never with a lock of the connection held. Slices are valid during the call, strings forever.
+// Sink is what a stream tells its owner. OnHeaders, OnData and OnReset are called by the reader,
+// OnSent by any goroutine, and none with a lock of the connection held. Slices are valid during the
+// call, strings forever.
 type Sink interface {
 	OnHeaders(fields []hpack.HeaderField, end bool)
 	OnData(p []byte, end bool)
@@ -37,19 +39,26 @@ type Sink interface {
 	OnSent(n int)
 }
 
-// Options are a connection's handlers and limits. The handlers are called by the reader and must not wait; any may be nil.
-// Zero limits take their default.
+// Options are a connection's handlers and limits. The handlers are called by the reader and must
+// not wait; any may be nil. A limit of zero means its default.
 type Options struct {
-	OnStream   func(*Stream) Sink // server: a request begins; nil refuses it with 503
-	NewStream  func() *Stream     // server: memory for a new request's stream; default: an allocation
-	OnBatch    func()             // the input ran dry: flush what was written because of it
-	OnCapacity func()             // client: the connection is idle again
-	OnClose    func(error)        // once, after the live stream was reset; nil error for an orderly end
+	// OnStream, of a server, begins a request. If it returns nil the request is answered with 503.
+	OnStream func(*Stream) Sink
+	// NewStream, of a server, gives the memory for a new request's stream. By default it is
+	// allocated.
+	NewStream func() *Stream
+	// OnBatch says that the input ran dry: what was written because of it can be flushed.
+	OnBatch func()
+	// OnCapacity, of a client, says that the connection is idle again.
+	OnCapacity func()
+	// OnClose is called once, after the exchange under way was reset. The error of an orderly end
+	// is nil.
+	OnClose func(error)
 
 	Direct          bool // client: nobody but the server and its kernel can reset the connection
-	MaxHeaderBytes  int  // of a head, as RFC 9113 §6.5.2 counts
-	MaxHeaderFields int  // of a head
-	StreamWindow    int  // body bytes given to the sink and not yet Consumed
+	MaxHeaderBytes  int  // of a head, as RFC 9113 §6.5.2 counts; default 64 KiB
+	MaxHeaderFields int  // of a head; default 100
+	StreamWindow    int  // bytes of body given to the sink and not yet Consumed; default 64 KiB
 	MaxOutput       int  // bytes that wait for the kernel; beyond it data stays with its stream
 
 	HeaderTimeout time.Duration // server: from a head's first byte to its last; default 10 s
@@ -85,25 +94,25 @@ type Conn struct {
 	o      Options
 	client bool
 
-	// Of the reader.
-	head     head
-	trail    *head // made for the first chunked body
-	phase    phase
-	body     body
-	left     int64 // of a body of known length
-	chunks   chunks
-	informal int
-	timer    timer
+	// The reader alone uses these.
+	head           head
+	trail          *head // made for the first chunked body
+	phase          phase
+	body           body
+	left           int64 // bytes to come, of a body of known length
+	chunks         chunks
+	informationals int // informational responses since the last final one
+	timer          timer
 
-	// Guarded by the wire's lock.
+	// The wire's lock guards these.
 	stream    *Stream // the exchange under way
 	parked    parking
 	wakeNeed  need // why it is parked
 	leftover  bool // it is parked with unparsed input
 	life      life
-	halfClose bool // whoever unlocks ends our half of the connection
+	halfClose bool // whoever unlocks next ends our half of the connection
 	failure   error
-	failCode  uint32
+	failCode  uint32 // the code that failure resets the exchange with; 0: the usual one
 	idleSince time.Time
 	exchanges int
 }
@@ -129,8 +138,8 @@ func (c *Conn) section() section {
 	return requestHead
 }
 
-// Start reads until the connection ends, in turns that it shares a goroutine for where it can, and then calls end, once. A
-// nil error means that nothing was cut short.
+// Start reads until the connection ends, in turns for which connections share goroutines where they
+// can. Then it calls end, once. A nil error means that nothing was cut short.
 func (c *Conn) Start(end func(error)) {
 	c.w.Start(c.turn, func(err error) { end(c.finish(err)) })
 }
@@ -156,7 +165,7 @@ func (c *Conn) finish(err error) error {
 	return err
 }
 
-// turn handles what is here.
+// turn handles the input that has arrived.
 func (c *Conn) turn(why error) (wire.Wait, error) {
 	if err := c.awaken(why); err != nil {
 		return wire.Done, c.refused(err)
@@ -221,7 +230,8 @@ func (c *Conn) code(err error) uint32 {
 	return codeCancel
 }
 
-// refused answers what the peer sent wrong, if no response has begun.
+// refused answers what the client sent wrong, unless a response has begun. It returns the error
+// that the connection ends with.
 func (c *Conn) refused(err error) error {
 	c.w.Lock()
 	defer c.w.Unlock()
@@ -233,13 +243,19 @@ func (c *Conn) refused(err error) error {
 		return err
 	}
 	if s := c.stream; s == nil || !s.headSent {
-		c.w.AppendToLocked(func(b []byte) []byte { return appendRefusal(b, refusal, s == nil || s.method != "HEAD") })
+		c.appendRefusalLocked(refusal, s == nil || s.method != "HEAD")
 	}
 	return err
 }
 
-// lingers: a server's last words, and an upgraded connection's, are waited for. What a client still had to say in an
-// exchange that is over, nobody wants.
+// appendRefusalLocked writes a response of this package's own.
+func (c *Conn) appendRefusalLocked(r *Refusal, withBody bool) {
+	c.w.AppendToLocked(func(b []byte) []byte { return appendRefusal(b, r, withBody) })
+}
+
+// lingers says whether the connection is kept open until the peer has read the last output. A
+// server waits after an orderly end and after a refusal; a client waits only if the connection was
+// upgraded, for a request is of no use once its response has ended.
 func (c *Conn) lingers(err error) bool {
 	var refusal *Refusal
 	if c.client {
@@ -248,12 +264,12 @@ func (c *Conn) lingers(err error) bool {
 	return err == nil || errors.As(err, &refusal)
 }
 
-// linger lets the last output arrive.
+// linger waits until the last output has left, and for a moment in which it can arrive.
 func (c *Conn) linger() {
 	c.w.CloseWrite()
 	until := time.Now().Add(linger)
 	for {
-		if c.pending() {
+		if c.hasOutput() {
 			until = time.Now().Add(linger)
 		}
 		if !time.Now().Before(until) {
@@ -268,7 +284,7 @@ func (c *Conn) linger() {
 	}
 }
 
-func (c *Conn) pending() bool {
+func (c *Conn) hasOutput() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
 	return c.w.QueuedLocked() > 0 && c.w.FailedLocked() == nil
@@ -288,7 +304,10 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	if c.stream != nil {
 		return nil, ErrBusy
 	}
-	s := &Stream{c: c, sink: sink, method: r.method, upgrade: r.protocol != "", window: c.o.StreamWindow, reused: c.exchanges > 0, headSent: true}
+	s := &Stream{
+		c: c, sink: sink, method: r.method, upgrade: r.protocol != "", headSent: true,
+		window: c.o.StreamWindow, reused: c.exchanges > 0,
+	}
 	c.exchanges++
 	c.stream = s
 	s.out, s.outLeft = r.framing()
@@ -297,8 +316,8 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	if s.out == framedNone || s.out == framedLength && s.outLeft == 0 {
 		s.enterLocked(streamLocalClosed)
 	}
-	s.measure(before)
-	s.keptEnd = end && s.out == framedLater
+	s.measureLocked(before)
+	s.pendingEnd = end && s.out == framedLater
 	return s, nil
 }
 
@@ -322,18 +341,19 @@ func (c *Conn) Active() int {
 	return 0
 }
 
-// Resting: the reader is between two turns, so it is not in a call of a sink.
+// Resting says whether the reader is between two turns, so that it is not in a call of a sink.
 func (c *Conn) Resting() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
 	return c.parked != awake
 }
 
-// Rest gives back what only speed keeps, while nothing is under way.
+// Rest frees what only makes the next exchange faster, if no exchange is under way.
 func (c *Conn) Rest() {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if c.parked == forInput && c.stream == nil && !c.leftover && !c.head.partial() { // the reader takes the lock before its next turn
+	// The reader takes the lock before its next turn, so it is not using the head now.
+	if c.parked == forInput && c.stream == nil && !c.leftover && !c.head.partial() {
 		c.head.forget()
 	}
 }
@@ -349,7 +369,8 @@ func (c *Conn) Close(code uint32) {
 	c.w.Close()
 }
 
-// failLocked lets the reader end and say why; the caller then closes the wire.
+// failLocked makes the reader end with err in its next turn, and reset the exchange under way with
+// code. The caller then closes the wire.
 func (c *Conn) failLocked(code uint32, err error) {
 	if c.failure == nil {
 		c.failure, c.failCode = err, code

@@ -10,11 +10,13 @@ import (
 const (
 	// maxStartLine: RFC 9112 §3 asks for 8000 at least.
 	maxStartLine = 16 << 10
-	// pseudoSlots at the front of a head's fields are kept free: a request's pseudo-headers are known only at its end.
+	// pseudoSlots at the front of a head's fields are kept free: a request's pseudo-headers are
+	// known only at its end.
 	pseudoSlots = 5
 	// fieldCost is what RFC 9113 §6.5.2 adds to a field's strings.
 	fieldCost = 32
-	// maxRemembered: a larger head is not kept to reuse its strings, so an idle connection stays small.
+	// maxRemembered is the size beyond which a head is not kept for its strings, so that an idle
+	// connection stays small.
 	maxRemembered = 8 << 10
 )
 
@@ -26,8 +28,8 @@ const (
 	trailerSection
 )
 
-// head parses one header section at a time, line by line as they arrive, and remembers the one before: strings that are
-// the same again are not allocated again.
+// head parses one header section at a time, line by line as the lines arrive. It remembers the
+// section before: a string that is the same again is not allocated again.
 type head struct {
 	section   section
 	maxBytes  int
@@ -37,13 +39,13 @@ type head struct {
 	prev   []hpack.HeaderField
 	cursor int    // where in prev the next field is expected
 	name   []byte // scratch: a name in lower case
-	named  []byte // tokens of Connection that are not ours, each followed by a comma
+	named  []byte // tokens of Connection that this package does not know, each followed by a comma
 	scan   int    // bytes of the unfinished line that hold no LF
 	raw    int    // bytes of finished lines
 	size   int    // as RFC 9113 counts
 	count  int
 
-	// Of the latest message; they stay for the next one to reuse.
+	// These are the latest message's. They stay, for the next one to reuse.
 	method, path, host, upgrade, target, status string
 
 	facts
@@ -120,7 +122,8 @@ func (h *head) forget() {
 	h.method, h.path, h.host, h.upgrade, h.target, h.status = "", "", "", "", "", ""
 }
 
-// pooledFields fits nearly every head. A connection that waits for the next has only the one before.
+// pooledFields is how many fields an array of the pool has: enough for nearly every head. A
+// connection that waits for its next head holds only the array of the one before.
 const pooledFields = 16
 
 var fieldArrays = sync.Pool{New: func() any { return new([pooledFields]hpack.HeaderField) }}
@@ -136,7 +139,7 @@ func freeFields(f []hpack.HeaderField) {
 	}
 }
 
-// partial: some of a section was seen, and not all of it.
+// partial says whether some of a section was seen, and not all of it.
 func (h *head) partial() bool { return h.started || h.blank || h.scan > 0 }
 
 func (h *head) room(line int) error {
@@ -189,7 +192,8 @@ func (h *head) field(line []byte) error {
 		return errName
 	}
 	value := trim(line[colon+1:])
-	if f := h.again(line[:colon]); f != nil && f.Value == string(value) && f.Name != "content-length" {
+	f := h.repeated(line[:colon])
+	if f != nil && f.Value == string(value) && f.Name != "content-length" {
 		return h.push(f.Name, f.Value)
 	}
 	if !isText(value) {
@@ -202,8 +206,9 @@ func (h *head) field(line []byte) error {
 	return h.special(name, value)
 }
 
-// again is the field of the previous message that stands where this one does, if it has the same name.
-func (h *head) again(name []byte) *hpack.HeaderField {
+// repeated is the field of the previous message that stands where this one does, if it has the same
+// name; else nil.
+func (h *head) repeated(name []byte) *hpack.HeaderField {
 	if h.cursor < len(h.prev) && foldEqual(name, h.prev[h.cursor].Name) {
 		h.cursor++
 		return &h.prev[h.cursor-1]
@@ -231,7 +236,7 @@ func (h *head) lowerName(name []byte) (string, error) {
 	return string(b), nil
 }
 
-// keep adds an ordinary field, with the string of the previous message if its value is the same.
+// keep adds an ordinary field. If the previous message had the same value its string is used.
 func (h *head) keep(name string, value []byte) error {
 	for i := min(pseudoSlots, len(h.prev)); i < len(h.prev); i++ {
 		if f := &h.prev[i]; f.Name == name && f.Value == string(value) {
@@ -250,7 +255,8 @@ func (h *head) push(name, value string) error {
 	return nil
 }
 
-// special sorts out what belongs to this connection or to the message's framing; it never reaches a sink.
+// special takes a field by its name. What belongs to this connection or to the message's framing
+// never reaches a sink.
 func (h *head) special(name string, value []byte) error {
 	if h.section == trailerSection {
 		return h.trailer(name, value)
@@ -277,14 +283,16 @@ func (h *head) special(name string, value []byte) error {
 	return h.keep(name, value)
 }
 
-// trailer drops what a recipient must never take from a trailer (RFC 9110 §6.5.1): what routes, frames or authenticates.
+// trailer takes a field of a trailer section. It drops what a recipient must never take from a
+// trailer (RFC 9110 §6.5.1): what routes, frames or authenticates.
 func (h *head) trailer(name string, value []byte) error {
 	switch name {
 	case "content-length", "transfer-encoding", "host", "trailer":
 		return errTrailer
 	case "connection", "keep-alive", "proxy-connection", "te", "upgrade", "expect", "authorization",
-		"proxy-authorization", "proxy-authenticate", "www-authenticate", "cookie", "set-cookie", "content-encoding",
-		"content-type", "content-range", "cache-control", "max-forwards", "range":
+		"proxy-authorization", "proxy-authenticate", "www-authenticate", "cookie", "set-cookie",
+		"content-encoding", "content-type", "content-range", "cache-control", "max-forwards",
+		"range":
 		return nil
 	}
 	return h.keep(name, value)
@@ -315,7 +323,8 @@ func (h *head) transferEncoding(value []byte) error {
 	return nil
 }
 
-// connection notes the options that we know and the names of fields that are to go.
+// connection notes the options of a Connection field that it knows, and the names of fields that
+// are to be dropped.
 func (h *head) connection(value []byte) error {
 	for token := range list(value) {
 		switch {
@@ -323,7 +332,8 @@ func (h *head) connection(value []byte) error {
 			h.close = true
 		case foldEqual(token, "upgrade"):
 			h.upgradable = true
-		case foldEqual(token, "keep-alive"), foldEqual(token, "te"), foldEqual(token, "http2-settings"):
+		case foldEqual(token, "keep-alive"), foldEqual(token, "te"),
+			foldEqual(token, "http2-settings"):
 		case !isToken(token):
 			return errValue
 		default:
@@ -350,7 +360,8 @@ func (h *head) framing() error {
 	return nil
 }
 
-// removeNamed: fields that Connection names were for us alone. A content-length says how to read this message and stays.
+// removeNamed drops the fields that Connection names: they were for this connection alone. A
+// content-length stays, for it says how to read this message.
 func (h *head) removeNamed() {
 	kept := h.fields[:pseudoSlots]
 	for _, f := range h.fields[pseudoSlots:] {
@@ -372,7 +383,7 @@ func (h *head) isNamed(name string) bool {
 	return false
 }
 
-// list gives the elements of a comma-separated value, without the empty ones (RFC 9110 §5.6.1).
+// list yields the elements of a comma-separated value, but no empty ones (RFC 9110 §5.6.1).
 func list(b []byte) func(func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for len(b) > 0 {

@@ -40,7 +40,8 @@ func methodName(old string, b []byte) string {
 	return reuse(old, b)
 }
 
-// reason is the phrase of a status line. HTTP/2 does not carry one; a client must not read it (RFC 9112 §4).
+// reason is the phrase of a status line. HTTP/2 does not carry one; a client must not read it (RFC
+// 9112 §4).
 func reason(code int) string {
 	switch code {
 	case 100:

@@ -27,7 +27,8 @@ const (
 	forWake
 )
 
-// timer remembers the read deadline, so that a steady connection sets it once per idle timeout and not once per request.
+// timer remembers the read deadline, so that a steady connection sets one once per idle timeout and
+// not once per request.
 type timer struct {
 	kind  timerKind
 	until time.Time
@@ -41,24 +42,27 @@ const (
 	forIdle
 )
 
-// wait says what the next turn waits for: the kernel (input, the end of the connection) or wakeLocked; or that the need is
-// met, and parse can go on. Whether to sleep is decided under the lock that wakers hold, so no wake-up is lost.
+// wait says what the next turn waits for: the kernel (for input, or the end of the connection) or
+// wakeLocked. If met is true the need is met, and parse can go on. Whether to sleep is decided
+// under the lock that wakers hold, so no wake-up is lost.
 func (c *Conn) wait(n need) (w wire.Wait, met bool, err error) {
 	unparsed := len(c.w.Buffered())
 	c.w.Lock()
 	defer c.w.Unlock()
-	if n == needWindow || n == needTurn && (unparsed >= maxPipelined || c.phase == phaseHalfClosed) {
+	full := unparsed >= maxPipelined || c.phase == phaseHalfClosed
+	if n == needWindow || n == needTurn && full {
 		return c.parkLocked(n)
 	}
 	if c.metLocked(n) && (unparsed > 0 || c.drainingLocked()) {
 		return 0, true, nil
 	}
-	c.arm()
+	c.armLocked()
 	c.parked, c.wakeNeed, c.leftover = forInput, n, unparsed > 0
 	return wire.ForInput, false, nil
 }
 
-// parkLocked does not watch the connection; deadLocked tells when that dies.
+// parkLocked makes the reader wait for wakeLocked alone. It does not watch the connection
+// meanwhile: deadLocked wakes it if the connection can send no more.
 func (c *Conn) parkLocked(n need) (w wire.Wait, met bool, err error) {
 	if err := c.w.FailedLocked(); err != nil || c.metLocked(n) {
 		return 0, true, err
@@ -67,7 +71,8 @@ func (c *Conn) parkLocked(n need) (w wire.Wait, met bool, err error) {
 	return wire.ForWake, false, nil
 }
 
-// deadLocked is whether nothing can be sent any more. A reader that waits for input hears of it by itself.
+// deadLocked says whether nothing can be sent any more. A reader that waits for input learns this
+// by itself; one that waits for something else is told here.
 func (c *Conn) deadLocked() bool {
 	err := c.w.FailedLocked()
 	if err != nil && c.parked == forWake {
@@ -84,10 +89,10 @@ func (c *Conn) awaken(why error) error {
 	if why == nil || why == wire.ErrWoken {
 		return nil
 	}
-	return c.filled(why)
+	return c.readFailed(why)
 }
 
-// metLocked is whether the parser can go on.
+// metLocked says whether what the parser needs is there.
 func (c *Conn) metLocked(n need) bool {
 	if c.failure != nil {
 		return true
@@ -112,40 +117,43 @@ func (c *Conn) wakeLocked() {
 	}
 }
 
-// wakeForLocked wakes it if its need is met, and if without that it would not be seen: unparsed input waits, or the end.
+// wakeForLocked wakes the reader if it waits for n and has got it, and if it would not see that
+// otherwise: unparsed input waits, or the connection's end.
 func (c *Conn) wakeForLocked(n need) {
-	if c.parked != awake && c.wakeNeed == n && (c.leftover || c.drainingLocked()) && c.metLocked(n) {
+	unseen := c.leftover || c.drainingLocked()
+	if c.parked != awake && c.wakeNeed == n && unseen && c.metLocked(n) {
 		c.wakeLocked()
 	}
 }
 
-// arm sets the read deadline; the lock is held, so that it cannot undo a waker's.
-func (c *Conn) arm() {
+// armLocked sets the read deadline. It needs the lock, or it could undo a deadline that a waker has
+// set.
+func (c *Conn) armLocked() {
 	switch {
 	case !c.client && c.leftoverHead():
 		if c.timer.kind != forHead {
-			c.setTimer(forHead, time.Now().Add(c.o.HeaderTimeout))
+			c.setTimerLocked(forHead, time.Now().Add(c.o.HeaderTimeout))
 		}
 	case c.o.IdleTimeout == 0:
 		if c.timer.kind != unset {
-			c.setTimer(unset, time.Time{})
+			c.setTimerLocked(unset, time.Time{})
 		}
 	case c.timer.kind != forIdle:
 		from := time.Now()
 		if c.stream == nil && c.idleSince.Add(c.o.IdleTimeout).After(from) {
 			from = c.idleSince
 		}
-		c.setTimer(forIdle, from.Add(c.o.IdleTimeout))
+		c.setTimerLocked(forIdle, from.Add(c.o.IdleTimeout))
 	}
 }
 
-func (c *Conn) setTimer(kind timerKind, until time.Time) {
+func (c *Conn) setTimerLocked(kind timerKind, until time.Time) {
 	c.timer = timer{kind, until}
 	c.w.SetReadDeadline(until)
 }
 
-// filled decides what the end of the input, or a deadline, means now.
-func (c *Conn) filled(err error) error {
+// readFailed decides what the end of the input, or a deadline, means now.
+func (c *Conn) readFailed(err error) error {
 	c.w.Lock()
 	failed, s, since := c.w.FailedLocked(), c.stream, c.idleSince
 	c.w.Unlock()
@@ -153,14 +161,14 @@ func (c *Conn) filled(err error) error {
 	case isTimeout(err) && failed != nil:
 		return c.broken(s, failed)
 	case isTimeout(err):
-		return c.expired(s, since)
+		return c.timedOut(s, since)
 	case errors.Is(err, io.EOF):
-		return c.ended(s)
+		return c.inputEnded(s)
 	}
 	return c.broken(s, err)
 }
 
-func (c *Conn) expired(s *Stream, since time.Time) error {
+func (c *Conn) timedOut(s *Stream, since time.Time) error {
 	kind := c.timer.kind
 	c.timer.kind = unset
 	if kind == forHead {
@@ -177,28 +185,29 @@ func (c *Conn) expired(s *Stream, since time.Time) error {
 	return nil
 }
 
-// ended: the peer will send no more.
-func (c *Conn) ended(s *Stream) error {
+// inputEnded decides what it means that the peer will send no more.
+func (c *Conn) inputEnded(s *Stream) error {
 	switch c.phase {
 	case phaseRaw:
 		return c.endRaw(s)
 	case phaseBody:
 		if c.body == bodyToEnd && s != nil {
-			return c.endToEnd(s)
+			return c.endBodyToEnd(s)
 		}
 	case phaseTurn:
-		return c.endedInTurn(s)
+		return c.inputEndedInTurn(s)
 	case phaseHead:
 		if s == nil && !c.head.partial() {
-			c.finishHere()
+			c.endInOrder()
 			return nil
 		}
 	}
 	return c.broken(s, io.ErrUnexpectedEOF)
 }
 
-// endedInTurn: the client left, unless its response is complete or the connection belongs to the upgraded protocol by now.
-func (c *Conn) endedInTurn(s *Stream) error {
+// inputEndedInTurn is inputEnded while a response is awaited: the client has left, unless the
+// response is complete, or the connection belongs to the upgraded protocol by now.
+func (c *Conn) inputEndedInTurn(s *Stream) error {
 	c.w.Lock()
 	switched := s != nil && s.state.in(rawStates)
 	c.w.Unlock()
@@ -206,7 +215,7 @@ func (c *Conn) endedInTurn(s *Stream) error {
 	case s == nil && len(c.w.Buffered()) > 0:
 		return nil // a complete pipelined request may wait; the next read says the same again
 	case s == nil:
-		c.finishHere()
+		c.endInOrder()
 		return nil
 	case switched && len(c.w.Buffered()) > 0:
 		return nil
@@ -217,8 +226,8 @@ func (c *Conn) endedInTurn(s *Stream) error {
 	return errGone
 }
 
-// finishHere ends Serve without an error, unless an exchange has just begun.
-func (c *Conn) finishHere() {
+// endInOrder ends the connection without an error, unless an exchange has just begun.
+func (c *Conn) endInOrder() {
 	c.w.Lock()
 	defer c.w.Unlock()
 	if c.stream == nil {
@@ -231,7 +240,7 @@ func (c *Conn) finishHere() {
 	}
 }
 
-// broken names what a failed connection means for a request that got nothing back.
+// broken is the error of a connection that failed, for a request that got nothing back.
 func (c *Conn) broken(s *Stream, err error) error {
 	if c.client && s != nil && !s.answered && !c.head.partial() {
 		c.w.Lock()
@@ -245,7 +254,7 @@ func (c *Conn) unansweredLocked(s *Stream, err error) error {
 	switch {
 	case c.unsentLocked(s):
 		return ErrUnsent
-	case c.untakenLocked(s, err):
+	case c.unreadLocked(s, err):
 		return ErrUndelivered
 	case s.reused:
 		return ErrStale

@@ -18,7 +18,7 @@ func (c *Conn) parse() (need, error) {
 	}
 }
 
-// step makes progress (more), or says what is missing.
+// step makes progress and says more, or says what is missing.
 func (c *Conn) step() (n need, more bool, err error) {
 	switch c.phase {
 	case phaseHead:
@@ -40,6 +40,7 @@ func (c *Conn) current() (s *Stream, last bool, err error) {
 	return c.stream, c.drainingLocked(), c.failure
 }
 
+// readHead reads a head, as far as it is here, and begins its message.
 func (c *Conn) readHead() (need, bool, error) {
 	b := c.w.Buffered()
 	s, last, err := c.current()
@@ -66,6 +67,7 @@ func (c *Conn) readHead() (need, bool, error) {
 	return needInput, true, c.startRequest()
 }
 
+// idle decides what is needed while there is no exchange, nor a head that has begun.
 func (c *Conn) idle(unread int, last bool) (need, bool, error) {
 	if c.client && unread > 0 && !last {
 		return needEnd, false, errUnsolicited
@@ -76,22 +78,16 @@ func (c *Conn) idle(unread int, last bool) (need, bool, error) {
 	return needInput, false, nil
 }
 
+// startRequest begins the exchange of a request whose head was read.
 func (c *Conn) startRequest() error {
 	h := &c.head
 	s := c.o.newStream()
-	*s = Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades, upgradeTo: h.upgrade, window: c.o.StreamWindow}
+	*s = Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades,
+		upgradeTo: h.upgrade, window: c.o.StreamWindow}
 	end := !h.body() && !h.upgrades
-	c.w.Lock()
-	c.stream = s
-	if end || h.upgrades {
-		s.enterLocked(streamRemoteClosed)
-	}
-	if h.close {
-		c.drainLocked()
-	}
-	c.exchanges++
-	c.w.Unlock()
-	if end || h.upgrades {
+	whole := end || h.upgrades
+	c.begin(s, whole)
+	if whole {
 		c.enter(phaseTurn)
 	} else {
 		c.expect(h.codings > 0, h.length)
@@ -110,13 +106,27 @@ func (c *Conn) startRequest() error {
 	if live {
 		sink.OnHeaders(h.request("http"), end)
 	}
-	if end || h.upgrades {
+	if whole {
 		h.begin(requestHead)
 	}
 	return nil
 }
 
-// expect prepares for a body that is chunked or of this length.
+// begin makes s the exchange under way. Its request is whole if no body follows the head.
+func (c *Conn) begin(s *Stream, whole bool) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.stream = s
+	if whole {
+		s.enterLocked(streamRemoteClosed)
+	}
+	if c.head.close {
+		c.drainLocked()
+	}
+	c.exchanges++
+}
+
+// expect prepares for a body that is chunked or has this length.
 func (c *Conn) expect(chunked bool, length int64) {
 	c.enter(phaseBody)
 	c.body, c.left = bodyLength, length
@@ -125,6 +135,7 @@ func (c *Conn) expect(chunked bool, length int64) {
 	}
 }
 
+// startResponse takes a response whose head was read.
 func (c *Conn) startResponse(s *Stream) error {
 	h := &c.head
 	if h.code < 200 && h.code != 101 {
@@ -141,7 +152,7 @@ func (c *Conn) startResponse(s *Stream) error {
 			return err
 		}
 	}
-	c.informal = 0
+	c.informationals = 0
 	none := bodiless(s.method, h.code)
 	end := none || h.codings == 0 && h.lengthSeen && h.length == 0
 	if !end {
@@ -152,27 +163,28 @@ func (c *Conn) startResponse(s *Stream) error {
 		h.close = true
 	}
 	c.decline(s)
-	c.received(s, h.close, end)
+	c.noteResponse(s, h.close, end)
 	s.sink.OnHeaders(h.response(), end)
 	if end {
-		c.exchanged()
+		c.nextMessage()
 	}
 	return nil
 }
 
-// decline: an upgrade that was answered in any other way was a whole request.
+// decline ends a request for an upgrade that was answered in any other way: there is nothing more
+// to say in it.
 func (c *Conn) decline(s *Stream) {
 	c.w.Lock()
 	defer c.w.Unlock()
 	if s.upgrade && s.state == streamOpen {
 		s.enterLocked(streamLocalClosed)
-		s.kept, s.keptEnd = nil, false
+		s.pending, s.pendingEnd = nil, false
 	}
 }
 
-// received notes that a response has begun, and perhaps ended. It comes before the sink hears of the end, so that what the
-// sink does then cannot touch the exchange, which is over.
-func (c *Conn) received(s *Stream, last, end bool) {
+// noteResponse notes that a response has begun, and whether it has ended. It comes before the sink
+// hears of the end: what the sink does then cannot touch the exchange, which is over.
+func (c *Conn) noteResponse(s *Stream, last, end bool) {
 	c.w.Lock()
 	defer c.w.Unlock()
 	s.answered = true
@@ -184,8 +196,8 @@ func (c *Conn) received(s *Stream, last, end bool) {
 	}
 }
 
-// exchanged goes on to the next message, after the last event of this one.
-func (c *Conn) exchanged() {
+// nextMessage goes on to the next message, after the last event of this one.
+func (c *Conn) nextMessage() {
 	if !c.client {
 		c.enter(phaseTurn)
 		c.head.begin(requestHead)
@@ -201,17 +213,18 @@ func (c *Conn) exchanged() {
 	}
 }
 
+// informational passes on a head that is not the response's last.
 func (c *Conn) informational(s *Stream) error {
-	if c.informal++; c.informal > maxInformational {
-		return errInformal
+	if c.informationals++; c.informationals > maxInformational {
+		return errInformational
 	}
-	c.received(s, c.head.close, false)
+	c.noteResponse(s, c.head.close, false)
 	s.sink.OnHeaders(c.head.response(), false)
 	c.head.begin(responseHead)
 	return nil
 }
 
-// switchProtocols: 101 is what extended CONNECT calls 200 (RFC 8441 §5).
+// switchProtocols takes a 101, which extended CONNECT calls 200 (RFC 8441 §5).
 func (c *Conn) switchProtocols(s *Stream) error {
 	c.head.status = "200"
 	c.w.Lock()
@@ -228,7 +241,7 @@ func (c *Conn) switchProtocols(s *Stream) error {
 	return nil
 }
 
-// readBody gives the sink what the window allows.
+// readBody gives the sink as much of a body as the window allows.
 func (c *Conn) readBody() (need, bool, error) {
 	s, window, err := c.window()
 	if err != nil {
@@ -254,14 +267,15 @@ func (c *Conn) readBody() (need, bool, error) {
 		c.left -= int64(n)
 		end = c.left == 0
 	}
-	c.give(s, b[:n], end)
+	c.giveBody(s, b[:n], end)
 	c.w.Discard(n)
 	if end {
-		c.exchanged()
+		c.nextMessage()
 	}
 	return needInput, true, nil
 }
 
+// window is the exchange under way and how many bytes its sink takes.
 func (c *Conn) window() (*Stream, int, error) {
 	c.w.Lock()
 	defer c.w.Unlock()
@@ -271,8 +285,8 @@ func (c *Conn) window() (*Stream, int, error) {
 	return c.stream, c.stream.window, nil
 }
 
-// give hands a piece of body to the sink and takes it off the window.
-func (c *Conn) give(s *Stream, p []byte, end bool) {
+// giveBody hands a piece of a body to the sink and takes it off the window.
+func (c *Conn) giveBody(s *Stream, p []byte, end bool) {
 	c.w.Lock()
 	s.window -= len(p)
 	if end {
@@ -289,7 +303,7 @@ func (c *Conn) readChunk(s *Stream, window int) (need, bool, error) {
 		return needEnd, false, err
 	}
 	if n > 0 {
-		c.give(s, b[skip:skip+n], false)
+		c.giveBody(s, b[skip:skip+n], false)
 	}
 	c.w.Discard(skip + n)
 	if c.chunks.state == chunkLast {
@@ -319,12 +333,12 @@ func (c *Conn) readTrailers() (need, bool, error) {
 	}
 	fields := c.trail.fields[pseudoSlots:]
 	if len(fields) == 0 {
-		c.give(s, nil, true)
+		c.giveBody(s, nil, true)
 	} else {
-		c.received(s, false, true)
+		c.noteResponse(s, false, true)
 		s.sink.OnHeaders(fields, true)
 	}
-	c.exchanged()
+	c.nextMessage()
 	return needInput, true, nil
 }
 
@@ -349,9 +363,10 @@ func (c *Conn) readTurn() (need, bool, error) {
 	return needInput, true, nil
 }
 
-func (c *Conn) endToEnd(s *Stream) error {
-	c.give(s, nil, true)
-	c.exchanged()
+// endBodyToEnd ends a body that lasts until the connection's end.
+func (c *Conn) endBodyToEnd(s *Stream) error {
+	c.giveBody(s, nil, true)
+	c.nextMessage()
 	return nil
 }
 
@@ -359,11 +374,12 @@ func (c *Conn) endToEnd(s *Stream) error {
 func (c *Conn) endRaw(s *Stream) error {
 	c.enter(phaseHalfClosed)
 	if s != nil {
-		c.give(s, nil, true)
+		c.giveBody(s, nil, true)
 	}
 	return nil
 }
 
+// readHalfClosed awaits the end of what we say in an upgraded connection.
 func (c *Conn) readHalfClosed() (need, bool, error) {
 	s, _, err := c.current()
 	if err != nil || s == nil {

@@ -50,7 +50,8 @@ func (h *head) requestTarget(method, target []byte) error {
 	return nil
 }
 
-// absoluteTarget takes "http://host/path" apart (RFC 9112 §3.2.2). Its authority is compared with Host in the end.
+// absoluteTarget takes "http://host/path" apart (RFC 9112 §3.2.2). Its authority is compared with
+// Host once all fields are read.
 func (h *head) absoluteTarget(method, target []byte) error {
 	i := bytes.Index(target, []byte("://"))
 	if i < 0 {
@@ -71,7 +72,8 @@ func (h *head) absoluteTarget(method, target []byte) error {
 	return h.absolutePath(method, rest[end:])
 }
 
-// absolutePath: an empty path is "/", and "*" for OPTIONS (RFC 9112 §3.2.4).
+// absolutePath takes the path of an absolute target. If it is empty it means "/", or "*" for
+// OPTIONS (RFC 9112 §3.2.4).
 func (h *head) absolutePath(method, path []byte) error {
 	switch {
 	case len(path) == 0 && string(method) == "OPTIONS":
@@ -101,8 +103,8 @@ func (h *head) hostField(value []byte) error {
 	return nil
 }
 
-// upgradeTo keeps the protocol that can be carried: WebSocket if it is offered, else the first. h2c and TLS change the
-// connection and not what it carries, so they are ours to ignore.
+// upgradeTo keeps the protocol that can be carried: WebSocket if it is offered, else the first. h2c
+// and TLS are ignored, for they change the connection and not what it carries.
 func (h *head) upgradeTo(value []byte) error {
 	for token := range list(value) {
 		if foldEqual(token, "websocket") {
@@ -135,14 +137,16 @@ func (h *head) finishRequest() error {
 			return err
 		}
 	}
-	h.close = h.close || h.http10 // RFC 9112 §C.2.2: a proxy does not keep connections of HTTP/1.0 clients
+	// A proxy does not keep connections of HTTP/1.0 clients (RFC 9112 §C.2.2).
+	h.close = h.close || h.http10
 	h.upgrades = h.upgrades && h.upgradable && !h.http10 && h.method == "GET" && !h.body()
 	return nil
 }
 
 func (h *head) body() bool { return h.codings > 0 || h.length > 0 }
 
-// authority: exactly one Host (RFC 9112 §3.2), and it is the target's if that has one. Only HTTP/1.0 may have none.
+// authority checks that there is exactly one Host (RFC 9112 §3.2), and that it is the target's if
+// the target has one. Only an HTTP/1.0 request may have no Host.
 func (h *head) authority() error {
 	if h.hosts == 0 && !h.http10 {
 		return errHostMissing
@@ -193,7 +197,9 @@ func (h *head) request(scheme string) []hpack.HeaderField {
 		method = "CONNECT"
 		first--
 	}
-	p := append(h.fields[first:first], hpack.HeaderField{Name: ":method", Value: method}, hpack.HeaderField{Name: ":scheme", Value: scheme})
+	p := append(h.fields[first:first],
+		hpack.HeaderField{Name: ":method", Value: method},
+		hpack.HeaderField{Name: ":scheme", Value: scheme})
 	if h.host != "" {
 		p = append(p, hpack.HeaderField{Name: ":authority", Value: h.host})
 	}

@@ -2,7 +2,7 @@ package h1
 
 import "golang.org/x/net/http2/hpack"
 
-// statusLine parses "HTTP/1.x 200 reason". The reason is dropped: HTTP/2 has none.
+// statusLine parses "HTTP/1.x 200 reason". It drops the reason, which HTTP/2 does not have.
 func (h *head) statusLine(line []byte) error {
 	if len(line) < 12 || line[8] != ' ' {
 		return errStatusLine
@@ -19,7 +19,8 @@ func (h *head) statusLine(line []byte) error {
 	return nil
 }
 
-// statusCode: below 100 there is nothing, above 599 nothing is defined but some applications go there.
+// statusCode reads three digits. Nothing is defined below 100. Nothing is above 599 either, but
+// some applications send it.
 func statusCode[T chars](s T) (int, bool) {
 	if len(s) != 3 || s[0] < '1' || !isDigit(s[0]) || !isDigit(s[1]) || !isDigit(s[2]) {
 		return 0, false
@@ -50,7 +51,8 @@ func (h *head) response() []hpack.HeaderField {
 	return h.fields[pseudoSlots-1:]
 }
 
-// bodiless: nothing follows such a head, whatever it says about lengths (RFC 9112 §6.3).
+// bodiless says whether no body follows such a head, whatever the head says about lengths (RFC 9112
+// §6.3).
 func bodiless(method string, code int) bool {
 	return method == "HEAD" || code < 200 || code == 204 || code == 304
 }

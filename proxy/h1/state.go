@@ -156,7 +156,7 @@ func (s *Stream) finishLocked() {
 // forgetLocked takes an exchange that is over, in order or not, off its connection.
 func (s *Stream) forgetLocked() {
 	s.enterLocked(streamOver)
-	s.c.stream, s.kept = nil, nil
+	s.c.stream, s.pending = nil, nil
 }
 
 // life is how near a connection is to its end.

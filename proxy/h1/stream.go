@@ -6,8 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// DeclinedField marks a 2xx response to an upgrade as an ordinary one, from a client codec to a server codec, perhaps over
-// HTTP/2 in between. It is never read from a peer's HTTP/1, nor written to one.
+// DeclinedField marks a 2xx response to an upgrade as an ordinary one, from a client codec to a
+// server codec, perhaps over HTTP/2 in between. It is never read from a peer's HTTP/1, nor written
+// to one.
 const DeclinedField = "upgrade-declined"
 
 // framing is how the end of what we send is told.
@@ -22,8 +23,8 @@ const (
 	framedLater                  // an upgrade not answered yet
 )
 
-// Stream is one exchange. Its methods may be called from any goroutine, never block, and do nothing once it is over: when
-// it was reset, when both sides have ended or, on a server, when the response has ended.
+// Stream is one exchange. Its methods may be called from any goroutine and never block. They do
+// nothing once the exchange is over (see the package's comment).
 type Stream struct {
 	c         *Conn
 	method    string
@@ -32,7 +33,7 @@ type Stream struct {
 	upgradeTo string // server: the protocol of the request
 	reused    bool   // client: the connection served before
 
-	// Guarded by the wire's lock.
+	// The wire's lock guards everything from here on.
 	sink      Sink
 	window    int
 	state     streamState
@@ -40,27 +41,28 @@ type Stream struct {
 	continued bool // 100 was sent
 	answered  bool // client: some of a response arrived
 
-	out      framing
-	outLeft  int64 // framedLength: what is still to come
-	kept     []byte
-	keptEnd  bool
-	trailers []hpack.HeaderField // kept with keptEnd
+	out        framing
+	outLeft    int64               // framedLength: what is still to come
+	pending    []byte              // what WriteData did not accept
+	pendingEnd bool                // the end of the body follows pending
+	trailers   []hpack.HeaderField // they follow pending, with pendingEnd
 
-	size  int  // client: bytes of the request, as far as measured
-	whole bool // client: it is complete and small, and left at once
+	size  int  // client: bytes of the request that were written, up to somewhat beyond maxWhole
+	whole bool // client: the request is complete and small, and leaves in one write
 }
 
-// WriteHeaders sends a head, an informational head or, after a head, trailers. The error is always nil: HTTP/1 has no way to
-// ask for shorter heads.
+// WriteHeaders sends a head, an informational head or, after a head, trailers. The error is always
+// nil: HTTP/1 has no way to ask for shorter heads.
 func (s *Stream) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	s.c.w.Lock()
-	err := s.writeHeaders(fields, end)
-	s.unlock(err)
+	err := s.writeHeadersLocked(fields, end)
+	s.doneUnlocks(err)
 	return nil
 }
 
-// unlock ends the connection if what we were given cannot be sent. The reader then tells the sink.
-func (s *Stream) unlock(err error) {
+// doneUnlocks gives the lock back after a write. If err says that what was given cannot be sent it
+// ends the connection, and the reader tells the sink.
+func (s *Stream) doneUnlocks(err error) {
 	if err != nil {
 		s.c.failLocked(codeInternal, err)
 	}
@@ -76,22 +78,23 @@ func (s *Stream) unlock(err error) {
 	}
 }
 
-func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
-	if s.state.in(localClosedStates) || s.keptEnd || s.c.deadLocked() {
+func (s *Stream) writeHeadersLocked(fields []hpack.HeaderField, end bool) error {
+	if s.state.in(localClosedStates) || s.pendingEnd || s.c.deadLocked() {
 		return nil
 	}
 	if s.headSent {
-		return s.writeTrailers(fields)
+		return s.writeTrailersLocked(fields)
 	}
 	var r response
 	if err := r.read(fields); err != nil {
 		s.headSent = true
-		s.c.w.AppendToLocked(func(b []byte) []byte { return appendRefusal(b, errBadResponse, s.method != "HEAD") })
+		s.c.appendRefusalLocked(errBadResponse, s.method != "HEAD")
 		return errBadResponse
 	}
 	if r.code < 200 {
-		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend says to a peer that does not
-		// read must end somewhere; the 100 that the peer may be waiting for has a place of its own.
+		// A proxy forwards them all (RFC 9110 §15.2), into a full output too. But what a backend
+		// says to a peer that does not read must end somewhere; the 100 that the peer may be
+		// waiting for has a place of its own.
 		expected := r.code == 100 && !s.continued
 		if !s.http10 && r.code != 101 && (expected || s.c.w.QueuedLocked() < 2*s.c.o.MaxOutput) {
 			s.continued = s.continued || expected
@@ -99,12 +102,12 @@ func (s *Stream) writeHeaders(fields []hpack.HeaderField, end bool) error {
 		}
 		return nil
 	}
-	s.respond(&r, fields, end)
+	s.writeResponseLocked(&r, fields, end)
 	return nil
 }
 
-func (s *Stream) respond(r *response, fields []hpack.HeaderField, end bool) {
-	if s.state == streamOpen && (end || r.outruns(s.method)) {
+func (s *Stream) writeResponseLocked(r *response, fields []hpack.HeaderField, end bool) {
+	if s.state == streamOpen && (end || r.mayOutrun(s.method)) {
 		s.c.drainLocked()
 	}
 	r.close = s.c.drainingLocked()
@@ -122,60 +125,61 @@ func (s *Stream) respond(r *response, fields []hpack.HeaderField, end bool) {
 	s.c.wakeForLocked(needTurn)
 }
 
-// writeTrailers: only the chunked coding carries them.
-func (s *Stream) writeTrailers(fields []hpack.HeaderField) error {
+// writeTrailersLocked ends the body with trailers, which only the chunked coding carries.
+func (s *Stream) writeTrailersLocked(fields []hpack.HeaderField) error {
 	for _, f := range fields {
 		if !isLowerToken(f.Name) || !isText(f.Value) {
 			return ErrMalformed
 		}
 	}
-	if len(s.kept) > 0 || s.out == framedLater {
-		s.keptEnd, s.trailers = true, append([]hpack.HeaderField(nil), fields...)
+	if len(s.pending) > 0 || s.out == framedLater {
+		s.pendingEnd, s.trailers = true, append([]hpack.HeaderField(nil), fields...)
 		return nil
 	}
-	return s.end(fields)
+	return s.endLocked(fields)
 }
 
-// WriteData sends body, as much as the connection's output has room for; the rest is kept and reported by OnSent. Where the
-// connection can send no more nothing is accepted: its owner, who may not have heard yet, must not take it for sent.
+// WriteData sends a part of the body, as much of it as the connection's output has room for. The
+// rest is kept, and reported by OnSent when it has left. If the connection can send no more nothing
+// is accepted: the owner, who may not have heard of that yet, must not take it for sent.
 func (s *Stream) WriteData(p []byte, end bool) (accepted int) {
 	s.c.w.Lock()
 	before := s.c.w.QueuedLocked()
-	accepted, err := s.writeData(p, end)
-	s.measure(before)
-	s.unlock(err)
+	accepted, err := s.writeDataLocked(p, end)
+	s.measureLocked(before)
+	s.doneUnlocks(err)
 	return accepted
 }
 
-func (s *Stream) writeData(p []byte, end bool) (int, error) {
-	if s.state.in(localClosedStates) || s.keptEnd || !s.headSent {
+func (s *Stream) writeDataLocked(p []byte, end bool) (int, error) {
+	if s.state.in(localClosedStates) || s.pendingEnd || !s.headSent {
 		return len(p), nil
 	}
 	if s.c.deadLocked() {
 		return 0, nil
 	}
 	n := 0
-	if len(s.kept) == 0 && s.out != framedLater {
+	if len(s.pending) == 0 && s.out != framedLater {
 		n = min(len(p), max(0, s.c.o.MaxOutput-s.c.w.QueuedLocked()))
-		if err := s.emit(p[:n]); err != nil {
+		if err := s.emitLocked(p[:n]); err != nil {
 			return n, err
 		}
 	}
 	if n < len(p) {
-		s.kept = append(s.kept, p[n:]...)
+		s.pending = append(s.pending, p[n:]...)
 	}
 	if !end {
 		return n, nil
 	}
-	if len(s.kept) > 0 || s.out == framedLater {
-		s.keptEnd = true
+	if len(s.pending) > 0 || s.out == framedLater {
+		s.pendingEnd = true
 		return n, nil
 	}
-	return n, s.end(nil)
+	return n, s.endLocked(nil)
 }
 
-// emit frames a piece of body.
-func (s *Stream) emit(p []byte) error {
+// emitLocked writes a piece of the body, in its framing.
+func (s *Stream) emitLocked(p []byte) error {
 	if len(p) == 0 || s.state.in(localClosedStates) {
 		return nil
 	}
@@ -197,8 +201,8 @@ func (s *Stream) emit(p []byte) error {
 	return nil
 }
 
-// end writes the end of the body.
-func (s *Stream) end(trailers []hpack.HeaderField) error {
+// endLocked writes the end of the body.
+func (s *Stream) endLocked(trailers []hpack.HeaderField) error {
 	if s.state.in(localClosedStates) {
 		return nil
 	}
@@ -212,34 +216,34 @@ func (s *Stream) end(trailers []hpack.HeaderField) error {
 	return nil
 }
 
-// drained moves what was kept into the output that has room again.
+// drained moves what was kept into the output, which has room again.
 func (c *Conn) drained() {
 	c.w.Lock()
 	s := c.stream
-	if c.deadLocked() || s == nil || len(s.kept) == 0 && !s.keptEnd || s.out == framedLater {
+	if c.deadLocked() || s == nil || len(s.pending) == 0 && !s.pendingEnd || s.out == framedLater {
 		c.w.Unlock()
 		return
 	}
-	n := min(len(s.kept), max(0, c.o.MaxOutput-c.w.QueuedLocked()))
-	b := s.kept
-	err := s.emit(b[:n]) // may end the exchange
-	s.kept = b[:copy(b, b[n:])]
-	if len(s.kept) == 0 {
-		s.kept = nil
-		if s.keptEnd && err == nil {
-			err = s.end(s.trailers)
+	n := min(len(s.pending), max(0, c.o.MaxOutput-c.w.QueuedLocked()))
+	b := s.pending
+	err := s.emitLocked(b[:n]) // may end the exchange
+	s.pending = b[:copy(b, b[n:])]
+	if len(s.pending) == 0 {
+		s.pending = nil
+		if s.pendingEnd && err == nil {
+			err = s.endLocked(s.trailers)
 		}
 	}
 	sink := s.sink
-	s.unlock(err)
+	s.doneUnlocks(err)
 	c.w.Flush()
 	if n > 0 && sink != nil {
 		sink.OnSent(n)
 	}
 }
 
-// Reset gives the exchange up. HTTP/1 can only say so by closing the connection; where a close is how a body ends, by
-// resetting it.
+// Reset gives the exchange up. HTTP/1 can only say so by closing the connection, or by resetting it
+// where closing is how a body ends.
 func (s *Stream) Reset(code uint32) {
 	s.c.w.Lock()
 	live := s.state != streamOver
@@ -261,7 +265,7 @@ func (s *Stream) Reset(code uint32) {
 	}
 }
 
-// Consumed: n bytes of body have left downstream, as many more may be read.
+// Consumed says that n bytes of body have left downstream, so that as many more may be read.
 func (s *Stream) Consumed(n int) {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
@@ -277,8 +281,9 @@ func (s *Stream) Flush() { s.c.w.Flush() }
 // Wire is the connection's.
 func (s *Stream) Wire() *wire.Conn { return s.c.w }
 
-// Over: the connection has forgotten the exchange. Its reader may still be telling the sink of it, until it is Resting or,
-// when it was the last event, that returns.
+// Over says whether the connection has forgotten the exchange. Its reader may still be in a call of
+// the sink: until the connection is Resting or, if that call is of the last event, until it
+// returns.
 func (s *Stream) Over() bool {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()

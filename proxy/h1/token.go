@@ -21,7 +21,8 @@ var text = func() (t [256]bool) {
 	return t
 }()
 
-// hostChars are those of a registered name, with its percent escapes and sub-delimiters (RFC 3986 §3.2.2).
+// hostChars are those of a registered name, with its percent escapes and sub-delimiters (RFC 3986
+// §3.2.2).
 var hostChars = func() (t [256]bool) {
 	for c := range t {
 		t[c] = c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
@@ -52,7 +53,7 @@ func isText[T chars](s T) bool {
 	return true
 }
 
-// isLowerToken: a name as HTTP/2 wants it.
+// isLowerToken says whether s is a name as HTTP/2 wants it.
 func isLowerToken(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := lower[s[i]]; c == 0 || c != s[i] {
@@ -62,7 +63,8 @@ func isLowerToken(s string) bool {
 	return len(s) > 0
 }
 
-// isTarget: an origin-form target, or "*" for OPTIONS. A fragment never travels, and a byte above 0x7e is no URI.
+// isTarget says whether s is an origin-form target, or "*" for OPTIONS. A fragment is never sent,
+// and a byte above 0x7e is no part of a URI.
 func isTarget[T chars](method, s T) bool {
 	if len(s) == 1 && s[0] == '*' {
 		return string(method) == "OPTIONS"
@@ -78,7 +80,8 @@ func isTarget[T chars](method, s T) bool {
 	return true
 }
 
-// isHost: a name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. User information has no place here.
+// isHost says whether s is a name, an IPv4 address or an IPv6 address in brackets, and perhaps a
+// port. User information is refused.
 func isHost[T chars](s T) bool {
 	i := 0
 	if len(s) > 0 && s[0] == '[' {

@@ -5,32 +5,34 @@ import (
 	"syscall"
 )
 
-// maxWhole: a request up to this size that left in one piece is read by a server in one piece or not at all, for no server
-// reads less at once.
+// maxWhole is the size up to which a request that left in one piece is read by a server in one
+// piece or not at all, for no server reads less at once.
 const maxWhole = 1 << 10
 
-// measure notes what a client's stream has appended, before being the output's length until then; the lock is held.
-func (s *Stream) measure(before int) {
+// measureLocked notes how much a client's stream has appended to the output, which had before bytes
+// until then.
+func (s *Stream) measureLocked(before int) {
 	if !s.c.client || s.size > maxWhole {
 		return
 	}
 	s.size += s.c.w.QueuedLocked() - before
-	// Nothing of it has been sent yet, and all of it is there: one write will take it.
+	// All of the request is in the output and nothing of it has left: one write will take it.
 	s.whole = s.state == streamLocalClosed && s.size <= maxWhole && s.c.w.QueuedLocked() == s.size
 }
 
-// unsentLocked is whether nothing of a request has left: it is all in the output yet, or the one write that would have
-// taken it failed.
+// unsentLocked says whether nothing of a request has left: all of it is still in the output, or the
+// one write that would have taken it failed.
 func (c *Conn) unsentLocked(s *Stream) bool {
 	failed := c.w.FailedLocked()
 	return s.whole && (failed == nil && c.w.QueuedLocked() == s.size || isReset(failed))
 }
 
-// untakenLocked is whether the server read nothing of a request whose connection broke with err. A kernel answers with a
-// reset, and not with an orderly end, when a connection is closed with unread input, or was never accepted, or gets more
-// afterwards. This is what happens when a server stops while a request is on its way. From afar a reset says nothing: a
-// load balancer or a firewall that forgets a connection sends one too, after the server has read and acted.
-func (c *Conn) untakenLocked(s *Stream, err error) bool {
+// unreadLocked says whether the server read nothing of a request whose connection broke with err. A
+// kernel answers with a reset, and not with an orderly end, when a connection is closed with unread
+// input, or was never accepted, or gets more afterwards. This is what happens when a server stops
+// while a request is on its way. A reset that was sent from afar proves nothing: a load balancer or
+// a firewall that forgets a connection sends one too, after the server has read and acted.
+func (c *Conn) unreadLocked(s *Stream, err error) bool {
 	return c.o.Direct && s.whole && (isReset(err) || isReset(c.w.SocketError()))
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/redirect"
 )
 
-// redirectPod installs the redirection in the network namespace it runs in, for as long as the namespace lives.
+// redirectPod installs the redirection in the network namespace it runs in, for as long as the
+// namespace lives.
 func redirectPod(args []string) int {
 	flags := flag.NewFlagSet("mesh-proxy redirect", flag.ContinueOnError)
 	uid := flags.Uint("proxy-uid", config.UID, "traffic of this uid is the proxy's own and is left alone")

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// The bucket scheme is fixed and is the same on the wire, in viz and here. Durations are counted in microseconds. The
-// first 8 buckets are one unit wide; after that each power of two is cut into 8 equal parts, so that a bucket is never
-// wider than an eighth of its lower bound: a quantile is off by at most 12.5 %.
+// The bucket scheme is fixed and is the same on the wire, in viz and here. Durations are counted in
+// microseconds. The first 8 buckets are one unit wide; after that each power of two is cut into 8
+// equal parts, so that a bucket is never wider than an eighth of its lower bound: a quantile is off
+// by at most 12.5 %.
 const (
 	subBits = 3
 	sub     = 1 << subBits
@@ -18,7 +19,8 @@ const (
 	Buckets = sub + octaves*sub
 )
 
-// Index is the bucket that counts d. A negative duration (a clock that was set back) counts as none.
+// Index is the bucket that counts d. A negative duration (a clock that was set back) counts as
+// none.
 func Index(d time.Duration) int {
 	if d < 0 {
 		return 0
@@ -41,8 +43,9 @@ func Bound(i int) time.Duration {
 	return time.Duration(uint64(i%sub+sub)<<shift) * unit
 }
 
-// Quantile estimates the q-quantile (0 to 1) of counts, indexed by bucket: linear inside the bucket that holds it. It is 0
-// when nothing was counted. Indexes beyond the scheme are ignored, so that a forged report cannot stretch it.
+// Quantile estimates the q-quantile (0 to 1) of counts, indexed by bucket: linear inside the bucket
+// that holds it. It is 0 when nothing was counted. Indexes beyond the scheme are ignored, so that a
+// forged report cannot stretch it.
 func Quantile(counts []uint64, q float64) time.Duration {
 	counts = counts[:min(len(counts), Buckets)]
 	var total uint64

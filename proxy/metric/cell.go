@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Cell holds the counters of one series. All are cumulative, but for ConnectionsOpen. A Cell must not be copied.
+// Cell holds the counters of one series. All are cumulative, but for ConnectionsOpen. A Cell must
+// not be copied.
 type Cell struct {
 	Requests          atomic.Uint64 // ended, as the caller saw them
 	Failures          atomic.Uint64 // of Requests: not a success by the route's class of response
@@ -42,8 +43,8 @@ func (c *Cell) makeLatency() *latency {
 	return c.latency.Load()
 }
 
-// Latency copies the histogram into counts and returns how many observations that is. Concurrent recording goes on, so
-// the sum may be ahead of the counts by the observations of a moment.
+// Latency copies the histogram into counts and returns how many observations that is. Concurrent
+// recording goes on, so the sum may be ahead of the counts by the observations of a moment.
 func (c *Cell) Latency(counts *[Buckets]uint64) (total uint64) {
 	l := c.latency.Load()
 	if l == nil {
@@ -74,7 +75,8 @@ func (c *Cell) OpenConnection() {
 // CloseConnection ends what OpenConnection began.
 func (c *Cell) CloseConnection() { c.ConnectionsOpen.Add(^uint64(0)) }
 
-// activity changes with each recording. It need not be any one number: it is only compared with itself.
+// activity changes with each recording. It need not be any one number: it is only compared with
+// itself.
 func (c *Cell) activity() uint64 {
 	return c.Requests.Load() + c.Tries.Load() + c.RetriesRefused.Load() + c.Timeouts.Load() +
 		c.ConnectionsOpened.Load() + c.ReadBytes.Load() + c.WrittenBytes.Load()

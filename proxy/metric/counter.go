@@ -29,8 +29,8 @@ func (e Event) String() string {
 	return names[e]
 }
 
-// MaxReasons bounds the reasons of one event. They are words in our code, so this only catches a mistake: a reason made
-// from a peer's bytes ends up in "other" and not in memory.
+// MaxReasons bounds the reasons of one event. They are words in our code, so this only catches a
+// mistake: a reason made from a peer's bytes ends up in "other" and not in memory.
 const MaxReasons = 64
 
 // Counter only goes up.
@@ -56,8 +56,8 @@ type counters struct {
 	reasons [events]int
 }
 
-// Counter finds or makes the counter of an event's reason: a short word or two, in snake_case. Resolve once, keep the
-// pointer.
+// Counter finds or makes the counter of an event's reason: a short word or two, in snake_case.
+// Resolve once, keep the pointer.
 func (r *Registry) Counter(e Event, why string) *Counter { return r.counters.get(reason{e, why}) }
 
 func (s *counters) get(k reason) *Counter {

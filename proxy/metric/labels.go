@@ -1,7 +1,8 @@
 package metric
 
-// Labels say what a series counts; the same fields as viz.proto's Labels. Empty means unknown. They are comparable and
-// have few values each: nothing that a caller can make up (a path, a header) is among them.
+// Labels say what a series counts; the same fields as viz.proto's Labels. Empty means unknown. They
+// are comparable and have few values each: nothing that a caller can make up (a path, a header) is
+// among them.
 type Labels struct {
 	Direction   Direction
 	Authority   string // the canonical destination: "web.shop.svc.cluster.local:80"
@@ -44,7 +45,8 @@ func (d Direction) String() string {
 	return "unknown"
 }
 
-// Security is how the bytes between this proxy and its peer are protected. Its numbers are those on the wire.
+// Security is how the bytes between this proxy and its peer are protected. Its numbers are those on
+// the wire.
 type Security uint8
 
 const (

@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// MaxSeries bounds memory (2.1 KB a series with latencies, so 2 MB) and what a peer's traffic can make viz keep.
+	// MaxSeries bounds memory (2.1 KB a series with latencies, so 2 MB) and what a peer's traffic
+	// can make viz keep.
 	MaxSeries = 1000
-	// RetireAfter is how long a series must have been idle; reports are sent every few seconds, so nothing is lost.
+	// RetireAfter is how long a series must have been idle; reports are sent every few seconds, so
+	// nothing is lost.
 	RetireAfter = 10 * time.Minute
 	// sweepEvery limits how often a full table is searched for idle series.
 	sweepEvery = time.Minute
@@ -34,8 +36,9 @@ type Registry struct {
 	swept  time.Time
 }
 
-// series is one row of the table. One that was retired is held weakly: as long as a connection or a route keeps its cell
-// it is still counted and shown, and when none does, the collector takes it and the row is deleted.
+// series is one row of the table. One that was retired is held weakly: as long as a connection or a
+// route keeps its cell it is still counted and shown, and when none does, the collector takes it
+// and the row is deleted.
 type series struct {
 	id        uint32
 	labels    Labels
@@ -124,8 +127,8 @@ func (s *series) keep(now time.Time) bool {
 // Dropped is how often a cell was asked for and folded into "other", because the table was full.
 func (r *Registry) Dropped() uint64 { return r.dropped.Load() }
 
-// Each calls f for every series, by ascending id, with no lock held. An id is never given to other labels, nor to other
-// counts of the same labels.
+// Each calls f for every series, by ascending id, with no lock held. An id is never given to other
+// labels, nor to other counts of the same labels.
 func (r *Registry) Each(f func(id uint32, l Labels, c *Cell)) {
 	type row struct {
 		series *series

@@ -15,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ackBuffer holds the acknowledgements of the largest transaction (two families of 140 rules, a kilobyte each as the
-// kernel counts them).
+// ackBuffer holds the acknowledgements of the largest transaction (two families of 140 rules, a
+// kilobyte each as the kernel counts them).
 const ackBuffer = 1 << 20
 
-// Families are those that the kernel has. A kernel without IPv6 has nothing to redirect there; one with it must be
-// redirected, or traffic would pass the proxy by.
+// Families are those that the kernel has. A kernel without IPv6 has nothing to redirect there; one
+// with it must be redirected, or traffic would pass the proxy by.
 func Families() ([]Family, error) {
 	_, err := os.Stat("/proc/self/net/if_inet6")
 	switch {
@@ -50,8 +50,8 @@ func Remove(families ...Family) error {
 	return transaction("remove", families, func(*nftables.Conn, *nftables.Table) {})
 }
 
-// transaction begins by deleting each table: adding it first makes that succeed when it does not exist. The kernel does
-// all of a batch or nothing.
+// transaction begins by deleting each table: adding it first makes that succeed when it does not
+// exist. The kernel does all of a batch or nothing.
 func transaction(op string, families []Family, then func(*nftables.Conn, *nftables.Table)) error {
 	c, err := nftables.New(nftables.WithSockOptions(func(nc *netlink.Conn) error { return nc.SetReadBuffer(ackBuffer) }))
 	if err != nil {
@@ -116,7 +116,8 @@ func addChain(c *nftables.Conn, t *nftables.Table, chain Chain) {
 	}
 }
 
-// reg is the register in which each condition is loaded and compared; one after the other, so one is enough.
+// reg is the register in which each condition is loaded and compared; one after the other, so one
+// is enough.
 const reg = 1
 
 func (r Rule) exprs() []expr.Any {

@@ -10,17 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ip6OriginalDst is IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h; x/sys names only the IPv4 one, its equal.
+// ip6OriginalDst is IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h; x/sys names only the
+// IPv4 one, its equal.
 const ip6OriginalDst = unix.SO_ORIGINAL_DST
 
-// OriginalDst is where the peer of an accepted connection wanted to go. Without a redirection it is the address that was
-// dialled, this socket's own; where conntrack is not at work at all it is ErrNotRedirected.
+// OriginalDst is where the peer of an accepted connection wanted to go. Without a redirection it is
+// the address that was dialled, this socket's own; where conntrack is not at work at all it is
+// ErrNotRedirected.
 func OriginalDst(conn *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("original destination: %w", err)
 	}
-	// A dual-stack listener's IPv4 connections are IPv6 sockets with mapped addresses; conntrack has them as IPv4.
+	// A dual-stack listener's IPv4 connections are IPv6 sockets with mapped addresses; conntrack
+	// has them as IPv4.
 	ask := original6
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && local.AddrPort().Addr().Unmap().Is4() {
 		ask = original4
@@ -39,7 +42,8 @@ func OriginalDst(conn *net.TCPConn) (netip.AddrPort, error) {
 	return dst, nil
 }
 
-// original4 reads a sockaddr_in through the one call of x/sys that returns a struct of no less than its 16 bytes.
+// original4 reads a sockaddr_in through the one call of x/sys that returns a struct of no less than
+// its 16 bytes.
 func original4(fd int) (netip.AddrPort, error) {
 	m, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// MaxRanges bounds each list of ports: a range is one rule in each family, and all of them go in one netlink
-// transaction, whose acknowledgements must fit the socket's buffer.
+// MaxRanges bounds each list of ports: a range is one rule in each family, and all of them go in
+// one netlink transaction, whose acknowledgements must fit the socket's buffer.
 const MaxRanges = 64
 
 // Ports is a range of ports, both ends included; a single port is a range of one.

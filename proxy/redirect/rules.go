@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Options say what to redirect. The ports are redirect's own too: that the admin port is skipped is no caller's choice.
+// Options say what to redirect. The ports are redirect's own too: that the admin port is skipped is
+// no caller's choice.
 type Options struct {
 	ProxyUID     uint32
 	InboundPort  uint16
@@ -31,8 +32,8 @@ func (o Options) validate() error {
 	return nil
 }
 
-// Family is an nftables family. A table of each works on every kernel that has NAT in nf_tables; one "inet" table would
-// need 5.2, and would fail as a whole where IPv6 is not built in.
+// Family is an nftables family. A table of each works on every kernel that has NAT in nf_tables;
+// one "inet" table would need 5.2, and would fail as a whole where IPv6 is not built in.
 type Family string
 
 const (
@@ -51,7 +52,8 @@ type Chain struct {
 	Rules []Rule
 }
 
-// Rule is one line. Its conditions, those that are set, must all hold; every rule is about TCP alone.
+// Rule is one line. Its conditions, those that are set, must all hold; every rule is about TCP
+// alone.
 type Rule struct {
 	UID     uint32 // not 0: what this uid's processes send
 	OutLoop bool   // what leaves by the loopback interface
@@ -95,8 +97,9 @@ func inbound(o Options) []Rule {
 	return append(rules, Rule{Action: Redirect, To: o.InboundPort, Comment: "everything else through the proxy"})
 }
 
-// outbound does not ask for a connection's first packet: where conntrack has forgotten a connection, its next packet must
-// be redirected too (and reset) rather than leave the pod in plaintext.
+// outbound does not ask for a connection's first packet: where conntrack has forgotten a
+// connection, its next packet must be redirected too (and reset) rather than leave the pod in
+// plaintext.
 func outbound(o Options) []Rule {
 	rules := []Rule{
 		{UID: o.ProxyUID, Action: Return, Comment: "the proxy itself"},

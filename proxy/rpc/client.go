@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// DefaultKeepAlive: a server that has gone without a word is noticed within two of these. A grpc-go server must be told
-	// to accept it (keepalive.EnforcementPolicy): it takes a PING more often than every five minutes for abuse.
+	// DefaultKeepAlive: a server that has gone without a word is noticed within two of these. A
+	// grpc-go server must be told to accept it (keepalive.EnforcementPolicy): it takes a PING more
+	// often than every five minutes for abuse.
 	DefaultKeepAlive = 30 * time.Second
 	// idleTimeout ends a connection that no call uses: identity is asked twice a day.
 	idleTimeout = time.Minute
@@ -25,7 +26,8 @@ const (
 	streamWindow   = 64 << 10
 	connWindow     = 256 << 10
 	maxHeaderBytes = 16 << 10
-	// tries: the first, and one more on a fresh connection when the server surely has not processed it.
+	// tries: the first, and one more on a fresh connection when the server surely has not processed
+	// it.
 	tries = 2
 )
 
@@ -121,7 +123,8 @@ func (s *Stream) only() error {
 	return err
 }
 
-// Open begins a streaming call of method. The call ends with ctx; a caller that leaves earlier must Close it.
+// Open begins a streaming call of method. The call ends with ctx; a caller that leaves earlier must
+// Close it.
 func (c *Client) Open(ctx context.Context, method string) (*Stream, error) {
 	s, err := c.open(ctx, method)
 	if err != nil {
@@ -189,7 +192,8 @@ func (c *Client) head(ctx context.Context, to *conn, method string) []hpack.Head
 	return fields
 }
 
-// connection is the current one, or a new one. One caller dials; the others wait for it, no longer than they want to.
+// connection is the current one, or a new one. One caller dials; the others wait for it, no longer
+// than they want to.
 func (c *Client) connection(ctx context.Context) (*conn, error) {
 	select {
 	case c.dialing <- struct{}{}:
@@ -223,8 +227,9 @@ func (c *Client) current() (*conn, error) {
 	return c.conn, nil
 }
 
-// Renew gives calls that begin from now on a new connection, for what this side proves has changed: a server that refuses
-// the old certificate would go on refusing it on the old connection. Calls under way go on.
+// Renew gives calls that begin from now on a new connection, for what this side proves has changed:
+// a server that refuses the old certificate would go on refusing it on the old connection. Calls
+// under way go on.
 func (c *Client) Renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -280,8 +285,8 @@ func (c *Client) forget(to *conn) {
 	}
 }
 
-// Close ends every call and connection, and waits for their goroutines. No call may be dialling any more: end the
-// contexts first.
+// Close ends every call and connection, and waits for their goroutines. No call may be dialling any
+// more: end the contexts first.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true

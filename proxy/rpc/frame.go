@@ -74,7 +74,8 @@ func (d *deframer) begin() *Status {
 // partial: a message has begun and is not complete.
 func (d *deframer) partial() bool { return d.nHead > 0 }
 
-// timeoutValue is grpc-timeout: at most eight digits and a unit, rounded up so that the server never gives up first.
+// timeoutValue is grpc-timeout: at most eight digits and a unit, rounded up so that the server
+// never gives up first.
 func timeoutValue(d time.Duration) string {
 	const most = 1e8
 	ceil := func(size time.Duration) int64 { return int64((d-1)/size) + 1 } // d is at least 1

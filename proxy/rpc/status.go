@@ -75,8 +75,8 @@ func contextStatus(err error) *Status {
 	return causedBy(Canceled, err)
 }
 
-// resetStatus is that of a stream which ended without trailers (grpc/doc/PROTOCOL-HTTP2.md, "Errors"). When it is not the
-// stream but the connection that ended, the server is away.
+// resetStatus is that of a stream which ended without trailers (grpc/doc/PROTOCOL-HTTP2.md,
+// "Errors"). When it is not the stream but the connection that ended, the server is away.
 func resetStatus(code uint32, err error) *Status {
 	var ofStream *h2.StreamError
 	if !errors.As(err, &ofStream) {
@@ -95,7 +95,8 @@ func resetStatus(code uint32, err error) *Status {
 	return causedBy(Internal, err)
 }
 
-// httpStatus is that of a response which is not gRPC (grpc/doc/http-grpc-status-mapping.md): something in between answered.
+// httpStatus is that of a response which is not gRPC (grpc/doc/http-grpc-status-mapping.md):
+// something in between answered.
 func httpStatus(status string) *Status {
 	code := Unknown
 	switch status {
@@ -125,7 +126,8 @@ func trailerStatus(code, message string) *Status {
 	return &Status{Code: Code(n), Message: percentDecode(message)}
 }
 
-// percentDecode keeps what is no valid escape as it is: a message is for people, and half of one is better than none.
+// percentDecode keeps what is no valid escape as it is: a message is for people, and half of one is
+// better than none.
 func percentDecode(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

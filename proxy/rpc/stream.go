@@ -15,10 +15,12 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// SendBuffer is how many bytes of a stream may be unsent before Send waits: a window of HTTP/2's default.
+// SendBuffer is how many bytes of a stream may be unsent before Send waits: a window of HTTP/2's
+// default.
 const SendBuffer = 64 << 10
 
-// Stream is one call. One goroutine may send while another receives; neither method is for two goroutines at once.
+// Stream is one call. One goroutine may send while another receives; neither method is for two
+// goroutines at once.
 type Stream struct {
 	bounds  Bounds
 	h2      *h2.Stream
@@ -42,7 +44,8 @@ func newStream(bounds Bounds) *Stream {
 	return &Stream{bounds: bounds, in: deframer{most: bounds.Response}, done: make(chan struct{}), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// open starts the call on a connection. The lock is held meanwhile, for the connection may die at once and tell the sink.
+// open starts the call on a connection. The lock is held meanwhile, for the connection may die at
+// once and tell the sink.
 func (s *Stream) open(ctx context.Context, c *h2.Conn, fields []hpack.HeaderField) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,8 +59,8 @@ func (s *Stream) open(ctx context.Context, c *h2.Conn, fields []hpack.HeaderFiel
 	return nil
 }
 
-// Send sends m. It waits while more than SendBuffer is unsent. When the call has ended it returns its Status, or io.EOF if
-// that is OK.
+// Send sends m. It waits while more than SendBuffer is unsent. When the call has ended it returns
+// its Status, or io.EOF if that is OK.
 func (s *Stream) Send(m proto.Message) error { return s.send(m, false) }
 
 func (s *Stream) send(m proto.Message, last bool) error {
@@ -114,7 +117,8 @@ func (s *Stream) awaitRoom(last bool) error {
 	}
 }
 
-// Recv waits for the next message. At the end it returns io.EOF if the status is OK, and else the Status.
+// Recv waits for the next message. At the end it returns io.EOF if the status is OK, and else the
+// Status.
 func (s *Stream) Recv(m proto.Message) error {
 	b, err := s.next()
 	if err != nil {
@@ -209,7 +213,8 @@ func (s *Stream) endLocked() error {
 // sink is what the connection calls: in its reader's turns, but for OnSent.
 type sink Stream
 
-// apply ends the call: ended says that the server has ended its half, so that there is nothing to cancel.
+// apply ends the call: ended says that the server has ended its half, so that there is nothing to
+// cancel.
 func (k *sink) apply(status *Status, ended bool) {
 	s := (*Stream)(k)
 	if !ended {
@@ -293,8 +298,8 @@ func (k *sink) OnData(p []byte, end bool) {
 	}
 }
 
-// creditLocked: while messages wait for Recv what arrives keeps the window; while none does it is part of one message,
-// which is bounded and which could never be complete without the window.
+// creditLocked: while messages wait for Recv what arrives keeps the window; while none does it is
+// part of one message, which is bounded and which could never be complete without the window.
 func (k *sink) creditLocked(n int) (back int) {
 	if len(k.queue) > 0 {
 		k.held += n

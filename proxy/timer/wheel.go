@@ -1,8 +1,8 @@
-// Package timer is the proxy's deadlines: one wheel for all of them, in which to arm and to disarm one costs two pointer
-// writes.
+// Package timer is the proxy's deadlines: one wheel for all of them, in which to arm and to disarm
+// one costs two pointer writes.
 //
-// It refuses to be exact: a deadline is met up to Tick late. A Wheel owns one goroutine, which lives while something is armed
-// and ends with Close.
+// It refuses to be exact: a deadline is met up to Tick late. A Wheel owns one goroutine, which
+// lives while something is armed and ends with Close.
 package timer
 
 import (
@@ -16,9 +16,10 @@ const Tick = 5 * time.Millisecond
 // turnSlots times Tick is one turn, 5.12 s; longer timers wait whole turns.
 const turnSlots = 1024
 
-// Wheel is the proxy's one set of timers. A request arms and disarms several deadlines, nearly none of which ever fire:
-// in a wheel each costs two pointer writes, and the runtime's timer heap is left alone. Its goroutine lives only while
-// something is armed, and sleeps until the first of them is due, or for a turn: an idle proxy hardly wakes.
+// Wheel is the proxy's one set of timers. A request arms and disarms several deadlines, nearly none
+// of which ever fire: in a wheel each costs two pointer writes, and the runtime's timer heap is
+// left alone. Its goroutine lives only while something is armed, and sleeps until the first of them
+// is due, or for a turn: an idle proxy hardly wakes.
 type Wheel struct {
 	mu      sync.Mutex // guards everything below, and every timer's links
 	slots   [turnSlots]Timer
@@ -52,7 +53,8 @@ func New() *Wheel {
 	return w
 }
 
-// Arm makes t tell owner once, after d, on the wheel's goroutine, where it must not block. An armed timer is moved.
+// Arm makes t tell owner once, after d, on the wheel's goroutine, where it must not block. An armed
+// timer is moved.
 func (w *Wheel) Arm(t *Timer, d time.Duration, owner Owner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +92,8 @@ func (w *Wheel) sleepUntil(tick int64) {
 	w.alarm.Reset(time.Until(w.start.Add(time.Duration(tick) * Tick)))
 }
 
-// Disarm stops t. An expiry that has already begun may still be running, if any has: the owner checks its own state.
+// Disarm stops t. An expiry that has already begun may still be running, if any has: the owner
+// checks its own state.
 func (w *Wheel) Disarm(t *Timer) (fired bool) {
 	if t.owner == nil {
 		return false

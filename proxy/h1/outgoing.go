@@ -12,10 +12,13 @@ type outgoing struct {
 	hasLength bool
 	length    int64
 	declined  bool
-	announced bool // trailers, which HTTP/2 can send beside a length and only the chunked coding carries
+	// announced: there will be trailers. HTTP/2 can send them beside a length; in HTTP/1 only the
+	// chunked coding carries them.
+	announced bool
 }
 
-// note checks a regular field. HTTP/2 should have done so, but a CR that slips through would split the message.
+// note checks a regular field. HTTP/2 should have done so, but a CR that was overlooked there would
+// split the message here.
 func (o *outgoing) note(f hpack.HeaderField) error {
 	if !isLowerToken(f.Name) || !isText(f.Value) {
 		return ErrMalformed
@@ -33,10 +36,12 @@ func (o *outgoing) note(f hpack.HeaderField) error {
 	return nil
 }
 
-// ours are the fields that belong to a connection or that we write ourselves.
-func ours(name string) bool {
+// isConnectionField says whether a field belongs to a connection, or is written by this package
+// itself. What a caller gives for it is not written.
+func isConnectionField(name string) bool {
 	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "te", DeclinedField:
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade",
+		"http2-settings", "content-length", "host", "te", DeclinedField:
 		return true
 	}
 	return false
@@ -55,12 +60,13 @@ func (o *outgoing) appendLength(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendRegular writes the fields that pass through. HTTP/2 splits cookies; HTTP/1 has one field (RFC 9113 §8.2.3).
+// appendRegular writes the fields that are passed on. HTTP/2 splits cookies over several fields;
+// HTTP/1 has one field for all (RFC 9113 §8.2.3).
 func appendRegular(b []byte, fields []hpack.HeaderField, joinCookies bool) []byte {
 	joined := false
 	for i, f := range fields {
 		switch {
-		case ours(f.Name):
+		case isConnectionField(f.Name):
 		case joinCookies && f.Name == "cookie":
 			if !joined {
 				b = appendCookies(b, fields[i:])
@@ -85,7 +91,7 @@ func appendCookies(b []byte, fields []hpack.HeaderField) []byte {
 	return append(b, "\r\n"...)
 }
 
-// request is a head to write.
+// request is the head of a request that is to be written.
 type request struct {
 	outgoing
 	method, authority, path, protocol string
@@ -148,15 +154,17 @@ func (r *request) check() error {
 	return nil
 }
 
-// changesConnection reports whether a protocol, which may have a version, is one that a server would go on with in place of
-// HTTP/1.1, and not one that is carried inside (RFC 7540 §3.2 h2c, RFC 2817 TLS). In what follows nobody would look for
-// headers, or end the TLS. The drafts of HTTP/2 had names such as h2c-14.
+// changesConnection says whether a protocol, which may have a version, is one that a server would
+// go on with in place of HTTP/1.1 (RFC 7540 §3.2 h2c, RFC 2817 TLS), and not one that is carried
+// inside it. Nobody would look for headers in what follows, nor end the TLS. The drafts of HTTP/2
+// had names such as h2c-14.
 func changesConnection(protocol string) bool {
 	name, _, _ := strings.Cut(protocol, "/")
-	return len(name) >= 2 && strings.EqualFold(name[:2], "h2") || strings.EqualFold(name, "http") || strings.EqualFold(name, "tls")
+	return len(name) >= 2 && strings.EqualFold(name[:2], "h2") ||
+		strings.EqualFold(name, "http") || strings.EqualFold(name, "tls")
 }
 
-// isProtocol: a name and perhaps a version (RFC 9110 §7.8).
+// isProtocol says whether s is a protocol's name, perhaps with a version (RFC 9110 §7.8).
 func isProtocol(s string) bool {
 	for i := range len(s) {
 		if lower[s[i]] == 0 && (s[i] != '/' || i == 0) {
@@ -200,10 +208,13 @@ func (r *request) append(b []byte, fields []hpack.HeaderField) []byte {
 	return append(b, "\r\n"...)
 }
 
-// expectsBody: RFC 9110 §8.6 wants content-length: 0 where a body is usual and there is none.
-func expectsBody(method string) bool { return method == "POST" || method == "PUT" || method == "PATCH" }
+// expectsBody says whether a method usually has a body. If a request has none all the same RFC 9110
+// §8.6 wants content-length: 0.
+func expectsBody(method string) bool {
+	return method == "POST" || method == "PUT" || method == "PATCH"
+}
 
-// response is a head to write.
+// response is the head of a response that is to be written.
 type response struct {
 	outgoing
 	code  int
@@ -229,7 +240,7 @@ func (r *response) read(fields []hpack.HeaderField) error {
 	return nil
 }
 
-// plan chooses the framing for this stream.
+// plan chooses how the end of this stream's response is told.
 func (r *response) plan(s *Stream, end bool) (framing, int64) {
 	switch {
 	case s.upgrade && r.code < 300 && !r.declined:
@@ -248,9 +259,9 @@ func (r *response) plan(s *Stream, end bool) (framing, int64) {
 	return r.how, r.length
 }
 
-// outruns: nothing of such a response is left to wait for, or nothing of the request is left to ask for, before that has
-// arrived. The connection will end, and the head is where to say so (RFC 9112 §9.6).
-func (r *response) outruns(method string) bool {
+// mayOutrun says whether such a response may end before its request has: it refuses, or has no body
+// to wait for. The connection will end then, and the head is where to say so (RFC 9112 §9.6).
+func (r *response) mayOutrun(method string) bool {
 	return r.code >= 400 || bodiless(method, r.code) || r.hasLength && r.length == 0
 }
 
@@ -289,7 +300,7 @@ func appendLastChunk(b []byte, trailers []hpack.HeaderField) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendRefusal is the response that this package gives by itself.
+// appendRefusal writes a response that this package gives by itself.
 func appendRefusal(b []byte, r *Refusal, withBody bool) []byte {
 	n := len(r.Reason) + 1
 	b = append(b, "HTTP/1.1 "...)
