@@ -97,11 +97,11 @@ func orVersioned(b []byte) (Protocol, bool) {
 	return Opaque, true
 }
 
-// HasNoField reports whether b, which Classify is not sure about, surely holds no header field in any reading: a field has
-// a colon, and nothing that can still become HTTP has one but in its request's target.
-func HasNoField(b []byte) bool {
+// MayPass reports whether b, which Classify is not sure about, surely holds neither a whole request line nor a header field
+// in any reading. A field has a colon.
+func MayPass(b []byte) bool {
 	rest, _ := trimProxyHeader(b)
-	return bytes.IndexByte(rest, ':') < 0
+	return Follow(rest) != nil && bytes.IndexByte(rest, ':') < 0
 }
 
 // isBlank: the whitespace of RFC 9112 §3, and what else Python's servers split lines at. A line feed ends the line.

@@ -190,6 +190,10 @@ func TestAWordIsGivenAwayAfterAPause(t *testing.T) {
 				t.Errorf("%q: %q is new", step.say, b)
 			}
 		}
+		// The first line of HTTP/2's preface is a request to a server of HTTP/1.
+		if f, took, err := readWith(l, 0, false, "PRI * HTTP/2.0\r\n\r\n"); err != nil || f.Unsure || took != l.Header {
+			t.Errorf("a preface that stops is %+v, %v after %v", f, err, took)
+		}
 		f, _, err := readWith(l, 0, false, "\x16\x03\x01")
 		if !errors.Is(err, ErrSlow) {
 			t.Errorf("a ClientHello that stops is %+v, %v; want %v", f, err, ErrSlow)

@@ -161,11 +161,11 @@ func (r *Reader) idle() bool { return len(r.buf) == 0 || r.l.Pause > 0 && len(r.
 const atOnce = time.Nanosecond
 
 // mayGive reports whether what does not tell may be given away.
-func (r *Reader) mayGive(p Protocol) bool { return r.l.Pause > 0 && p != TLS && HasNoField(r.buf) }
+func (r *Reader) mayGive(p Protocol) bool { return r.l.Pause > 0 && p != TLS && MayPass(r.buf) }
 
 // atEnd is what a connection was that ended as the beginning of p.
 func (r *Reader) atEnd(p Protocol) Protocol {
-	if p != TLS && !HasNoField(r.buf) {
+	if p != TLS && !MayPass(r.buf) {
 		return HTTP1
 	}
 	return Opaque
