@@ -64,8 +64,10 @@ footprint: build
 	go build -o bin/bench ./test/bench
 	bin/bench -footprint
 
-# Attacks on real proxies over real sockets. Exit 3: a row failed; a line for each.
+# Attacks on real proxies over real sockets. Exit 3: a row failed; a line for each. Root installs the servers that are
+# missing, else they must be there.
 hostile: build
+	@[ "$$(id -u)" != 0 ] || test/cluster/cluster packages nginx python3
 	go build -o bin/hostile ./test/hostile
 	bin/hostile -proxy bin/mesh-proxy $(HOSTILEFLAGS)
 

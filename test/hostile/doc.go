@@ -26,6 +26,18 @@
 // of this program that runs its real code with GOMEMLIMIT as in the manifest; only the API server is
 // not real.
 //
+// # What is taken for HTTP
+//
+// Last comes a table of all the ways to write tulle-client-id oneself in a request that does not look
+// like one at first. Each row is one of them, said at once to nginx, Python's http.server and Go's
+// net/http, in HTTP/1 and in cleartext HTTP/2, each behind proxies of its own: on a port that is
+// declared and on one that is not, in a permissive workload and in a strict one, by a caller in
+// plaintext and by an application through its own proxy. A cell passes if the server was never told
+// what the caller made up, by the server's own word, and if what came of it is what the row says. A
+// good caller calls at each of the doors meanwhile, and at those of a server with TLS of its own,
+// which must arrive as it is or not at all. The servers are made as lenient as they can be, and must
+// believe a caller who comes past the proxy. One that is not installed is a failure.
+//
 // # What shows what
 //
 // Every class of attack that the proxy is held to, and its rows here, or the part of make conformance or the test that has it.
@@ -51,6 +63,7 @@
 //	preface, handshake, header trickle trickled preface, head, frame; no SETTINGS; a handshake that stops; no (further) request;
 //	                                   a ClientHello, a preface that trickles in
 //	a server's door                    silence, idle connections, floods of streams, large messages, garbage: each at every listener
+//	not HTTP by the proxy's word       detection: ...; proxy.TestNoCallerForgesAnIdentityByNotLookingLikeHTTP
 //	label cardinality                  names made up
 //	HTTP/2 to HTTP/1 headers           conformance: frames
 //	content-length and DATA differ     conformance: frames, misbehave; server: content-length differs

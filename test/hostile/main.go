@@ -49,15 +49,21 @@ func run() (failed bool, err error) {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if failed, err = attackProxies(ctx, dir, pattern); err != nil {
-		return false, err
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, string, *regexp.Regexp) (bool, error)
+	}{{"proxies", attackProxies}, {"servers", besiege}, {"detection", tabulate}} {
+		inner := filepath.Join(dir, part.name)
+		if err := os.Mkdir(inner, 0o700); err != nil {
+			return false, err
+		}
+		also, err := part.run(ctx, inner, pattern)
+		if err != nil {
+			return false, err
+		}
+		failed = failed || also
 	}
-	inner := filepath.Join(dir, "servers")
-	if err := os.Mkdir(inner, 0o700); err != nil {
-		return false, err
-	}
-	also, err := besiege(ctx, inner, pattern)
-	return failed || also, err
+	return failed, nil
 }
 
 // attackProxies runs the rows whose target is the two proxies.

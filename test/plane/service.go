@@ -11,9 +11,11 @@ import (
 
 // Service is what destination is told of: addresses of one port, behind a proxy at Mesh if that is not empty.
 type Service struct {
-	Name      string
-	Addresses []string
-	Mesh      string
+	Name        string
+	Addresses   []string
+	Mesh        string
+	AppProtocol string // of its port; empty: nobody has said
+	Strict      bool   // its pod takes calls from the mesh only
 }
 
 // Write replaces all that destination knows.
@@ -37,7 +39,10 @@ func (p *Plane) Write(services ...Service) error {
 }
 
 func (p *Plane) writeService(w io.Writer, s Service, n int) error {
-	pod, port := "", ""
+	pod, port, declared := "", "", ""
+	if s.AppProtocol != "" {
+		declared = fmt.Sprintf(", appProtocol: %q", s.AppProtocol)
+	}
 	if s.Mesh != "" {
 		pod = fmt.Sprintf(", targetRef: {kind: Pod, namespace: %s, name: %s}", p.namespace, s.Name)
 	}
@@ -51,15 +56,19 @@ func (p *Plane) writeService(w io.Writer, s Service, n int) error {
 		fmt.Fprintf(&endpoints, "- {addresses: [%s], conditions: {ready: true}%s}\n", host, pod)
 	}
 	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Service\nmetadata: {namespace: %[1]s, name: %[2]s}\n"+
-		"spec: {clusterIP: 10.96.0.%[3]d, clusterIPs: [10.96.0.%[3]d], ports: [{name: p, port: 80, protocol: TCP}]}\n---\n"+
+		"spec: {clusterIP: 10.96.0.%[3]d, clusterIPs: [10.96.0.%[3]d], ports: [{name: p, port: 80, protocol: TCP%[6]s}]}\n---\n"+
 		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {namespace: %[1]s, name: %[2]s, labels: {kubernetes.io/service-name: %[2]s}}\n"+
-		"addressType: IPv4\nports: [{name: p, port: %[4]s, protocol: TCP}]\nendpoints:\n%[5]s", p.namespace, s.Name, n, port, endpoints.String())
+		"addressType: IPv4\nports: [{name: p, port: %[4]s, protocol: TCP}]\nendpoints:\n%[5]s", p.namespace, s.Name, n, port, endpoints.String(), declared)
 	return nil
 }
 
 func (p *Plane) writePod(w io.Writer, s Service) {
+	mode := "permissive"
+	if s.Strict {
+		mode = "strict"
+	}
 	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: %[1]s, name: %[2]s, labels: {tulle.dev/mesh: tulle}, "+
-		"annotations: {tulle.dev/mesh-address: %[3]q}}\nspec: {serviceAccountName: %[2]s, containers: [{name: app}], "+
+		"annotations: {tulle.dev/mesh-address: %[3]q, tulle.dev/mode: %[4]s}}\nspec: {serviceAccountName: %[2]s, containers: [{name: app}], "+
 		"initContainers: [{name: tulle-proxy, restartPolicy: Always}]}\nstatus: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n",
-		p.namespace, s.Name, s.Mesh)
+		p.namespace, s.Name, s.Mesh, mode)
 }
