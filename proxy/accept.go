@@ -19,10 +19,12 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// acceptPause is how long a listener rests after an error such as "too many open files": it must not spin.
+// acceptPause is how long a listener rests after an error such as "too many open files": it must
+// not spin.
 const acceptPause = 50 * time.Millisecond
 
-// listen opens every listener before any of them serves, so that a port in use is an error at start.
+// listen opens every listener before any of them serves, so that a port in use is an error at
+// start.
 func (p *Proxy) listen() error {
 	if p.cfg.OutboundListen != "" {
 		if err := p.listenOutbound(p.cfg.OutboundListen); err != nil {
@@ -31,7 +33,9 @@ func (p *Proxy) listen() error {
 	}
 	for _, u := range p.cfg.Upstreams {
 		key := &api.Key{Key: &api.Key_Authority{Authority: u.Authority}}
-		serve := func(nc net.Conn) *forward.ServerConn { return p.serveOutbound(nc, key, netip.AddrPort{}) }
+		serve := func(nc net.Conn) *forward.ServerConn {
+			return p.serveOutbound(nc, key, netip.AddrPort{})
+		}
 		if err := p.open(u.Listen, "outbound "+u.Authority, serve); err != nil {
 			return err
 		}
@@ -39,7 +43,8 @@ func (p *Proxy) listen() error {
 	return p.open(p.cfg.InboundListen, "inbound", p.serveInbound)
 }
 
-// listenOutbound also listens on the other family's loopback: that is where the redirection sends IPv6.
+// listenOutbound also listens on the other family's loopback: that is where the redirection sends
+// IPv6.
 func (p *Proxy) listenOutbound(addr string) error {
 	if err := p.open(addr, "outbound", p.serveRedirected); err != nil {
 		return err
@@ -114,14 +119,16 @@ func (p *Proxy) ended(nc net.Conn) {
 func (p *Proxy) serveRedirected(nc net.Conn) *forward.ServerConn {
 	dst, err := originalDst(nc)
 	if err != nil || p.loops(dst) {
-		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err", err)
+		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err",
+			err)
 		p.refused.loop.Inc()
 		return nil
 	}
 	return p.serveOutbound(nc, &api.Key{Key: &api.Key_Address{Address: dst.String()}}, dst)
 }
 
-// originalDst is where a connection was meant to go. One that was not redirected was meant for where it arrived.
+// originalDst is where a connection was meant to go. One that was not redirected was meant for
+// where it arrived.
 func originalDst(nc net.Conn) (netip.AddrPort, error) {
 	tc, ok := nc.(*net.TCPConn)
 	if !ok {
@@ -152,7 +159,8 @@ func (p *Proxy) own(ip netip.Addr) bool {
 	return false
 }
 
-// serveOutbound is a connection from the application to key. dst is its original address, where there is one.
+// serveOutbound is a connection from the application to key. dst is its original address, where
+// there is one.
 func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *forward.ServerConn {
 	t := p.discovery.Target(key)
 	a := t.Resolve(p.ctx, p.limits.DiscoveryWait)
@@ -188,8 +196,9 @@ func (p *Proxy) speaks(c *forward.ServerConn, nc net.Conn, f detect.First) *forw
 	return c
 }
 
-// hear finds out what a caller speaks. Where only HTTP is taken nobody speaks before the caller, so one that is silent is
-// waited for as long as between two requests; else silence is an answer, and so is a pause that leaves it open.
+// hear finds out what a caller speaks. Where only HTTP is taken nobody speaks before the caller, so
+// one that is silent is waited for as long as between two requests; else silence is an answer, and
+// so is a pause that leaves it open.
 func (p *Proxy) hear(nc net.Conn, httpOnly bool) (detect.First, error) {
 	f, err := detect.NewReader(nc, p.hearLimits()).Read()
 	if err != nil || !httpOnly || !f.Silent() && !f.Unsure {
@@ -198,7 +207,8 @@ func (p *Proxy) hear(nc net.Conn, httpOnly bool) (detect.First, error) {
 	return p.hearLater(nc, f)
 }
 
-// hearLater waits for a caller that has said nothing so far that tells what it speaks. A drain does not wait for it.
+// hearLater waits for a caller that has said nothing so far that tells what it speaks. A drain does
+// not wait for it.
 func (p *Proxy) hearLater(nc net.Conn, so detect.First) (detect.First, error) {
 	p.quiet.Add(nc)
 	defer p.quiet.Remove(nc)
@@ -217,7 +227,11 @@ func (p *Proxy) hearLater(nc net.Conn, so detect.First) (detect.First, error) {
 var errDraining = errors.New("the proxy is draining")
 
 func (p *Proxy) detectLimits() detect.Limits {
-	return detect.Limits{Silence: p.limits.DetectTimeout, Header: p.limits.HeaderTimeout, Bytes: config.DetectBytes}
+	return detect.Limits{
+		Silence: p.limits.DetectTimeout,
+		Header:  p.limits.HeaderTimeout,
+		Bytes:   config.DetectBytes,
+	}
 }
 
 // hearLimits are for a port that may be anything.
@@ -238,15 +252,18 @@ func (p *Proxy) outboundProtocol(a *discover.Answer, dst netip.AddrPort) api.Pro
 	return api.Protocol_PROTOCOL_DETECT
 }
 
-// serveInbound is a connection to the application: from a peer's proxy, or from anyone in plaintext.
+// serveInbound is a connection to the application: from a peer's proxy, or from anyone in
+// plaintext.
 func (p *Proxy) serveInbound(nc net.Conn) *forward.ServerConn {
 	dst, err := originalDst(nc)
 	if err != nil {
 		return nil
 	}
 	port, served := p.plainPort(dst)
-	opaque := served && p.discovery.Port(port).Wait(p.ctx, false).Protocol == api.Protocol_PROTOCOL_OPAQUE
-	if opaque && p.cfg.Apps == nil { // no proxy's: it would have dialed the inbound port. Its server may have to speak first
+	opaque := served &&
+		p.discovery.Port(port).Wait(p.ctx, false).Protocol == api.Protocol_PROTOCOL_OPAQUE
+	// No proxy's: it would have dialed the inbound port. Its server may have to speak first.
+	if opaque && p.cfg.Apps == nil {
 		if a := p.plainArrival(nc, port, dst); a != nil {
 			p.tunnels.Inbound(nc, a, tunnel.Words{})
 		}
@@ -272,8 +289,8 @@ func (p *Proxy) serveInbound(nc net.Conn) *forward.ServerConn {
 	return p.serveApplication(nc, a, f)
 }
 
-// plainPort is the target of a caller that is no proxy. It is not served if that is the proxy's own port. Without
-// redirection a single application is who was meant.
+// plainPort is the target of a caller that is no proxy. It is not served if that is the proxy's own
+// port. Without redirection a single application is who was meant.
 func (p *Proxy) plainPort(dst netip.AddrPort) (port uint16, served bool) {
 	if len(p.cfg.Apps) == 1 {
 		for only := range p.cfg.Apps {
@@ -283,9 +300,13 @@ func (p *Proxy) plainPort(dst netip.AddrPort) (port uint16, served bool) {
 	return dst.Port(), p.cfg.Apps == nil && dst.Port() != config.InboundPort
 }
 
-// serveApplication serves a connection by what its caller said first. What is HTTP, or may be, is never passed on as it
-// came: the application must not see a header that only we may set.
-func (p *Proxy) serveApplication(nc net.Conn, a *discover.Arrival, f detect.First) *forward.ServerConn {
+// serveApplication serves a connection by what its caller said first. What is HTTP, or may be, is
+// never passed on as it came: the application must not see a header that only we may set.
+func (p *Proxy) serveApplication(
+	nc net.Conn,
+	a *discover.Arrival,
+	f detect.First,
+) *forward.ServerConn {
 	httpOnly := a.Port.Now().HTTPOnly()
 	if httpOnly && (f.Silent() || f.Unsure) {
 		var err error
@@ -311,27 +332,37 @@ func (p *Proxy) refuseForeign(nc net.Conn, a *discover.Arrival, f detect.First) 
 	if f.Protocol == detect.TLS {
 		reason = errForeignTLS
 	}
-	p.sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID, "port", a.Port.Number, "reason", reason)
+	p.sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID,
+		"port", a.Port.Number, "reason", reason)
 	p.refused.policy.Inc()
 	tunnel.Abort(nc)
 }
 
 var (
-	errNotHTTP    = errors.New("the port is declared to be HTTP, which this is not; if it is something else, list it in opaque-ports")
-	errForeignTLS = errors.New("the port is declared to be HTTP, and this is TLS of the caller's own; if it has TLS, declare it as https")
+	errNotHTTP = errors.New(
+		"the port is declared to be HTTP, which this is not;" +
+			" if it is something else, list it in opaque-ports",
+	)
+	errForeignTLS = errors.New(
+		"the port is declared to be HTTP, and this is TLS of the caller's own;" +
+			" if it has TLS, declare it as https",
+	)
 )
 
 // plainArrival describes an unauthenticated caller's; nil: what it dialed is not served.
 func (p *Proxy) plainArrival(nc net.Conn, port uint16, dst netip.AddrPort) *discover.Arrival {
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	return p.arrive(authorize.Caller{Address: from.Addr().Unmap(), Security: p.plainSecurity(from.Addr())}, port, dst)
+	return p.arrive(
+		authorize.Caller{Address: from.Addr().Unmap(), Security: p.plainSecurity(from.Addr())},
+		port, dst)
 }
 
 // arrive checks that the port may be reached and finds the application behind it.
 func (p *Proxy) arrive(who authorize.Caller, port uint16, dst netip.AddrPort) *discover.Arrival {
 	addr, refusal := authorize.Application(&p.cfg, dst, port)
 	if refusal != nil {
-		p.sampled.Info("refused an inbound connection", "from", who.Address, "id", who.ID, "to", dst, "port", port, "reason", refusal.Reason)
+		p.sampled.Info("refused an inbound connection", "from", who.Address, "id", who.ID, "to",
+			dst, "port", port, "reason", refusal.Reason)
 		p.refused.bypass.Inc()
 		return nil
 	}

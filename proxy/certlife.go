@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
-// meshLife ends a mesh connection in time: with the certificates it was made with, and when a root that vouched for its
-// peer is removed.
+// meshLife ends a mesh connection in time: with the certificates it was made with, and when a root
+// that vouched for its peer is removed.
 type meshLife struct {
 	p      *Proxy
 	peer   []*x509.Certificate
@@ -27,13 +27,17 @@ type meshLife struct {
 	ending atomic.Bool
 }
 
-// lifeShare: a connection is asked to end within the last tenth of its life, at a random moment, so that the connections
-// of one rollout do not all end together.
+// lifeShare: a connection is asked to end within the last tenth of its life, at a random moment, so
+// that the connections of one rollout do not all end together.
 const lifeShare = 10
 
-// watchMesh begins a connection's life, which is bounded unless state is nil, as it is in plaintext. The returned function
-// ends the watch.
-func (p *Proxy) watchMesh(state *tls.ConnectionState, from net.Addr, drain, end func()) (stop func()) {
+// watchMesh begins a connection's life, which is bounded unless state is nil, as it is in
+// plaintext. The returned function ends the watch.
+func (p *Proxy) watchMesh(
+	state *tls.ConnectionState,
+	from net.Addr,
+	drain, end func(),
+) (stop func()) {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return func() {}
 	}
@@ -42,7 +46,8 @@ func (p *Proxy) watchMesh(state *tls.ConnectionState, from net.Addr, drain, end 
 	if own := p.source.SVID(); own != nil && own.Certificates[0].NotAfter.Before(l.expiry) {
 		l.expiry = own.Certificates[0].NotAfter
 	}
-	// TLS 1.3 lets a client finish with a certificate that has run out, before the server has looked at it.
+	// TLS 1.3 lets a client finish with a certificate that has run out, before the server has
+	// looked at it.
 	left := max(0, time.Until(l.expiry))
 	p.wheel.Arm(&l.timer, left-rand.N(left/lifeShare+1), l)
 	p.lives.Add(l)
@@ -68,18 +73,20 @@ func (l *meshLife) Expired(*timer.Timer) {
 // recheck verifies the peer against today's roots.
 func (l *meshLife) recheck() {
 	if _, err := spiffe.Verify(l.peer, l.p.source); err != nil {
-		l.p.log.Info("ending a connection whose peer is no longer trusted", "peer", l.from, "err", err)
+		l.p.log.Info("ending a connection whose peer is no longer trusted", "peer", l.from, "err",
+			err)
 		l.end()
 	}
 }
 
-// watchRoots rechecks every mesh connection when the roots change, and leaves the servers' connections when this proxy's
-// own certificate does.
+// watchRoots rechecks every mesh connection when the roots change, and leaves the servers'
+// connections when this proxy's own certificate does.
 func (p *Proxy) watchRoots(ctx context.Context) {
 	var last *x509svid.SVID
 	for {
 		changed := p.source.Changed()
-		p.rootsAt.Store(time.Now().UnixNano()) // before the look: a connection is in the list, or sees this
+		// Before the look: a connection is in the list, or sees this.
+		p.rootsAt.Store(time.Now().UnixNano())
 		p.lives.Each(func(l *meshLife) { l.recheck() })
 		if own := p.source.SVID(); own != last {
 			last = own

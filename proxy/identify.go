@@ -31,14 +31,16 @@ import (
 )
 
 const (
-	certifyMethod    = "/tulle.identity.v1.Identity/Certify"
-	bundlesMethod    = "/tulle.identity.v1.Identity/Bundles"
-	handshakeTimeout = 10 * time.Second // a peer with a busy core signs late; a silent one is dropped
+	certifyMethod = "/tulle.identity.v1.Identity/Certify"
+	bundlesMethod = "/tulle.identity.v1.Identity/Bundles"
+	// a peer with a busy core signs late; a silent one is dropped
+	handshakeTimeout = 10 * time.Second
 	maxToken         = 16 << 10
 	controlALPN      = "h2" // what grpc-go's servers insist on
 )
 
-// newToken reads how the proxy proves who it is: a file, read anew for each call, or a token handed over once.
+// newToken reads how the proxy proves who it is: a file, read anew for each call, or a token handed
+// over once.
 func newToken(cfg config.Config) (func() (string, error), error) {
 	if cfg.TokenFD == 0 {
 		return func() (string, error) {
@@ -53,7 +55,8 @@ func newToken(cfg config.Config) (func() (string, error), error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxToken))
 	if err != nil || len(b) == 0 {
-		return nil, fmt.Errorf("%s=%d: no join token could be read from this descriptor: %w", config.EnvTokenFD, cfg.TokenFD, err)
+		return nil, fmt.Errorf("%s=%d: no join token could be read from this descriptor: %w",
+			config.EnvTokenFD, cfg.TokenFD, err)
 	}
 	token := strings.TrimSpace(string(b))
 	return func() (string, error) { return token, nil }, nil
@@ -79,7 +82,8 @@ func (p *Proxy) certify(ctx context.Context, csr []byte) (chain, roots [][]byte,
 	return resp.Certificates, resp.Authorities, nil
 }
 
-// dialIdentity trusts what the process trusts, and before it has an SVID the roots of the trust file as they are today.
+// dialIdentity trusts what the process trusts, and before it has an SVID the roots of the trust
+// file as they are today.
 func (p *Proxy) dialIdentity(ctx context.Context) (*wire.Conn, error) {
 	id, err := spiffeid.FromString(p.cfg.IdentityAPI.ID)
 	if err != nil {
@@ -95,7 +99,8 @@ func (p *Proxy) dialIdentity(ctx context.Context) (*wire.Conn, error) {
 			return nil, fmt.Errorf("%s: %w", p.cfg.TrustFile, err)
 		}
 	}
-	return p.dialControl(ctx, p.cfg.IdentityAPI.Addr, spiffe.BootstrapClientConfig(roots, id, []string{controlALPN}))
+	return p.dialControl(ctx, p.cfg.IdentityAPI.Addr,
+		spiffe.BootstrapClientConfig(roots, id, []string{controlALPN}))
 }
 
 // dialServer dials a control-plane server that must be exactly s.ID.
@@ -108,7 +113,8 @@ func (p *Proxy) dialServer(s config.Service) func(context.Context) (*wire.Conn, 
 		if err := p.source.Ready(); err != nil {
 			return nil, err
 		}
-		return p.dialControl(ctx, s.Addr, spiffe.ClientConfig(p.source, id, []string{controlALPN}, ""))
+		return p.dialControl(ctx, s.Addr,
+			spiffe.ClientConfig(p.source, id, []string{controlALPN}, ""))
 	}
 }
 
@@ -130,7 +136,8 @@ func handshake(ctx context.Context, nc net.Conn, w *wire.Conn) (*wire.Conn, erro
 	return w, nil
 }
 
-// followBundles keeps the roots of every trust domain up to date, so that they rotate without a restart.
+// followBundles keeps the roots of every trust domain up to date, so that they rotate without a
+// restart.
 func (p *Proxy) followBundles(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := p.receiveBundles(ctx)
@@ -158,7 +165,8 @@ func (p *Proxy) receiveBundles(ctx context.Context) error {
 			return err
 		}
 		if err := p.setBundles(m); err != nil {
-			p.log.Error("cannot use the trust bundles from identity, keeping the last ones", "err", err)
+			p.log.Error("cannot use the trust bundles from identity, keeping the last ones", "err",
+				err)
 		}
 	}
 }
@@ -178,12 +186,18 @@ func (p *Proxy) setBundles(m *api.BundlesResponse) error {
 	return nil
 }
 
-// meshClientConfig dials an endpoint's proxy: it must prove the one identity that destination named.
+// meshClientConfig dials an endpoint's proxy: it must prove the one identity that destination
+// named.
 func (p *Proxy) meshClientConfig(e *balance.Endpoint, alpn string) *tls.Config {
-	return spiffe.ClientConfig(p.source, e.Identity, []string{alpn}, strconv.Itoa(int(e.Port))+config.SNISuffix)
+	return spiffe.ClientConfig(p.source, e.Identity, []string{alpn},
+		strconv.Itoa(int(e.Port))+config.SNISuffix)
 }
 
-func (p *Proxy) dialMesh(ctx context.Context, e *balance.Endpoint, alpn string) (*wire.Conn, error) {
+func (p *Proxy) dialMesh(
+	ctx context.Context,
+	e *balance.Endpoint,
+	alpn string,
+) (*wire.Conn, error) {
 	if e.Identity.IsZero() {
 		return nil, errors.New("the endpoint is meshed, and its identity is not known")
 	}
@@ -203,7 +217,12 @@ func (p *Proxy) dialMesh(ctx context.Context, e *balance.Endpoint, alpn string) 
 }
 
 // serveMesh is a connection from another proxy: mTLS, and inside it what the ALPN says.
-func (p *Proxy) serveMesh(nc net.Conn, f detect.First, sni string, dst netip.AddrPort) *forward.ServerConn {
+func (p *Proxy) serveMesh(
+	nc net.Conn,
+	f detect.First,
+	sni string,
+	dst netip.AddrPort,
+) *forward.ServerConn {
 	port, err := strconv.ParseUint(sni, 10, 16)
 	if err != nil {
 		p.refused.bypass.Inc()
@@ -227,9 +246,14 @@ func (p *Proxy) serveMesh(nc net.Conn, f detect.First, sni string, dst netip.Add
 	return c
 }
 
-// serveTunnel is a connection inside mTLS that the caller's proxy takes for opaque. The proxy of whoever may reach this
-// port is believed about the caller, and not about what it says.
-func (p *Proxy) serveTunnel(nc net.Conn, f detect.First, port uint16, dst netip.AddrPort) *forward.ServerConn {
+// serveTunnel is a connection inside mTLS that the caller's proxy takes for opaque. The proxy of
+// whoever may reach this port is believed about the caller, and not about what it says.
+func (p *Proxy) serveTunnel(
+	nc net.Conn,
+	f detect.First,
+	port uint16,
+	dst netip.AddrPort,
+) *forward.ServerConn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nil
@@ -258,14 +282,23 @@ func (p *Proxy) handshakeFailed(nc net.Conn, err error) {
 }
 
 // meshArrival describes a verified peer's; nil: what it dialed is not served.
-func (p *Proxy) meshArrival(nc net.Conn, state tls.ConnectionState, port uint16, dst netip.AddrPort) *discover.Arrival {
+func (p *Proxy) meshArrival(
+	nc net.Conn,
+	state tls.ConnectionState,
+	port uint16,
+	dst netip.AddrPort,
+) *discover.Arrival {
 	peer, err := spiffe.PeerOf(state)
 	if err != nil {
 		p.handshakeFailed(nc, err)
 		return nil
 	}
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	who := authorize.Caller{ID: peer.ID.String(), Address: from.Addr().Unmap(), Security: metric.MTLS}
+	who := authorize.Caller{
+		ID:       peer.ID.String(),
+		Address:  from.Addr().Unmap(),
+		Security: metric.MTLS,
+	}
 	return p.arrive(who, port, dst)
 }
 

@@ -32,8 +32,8 @@ func (p *Proxy) dialPlain(ctx context.Context, addr string) (net.Conn, error) {
 	return nc, nil
 }
 
-// boundSilence ends a connection of which the kernel has had no acknowledgement for d, though it has sent something. It takes
-// a window that stays closed for silence as well.
+// boundSilence ends a connection of which the kernel has had no acknowledgement for d, though it
+// has sent something. It takes a window that stays closed for silence as well.
 func boundSilence(nc net.Conn, d time.Duration) error {
 	tc, ok := nc.(*net.TCPConn)
 	if !ok {

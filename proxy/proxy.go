@@ -81,27 +81,82 @@ type counts struct {
 }
 
 // New makes a proxy; nothing runs before Run.
-func New(cfg config.Config, version string, log *slog.Logger, level *slog.LevelVar) (*Proxy, error) {
+func New(
+	cfg config.Config,
+	version string,
+	log *slog.Logger,
+	level *slog.LevelVar,
+) (*Proxy, error) {
 	token, err := newToken(cfg)
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits, log: log, sampled: sample.Logger(log), level: level, version: version, drain: make(chan struct{}), token: token,
-		settled: make(chan struct{}), reported: make(chan struct{}),
-		source: spiffe.NewSource(), dialer: newDialer(&cfg.Limits),
-		metrics: metric.NewRegistry(), wheel: timer.New(), crowd: newCrowd()}
+	p := &Proxy{
+		cfg:      cfg,
+		limits:   cfg.Limits,
+		log:      log,
+		sampled:  sample.Logger(log),
+		level:    level,
+		version:  version,
+		drain:    make(chan struct{}),
+		token:    token,
+		settled:  make(chan struct{}),
+		reported: make(chan struct{}),
+		source:   spiffe.NewSource(),
+		dialer:   newDialer(&cfg.Limits),
+		metrics:  metric.NewRegistry(),
+		wheel:    timer.New(),
+		crowd:    newCrowd(),
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer)
+	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP},
+		spiffe.AnyPeer)
 	p.newClients()
 	p.resolveCounters()
-	p.discovery = discover.New(discover.Options{Cfg: cfg, Client: p.destination, Version: version, Log: log,
-		Failures: p.controlErrors.destination, Identified: p.identified, Attach: forward.Attach, Applied: forward.Apply})
-	p.forward = forward.New(forward.Options{Ctx: p.ctx, Tasks: &p.tasks, Limits: cfg.Limits, Identity: cfg.Identity, Log: log,
-		Metrics: p.metrics, Wheel: p.wheel, Memory: &p.memory, Cores: runtime.GOMAXPROCS(0),
-		DialMesh: p.dialMesh, DialPlain: p.dialPlain, Watch: p.watchMesh, Strangers: &p.strangers})
-	p.tunnels = tunnel.New(tunnel.Options{Ctx: p.ctx, Limits: cfg.Limits, Identity: cfg.Identity, Log: log, Sampled: p.sampled, Metrics: p.metrics,
-		Memory: &p.memory, Dialer: p.dialer, MeshConfig: p.meshClientConfig, Watch: p.watchMesh, Strangers: &p.strangers})
+	p.newStages()
 	return p, nil
+}
+
+// newStages makes what a connection goes through once it was accepted.
+func (p *Proxy) newStages() {
+	p.discovery = discover.New(discover.Options{
+		Cfg:        p.cfg,
+		Client:     p.destination,
+		Version:    p.version,
+		Log:        p.log,
+		Failures:   p.controlErrors.destination,
+		Identified: p.identified,
+		Attach:     forward.Attach,
+		Applied:    forward.Apply,
+	})
+	p.forward = forward.New(forward.Options{
+		Ctx:       p.ctx,
+		Tasks:     &p.tasks,
+		Limits:    p.limits,
+		Identity:  p.cfg.Identity,
+		Log:       p.log,
+		Metrics:   p.metrics,
+		Wheel:     p.wheel,
+		Memory:    &p.memory,
+		Cores:     runtime.GOMAXPROCS(0),
+		DialMesh:  p.dialMesh,
+		DialPlain: p.dialPlain,
+		Watch:     p.watchMesh,
+		Strangers: &p.strangers,
+	})
+	p.tunnels = tunnel.New(tunnel.Options{
+		Ctx:        p.ctx,
+		Limits:     p.limits,
+		Identity:   p.cfg.Identity,
+		Log:        p.log,
+		Sampled:    p.sampled,
+		Metrics:    p.metrics,
+		Memory:     &p.memory,
+		Dialer:     p.dialer,
+		MeshConfig: p.meshClientConfig,
+		Watch:      p.watchMesh,
+		Strangers:  &p.strangers,
+	})
 }
 
 // identified returns once the proxy has an SVID.
@@ -112,27 +167,43 @@ func (p *Proxy) identified(ctx context.Context) error {
 
 // newClients makes one for each server that the proxy calls. None of them dials yet.
 func (p *Proxy) newClients() {
-	client := func(addr string, dial func(context.Context) (*wire.Conn, error), bounds rpc.Bounds) *rpc.Client {
-		return rpc.NewClient(rpc.Options{Dial: dial, Authority: addr, Bounds: bounds, UserAgent: "tulle/" + p.version})
-	}
 	c := &p.cfg
-	p.identity = client(c.IdentityAPI.Addr, p.dialIdentity, rpc.Bounds{Request: identityapi.MaxRequest, Response: identityapi.MaxResponse})
-	p.destination = client(c.Destination.Addr, p.dialServer(c.Destination), rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse})
-	p.viz = client(c.Viz.Addr, p.dialServer(c.Viz), rpc.Bounds{Request: vizapi.MaxRequest, Response: vizapi.MaxResponse})
+	p.identity = p.newClient(c.IdentityAPI.Addr, p.dialIdentity,
+		rpc.Bounds{Request: identityapi.MaxRequest, Response: identityapi.MaxResponse})
+	p.destination = p.newClient(c.Destination.Addr, p.dialServer(c.Destination),
+		rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse})
+	p.viz = p.newClient(c.Viz.Addr, p.dialServer(c.Viz),
+		rpc.Bounds{Request: vizapi.MaxRequest, Response: vizapi.MaxResponse})
+}
+
+// dial connects to a server of the control plane.
+type dial func(context.Context) (*wire.Conn, error)
+
+func (p *Proxy) newClient(addr string, d dial, b rpc.Bounds) *rpc.Client {
+	return rpc.NewClient(rpc.Options{
+		Dial: d, Authority: addr, Bounds: b, UserAgent: "tulle/" + p.version,
+	})
 }
 
 func (p *Proxy) resolveCounters() {
-	refused := func(why string) *metric.Counter { return p.metrics.Counter(metric.ConnectionRefused, why) }
-	p.refused.limit, p.refused.loop, p.refused.bypass = refused("limit"), refused("loop"), refused("bypass")
-	p.refused.policy, p.refused.handshake = refused("policy"), refused("handshake")
-	control := func(why string) *metric.Counter { return p.metrics.Counter(metric.ControlPlaneError, why) }
-	p.controlErrors.identity, p.controlErrors.destination = control("identity"), control("destination")
+	refused := func(why string) *metric.Counter {
+		return p.metrics.Counter(metric.ConnectionRefused, why)
+	}
+	p.refused.limit, p.refused.loop = refused("limit"), refused("loop")
+	p.refused.bypass, p.refused.policy = refused("bypass"), refused("policy")
+	p.refused.handshake = refused("handshake")
+	control := func(why string) *metric.Counter {
+		return p.metrics.Counter(metric.ControlPlaneError, why)
+	}
+	p.controlErrors.identity = control("identity")
+	p.controlErrors.destination = control("destination")
 	p.controlErrors.viz = control("viz")
 }
 
 // Run serves until ctx ends or Drain is called, drains, and returns.
 //
-// A request's way through it: accept, detect, identify, authorize, discover, route, balance, forward, record.
+// A request's way through it: accept, detect, identify, authorize, discover, route, balance,
+// forward, record.
 func (p *Proxy) Run(ctx context.Context) error {
 	id, err := spiffeid.FromString(p.cfg.Identity)
 	if err != nil {
@@ -145,8 +216,10 @@ func (p *Proxy) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for admin on %s: %w", p.cfg.AdminListen, err)
 	}
-	adm := admin.New(admin.Options{Registry: p.metrics, Unready: p.unready, Shutdown: p.Drain, Level: p.level,
-		Version: p.version, Log: p.log})
+	adm := admin.New(
+		admin.Options{Registry: p.metrics, Unready: p.unready, Shutdown: p.Drain, Level: p.level,
+			Version: p.version, Log: p.log},
+	)
 	p.tasks.Go(func() { p.serveAdmin(adm, adminListener) })
 	renewer := &spiffe.Renewer{Source: p.source, Expected: id, Certify: p.certify, Log: p.log}
 	p.tasks.Go(func() { renewer.Run(p.ctx) }) // it ends with ctx and only then
@@ -174,8 +247,18 @@ func (p *Proxy) report(ctx context.Context) {
 	if p.cfg.Viz.Addr == "" {
 		return
 	}
-	record.New(record.Options{Client: p.viz, Version: p.version, Log: p.log, Metrics: p.metrics, Source: p.source,
-		Failures: p.controlErrors.viz, Workload: p.discovery.Self, Settled: p.settled}).Run(ctx)
+	record.New(
+		record.Options{
+			Client:   p.viz,
+			Version:  p.version,
+			Log:      p.log,
+			Metrics:  p.metrics,
+			Source:   p.source,
+			Failures: p.controlErrors.viz,
+			Workload: p.discovery.Self,
+			Settled:  p.settled,
+		},
+	).Run(ctx)
 }
 
 // lastReport is how long the end of the process may wait for viz.
@@ -215,7 +298,8 @@ func (p *Proxy) settle() {
 // Drain makes Run return once what is under way has ended, or the grace is over.
 func (p *Proxy) Drain() { p.once.Do(func() { close(p.drain) }) }
 
-// drainPoll is how often the drain looks whether anything is left; it runs once in a process's life.
+// drainPoll is how often the drain looks whether anything is left; it runs once in a process's
+// life.
 const drainPoll = 20 * time.Millisecond
 
 // finish drains: no new connections, no new requests, and an end for what is left after the grace.
@@ -264,7 +348,8 @@ func (p *Proxy) unready() (why []string) {
 		}
 	}
 	if p.discovery.Status() != nil {
-		why = append(why, "until destination has answered, nobody is admitted but probes and loopback")
+		why = append(why,
+			"until destination has answered, nobody is admitted but probes and loopback")
 	}
 	select {
 	case <-p.drain:

@@ -7,19 +7,23 @@ import (
 	"time"
 )
 
-// Connections that are idle should weigh little. But each was opened with a stack and garbage of several times what it keeps,
-// and the collector would leave all that until the heap has grown threefold.
+// Connections that are idle should weigh little. But each was opened with a stack and garbage of
+// several times what it keeps, and the collector would leave all that until the heap has grown
+// threefold.
 const (
 	crowdSize = 64 // so many connections that came or went, and memory is given back
-	// Soon where there are more or fewer of them for good: what is kept and what was garbage lie side by side otherwise.
+	// Soon where there are more or fewer of them for good: what is kept and what was garbage lie
+	// side by side otherwise.
 	crowdSoon  = 100 * time.Millisecond
 	crowdLater = 2 * time.Second
 )
 
-// crowd knows how many connections there were when memory was last given back, and how many have come or gone since.
+// crowd knows how many connections there were when memory was last given back, and how many have
+// come or gone since.
 type crowd struct {
-	then, moves    atomic.Int64
-	grown, stirred chan struct{} // told when there are crowdSize more or fewer; when so many have moved
+	then, moves atomic.Int64
+	// Told when there are crowdSize more or fewer; when so many have moved.
+	grown, stirred chan struct{}
 }
 
 func newCrowd() *crowd {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// trim gives back the pages of the binary that only the start needed: two thirds of it, and most of what an idle proxy
-// would be counted with. They are clean pages of a file, so one that is needed after all is mapped again from the cache.
+// trim gives back the pages of the binary that only the start needed: two thirds of it, and most of
+// what an idle proxy would be counted with. They are clean pages of a file, so one that is needed
+// after all is mapped again from the cache.
 func trim() error {
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -28,10 +29,12 @@ func trim() error {
 		}
 		var begin, end uintptr
 		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &begin, &end, &mode); err != nil || mode[1] == 'w' {
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &begin, &end, &mode); err != nil ||
+			mode[1] == 'w' {
 			continue // what was written to would be lost
 		}
-		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, begin, end-begin, unix.MADV_DONTNEED); errno != 0 {
+		_, _, errno := unix.Syscall(unix.SYS_MADVISE, begin, end-begin, unix.MADV_DONTNEED)
+		if errno != 0 {
 			return fmt.Errorf("madvise %x-%x: %w", begin, end, errno)
 		}
 	}

@@ -20,8 +20,8 @@ type Caller struct {
 
 func (c Caller) Meshed() bool { return c.ID != "" }
 
-// Label says whose cell it is, at a port of the workload whose ID is own; strangers bounds the addresses of callers that
-// have no ID.
+// Label says whose cell it is, at a port of the workload whose ID is own; strangers bounds the
+// addresses of callers that have no ID.
 func (c Caller) Label(l *metric.Labels, own string, strangers *metric.Addresses) {
 	l.Direction, l.PeerID, l.Security = metric.Inbound, c.ID, c.Security
 	if c.Meshed() {
@@ -39,14 +39,16 @@ type Policy struct {
 	probes  []string
 }
 
-// Compile turns a message into a policy. What this proxy does not understand makes the whole message an error.
+// Compile turns a message into a policy. What this proxy does not understand makes the whole
+// message an error.
 func Compile(m *api.Inbound) (*Policy, error) {
 	pol := &Policy{strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction}
 	if m.Mode != api.Mode_MODE_STRICT && m.Mode != api.Mode_MODE_PERMISSIVE {
 		return nil, fmt.Errorf("a mode (%d) that this proxy does not know", m.Mode)
 	}
 	if m.DefaultAction != api.Action_ACTION_ALLOW && m.DefaultAction != api.Action_ACTION_DENY {
-		return nil, fmt.Errorf("a default action (%d) that this proxy does not know", m.DefaultAction)
+		return nil, fmt.Errorf("a default action (%d) that this proxy does not know",
+			m.DefaultAction)
 	}
 	for i, a := range m.Authorizations {
 		if err := api.Understood(a); err != nil {
@@ -98,8 +100,8 @@ func (pol *Policy) Verdict(id string) *Refusal {
 // grpcHealthPath is a probe of kind grpc's.
 const grpcHealthPath = "/grpc.health.v1.Health/Check"
 
-// Probe reports whether a plaintext request for a path is the kubelet's: it has no SVID, and a pod that cannot be probed is
-// killed.
+// Probe reports whether a plaintext request for a path is the kubelet's: it has no SVID, and a pod
+// that cannot be probed is killed.
 func (pol *Policy) Probe(method, path string) bool {
 	want := "GET"
 	if path == grpcHealthPath {
@@ -108,8 +110,8 @@ func (pol *Policy) Probe(method, path string) bool {
 	return method == want && slices.Contains(pol.probes, path)
 }
 
-// Application is where the application listens for a connection that was sent to dst, for target port: the original
-// destination and nothing else.
+// Application is where the application listens for a connection that was sent to dst, for target
+// port: the original destination and nothing else.
 func Application(cfg *config.Config, dst netip.AddrPort, port uint16) (string, *Refusal) {
 	switch port {
 	case config.OutboundPort, config.InboundPort, config.AdminPort:

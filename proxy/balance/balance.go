@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
-// Cluster is a set of endpoints behind one name. Its pointer lives as long as something refers to the name; what it
-// holds is swapped whole.
+// Cluster is a set of endpoints behind one name. Its pointer lives as long as something refers to
+// the name; what it holds is swapped whole.
 type Cluster struct {
 	Name   string
 	attach func() any                  // makes an endpoint's transport
@@ -28,8 +28,9 @@ type EndpointSet struct {
 	All    []*Endpoint
 }
 
-// Endpoint is one backend: where it is, who it must prove to be, how it has been doing. It outlives the sets that list
-// it, so that a change to one endpoint does not forget what is known of the others.
+// Endpoint is one backend: where it is, who it must prove to be, how it has been doing. It outlives
+// the sets that list it, so that a change to one endpoint does not forget what is known of the
+// others.
 type Endpoint struct {
 	id       string
 	Address  string // of the application
@@ -44,8 +45,8 @@ type Endpoint struct {
 	health   health
 	answered atomic.Bool // at least once
 
-	// Transport is what whoever sends to the endpoint keeps of it, such as its connections. It is there before anybody
-	// knows the endpoint, and balance never looks into it.
+	// Transport is what whoever sends to the endpoint keeps of it, such as its connections. It is
+	// there before anybody knows the endpoint, and balance never looks into it.
 	Transport any
 }
 
@@ -65,7 +66,8 @@ func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) { e.ewma.fai
 // Rest passes the endpoint over for d, while another is there: it could not be dialed.
 func (e *Endpoint) Rest(now time.Time, d time.Duration) { e.health.rest(now, d) }
 
-// HasAnswered reports whether the endpoint ever has. It is read for each answer, so it is written once.
+// HasAnswered reports whether the endpoint ever has. It is read for each answer, so it is written
+// once.
 func (e *Endpoint) HasAnswered() bool { return e.answered.Load() }
 
 func (e *Endpoint) MarkAnswered() {
@@ -97,8 +99,8 @@ func (h *health) ready(now time.Time) bool {
 	return until == 0 || until <= int64(now.Sub(epoch))
 }
 
-// Pick chooses by the power of two choices: of two endpoints at random, the one with the lower load. avoid, the endpoint
-// that just failed this request, is never chosen while another is there.
+// Pick chooses by the power of two choices: of two endpoints at random, the one with the lower
+// load. avoid, the endpoint that just failed this request, is never chosen while another is there.
 func (s *EndpointSet) Pick(avoid *Endpoint, now time.Time) *Endpoint {
 	n := len(s.All)
 	switch n {
@@ -144,7 +146,8 @@ func (s *EndpointSet) pickReady(avoid *Endpoint, now time.Time) *Endpoint {
 	return last
 }
 
-// Change is what follows from new endpoints. Whoever applies it holds no lock: it leads into requests and connections.
+// Change is what follows from new endpoints. Whoever applies it holds no lock: it leads into
+// requests and connections.
 type Change struct {
 	Woken []Waiter    // there is an endpoint for them now
 	Gone  []*Endpoint // nothing new begins there
@@ -186,12 +189,13 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 	return ch
 }
 
-// Park queues w among no more than limit until there is an endpoint, unless there is one by now. queued false without a
-// set means that too many wait already.
+// Park queues w among no more than limit until there is an endpoint, unless there is one by now.
+// queued false without a set means that too many wait already.
 func (c *Cluster) Park(w Waiter, limit int) (set *EndpointSet, queued bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// update stores the set before it takes mu, so an endpoint is either seen here or wakes what was queued.
+	// update stores the set before it takes mu, so an endpoint is either seen here or wakes what
+	// was queued.
 	if s := c.set.Load(); s != nil && len(s.All) > 0 {
 		return s, false
 	}
@@ -204,11 +208,18 @@ func (c *Cluster) Unpark(w Waiter) {
 	c.waiting.Remove(w)
 }
 
-func NewCluster(name string, attach func() any) *Cluster { return &Cluster{Name: name, attach: attach} }
+func NewCluster(
+	name string,
+	attach func() any,
+) *Cluster {
+	return &Cluster{Name: name, attach: attach}
+}
 
 // Lone makes c a cluster of one endpoint, which nobody else announces.
 func (c *Cluster) Lone(addr string, params Params) *Cluster {
-	c.Update(params, []*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}}, time.Now())
+	c.Update(params,
+		[]*api.Endpoint{{Id: addr, Address: addr, Protocol: api.Protocol_PROTOCOL_DETECT}},
+		time.Now())
 	return c
 }
 
@@ -219,12 +230,20 @@ func (c *Cluster) Current() *EndpointSet { return c.set.Load() }
 func (c *Cluster) First() *Endpoint { return c.set.Load().All[0] }
 
 func (c *Cluster) newEndpoint(m *api.Endpoint, params Params, now time.Time) *Endpoint {
-	e := &Endpoint{id: m.Id, Address: m.Address, Mesh: m.MeshAddress, Port: m.TargetPort, Protocol: m.Protocol, Transport: c.attach()}
+	e := &Endpoint{
+		id:        m.Id,
+		Address:   m.Address,
+		Mesh:      m.MeshAddress,
+		Port:      m.TargetPort,
+		Protocol:  m.Protocol,
+		Transport: c.attach(),
+	}
 	if w := m.Workload; w != nil {
 		e.workload = metric.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 	}
 	if m.MeshAddress != "" {
-		// An identity that does not parse leaves the zero ID, which no certificate matches: an error, never plaintext.
+		// An identity that does not parse leaves the zero ID, which no certificate matches: an
+		// error, never plaintext.
 		e.Identity, _ = spiffeid.FromString(m.Identity)
 	}
 	e.ewma.reset(params, now)
@@ -233,7 +252,8 @@ func (c *Cluster) newEndpoint(m *api.Endpoint, params Params, now time.Time) *En
 
 // same reports whether m is this very endpoint: same place, same identity.
 func (e *Endpoint) same(m *api.Endpoint) bool {
-	return e.Address == m.Address && e.Mesh == m.MeshAddress && e.Port == m.TargetPort && e.Protocol == m.Protocol &&
+	return e.Address == m.Address && e.Mesh == m.MeshAddress && e.Port == m.TargetPort &&
+		e.Protocol == m.Protocol &&
 		(e.Mesh == "" || e.Identity.String() == m.Identity)
 }
 

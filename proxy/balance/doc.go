@@ -1,8 +1,8 @@
 // Package balance picks an endpoint of a cluster for a request: the better of two at random, by an
 // exponentially decaying mean of their latency times what is pending (Peak EWMA, as in Finagle and
-// Linkerd). It keeps what is known of an endpoint while the sets that list it change, rests one that
-// cannot be dialed, and queues who waits for an endpoint, callers by turns.
+// Linkerd). It keeps what is known of an endpoint while the sets that list it change, rests one
+// that cannot be dialed, and queues who waits for an endpoint, callers by turns.
 //
-// It dials nothing and has no goroutines; time is an argument. What its user keeps with an endpoint,
-// such as connections, it holds without looking into it.
+// It dials nothing and has no goroutines; time is an argument. What its user keeps with an
+// endpoint, such as connections, it holds without looking into it.
 package balance

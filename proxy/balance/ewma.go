@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// ewma is an endpoint's load: a peak-sensitive, exponentially decaying mean of its latency, times what is pending there
-// (Finagle's Peak EWMA, with linkerd2-proxy's constants). A slow answer raises it at once; it falls only with time, and
-// reading it lets it fall too, so that an endpoint nobody picks is tried again.
+// ewma is an endpoint's load: a peak-sensitive, exponentially decaying mean of its latency, times
+// what is pending there (Finagle's Peak EWMA, with linkerd2-proxy's constants). A slow answer
+// raises it at once; it falls only with time, and reading it lets it fall too, so that an endpoint
+// nobody picks is tried again.
 type ewma struct {
 	pending atomic.Int64
 	mu      sync.Mutex // guards rtt and at
@@ -46,8 +47,9 @@ func (e *ewma) observe(d time.Duration, p Params, now time.Time) {
 // maxFailureCost is as much as failures alone may raise an estimate to (Linkerd's penalty).
 const maxFailureCost = 5 * time.Second
 
-// fail takes the latency of a failure. It says nothing good: an endpoint that fails is often the fastest of all, and would
-// draw every request. So it doubles the estimate, from at least the initial one.
+// fail takes the latency of a failure. It says nothing good: an endpoint that fails is often the
+// fastest of all, and would draw every request. So it doubles the estimate, from at least the
+// initial one.
 func (e *ewma) fail(d time.Duration, p Params, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

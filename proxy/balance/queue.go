@@ -12,8 +12,9 @@ type Waiter interface {
 	Owner() any // whose turn it takes: owners take turns
 }
 
-// Queue is who waits for the same thing. Callers' connections take turns (start-time fair queueing): who has many in it
-// waits for himself, and the next one of another is behind no more than one of each. Its owner has the lock.
+// Queue is who waits for the same thing. Callers' connections take turns (start-time fair
+// queueing): who has many in it waits for himself, and the next one of another is behind no more
+// than one of each. Its owner has the lock.
 type Queue struct {
 	waiting []entry // by turn, and of one turn as they came
 	turn    uint32  // of the last that was taken out
@@ -24,7 +25,8 @@ type entry struct {
 	turn uint32
 }
 
-// Add lets w wait among no more than limit; false: the queue has no room for another of its owner's.
+// Add lets w wait among no more than limit; false: the queue has no room for another of its
+// owner's.
 func (q *Queue) Add(w Waiter, limit int) bool {
 	if len(q.waiting) == 0 {
 		q.turn = 0

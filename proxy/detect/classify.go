@@ -22,9 +22,10 @@ func (p Protocol) IsHTTP() bool { return p == HTTP1 || p == HTTP2 }
 // Preface begins every HTTP/2 connection (RFC 9113 §3.4).
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// Classify says what a connection is that began with b. While sure is false more bytes could make it something else; p is
-// what those of b would be the beginning of, and Opaque only for no bytes at all. A PROXY header changes nothing about
-// what follows it, but that no engine takes it: HTTP after one is HTTP1, whose engine refuses it.
+// Classify says what a connection is that began with b. While sure is false more bytes could make
+// it something else; p is what those of b would be the beginning of, and Opaque only for no bytes
+// at all. A PROXY header changes nothing about what follows it, but that no engine takes it: HTTP
+// after one is HTTP1, whose engine refuses it.
 func Classify(b []byte) (p Protocol, sure bool) {
 	rest, more := trimProxyHeader(b)
 	if more {
@@ -58,8 +59,9 @@ func classify(b []byte) (p Protocol, sure bool) {
 	return classifyHTTP1(b)
 }
 
-// classifyHTTP1 looks for a request line as the most lenient servers do. RFC 9112 §3 allows them any form of whitespace
-// between its parts, and §2.2 empty lines before it; some take whitespace for those too.
+// classifyHTTP1 looks for a request line as the most lenient servers do. RFC 9112 §3 allows them
+// any form of whitespace between its parts, and §2.2 empty lines before it; some take whitespace
+// for those too.
 func classifyHTTP1(b []byte) (Protocol, bool) {
 	b = trimEmptyLines(b)
 	method := tokenLength(b)
@@ -83,13 +85,15 @@ func classifyHTTP1(b []byte) (Protocol, bool) {
 	case !whole:
 		return HTTP1, false
 	case string(b[:method]) == "GET" && len(trimBlanks(line[wordLength(line):])) == 0:
-		return HTTP1, true // HTTP/0.9 has no version, and a server that still takes it may read header fields as well
+		// HTTP/0.9 has no version, and a server that still takes it may read header fields as well
+		return HTTP1, true
 	}
 	return orVersioned(b)
 }
 
-// orVersioned is for what does not begin like a request: Opaque, unless its first line is here and ends in a version of
-// HTTP. Python's servers take any word for a method and leave it to the application.
+// orVersioned is for what does not begin like a request: Opaque, unless its first line is here and
+// ends in a version of HTTP. Python's servers take any word for a method and leave it to the
+// application.
 func orVersioned(b []byte) (Protocol, bool) {
 	if versioned(b) {
 		return HTTP1, true
@@ -97,17 +101,18 @@ func orVersioned(b []byte) (Protocol, bool) {
 	return Opaque, true
 }
 
-// MayPass reports whether b, which Classify is not sure about, surely holds neither a whole request line nor a header field
-// in any reading. A field has a colon.
+// MayPass reports whether b, which Classify is not sure about, surely holds neither a whole request
+// line nor a header field in any reading. A field has a colon.
 func MayPass(b []byte) bool {
 	rest, _ := trimProxyHeader(b)
 	return Follow(rest) != nil && bytes.IndexByte(rest, ':') < 0
 }
 
-// isBlank: the whitespace of RFC 9112 §3, and what else Python's servers split lines at. A line feed ends the line.
+// isBlank: the whitespace of RFC 9112 §3, and what else Python's servers split lines at. A line
+// feed ends the line.
 func isBlank(c byte) bool {
 	switch c {
-	case ' ', '\t', '\v', '\f', '\r', 0x1c, 0x1d, 0x1e, 0x1f, 0x85, 0xa0: // the last two are those of ISO 8859-1
+	case ' ', '\t', '\v', '\f', '\r', 0x1c, 0x1d, 0x1e, 0x1f, 0x85, 0xa0: // two of ISO 8859-1
 		return true
 	}
 	return false
@@ -145,7 +150,8 @@ func tokenLength(b []byte) (n int) {
 }
 
 var isToken = func() (t [256]bool) {
-	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	for _, c := range "!#$%&'*+-.^_`|~0123456789" + letters {
 		t[c] = true
 	}
 	return t

@@ -18,7 +18,8 @@ type Hello struct {
 	ALPN       []string
 }
 
-// ParseHello reads a ClientHello, which may span several records. more: it is right as far as it goes.
+// ParseHello reads a ClientHello, which may span several records. more: it is right as far as it
+// goes.
 func ParseHello(b []byte) (h Hello, ok, more bool) {
 	var msg []byte
 	for {
@@ -50,7 +51,8 @@ func ParseHello(b []byte) (h Hello, ok, more bool) {
 	}
 }
 
-// cursor takes length-prefixed fields off a message; it is empty for good after the first that does not fit.
+// cursor takes length-prefixed fields off a message; it is empty for good after the first that does
+// not fit.
 type cursor struct {
 	b   []byte
 	bad bool

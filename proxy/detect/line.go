@@ -1,8 +1,9 @@
 package detect
 
-// Line follows the first line of what a caller says on an opaque connection, as it goes by. Some servers take any word for
-// a method, bytes that no method has among them, so that a line is a request as soon as it ends in a version of HTTP, and
-// not before. The zero value has seen nothing. A Line is not safe for concurrent use.
+// Line follows the first line of what a caller says on an opaque connection, as it goes by. Some
+// servers take any word for a method, bytes that no method has among them, so that a line is a
+// request as soon as it ends in a version of HTTP, and not before. The zero value has seen nothing.
+// A Line is not safe for concurrent use.
 type Line struct {
 	seen    int // bytes, up to maxLine
 	matched int // bytes of the last word that spell version; -1: it is another word
@@ -22,7 +23,8 @@ const (
 
 const (
 	version = "http/"
-	// maxLine is as long as the longest request line that a server takes by default (Python's http.server).
+	// maxLine is as long as the longest request line that a server takes by default (Python's
+	// http.server).
 	maxLine = 64<<10 + 1
 )
 
@@ -40,8 +42,8 @@ func Follow(b []byte) *Line {
 // Over reports whether the line has ended, or is too long to be a request's.
 func (l *Line) Over() bool { return l.state == lineOver || l.state == lineRequest }
 
-// Next takes the bytes that follow, and reports whether a request line ends in them. Nothing after its end can have been
-// passed on if these bytes have not.
+// Next takes the bytes that follow, and reports whether a request line ends in them. Nothing after
+// its end can have been passed on if these bytes have not.
 func (l *Line) Next(b []byte) (request bool) {
 	for _, c := range b {
 		if l.Over() {

@@ -5,8 +5,9 @@ import (
 	"encoding/binary"
 )
 
-// The PROXY protocol (HAProxy's proxy-protocol.txt): before anything else a load balancer says who its client is, in a line
-// (version 1) or in a binary header (version 2). A server that expects one takes HTTP after it.
+// The PROXY protocol (HAProxy's proxy-protocol.txt): before anything else a load balancer says who
+// its client is, in a line (version 1) or in a binary header (version 2). A server that expects one
+// takes HTTP after it.
 const (
 	maxProxyLine   = 107
 	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
@@ -15,7 +16,8 @@ const (
 
 var proxyLines = [...]string{"PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"}
 
-// trimProxyHeader returns what follows a whole PROXY header, and b if it does not begin with one; more: it may yet.
+// trimProxyHeader returns what follows a whole PROXY header, and b if it does not begin with one;
+// more: it may yet.
 func trimProxyHeader(b []byte) (rest []byte, more bool) {
 	if n := min(len(b), len(proxySignature)); n > 0 && string(b[:n]) == proxySignature[:n] {
 		return trimProxyBinary(b)
@@ -29,7 +31,8 @@ func trimProxyHeader(b []byte) (rest []byte, more bool) {
 	return b, false
 }
 
-// trimProxyBinary is trimProxyHeader for what begins as version 2 does, or with the empty lines that it begins with.
+// trimProxyBinary is trimProxyHeader for what begins as version 2 does, or with the empty lines
+// that it begins with.
 func trimProxyBinary(b []byte) (rest []byte, more bool) {
 	if len(b) < proxyFixed {
 		return b, true

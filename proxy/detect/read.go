@@ -22,29 +22,35 @@ type Limits struct {
 	Silence time.Duration
 	// Header is how long the bytes are waited for that tell what the first one began.
 	Header time.Duration
-	// Pause, if it is not 0, is how long those bytes are waited for before the ones that are here are given as they are
-	// (First.Unsure). It is once waited for: what follows is given as it comes.
+	// Pause, if it is not 0, is how long those bytes are waited for before the ones that are here
+	// are given as they are (First.Unsure). It is once waited for: what follows is given as it
+	// comes.
 	Pause time.Duration
 	// Bytes that do not tell are a long line of HTTP.
 	Bytes int
-	// TLSOnly is for a port that is declared opaque: whatever does not begin a ClientHello is Opaque at once.
+	// TLSOnly is for a port that is declared opaque: whatever does not begin a ClientHello is
+	// Opaque at once.
 	TLSOnly bool
 }
 
 // First is the beginning of a connection.
 type First struct {
 	Protocol Protocol
-	Hello    Hello  // of TLS
-	Bytes    []byte // what was read, to be replayed; nil: nothing was said in time, which makes the connection Opaque
-	// Unsure: Bytes may still become HTTP, and are Opaque until then. They are no more than the beginning of a request
-	// line, so whoever gets them has been given no header field; what the Reader returns next tells more.
+	Hello    Hello // of TLS
+	// what was read, to be replayed; nil: nothing was said in time, which makes the connection
+	// Opaque
+	Bytes []byte
+	// Unsure: Bytes may still become HTTP, and are Opaque until then. They are no more than the
+	// beginning of a request line, so whoever gets them has been given no header field; what the
+	// Reader returns next tells more.
 	Unsure bool
 }
 
 // Silent reports whether not one byte was said.
 func (f First) Silent() bool { return len(f.Bytes) == 0 }
 
-// ErrSlow is why a connection is ended that began with TLS and went on too slowly to tell whose it is.
+// ErrSlow is why a connection is ended that began with TLS and went on too slowly to tell whose it
+// is.
 var ErrSlow = errors.New("the rest of a ClientHello did not come in time")
 
 // ErrInterrupted is what Read returns after Interrupt, if the bytes so far do not tell.
@@ -64,15 +70,17 @@ type Reader struct {
 // NewReader reads nothing yet.
 func NewReader(c Conn, l Limits) *Reader { return &Reader{c: c, l: l} }
 
-// Continue is a Reader of a connection of which another has read the beginning, and was not sure. It takes said over.
+// Continue is a Reader of a connection of which another has read the beginning, and was not sure.
+// It takes said over.
 func Continue(c Conn, l Limits, said []byte) *Reader {
 	return &Reader{c: c, l: l, buf: said, given: len(said), since: time.Now()}
 }
 
-// Read reads until it can tell the protocol, or may return what cannot be told yet. What may become HTTP when Limits.Header
-// has passed, or Limits.Bytes are full, is HTTP1: that engine answers 408, 414 or 431. What may have become HTTP when the
-// connection ends did not. After silence, an unsure answer or an interruption Read may be called again. The read deadline
-// is removed at the end. An error means that the caller is gone, or not worth waiting for.
+// Read reads until it can tell the protocol, or may return what cannot be told yet. What may become
+// HTTP when Limits.Header has passed, or Limits.Bytes are full, is HTTP1: that engine answers 408,
+// 414 or 431. What may have become HTTP when the connection ends did not. After silence, an unsure
+// answer or an interruption Read may be called again. The read deadline is removed at the end. An
+// error means that the caller is gone, or not worth waiting for.
 func (r *Reader) Read() (First, error) {
 	if r.buf == nil {
 		r.buf = make([]byte, 0, min(firstRead, r.l.Bytes))
@@ -98,7 +106,8 @@ func (r *Reader) Untaken() []byte {
 // Said reports whether the caller has said anything.
 func (r *Reader) Said() bool { return len(r.buf) > 0 }
 
-// Interrupt ends the Read under way, or the next one, unless that can tell already. Any goroutine may call it.
+// Interrupt ends the Read under way, or the next one, unless that can tell already. Any goroutine
+// may call it.
 func (r *Reader) Interrupt() {
 	r.interrupted.Store(true)
 	r.c.SetReadDeadline(past) // fails only on a closed connection, whose next read says so
@@ -122,7 +131,8 @@ func (r *Reader) read() (First, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return r.late(p)
 		case err == nil && len(r.buf) >= r.l.Bytes && p == TLS:
-			return First{Protocol: Opaque, Bytes: r.buf}, nil // records of a byte each: no client's, and no HTTP
+			// Records of a byte each: no client's, and no HTTP.
+			return First{Protocol: Opaque, Bytes: r.buf}, nil
 		case err == nil && len(r.buf) >= r.l.Bytes:
 			return First{Protocol: HTTP1, Bytes: r.buf}, nil
 		case errors.Is(err, io.EOF) && len(r.buf) > 0:
@@ -187,7 +197,8 @@ func (r *Reader) more(silence time.Time) error {
 	return err
 }
 
-// await sets the deadline of the next read. An interruption that came first must not be undone by it.
+// await sets the deadline of the next read. An interruption that came first must not be undone by
+// it.
 func (r *Reader) await(silence time.Time) error {
 	until := r.since.Add(r.l.Header)
 	switch p, _ := Classify(r.buf); {

@@ -13,8 +13,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to. The least recently used go first,
-// but none behind which an application has answered: a scan must not make the proxy forget its policy.
+// maxInboundPorts bounds what a port scan through 4143 can make the proxy subscribe to. The least
+// recently used go first, but none behind which an application has answered: a scan must not make
+// the proxy forget its policy.
 const maxInboundPorts = 256
 
 // Port is one of the workload's own ports: its policy, and the application behind it.
@@ -70,8 +71,8 @@ func (d *Session) Port(port uint16) *Port {
 	return in
 }
 
-// evictUnserved forgets one port behind which nothing ever answered. What does answer is bounded by the application. mu is
-// held.
+// evictUnserved forgets one port behind which nothing ever answered. What does answer is bounded by
+// the application. mu is held.
 func (d *Session) evictUnserved() {
 	keys := d.inbounds.Keys()
 	for _, port := range keys[:len(keys)-1] { // the newest is about to be used
@@ -129,14 +130,18 @@ func (d *Session) defaultInbound(port uint16) *api.Inbound {
 	return m
 }
 
-// compileInbound turns a message into an answer. What this proxy does not understand makes the whole message an error.
+// compileInbound turns a message into an answer. What this proxy does not understand makes the
+// whole message an error.
 func (d *Session) compileInbound(m *api.Inbound) (*PortAnswer, error) {
 	pol, err := authorize.Compile(m)
 	if err != nil {
 		return nil, err
 	}
-	r, err := route.Compile(&api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: m.Protocol, Http: m.Http,
-		Destination: m.Service}, d.inboundBudget)
+	r, err := route.Compile(
+		&api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: m.Protocol, Http: m.Http,
+			Destination: m.Service},
+		d.inboundBudget,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +159,9 @@ func (in *Port) update(a *PortAnswer) {
 	})
 }
 
-// Admit watches over a connection that was admitted: a policy that no longer allows it ends it. The verdict is asked for
-// once more, for the policy may have changed before the port knew the connection.
+// Admit watches over a connection that was admitted: a policy that no longer allows it ends it. The
+// verdict is asked for once more, for the policy may have changed before the port knew the
+// connection.
 func (in *Port) Admit(who authorize.Caller, end func()) (leave func(), refused *authorize.Refusal) {
 	a := &admission{who, end}
 	in.admitted.Add(a)
@@ -166,7 +172,8 @@ func (in *Port) Admit(who authorize.Caller, end func()) (leave func(), refused *
 	return leave, refused
 }
 
-// refuse: destination has no answer for this port. Nobody is admitted, unless there was an answer before.
+// refuse: destination has no answer for this port. Nobody is admitted, unless there was an answer
+// before.
 func (in *Port) refuse() {
 	if !in.Known() {
 		a := in.latest.Load()
@@ -174,8 +181,8 @@ func (in *Port) refuse() {
 	}
 }
 
-// Wait returns the answer, waiting for destination's as long as it may yet come. Before destination has ever spoken only the
-// patient wait: the kubelet, whose probes are admitted anyhow, is not.
+// Wait returns the answer, waiting for destination's as long as it may yet come. Before destination
+// has ever spoken only the patient wait: the kubelet, whose probes are admitted anyhow, is not.
 func (in *Port) Wait(ctx context.Context, patient bool) *PortAnswer {
 	if patient || in.d.Status() == nil {
 		ctx, cancel := context.WithTimeout(ctx, in.d.Cfg.Limits.DiscoveryWait)
@@ -188,8 +195,8 @@ func (in *Port) Wait(ctx context.Context, patient bool) *PortAnswer {
 	return in.latest.Load()
 }
 
-// Verdict decides about a caller. Until destination has answered, who may call is not known, and nobody from the network
-// may: the environment is as old as the pod, and knows no authorizations.
+// Verdict decides about a caller. Until destination has answered, who may call is not known, and
+// nobody from the network may: the environment is as old as the pod, and knows no authorizations.
 func (in *Port) Verdict(who authorize.Caller) *authorize.Refusal {
 	switch {
 	case in.Known():
@@ -197,10 +204,14 @@ func (in *Port) Verdict(who authorize.Caller) *authorize.Refusal {
 	case who.Security == metric.Loopback:
 		return nil
 	}
-	return &authorize.Refusal{Status: 503, Reason: "destination has not said yet who may call this port"}
+	return &authorize.Refusal{
+		Status: 503,
+		Reason: "destination has not said yet who may call this port",
+	}
 }
 
-// Application is the cluster of the one endpoint behind addr, which is one of the pod's own addresses.
+// Application is the cluster of the one endpoint behind addr, which is one of the pod's own
+// addresses.
 func (in *Port) Application(addr string) *balance.Cluster {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -24,14 +24,15 @@ import (
 const (
 	discoverMethod     = "/tulle.destination.v1.Destination/Discover"
 	discoverBackoffMin = 100 * time.Millisecond
-	discoverBackoffMax = 10 * time.Second // destination's replicas come back one by one; a new pod waits no longer than this
+	// destination's replicas come back one by one; a new pod waits no longer than this
+	discoverBackoffMax = 10 * time.Second
 )
 
 // capabilities are what this proxy is able to do of what not every proxy is.
 var capabilities = []string{api.CapabilityRequestHeaders, api.CapabilityResponseHeaders}
 
-// Session keeps what destination says: one stream, on which every key that is in use is subscribed. What was once
-// learned stays, however long destination is away.
+// Session keeps what destination says: one stream, on which every key that is in use is subscribed.
+// What was once learned stays, however long destination is away.
 type Session struct {
 	Options
 	inboundBudget *route.Budget // of nobody's retries
@@ -62,13 +63,19 @@ type Options struct {
 	Identified func(context.Context) error
 	// attach makes what an endpoint's users keep with it.
 	Attach func() any
-	// applied is told what follows from new endpoints, in the session's goroutine and with no lock held.
+	// applied is told what follows from new endpoints, in the session's goroutine and with no lock
+	// held.
 	Applied func(balance.Change)
 }
 
 func New(o Options) *Session {
-	d := &Session{Options: o, store: newStore(), mail: make(chan struct{}, 1), Met: make(chan struct{}),
-		inboundBudget: route.NewBudget(nil)}
+	d := &Session{
+		Options:       o,
+		store:         newStore(),
+		mail:          make(chan struct{}, 1),
+		Met:           make(chan struct{}),
+		inboundBudget: route.NewBudget(nil),
+	}
 	// The sizes are positive: no errors.
 	d.targets, _ = lru.NewLRU(d.Cfg.Limits.MaxTargets, d.evict)
 	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictInbound) // evictUnserved bounds it
@@ -76,15 +83,23 @@ func New(o Options) *Session {
 }
 
 func (d *Session) subscribe(key *api.Key) {
-	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
+	d.send(
+		&api.DiscoverRequest{
+			Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}},
+		},
+	)
 }
 
 func (d *Session) unsubscribe(key *api.Key) {
-	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}})
+	d.send(
+		&api.DiscoverRequest{
+			Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}},
+		},
+	)
 }
 
-// send queues a request; mu is held, so it must not wait for destination. Without a stream nothing is lost: a new one
-// begins with every subscription. The outbox is bounded by the keys.
+// send queues a request; mu is held, so it must not wait for destination. Without a stream nothing
+// is lost: a new one begins with every subscription. The outbox is bounded by the keys.
 func (d *Session) send(m *api.DiscoverRequest) {
 	if d.stream == nil {
 		return
@@ -170,7 +185,8 @@ func (d *Session) follow(ctx context.Context) error {
 // greet says hello, subscribes to all that is in use and names all that is held.
 func (d *Session) greet(s *rpc.Stream) error {
 	hello := &api.Hello{Version: d.Version, Capabilities: capabilities}
-	if err := s.Send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: hello}}); err != nil {
+	m := &api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: hello}}
+	if err := s.Send(m); err != nil {
 		return fmt.Errorf("greet destination: %w", err)
 	}
 	d.mu.Lock()
@@ -236,9 +252,11 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 	d.Applied(ch)
 }
 
-// applyInvalid: destination will not answer for this key. That is an answer: nothing is known by that name.
+// applyInvalid: destination will not answer for this key. That is an answer: nothing is known by
+// that name.
 func (d *Session) applyInvalid(m *api.Invalid) {
-	d.Log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason", m.GetReason())
+	d.Log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason",
+		m.GetReason())
 	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.Latest.Load() == nil {
 		t.set(&Answer{Route: route.Unknown(t.budget)})
 	}
@@ -247,9 +265,11 @@ func (d *Session) applyInvalid(m *api.Invalid) {
 	}
 }
 
-// reject tells destination that a resource cannot be used, and why. The last good one of its name holds. mu is held.
+// reject tells destination that a resource cannot be used, and why. The last good one of its name
+// holds. mu is held.
 func (d *Session) reject(m *api.Resource, err error) {
-	d.Log.Error("cannot use what destination sent, keeping the last one", "kind", m.Kind, "name", m.Name, "err", err)
+	d.Log.Error("cannot use what destination sent, keeping the last one", "kind", m.Kind, "name",
+		m.Name, "err", err)
 	if len(d.outbox) > api.MaxKeys {
 		return // a destination that says nothing else, and reads nothing
 	}

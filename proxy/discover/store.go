@@ -21,11 +21,12 @@ type store struct {
 	parts    map[resourceKey]*parts
 	clusters map[string]*clusterEntry   // by the name of the Cluster resource
 	users    map[string][]*clusterEntry // of endpoints, by their name: the variants of one cluster
-	kept     map[string]struct{}        // names of clusters that only what this proxy keeps still needs
+	// Names of clusters that only what this proxy keeps still needs.
+	kept map[string]struct{}
 }
 
-// maxKept bounds the keys that this proxy asks for the sake of routes that destination has replaced by some that it cannot
-// use. Clusters beyond it stay as they are.
+// maxKept bounds the keys that this proxy asks for the sake of routes that destination has replaced
+// by some that it cannot use. Clusters beyond it stay as they are.
 const maxKept = 1024
 
 type resourceKey struct {
@@ -51,8 +52,13 @@ type clusterEntry struct {
 }
 
 func newStore() store {
-	return store{messages: map[resourceKey]*api.Resource{}, parts: map[resourceKey]*parts{}, clusters: map[string]*clusterEntry{},
-		users: map[string][]*clusterEntry{}, kept: map[string]struct{}{}}
+	return store{
+		messages: map[resourceKey]*api.Resource{},
+		parts:    map[resourceKey]*parts{},
+		clusters: map[string]*clusterEntry{},
+		users:    map[string][]*clusterEntry{},
+		kept:     map[string]struct{}{},
+	}
 }
 
 // row is what becomes of a kind of resource.
@@ -62,9 +68,9 @@ type row struct {
 	drop  func(d *Session, name string) balance.Change // nil: there is nothing to do
 }
 
-// rows are in the order in which a change is applied, so that a route never refers to what is not here yet. Removals go
-// the other way round. A target keeps its last route, a port its last policy and a cluster its last endpoints: whoever uses
-// one is told anew.
+// rows are in the order in which a change is applied, so that a route never refers to what is not
+// here yet. Removals go the other way round. A target keeps its last route, a port its last policy
+// and a cluster its last endpoints: whoever uses one is told anew.
 var rows = [...]row{
 	{api.Kind_KIND_CLUSTER, (*Session).applyCluster, (*Session).dropCluster},
 	{api.Kind_KIND_ENDPOINTS, (*Session).applyEndpoints, nil},
@@ -90,7 +96,8 @@ func (d *Session) applyResources(list []*api.Resource) (ch balance.Change) {
 	}
 	for _, m := range list {
 		if !known(m.Kind) {
-			d.reject(m, fmt.Errorf("a resource of a kind (%d) that this proxy does not know", m.Kind))
+			d.reject(m,
+				fmt.Errorf("a resource of a kind (%d) that this proxy does not know", m.Kind))
 		}
 	}
 	return ch
@@ -108,8 +115,9 @@ func (d *Session) remove(r *row, m *api.Resource) balance.Change {
 	return r.drop(d, m.Name)
 }
 
-// keep reports whether what destination has removed is still needed: by a route that stays in use because the one after it
-// was rejected, or withheld. It is asked for by name from now on, so that it goes on changing with its pods. mu is held.
+// keep reports whether what destination has removed is still needed: by a route that stays in use
+// because the one after it was rejected, or withheld. It is asked for by name from now on, so that
+// it goes on changing with its pods. mu is held.
 func (d *Session) keep(m *api.Resource) bool {
 	var users []*clusterEntry
 	switch m.Kind {
@@ -160,8 +168,8 @@ func (d *Session) applyResource(r *row, m *api.Resource) balance.Change {
 	return ch
 }
 
-// assemble returns a resource once all its parts are here. Parts out of order are destination's fault, and cannot be
-// mended: the stream ends, and the next one begins with what is held.
+// assemble returns a resource once all its parts are here. Parts out of order are destination's
+// fault, and cannot be mended: the stream ends, and the next one begins with what is held.
 func (d *Session) assemble(m *api.Resource) (*api.Resource, error) {
 	k := keyOf(m)
 	p := d.parts[k]
@@ -199,7 +207,8 @@ func (p *parts) add(m *api.Resource) {
 	default:
 		p.err = errors.New("the parts of the resource are of different kinds")
 	}
-	if len(whole.GetEndpoints()) > maxEndpoints || len(delta.GetChanged()) > maxEndpoints || len(delta.GetRemoved()) > maxEndpoints {
+	if len(whole.GetEndpoints()) > maxEndpoints || len(delta.GetChanged()) > maxEndpoints ||
+		len(delta.GetRemoved()) > maxEndpoints {
 		p.err = fmt.Errorf("more than %d endpoints", maxEndpoints)
 	}
 	if p.err != nil {
@@ -314,13 +323,14 @@ func (d *Session) refresh(e *clusterEntry) balance.Change {
 	}
 	m := d.messages[resourceKey{api.Kind_KIND_ENDPOINTS, e.endpoints}]
 	if m == nil {
-		return balance.Change{} // they are on their way, perhaps in parts; until then the last ones hold
+		// They are on their way, perhaps in parts; until then the last ones hold.
+		return balance.Change{}
 	}
 	return e.Update(*e.params, m.GetEndpoints().GetEndpoints(), time.Now())
 }
 
-// applyEndpoints takes a snapshot, or a change to the endpoints that are held. A change to something else is dropped
-// together with the base.
+// applyEndpoints takes a snapshot, or a change to the endpoints that are held. A change to
+// something else is dropped together with the base.
 func (d *Session) applyEndpoints(m *api.Resource) (balance.Change, error) {
 	var list []*api.Endpoint
 	switch body := m.Body.(type) {
@@ -383,8 +393,8 @@ func (d *Session) entry(name string) *clusterEntry {
 	return e
 }
 
-// forget drops a cluster that neither destination nor a route knows any more. One that a route still names must be seen
-// to come back.
+// forget drops a cluster that neither destination nor a route knows any more. One that a route
+// still names must be seen to come back.
 func (d *Session) forget(name string) {
 	if e := d.clusters[name]; e != nil && e.params == nil && e.routes == 0 {
 		delete(d.clusters, name)

@@ -50,7 +50,8 @@ func (d *Session) Target(key *api.Key) *Target {
 	return t
 }
 
-// evict is called by the LRU, with mu held. A connection that still uses the target asks for it anew.
+// evict is called by the LRU, with mu held. A connection that still uses the target asks for it
+// anew.
 func (d *Session) evict(name string, t *Target) {
 	t.evicted.Store(true)
 	delete(d.messages, resourceKey{api.Kind_KIND_ROUTE, name})
@@ -101,8 +102,9 @@ func (t *Target) Name() string {
 	return t.key.GetAddress()
 }
 
-// Resolve returns where the target is: destination's answer, or past the mesh for an address that is not the cluster's.
-// nil: it is the cluster's, and there is no answer. It waits for the first one no longer than longest.
+// Resolve returns where the target is: destination's answer, or past the mesh for an address that
+// is not the cluster's. nil: it is the cluster's, and there is no answer. It waits for the first
+// one no longer than longest.
 func (t *Target) Resolve(ctx context.Context, longest time.Duration) *Answer {
 	a := t.Latest.Load()
 	if a == nil {
@@ -117,7 +119,8 @@ func (t *Target) Resolve(ctx context.Context, longest time.Duration) *Answer {
 	return a
 }
 
-// await is wait, but for the way out of the cluster: it does not wait for a destination that is away.
+// await is wait, but for the way out of the cluster: it does not wait for a destination that is
+// away.
 func (t *Target) await(ctx context.Context, longest time.Duration) *Answer {
 	if longest == 0 || !t.d.connected() && t.d.outside(t.key.GetAddress()) {
 		return nil
@@ -139,10 +142,12 @@ func (d *Session) outside(addr string) bool {
 	return len(d.Cfg.ClusterNetworks) > 0
 }
 
-// pastTheMesh is the answer for a target that is not the mesh's: its own address, in plaintext or the application's own TLS.
+// pastTheMesh is the answer for a target that is not the mesh's: its own address, in plaintext or
+// the application's own TLS.
 func (t *Target) pastTheMesh() *Answer {
 	t.outsideOnce.Do(func() {
-		c := balance.NewCluster(route.OutsideAuthority, t.d.Attach).Lone(t.Name(), t.d.ewmaDefaults()) // a name is looked up as it stands
+		c := balance.NewCluster(route.OutsideAuthority, t.d.Attach)
+		c.Lone(t.Name(), t.d.ewmaDefaults()) // a name is looked up as it stands
 		t.outside = &Answer{route.Outside(t.budget), []*balance.Cluster{c}}
 	})
 	return t.outside

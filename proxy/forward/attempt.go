@@ -48,8 +48,8 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	if failed || end || !x.grpc { // else gRPC's status is still to come
 		a.count(failed)
 	}
-	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot be told to have been
-	// read or not.
+	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
+	// be told to have been read or not.
 	if failed && (x.reqEnd || end) && x.again(b) {
 		return
 	}
@@ -124,7 +124,8 @@ func (a *attempt) OnReset(code uint32, err error) {
 	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
 	switch {
 	case x.late():
-		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel turned.
+		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel
+		// turned.
 		x.timeout("the request took longer than its timeout", b)
 	case x.phase == phaseAnswering:
 		x.failed = true
@@ -161,7 +162,8 @@ func (a *attempt) OnSent(n int) {
 	b.flush()
 }
 
-// sample takes the try's latency, once, at the first piece of the body or the end: a head alone may be an early one.
+// sample takes the try's latency, once, at the first piece of the body or the end: a head alone may
+// be an early one.
 func (a *attempt) sample(b *batch) {
 	if a.sampled {
 		return
@@ -209,7 +211,8 @@ func (x *exchange) complete(b *batch) {
 	if x.heldDown > 0 {
 		x.tail = a.up
 	}
-	if !x.reqEnd || x.heldUp > 0 { // the backend wants no more: the stream would wait for a window that need not come
+	// The backend wants no more: the stream would wait for a window that need not come.
+	if !x.reqEnd || x.heldUp > 0 {
 		a.up.Reset(h2.CodeNone)
 		b.touch(a.up)
 	}

@@ -8,10 +8,12 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// stream is one exchange's half on a connection, of either protocol and either role: *h1.Stream and *h2.Stream. Its
-// methods never block, may be called from any goroutine, and do nothing once the stream is dead.
+// stream is one exchange's half on a connection, of either protocol and either role: *h1.Stream and
+// *h2.Stream. Its methods never block, may be called from any goroutine, and do nothing once the
+// stream is dead.
 type stream interface {
-	WriteHeaders(fields []hpack.HeaderField, end bool) error // of a head; another may be written then
+	// Of a head; another may be written then.
+	WriteHeaders(fields []hpack.HeaderField, end bool) error
 	WriteData(p []byte, end bool) (accepted int)
 	Reset(code uint32)
 	Consumed(n int)
@@ -25,8 +27,8 @@ type flusher interface {
 	ClaimFlush() bool
 }
 
-// batch collects the connections that one reader has written to, until its read buffer runs dry: then each is flushed
-// once, however many messages it was given. It belongs to one goroutine.
+// batch collects the connections that one reader has written to, until its read buffer runs dry:
+// then each is flushed once, however many messages it was given. It belongs to one goroutine.
 type batch struct {
 	touched []flusher
 	spent   *exchange           // ended here, and nobody else knows them
@@ -36,8 +38,8 @@ type batch struct {
 	head    []hpack.HeaderField // of the request that is sent, until the flush
 }
 
-// time is the time at which the batch began, or as good as: all that happens in a batch happens at once. A clock read for
-// each stage of each request would cost more than the balancer.
+// time is the time at which the batch began, or as good as: all that happens in a batch happens at
+// once. A clock read for each stage of each request would cost more than the balancer.
 func (b *batch) time() time.Time {
 	if b.at.IsZero() {
 		b.at = time.Now()
@@ -48,8 +50,8 @@ func (b *batch) time() time.Time {
 // touch notes that something was written to s.
 func (b *batch) touch(s stream) { b.add(s.Wire()) }
 
-// add is called for each piece of data, and a batch may have thousands: of one exchange, whose two sides take turns, or
-// of all that a caller may have.
+// add is called for each piece of data, and a batch may have thousands: of one exchange, whose two
+// sides take turns, or of all that a caller may have.
 func (b *batch) add(f flusher) {
 	n := len(b.touched)
 	if n > 0 && b.touched[n-1] == f || n > 1 && b.touched[n-2] == f {
@@ -61,7 +63,8 @@ func (b *batch) add(f flusher) {
 	b.touched = append(b.touched, f)
 }
 
-// manyTouched may have been touched before any is looked for twice: a map costs more than a short list.
+// manyTouched may have been touched before any is looked for twice: a map costs more than a short
+// list.
 const manyTouched = 256
 
 // touchOnce leaves one of each.

@@ -16,7 +16,8 @@ const (
 	roleBackend = "backend"
 )
 
-// broken counts a connection that ended because its peer broke HTTP, or a limit. The reasons are few: a role and a code.
+// broken counts a connection that ended because its peer broke HTTP, or a limit. The reasons are
+// few: a role and a code.
 func (f *Forwarder) broken(role string, err error) {
 	var h2Error *h2.ConnError
 	var refusal *h1.Refusal
@@ -30,7 +31,9 @@ func (f *Forwarder) broken(role string, err error) {
 
 // breach is broken for a stream of HTTP/2, whose connection goes on.
 func (f *Forwarder) breach(role string) func(code uint32) {
-	return func(code uint32) { f.protocolError(role, "http2_stream_"+strings.ToLower(h2.CodeName(code))) }
+	return func(code uint32) {
+		f.protocolError(role, "http2_stream_"+strings.ToLower(h2.CodeName(code)))
+	}
 }
 
 func (f *Forwarder) protocolError(role, what string) {

@@ -1,10 +1,11 @@
-// Package forward carries HTTP requests: from the application to the mesh (outbound.go), and from the
-// mesh or anyone else to the application (inbound.go); side.go says what differs between the two.
+// Package forward carries HTTP requests: from the application to the mesh (outbound.go), and from
+// the mesh or anyone else to the application (inbound.go); side.go says what differs between the
+// two.
 //
 // A request's way through it, by file:
 //
 //	serverconn.go  the caller's connection; engine.go runs its protocol, HTTP/1 or HTTP/2
-//	exchange.go    a request and its response: its head, body and end; phase.go, how far it has come
+//	exchange.go    a request and its response; phase.go says how far it has come
 //	fields.go      which header fields are passed on; head.go, for how long they are kept
 //	attempt.go     one try at a backend; retry.go, whether there is another
 //	translate.go   which protocol the application is spoken to in
@@ -12,22 +13,26 @@
 //	stall.go       peers that take nothing, and bodies that stop arriving
 //	reply.go       answers of ours; grpc.go, how a gRPC caller is told
 //	record.go      the outcome, counted exactly once
-//	batch.go       flushes each connection once for all that one read has brought; flushqueue.go, for all readers
+//	batch.go       flushes each connection once for all that one read has brought
+//	flushqueue.go  the same for all readers together
 //	recycle.go     gives an exchange's memory to the next one
 //
-// It accepts nothing and has no TLS of its own: whoever uses it hands over connections that are known to be HTTP, and dials for
-// it. It does not decide who may call (package authorize), where to (package route), or which endpoint is best (package balance).
-// It never reaches a meshed endpoint in plaintext.
+// It accepts nothing and has no TLS of its own: whoever uses it hands over connections that are
+// known to be HTTP, and dials for it. It does not decide who may call (package authorize), where to
+// (package route), or which endpoint is best (package balance). It never reaches a meshed endpoint
+// in plaintext.
 //
 // # Goroutines and locks
 //
-// A Forwarder starts goroutines for dials only; they are counted in Options.Tasks, and the end of Options.Ctx ends them. All else
-// happens in the turns of package wire's readers and in package timer's wheel. A reader never waits: what it forwards goes into
-// the peer connection's bounded output, and flushqueue.go sends what all have written in a round.
+// A Forwarder starts goroutines for dials only; they are counted in Options.Tasks, and the end of
+// Options.Ctx ends them. All else happens in the turns of package wire's readers and in package
+// timer's wheel. A reader never waits: what it forwards goes into the peer connection's bounded
+// output, and flushqueue.go sends what all have written in a round.
 //
-// An exchange has one lock; a pool's comes after it, a connection's after that, and two connections' are never held together.
-// Nothing calls into an exchange with a pool's or a connection's lock held, nor with package discover's: what a change of
-// endpoints leads to is collected (balance.Change), and Apply is called after.
+// An exchange has one lock; a pool's comes after it, a connection's after that, and two
+// connections' are never held together. Nothing calls into an exchange with a pool's or a
+// connection's lock held, nor with package discover's: what a change of endpoints leads to is
+// collected (balance.Change), and Apply is called after.
 //
 // # An exchange's phases
 //
@@ -38,8 +43,9 @@
 //	answering → ended
 //	ended     →
 //
-// A new exchange is admitted and its first try waits for an endpoint, a connection and a stream; or it ends with an answer of
-// ours. The try is then with a backend. If that fails, or cannot be asked, the next one waits, after a backoff where it would be
-// at the same endpoint. The first final head is the caller's, and no other try follows. phase.go has the one place that changes
-// a phase, and the one timer that belongs to it.
+// A new exchange is admitted and its first try waits for an endpoint, a connection and a stream; or
+// it ends with an answer of ours. The try is then with a backend. If that fails, or cannot be
+// asked, the next one waits, after a backoff where it would be at the same endpoint. The first
+// final head is the caller's, and no other try follows. phase.go has the one place that changes a
+// phase, and the one timer that belongs to it.
 package forward

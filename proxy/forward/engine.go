@@ -6,7 +6,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// server and client are what the engines of both protocols have in common, but for the types of their streams.
+// server and client are what the engines of both protocols have in common, but for the types of
+// their streams.
 type server interface {
 	Start(end func(error))
 	Active() int   // streams
@@ -121,19 +122,34 @@ func (f *Forwarder) engineEnded(c *ServerConn, err error) {
 }
 
 func (f *Forwarder) http1Options(b *batch) h1.Options {
-	return h1.Options{OnBatch: b.flush, MaxHeaderBytes: f.Limits.MaxHeaderBytes, MaxHeaderFields: f.Limits.MaxHeaderFields,
-		StreamWindow: f.Limits.StreamWindow, MaxOutput: f.Limits.MaxOutput, HeaderTimeout: f.Limits.HeaderTimeout,
-		IdleTimeout: f.Limits.IdleHTTP}
+	return h1.Options{
+		OnBatch:         b.flush,
+		MaxHeaderBytes:  f.Limits.MaxHeaderBytes,
+		MaxHeaderFields: f.Limits.MaxHeaderFields,
+		StreamWindow:    f.Limits.StreamWindow,
+		MaxOutput:       f.Limits.MaxOutput,
+		HeaderTimeout:   f.Limits.HeaderTimeout,
+		IdleTimeout:     f.Limits.IdleHTTP,
+	}
 }
 
 func (f *Forwarder) http2Options(b *batch) h2.Options {
-	return h2.Options{OnBatch: b.flush, MaxStreams: f.Limits.MaxConcurrentStreams, MaxHeaderBytes: f.Limits.MaxHeaderBytes,
-		MaxHeaderFields: f.Limits.MaxHeaderFields, StreamWindow: f.Limits.StreamWindow, ConnWindow: f.Limits.ConnWindow,
-		MaxOutput: f.Limits.MaxOutput, HeaderTimeout: f.Limits.HeaderTimeout, IdleTimeout: f.Limits.IdleHTTP}
+	return h2.Options{
+		OnBatch:         b.flush,
+		MaxStreams:      f.Limits.MaxConcurrentStreams,
+		MaxHeaderBytes:  f.Limits.MaxHeaderBytes,
+		MaxHeaderFields: f.Limits.MaxHeaderFields,
+		StreamWindow:    f.Limits.StreamWindow,
+		ConnWindow:      f.Limits.ConnWindow,
+		MaxOutput:       f.Limits.MaxOutput,
+		HeaderTimeout:   f.Limits.HeaderTimeout,
+		IdleTimeout:     f.Limits.IdleHTTP,
+	}
 }
 
-// endEarly tells a caller that is still sending that it has its whole answer (RFC 9113 §8.1); nothing of what it sent is
-// lost to it. HTTP/1 has no such signal: its engine closes the connection.
+// endEarly tells a caller that is still sending that it has its whole answer (RFC 9113 §8.1);
+// nothing of what it sent is lost to it. HTTP/1 has no such signal: its engine closes the
+// connection.
 func (x *exchange) endEarly(b *batch) {
 	if !x.reqEnd && !x.c.http1 {
 		x.down.Reset(h2.CodeNone)

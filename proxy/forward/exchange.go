@@ -15,26 +15,29 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// exchange is one request and its response, between the stream it came on and the one it went out on. It holds the
-// route, the try under way, what may have to be sent again, the deadlines, and the outcome.
+// exchange is one request and its response, between the stream it came on and the one it went out
+// on. It holds the route, the try under way, what may have to be sent again, the deadlines, and the
+// outcome.
 //
-// Events arrive from up to three goroutines: the reader of the caller's connection, the reader of the backend's, and the
-// timer wheel. mu serialises them. An exchange may be parked at any stage, for an endpoint, a dial, a free stream or a
-// backoff: what the caller sends meanwhile is kept here, its window withheld, so the caller bounds it.
+// Events arrive from up to three goroutines: the reader of the caller's connection, the reader of
+// the backend's, and the timer wheel. mu serialises them. An exchange may be parked at any stage,
+// for an endpoint, a dial, a free stream or a backoff: what the caller sends meanwhile is kept
+// here, its window withheld, so the caller bounds it.
 type exchange struct {
 	c    *ServerConn
 	down stream
 
-	mu       sync.Mutex // guards everything below; taken before any connection's lock
-	phase    phase
-	rule     *route.Rule
-	port     *discover.PortAnswer // inbound: of the moment it was admitted
-	backend  *route.Backend
-	cluster  *balance.Cluster // backend's
-	attempt  *attempt         // the try under way; nil between tries
-	first    attempt
-	tries    int
-	resent   bool              // outside of what the profile allows, for a try most likely reached nobody
+	mu      sync.Mutex // guards everything below; taken before any connection's lock
+	phase   phase
+	rule    *route.Rule
+	port    *discover.PortAnswer // inbound: of the moment it was admitted
+	backend *route.Backend
+	cluster *balance.Cluster // backend's
+	attempt *attempt         // the try under way; nil between tries
+	first   attempt
+	tries   int
+	// Outside of what the profile allows, for a try most likely reached nobody.
+	resent   bool
 	last     *balance.Endpoint // of the try before
 	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
@@ -47,11 +50,13 @@ type exchange struct {
 	stepOf   phase
 	stepAt   time.Time // zero: it is disarmed
 
-	stall    timer.Timer // runs while a peer does not take what it was sent
-	movedAt  time.Time   // when a stalled peer last took something, or else the caller last sent some of its body
-	heldUp   int         // bytes of the request that its stream keeps, for the backend takes no more
-	heldDown int         // bytes of the response, for the caller takes no more
-	tail     stream      // the backend's, when the response has ended and some of it is still held
+	stall timer.Timer // runs while a peer does not take what it was sent
+	// When a stalled peer last took something, or else the caller last sent some of its body.
+	movedAt time.Time
+	// Bytes of the request that its stream keeps, for the backend takes no more.
+	heldUp   int
+	heldDown int    // bytes of the response, for the caller takes no more
+	tail     stream // the backend's, when the response has ended and some of it is still held
 
 	req      []hpack.HeaderField
 	weight   int // of req, among its connection's heads
@@ -72,7 +77,8 @@ type exchange struct {
 	next   *exchange // in a batch's spent
 }
 
-// attempt is one try at the backend. It is the sink of its stream: what an earlier try still says is ignored.
+// attempt is one try at the backend. It is the sink of its stream: what an earlier try still says
+// is ignored.
 type attempt struct {
 	x        *exchange
 	endpoint *balance.Endpoint
@@ -125,7 +131,8 @@ func (x *exchange) OnData(p []byte, end bool) {
 	}
 	up := x.up()
 	if x.kept {
-		x.body = append(x.body, p...) // bounded: credit stops it, and what is not credited the caller's window withholds
+		// bounded: credit stops it, and what is not credited the caller's window withholds
+		x.body = append(x.body, p...)
 	}
 	if up == nil {
 		return
@@ -137,7 +144,8 @@ func (x *exchange) OnData(p []byte, end bool) {
 	x.hungUp(&x.c.batch)
 }
 
-// credit gives the caller's window back for n bytes that have left with a, but for those it has back already.
+// credit gives the caller's window back for n bytes that have left with a, but for those it has
+// back already.
 func (x *exchange) credit(a *attempt, n int, b *batch) {
 	if d := min(n, a.skip); d > 0 {
 		a.skip -= d
@@ -209,7 +217,8 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		return
 	}
 	if x.rule.Retry {
-		// Only what may be retried pays in: a service's other routes must not earn the retries of the one that fails.
+		// Only what may be retried pays in: a service's other routes must not earn the retries of
+		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
 	}
 	x.armDeadline(header.Value(fields, "grpc-timeout"))
@@ -229,7 +238,8 @@ func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 	return x.c.side.admit(x)
 }
 
-// armDeadline sets the whole request's: the profile's timeout or what the gRPC caller grants, whichever is less.
+// armDeadline sets the whole request's: the profile's timeout or what the gRPC caller grants,
+// whichever is less.
 func (x *exchange) armDeadline(grpcTimeout string) {
 	d := x.rule.Request
 	if g, ok := parseGRPCTimeout(grpcTimeout); ok && (d == 0 || g < d) {
@@ -290,7 +300,8 @@ func (x *exchange) send(a *attempt, set *balance.EndpointSet, b *batch) {
 	}
 }
 
-// opened is called by the pool, with mu held, once a has a stream: the head is on its way, the body follows.
+// opened is called by the pool, with mu held, once a has a stream: the head is on its way, the body
+// follows.
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
 	a.conn, a.up, a.sent = conn, up, b.time()

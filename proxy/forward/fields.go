@@ -6,7 +6,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// takeRequest keeps the head that the exchange will send, with only the headers that its sender may set.
+// takeRequest keeps the head that the exchange will send, with only the headers that its sender may
+// set.
 func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	c := x.c
 	x.http1 = c.http1
@@ -46,7 +47,11 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 }
 
 // responseFields is the head as it goes to the caller, appended to dst.
-func (x *exchange) responseFields(dst []hpack.HeaderField, a *attempt, fields []hpack.HeaderField) []hpack.HeaderField {
+func (x *exchange) responseFields(
+	dst []hpack.HeaderField,
+	a *attempt,
+	fields []hpack.HeaderField,
+) []hpack.HeaderField {
 	dst = header.Keep(dst, fields)
 	if a.endpoint.Meshed() {
 		if why := header.Value(fields, header.Error); why != "" {

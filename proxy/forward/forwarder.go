@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -57,8 +56,11 @@ type Options struct {
 }
 
 func New(o Options) *Forwarder {
-	f := &Forwarder{Options: o, unknown: &discover.Answer{Route: route.Unknown(route.NewBudget(nil))},
-		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect")}
+	f := &Forwarder{
+		Options:      o,
+		unknown:      &discover.Answer{Route: route.Unknown(route.NewBudget(nil))},
+		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
+	}
 	f.breached.caller, f.breached.backend = f.breach(roleCaller), f.breach(roleBackend)
 	return f
 }
@@ -92,7 +94,8 @@ func (f *Forwarder) shed(now time.Time) bool {
 
 func (f *Forwarder) countShed() { f.Metrics.Counter(metric.ShedWork, "memory").Inc() }
 
-// trackServer registers a connection that the proxy serves, for the drain and for the life of its certificate.
+// trackServer registers a connection that the proxy serves, for the drain and for the life of its
+// certificate.
 func (f *Forwarder) trackServer(c *ServerConn) (stop func()) {
 	f.Servers.Add(c)
 	goAway := func() { c.engine.GoAway() }
@@ -123,8 +126,18 @@ func (f *Forwarder) trackClient(c *clientConn) (stop func()) {
 
 // errorAnswered counts an error that the proxy answered with, by status.
 func (f *Forwarder) errorAnswered(status int) {
-	why := map[int]string{403: "forbidden", 502: "bad_gateway", 503: "unavailable", 504: "timeout"}[status]
-	f.Metrics.Counter(metric.ErrorAnswered, cmp.Or(why, metric.Other)).Inc()
+	why := metric.Other
+	switch status {
+	case 403:
+		why = "forbidden"
+	case 502:
+		why = "bad_gateway"
+	case 503:
+		why = "unavailable"
+	case 504:
+		why = "timeout"
+	}
+	f.Metrics.Counter(metric.ErrorAnswered, why).Inc()
 }
 
 // transport is what forwarding keeps with an endpoint.

@@ -18,7 +18,8 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// longestTimeout stands for all that are longer: eight digits of hours are more than a Duration holds.
+// longestTimeout stands for all that are longer: eight digits of hours are more than a Duration
+// holds.
 const longestTimeout = 100 * 365 * 24 * time.Hour
 
 // parseGRPCTimeout reads grpc-timeout (gRPC over HTTP/2: at most eight digits and a unit).
@@ -52,8 +53,8 @@ func grpcUnit(c byte) (time.Duration, bool) {
 	return 0, false
 }
 
-// grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission denied, internal,
-// unavailable, data loss; the others are the caller's doing.
+// grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission
+// denied, internal, unavailable, data loss; the others are the caller's doing.
 func grpcFailure(status string) bool {
 	switch status {
 	case "2", "4", "7", "13", "14", "15":
@@ -62,8 +63,8 @@ func grpcFailure(status string) bool {
 	return false
 }
 
-// grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline that it was told of, a moment
-// before our own wheel turned.
+// grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline
+// that it was told of, a moment before our own wheel turned.
 func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
 	status := header.Value(fields, "grpc-status")
 	if status == "4" && x.late() {
@@ -74,11 +75,12 @@ func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
 
 // late: the deadline has come, or as good as.
 func (x *exchange) late() bool {
-	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop && !(x.tunnel && x.phase == phaseAnswering)
+	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop &&
+		!(x.tunnel && x.phase == phaseAnswering)
 }
 
-// grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the others say why it should
-// not.
+// grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the
+// others say why it should not.
 func grpcStatus(status int) string {
 	switch status {
 	case 401:
@@ -101,17 +103,22 @@ func grpcError(status int, reason string, ours bool) []hpack.HeaderField {
 	fields := []hpack.HeaderField{{Name: "content-type", Value: "application/grpc"}}
 	fields = append(fields, grpcTrailers(status, reason)...)
 	if ours {
-		fields = append(fields, hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
+		fields = append(fields,
+			hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
 	}
 	return fields
 }
 
 func grpcTrailers(status int, reason string) []hpack.HeaderField {
-	return []hpack.HeaderField{{Name: "grpc-status", Value: grpcStatus(status)}, {Name: "grpc-message", Value: percentEncode(reason)}}
+	return []hpack.HeaderField{
+		{Name: "grpc-status", Value: grpcStatus(status)},
+		{Name: "grpc-message", Value: percentEncode(reason)},
+	}
 }
 
-// cutShort ends a response that has begun. A gRPC caller is told why in trailers: it would take a reset for an error of its
-// own library. They would wait behind what the caller does not take, and nobody would watch over that.
+// cutShort ends a response that has begun. A gRPC caller is told why in trailers: it would take a
+// reset for an error of its own library. They would wait behind what the caller does not take, and
+// nobody would watch over that.
 func (x *exchange) cutShort(code uint32, status int, reason string, b *batch) {
 	if !x.grpc || x.c.http1 || x.heldDown > 0 {
 		x.down.Reset(code)
@@ -121,17 +128,20 @@ func (x *exchange) cutShort(code uint32, status int, reason string, b *batch) {
 	x.endEarly(b)
 }
 
-// brokenOff passes on that the backend broke its response off: what it said by a reset of the stream stays that.
+// brokenOff passes on that the backend broke its response off: what it said by a reset of the
+// stream stays that.
 func (x *exchange) brokenOff(code uint32, err error, b *batch) {
 	if said := new(h2.StreamError); errors.As(err, &said) {
 		x.down.Reset(code)
 		return
 	}
-	x.cutShort(code, 502, "the connection to "+x.attempt.endpoint.Address+" broke: "+reasonOf(err), b)
+	x.cutShort(code, 502, "the connection to "+x.attempt.endpoint.Address+" broke: "+reasonOf(err),
+		b)
 }
 
-// tellDeadline makes grpc-timeout what is left of the deadline: the caller's own, less what was spent on the way here, or
-// the profile's if that is shorter. A deadline that nobody told the backend of lets it work for no one.
+// tellDeadline makes grpc-timeout what is left of the deadline: the caller's own, less what was
+// spent on the way here, or the profile's if that is shorter. A deadline that nobody told the
+// backend of lets it work for no one.
 func (x *exchange) tellDeadline(fields []hpack.HeaderField) []hpack.HeaderField {
 	left := max(x.limit-time.Since(x.start), time.Microsecond)
 	for i := range fields {

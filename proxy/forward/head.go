@@ -8,9 +8,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A request's head is kept until a response begins, for it may have to be sent again: most of what an exchange would weigh, for
-// a moment only. Many that wait for their answers on one connection weigh on: what its heads may take is bounded, and what the long
-// ones of all connections may.
+// A request's head is kept until a response begins, for it may have to be sent again: most of what
+// an exchange would weigh, for a moment only. Many that wait for their answers on one connection
+// weigh on: what its heads may take is bounded, and what the long ones of all connections may.
 
 // pooledHead fits nearly every request.
 const pooledHead = 32
@@ -38,11 +38,12 @@ func poolHead(h []hpack.HeaderField) {
 // keptField is what a field takes beside its text.
 const keptField = 40
 
-// headsLeft: a connection's heads may be an eighth of what they leave to others. One alone has Limits.MaxHeads, and ten that have all
-// they can get leave half.
+// headsLeft: a connection's heads may be an eighth of what they leave to others. One alone has
+// Limits.MaxHeads, and ten that have all they can get leave half.
 const headsLeft = 8
 
-// weighHead counts the request's head among those that wait, until it is freed. It is false if there is no room left.
+// weighHead counts the request's head among those that wait, until it is freed. It is false if
+// there is no room left.
 func (x *exchange) weighHead() bool {
 	for i := range x.req {
 		x.weight += keptField + len(x.req[i].Name) + len(x.req[i].Value)
@@ -51,7 +52,8 @@ func (x *exchange) weighHead() bool {
 	return mine <= x.c.f.Limits.MaxHeads && x.longFits(mine, x.c.f.Limits.MaxLongHeads)
 }
 
-// countHead adds n bytes to what the connection's heads take, which it returns, and if this one is long to what all callers' take.
+// countHead adds n bytes to what the connection's heads take, which it returns, and if this one is
+// long to what all callers' take.
 func (x *exchange) countHead(n int) (mine int) {
 	if x.weight > x.c.f.Limits.LongHead {
 		x.c.f.longHeads.Add(int64(n))
@@ -59,12 +61,15 @@ func (x *exchange) countHead(n int) (mine int) {
 	return int(x.c.Heads.Add(int64(n)))
 }
 
-// longFits reports whether the head, if it is long, leaves enough of what all callers' may take to others.
+// longFits reports whether the head, if it is long, leaves enough of what all callers' may take to
+// others.
 func (x *exchange) longFits(mine, limit int) bool {
-	return x.weight <= x.c.f.Limits.LongHead || memory.LeavesEnough(mine, int(x.c.f.longHeads.Load()), limit, headsLeft)
+	return x.weight <= x.c.f.Limits.LongHead ||
+		memory.LeavesEnough(mine, int(x.c.f.longHeads.Load()), limit, headsLeft)
 }
 
-// refuseHead tells the caller that the request may be sent again later: nothing of it was processed.
+// refuseHead tells the caller that the request may be sent again later: nothing of it was
+// processed.
 func (x *exchange) refuseHead() {
 	x.c.f.countShed()
 	if x.c.http1 {
@@ -82,9 +87,11 @@ func (x *exchange) freeHead() {
 	x.weight = 0
 }
 
-// sendOnce lets the head of a request that was sent go, where others take much. It cannot be sent again then.
+// sendOnce lets the head of a request that was sent go, where others take much. It cannot be sent
+// again then.
 func (x *exchange) sendOnce() {
-	if mine := int(x.c.Heads.Load()); mine <= x.c.f.Limits.MaxKeptHeads && x.longFits(mine, x.c.f.Limits.MaxKeptLongHeads) {
+	if mine := int(x.c.Heads.Load()); mine <= x.c.f.Limits.MaxKeptHeads &&
+		x.longFits(mine, x.c.f.Limits.MaxKeptLongHeads) {
 		return
 	}
 	x.kept, x.body = false, nil

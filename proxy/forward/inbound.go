@@ -12,7 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// toApplication is the side of connections that come from the mesh or from anyone, for the application.
+// toApplication is the side of connections that come from the mesh or from anyone, for the
+// application.
 type toApplication struct {
 	f      *Forwarder
 	caller authorize.Caller
@@ -23,13 +24,23 @@ type toApplication struct {
 }
 
 func (f *Forwarder) Inbound(a *discover.Arrival) *ServerConn {
-	return &ServerConn{f: f, side: &toApplication{f: f, caller: a.Caller, number: a.Port.Number, port: a.Port, app: a.App}}
+	return &ServerConn{
+		f: f,
+		side: &toApplication{
+			f:      f,
+			caller: a.Caller,
+			number: a.Port.Number,
+			port:   a.Port,
+			app:    a.App,
+		},
+	}
 }
 
 // admit asks today's policy: a connection may be older than it.
 func (s *toApplication) admit(x *exchange) (*discover.Answer, *authorize.Refusal) {
 	if s.port.Gone() {
-		// Until destination has answered anew, the last policy holds: the environment's may be less strict.
+		// Until destination has answered anew, the last policy holds: the environment's may be less
+		// strict.
 		if in := s.port.Again(); in.Known() {
 			s.port = in
 		}
@@ -50,7 +61,8 @@ func (s *toApplication) callerID() string { return s.caller.ID }
 func (s *toApplication) peer() bool       { return s.caller.Meshed() }
 func (s *toApplication) explains() bool   { return s.caller.Meshed() }
 
-// declared asks the port's own services: the caller may have come by the pod's address, of which nobody declares anything.
+// declared asks the port's own services: the caller may have come by the pod's address, of which
+// nobody declares anything.
 func (s *toApplication) declared(x *exchange, _ *balance.Endpoint) api.Protocol {
 	return x.port.Answer.Protocol
 }
@@ -76,7 +88,11 @@ func (s *toApplication) label(u *route.Rule, protocol string) metric.Labels {
 	return l
 }
 
-func (s *toApplication) farBytes(x *exchange) (read, written uint64) { return x.reqBytes, x.respBytes }
+func (s *toApplication) farBytes(
+	x *exchange,
+) (read, written uint64) {
+	return x.reqBytes, x.respBytes
+}
 
 func (s *toApplication) count(c *ServerConn) (end func()) {
 	protocol := "http/2"

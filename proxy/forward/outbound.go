@@ -21,16 +21,24 @@ func (f *Forwarder) Outbound(t *discover.Target) *ServerConn {
 	return &ServerConn{f: f, side: &toMesh{f: f, target: t}}
 }
 
-// admit finds the target's route of the moment. It does not wait: the connection did, when it was accepted.
+// admit finds the target's route of the moment. It does not wait: the connection did, when it was
+// accepted.
 func (s *toMesh) admit(x *exchange) (*discover.Answer, *authorize.Refusal) {
 	a := s.latest()
 	switch {
 	case a == nil:
-		return s.f.unknown, &authorize.Refusal{Status: 503, Reason: "destination has not answered for " + s.target.Name() +
-			", and unknown addresses of the cluster are not guessed at"}
+		return s.f.unknown, &authorize.Refusal{
+			Status: 503,
+			Reason: "destination has not answered for " + s.target.Name() +
+				", and unknown addresses of the cluster are not guessed at",
+		}
 	case a.Route.Resolution == api.Resolution_RESOLUTION_NOT_FOUND:
-		return a, &authorize.Refusal{Status: 503, Reason: "nothing in the cluster is known as " + s.target.Name() +
-			"; if it is outside, narrow the mesh's cluster networks (meshctl install --cluster-networks)"}
+		return a, &authorize.Refusal{
+			Status: 503,
+			Reason: "nothing in the cluster is known as " + s.target.Name() +
+				"; if it is outside, narrow the mesh's cluster networks" +
+				" (meshctl install --cluster-networks)",
+		}
 	}
 	return a, nil
 }
@@ -68,7 +76,11 @@ func (s *toMesh) cells(c *ServerConn, e *balance.Endpoint) *cellCache {
 }
 
 func (s *toMesh) labels(x *exchange, e *balance.Endpoint) metric.Labels {
-	l := metric.Labels{Direction: metric.Outbound, Authority: x.rule.Route.AuthorityLabel(), Protocol: x.protocol()}
+	l := metric.Labels{
+		Direction: metric.Outbound,
+		Authority: x.rule.Route.AuthorityLabel(),
+		Protocol:  x.protocol(),
+	}
 	x.rule.Label(&l)
 	if x.backend != nil {
 		l.Backend = x.backend.Cluster

@@ -44,7 +44,8 @@ func (p phase) mayBecome(next phase) bool {
 // Undrawn is what the log says of a transition that nobody has drawn: a mistake of ours.
 const Undrawn = "an exchange went on in a way that is not drawn"
 
-// enter is the only place that changes an exchange's phase. The timer of the one before is stopped with it.
+// enter is the only place that changes an exchange's phase. The timer of the one before is stopped
+// with it.
 func (x *exchange) enter(next phase) {
 	if !x.phase.mayBecome(next) {
 		x.c.f.Log.Error(Undrawn, "from", x.phase, "to", next)
@@ -59,7 +60,8 @@ func (x *exchange) arm(d time.Duration) {
 	x.c.f.Wheel.Arm(&x.step, d, x)
 }
 
-// disarm stops the present phase's timer. One that has fired may be waiting for mu: it finds another phase, or no time.
+// disarm stops the present phase's timer. One that has fired may be waiting for mu: it finds
+// another phase, or no time.
 func (x *exchange) disarm() {
 	x.stepAt = time.Time{}
 	x.stop(&x.step)
@@ -89,14 +91,16 @@ func (x *exchange) Expired(t *timer.Timer) {
 	b.flush()
 }
 
-// deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired had its answer in time.
+// deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired had its
+// answer in time.
 func (x *exchange) deadlineExpired(b *batch) {
 	if !x.tunnel || x.phase != phaseAnswering {
 		x.timeout("the request took longer than its timeout", b)
 	}
 }
 
-// stepExpired: the present phase took its time, unless the timer was disarmed or armed anew since it fired.
+// stepExpired: the present phase took its time, unless the timer was disarmed or armed anew since
+// it fired.
 func (x *exchange) stepExpired(b *batch) {
 	if x.stepOf != x.phase || x.stepAt.IsZero() || time.Now().Before(x.stepAt) {
 		return

@@ -16,11 +16,13 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps a core busy: requests
-// are spread over as many as there are cores. Beyond them another takes only what those have no room for: as many requests
-// as we put on one wait for answers, or slow callers do not take what fills its window. Nobody else should wait for either.
+// Connections of one pool. HTTP/1 needs one a request. HTTP/2 multiplexes, and one connection keeps
+// a core busy: requests are spread over as many as there are cores. Beyond them another takes only
+// what those have no room for: as many requests as we put on one wait for answers, or slow callers
+// do not take what fills its window. Nobody else should wait for either.
 const (
-	// A connection with so many streams shares its work with another core; asked once in so many requests.
+	// A connection with so many streams shares its work with another core; asked once in so many
+	// requests.
 	busyStreams = 32
 	busyEvery   = 32
 )
@@ -41,13 +43,15 @@ type pools struct {
 	retired bool
 }
 
-// of returns the pool for x's protocol. A meshed endpoint is never reached in any other way than through its proxy.
+// of returns the pool for x's protocol. A meshed endpoint is never reached in any other way than
+// through its proxy.
 func (ps *pools) of(x *exchange, e *balance.Endpoint) *pool {
 	k := plainHTTP2
 	switch {
 	case e.Meshed():
 		k = meshHTTP2
-	case x.tunnel, x.inHTTP1(e): // an Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any does
+	case x.tunnel, x.inHTTP1(e):
+		// An Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any.
 		k = plainHTTP1
 	}
 	ps.mu.Lock()
@@ -58,7 +62,8 @@ func (ps *pools) of(x *exchange, e *balance.Endpoint) *pool {
 	return ps.byKind[k]
 }
 
-// retire lets the connections end: what is under way finishes, nothing new begins. It returns what waits.
+// retire lets the connections end: what is under way finishes, nothing new begins. It returns what
+// waits.
 func (ps *pools) retire() (stranded []balance.Waiter) {
 	ps.mu.Lock()
 	ps.retired = true
@@ -93,9 +98,10 @@ type placement uint8
 const (
 	placed placement = iota
 	queued
-	refused    // the queue is full, or has enough of its caller's
-	unsendable // such a request cannot be written in the endpoint's protocol, or is longer than it takes
-	moved      // the endpoint has left
+	refused // the queue is full, or has enough of its caller's
+	// Such a request cannot be written in the endpoint's protocol, or is longer than it takes.
+	unsendable
+	moved // the endpoint has left
 )
 
 // clientConn is a connection to a backend, whose streams are attempts.
@@ -130,8 +136,8 @@ func (p *pool) open(a *attempt, b *batch) placement {
 	return queued
 }
 
-// place opens a stream for a, if there is one to be had. An error means that no connection of this kind can take it. mu
-// is held.
+// place opens a stream for a, if there is one to be had. An error means that no connection of this
+// kind can take it. mu is held.
 func (p *pool) place(a *attempt, head []hpack.HeaderField) (*clientConn, stream, error) {
 	end := a.x.headersEnd()
 	for len(p.idle) > 0 {
@@ -168,13 +174,16 @@ func (p *pool) place(a *attempt, head []hpack.HeaderField) (*clientConn, stream,
 
 // widen dials for another core if c has plenty to do; mu is held.
 func (p *pool) widen(c *clientConn) {
-	if p.next%busyEvery == 0 && p.dialing == 0 && len(p.conns) < min(p.f.Cores, p.f.Limits.MaxHTTP2Conns) && c.engine.Active() >= busyStreams {
+	if p.next%busyEvery == 0 && p.dialing == 0 &&
+		len(p.conns) < min(p.f.Cores, p.f.Limits.MaxHTTP2Conns) &&
+		c.engine.Active() >= busyStreams {
 		p.dialOne()
 	}
 }
 
-// useless is how many connections have no room for anyone: slow callers have filled them, or as many streams as we put on one
-// wait for answers. What a backend itself limits is not made up for. mu is held.
+// useless is how many connections have no room for anyone: slow callers have filled them, or as
+// many streams as we put on one wait for answers. What a backend itself limits is not made up for.
+// mu is held.
 func (p *pool) useless() int {
 	clogged, full := 0, 0
 	for _, c := range p.conns {
@@ -206,7 +215,8 @@ func (p *pool) cancel(a *attempt) {
 
 // dialMore starts the dials that the queue asks for; mu is held.
 func (p *pool) dialMore() {
-	want, limit := 1+p.waiting.Size()/p.f.Limits.MaxConcurrentStreams, p.f.Limits.MaxHTTP2Conns+p.useless()
+	want := 1 + p.waiting.Size()/p.f.Limits.MaxConcurrentStreams
+	limit := p.f.Limits.MaxHTTP2Conns + p.useless()
 	if p.kind == plainHTTP1 {
 		want, limit = p.waiting.Size(), p.f.Limits.MaxHTTP1Conns
 	}
@@ -251,8 +261,8 @@ func (p *pool) ended(c *clientConn, err error) {
 	c.wire.Close()
 }
 
-// spare reports whether the next connection is only for what others have no room for. Those are many when slow callers fill
-// them, so each holds less.
+// spare reports whether the next connection is only for what others have no room for. Those are
+// many when slow callers fill them, so each holds less.
 func (p *pool) spare() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -288,7 +298,8 @@ func (p *pool) dial() (*wire.Conn, error) {
 	return wire.New(nc, nil), nil
 }
 
-// dialFailed tells the waiting tries, unless another connection may yet take them: of HTTP/1 each needs its own.
+// dialFailed tells the waiting tries, unless another connection may yet take them: of HTTP/1 each
+// needs its own.
 func (p *pool) dialFailed(err error) {
 	p.f.Log.Debug("cannot connect to an endpoint", "endpoint", p.e.Address, "err", err)
 	p.f.dialFailures.Inc()
@@ -307,7 +318,8 @@ func (p *pool) dialFailed(err error) {
 	b.flush()
 }
 
-// serve hands free streams to waiting tries, in order. No lock is held: an exchange's comes before the pool's.
+// serve hands free streams to waiting tries, in order. No lock is held: an exchange's comes before
+// the pool's.
 func (p *pool) serve(b *batch) {
 	for {
 		p.mu.Lock()
@@ -397,7 +409,8 @@ func (p *pool) remove(c *clientConn) {
 	}
 }
 
-// retire lets every connection end: the endpoint is gone. What waits for one is the caller's to send elsewhere.
+// retire lets every connection end: the endpoint is gone. What waits for one is the caller's to
+// send elsewhere.
 func (p *pool) retire() (stranded []balance.Waiter) {
 	p.mu.Lock()
 	p.retired = true

@@ -9,7 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// recordOutcome counts a finished request in its cell, whatever way it ended; it is the only place that does.
+// recordOutcome counts a finished request in its cell, whatever way it ended; it is the only place
+// that does.
 func (x *exchange) recordOutcome(now time.Time) {
 	if x.outcome == outcome.Refused {
 		// The caller's proxy tries elsewhere and counts the request there; here nobody was asked.

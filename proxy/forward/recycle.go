@@ -7,14 +7,17 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// An exchange and the memory of its streams are one object, of 1 KB: nearly all the garbage that there would be. Most are
-// used again, for whoever asks next, so one must not be given back while anybody may still know it.
+// An exchange and the memory of its streams are one object, of 1 KB: nearly all the garbage that
+// there would be. Most are used again, for whoever asks next, so one must not be given back while
+// anybody may still know it.
 //
-// Who knows an exchange, when all goes well, is two connections. The backend's tells it of the end of the response, in a
-// turn of its reader, and forgets it. The caller's forgets it too then, if the request has ended; its reader may be in
-// the middle of telling it something only while it has a turn. So an exchange that ends outside of that is known to nobody
-// but who ended it: the backend's reader, which gives it back after its turn. Whatever else may have known it makes it shared
-// for good, and then it is the collector's: a queue, a timer that fired, a connection that keeps some of its body, a reset.
+// Who knows an exchange, when all goes well, is two connections. The backend's tells it of the end
+// of the response, in a turn of its reader, and forgets it. The caller's forgets it too then, if
+// the request has ended; its reader may be in the middle of telling it something only while it has
+// a turn. So an exchange that ends outside of that is known to nobody but who ended it: the
+// backend's reader, which gives it back after its turn. Whatever else may have known it makes it
+// shared for good, and then it is the collector's: a queue, a timer that fired, a connection that
+// keeps some of its body, a reset.
 
 // recycler is an exchange with the memory of its stream.
 type recycler interface{ recycle() }
@@ -59,7 +62,8 @@ func (e *http2Exchange) recycle() {
 	http2Exchanges.Put(e)
 }
 
-// forgotten: but for the reader that has told a's end, nobody knows the exchange any more, which has ended.
+// forgotten: but for the reader that has told a's end, nobody knows the exchange any more, which
+// has ended.
 func (x *exchange) forgotten(a *attempt) bool {
 	return !x.shared && x.memory != nil && x.down.Over() && a.up.Over() && x.c.engine.Resting()
 }

@@ -25,14 +25,17 @@ func (x *exchange) errorReply(status int, reason string) reply {
 		{Name: "content-length", Value: strconv.Itoa(len(reason) + 1)},
 	}}
 	if x.c.side.explains() {
-		r.fields = append(r.fields, hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
+		r.fields = append(r.fields,
+			hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
 	}
 	return r
 }
 
 // write sends a reply: all of the response. A caller that does not take even its head gets a reset.
 func (x *exchange) write(r reply) {
-	head := append([]hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(r.status)}}, r.fields...)
+	head := append(
+		[]hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(r.status)}},
+		r.fields...)
 	bodiless := r.body == "" || header.Value(x.req, ":method") == "HEAD"
 	if x.down.WriteHeaders(head, bodiless) != nil {
 		x.down.Reset(h2.CodeInternal)

@@ -26,7 +26,8 @@ func (x *exchange) again(b *batch) bool {
 	return true
 }
 
-// resend is again for what never left: nothing was asked of anybody, so neither profile nor budget has a say.
+// resend is again for what never left: nothing was asked of anybody, so neither profile nor budget
+// has a say.
 func (x *exchange) resend(b *batch) bool {
 	if !x.replayable() {
 		return false
@@ -35,7 +36,8 @@ func (x *exchange) resend(b *batch) bool {
 	return true
 }
 
-// resendOnce is resend for what most likely reached nobody. That is believed once: who is wrong twice does a thing three times.
+// resendOnce is resend for what most likely reached nobody. That is believed once: who is wrong
+// twice does a thing three times.
 func (x *exchange) resendOnce(b *batch) bool {
 	if x.resent {
 		return false
@@ -44,9 +46,9 @@ func (x *exchange) resendOnce(b *batch) bool {
 	return x.resend(b)
 }
 
-// elsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is free once and at another endpoint,
-// as gRPC's transparent retries are (gRPC A6). After that the budget is charged: a backend that refuses because it has too
-// much to do must not be sent a multiple of it.
+// elsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is free once
+// and at another endpoint, as gRPC's transparent retries are (gRPC A6). After that the budget is
+// charged: a backend that refuses because it has too much to do must not be sent a multiple of it.
 func (x *exchange) elsewhere(b *batch) bool {
 	if !x.replayable() {
 		return false
@@ -74,7 +76,8 @@ func (x *exchange) alone() bool {
 	return set == nil || len(set.All) <= 1 || x.tries >= len(set.All)
 }
 
-// idempotent: such a request may be sent again when a kept connection broke before it was answered (RFC 9110 §9.2.2).
+// idempotent: such a request may be sent again when a kept connection broke before it was answered
+// (RFC 9110 §9.2.2).
 func (x *exchange) idempotent() bool {
 	switch header.Value(x.req, ":method") {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
@@ -87,7 +90,8 @@ func (x *exchange) replayable() bool {
 	return x.phase < phaseAnswering && x.kept && x.tries < x.c.f.Limits.MaxTries
 }
 
-// retry starts the next try: at once where another endpoint may do better, after a backoff where it is the same one.
+// retry starts the next try: at once where another endpoint may do better, after a backoff where it
+// is the same one.
 func (x *exchange) retry(b *batch) {
 	x.last = x.attempt.endpoint
 	x.abandon(b)
@@ -99,7 +103,8 @@ func (x *exchange) retry(b *batch) {
 	x.arm(backoff(x.tries, &x.c.f.Limits))
 }
 
-// undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it reached anyone.
+// undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it
+// reached anyone.
 func (a *attempt) undelivered(reason string, b *batch) {
 	x := a.x
 	x.mu.Lock()
@@ -129,7 +134,8 @@ func (a *attempt) stranded(b *batch) {
 	x.elsewhereNow(a, b)
 }
 
-// elsewhereNow places a anew, among the endpoints of the moment: nothing was sent, so it is the same try.
+// elsewhereNow places a anew, among the endpoints of the moment: nothing was sent, so it is the
+// same try.
 func (x *exchange) elsewhereNow(a *attempt, b *batch) {
 	x.disarm()
 	a.endpoint.Done()
@@ -137,8 +143,8 @@ func (x *exchange) elsewhereNow(a *attempt, b *batch) {
 	x.place(a, b)
 }
 
-// unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an HTTP/2 one has said that it
-// takes (RFC 9113 §6.5.2).
+// unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an
+// HTTP/2 one has said that it takes (RFC 9113 §6.5.2).
 func (x *exchange) unsendable(p *pool, b *batch) {
 	if p.kind != plainHTTP1 {
 		x.fail(431, "the request's header fields are more than "+p.e.Address+" takes", b)

@@ -7,8 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// ServerConn is an HTTP connection that the proxy serves. What its side knows about the caller holds for every request on
-// it; what may change meanwhile is looked up at each.
+// ServerConn is an HTTP connection that the proxy serves. What its side knows about the caller
+// holds for every request on it; what may change meanwhile is looked up at each.
 type ServerConn struct {
 	f      *Forwarder
 	side   side
@@ -21,10 +21,12 @@ type ServerConn struct {
 	Heads  atomic.Int64 // what the heads of requests that wait for an answer take, bytes
 }
 
-// Speak says what the connection is, before it is served; state is of a verified peer, nil in plaintext.
+// Speak says what the connection is, before it is served; state is of a verified peer, nil in
+// plaintext.
 func (c *ServerConn) Speak(w *wire.Conn, state *tls.ConnectionState, http1 bool) {
 	c.wire, c.tls, c.http1 = w, state, http1
 }
 
-// refuses reports whether "not delivered" may be passed back as such: the caller is a proxy, and will try elsewhere.
+// refuses reports whether "not delivered" may be passed back as such: the caller is a proxy, and
+// will try elsewhere.
 func (c *ServerConn) refuses() bool { return c.side.peer() && !c.http1 }

@@ -11,7 +11,8 @@ import (
 
 // side is what differs between the two directions that a proxy serves: toApplication and toMesh.
 type side interface {
-	// admit finds where a request goes, and says why it is not served. With a refusal the answer still names the metrics.
+	// admit finds where a request goes, and says why it is not served. With a refusal the answer
+	// still names the metrics.
 	admit(x *exchange) (*discover.Answer, *authorize.Refusal)
 	// choose picks the backend, and its cluster; nil: no backend has any weight.
 	choose(a *discover.Answer, u *route.Rule) (*route.Backend, *balance.Cluster)

@@ -6,8 +6,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is given up: what is held
-// for it is memory that it decides about.
+// hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is
+// given up: what is held for it is memory that it decides about.
 func (x *exchange) hold(held *int, n int) {
 	if n <= 0 {
 		return
@@ -34,14 +34,15 @@ func (x *exchange) moved(held *int, n int) {
 	x.stop(&x.stall)
 }
 
-// awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded connection may be silent
-// for as long as it likes, and so may a caller that is being answered.
+// awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded
+// connection may be silent for as long as it likes, and so may a caller that is being answered.
 func (x *exchange) awaitsBody() bool {
 	return !x.reqEnd && x.phase < phaseAnswering && !x.grpc && !x.tunnel
 }
 
-// awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a connection and a worker
-// of the backend's for nothing. Whether it is over is looked at when the timer fires, so a body costs one timer.
+// awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a
+// connection and a worker of the backend's for nothing. Whether it is over is looked at when the
+// timer fires, so a body costs one timer.
 func (x *exchange) awaitBody() {
 	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
 		x.movedAt = x.c.batch.time()
@@ -80,7 +81,8 @@ func (x *exchange) stalled(b *batch) {
 	x.timeout("the body did not move for too long", b)
 }
 
-// cutTail gives up the rest of a response that has ended: the backend's window is given back, nobody takes the bytes.
+// cutTail gives up the rest of a response that has ended: the backend's window is given back,
+// nobody takes the bytes.
 func (x *exchange) cutTail(b *batch) {
 	if x.tail == nil {
 		return

@@ -5,9 +5,10 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/balance"
 )
 
-// inHTTP1 says which protocol the application behind e is spoken to in: the one that its port declares, else its caller's.
-// Not all that is declared is so: gRPC, which HTTP/1 cannot carry, is HTTP/2 to whatever calls itself "http", and a probe goes
-// as it comes, for the kubelet's works without a mesh.
+// inHTTP1 says which protocol the application behind e is spoken to in: the one that its port
+// declares, else its caller's. Not all that is declared is so: gRPC, which HTTP/1 cannot carry, is
+// HTTP/2 to whatever calls itself "http", and a probe goes as it comes, for the kubelet's works
+// without a mesh.
 func (x *exchange) inHTTP1(e *balance.Endpoint) bool {
 	switch x.c.side.declared(x, e) {
 	case api.Protocol_PROTOCOL_HTTP1:

@@ -6,35 +6,38 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Our own headers. Any other of the prefix, from anyone, is removed, in headers and in trailers. headers_test.go has one
-// test a cell.
+// Our own headers. Any other of the prefix, from anyone, is removed, in headers and in trailers.
+// headers_test.go has one test a cell.
 //
-//	header           set by                    believed by                         removed
-//	tulle-client-id  inbound, from the         the application                     from whatever arrives, everywhere
-//	                 verified certificate
-//	tulle-error      a proxy that failed       outbound, from a verified peer      from applications and unmeshed peers; by
-//	                                                                               inbound, towards unmeshed callers
-//	tulle-proto      outbound, when what       inbound, from a verified peer       by inbound, always
-//	                 travels as HTTP/2 is
-//	                 for HTTP/1 to restore
+//	tulle-client-id  set by inbound, from the verified certificate; believed by the application;
+//	                 removed from whatever arrives, everywhere
+//	tulle-error      set by a proxy that failed; believed by outbound, from a verified peer;
+//	                 removed from applications and unmeshed peers, and by inbound towards
+//	                 unmeshed callers
+//	tulle-proto      set by outbound, when what travels as HTTP/2 is for HTTP/1 to restore;
+//	                 believed by inbound, from a verified peer; removed by inbound, always
 const (
 	headerPrefix = "tulle-"
 	ClientID     = "tulle-client-id"
 	Error        = "tulle-error"
 	Proto        = "tulle-proto"
-	// headerXFCC carries identities in other meshes; an application might believe one that its caller forged.
+	// headerXFCC carries identities in other meshes; an application might believe one that its
+	// caller forged.
 	headerXFCC = "x-forwarded-client-cert"
 )
 
 const ProtoHTTP1 = "http/1.1"
 
-// Reserved reports whether a field is ours to set, so nobody else's to send. Neither is its spelling with underscores: CGI
-// and WSGI show an application no difference between the two.
+// Reserved reports whether a field is ours to set, so nobody else's to send. Neither is its
+// spelling with underscores: CGI and WSGI show an application no difference between the two.
 func Reserved(name string) bool {
-	return disguised(name) || len(name) >= len(headerPrefix) && (spells(name[:len(headerPrefix)], headerPrefix) || spells(name, headerXFCC))
+	return disguised(name) ||
+		len(name) >= len(headerPrefix) &&
+			(spells(name[:len(headerPrefix)], headerPrefix) || spells(name, headerXFCC))
 }
 
-// disguised: a field that frames a message to whoever shows names as CGI does, and to nobody before.
+// disguised: a field that frames a message to whoever shows names as CGI does, and to nobody
+// before.
 func disguised(name string) bool {
 	switch len(name) {
 	case len("content-length"):
@@ -81,7 +84,8 @@ func Value(fields []hpack.HeaderField, name string) string {
 func IsToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
+		if !letter && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}

@@ -23,8 +23,8 @@ const (
 	reportBackoffMax  = 15 * time.Second
 )
 
-// Reporter sends the registry's cells to viz: all of them at first, then those that changed. Counters are cumulative, so
-// what is lost is made good by the next report.
+// Reporter sends the registry's cells to viz: all of them at first, then those that changed.
+// Counters are cumulative, so what is lost is made good by the next report.
 type Reporter struct {
 	Options
 	startID  string
@@ -42,16 +42,17 @@ type Options struct {
 	Metrics  *metric.Registry
 	Source   *spiffe.Source
 	Failures *metric.Counter
-	Workload func() *destination.Workload // that destination takes the proxy for; nil: it has not said
-	Settled  <-chan struct{}              // closed when no request will be counted any more
+	// That destination takes the proxy for; nil: it has not said.
+	Workload func() *destination.Workload
+	Settled  <-chan struct{} // closed when no request will be counted any more
 }
 
 func New(o Options) *Reporter {
 	return &Reporter{Options: o, startID: rand.Text(), start: time.Now()}
 }
 
-// Run reports until the requests have ended, and then once more; nothing waits for viz, and nothing is lost while it is
-// away.
+// Run reports until the requests have ended, and then once more; nothing waits for viz, and nothing
+// is lost while it is away.
 func (r *Reporter) Run(ctx context.Context) {
 	wait := reportBackoff
 	for {
@@ -73,7 +74,8 @@ func (r *Reporter) Run(ctx context.Context) {
 	}
 }
 
-// stream reports on one stream until it ends. While draining it goes on: the last requests count too.
+// stream reports on one stream until it ends. While draining it goes on: the last requests count
+// too.
 func (r *Reporter) stream(ctx context.Context) (acknowledged bool, err error) {
 	if _, err := r.Source.Wait(ctx); err != nil {
 		return false, err
@@ -125,8 +127,13 @@ func (r *Reporter) last(s *rpc.Stream) error {
 // next is the report of everything that changed.
 func (r *Reporter) next() *api.ReportRequest {
 	r.sequence++
-	m := &api.ReportRequest{StartId: r.startID, Sequence: r.sequence, UptimeMs: uint64(time.Since(r.start).Milliseconds()),
-		Version: r.Version, DroppedSeries: r.Metrics.Dropped()}
+	m := &api.ReportRequest{
+		StartId:       r.startID,
+		Sequence:      r.sequence,
+		UptimeMs:      uint64(time.Since(r.start).Milliseconds()),
+		Version:       r.Version,
+		DroppedSeries: r.Metrics.Dropped(),
+	}
 	if w := r.Workload(); w != nil {
 		m.Workload = &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 	}
@@ -151,10 +158,21 @@ func (r *Reporter) next() *api.ReportRequest {
 }
 
 func (r *Reporter) series(id uint32, c *metric.Cell) *api.Series {
-	s := &api.Series{Id: id, Requests: c.Requests.Load(), Failures: c.Failures.Load(), Tries: c.Tries.Load(),
-		FailedTries: c.FailedTries.Load(), Retries: c.Retries.Load(), RetriesRefused: c.RetriesRefused.Load(),
-		Timeouts: c.Timeouts.Load(), ConnectionsOpened: c.ConnectionsOpened.Load(), ConnectionsOpen: c.ConnectionsOpen.Load(),
-		ReadBytes: c.ReadBytes.Load(), WrittenBytes: c.WrittenBytes.Load(), LatencySumUs: uint64(c.LatencySum().Microseconds())}
+	s := &api.Series{
+		Id:                id,
+		Requests:          c.Requests.Load(),
+		Failures:          c.Failures.Load(),
+		Tries:             c.Tries.Load(),
+		FailedTries:       c.FailedTries.Load(),
+		Retries:           c.Retries.Load(),
+		RetriesRefused:    c.RetriesRefused.Load(),
+		Timeouts:          c.Timeouts.Load(),
+		ConnectionsOpened: c.ConnectionsOpened.Load(),
+		ConnectionsOpen:   c.ConnectionsOpen.Load(),
+		ReadBytes:         c.ReadBytes.Load(),
+		WrittenBytes:      c.WrittenBytes.Load(),
+		LatencySumUs:      uint64(c.LatencySum().Microseconds()),
+	}
 	if c.Latency(&r.buckets) == 0 {
 		return s
 	}
@@ -169,14 +187,26 @@ func (r *Reporter) series(id uint32, c *metric.Cell) *api.Series {
 
 // markOf changes whenever a series does: everything in it but the gauge only grows.
 func markOf(s *api.Series) uint64 {
-	return s.Requests + s.Tries + s.RetriesRefused + s.Timeouts + s.ConnectionsOpened<<20 + s.ConnectionsOpen<<40 +
+	return s.Requests + s.Tries + s.RetriesRefused + s.Timeouts +
+		s.ConnectionsOpened<<20 + s.ConnectionsOpen<<40 +
 		s.ReadBytes + s.WrittenBytes
 }
 
 func labelsOf(l metric.Labels) *api.Labels {
-	out := &api.Labels{Direction: api.Direction(l.Direction), Authority: l.Authority, Namespace: l.Namespace, Service: l.Service,
-		Route: l.Route, Backend: l.Backend, PeerId: l.PeerID, OwnId: l.OwnID, Security: api.Security(l.Security),
-		Protocol: l.Protocol, PeerAddress: l.PeerAddress, Port: l.Port}
+	out := &api.Labels{
+		Direction:   api.Direction(l.Direction),
+		Authority:   l.Authority,
+		Namespace:   l.Namespace,
+		Service:     l.Service,
+		Route:       l.Route,
+		Backend:     l.Backend,
+		PeerId:      l.PeerID,
+		OwnId:       l.OwnID,
+		Security:    api.Security(l.Security),
+		Protocol:    l.Protocol,
+		PeerAddress: l.PeerAddress,
+		Port:        l.Port,
+	}
 	if w := l.Peer; w != (metric.Workload{}) {
 		out.Peer = &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 	}

@@ -7,11 +7,13 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 )
 
-// budgetSlots divides a budget's ttl: a request's deposit expires within a tenth of the ttl of its time.
+// budgetSlots divides a budget's ttl: a request's deposit expires within a tenth of the ttl of its
+// time.
 const budgetSlots = 10
 
-// Budget bounds retries to a share of the requests of the last ttl, plus a minimum a second, so that a service that
-// fails altogether is not sent a multiple of its load (Finagle's RetryBudget, which ServiceProfiles are defined by).
+// Budget bounds retries to a share of the requests of the last ttl, plus a minimum a second, so
+// that a service that fails altogether is not sent a multiple of its load (Finagle's RetryBudget,
+// which ServiceProfiles are defined by).
 type Budget struct {
 	mu      sync.Mutex // guards everything below
 	ratio   float64
@@ -32,7 +34,8 @@ func NewBudget(m *api.RetryBudget) *Budget {
 func (b *Budget) Configure(m *api.RetryBudget) {
 	ratio, least, ttl := 0.2, uint32(10), 10*time.Second
 	if m != nil {
-		ratio, least, ttl = m.RetryRatio, m.MinRetriesPerSecond, time.Duration(m.TtlMs)*time.Millisecond
+		ratio, least = m.RetryRatio, m.MinRetriesPerSecond
+		ttl = time.Duration(m.TtlMs) * time.Millisecond
 	}
 	if ttl < time.Second || ttl > time.Minute {
 		ttl = 10 * time.Second

@@ -79,13 +79,23 @@ func compileFields(list []*api.Header) ([]hpack.HeaderField, error) {
 	return out, nil
 }
 
-// mayModify refuses the names that a filter has no business with: what is not a name (pseudo-headers, too), what frames a
-// message or belongs to one connection (RFC 9110, 7.6.1; RFC 9113, 8.2.2), what says where a request goes, and our own.
+// mayModify refuses the names that a filter has no business with: what is not a name
+// (pseudo-headers, too), what frames a message or belongs to one connection (RFC 9110, 7.6.1; RFC
+// 9113, 8.2.2), what says where a request goes, and our own.
 func mayModify(name string) error {
 	switch name {
-	case "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
-		"content-length", "host":
-		return fmt.Errorf("header %q frames a message, or says where it goes: no filter may change it", name)
+	case "connection",
+		"proxy-connection",
+		"keep-alive",
+		"te",
+		"trailer",
+		"transfer-encoding",
+		"upgrade",
+		"http2-settings",
+		"content-length",
+		"host":
+		return fmt.Errorf(
+			"header %q frames a message, or says where it goes: no filter may change it", name)
 	}
 	if !header.IsToken(name) {
 		return fmt.Errorf("%q is not the name of a header", name)

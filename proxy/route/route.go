@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Route is destination's answer for one outbound key, compiled. It is immutable, but for its pickers' counters: all that
-// a request needs is resolved here, once.
+// Route is destination's answer for one outbound key, compiled. It is immutable, but for its
+// pickers' counters: all that a request needs is resolved here, once.
 type Route struct {
 	Resolution api.Resolution
 	Protocol   api.Protocol
@@ -54,14 +54,17 @@ func Unknown(b *Budget) *Route {
 
 // Outside goes to one cluster, of what is not the mesh's.
 func Outside(b *Budget) *Route {
-	m := &api.Route{Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
-		Backends: []*api.Backend{{Cluster: OutsideAuthority, Weight: 1}}}
+	m := &api.Route{
+		Resolution: api.Resolution_RESOLUTION_OUTSIDE,
+		Protocol:   api.Protocol_PROTOCOL_DETECT,
+		Backends:   []*api.Backend{{Cluster: OutsideAuthority, Weight: 1}},
+	}
 	r, _ := Compile(m, b) // nothing in it can fail
 	return r
 }
 
-// HTTPOnly reports whether what the route is for is declared to be HTTP: by its protocol, or where that is not said by
-// rules, which nothing but HTTP has.
+// HTTPOnly reports whether what the route is for is declared to be HTTP: by its protocol, or where
+// that is not said by rules, which nothing but HTTP has.
 func (r *Route) HTTPOnly() bool {
 	switch r.Protocol {
 	case api.Protocol_PROTOCOL_HTTP1, api.Protocol_PROTOCOL_HTTP2:
@@ -72,7 +75,8 @@ func (r *Route) HTTPOnly() bool {
 	return false
 }
 
-// OnlyNames leaves nothing of the rules but their names: retries and timeouts are the caller's proxy's to do, once.
+// OnlyNames leaves nothing of the rules but their names: retries and timeouts are the caller's
+// proxy's to do, once.
 func (r *Route) OnlyNames() {
 	for _, u := range r.rules {
 		u.Retry, u.Request, u.Try = false, 0, 0
@@ -87,7 +91,8 @@ func (u *Rule) Label(l *metric.Labels) {
 // AuthorityLabel is what metrics call the target.
 func (r *Route) AuthorityLabel() string { return cmp.Or(r.Authority, OutsideAuthority) }
 
-// OutsideAuthority stands for every destination outside the cluster: their addresses are not bounded.
+// OutsideAuthority stands for every destination outside the cluster: their addresses are not
+// bounded.
 const OutsideAuthority = "outside"
 
 // class decides about the responses it matches.
@@ -116,8 +121,8 @@ func (u *Rule) Failure(status int) bool {
 	return status >= 500
 }
 
-// picker chooses among weighted backends by a low-discrepancy sequence: of any hundred requests 10 % is ten, give or take
-// one, not a dice roll, and without a lock.
+// picker chooses among weighted backends by a low-discrepancy sequence: of any hundred requests 10
+// % is ten, give or take one, not a dice roll, and without a lock.
 type picker struct {
 	backends []Backend
 	total    uint64
@@ -132,7 +137,8 @@ type Backend struct {
 	upTo    uint64 // this backend owns [previous upTo, upTo) of the picker's total
 }
 
-// golden is 2^64 divided by the golden ratio: the step whose multiples fill an interval most evenly (Knuth, TAOCP 3, 6.4).
+// golden is 2^64 divided by the golden ratio: the step whose multiples fill an interval most evenly
+// (Knuth, TAOCP 3, 6.4).
 const golden = 0x9E3779B97F4A7C15
 
 // Pick returns the next backend in turn; nil: none has any weight.
@@ -152,8 +158,8 @@ func (p *picker) Pick() *Backend {
 	return &p.backends[len(p.backends)-1]
 }
 
-// Compile turns a message into a route. A rule that this proxy does not understand makes the whole route an error: in
-// the order of the rules each decides what is left to those after it.
+// Compile turns a message into a route. A rule that this proxy does not understand makes the whole
+// route an error: in the order of the rules each decides what is left to those after it.
 func Compile(m *api.Route, b *Budget) (*Route, error) {
 	if err := checkRoute(m); err != nil {
 		return nil, err
@@ -177,7 +183,9 @@ func Compile(m *api.Route, b *Budget) (*Route, error) {
 
 func checkRoute(m *api.Route) error {
 	switch m.Resolution {
-	case api.Resolution_RESOLUTION_FOUND, api.Resolution_RESOLUTION_OUTSIDE, api.Resolution_RESOLUTION_NOT_FOUND:
+	case api.Resolution_RESOLUTION_FOUND,
+		api.Resolution_RESOLUTION_OUTSIDE,
+		api.Resolution_RESOLUTION_NOT_FOUND:
 	default:
 		return fmt.Errorf("a resolution (%d) that this proxy does not know", m.Resolution)
 	}
@@ -197,8 +205,15 @@ func CheckProtocol(p api.Protocol) error {
 }
 
 func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
-	u := &Rule{name: m.Origin.GetRule(), Backends: r.Fallback.Backends, Route: r, Retry: m.Retry != nil, MaxTries: int(m.Retry.GetMaxTries()),
-		Request: time.Duration(m.Timeouts.GetRequestMs()) * time.Millisecond, Try: time.Duration(m.Timeouts.GetTryMs()) * time.Millisecond}
+	u := &Rule{
+		name:     m.Origin.GetRule(),
+		Backends: r.Fallback.Backends,
+		Route:    r,
+		Retry:    m.Retry != nil,
+		MaxTries: int(m.Retry.GetMaxTries()),
+		Request:  time.Duration(m.Timeouts.GetRequestMs()) * time.Millisecond,
+		Try:      time.Duration(m.Timeouts.GetTryMs()) * time.Millisecond,
+	}
 	var err error
 	if m.Match != nil {
 		if u.match, err = compileMatch(m.Match); err != nil {
@@ -234,7 +249,8 @@ func (r *Route) compileBackends(list []*api.Backend) (*picker, error) {
 			continue
 		}
 		p.total += uint64(m.Weight)
-		p.backends = append(p.backends, Backend{m.Cluster, r.clusterIndex(m.Cluster), filters, p.total})
+		p.backends = append(p.backends,
+			Backend{m.Cluster, r.clusterIndex(m.Cluster), filters, p.total})
 	}
 	return p, nil
 }
@@ -249,6 +265,9 @@ func (r *Route) clusterIndex(name string) int {
 	return i
 }
 
+// errNotKnown is why a route of a newer destination is refused.
+var errNotKnown = errors.New("this proxy does not know")
+
 // matcher is a condition on a request.
 type matcher func(req []hpack.HeaderField) bool
 
@@ -260,7 +279,10 @@ func compileMatch(m *api.Match) (matcher, error) {
 	case *api.Match_Path:
 		return compilePath(m.Path)
 	case *api.Match_Method:
-		return func(req []hpack.HeaderField) bool { return header.Value(req, ":method") == m.Method }, nil
+		method := m.Method
+		return func(req []hpack.HeaderField) bool {
+			return header.Value(req, ":method") == method
+		}, nil
 	case *api.Match_Header:
 		return compileHeader(m.Header)
 	case *api.Match_Query:
@@ -357,7 +379,7 @@ func compileHeader(m *api.HeaderMatch) (matcher, error) {
 	case *api.HeaderMatch_Present:
 		want = v.Present
 	default:
-		return nil, fmt.Errorf("a match on the value of header %q that this proxy does not know", m.Name)
+		return nil, fmt.Errorf("a match on the value of header %q that %w", m.Name, errNotKnown)
 	}
 	return func(req []hpack.HeaderField) bool {
 		for _, f := range req {
@@ -384,7 +406,7 @@ func compileQuery(m *api.QueryMatch) (matcher, error) {
 		}
 		test = re
 	default:
-		return nil, fmt.Errorf("a match on the value of the query's %q that this proxy does not know", m.Name)
+		return nil, fmt.Errorf("a match on the query's value %q that %w", m.Name, errNotKnown)
 	}
 	return func(req []hpack.HeaderField) bool {
 		_, query, _ := strings.Cut(header.Value(req, ":path"), "?")

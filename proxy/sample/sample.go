@@ -1,7 +1,8 @@
-// Package sample keeps a log readable, and its disk from filling, where strangers decide how often something is logged: of
-// the records with one message it passes on the first, and then at most one a second, with the number of those left out.
-// What matters in each single case is for a metric to count. It has no goroutines: the number of the last ones that were
-// left out comes with the next record, whenever that is.
+// Package sample keeps a log readable, and its disk from filling, where strangers decide how often
+// something is logged: of the records with one message it passes on the first, and then at most one
+// a second, with the number of those left out. What matters in each single case is for a metric to
+// count. It has no goroutines: the number of the last ones that were left out comes with the next
+// record, whenever that is.
 package sample
 
 import (

@@ -45,9 +45,11 @@ type Options struct {
 
 func New(o Options) *Carrier {
 	c := &Carrier{Options: o, dialFailures: o.Metrics.Counter(metric.RetryCause, "connect")}
-	refused := func(why string) *metric.Counter { return o.Metrics.Counter(metric.ConnectionRefused, why) }
-	c.refused.unknown, c.refused.undialable = refused("unknown_destination"), refused("no_connection")
-	c.refused.policy = refused("policy")
+	refused := func(why string) *metric.Counter {
+		return o.Metrics.Counter(metric.ConnectionRefused, why)
+	}
+	c.refused.unknown, c.refused.policy = refused("unknown_destination"), refused("policy")
+	c.refused.undialable = refused("no_connection")
 	return c
 }
 

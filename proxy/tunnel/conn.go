@@ -16,8 +16,8 @@ type leg interface {
 	CloseWrite() error
 }
 
-// Abort ends a connection with a reset. Whoever is at the other end must not take for the end of a stream what was its
-// cutting: TLS's alert, or a FIN, would say so. What was not sent is lost.
+// Abort ends a connection with a reset. Whoever is at the other end must not take for the end of a
+// stream what was its cutting: TLS's alert, or a FIN, would say so. What was not sent is lost.
 func Abort(nc net.Conn) error {
 	if tl, ok := nc.(*TLSConn); ok {
 		nc = tl.under.TCPConn
@@ -47,7 +47,8 @@ func rawOf(l leg) syscall.RawConn {
 	return raw
 }
 
-// TLSConn is TLS over TCP. Unlike crypto/tls it takes a connection that ends without the alert for cut.
+// TLSConn is TLS over TCP. Unlike crypto/tls it takes a connection that ends without the alert for
+// cut.
 type TLSConn struct {
 	*tls.Conn
 	under *underTLS
@@ -58,13 +59,18 @@ func Server(tc *net.TCPConn, first []byte, cfg *tls.Config) *TLSConn {
 	return newTLSLeg(tc, first, tls.Server, cfg)
 }
 
-func newTLSLeg(tc *net.TCPConn, first []byte, over func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config) *TLSConn {
+func newTLSLeg(
+	tc *net.TCPConn,
+	first []byte,
+	over func(net.Conn, *tls.Config) *tls.Conn,
+	cfg *tls.Config,
+) *TLSConn {
 	u := &underTLS{TCPConn: tc, first: first}
 	return &TLSConn{over(u, cfg), u}
 }
 
-// Write seals p and sends all of its records at once: a system call and a wake-up of the peer for each would cost more
-// than the copy.
+// Write seals p and sends all of its records at once: a system call and a wake-up of the peer for
+// each would cost more than the copy.
 func (l *TLSConn) Write(p []byte) (int, error) {
 	if len(p) <= maxPlaintext || len(p) > largeCopy {
 		return l.Conn.Write(p)
@@ -80,12 +86,14 @@ func (l *TLSConn) Write(p []byte) (int, error) {
 // errTruncated: somebody may have cut the connection short (RFC 8446 §6.1).
 var errTruncated = errors.New("TLS connection ended without its alert")
 
-// underTLS is the TCP that crypto/tls sees. One goroutine reads, one writes; what TLS itself says, the reader may write.
+// underTLS is the TCP that crypto/tls sees. One goroutine reads, one writes; what TLS itself says,
+// the reader may write.
 type underTLS struct {
 	*net.TCPConn
 	first []byte // read already
 	raw   syscall.RawConn
-	// Once a flow reads, Read does not wait: it says dry instead, so that the flow can wait without a buffer.
+	// Once a flow reads, Read does not wait: it says dry instead, so that the flow can wait without
+	// a buffer.
 	short bool // the kernel gave less than it was asked for, so it has no more
 
 	mu     sync.Mutex        // guards everything below
@@ -94,8 +102,9 @@ type underTLS struct {
 }
 
 const (
-	maxPlaintext = 16 << 10                              // of a record (RFC 8446 §5.1)
-	sealedSize   = largeCopy + largeCopy/maxPlaintext*64 // a record's header, type and tag take 22 bytes
+	maxPlaintext = 16 << 10 // of a record (RFC 8446 §5.1)
+	// a record's header, type and tag take 22 bytes
+	sealedSize = largeCopy + largeCopy/maxPlaintext*64
 )
 
 var sealedBuffers = sync.Pool{New: func() any { return new([sealedSize]byte) }}
@@ -166,12 +175,12 @@ func (u *underTLS) readNow(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// SetWriteDeadline is for crypto/tls, which gives its last alert five seconds: a slow reader may take longer for what is
-// before it, and a tunnel has bounds of its own.
+// SetWriteDeadline is for crypto/tls, which gives its last alert five seconds: a slow reader may
+// take longer for what is before it, and a tunnel has bounds of its own.
 func (u *underTLS) SetWriteDeadline(time.Time) error { return nil }
 
-// Served is a caller's connection on which HTTP turned out to be spoken, as package wire wants it, and what is known of its
-// TLS if that was ours.
+// Served is a caller's connection on which HTTP turned out to be spoken, as package wire wants it,
+// and what is known of its TLS if that was ours.
 func Served(nc net.Conn) (net.Conn, *tls.ConnectionState) {
 	tl, ok := nc.(*TLSConn)
 	if !ok {
@@ -181,11 +190,16 @@ func Served(nc net.Conn) (net.Conn, *tls.ConnectionState) {
 	return servedTLS{tl}, &state
 }
 
-// servedTLS is a tlsLeg on which HTTP turned out to be spoken, as package wire wants it: with a bound for writes.
+// servedTLS is a tlsLeg on which HTTP turned out to be spoken, as package wire wants it: with a
+// bound for writes.
 type servedTLS struct{ *TLSConn }
 
-func (l servedTLS) SetWriteDeadline(t time.Time) error { return l.under.TCPConn.SetWriteDeadline(t) }
-func (l servedTLS) SetLinger(sec int) error            { return l.under.TCPConn.SetLinger(sec) }
+func (l servedTLS) SetWriteDeadline(
+	t time.Time,
+) error {
+	return l.under.TCPConn.SetWriteDeadline(t)
+}
+func (l servedTLS) SetLinger(sec int) error { return l.under.TCPConn.SetLinger(sec) }
 
 // Close gives TLS's alert no time: it fits into the kernel's buffer, or nobody reads it.
 func (l servedTLS) Close() error {
@@ -195,7 +209,8 @@ func (l servedTLS) Close() error {
 
 const alertTime = time.Second
 
-// dryError is temporary in the sense of net.Error, which is how crypto/tls knows that it may be asked again.
+// dryError is temporary in the sense of net.Error, which is how crypto/tls knows that it may be
+// asked again.
 type dryError struct{}
 
 func (*dryError) Error() string   { return "nothing received" }

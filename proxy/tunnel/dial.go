@@ -12,7 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
-// dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing was sent yet.
+// dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing
+// was sent yet.
 func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, error) {
 	set := c.awaitEndpoints(cl)
 	if set == nil {

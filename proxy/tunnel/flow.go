@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// A flow that waits has no buffer. Once there is something to read it takes a small one, and a large one after a read
-	// that would have filled it: a slow reader of small messages costs little, and bulk moves eight TLS records at a time.
+	// A flow that waits has no buffer. Once there is something to read it takes a small one, and a
+	// large one after a read that would have filled it: a slow reader of small messages costs
+	// little, and bulk moves eight TLS records at a time.
 	smallCopy = 4 << 10
 	largeCopy = 128 << 10
 	// spliceAfter: splicing pays beyond some 32 KiB, and takes two system calls for what is small.
@@ -192,7 +193,8 @@ func (f *flow) awaitReset() error {
 	for f.raw != nil {
 		var reset error
 		err := f.raw.Read(func(fd uintptr) bool {
-			if n, e := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil && n != 0 {
+			n, e := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
+			if e == nil && n != 0 {
 				reset = syscall.Errno(n)
 			}
 			return reset != nil

@@ -17,8 +17,8 @@ func (c *Carrier) Inbound(nc net.Conn, a *discover.Arrival, w Words) {
 	}
 }
 
-// dialApplication connects to the application for an opaque connection that its caller may have; nil: there is none to be
-// had, and the caller has been told as far as it can be.
+// dialApplication connects to the application for an opaque connection that its caller may have;
+// nil: there is none to be had, and the caller has been told as far as it can be.
 func (c *Carrier) dialApplication(nc net.Conn, a *discover.Arrival) leg {
 	if c.shed() {
 		return nil
@@ -60,6 +60,7 @@ func (c *Carrier) carryInbound(nc net.Conn, up leg, a *discover.Arrival, w Words
 }
 
 func (c *Carrier) refuse(a *discover.Arrival, why *authorize.Refusal) {
-	c.Sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID, "port", a.Port.Number, "reason", why.Reason)
+	c.Sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID,
+		"port", a.Port.Number, "reason", why.Reason)
 	c.refused.policy.Inc()
 }

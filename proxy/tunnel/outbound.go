@@ -55,7 +55,12 @@ func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
 var errUnknown = errors.New("destination knows nothing by this address")
 
 func (c *Carrier) opaqueLabels(o opaque, f detect.First) metric.Labels {
-	l := metric.Labels{Direction: metric.Outbound, Authority: o.answer.AuthorityLabel(), Backend: o.backend.Cluster, Protocol: "tcp"}
+	l := metric.Labels{
+		Direction: metric.Outbound,
+		Authority: o.answer.AuthorityLabel(),
+		Backend:   o.backend.Cluster,
+		Protocol:  "tcp",
+	}
 	o.answer.Fallback.Label(&l)
 	o.endpoint.Label(&l, c.Identity)
 	if !o.endpoint.Meshed() && f.Protocol == detect.TLS {

@@ -12,12 +12,18 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/discover"
 )
 
-// OutboundSilent is a connection on which the application has said nothing for Limits.DetectTimeout. Its server may be one
-// that speaks first, so an endpoint is dialed for it. But it may as well be a spare connection of an HTTP client, which
-// opens them in bursts and uses them later: pinned to one endpoint as opaque, its request would be lost with that endpoint.
-// So nothing is decided until one end has spoken. The same goes for an application that has said what may become HTTP or not,
-// such as a word: its server may be one that answers a word. It returns what the caller said if that is HTTP after all.
-func (c *Carrier) OutboundSilent(nc net.Conn, t *discover.Target, f detect.First) (http detect.First) {
+// OutboundSilent is a connection on which the application has said nothing for
+// Limits.DetectTimeout. Its server may be one that speaks first, so an endpoint is dialed for it.
+// But it may as well be a spare connection of an HTTP client, which opens them in bursts and uses
+// them later: pinned to one endpoint as opaque, its request would be lost with that endpoint. So
+// nothing is decided until one end has spoken. The same goes for an application that has said what
+// may become HTTP or not, such as a word: its server may be one that answers a word. It returns
+// what the caller said if that is HTTP after all.
+func (c *Carrier) OutboundSilent(
+	nc net.Conn,
+	t *discover.Target,
+	f detect.First,
+) (http detect.First) {
 	for range c.Limits.MaxTries {
 		if c.shed() {
 			return http
@@ -34,7 +40,11 @@ func (c *Carrier) OutboundSilent(nc net.Conn, t *discover.Target, f detect.First
 }
 
 // attend waits with one endpoint; again: it left without a word, and another may have one.
-func (c *Carrier) attend(nc net.Conn, t *discover.Target, f detect.First) (http detect.First, again bool, err error) {
+func (c *Carrier) attend(
+	nc net.Conn,
+	t *discover.Target,
+	f detect.First,
+) (http detect.First, again bool, err error) {
 	o, err := c.openOpaque(t)
 	if err != nil {
 		http, err = c.attendAlone(nc, t, f)
@@ -60,7 +70,11 @@ func (c *Carrier) attend(nc net.Conn, t *discover.Target, f detect.First) (http 
 }
 
 // attendAlone is for when no endpoint can be dialed: an HTTP client is answered when it asks.
-func (c *Carrier) attendAlone(nc net.Conn, t *discover.Target, f detect.First) (http detect.First, err error) {
+func (c *Carrier) attendAlone(
+	nc net.Conn,
+	t *discover.Target,
+	f detect.First,
+) (http detect.First, err error) {
 	defer c.track(nc)()
 	l := c.attendLimits()
 	l.Pause = 0
@@ -77,12 +91,21 @@ func (c *Carrier) attendAlone(nc net.Conn, t *discover.Target, f detect.First) (
 
 // attendLimits are for a caller that may take its time, for its server may have to speak first.
 func (c *Carrier) attendLimits() detect.Limits {
-	return detect.Limits{Silence: config.IdleTCP, Pause: c.Limits.DetectTimeout, Header: c.Limits.HeaderTimeout,
-		Bytes: config.DetectBytes}
+	return detect.Limits{
+		Silence: config.IdleTCP,
+		Pause:   c.Limits.DetectTimeout,
+		Header:  c.Limits.HeaderTimeout,
+		Bytes:   config.DetectBytes,
+	}
 }
 
-// InboundSilent waits with the application, which may speak first. It returns what the caller said if that is HTTP.
-func (c *Carrier) InboundSilent(nc net.Conn, a *discover.Arrival, f detect.First) (http detect.First) {
+// InboundSilent waits with the application, which may speak first. It returns what the caller said
+// if that is HTTP.
+func (c *Carrier) InboundSilent(
+	nc net.Conn,
+	a *discover.Arrival,
+	f detect.First,
+) (http detect.First) {
 	up := c.dialApplication(nc, a)
 	if up == nil {
 		return http
@@ -100,7 +123,8 @@ func (c *Carrier) InboundSilent(nc net.Conn, a *discover.Arrival, f detect.First
 		Abort(up) // fails only if it has ended
 		return w.first
 	case w.http():
-		c.Log.Debug("a connection is cut", "from", a.Caller.Address, "id", a.Caller.ID, "port", a.Port.Number, "err", errLateHTTP)
+		c.Log.Debug("a connection is cut", "from", a.Caller.Address, "id", a.Caller.ID, "port",
+			a.Port.Number, "err", errLateHTTP)
 		cut(nc, up)
 	case w.left != nil && !errors.Is(w.left, io.EOF):
 		Abort(nc)
@@ -114,14 +138,15 @@ func (c *Carrier) InboundSilent(nc net.Conn, a *discover.Arrival, f detect.First
 	return http
 }
 
-// errLateHTTP: the bytes of the request cannot be taken back once they are passed on, and what they were an answer to is
-// on its way already.
+// errLateHTTP: the bytes of the request cannot be taken back once they are passed on, and what they
+// were an answer to is on its way already.
 var errLateHTTP = errors.New("HTTP on a connection on which the server has spoken first")
 
-// overture waits for the first word that tells what is spoken, from either end. What the caller says before that, and may be
-// HTTP or not, is passed on: as long as it may be either, it is no more than a request line's beginning. The server's
-// goroutine ends with overture: its read is cut short by a deadline, and so is the caller's when the server was first. A
-// server that is not to be given the rest must be reset: some take a connection's end for the end of a request line.
+// overture waits for the first word that tells what is spoken, from either end. What the caller
+// says before that, and may be HTTP or not, is passed on: as long as it may be either, it is no
+// more than a request line's beginning. The server's goroutine ends with overture: its read is cut
+// short by a deadline, and so is the caller's when the server was first. A server that is not to be
+// given the rest must be reset: some take a connection's end for the end of a request line.
 func (c *Carrier) overture(up leg, r *detect.Reader, nc net.Conn) (w Words, err error) {
 	defer c.track(&tunnel{c: c, down: nc.(leg), up: up})()
 	done := make(chan struct{})

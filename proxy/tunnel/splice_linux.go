@@ -8,8 +8,9 @@ import (
 
 const (
 	canSplice = true
-	// maxPipes bounds the descriptors, two a pipe, and the memory that slow readers hold in them; beyond it bytes are copied.
-	// A user without privileges may have 16,384 pages in pipes before the kernel makes each one tiny.
+	// maxPipes bounds the descriptors, two a pipe, and the memory that slow readers hold in them;
+	// beyond it bytes are copied. A user without privileges may have 16,384 pages in pipes before
+	// the kernel makes each one tiny.
 	maxPipes = 64
 	// keptPipes stay open for the next flow: making one costs three system calls.
 	keptPipes = 4
@@ -20,7 +21,8 @@ const (
 	setPipeSize    = 1031
 )
 
-// pipe carries bytes from one socket to another inside the kernel. It is held only while bytes are in it.
+// pipe carries bytes from one socket to another inside the kernel. It is held only while bytes are
+// in it.
 type pipe struct {
 	r, w int
 	held int
@@ -50,7 +52,8 @@ func (s *pipes) get() *pipe {
 	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
 		return nil
 	}
-	syscall.Syscall(syscall.SYS_FCNTL, uintptr(fds[1]), setPipeSize, pipeSize) // one of the default size serves too
+	// One of the default size serves too.
+	syscall.Syscall(syscall.SYS_FCNTL, uintptr(fds[1]), setPipeSize, pipeSize)
 	s.used++
 	return &pipe{r: fds[0], w: fds[1]}
 }

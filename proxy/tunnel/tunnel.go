@@ -20,7 +20,8 @@ type tunnel struct {
 	down, up leg
 	last     atomic.Int64 // when bytes last moved, either way; unix nanoseconds
 	ended    atomic.Int32 // directions that came to an orderly end
-	line     *detect.Line // the caller's first, while it may yet be a request's; of the goroutine that copies to up
+	// The caller's first, while it may yet be a request's; of the goroutine that copies to up.
+	line *detect.Line
 }
 
 // newTunnel joins two connections. What is accepted is TCP, or TLS over it.
@@ -30,9 +31,10 @@ func (c *Carrier) newTunnel(down net.Conn, up leg) *tunnel {
 	return t
 }
 
-// carry moves bytes both ways until both directions have ended, or neither moved any for config.IdleTCP. The end of one
-// direction is passed on as such, and the other goes on; a reset, and an end that is not orderly, is passed on as a reset.
-// A tunnel cannot be asked to end, so its certificate's end is its.
+// carry moves bytes both ways until both directions have ended, or neither moved any for
+// config.IdleTCP. The end of one direction is passed on as such, and the other goes on; a reset,
+// and an end that is not orderly, is passed on as a reset. A tunnel cannot be asked to end, so its
+// certificate's end is its.
 func (t *tunnel) carry(w Words, cell *metric.Cell) {
 	cell.OpenConnection()
 	defer cell.CloseConnection()
@@ -59,8 +61,8 @@ func (t *tunnel) begin(w Words, cell *metric.Cell) (err error) {
 	return t.pass(w.rest, cell)
 }
 
-// hear passes on what the caller says to a server that spoke first, until it is known what that is. It ends with a caller
-// that ends its half: whoever reads next sees that too.
+// hear passes on what the caller says to a server that spoke first, until it is known what that is.
+// It ends with a caller that ends its half: whoever reads next sees that too.
 func (t *tunnel) hear(r *detect.Reader, cell *metric.Cell) error {
 	for {
 		f, err := r.Read()
@@ -108,7 +110,8 @@ func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
 // Close cuts both legs and so ends both copies.
 func (t *tunnel) Close() error { return cut(t.down, t.up) }
 
-// copy carries one direction. After an error that is no end, nothing sensible can follow: both legs are cut.
+// copy carries one direction. After an error that is no end, nothing sensible can follow: both legs
+// are cut.
 func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) {
 	f := newFlow(t, dst, src, count)
 	err := f.run()
@@ -120,8 +123,8 @@ func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) {
 	}
 }
 
-// halfClose passes the end of f on and stays until the other direction has ended too, for src may yet be reset, and dst must
-// hear of that though nobody writes to src.
+// halfClose passes the end of f on and stays until the other direction has ended too, for src may
+// yet be reset, and dst must hear of that though nobody writes to src.
 func (t *tunnel) halfClose(f *flow) error {
 	if err := f.dst.CloseWrite(); err != nil {
 		return err

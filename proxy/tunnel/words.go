@@ -4,12 +4,13 @@ import "github.com/tulle-mesh/tulle/proxy/detect"
 
 // Words are what has been said on a connection so far.
 type Words struct {
-	first  detect.First
-	rest   []byte         // of first, what the server has not been given
-	line   *detect.Line   // of first, the line that has not ended; nil: none that matters
-	caller *detect.Reader // to be asked for more; nil: first is all that is read before it is known what is spoken
-	answer []byte         // the server's, who spoke before the caller was understood
-	left   error          // why the server said nothing more; nil: it may yet
+	first detect.First
+	rest  []byte       // of first, what the server has not been given
+	line  *detect.Line // of first, the line that has not ended; nil: none that matters
+	// To be asked for more; nil: first is all that is read before it is known what is spoken.
+	caller *detect.Reader
+	answer []byte // the server's, who spoke before the caller was understood
+	left   error  // why the server said nothing more; nil: it may yet
 }
 
 // Heard are the words of a caller who spoke before anybody else.

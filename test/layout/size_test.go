@@ -28,6 +28,9 @@ const (
 // narrow are the packages all of whose files, but for their tests, keep to maxColumns. More may be
 // added, and none may be taken out.
 var narrow = []string{
+	"proxy", "proxy/authorize", "proxy/balance", "proxy/detect", "proxy/discover", "proxy/forward",
+	"proxy/header", "proxy/live", "proxy/memory", "proxy/outcome", "proxy/record", "proxy/route",
+	"proxy/sample", "proxy/timer", "proxy/tunnel",
 	"proxy/wire", "proxy/h1", "proxy/h2", "proxy/admin", "test/await", "test/loopback", "test/layout",
 }
 
