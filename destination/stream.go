@@ -74,7 +74,9 @@ func (s *stream) receive(req *api.DiscoverRequest) error {
 			return err
 		}
 	case *api.DiscoverRequest_Unsubscribe:
-		delete(s.keys, api.KeyString(m.Unsubscribe.GetKey()))
+		if err := s.unsubscribe(m.Unsubscribe); err != nil {
+			return err
+		}
 	case *api.DiscoverRequest_Resume:
 		if err := s.resume(m.Resume); err != nil {
 			return err
@@ -105,13 +107,25 @@ func (s *stream) subscribe(sub *api.Subscribe) error {
 	return nil
 }
 
+func (s *stream) unsubscribe(un *api.Unsubscribe) error {
+	name := api.KeyString(un.GetKey())
+	if name == "" {
+		return status.Error(codes.InvalidArgument, "Unsubscribe needs a key of those that were subscribed to")
+	}
+	delete(s.keys, name)
+	return nil
+}
+
+// resume takes a kind that this destination does not know: the proxy has it from a later one, and is
+// told to drop it.
 func (s *stream) resume(r *api.Resume) error {
 	if s.resumed {
 		return status.Error(codes.InvalidArgument, "Resume comes before the first answer, and the last one says so")
 	}
 	for _, h := range r.GetHeld() {
-		if len(h.Name) > api.MaxName || len(h.Version) != api.VersionLen {
-			return status.Error(codes.InvalidArgument, "Resume names a resource that no destination has sent")
+		if h.Kind == api.Kind_KIND_UNSPECIFIED || len(h.Name) > api.MaxName || len(h.Version) != api.VersionLen {
+			return status.Error(codes.InvalidArgument,
+				"Resume names a resource of a kind, a name or a version that no destination has sent")
 		}
 		s.held[resourceID{h.Kind, h.Name}] = h.Version
 	}
@@ -124,6 +138,9 @@ func (s *stream) resume(r *api.Resume) error {
 
 // reject keeps what the proxy says until the next flush.
 func (s *stream) reject(r *api.Rejected) error {
+	if !isKind(r.GetKind()) {
+		return status.Errorf(codes.InvalidArgument, "Rejected has a kind (%d) of which nothing was sent", r.GetKind())
+	}
 	if len(r.GetReason()) > api.MaxReason || len(r.GetName()) > api.MaxName || len(r.GetVersion()) > api.VersionLen {
 		return status.Error(codes.InvalidArgument, "Rejected needs a name, a version and a reason of bounded length")
 	}
@@ -132,6 +149,10 @@ func (s *stream) reject(r *api.Rejected) error {
 		return status.Errorf(codes.ResourceExhausted, "more than %d resources are rejected at once", api.MaxKeys)
 	}
 	return nil
+}
+
+func isKind(k api.Kind) bool {
+	return k != api.Kind_KIND_UNSPECIFIED && api.Kind_name[int32(k)] != ""
 }
 
 // said is what the reader has taken since the last flush.
@@ -182,7 +203,7 @@ func (s *stream) flush() error {
 // markUnusable believes a proxy about the version that it was sent last, and no other.
 func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected) {
 	for id, r := range rejected {
-		if s.sent[id] == r.GetVersion() {
+		if version, sent := s.sent[id]; sent && version == r.GetVersion() {
 			s.unusable[id] = r.GetVersion()
 			s.rejections.add(s, id, r.GetVersion(), r.GetReason())
 		}

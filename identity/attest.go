@@ -29,7 +29,7 @@ type attestor interface {
 func tokenText(token, kind string) (string, error) {
 	switch {
 	case token == "":
-		return "", status.Errorf(codes.InvalidArgument, "the request has no %s", kind)
+		return "", status.Errorf(codes.InvalidArgument, "the attestation has no %s", kind)
 	case len(token) > maxToken:
 		return "", status.Errorf(codes.InvalidArgument, "the %s has %d bytes, at most %d are accepted", kind, len(token), maxToken)
 	}

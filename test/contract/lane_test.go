@@ -94,6 +94,7 @@ func (l *lane) policy(action api.Action) *api.Resource {
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{
 			Port: uint32(l.port), Protocol: api.Protocol_PROTOCOL_DETECT,
 			Mode: api.Mode_MODE_STRICT, DefaultAction: action,
+			Authorizations: []*api.Authorization{{Identities: []string{workloadID("other").String()}}},
 		}},
 	}
 }
@@ -117,7 +118,7 @@ type road struct {
 }
 
 // shortWait is how long a request waits for an answer of destination's, or for an endpoint.
-const shortWait = 50 * time.Millisecond
+const shortWait = 20 * time.Millisecond
 
 func newRoad(t testing.TB, lanes int) *road {
 	t.Helper()

@@ -1,0 +1,206 @@
+package contract
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// strictly are the messages of destination.proto in which, and in all that is in them, a proxy may
+// not skip a field.
+var strictly = []protoreflect.FullName{
+	"tulle.destination.v1.Match", "tulle.destination.v1.Filter", "tulle.destination.v1.ResponseMatch",
+	"tulle.destination.v1.Authorization",
+}
+
+// elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.
+// A oneof or an enum that is in no resource and not here fails the test.
+var elsewhere = map[string]func(*road, place, fault){
+	// There is nothing to reject. The stream goes on, and nothing that is held changes.
+	"message": ignored,
+	// It names no key of the proxy's. Nobody waits for such an answer.
+	"invalid.key.key": ignored,
+}
+
+// beyond are the rules that the proxy refuses as such, whatever is in them.
+func beyond(p place) bool { return p.under("tls") || p.under("tcp") }
+
+// names reports whether a reason says where the fault is: by the field's name, the message's, or
+// that of the rules that the proxy does not have.
+func names(reason string, p place) bool {
+	reason = strings.ToLower(reason)
+	if beyond(p) {
+		return strings.Contains(reason, "rules for tls or tcp")
+	}
+	field := strings.ReplaceAll(strings.ToLower(p.name()), "_", " ")
+	return strings.Contains(reason, field) ||
+		p.enum == nil && strings.Contains(reason, strings.ToLower(p.holder()))
+}
+
+// What a proxy does not know in what destination says makes the resource unusable, wherever it is:
+// it is rejected by name, and the reason says where; nothing is sent or admitted by it; what was
+// held before stays in use.
+func TestWhatAProxyDoesNotKnowIsRejected(t *testing.T) {
+	all := places(&api.DiscoverResponse{}, strictly...)
+	r := newRoad(t, len(all))
+	seen := map[string]bool{}
+	for i, p := range all {
+		seen[p.String()] = true
+		t.Run(p.String(), func(t *testing.T) {
+			defer func(outer testing.TB) { r.t = outer }(r.t)
+			r.t = t
+			r.place(r.lanes[i], p)
+		})
+	}
+	for name := range elsewhere {
+		if !seen[name] {
+			t.Errorf("%s is excused and does not exist", name)
+		}
+	}
+}
+
+func (r *road) place(l *lane, p place) {
+	if expected := elsewhere[p.String()]; expected != nil {
+		r.open(l)
+		r.becomes(l, 200)
+		for _, f := range p.faults() {
+			expected(r, p, f)
+			r.serves(l, p, f, 200)
+		}
+		return
+	}
+	if !strings.HasPrefix(p.String(), "resources.resources.") {
+		r.t.Fatal("no resource has this: add it to elsewhere, and say what is to happen")
+	}
+	r.resource(l, p)
+}
+
+// ignored sends what changes nothing.
+func ignored(r *road, p place, f fault) {
+	r.t.Helper()
+	m := p.in(&api.DiscoverResponse{}, f.plant)
+	r.say(encode(r.t, m))
+}
+
+// resource takes a lane from its first answer to its last: what is unknown, what is good, what is
+// unknown again.
+func (r *road) resource(l *lane, p place) {
+	route, cluster, endpoints, inbound := r.open(l)
+	good := map[string]*api.Resource{
+		"route": route, "cluster": cluster, "endpoints": endpoints, "inbound": inbound,
+		"endpoints_delta": l.delta(endpoints.Version),
+	}
+	body := "route" // of what is about the resource itself
+	for name := range good {
+		if p.under(name) {
+			body = name
+		}
+	}
+	subject := good[body]
+	if body != "endpoints_delta" {
+		r.first(l, p, subject, []*api.Resource{cluster, endpoints, route, inbound})
+	}
+	r.answer(api.KeyString(l.portKey()), encode(r.t, resources(inbound))) // if nobody has asked yet
+	r.send(same(cluster), endpoints, same(route), same(inbound))
+	r.becomes(l, 200)
+	r.control(l, p, subject)
+	r.send(same(cluster), endpoints, same(route), same(inbound))
+	r.becomes(l, 200)
+	for _, f := range p.faults() {
+		r.refused(l, p, f, subject)
+		r.serves(l, p, f, 200)
+	}
+	if body == "inbound" {
+		r.send(l.policy(api.Action_ACTION_DENY))
+		r.becomes(l, 403)
+		for _, f := range p.faults() {
+			r.refused(l, p, f, subject)
+			r.serves(l, p, f, 403)
+		}
+	}
+}
+
+// first sends a lane everything but for the subject, which is never good. No request gets through.
+func (r *road) first(l *lane, p place, subject *api.Resource, all []*api.Resource) {
+	r.t.Helper()
+	r.answer(api.KeyString(l.key()))
+	r.answer(api.KeyString(l.portKey()))
+	r.get(l) // asks for the route
+	var rest []*api.Resource
+	for _, one := range all {
+		if one != subject {
+			rest = append(rest, one)
+		}
+	}
+	r.send(rest...)
+	r.get(l) // asks for the port, if there is a way to it
+	r.send(rest...)
+	for _, f := range p.faults() {
+		r.refused(l, p, f, subject)
+		if status, body := r.get(l); status != 503 && status != 403 {
+			r.t.Errorf("%s as the first answer: a request gets %d %s", f.name, status, body)
+		}
+	}
+}
+
+// refused sends a version of the subject with a fault in it, and waits for the proxy's word.
+func (r *road) refused(l *lane, p place, f fault, subject *api.Resource) {
+	r.t.Helper()
+	m, bad := r.with(p, f.plant, subject)
+	rejected := r.rejection(m)
+	if rejected == nil {
+		r.t.Fatalf("%s is not rejected", f.name)
+	}
+	if rejected.Kind != bad.Kind || rejected.Name != bad.Name || rejected.Version != bad.Version {
+		r.t.Fatalf("%s in %v is answered by %v", f.name, bad, rejected)
+	}
+	if !names(rejected.Reason, p) {
+		r.t.Errorf("%s: the reason does not say where: %s", f.name, rejected.Reason)
+	}
+}
+
+// control sends the same with something known at the place, which must not be rejected: then it is
+// the fault that is, and not what is around it.
+func (r *road) control(l *lane, p place, subject *api.Resource) {
+	r.t.Helper()
+	if beyond(p) {
+		return // the proxy knows nothing that could be there
+	}
+	m, _ := r.with(p, p.known, subject)
+	if rejected := r.rejection(m); rejected != nil {
+		r.t.Errorf("what is known is rejected: %v", rejected)
+	}
+}
+
+// rejection sends a response, and returns what the proxy says of it, or nil. A resource that it
+// surely rejects comes after it.
+func (r *road) rejection(m proto.Message) *api.Rejected {
+	r.t.Helper()
+	r.say(encode(r.t, m))
+	last := &api.Resource{Kind: unknownNumber, Name: "last", Version: version()}
+	r.send(last)
+	rejected := r.rejects("a kind that there is not")
+	if rejected.Version == last.Version {
+		return nil
+	}
+	r.rejects("a kind that there is not")
+	return rejected
+}
+
+// with is a response with another version of the subject in it, changed at a place.
+func (r *road) with(p place, change func(protoreflect.Message), subject *api.Resource) (proto.Message, *api.Resource) {
+	fresh := same(subject)
+	m := p.in(resources(fresh), change)
+	return m, m.(*api.DiscoverResponse).GetResources().GetResources()[0]
+}
+
+func (r *road) serves(l *lane, p place, f fault, want int) {
+	r.t.Helper()
+	if status, body := r.get(l); status != want {
+		r.t.Errorf("%s: a request gets %d %s, want %d", f.name, status, strings.TrimSpace(body), want)
+	}
+}
