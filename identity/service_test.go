@@ -26,6 +26,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/api/identitygrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/output"
 )
 
@@ -313,24 +314,23 @@ func receive(t *testing.T, s bundlesStream) []*x509.Certificate {
 // silence.
 func TestSilentStreamsAreCounted(t *testing.T) {
 	r := start(t, cluster(nil), time.Hour)
-	conns, open := maxCallsPerSource/int(connectionLimits.Streams)+1, 0
-	var err error
-	for range conns {
-		conn := r.dial(t)
-		for range connectionLimits.Streams {
-			var s grpc.ClientStream
-			desc := &identitygrpc.Identity_ServiceDesc.Streams[0]
-			if s, err = conn.NewStream(t.Context(), desc, identitygrpc.Identity_Bundles_FullMethodName); err != nil {
-				t.Fatal(err)
-			}
-			if open++; open > maxCallsPerSource {
-				err = s.RecvMsg(&api.BundlesResponse{})
-				break
-			}
+	ended := make(chan error, maxCallsPerSource+1)
+	var conn *grpc.ClientConn
+	for i := range maxCallsPerSource + 1 {
+		if i%int(connectionLimits.Streams) == 0 {
+			conn = r.dial(t)
 		}
+		desc := &identitygrpc.Identity_ServiceDesc.Streams[0]
+		s, err := conn.NewStream(t.Context(), desc, identitygrpc.Identity_Bundles_FullMethodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { ended <- s.RecvMsg(&api.BundlesResponse{}) }()
 	}
+	// The server may see the last one before another.
+	err := await.Receive(t, "one stream too many of one address is refused", ended)
 	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("stream %d of one address ended with %v", open, err)
+		t.Errorf("one stream too many of one address ended with %v", err)
 	}
 	if n := r.service.admission.openCalls(); n != maxCallsPerSource {
 		t.Errorf("%v calls are counted, want %d", n, maxCallsPerSource)
