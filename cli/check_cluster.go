@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // minMinor is the first Kubernetes 1.x with native sidecars on by default.
@@ -80,7 +80,7 @@ func (c *checker) checkRights(ctx context.Context) {
 
 func (c *checker) checkAbsent(ctx context.Context) {
 	c.begin("existing-installation")
-	_, err := c.client.AppsV1().Deployments(c.meshSpace).Get(ctx, "tulle-identity", metav1.GetOptions{})
+	_, err := c.client.AppsV1().Deployments(c.meshSpace).Get(ctx, names.Identity, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		c.ok("the control plane is not installed yet")
@@ -95,7 +95,7 @@ func (c *checker) checkAbsent(ctx context.Context) {
 // NET_ADMIN, which Pod Security allows at level privileged only.
 func (c *checker) checkPodSecurity(ctx context.Context) {
 	c.begin("pod-security")
-	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: injector.AnnotationInject + "=enabled"})
+	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
 	if err != nil {
 		c.fail("can read the namespaces", err.Error(), "kubectl get namespaces")
 		return

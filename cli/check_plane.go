@@ -13,8 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -25,8 +26,8 @@ var controlPlane = []struct {
 	name string
 	port int
 }{
-	{"tulle-identity", config.IdentityPort}, {"tulle-destination", config.DestinationPort},
-	{"tulle-injector", config.InjectorPort}, {"tulle-viz", config.VizPort},
+	{names.Identity, config.IdentityPort}, {names.Destination, config.DestinationPort},
+	{names.Injector, config.InjectorPort}, {names.Viz, config.VizPort},
 }
 
 // expirySoon is when a root's end becomes a warning: a rotation takes planning. Linkerd's check warns at the same.
@@ -40,9 +41,9 @@ func (c *checker) checkInstalled(ctx context.Context) bool {
 		return false
 	}
 	c.ok("namespace %s is there", c.meshSpace)
-	version := schema.GroupVersion{Group: "tulle.dev", Version: "v1alpha1"}.String()
+	version := crd.APIVersion
 	list, err := c.client.Discovery().ServerResourcesForGroupVersion(version)
-	if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == "serviceprofiles" }) {
+	if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == crd.Resource }) {
 		c.fail("the API server knows ServiceProfiles", fmt.Sprintf("it does not serve %s: %v", version, err), "meshctl install --crds | kubectl apply -f -")
 		return true
 	}
@@ -119,7 +120,7 @@ func imageTag(containers []corev1.Container) string {
 
 // roots are those that the control plane publishes.
 func (c *checker) roots(ctx context.Context) ([]*x509.Certificate, string, error) {
-	m, err := c.client.CoreV1().ConfigMaps(c.meshSpace).Get(ctx, injector.TrustConfigMap, metav1.GetOptions{})
+	m, err := c.client.CoreV1().ConfigMaps(c.meshSpace).Get(ctx, names.TrustConfigMap, metav1.GetOptions{})
 	if err != nil {
 		return nil, "", err
 	}
@@ -164,9 +165,9 @@ func (c *checker) checkTrustEverywhere(ctx context.Context, want string) {
 		c.fail(check, err.Error(), "kubectl get namespaces")
 		return
 	}
-	maps, err := c.client.CoreV1().ConfigMaps("").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + injector.TrustConfigMap})
+	maps, err := c.client.CoreV1().ConfigMaps("").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + names.TrustConfigMap})
 	if err != nil {
-		c.fail(check, err.Error(), "kubectl get configmaps -A --field-selector metadata.name="+injector.TrustConfigMap)
+		c.fail(check, err.Error(), "kubectl get configmaps -A --field-selector metadata.name="+names.TrustConfigMap)
 		return
 	}
 	current := map[string]bool{}
@@ -225,7 +226,7 @@ func (c *checker) checkBundle(ctx context.Context, hooks *admissionv1.MutatingWe
 	const check = "the webhook's caBundle holds the trust roots"
 	want, _, err := c.roots(ctx)
 	if err != nil {
-		c.fail(check, err.Error(), "kubectl -n "+c.meshSpace+" get configmap "+injector.TrustConfigMap)
+		c.fail(check, err.Error(), "kubectl -n "+c.meshSpace+" get configmap "+names.TrustConfigMap)
 		return
 	}
 	for _, hook := range hooks.Webhooks {
@@ -257,8 +258,8 @@ func (c *checker) checkServed(ctx context.Context, hooks *admissionv1.MutatingWe
 		c.fail(check, "the configuration holds no webhook", "meshctl install | kubectl apply -f -")
 		return
 	}
-	next := "kubectl -n " + c.meshSpace + " logs deploy/tulle-injector"
-	pod, err := c.meshPod(ctx, "tulle-injector")
+	next := "kubectl -n " + c.meshSpace + " logs deploy/" + names.Injector
+	pod, err := c.meshPod(ctx, names.Injector)
 	if err != nil {
 		c.fail(check, err.Error(), next)
 		return

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -18,9 +19,9 @@ const maxNamed = 10
 // checkProxies looks at the data plane: proxies that are not ready, or of another version, and pods that should have one.
 func (c *checker) checkProxies(ctx context.Context) {
 	c.begin("data-plane")
-	pods, err := c.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: injector.LabelMesh})
+	pods, err := c.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelMesh})
 	if err != nil {
-		c.fail("can read the meshed pods", err.Error(), "kubectl get pods -A -l "+injector.LabelMesh)
+		c.fail("can read the meshed pods", err.Error(), "kubectl get pods -A -l "+names.LabelMesh)
 		return
 	}
 	var unready, other []string
@@ -33,11 +34,11 @@ func (c *checker) checkProxies(ctx context.Context) {
 		if !proxyReady(pod) {
 			unready = append(unready, strings.TrimSuffix(name+": "+podProblem(pod), ": "))
 		}
-		if v := pod.Annotations[injector.AnnotationInjected]; v != c.version {
+		if v := pod.Annotations[names.AnnotationInjected]; v != c.version {
 			other = append(other, name+" ("+v+")")
 		}
 	}
-	c.listed("every proxy is ready", broken, unready, len(pods.Items), "kubectl logs POD -c "+injector.ProxyContainer)
+	c.listed("every proxy is ready", broken, unready, len(pods.Items), "kubectl logs POD -c "+names.ProxyContainer)
 	c.listed("every proxy has this meshctl's version", warning, other, len(pods.Items), "kubectl rollout restart of their workloads")
 	c.checkUnmeshed(ctx)
 }
@@ -60,21 +61,21 @@ func finished(pod *corev1.Pod) bool {
 
 func proxyReady(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
-		return s.Name == injector.ProxyContainer && s.Ready
+		return s.Name == names.ProxyContainer && s.Ready
 	})
 }
 
 // checkUnmeshed finds pods without a proxy where injection is on: they started before it was, or were skipped.
 func (c *checker) checkUnmeshed(ctx context.Context) {
 	const check = "every pod has a proxy where injection is on"
-	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: injector.AnnotationInject + "=enabled"})
+	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
 	if err != nil {
 		c.fail(check, err.Error(), "kubectl get namespaces")
 		return
 	}
 	var bare []string
 	for _, ns := range namespaces.Items {
-		pods, err := c.client.CoreV1().Pods(ns.Name).List(ctx, metav1.ListOptions{LabelSelector: "!" + injector.LabelMesh})
+		pods, err := c.client.CoreV1().Pods(ns.Name).List(ctx, metav1.ListOptions{LabelSelector: "!" + names.LabelMesh})
 		if err != nil {
 			c.fail(check, err.Error(), "kubectl -n "+ns.Name+" get pods")
 			return

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // maxAnswer bounds what is read of destination's answer: a route with all its endpoints.
@@ -96,7 +97,7 @@ func (a *app) askDestination(ctx context.Context, what string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	addr, stop, err := a.forward(ctx, "tulle-destination", destinationQueryPort)
+	addr, stop, err := a.forward(ctx, names.Destination, destinationQueryPort)
 	if err != nil {
 		return answer{}, fmt.Errorf("reach destination: %w", err)
 	}

@@ -14,8 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
-	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
@@ -85,12 +85,12 @@ func (a *app) identities(ctx context.Context, args []string, out *output) error 
 // meshedPod refuses pods that nothing would answer for.
 func meshedPod(pod *corev1.Pod) error {
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		if c.Name == injector.ProxyContainer {
+		if c.Name == names.ProxyContainer {
 			return nil
 		}
 	}
 	return fmt.Errorf("%s/%s has no proxy: inject its workload ('meshctl inject'), or label its namespace %s=enabled and restart it",
-		pod.Namespace, pod.Name, injector.AnnotationInject)
+		pod.Namespace, pod.Name, names.AnnotationInject)
 }
 
 // meshRoots are the roots in the control plane's own namespace.
@@ -99,13 +99,13 @@ func (a *app) meshRoots(ctx context.Context) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := client.CoreV1().ConfigMaps(a.meshSpace).Get(ctx, injector.TrustConfigMap, metav1.GetOptions{})
+	m, err := client.CoreV1().ConfigMaps(a.meshSpace).Get(ctx, names.TrustConfigMap, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read the trust roots: %w (is the control plane installed? 'meshctl check' tells)", err)
 	}
 	roots, err := spiffe.ParseRoots([]byte(m.Data["ca.crt"]))
 	if err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s: %w", a.meshSpace, injector.TrustConfigMap, err)
+		return nil, fmt.Errorf("ConfigMap %s/%s: %w", a.meshSpace, names.TrustConfigMap, err)
 	}
 	return roots, nil
 }

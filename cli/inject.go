@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -27,9 +28,9 @@ type proxyFlags struct {
 }
 
 func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
-	flags.StringVar(&p.trustDomain, "trust-domain", "cluster.local", "SPIFFE trust domain of every identity")
+	flags.StringVar(&p.trustDomain, "trust-domain", names.TrustDomain, "SPIFFE trust domain of every identity")
 	flags.StringSliceVar(&p.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an address unknown to the mesh is refused, not passed through")
-	flags.StringVar(&p.registry, "image-registry", "tulle", "where the images mesh-proxy and meshctl are")
+	flags.StringVar(&p.registry, "image-registry", names.ImageRegistry, "where the images mesh-proxy and meshctl are")
 	flags.StringVar(&p.tag, "image-tag", version, "tag of the images")
 	flags.StringVar(&p.pullPolicy, "image-pull-policy", "IfNotPresent", "when to pull the images: Always, IfNotPresent, Never")
 	flags.StringVar(&p.logLevel, "proxy-log-level", "info", "what proxies log: debug, info, warn, error")

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // workloadPods are the running pods that POD, pod/NAME, deploy/NAME and the like mean.
@@ -106,7 +106,7 @@ func (a *app) completePods(cmd *cobra.Command, _ []string, _ string) ([]cobra.Co
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	list, err := client.CoreV1().Pods(ns).List(cmd.Context(), metav1.ListOptions{LabelSelector: injector.LabelMesh})
+	list, err := client.CoreV1().Pods(ns).List(cmd.Context(), metav1.ListOptions{LabelSelector: names.LabelMesh})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // app is what every command shares: where to write, how to reach the cluster, and this binary's version.
@@ -67,7 +69,7 @@ func (a *app) commands() []*cobra.Command {
 func (a *app) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	a.config.AddFlags(flags)
-	flags.StringVar(&a.meshSpace, "tulle-namespace", "tulle", "namespace of the control plane")
+	flags.StringVar(&a.meshSpace, "tulle-namespace", names.Namespace, "namespace of the control plane")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "print without colour (or set NO_COLOR)")
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/agent"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/injector"
@@ -50,8 +52,9 @@ func newServeCommand(a *app) *cobra.Command {
 }
 
 // newServerCommand is what the four have in common.
-func newServerCommand(a *app, name, does string, port int) (*cobra.Command, *serverFlags) {
-	f := &serverFlags{app: a, component: "tulle-" + name}
+func newServerCommand(a *app, server, does string, port int) (*cobra.Command, *serverFlags) {
+	f := &serverFlags{app: a, component: server}
+	name := strings.TrimPrefix(server, names.Mesh+"-")
 	cmd := &cobra.Command{
 		Use:     name,
 		Short:   "Run the " + name + " server",
@@ -60,7 +63,7 @@ func newServerCommand(a *app, name, does string, port int) (*cobra.Command, *ser
 		Args:    cobra.NoArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.trustDomain, "trust-domain", "cluster.local", "SPIFFE trust domain of every identity")
+	flags.StringVar(&f.trustDomain, "trust-domain", names.TrustDomain, "SPIFFE trust domain of every identity")
 	flags.StringVar(&f.listen, "listen", ":"+strconv.Itoa(port), "address to serve on")
 	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(serve.HealthPort), "address for probes and metrics, in plain HTTP")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -77,7 +80,7 @@ func (f *serverFlags) addCertificate(cmd *cobra.Command) {
 
 func newServeIdentityCommand(a *app) *cobra.Command {
 	var lifetime time.Duration
-	cmd, f := newServerCommand(a, "identity", "Run the certificate authority: it turns a pod's service account token into an SVID.", config.IdentityPort)
+	cmd, f := newServerCommand(a, names.Identity, "Run the certificate authority: it turns a pod's service account token into an SVID.", config.IdentityPort)
 	cmd.Flags().DurationVar(&lifetime, "identity-lifetime", defaultLifetime, "how long a certificate lasts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := f.logger()
@@ -95,11 +98,11 @@ func newServeIdentityCommand(a *app) *cobra.Command {
 func newServeInjectorCommand(a *app) *cobra.Command {
 	var proxies proxyFlags
 	var image string
-	cmd, f := newServerCommand(a, "injector", "Run the webhook that adds the proxy to pods of namespaces that opted in.", config.InjectorPort)
+	cmd, f := newServerCommand(a, names.Injector, "Run the webhook that adds the proxy to pods of namespaces that opted in.", config.InjectorPort)
 	f.addCertificate(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&proxies.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an address unknown to the mesh is refused")
-	flags.StringVar(&image, "proxy-image", "tulle/mesh-proxy:"+a.version, "image of the proxy")
+	flags.StringVar(&image, "proxy-image", names.ImageRegistry+"/mesh-proxy:"+a.version, "image of the proxy")
 	flags.StringVar(&proxies.pullPolicy, "image-pull-policy", "IfNotPresent", "when to pull it: Always, IfNotPresent, Never")
 	flags.StringVar(&proxies.logLevel, "proxy-log-level", "info", "what proxies log: debug, info, warn, error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -128,7 +131,7 @@ func (f *serverFlags) serveInjector(ctx context.Context, s server, c injector.Co
 }
 
 func newServeVizCommand(a *app) *cobra.Command {
-	cmd, f := newServerCommand(a, "viz", "Run the server that proxies report to, and that answers 'meshctl viz' on the pod's loopback.", config.VizPort)
+	cmd, f := newServerCommand(a, names.Viz, "Run the server that proxies report to, and that answers 'meshctl viz' on the pod's loopback.", config.VizPort)
 	f.addCertificate(cmd)
 	var queries string
 	cmd.Flags().StringVar(&queries, "query-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)), "loopback address to answer questions on")
@@ -196,13 +199,13 @@ func (f *serverFlags) certificate(ctx context.Context, td spiffeid.TrustDomain, 
 	if err != nil {
 		return nil, fmt.Errorf("own identity: %w", err)
 	}
-	ca, err := spiffe.ForWorkload(td, ns, "tulle-identity")
+	ca, err := spiffe.ForWorkload(td, ns, names.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("identity's identity: %w", err)
 	}
 	addr := f.identityAddr
 	if addr == "" {
-		addr = injector.Config{Namespace: ns}.Address("tulle-identity", config.IdentityPort)
+		addr = injector.Config{Namespace: ns}.Address(names.Identity, config.IdentityPort)
 	}
 	return agent.Start(ctx, agent.Config{
 		ID: own, IdentityAddr: addr, IdentityID: ca, TokenFile: f.tokenFile, TrustFile: f.trustFile, Log: log,

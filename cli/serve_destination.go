@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/destination/status"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
@@ -22,7 +23,7 @@ import (
 const destinationQueryPort = 8087
 
 func newServeDestinationCommand(a *app) *cobra.Command {
-	cmd, f := newServerCommand(a, "destination", "Run the server that tells proxies who is behind a name, and how to talk to it.", config.DestinationPort)
+	cmd, f := newServerCommand(a, names.Destination, "Run the server that tells proxies who is behind a name, and how to talk to it.", config.DestinationPort)
 	f.addCertificate(cmd)
 	var queries string
 	proxies := proxyFlags{pullPolicy: "Always", logLevel: "info"}
@@ -43,7 +44,7 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 			return err
 		}
 		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
-			TrustDomain: td, ClusterDomain: "cluster.local", Networks: prefixes(proxies.clusterNetworks),
+			TrustDomain: td, ClusterDomain: names.ClusterDomain, Networks: prefixes(proxies.clusterNetworks),
 		}}
 		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}
 		return serveDestination(cmd.Context(), cfg, listen, a.meshSpace)

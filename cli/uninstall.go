@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -123,16 +124,16 @@ func (a *app) madeByServers(ctx context.Context) ([]reference, error) {
 		return nil, err
 	}
 	var refs []reference
-	trust, err := client.CoreV1().ConfigMaps(corev1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + injector.TrustConfigMap})
+	trust, err := client.CoreV1().ConfigMaps(corev1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + names.TrustConfigMap})
 	if err != nil {
-		return nil, fmt.Errorf("list ConfigMaps %s: %w", injector.TrustConfigMap, err)
+		return nil, fmt.Errorf("list ConfigMaps %s: %w", names.TrustConfigMap, err)
 	}
 	for _, m := range trust.Items {
 		refs = append(refs, newReference("v1", "ConfigMap", m.Namespace, m.Name))
 	}
-	_, err = client.CoreV1().Secrets(a.meshSpace).Get(ctx, manifest.IssuerSecret, metav1.GetOptions{})
+	_, err = client.CoreV1().Secrets(a.meshSpace).Get(ctx, names.IssuerSecret, metav1.GetOptions{})
 	if err == nil {
-		refs = append(refs, newReference("v1", "Secret", a.meshSpace, manifest.IssuerSecret))
+		refs = append(refs, newReference("v1", "Secret", a.meshSpace, names.IssuerSecret))
 	} else if !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("look for the issuer's Secret: %w", err)
 	}

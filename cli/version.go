@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // versions are what runs: here, in the control plane, and how many proxies of which version.
@@ -66,7 +66,7 @@ func (a *app) readVersions(ctx context.Context, v *versions) {
 	for _, d := range servers.Items {
 		v.Servers[d.Name] = imageTag(d.Spec.Template.Spec.Containers)
 	}
-	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: injector.LabelMesh})
+	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelMesh})
 	if err != nil {
 		v.Problem = err.Error()
 		return
@@ -74,7 +74,7 @@ func (a *app) readVersions(ctx context.Context, v *versions) {
 	v.Proxies = map[string]int{}
 	for i := range pods.Items {
 		if !finished(&pods.Items[i]) {
-			v.Proxies[pods.Items[i].Annotations[injector.AnnotationInjected]]++
+			v.Proxies[pods.Items[i].Annotations[names.AnnotationInjected]]++
 		}
 	}
 }

@@ -14,12 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/cli/dev"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/viz"
 )
-
-// vizDeployment is who answers on Kubernetes.
-const vizDeployment = "tulle-viz"
 
 // vizApp is what viz's commands share: where viz answers, and what part of the mesh is asked for.
 type vizApp struct {
@@ -92,7 +90,7 @@ func (v *vizApp) connect(ctx context.Context) (*vizLink, error) {
 }
 
 func (v *vizApp) forwarded(ctx context.Context) (*vizLink, error) {
-	addr, stop, err := v.forward(ctx, vizDeployment, config.VizQueryPort)
+	addr, stop, err := v.forward(ctx, names.Viz, config.VizQueryPort)
 	if err != nil {
 		return nil, fmt.Errorf("reach viz: %w", err)
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // cluster answers what a Route refers to: how to use a set of endpoints, and the set.
@@ -214,19 +216,19 @@ func (v *view) endpoint(addr netip.AddrPort, w *registry.Workload) *api.Endpoint
 }
 
 func (v *view) meshAddress(w *registry.Workload, addr netip.Addr) string {
-	if own := w.Annotations[annotationMeshAddress]; v.mesh.LocalMesh && own != "" {
+	if own := w.Annotations[names.AnnotationMeshAddress]; v.mesh.LocalMesh && own != "" {
 		return own
 	}
-	return net.JoinHostPort(addr.String(), strconv.Itoa(meshPort))
+	return net.JoinHostPort(addr.String(), strconv.Itoa(config.InboundPort))
 }
 
 // isMeshed says whether a workload's proxy takes what arrives at a port.
 func (v *view) isMeshed(w *registry.Workload, port uint16) bool {
-	if v.mesh.LocalMesh && w.Annotations[annotationMeshAddress] != "" {
+	if v.mesh.LocalMesh && w.Annotations[names.AnnotationMeshAddress] != "" {
 		return true
 	}
-	if w.Labels.Get(labelMesh) != meshName || w.HostNetwork || !w.HasProxy || port == adminPort {
+	if w.Labels.Get(names.LabelMesh) != names.Mesh || w.HostNetwork || !w.HasProxy || port == config.AdminPort {
 		return false
 	}
-	return !portListed(w.Annotations[annotationSkipInbound], port, nil)
+	return !portListed(w.Annotations[names.AnnotationSkipInbound], port, nil)
 }

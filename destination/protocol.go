@@ -7,6 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // protocolOf says what a service's port speaks, where anybody said so: the opaque-ports annotation,
@@ -15,7 +16,7 @@ import (
 func (v *view) protocolOf(
 	svc *registry.Service, port *registry.ServicePort, p *policy.Policy,
 ) api.Protocol {
-	list, ok := v.annotation(&svc.Meta, annotationOpaquePorts)
+	list, ok := v.annotation(&svc.Meta, names.AnnotationOpaquePorts)
 	if ok && portListed(list, port.Number, nil) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
@@ -61,14 +62,14 @@ func appProtocol(name string) api.Protocol {
 // workloadOpaque says whether a workload's port is opaque by its own annotation, or its
 // namespace's.
 func (v *view) workloadOpaque(w *registry.Workload, port uint16) bool {
-	list, ok := v.annotation(&w.Meta, annotationOpaquePorts)
+	list, ok := v.annotation(&w.Meta, names.AnnotationOpaquePorts)
 	return ok && portListed(list, port, w.Port)
 }
 
 // modeOf reads who may call a workload. A mode that does not exist was meant to say something, and
 // is not permission.
 func (v *view) modeOf(w *registry.Workload) api.Mode {
-	value, ok := v.annotation(&w.Meta, annotationMode)
+	value, ok := v.annotation(&w.Meta, names.AnnotationMode)
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case "permissive":
 		return api.Mode_MODE_PERMISSIVE

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -48,7 +49,7 @@ func (a *authority) certify(who attested, key *ecdsa.PublicKey) (chain, roots []
 // isServer knows the control-plane servers, each with a service account and a Service of one name.
 func isServer(account string) bool {
 	switch account {
-	case "tulle-identity", "tulle-destination", "tulle-injector", "tulle-viz":
+	case names.Identity, names.Destination, names.Injector, names.Viz:
 		return true
 	}
 	return false

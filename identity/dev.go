@@ -13,6 +13,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -46,7 +47,7 @@ func NewDev(cfg DevConfig) (*Dev, error) {
 	}
 	d := &Dev{tokens: &joinTokens{}, log: cmp.Or(cfg.Log, slog.Default())}
 	d.authority = &authority{
-		trustDomain: cfg.TrustDomain, namespace: "tulle", clusterDomain: "cluster.local",
+		trustDomain: cfg.TrustDomain, namespace: names.Namespace, clusterDomain: names.ClusterDomain,
 		life: cmp.Or(cfg.Lifetime, defaultLife), source: spiffe.NewSource(),
 	}
 	d.authority.use(i)

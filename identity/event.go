@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -30,7 +31,7 @@ const (
 	eventTimeout     = 5 * time.Second
 	// maxEventText, in bytes, is Kubernetes' own bound less what the correlator writes before it.
 	maxEventText = 1024 - 32
-	component    = "tulle-identity"
+	component    = names.Identity
 )
 
 // events posts to Kubernetes, for whoever runs `kubectl describe` or `kubectl get events`. Equal

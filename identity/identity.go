@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
@@ -42,9 +43,9 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	c.TrustDomain = cmp.Or(c.TrustDomain, "cluster.local")
-	c.ClusterDomain = cmp.Or(c.ClusterDomain, "cluster.local")
-	c.Namespace = cmp.Or(c.Namespace, "tulle")
+	c.TrustDomain = cmp.Or(c.TrustDomain, names.TrustDomain)
+	c.ClusterDomain = cmp.Or(c.ClusterDomain, names.ClusterDomain)
+	c.Namespace = cmp.Or(c.Namespace, names.Namespace)
 	c.Pod = cmp.Or(c.Pod, component)
 	c.Lifetime = cmp.Or(c.Lifetime, defaultLife)
 	c.Listen = cmp.Or(c.Listen, ":8080")

@@ -15,6 +15,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -105,7 +106,7 @@ func (i *issuer) findRoot(rest []*x509.Certificate) error {
 }
 
 func (i *issuer) try() error {
-	id, err := spiffe.ForWorkload(i.trustDomain, "tulle", "trial")
+	id, err := spiffe.ForWorkload(i.trustDomain, names.Namespace, "trial")
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/agent"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
@@ -119,7 +120,7 @@ func trustFile(t *testing.T, ctx context.Context, client *fake.Clientset) string
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	m, err := client.CoreV1().ConfigMaps("tulle").Get(ctx, identity.TrustConfigMap, meta.GetOptions{})
+	m, err := client.CoreV1().ConfigMaps("tulle").Get(ctx, names.TrustConfigMap, meta.GetOptions{})
 	if err != nil {
 		select {
 		case change := <-w.ResultChan():

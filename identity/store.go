@@ -15,16 +15,14 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 const (
-	// IssuerSecret is the Secret in the control plane's namespace that holds the issuer, in cert-manager's layout.
-	IssuerSecret = "tulle-identity-issuer"
-	// ManagedBy is the value of the label app.kubernetes.io/managed-by on what identity makes.
-	ManagedBy = "tulle"
-
+	// managedByLabel, with the value names.Mesh, is on what identity makes.
 	managedByLabel = "app.kubernetes.io/managed-by"
-	caKey          = "ca.crt"
+	caKey          = "ca.crt" // in the issuer's Secret, where cert-manager puts the roots
 
 	rereadEvery = time.Minute     // a watch can miss a change; Linkerd's did
 	rereadSoon  = 2 * time.Second // while there is no issuer, nobody gets a certificate
@@ -69,7 +67,7 @@ func (s *store) run(ctx context.Context) error {
 }
 
 func (s *store) report(err error) {
-	s.log.Error("cannot use the issuer", "secret", s.namespace+"/"+IssuerSecret, "err", err)
+	s.log.Error("cannot use the issuer", "secret", s.namespace+"/"+names.IssuerSecret, "err", err)
 	if s.authority.issuer.Load() == nil {
 		s.authority.source.SetProblem(fmt.Errorf("no issuer: %w", err)) // readiness repeats it
 	}
@@ -85,7 +83,7 @@ func (s *store) pause() time.Duration {
 // watch only says that something changed; what, is read afresh.
 func (s *store) watch(ctx context.Context, changed chan<- struct{}) (stop func(), err error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithNamespace(s.namespace),
-		informers.WithTweakListOptions(named(IssuerSecret)))
+		informers.WithTweakListOptions(named(names.IssuerSecret)))
 	informer := factory.Core().V1().Secrets().Informer()
 	poke := func() {
 		select {
@@ -128,7 +126,7 @@ func (s *store) load(ctx context.Context) error {
 }
 
 func (s *store) read(ctx context.Context) (*core.Secret, error) {
-	return s.client.CoreV1().Secrets(s.namespace).Get(ctx, IssuerSecret, meta.GetOptions{})
+	return s.client.CoreV1().Secrets(s.namespace).Get(ctx, names.IssuerSecret, meta.GetOptions{})
 }
 
 // gone keeps the issuer in memory. A new one would cut every running proxy off from every new one.
@@ -148,14 +146,14 @@ func (s *store) create(ctx context.Context) (*core.Secret, error) {
 		return nil, err
 	}
 	secret := &core.Secret{
-		ObjectMeta: meta.ObjectMeta{Name: IssuerSecret, Namespace: s.namespace, Labels: map[string]string{managedByLabel: ManagedBy}},
+		ObjectMeta: meta.ObjectMeta{Name: names.IssuerSecret, Namespace: s.namespace, Labels: map[string]string{managedByLabel: names.Mesh}},
 		Type:       core.SecretTypeTLS,
 		Data:       map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots},
 	}
 	_, err = s.client.CoreV1().Secrets(s.namespace).Create(ctx, secret, meta.CreateOptions{})
 	switch {
 	case err == nil:
-		s.log.Info("made an issuer, for there was none", "secret", s.namespace+"/"+IssuerSecret)
+		s.log.Info("made an issuer, for there was none", "secret", s.namespace+"/"+names.IssuerSecret)
 	case !apierrors.IsAlreadyExists(err):
 		return nil, fmt.Errorf("store a new one: %w", err)
 	}
@@ -192,7 +190,7 @@ func (s *store) skip(m material, why error) error {
 }
 
 func (s *store) reference() core.ObjectReference {
-	return core.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: s.namespace, Name: IssuerSecret}
+	return core.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: s.namespace, Name: names.IssuerSecret}
 }
 
 func (m material) equal(other material) bool {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	kubetest "k8s.io/client-go/testing"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -55,7 +56,7 @@ func pass(d time.Duration) {
 
 func (f *following) secret(t *testing.T) *core.Secret {
 	t.Helper()
-	s, err := f.client.CoreV1().Secrets("tulle").Get(t.Context(), IssuerSecret, meta.GetOptions{})
+	s, err := f.client.CoreV1().Secrets("tulle").Get(t.Context(), names.IssuerSecret, meta.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestFirstStartMakesAnIssuer(t *testing.T) {
 		defer f.stop()
 		pass(time.Second)
 		s := f.secret(t)
-		if s.Type != core.SecretTypeTLS || s.Labels[managedByLabel] != ManagedBy {
+		if s.Type != core.SecretTypeTLS || s.Labels[managedByLabel] != names.Mesh {
 			t.Errorf("type %s, labels %v", s.Type, s.Labels)
 		}
 		i := f.authority.issuer.Load()
@@ -128,7 +129,7 @@ func TestReplicasRaceForTheFirstIssuer(t *testing.T) {
 				}
 				winner, _ = parseIssuer(td, m)
 				client.Tracker().Add(&core.Secret{
-					ObjectMeta: meta.ObjectMeta{Name: IssuerSecret, Namespace: "tulle"},
+					ObjectMeta: meta.ObjectMeta{Name: names.IssuerSecret, Namespace: "tulle"},
 					Data:       map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots},
 				})
 			})
@@ -173,7 +174,7 @@ func TestIssuerIsRotatedAndKept(t *testing.T) {
 			t.Errorf("an invalid update; events: %s", got)
 		}
 
-		if err := f.client.CoreV1().Secrets("tulle").Delete(t.Context(), IssuerSecret, meta.DeleteOptions{}); err != nil {
+		if err := f.client.CoreV1().Secrets("tulle").Delete(t.Context(), names.IssuerSecret, meta.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Hour)

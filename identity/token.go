@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
@@ -28,9 +29,6 @@ const (
 
 // reviewTimeout is less than a renewer's patience with one try, so that it learns the reason.
 const reviewTimeout = 8 * time.Second
-
-// Audience is what a token must be made for to be taken by identity of this trust domain, and what nobody else takes.
-func Audience(td spiffeid.TrustDomain) string { return "identity.tulle.dev/" + td.Name() }
 
 // tokenReview asks Kubernetes whose a token is.
 type tokenReview struct {
@@ -46,7 +44,7 @@ func (r *tokenReview) attest(ctx context.Context, req *api.CertifyRequest) (atte
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	review, err := r.client.AuthenticationV1().TokenReviews().Create(ctx, &authentication.TokenReview{
-		Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{Audience(r.trustDomain)}},
+		Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{names.Audience(r.trustDomain.Name())}},
 	}, meta.CreateOptions{})
 	if err != nil {
 		return attested{}, unreviewed(ctx, err, token)
@@ -69,7 +67,7 @@ func (r *tokenReview) judge(s authentication.TokenReviewStatus) (attested, error
 		return attested{}, refuse("Kubernetes does not accept the token: %s", cmp.Or(s.Error, "not authenticated"))
 	}
 	// An API server that knows no audiences leaves them empty, and then nothing says that the token was meant for us.
-	if want := []string{Audience(r.trustDomain)}; !slices.Equal(s.Audiences, want) {
+	if want := []string{names.Audience(r.trustDomain.Name())}; !slices.Equal(s.Audiences, want) {
 		return attested{}, refuse("the token is for the audiences %q, not for %q", s.Audiences, want)
 	}
 	ns, account, ok := strings.Cut(strings.TrimPrefix(s.User.Username, accountPrefix), ":")

@@ -15,11 +15,11 @@ import (
 	listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 const (
-	// TrustConfigMap is kept in every namespace: pods mount it to know identity's server by.
-	TrustConfigMap = "tulle-trust"
 	// trustWorkers write ConfigMaps at once: a root added to 1,000 namespaces is everywhere within seconds.
 	trustWorkers = 4
 )
@@ -87,7 +87,7 @@ func (t *trust) queueAll() {
 func (t *trust) watch(ctx context.Context) (stop func(), err error) {
 	all := informers.NewSharedInformerFactoryWithOptions(t.client, 0, informers.WithTransform(trim))
 	ours := informers.NewSharedInformerFactoryWithOptions(t.client, 0, informers.WithTransform(trim),
-		informers.WithTweakListOptions(named(TrustConfigMap)))
+		informers.WithTweakListOptions(named(names.TrustConfigMap)))
 	t.namespaces, t.maps = all.Core().V1().Namespaces().Lister(), ours.Core().V1().ConfigMaps().Lister()
 	synced, err := t.handle(all.Core().V1().Namespaces().Informer(), ours.Core().V1().ConfigMaps().Informer())
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *trust) keep(ctx context.Context, ns string) {
 		t.queue.Forget(ns)
 		return
 	}
-	t.log.Warn("cannot keep the trust bundle", "namespace", ns, "configmap", TrustConfigMap, "err", err)
+	t.log.Warn("cannot keep the trust bundle", "namespace", ns, "configmap", names.TrustConfigMap, "err", err)
 	t.queue.AddRateLimited(ns)
 }
 
@@ -166,7 +166,7 @@ func (t *trust) reconcile(ctx context.Context, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	have, err := t.maps.ConfigMaps(name).Get(TrustConfigMap)
+	have, err := t.maps.ConfigMaps(name).Get(names.TrustConfigMap)
 	if apierrors.IsNotFound(err) {
 		return t.create(ctx, name)
 	}
@@ -177,7 +177,7 @@ func (t *trust) reconcile(ctx context.Context, name string) error {
 }
 
 func (t *trust) create(ctx context.Context, ns string) error {
-	m := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: TrustConfigMap, Namespace: ns}}
+	m := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: names.TrustConfigMap, Namespace: ns}}
 	set(m, t.authority.trusted())
 	_, err := t.client.CoreV1().ConfigMaps(ns).Create(ctx, m, meta.CreateOptions{})
 	// Another replica was faster, and its ConfigMap comes by the watch; or the namespace is going away.
@@ -189,7 +189,7 @@ func (t *trust) create(ctx context.Context, ns string) error {
 
 func (t *trust) update(ctx context.Context, m *core.ConfigMap) error {
 	text := t.authority.trusted()
-	if m.Data[caKey] == text && m.Labels[managedByLabel] == ManagedBy {
+	if m.Data[names.TrustKey] == text && m.Labels[managedByLabel] == names.Mesh {
 		return nil
 	}
 	set(m, text)
@@ -207,5 +207,5 @@ func set(m *core.ConfigMap, text string) {
 	if m.Labels == nil {
 		m.Labels = map[string]string{}
 	}
-	m.Data[caKey], m.Labels[managedByLabel] = text, ManagedBy
+	m.Data[names.TrustKey], m.Labels[managedByLabel] = text, names.Mesh
 }

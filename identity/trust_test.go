@@ -8,6 +8,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 func namespace(name string) *core.Namespace {
@@ -17,14 +19,14 @@ func namespace(name string) *core.Namespace {
 // holds says whether a namespace's ConfigMap is as it should be.
 func (f *following) holds(t *testing.T, ns string) bool {
 	t.Helper()
-	m, err := f.client.CoreV1().ConfigMaps(ns).Get(t.Context(), TrustConfigMap, meta.GetOptions{})
+	m, err := f.client.CoreV1().ConfigMaps(ns).Get(t.Context(), names.TrustConfigMap, meta.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Data[caKey] == f.authority.trusted() && m.Labels[managedByLabel] == ManagedBy
+	return m.Data[names.TrustKey] == f.authority.trusted() && m.Labels[managedByLabel] == names.Mesh
 }
 
 func TestTrustIsInEveryNamespace(t *testing.T) {
@@ -57,18 +59,18 @@ func TestTrustIsRepaired(t *testing.T) {
 		pass(time.Second)
 		maps := f.client.CoreV1().ConfigMaps("shop")
 		edited := &core.ConfigMap{
-			ObjectMeta: meta.ObjectMeta{Name: TrustConfigMap, Namespace: "shop", Labels: map[string]string{"team": "web"}},
-			Data:       map[string]string{caKey: "mine", "note": "keep"},
+			ObjectMeta: meta.ObjectMeta{Name: names.TrustConfigMap, Namespace: "shop", Labels: map[string]string{"team": "web"}},
+			Data:       map[string]string{names.TrustKey: "mine", "note": "keep"},
 		}
 		if _, err := maps.Update(t.Context(), edited, meta.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
-		got, err := maps.Get(t.Context(), TrustConfigMap, meta.GetOptions{})
+		got, err := maps.Get(t.Context(), names.TrustConfigMap, meta.GetOptions{})
 		if err != nil || !f.holds(t, "shop") || got.Data["note"] != "keep" || got.Labels["team"] != "web" {
 			t.Errorf("after an edit: %v %v, %v", got.Data, got.Labels, err)
 		}
-		if err := maps.Delete(t.Context(), TrustConfigMap, meta.DeleteOptions{}); err != nil {
+		if err := maps.Delete(t.Context(), names.TrustConfigMap, meta.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)

@@ -7,28 +7,12 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
-// What users write. All of them work on a pod template; a namespace's annotations are the defaults of its pods.
-const (
-	AnnotationInject       = "tulle.dev/inject" // enabled | disabled; also a label, of namespaces and pods
-	AnnotationMode         = "tulle.dev/mode"   // strict | permissive
-	AnnotationOpaquePorts  = "tulle.dev/opaque-ports"
-	AnnotationSkipInbound  = "tulle.dev/skip-inbound-ports"
-	AnnotationSkipOutbound = "tulle.dev/skip-outbound-ports"
-	AnnotationProxyCPUs    = "tulle.dev/proxy-cpus" // GOMAXPROCS
-	AnnotationProxyImage   = "tulle.dev/proxy-image"
-	AnnotationLogLevel     = "tulle.dev/proxy-log-level"
-)
-
-// What the injector writes.
-const (
-	AnnotationInjected = "tulle.dev/injected" // the version that did it
-	// annotationKeys remembers what InjectText had to create or replace around its additions, so that UninjectText can undo it.
-	annotationKeys = "tulle.dev/injected-keys"
-	LabelMesh      = "tulle.dev/mesh" // destination takes a pod with this label for meshed
-	labelMeshValue = "tulle"
-)
+// annotationKeys remembers what InjectText had to create or replace around its additions, so that
+// UninjectText can undo it.
+const annotationKeys = names.Prefix + "injected-keys"
 
 const (
 	enabled  = "enabled"
@@ -37,8 +21,8 @@ const (
 
 // inherited are the annotations that a pod takes from its namespace. They are written on the pod, where destination reads them.
 var inherited = []string{
-	AnnotationMode, AnnotationOpaquePorts, AnnotationSkipInbound, AnnotationSkipOutbound,
-	AnnotationProxyCPUs, AnnotationProxyImage, AnnotationLogLevel,
+	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationSkipInbound, names.AnnotationSkipOutbound,
+	names.AnnotationProxyCPUs, names.AnnotationProxyImage, names.AnnotationLogLevel,
 }
 
 // settings are a pod's annotations, checked.
@@ -53,20 +37,20 @@ type settings struct {
 
 // parseSettings refuses what it does not understand: a typo in `mode: strict` must not leave a workload open.
 func parseSettings(annotations map[string]string) (settings, error) {
-	s := settings{mode: annotations[AnnotationMode], image: annotations[AnnotationProxyImage], logLevel: annotations[AnnotationLogLevel], cpus: 1}
-	if err := oneOf(AnnotationMode, s.mode, "strict", "permissive"); err != nil {
+	s := settings{mode: annotations[names.AnnotationMode], image: annotations[names.AnnotationProxyImage], logLevel: annotations[names.AnnotationLogLevel], cpus: 1}
+	if err := oneOf(names.AnnotationMode, s.mode, "strict", "permissive"); err != nil {
 		return s, err
 	}
-	if err := oneOf(AnnotationLogLevel, s.logLevel, "debug", "info", "warn", "error"); err != nil {
+	if err := oneOf(names.AnnotationLogLevel, s.logLevel, "debug", "info", "warn", "error"); err != nil {
 		return s, err
 	}
 	if err := s.parsePorts(annotations); err != nil {
 		return s, err
 	}
-	if v, ok := annotations[AnnotationProxyCPUs]; ok {
+	if v, ok := annotations[names.AnnotationProxyCPUs]; ok {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > maxCPUs {
-			return s, fmt.Errorf("annotation %s: %q is not a number of CPUs from 1 to %d", AnnotationProxyCPUs, v, maxCPUs)
+			return s, fmt.Errorf("annotation %s: %q is not a number of CPUs from 1 to %d", names.AnnotationProxyCPUs, v, maxCPUs)
 		}
 		s.cpus = n
 	}
@@ -77,14 +61,14 @@ func parseSettings(annotations map[string]string) (settings, error) {
 const maxCPUs = 1024
 
 func (s *settings) parsePorts(annotations map[string]string) (err error) {
-	if s.skipInbound, err = ports(AnnotationSkipInbound, annotations); err != nil {
+	if s.skipInbound, err = ports(names.AnnotationSkipInbound, annotations); err != nil {
 		return err
 	}
-	if s.skipOutbound, err = ports(AnnotationSkipOutbound, annotations); err != nil {
+	if s.skipOutbound, err = ports(names.AnnotationSkipOutbound, annotations); err != nil {
 		return err
 	}
 	// Destination reads the opaque ports, and tells the proxies; here they are only checked.
-	_, err = ports(AnnotationOpaquePorts, annotations)
+	_, err = ports(names.AnnotationOpaquePorts, annotations)
 	return err
 }
 

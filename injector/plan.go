@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
@@ -30,7 +31,7 @@ type Reason string
 // The reasons, as users read them.
 const (
 	AlreadyInjected Reason = "already injected"
-	Disabled        Reason = "disabled by " + AnnotationInject
+	Disabled        Reason = "disabled by " + names.AnnotationInject
 	HostNetwork     Reason = "host network: redirection there would take the node's own traffic"
 	ProxyUID        Reason = "a container runs as user 2102, which is the proxy's: its traffic would pass by the mesh"
 	Windows         Reason = "a Windows pod"
@@ -49,7 +50,7 @@ func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Ch
 		return Change{}, "", err
 	}
 	annotations := map[string]string{}
-	own := map[string]string{AnnotationInjected: c.Version}
+	own := map[string]string{names.AnnotationInjected: c.Version}
 	for _, name := range inherited {
 		value, ok := pod.Annotations[name]
 		if !ok {
@@ -67,7 +68,7 @@ func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Ch
 	}
 	return Change{
 		Annotations:    own,
-		Labels:         map[string]string{LabelMesh: labelMeshValue},
+		Labels:         map[string]string{names.LabelMesh: names.Mesh},
 		InitContainers: []corev1.Container{c.redirect(s), c.proxy(s, pod.Spec)},
 		Volumes:        c.Volumes(),
 	}, "", nil
@@ -75,7 +76,7 @@ func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Ch
 
 func skip(pod corev1.PodTemplateSpec) Reason {
 	switch {
-	case pod.Annotations[AnnotationInject] == disabled || pod.Labels[AnnotationInject] == disabled:
+	case pod.Annotations[names.AnnotationInject] == disabled || pod.Labels[names.AnnotationInject] == disabled:
 		return Disabled
 	case hasProxy(pod.Spec):
 		return AlreadyInjected
@@ -91,7 +92,7 @@ func skip(pod corev1.PodTemplateSpec) Reason {
 
 // hasProxy goes by the container alone: a copied label or annotation must not let a pod run without a proxy.
 func hasProxy(spec corev1.PodSpec) bool {
-	is := func(c corev1.Container) bool { return c.Name == ProxyContainer }
+	is := func(c corev1.Container) bool { return c.Name == names.ProxyContainer }
 	return slices.ContainsFunc(spec.InitContainers, is) || slices.ContainsFunc(spec.Containers, is)
 }
 

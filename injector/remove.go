@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // records is the annotation that InjectText left: path to what stood there before, "" where nothing did.
@@ -102,9 +104,9 @@ func (r remover) ours(parent, key string) bool {
 func ours(parent, key string, namespace bool) bool {
 	switch parent {
 	case "metadata.annotations":
-		return key == AnnotationInjected || key == annotationKeys
+		return key == names.AnnotationInjected || key == annotationKeys
 	case "metadata.labels":
-		return key == LabelMesh || namespace && key == AnnotationInject
+		return key == names.LabelMesh || namespace && key == names.AnnotationInject
 	}
 	return false
 }

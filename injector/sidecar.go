@@ -11,26 +11,24 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // What the injector calls its own; removal goes by these names.
 const (
 	RedirectContainer = "tulle-redirect"
-	ProxyContainer    = "tulle-proxy"
 	tokenVolume       = "tulle-token"
-	trustVolume       = "tulle-trust"
-	TrustConfigMap    = "tulle-trust"
-	trustKey          = "ca.crt"
+	trustVolume       = names.TrustConfigMap
 	tokenDir          = "/var/run/tulle/token"
 	trustDir          = "/var/run/tulle/trust"
 
 	TokenFile = tokenDir + "/token"
-	TrustFile = trustDir + "/" + trustKey
+	TrustFile = trustDir + "/" + names.TrustKey
 )
 
 var (
-	containerNames = []string{RedirectContainer, ProxyContainer}
+	containerNames = []string{RedirectContainer, names.ProxyContainer}
 	volumeNames    = []string{tokenVolume, trustVolume}
 )
 
@@ -71,10 +69,10 @@ func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
 	security.RunAsUser, security.RunAsGroup = ptr(int64(config.UID)), ptr(int64(config.UID))
 	security.RunAsNonRoot = ptr(true)
 	return corev1.Container{
-		Name: ProxyContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: []string{"run"},
+		Name: names.ProxyContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: []string{"run"},
 		RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways),
 		Ports: []corev1.ContainerPort{
-			{Name: "tulle-proxy", ContainerPort: config.InboundPort},
+			{Name: names.ProxyContainer, ContainerPort: config.InboundPort},
 			{Name: "tulle-admin", ContainerPort: config.AdminPort},
 		},
 		Env:             c.env(s, pod),
@@ -96,12 +94,12 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		field(config.EnvPodIPs, "status.podIPs"),
 		{Name: config.EnvPod, Value: "$(POD_NAMESPACE)/$(POD_NAME)"},
 		{Name: config.EnvIdentity, Value: "spiffe://" + c.TrustDomain + "/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"},
-		{Name: config.EnvIdentityAddr, Value: c.Address("tulle-identity", config.IdentityPort)},
-		{Name: config.EnvIdentityID, Value: c.ServerID("tulle-identity")},
-		{Name: config.EnvDestinationAddr, Value: c.Address("tulle-destination", config.DestinationPort)},
-		{Name: config.EnvDestinationID, Value: c.ServerID("tulle-destination")},
-		{Name: config.EnvVizAddr, Value: c.Address("tulle-viz", config.VizPort)},
-		{Name: config.EnvVizID, Value: c.ServerID("tulle-viz")},
+		{Name: config.EnvIdentityAddr, Value: c.Address(names.Identity, config.IdentityPort)},
+		{Name: config.EnvIdentityID, Value: c.ServerID(names.Identity)},
+		{Name: config.EnvDestinationAddr, Value: c.Address(names.Destination, config.DestinationPort)},
+		{Name: config.EnvDestinationID, Value: c.ServerID(names.Destination)},
+		{Name: config.EnvVizAddr, Value: c.Address(names.Viz, config.VizPort)},
+		{Name: config.EnvVizID, Value: c.ServerID(names.Viz)},
 		{Name: config.EnvTokenFile, Value: TokenFile},
 		{Name: config.EnvTrustFile, Value: TrustFile},
 		{Name: config.EnvClusterNetworks, Value: strings.Join(c.ClusterNetworks, ",")},
@@ -147,13 +145,13 @@ func (c Config) Volumes() []corev1.Volume {
 		Name: tokenVolume,
 		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
 			ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience: "identity.tulle.dev/" + c.TrustDomain, ExpirationSeconds: ptr(int64(tokenSeconds)), Path: "token",
+				Audience: names.Audience(c.TrustDomain), ExpirationSeconds: ptr(int64(tokenSeconds)), Path: "token",
 			},
 		}}}},
 	}, {
 		Name: trustVolume,
 		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: TrustConfigMap},
+			LocalObjectReference: corev1.LocalObjectReference{Name: names.TrustConfigMap},
 			Optional:             ptr(true), // a pod in a brand-new namespace starts before the ConfigMap is there; the proxy reads again
 		}},
 	}}

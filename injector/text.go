@@ -13,6 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // Report is what became of one resource of a text.
@@ -234,15 +236,15 @@ func (d *document) plan(c Config, r object) (Change, Reason, error) {
 
 // planNamespace opts a namespace in. The API server selects namespaces for webhooks by label, so it is a label.
 func planNamespace(c Config, object any) (Change, Reason, error) {
-	switch member(member(member(object, "metadata"), "labels"), AnnotationInject) {
+	switch member(member(member(object, "metadata"), "labels"), names.AnnotationInject) {
 	case disabled:
 		return Change{}, Disabled, nil
 	case enabled:
 		return Change{}, AlreadyEnabled, nil
 	}
 	return Change{
-		Annotations: map[string]string{AnnotationInjected: c.Version},
-		Labels:      map[string]string{AnnotationInject: enabled},
+		Annotations: map[string]string{names.AnnotationInjected: c.Version},
+		Labels:      map[string]string{names.AnnotationInject: enabled},
 	}, "", nil
 }
 
@@ -301,12 +303,12 @@ func (d *document) uninject(s *splicer, r object) (Report, error) {
 const NotInjected Reason = "not injected"
 
 func injected(tree map[string]any) bool {
-	if member(member(member(tree, "metadata"), "annotations"), AnnotationInjected) != nil {
+	if member(member(member(tree, "metadata"), "annotations"), names.AnnotationInjected) != nil {
 		return true
 	}
 	list, _ := member(member(tree, "spec"), "initContainers").([]any)
 	for _, item := range list {
-		if member(item, "name") == ProxyContainer {
+		if member(item, "name") == names.ProxyContainer {
 			return true
 		}
 	}

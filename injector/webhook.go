@@ -15,12 +15,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/serve"
 )
 
 // WebhookName is the MutatingWebhookConfiguration's; WebhookPath is where the API server posts.
 const (
-	WebhookName = "tulle-injector"
+	WebhookName = names.Injector
 	WebhookPath = "/inject"
 )
 

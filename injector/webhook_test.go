@@ -19,6 +19,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	proxyconfig "github.com/tulle-mesh/tulle/proxy/config"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 func newWebhook(objects ...runtime.Object) (*webhook, *fake.Clientset) {
@@ -79,7 +81,7 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 	}
 	for name, pod := range pods {
 		t.Run(name, func(t *testing.T) {
-			hook, _ := newWebhook(shop(map[string]string{AnnotationMode: "strict", "unrelated": "x"}))
+			hook, _ := newWebhook(shop(map[string]string{names.AnnotationMode: "strict", "unrelated": "x"}))
 			answer := response(t, post(hook, review(t, pod, nil)))
 			if !answer.Allowed || answer.UID != "42" || answer.PatchType == nil {
 				t.Fatalf("answer: %+v", answer)
@@ -99,14 +101,14 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 			if err := errors.Join(json.Unmarshal([]byte(pod), &before), json.Unmarshal(got, &after)); err != nil {
 				t.Fatal(err)
 			}
-			change, _, err := Plan(testConfig(), before, map[string]string{AnnotationMode: "strict"})
+			change, _, err := Plan(testConfig(), before, map[string]string{names.AnnotationMode: "strict"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if want := change.Apply(before); !reflect.DeepEqual(normal(t, want), normal(t, after)) {
 				t.Errorf("got\n%s\nwant\n%s", asYAML(t, after), asYAML(t, want))
 			}
-			if after.Annotations[AnnotationMode] != "strict" {
+			if after.Annotations[names.AnnotationMode] != "strict" {
 				t.Error("the namespace's mode did not reach the pod")
 			}
 		})
@@ -151,8 +153,8 @@ func TestWebhookLeavesPodsAlone(t *testing.T) {
 
 func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
 	for annotation, value := range map[string]string{
-		AnnotationMode: "srict", AnnotationLogLevel: "loud", AnnotationProxyCPUs: "0", AnnotationSkipInbound: "80,x",
-		AnnotationSkipOutbound: "70000", AnnotationOpaquePorts: "9-8",
+		names.AnnotationMode: "srict", names.AnnotationLogLevel: "loud", names.AnnotationProxyCPUs: "0", names.AnnotationSkipInbound: "80,x",
+		names.AnnotationSkipOutbound: "70000", names.AnnotationOpaquePorts: "9-8",
 	} {
 		hook, _ := newWebhook(shop(nil))
 		answer := response(t, post(hook, review(t, `{"metadata":{"annotations":{"`+annotation+`":"`+value+`"}}}`, nil)))

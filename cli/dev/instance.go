@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
@@ -73,11 +74,11 @@ func (s *session) proxyEnv(i *Instance) []string {
 	env := map[string]string{
 		config.EnvIdentity:          i.ID,
 		config.EnvIdentityAddr:      ports.Identity,
-		config.EnvIdentityID:        serverID("identity"),
+		config.EnvIdentityID:        serverID(names.Identity),
 		config.EnvDestinationAddr:   ports.Destination,
-		config.EnvDestinationID:     serverID("destination"),
+		config.EnvDestinationID:     serverID(names.Destination),
 		config.EnvVizAddr:           ports.Viz,
-		config.EnvVizID:             serverID("viz"),
+		config.EnvVizID:             serverID(names.Viz),
 		config.EnvTokenFD:           "3",
 		config.EnvTrustFile:         s.state.path(trustFile),
 		config.EnvPod:               s.mesh.Namespace + "/" + i.Name,

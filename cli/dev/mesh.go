@@ -1,5 +1,7 @@
 package dev
 
+import "github.com/tulle-mesh/tulle/identity/names"
+
 // Mesh is what a mesh.yaml says.
 type Mesh struct {
 	Dir       string // the folder of mesh.yaml: relative paths start here
@@ -41,11 +43,11 @@ func (s *Service) workloads() []Workload {
 const servicePort = 80
 
 // trustDomain is that of every mesh on one machine.
-const trustDomain = "cluster.local"
+const trustDomain = names.TrustDomain
 
 // host is the name of a service, as ServiceProfiles call it.
 func host(namespace, service string) string {
-	return service + "." + namespace + ".svc.cluster.local"
+	return service + "." + namespace + ".svc." + names.ClusterDomain
 }
 
 // identityOf is the SPIFFE ID of a workload: its service account has its own name.

@@ -11,15 +11,13 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // What the injector would have put on a pod of a cluster, and this on top of it.
 const (
-	meshLabel             = "tulle.dev/mesh"
-	meshLabelValue        = "tulle"
-	meshAddressAnnotation = "tulle.dev/mesh-address"
-	proxyContainer        = "tulle-proxy"
-	templateHash          = "dev"
+	templateHash = "dev"
 )
 
 // writeObjects writes the mesh as the YAML kinds that destination knows, one file per service.
@@ -149,10 +147,10 @@ func podObject(namespace string, i *Instance) (*corev1.Pod, error) {
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
 	}
 	if i.Mesh != "" {
-		pod.Labels[meshLabel] = meshLabelValue
-		pod.Annotations = map[string]string{meshAddressAnnotation: i.peerAddress()}
+		pod.Labels[names.LabelMesh] = names.Mesh
+		pod.Annotations = map[string]string{names.AnnotationMeshAddress: i.peerAddress()}
 		always := corev1.ContainerRestartPolicyAlways
-		pod.Spec.InitContainers = []corev1.Container{{Name: proxyContainer, RestartPolicy: &always}}
+		pod.Spec.InitContainers = []corev1.Container{{Name: names.ProxyContainer, RestartPolicy: &always}}
 	}
 	return pod, nil
 }

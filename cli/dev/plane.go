@@ -13,13 +13,14 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz"
 )
 
 // serverID is the SPIFFE ID of a control-plane server, the same as on Kubernetes.
-func serverID(name string) string {
-	return "spiffe://" + trustDomain + "/ns/tulle/sa/tulle-" + name
+func serverID(server string) string {
+	return "spiffe://" + trustDomain + "/ns/" + names.Namespace + "/sa/" + server
 }
 
 // plane is the control plane in this process: identity, destination and viz, on loopback.
@@ -116,11 +117,11 @@ func (p *plane) startIdentity(context.Context) error {
 }
 
 // source is a server's SVID, kept for its restarts. The first is waited for no longer than ctx.
-func (p *plane) source(ctx context.Context, name string) (*spiffe.Source, error) {
-	if src := p.sources[name]; src != nil {
+func (p *plane) source(ctx context.Context, server string) (*spiffe.Source, error) {
+	if src := p.sources[server]; src != nil {
 		return src, nil
 	}
-	id, err := spiffeid.FromString(serverID(name))
+	id, err := spiffeid.FromString(serverID(server))
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +129,12 @@ func (p *plane) source(ctx context.Context, name string) (*spiffe.Source, error)
 	if err != nil {
 		return nil, err
 	}
-	p.sources[name] = src
+	p.sources[server] = src
 	return src, ctx.Err()
 }
 
 func (p *plane) startDestination(ctx context.Context) error {
-	src, err := p.source(ctx, "destination")
+	src, err := p.source(ctx, names.Destination)
 	if err != nil {
 		return fmt.Errorf("start destination: %w", err)
 	}
@@ -142,7 +143,7 @@ func (p *plane) startDestination(ctx context.Context) error {
 		return fmt.Errorf("start destination: %w", err)
 	}
 	d := destination.New(destination.Config{
-		Mesh:   destination.Mesh{TrustDomain: p.td, ClusterDomain: "cluster.local", LocalMesh: true},
+		Mesh:   destination.Mesh{TrustDomain: p.td, ClusterDomain: names.ClusterDomain, LocalMesh: true},
 		Source: folders{p.folders, p.log}, Identity: src, Log: p.log,
 	})
 	p.servers["destination"] = startServer(p.ctx, p.log, "destination", func(ctx context.Context) error { return d.Serve(ctx, l) })
@@ -150,7 +151,7 @@ func (p *plane) startDestination(ctx context.Context) error {
 }
 
 func (p *plane) startViz(ctx context.Context) error {
-	src, err := p.source(ctx, "viz")
+	src, err := p.source(ctx, names.Viz)
 	if err != nil {
 		return fmt.Errorf("start viz: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz"
 )
@@ -34,7 +35,7 @@ func ask1(t *testing.T, p *plane, id string) *asker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := spiffe.ClientConfig(src, spiffeid.RequireFromString(serverID("destination")), []string{"h2"}, "")
+	cfg := spiffe.ClientConfig(src, spiffeid.RequireFromString(serverID(names.Destination)), []string{"h2"}, "")
 	conn, err := grpc.NewClient(p.destinationAddr, grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
 	if err != nil {
 		t.Fatal(err)

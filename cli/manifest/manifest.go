@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -75,7 +76,7 @@ const partOf = "app.kubernetes.io/part-of"
 
 // labels of every object, as Kubernetes recommends them.
 func labels(name string) map[string]string {
-	l := map[string]string{partOf: "tulle", "app.kubernetes.io/managed-by": "meshctl"}
+	l := map[string]string{partOf: names.Mesh, "app.kubernetes.io/managed-by": "meshctl"}
 	if name != "" {
 		l["app.kubernetes.io/name"] = name
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -180,10 +181,10 @@ func TestWebhookSelects(t *testing.T) {
 			t.Errorf("%s: %+v", hook.Name, hook)
 		}
 	}
-	if got := hooks[0].NamespaceSelector.MatchLabels[injector.AnnotationInject]; got != "enabled" {
+	if got := hooks[0].NamespaceSelector.MatchLabels[names.AnnotationInject]; got != "enabled" {
 		t.Errorf("the namespaces' webhook selects %q", got)
 	}
-	if e := hooks[1].NamespaceSelector.MatchExpressions[1]; e.Key != injector.AnnotationInject || e.Operator != "NotIn" || e.Values[0] != "enabled" {
+	if e := hooks[1].NamespaceSelector.MatchExpressions[1]; e.Key != names.AnnotationInject || e.Operator != "NotIn" || e.Values[0] != "enabled" {
 		t.Errorf("the pods' webhook would be asked a second time: %+v", e)
 	}
 }

@@ -6,13 +6,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/destination/status"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
-
-// IssuerSecret is where identity keeps its issuer, in the control plane's namespace.
-const IssuerSecret = "tulle-identity-issuer"
 
 // rules are what one server may do: in the whole cluster, and in the control plane's namespace.
 type rules struct {
@@ -22,22 +21,22 @@ type rules struct {
 // ruleTable gives each server what its work needs, and a reason where that shows less than it could mean.
 func ruleTable() map[string]rules {
 	return map[string]rules{
-		"tulle-identity": {
+		names.Identity: {
 			cluster: []rbacv1.PolicyRule{
 				rule("authentication.k8s.io", "tokenreviews", "create"),
 				rule("", "namespaces", "get", "list", "watch"),
 				// RBAC cannot limit "create" to a name. Reading and changing is limited to the one ConfigMap.
 				rule("", "configmaps", "create"),
-				named(rule("", "configmaps", "get", "list", "watch", "update", "patch"), injector.TrustConfigMap),
+				named(rule("", "configmaps", "get", "list", "watch", "update", "patch"), names.TrustConfigMap),
 				rule("", "events", "create", "patch"),
 			},
 			own: []rbacv1.PolicyRule{
 				rule("", "secrets", "create"),
-				named(rule("", "secrets", "get", "list", "watch"), IssuerSecret),
+				named(rule("", "secrets", "get", "list", "watch"), names.IssuerSecret),
 			},
 		},
-		"tulle-destination": {
-			cluster: append(readKinds(), rule("tulle.dev", "serviceprofiles/status", "patch")),
+		names.Destination: {
+			cluster: append(readKinds(), rule(crd.Group, crd.Resource+"/status", "patch")),
 			own: []rbacv1.PolicyRule{
 				// The Lease by which replicas agree who writes status. RBAC cannot limit "create"
 				// to a name.
@@ -45,7 +44,7 @@ func ruleTable() map[string]rules {
 				named(rule("coordination.k8s.io", "leases", "get", "update"), status.Lease),
 			},
 		},
-		"tulle-injector": {
+		names.Injector: {
 			cluster: []rbacv1.PolicyRule{
 				rule("", "namespaces", "get"),
 				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get", "update"), injector.WebhookName),

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -35,20 +36,20 @@ type server struct {
 func (c Config) servers() []server {
 	i := c.Injector
 	return []server{{
-		name: "tulle-identity", verb: "identity", port: config.IdentityPort, service: config.IdentityPort, replicas: 1, memory: "512Mi",
+		name: names.Identity, verb: "identity", port: config.IdentityPort, service: config.IdentityPort, replicas: 1, memory: "512Mi",
 		args: []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
 	}, {
-		name: "tulle-destination", verb: "destination", port: config.DestinationPort, service: config.DestinationPort, replicas: 1, memory: "1Gi",
+		name: names.Destination, verb: "destination", port: config.DestinationPort, service: config.DestinationPort, replicas: 1, memory: "1Gi",
 		args: []string{"--cluster-networks=" + strings.Join(i.ClusterNetworks, ",")},
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
-		name: "tulle-injector", verb: "injector", port: config.InjectorPort, service: 443, replicas: 2, memory: "128Mi",
+		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443, replicas: 2, memory: "128Mi",
 		args: []string{
 			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","), "--proxy-image=" + i.ProxyImage,
 			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
 		},
 	}, {
-		name: "tulle-viz", verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1, memory: "1Gi",
+		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1, memory: "1Gi",
 	}}
 }
 

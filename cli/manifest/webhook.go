@@ -4,6 +4,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -23,9 +24,9 @@ func (c Config) webhook() *admissionv1.MutatingWebhookConfiguration {
 // namespaceHook: every pod of a namespace with the label, but those that opted out.
 func (c Config) namespaceHook() admissionv1.MutatingWebhook {
 	hook := c.hook("namespace.inject.tulle.dev")
-	hook.NamespaceSelector.MatchLabels = map[string]string{injector.AnnotationInject: "enabled"}
+	hook.NamespaceSelector.MatchLabels = map[string]string{names.AnnotationInject: "enabled"}
 	hook.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-		{Key: injector.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"disabled"}},
+		{Key: names.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"disabled"}},
 	}}
 	return hook
 }
@@ -34,7 +35,7 @@ func (c Config) namespaceHook() admissionv1.MutatingWebhook {
 func (c Config) podHook() admissionv1.MutatingWebhook {
 	hook := c.hook("pod.inject.tulle.dev")
 	hook.NamespaceSelector.MatchExpressions = append(hook.NamespaceSelector.MatchExpressions, metav1.LabelSelectorRequirement{
-		Key: injector.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"enabled"},
+		Key: names.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"enabled"},
 	})
 	hook.MatchConditions = []admissionv1.MatchCondition{{
 		Name:       "opted-in",
@@ -44,7 +45,7 @@ func (c Config) podHook() admissionv1.MutatingWebhook {
 }
 
 func optedIn(field string) string {
-	const key = "'" + injector.AnnotationInject + "'"
+	const key = "'" + names.AnnotationInject + "'"
 	of := "object.metadata." + field
 	return "(has(" + of + ") && " + key + " in " + of + " && " + of + "[" + key + "] == 'enabled')"
 }
@@ -53,7 +54,7 @@ func (c Config) hook(name string) admissionv1.MutatingWebhook {
 	return admissionv1.MutatingWebhook{
 		Name: name,
 		ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{
-			Namespace: c.Injector.Namespace, Name: "tulle-injector", Path: ptr(injector.WebhookPath), Port: ptr(int32(443)),
+			Namespace: c.Injector.Namespace, Name: names.Injector, Path: ptr(injector.WebhookPath), Port: ptr(int32(443)),
 		}},
 		Rules: []admissionv1.RuleWithOperations{{
 			Operations: []admissionv1.OperationType{admissionv1.Create},

@@ -9,6 +9,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // Client reaches the Kubernetes API as the pod's service account, and outside a pod as KUBECONFIG
@@ -21,7 +23,7 @@ func Client() (kubernetes.Interface, *rest.Config, error) {
 	// The API server's own priority and fairness decides. client-go's default of 5 calls a second
 	// would make 10,000 proxies that start together wait half an hour for their TokenReviews.
 	cfg.QPS = -1
-	cfg.UserAgent = "tulle"
+	cfg.UserAgent = names.Mesh
 	typed := rest.CopyConfig(cfg)
 	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	typed.ContentType = runtime.ContentTypeProtobuf

@@ -13,11 +13,10 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 const (
-	annotationPrefix  = "tulle.dev/"
-	proxyContainer    = "tulle-proxy"
 	labelTemplateHash = "pod-template-hash" // put on a ReplicaSet's pods by its Deployment
 
 	// The kubelet names no path for a gRPC probe, since the protocol does.
@@ -30,7 +29,7 @@ func convertMeta(o metav1.Object) registry.Meta {
 		Created: o.GetCreationTimestamp().UTC(), Labels: registry.NewLabels(o.GetLabels()),
 	}
 	for key, value := range o.GetAnnotations() {
-		if !strings.HasPrefix(key, annotationPrefix) {
+		if !strings.HasPrefix(key, names.Prefix) {
 			continue
 		}
 		if m.Annotations == nil {
@@ -107,7 +106,7 @@ func convertPod(pod *corev1.Pod) *registry.Workload {
 		Ended:       pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
 	}
 	for c := range containersOf(pod) {
-		out.HasProxy = out.HasProxy || c.Name == proxyContainer
+		out.HasProxy = out.HasProxy || c.Name == names.ProxyContainer
 		for _, p := range c.Ports {
 			if p.Name != "" && isTCP(p.Protocol) {
 				out.Ports = append(out.Ports,

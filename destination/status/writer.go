@@ -21,13 +21,14 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 const (
 	// Lease is the name of the object by which replicas agree who writes.
-	Lease = "tulle-destination"
+	Lease = names.Destination
 	// fieldManager is who owns the conditions that are ours, for server-side apply.
-	fieldManager = "tulle-destination"
+	fieldManager = names.Destination
 
 	applyTimeout = 10 * time.Second
 

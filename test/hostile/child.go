@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -114,11 +115,11 @@ func proxyContainer() (corev1.Container, error) {
 		return corev1.Container{}, err
 	}
 	for _, c := range change.InitContainers {
-		if c.Name == injector.ProxyContainer {
+		if c.Name == names.ProxyContainer {
 			return c, nil
 		}
 	}
-	return corev1.Container{}, fmt.Errorf("the injector adds no %s", injector.ProxyContainer)
+	return corev1.Container{}, fmt.Errorf("the injector adds no %s", names.ProxyContainer)
 }
 
 // unlimited is for what has no container: dev's identity, on somebody's laptop.

@@ -24,6 +24,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/injector"
@@ -105,7 +106,7 @@ func serveIdentity(ctx context.Context, _ string) error {
 	}()
 	for r.Roots == "" {
 		time.Sleep(10 * time.Millisecond)
-		m, err := client.CoreV1().ConfigMaps("tulle").Get(ctx, identity.TrustConfigMap, metav1.GetOptions{})
+		m, err := client.CoreV1().ConfigMaps("tulle").Get(ctx, names.TrustConfigMap, metav1.GetOptions{})
 		if err == nil {
 			for _, text := range m.Data {
 				r.Roots = text

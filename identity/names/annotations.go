@@ -1,0 +1,28 @@
+package names
+
+// Prefix begins every label and annotation of the mesh.
+const Prefix = "tulle.dev/"
+
+// Annotations that users write. All of them work on a pod template; a namespace's annotations are
+// the defaults of its pods.
+const (
+	AnnotationInject       = Prefix + "inject" // enabled | disabled; also a label, of namespaces and pods
+	AnnotationMode         = Prefix + "mode"   // strict | permissive
+	AnnotationOpaquePorts  = Prefix + "opaque-ports"
+	AnnotationSkipInbound  = Prefix + "skip-inbound-ports"
+	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
+	AnnotationProxyCPUs    = Prefix + "proxy-cpus" // GOMAXPROCS
+	AnnotationProxyImage   = Prefix + "proxy-image"
+	AnnotationLogLevel     = Prefix + "proxy-log-level"
+)
+
+// Labels and annotations that the mesh writes.
+const (
+	// LabelMesh, with the value Mesh, is on every pod with a proxy: destination takes it for meshed.
+	LabelMesh = Prefix + "mesh"
+	// AnnotationInjected is the version that injected a pod.
+	AnnotationInjected = Prefix + "injected"
+	// AnnotationMeshAddress is IP:PORT, where a workload's proxy takes what arrives for it, if that
+	// is not at the workload's own address.
+	AnnotationMeshAddress = Prefix + "mesh-address"
+)
