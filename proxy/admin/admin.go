@@ -20,9 +20,10 @@ const (
 	// maxHeaderBytes and maxHeaderFields bound a request's head.
 	maxHeaderBytes  = 8 << 10
 	maxHeaderFields = 50
-	// maxBody bounds a request's body: the only one is a level's name.
+	// maxBody bounds a request's body, in bytes. The only one is the name of a level.
 	maxBody = 64
-	// maxScrapes are under way at once: with a full table of series one makes 1 MB of garbage.
+	// maxScrapes bounds the scrapes that are under way at once. With a full table of series one
+	// makes 1 MB of garbage.
 	maxScrapes = 2
 	// acceptPause is how long the listener rests after an error such as "too many open files".
 	acceptPause = 50 * time.Millisecond
@@ -38,8 +39,8 @@ type timeouts struct {
 	idle time.Duration
 }
 
-// defaultTimeouts: a scrape of Prometheus's takes 10 s at the most by default, and the interval of
-// scrapes is usually a minute at the most, so that a scraper keeps its connection.
+// defaultTimeouts let a scraper keep its connection. Prometheus gives a scrape 10 s by default, and
+// usually scrapes at least once a minute.
 var defaultTimeouts = timeouts{
 	header:  5 * time.Second,
 	request: 10 * time.Second,
@@ -113,7 +114,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// listenOn notes the listener for Close; false: the server is closed already.
+// listenOn notes the listener for Close. It reports false if the server is closed already.
 func (s *Server) listenOn(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +164,7 @@ func (s *Server) newConn(nc net.Conn, peer netip.Addr) *conn {
 	return c
 }
 
-// track notes c for Close; false: the server is closed.
+// track notes c for Close. It reports false if the server is closed.
 func (s *Server) track(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +185,7 @@ func (s *Server) forget(c *conn) {
 // Close stops accepting, lets requests end until ctx is done, and then cuts them off.
 func (s *Server) Close(ctx context.Context) error {
 	ended := make(chan struct{})
-	for _, c := range s.close() {
+	for _, c := range s.stopAccepting() {
 		c.h1.GoAway()
 	}
 	go func() {
@@ -196,25 +197,26 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	for _, c := range s.list() {
+	for _, c := range s.connections() {
 		c.wire.Close()
 	}
 	<-ended
 	return ctx.Err()
 }
 
-// close ends the listener and returns the connections.
-func (s *Server) close() []*conn {
+// stopAccepting ends the listener and returns the connections.
+func (s *Server) stopAccepting() []*conn {
 	s.mu.Lock()
 	s.closed = true
 	if s.listener != nil {
 		s.listener.Close() // Serve returns, and so does its defer: an error says nothing more
 	}
 	s.mu.Unlock()
-	return s.list()
+	return s.connections()
 }
 
-func (s *Server) list() []*conn {
+// connections are those that have not ended.
+func (s *Server) connections() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]*conn, 0, len(s.conns))

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// maxConns bounds the connections of all peers together: 1 MB at the very worst.
+	// maxConns bounds the connections of all peers together, which take 1 MB at the very worst.
 	maxConns = 256
-	// maxConnsPerPeer bounds one peer's: a pod that holds connections must not keep the kubelet's
-	// probes out.
+	// maxConnsPerPeer bounds the connections of one peer: a pod that holds connections must not
+	// keep the kubelet's probes out.
 	maxConnsPerPeer = 16
 )
 
-// limiter counts connections. Those beyond the limits are closed as soon as they are accepted:
-// waiting in the backlog would keep everybody else waiting too.
+// limiter counts connections. Those beyond the limits are closed as soon as they are accepted: if
+// they waited in the backlog, everybody behind them would wait too.
 type limiter struct {
 	mu    sync.Mutex // guards what follows
 	total int
@@ -30,7 +30,7 @@ func addrOf(nc net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// enter takes a place for peer; false: there is none.
+// enter takes a place for peer. It reports false if there is none.
 func (l *limiter) enter(peer netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

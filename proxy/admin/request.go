@@ -42,7 +42,7 @@ type request struct {
 	over     func()
 }
 
-// begin is a new request.
+// begin starts a new request.
 func (c *conn) begin(stream *h1.Stream) h1.Sink {
 	c.silent.Stop()
 	x := &request{c: c, stream: stream, fields: map[string]string{},
@@ -102,7 +102,7 @@ func (x *request) OnSent(n int) {
 	}
 }
 
-// finish ends what is kept for the request's time.
+// finish releases what is held while a request is under way.
 func (x *request) finish() {
 	x.timer.Stop()
 	x.mu.Lock()
@@ -118,7 +118,7 @@ func (x *request) finish() {
 	}
 }
 
-// atEnd has over called once the answer has left, or cannot any more.
+// atEnd makes over be called once the answer has left, or cannot leave any more.
 func (x *request) atEnd(over func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -137,7 +137,7 @@ func (x *request) answer(status int, contentType string, body []byte, more ...hp
 	x.finishSent()
 }
 
-// head begins an answer; length is its body's, bytes, or -1.
+// head begins an answer. length is the size of its body in bytes, or -1 if it is not known.
 func (x *request) head(status int, contentType string, length int, more ...hpack.HeaderField) {
 	fields := append([]hpack.HeaderField{
 		{Name: ":status", Value: strconv.Itoa(status)},
@@ -159,8 +159,8 @@ func (x *request) write(p []byte, end bool) {
 	x.unsent += kept
 }
 
-// send adds a piece to the body and waits until the connection's output has taken it; false: nobody
-// takes it any more. It is not for the reader's goroutine.
+// send adds a piece to the body and waits until the connection's output has taken it. It reports
+// false if nobody takes it any more. The reader's goroutine may not call it.
 func (x *request) send(p []byte) bool {
 	if x.method == "HEAD" {
 		return false
@@ -204,7 +204,7 @@ func (x *request) finishSent() {
 }
 
 // crossOrigin reports whether a browser says that a page of another origin makes the request, and
-// it would change something. Other programs send neither field.
+// the request would change something. Programs that are no browser send neither field.
 func (x *request) crossOrigin() bool {
 	switch x.method {
 	case "GET", "HEAD", "OPTIONS":

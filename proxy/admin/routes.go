@@ -27,7 +27,8 @@ var routes = []route{
 	{method: "PUT", path: "/log-level", ownPod: true, body: true, answer: (*Server).setLevel},
 }
 
-// find is the route of a request; or what its path does allow, if that is known at all.
+// find is the route of a request. If there is none, allowed are the methods that its path takes;
+// nil if the path is not known.
 func (x *request) find() (found *route, allowed []string) {
 	method := x.method
 	if method == "HEAD" {
@@ -53,7 +54,7 @@ func (x *request) wantsBody() bool {
 	return r != nil && r.body && !x.crossOrigin() && (!r.ownPod || x.c.loopback)
 }
 
-// complete answers a request that is here as far as it is wanted.
+// complete answers a request once as much of it is here as its route needs.
 func (x *request) complete() {
 	if x.begun {
 		return
@@ -125,9 +126,9 @@ func levelOf(name string) (slog.Level, bool) {
 	return 0, false
 }
 
-// metrics makes the page on a goroutine of its own, for the reader shares its with others. A scrape
-// is under way until its page has left: slow scrapers hold a piece of it each, and no more than
-// maxScrapes.
+// metrics makes the page on a goroutine of its own, because the reader shares its goroutine with
+// other connections. A scrape is under way until its page has left. So slow scrapers hold a piece
+// of the page each, and are at most maxScrapes.
 func (s *Server) metrics(x *request) {
 	if s.scrapes.Add(1) > maxScrapes {
 		s.scrapes.Add(-1)

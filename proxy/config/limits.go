@@ -11,111 +11,118 @@ const (
 	IdleTCP     = time.Hour
 )
 
-// Limits are the bounds and times that the proxy lives by. DefaultLimits has the values that every
-// proxy runs with; no variable changes them. They are data so that a test need not wait for a
+// Limits are the bounds and times that the proxy lives by. Every proxy runs with the values of
+// DefaultLimits, and no variable changes them. They are data so that a test need not wait for a
 // minute, or make a thousand of something, to see what a proxy does then.
 type Limits struct {
-	// DetectTimeout is how long a caller may say nothing before its server is heard, which may be
-	// one that speaks first. Linkerd's 10 s stalls such protocols where it was not told of them.
+	// DetectTimeout is how long a caller may say nothing before its server is dialed, which may be
+	// one that speaks first. Linkerd waits 10 s, which delays such servers where nobody told it of
+	// them.
 	DetectTimeout time.Duration
 	// DiscoveryWait is how long a first request waits for destination, and any request for an
 	// endpoint, a connection or a stream, before it fails.
 	DiscoveryWait time.Duration
-	// DialTimeout bounds a dial. Inside a cluster a SYN that took a second was lost.
+	// DialTimeout bounds a dial. Inside a cluster a SYN that is not answered in a second was lost.
 	DialTimeout time.Duration
-	// MaxTries of one request, the first included.
+	// MaxTries bounds how often one request is sent, the first time included.
 	MaxTries int
 	// RetryBodyLimit is how much of a request's body is kept, in bytes. A request with a longer one
 	// is not retried.
 	RetryBodyLimit int
-	// A retry at the same endpoint waits between half of RetryBackoffMin and RetryBackoffMax.
+	// RetryBackoffMin and RetryBackoffMax bound the pause before a retry at the same endpoint,
+	// which is at least half of RetryBackoffMin.
 	RetryBackoffMin, RetryBackoffMax time.Duration
 
 	// IdleHTTP is how long a connection is kept without a request.
 	IdleHTTP time.Duration
-	// HeaderTimeout is from a head's first byte to its last, or of what may become one: slowloris.
+	// HeaderTimeout is how long a head may take, from its first byte to its last, and so may bytes
+	// that can still become a head. It ends callers that send one byte at a time (slowloris).
 	HeaderTimeout time.Duration
-	// BodyIdle is how long a request's body, but gRPC's, may pause before there is an answer:
-	// Envoy's value.
+	// BodyIdle is how long the body of a request, unless it is gRPC's, may pause before there is an
+	// answer. This is Envoy's value.
 	BodyIdle time.Duration
-	// BodyStall is how long a stream lives whose peer takes nothing of what is held for it.
+	// BodyStall is how long a stream lives while its peer takes nothing of what is held for it.
 	BodyStall time.Duration
-	// MeshKeepAlive is how long a proxy that we are connected to may say nothing before it gets a
-	// PING, and how long it may take to answer. Only proxies are asked: gRPC's servers allow a PING
-	// every five minutes, and end the connection of who sends four sooner (gRPC A8).
+	// MeshKeepAlive is how long a proxy that this one is connected to may say nothing before it
+	// gets a PING, and how long it may take to answer. Only proxies get PINGs: servers of gRPC
+	// allow one every five minutes, and end the connection of a client that sends four sooner (gRPC
+	// A8).
 	MeshKeepAlive time.Duration
-	// PeerTimeout is how long the kernel of a peer in plaintext may say nothing: TCP's keep-alive,
-	// and of HTTP its user timeout too (RFC 5482). It finds a peer that vanished without a word.
-	// The user timeout counts a window that stays closed as well, so it is longer than BodyStall,
-	// which says so in HTTP.
+	// PeerTimeout is how long the kernel of a peer in plaintext may say nothing. It sets TCP's
+	// keep-alive, and for HTTP its user timeout too (RFC 5482), and finds a peer that vanished
+	// without a word. The user timeout also counts the time in which a window stays closed. So it
+	// is longer than BodyStall, after which the peer is told in HTTP.
 	PeerTimeout time.Duration
 
-	// MaxConcurrentStreams on a connection of a proxy to a proxy or backend; x/net's default is
-	// 250.
+	// MaxConcurrentStreams bounds the streams on a connection of a proxy to a proxy or a backend.
+	// The default of x/net is 250.
 	MaxConcurrentStreams int
-	// MaxCallerStreams on a connection of anyone else: HAProxy's default. It bounds what the
-	// requests of a stranger weigh.
+	// MaxCallerStreams bounds the streams on a connection of any other caller, and so the memory
+	// that a stranger's requests take. This is HAProxy's default.
 	MaxCallerStreams int
-	// MaxHeaderBytes of a decoded header list, counted as RFC 9113 §6.5.2 does: 32 bytes a field
-	// beside its text.
+	// MaxHeaderBytes bounds a decoded header list. It is counted as in RFC 9113 §6.5.2: 32 bytes a
+	// field beside the field's text.
 	MaxHeaderBytes int
-	// MaxHeaderFields of a header list, cookie crumbs included: the HTTP/2 bomb.
+	// MaxHeaderFields bounds the fields of a header list, pieces of cookies included. It ends lists
+	// that are small when encoded and have very many fields.
 	MaxHeaderFields int
-	// MaxKeptHeads are the heads of one connection's requests that wait for an answer, in bytes.
+	// MaxKeptHeads bounds the heads of one connection's requests that wait for an answer, in bytes.
 	// Beyond it a head that was sent is not kept for a retry.
 	MaxKeptHeads int
-	// MaxHeads are those and the heads that are not sent yet, in bytes. Beyond it requests are
-	// refused, to be tried again.
+	// MaxHeads bounds the heads that MaxKeptHeads counts and those that are not sent yet, in bytes.
+	// Beyond it requests are refused, in a way that tells the caller to try again.
 	MaxHeads int
-	// LongHead tells long heads from the others, in bytes. The number of streams bounds well enough
-	// what short ones take.
+	// LongHead is the size, in bytes, from which a head counts as long. What short heads take is
+	// bounded well enough by the number of streams.
 	LongHead int
-	// MaxKeptLongHeads is MaxKeptHeads for the long heads of all callers together: a hundred
-	// hostile callers may not take 64 MiB. MaxLongHeads is MaxHeads for them.
+	// MaxKeptLongHeads is MaxKeptHeads for the long heads of all callers together, so that a
+	// hundred hostile callers cannot take 64 MiB. MaxLongHeads is MaxHeads for them.
 	MaxKeptLongHeads, MaxLongHeads int
 
-	// StreamWindow is what one stream may have buffered here: four DATA frames, each filling a TLS
-	// record.
+	// StreamWindow bounds what one stream may have buffered here, in bytes: four DATA frames, of
+	// which each fills a TLS record.
 	StreamWindow int
-	// CallerWindow is the same for the body of an HTTP/1 caller. More would only wait for the
-	// connection that all share, and leave the processor's cache.
+	// CallerWindow is StreamWindow for the body of an HTTP/1 caller. More of it would only wait for
+	// the connection that all callers share, and leave the processor's cache meanwhile.
 	CallerWindow int
-	// ConnWindow: sixteen streams that nobody reads do not hold up the others on their connection.
+	// ConnWindow bounds what one connection may have buffered here, in bytes. Sixteen streams that
+	// nobody reads do not hold up the others.
 	ConnWindow int
 	// SpareWindow is ConnWindow for connections to an endpoint that exist only because the others
 	// have no room.
 	SpareWindow int
-	// SpareStreamWindow is the window of their streams before anything was taken: all of them
-	// together leave three quarters of SpareWindow.
+	// SpareStreamWindow is the window of a stream on such a connection before anything of the
+	// stream was taken. All these windows together leave three quarters of SpareWindow free.
 	SpareStreamWindow int
-	// MaxOutput is a connection's unsent output beyond which data stays with its stream: what one
-	// read brings.
+	// MaxOutput is how much a connection may have unsent before data stays with its stream, in
+	// bytes: as much as one read brings.
 	MaxOutput int
 
-	// MaxQueue requests wait for one endpoint set.
+	// MaxQueue bounds the requests that wait for one endpoint set.
 	MaxQueue int
-	// MaxHTTP1Conns to one endpoint: HTTP/1 needs one a request.
+	// MaxHTTP1Conns bounds the connections in HTTP/1 to one endpoint, which needs one for each
+	// request.
 	MaxHTTP1Conns int
-	// MaxHTTP2Conns to one endpoint, but for those that have no room for another request. One
-	// connection keeps a core busy.
+	// MaxHTTP2Conns bounds the connections in HTTP/2 to one endpoint, not counting those that have
+	// no room for another request. One connection keeps a core busy.
 	MaxHTTP2Conns int
-	// MaxCloggedConns are connections to one endpoint whose window slow callers have filled, each
-	// of SpareWindow.
+	// MaxCloggedConns bounds the connections to one endpoint whose window slow callers have filled.
+	// Each has SpareWindow.
 	MaxCloggedConns int
-	// MaxFullConns are connections to one endpoint on which MaxConcurrentStreams wait for answers,
-	// which hold little.
+	// MaxFullConns bounds the connections to one endpoint on which MaxConcurrentStreams wait for
+	// answers. They hold little memory.
 	MaxFullConns int
-	// MaxConnections that were accepted, by all listeners together.
+	// MaxConnections bounds the accepted connections, of all listeners together.
 	MaxConnections int
-	// MaxTargets are destinations remembered (LRU).
+	// MaxTargets bounds the destinations that are remembered. The least recently used go first.
 	MaxTargets int
 
-	// EndpointRest is how long an endpoint that could not be dialed is passed over while another is
-	// there: long enough for a dead pod to leave the endpoint set, short enough that one which
-	// recovered is soon used.
+	// EndpointRest is how long an endpoint that could not be dialed is passed over while there is
+	// another. It is long enough for a dead pod to leave the endpoint set, and so short that one
+	// which recovered is soon used again.
 	EndpointRest time.Duration
-	// EWMADefaultRTT is an endpoint's latency before the first sample (Linkerd's value), EWMADecay
-	// how fast what was measured is forgotten; destination may say others for a cluster.
+	// EWMADefaultRTT is an endpoint's latency before the first sample (Linkerd's value). EWMADecay
+	// is how fast what was measured is forgotten. Destination may set both for a cluster.
 	EWMADefaultRTT, EWMADecay time.Duration
 }
 

@@ -17,32 +17,45 @@ const (
 
 // Environment variables of mesh-proxy. Parse reads them; the injector and `meshctl dev` write them.
 const (
-	EnvIdentity          = "TULLE_IDENTITY"           // the SPIFFE ID the proxy must be given; anything else is refused
-	EnvIdentityAddr      = "TULLE_IDENTITY_ADDR"      // host:port
-	EnvIdentityID        = "TULLE_IDENTITY_ID"        // the exact SPIFFE ID of the server there
-	EnvDestinationAddr   = "TULLE_DESTINATION_ADDR"   // host:port
-	EnvDestinationID     = "TULLE_DESTINATION_ID"     //
-	EnvVizAddr           = "TULLE_VIZ_ADDR"           // host:port; empty: metrics are not reported
-	EnvVizID             = "TULLE_VIZ_ID"             //
-	EnvTokenFile         = "TULLE_TOKEN_FILE"         // a projected service account token
-	EnvTokenFD           = "TULLE_TOKEN_FD"           // dev mode: an inherited descriptor to read a join token from, once
-	EnvTrustFile         = "TULLE_TRUST_FILE"         // PEM roots for the first call to identity; re-read for each try
-	EnvPod               = "TULLE_POD"                // namespace/name, for logs
-	EnvPodIPs            = "TULLE_POD_IPS"            // comma-separated: the only addresses the inbound side dials
-	EnvClusterNetworks   = "TULLE_CLUSTER_NETWORKS"   // comma-separated CIDRs in which an unanswered address fails closed
-	EnvOutboundListen    = "TULLE_OUTBOUND_LISTEN"    // default 127.0.0.1:4140 (and [::1] where there is one); none in explicit mode
-	EnvOutboundUpstreams = "TULLE_OUTBOUND_UPSTREAMS" // explicit mode: "127.0.0.1:9001=checkout.demo.svc.cluster.local:80,..."
-	EnvInboundListen     = "TULLE_INBOUND_LISTEN"     // default :4143
-	EnvInboundApps       = "TULLE_INBOUND_APPS"       // explicit mode: "8080=127.0.0.1:8080,...": target port to the application's address
-	EnvAdminListen       = "TULLE_ADMIN_LISTEN"       // default :4191
-	EnvMode              = "TULLE_MODE"               // permissive (default) or strict, until destination has answered
-	EnvProbes            = "TULLE_PROBES"             // "8080/ready 8080/live": the kubelet's, admitted until destination has answered
-	EnvOpaquePorts       = "TULLE_OPAQUE_PORTS"       // replaces DefaultOpaquePorts; "-" for none
-	EnvLogLevel          = "TULLE_LOG_LEVEL"          // debug, info (default), warn, error
-	EnvDrainGrace        = "TULLE_DRAIN_GRACE"        // a Go duration
+	// The SPIFFE ID that the proxy must be given. Anything else is refused.
+	EnvIdentity     = "TULLE_IDENTITY"
+	EnvIdentityAddr = "TULLE_IDENTITY_ADDR" // host:port
+	EnvIdentityID   = "TULLE_IDENTITY_ID"   // the exact SPIFFE ID of the server there
+
+	EnvDestinationAddr = "TULLE_DESTINATION_ADDR" // host:port
+	EnvDestinationID   = "TULLE_DESTINATION_ID"
+	EnvVizAddr         = "TULLE_VIZ_ADDR" // host:port; empty: metrics are not reported
+	EnvVizID           = "TULLE_VIZ_ID"
+
+	EnvTokenFile = "TULLE_TOKEN_FILE" // a projected service account token
+	EnvTokenFD   = "TULLE_TOKEN_FD"   // dev mode: a descriptor to read a join token from, once
+	EnvTrustFile = "TULLE_TRUST_FILE" // PEM roots for the first call to identity; read for each try
+	EnvPod       = "TULLE_POD"        // namespace/name, for logs
+
+	// Comma-separated: the only addresses that the inbound side dials.
+	EnvPodIPs = "TULLE_POD_IPS"
+	// Comma-separated CIDRs. An address in them is called only once destination has answered for
+	// it.
+	EnvClusterNetworks = "TULLE_CLUSTER_NETWORKS"
+
+	// Default 127.0.0.1:4140, and [::1]:4140 where there is one; in explicit mode none.
+	EnvOutboundListen = "TULLE_OUTBOUND_LISTEN"
+	// Explicit mode: "127.0.0.1:9001=checkout.demo.svc.cluster.local:80,..."
+	EnvOutboundUpstreams = "TULLE_OUTBOUND_UPSTREAMS"
+	EnvInboundListen     = "TULLE_INBOUND_LISTEN" // default :4143
+	// Explicit mode: "8080=127.0.0.1:8080,...", target port to the application's address.
+	EnvInboundApps = "TULLE_INBOUND_APPS"
+	EnvAdminListen = "TULLE_ADMIN_LISTEN" // default :4191
+
+	EnvMode = "TULLE_MODE" // permissive (default) or strict, until destination has answered
+	// "8080/ready 8080/live": the kubelet's, admitted until destination has answered.
+	EnvProbes      = "TULLE_PROBES"
+	EnvOpaquePorts = "TULLE_OPAQUE_PORTS" // replaces DefaultOpaquePorts; "-" for none
+	EnvLogLevel    = "TULLE_LOG_LEVEL"    // debug, info (default), warn, error
+	EnvDrainGrace  = "TULLE_DRAIN_GRACE"  // a Go duration
 )
 
-// ALPN protocols inside the mesh: what a tunnel carries is said, never detected.
+// ALPN protocols inside the mesh. They say what a connection carries.
 const (
 	ALPNHTTP = "tulle/h2"
 	ALPNTCP  = "tulle/tcp"

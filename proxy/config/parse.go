@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Config is all that a proxy is told. Parse makes it; it does not change afterwards.
+// Config is all that a proxy is told. It does not change once Parse has made it.
 type Config struct {
 	Identity    string // SPIFFE ID
 	IdentityAPI Service
@@ -29,8 +29,9 @@ type Config struct {
 	OutboundListen string
 	Upstreams      []Upstream // explicit mode, instead of OutboundListen
 	InboundListen  string
-	Apps           map[uint16]string // explicit mode: target port to the application's address; nil with redirection
-	AdminListen    string
+	// Apps, in explicit mode, has the application's address by target port; nil with redirection.
+	Apps        map[uint16]string
+	AdminListen string
 
 	Strict      bool
 	OpaquePorts map[uint16]bool
@@ -56,6 +57,7 @@ type Upstream struct {
 // Parse reads the environment through get. Everything wrong is reported at once, by variable.
 func Parse(get func(string) string) (Config, error) {
 	p := &parser{get: get}
+	outbound := net.JoinHostPort("127.0.0.1", strconv.Itoa(OutboundPort))
 	c := Config{
 		Identity:        p.required(EnvIdentity),
 		IdentityAPI:     p.service(EnvIdentityAddr, EnvIdentityID),
@@ -66,7 +68,7 @@ func Parse(get func(string) string) (Config, error) {
 		Pod:             get(EnvPod),
 		PodIPs:          list(p, EnvPodIPs, netip.ParseAddr),
 		ClusterNetworks: list(p, EnvClusterNetworks, netip.ParsePrefix),
-		OutboundListen:  p.address(EnvOutboundListen, net.JoinHostPort("127.0.0.1", strconv.Itoa(OutboundPort))),
+		OutboundListen:  p.address(EnvOutboundListen, outbound),
 		Upstreams:       list(p, EnvOutboundUpstreams, parseUpstream),
 		InboundListen:   p.address(EnvInboundListen, ":"+strconv.Itoa(InboundPort)),
 		Apps:            p.apps(),
@@ -85,13 +87,14 @@ func Parse(get func(string) string) (Config, error) {
 		p.fail(EnvTokenFile, errors.New("set exactly one of it and "+EnvTokenFD))
 	}
 	if (len(c.Upstreams) > 0 || c.Apps != nil) && get(EnvOutboundListen) == "" {
-		c.OutboundListen = "" // explicit mode: nothing is redirected, and several proxies may share a host
+		// In explicit mode nothing is redirected, and several proxies may share a host.
+		c.OutboundListen = ""
 	}
 	p.loopback(c.OutboundListen)
 	return c, errors.Join(p.errs...)
 }
 
-// parser collects what is wrong.
+// parser reads variables and collects what is wrong with them.
 type parser struct {
 	get  func(string) string
 	errs []error
@@ -141,14 +144,16 @@ func checkAddress(v string) error {
 	return nil
 }
 
-// loopback: from any other address, another pod could borrow this one's identity.
+// loopback refuses an outbound listener that another pod can reach: that pod could borrow this
+// one's identity.
 func (p *parser) loopback(listen string) {
 	if listen == "" {
 		return
 	}
 	host, _, _ := net.SplitHostPort(listen)
 	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-		p.fail(EnvOutboundListen, errors.New("must be a loopback address: whoever connects to it acts as this workload"))
+		p.fail(EnvOutboundListen, errors.New(
+			"must be a loopback address: whoever connects to it acts as this workload"))
 	}
 }
 
@@ -190,7 +195,8 @@ func (p *parser) choice(name string, choices ...string) string {
 }
 
 func (p *parser) level() (l slog.Level) {
-	if err := l.UnmarshalText([]byte(p.choice(EnvLogLevel, "info", "debug", "warn", "error"))); err != nil {
+	name := p.choice(EnvLogLevel, "info", "debug", "warn", "error")
+	if err := l.UnmarshalText([]byte(name)); err != nil {
 		p.fail(EnvLogLevel, err)
 	}
 	return l
@@ -212,7 +218,8 @@ func (p *parser) opaquePorts() map[uint16]bool {
 	return ports
 }
 
-// probes are separated by spaces, which no path has; a comma is one of its letters.
+// probes reads paths by port. They are separated by spaces, which no path has, and not by commas,
+// which a path may have.
 func (p *parser) probes() map[uint16][]string {
 	all := map[uint16][]string{}
 	for _, s := range strings.Fields(p.get(EnvProbes)) {
@@ -262,7 +269,8 @@ func parsePort(s string) (uint16, error) {
 func parseUpstream(s string) (Upstream, error) {
 	listen, authority, ok := strings.Cut(s, "=")
 	if !ok {
-		return Upstream{}, fmt.Errorf("%q: want LISTEN=AUTHORITY, 127.0.0.1:9001=web.shop.svc.cluster.local:80", s)
+		const want = "want LISTEN=AUTHORITY, 127.0.0.1:9001=web.shop.svc.cluster.local:80"
+		return Upstream{}, fmt.Errorf("%q: %s", s, want)
 	}
 	if err := checkAddress(listen); err != nil {
 		return Upstream{}, fmt.Errorf("%q: %w", listen, err)
@@ -273,7 +281,7 @@ func parseUpstream(s string) (Upstream, error) {
 	return Upstream{listen, authority}, nil
 }
 
-// list parses a comma-separated variable; nil when it is empty.
+// list parses a comma-separated variable. It returns nil if that is empty.
 func list[T any](p *parser, name string, parse func(string) (T, error)) []T {
 	var out []T
 	for s := range strings.SplitSeq(p.get(name), ",") {

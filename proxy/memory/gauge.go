@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// shedAt is a share of the limit: beyond it the collector would take more and more of the CPU.
+	// shedAt is the share of the limit from which work is refused. Beyond it the garbage collector
+	// would take more and more of the CPU.
 	shedAt = 0.95
 	// poll is how long an answer holds, for the runtime's figures cost more than a request.
 	poll = 100 * time.Millisecond

@@ -1,7 +1,7 @@
 package memory
 
-// LeavesEnough reports whether one may take mine, of a limit that all share and of which taken is
-// gone: as much, so many times, as it leaves to others (the dynamic threshold of Choudhury and
-// Hahne). The more of them want everything, the less each gets, and there is always room for who
-// wants little.
+// LeavesEnough reports whether one user may hold mine of a limit that all users share, of which
+// taken is used by all. Each may hold as much as is left for others, divided by times (the dynamic
+// threshold of Choudhury and Hahne). The more users want everything, the less each gets; whoever
+// wants little always finds room.
 func LeavesEnough(mine, taken, limit, times int) bool { return mine*times <= limit-taken }

@@ -13,16 +13,21 @@ import (
 // namespace lives.
 func redirectPod(args []string) int {
 	flags := flag.NewFlagSet("mesh-proxy redirect", flag.ContinueOnError)
-	uid := flags.Uint("proxy-uid", config.UID, "traffic of this uid is the proxy's own and is left alone")
-	outbound := flags.Uint("outbound-port", config.OutboundPort, "where outgoing connections are redirected to")
-	inbound := flags.Uint("inbound-port", config.InboundPort, "where incoming connections are redirected to")
-	skipIn := flags.String("skip-inbound", "", "ports that are not redirected, such as 22,9000-9010")
+	uid := flags.Uint("proxy-uid", config.UID,
+		"traffic of this uid is the proxy's own and is left alone")
+	outbound := flags.Uint("outbound-port", config.OutboundPort,
+		"where outgoing connections are redirected to")
+	inbound := flags.Uint("inbound-port", config.InboundPort,
+		"where incoming connections are redirected to")
+	skipIn := flags.String("skip-inbound", "",
+		"ports that are not redirected, such as 22,9000-9010")
 	skipOut := flags.String("skip-outbound", "", "ports that are not redirected")
 	dryRun := flags.Bool("dry-run", false, "print the rules instead")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	o := redirect.Options{ProxyUID: uint32(*uid), InboundPort: uint16(*inbound), OutboundPort: uint16(*outbound), AdminPort: config.AdminPort}
+	o := redirect.Options{ProxyUID: uint32(*uid), InboundPort: uint16(*inbound),
+		OutboundPort: uint16(*outbound), AdminPort: config.AdminPort}
 	for _, skip := range []struct {
 		flag, value string
 		into        *[]redirect.Ports

@@ -6,18 +6,20 @@ import (
 	"time"
 )
 
-// maxAddresses bounds the unauthenticated addresses that get series of their own within one RetireAfter. They
-// are the callers' to choose, every route and protocol multiplies them, and the mesh's own series must find room.
+// maxAddresses bounds the unauthenticated addresses that get series of their own within one
+// RetireAfter. Callers choose their addresses, and every route and protocol multiplies the series
+// of each; the mesh's own series must find room.
 const maxAddresses = 64
 
-// Addresses are the unauthenticated ones that were seen lately. The zero value is ready.
+// Addresses are the addresses of unauthenticated callers that were seen lately. The zero value is
+// ready.
 type Addresses struct {
 	mu    sync.Mutex // guards everything below
 	since time.Time
 	seen  map[netip.Addr]struct{}
 }
 
-// Label is an address as metrics know it: itself, or Other.
+// Label is what metrics call an address: itself, or Other.
 func (s *Addresses) Label(a netip.Addr, now time.Time) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,10 +12,11 @@ import (
 const (
 	subBits = 3
 	sub     = 1 << subBits
-	octaves = 29 // up to 2^32 µs, 71 minutes: longer than IdleTCP and than any request that is still worth measuring
+	// octaves reach up to 2^32 µs, 71 minutes: longer than any idle connection is kept.
+	octaves = 29
 	unit    = time.Microsecond
 
-	// Buckets is how many there are. The last one also takes everything longer.
+	// Buckets is how many there are. The last one also counts everything longer.
 	Buckets = sub + octaves*sub
 )
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Cell holds the counters of one series. All are cumulative, but for ConnectionsOpen. A Cell must
-// not be copied.
+// Cell holds the counters of one series. All only go up, but for ConnectionsOpen. A Cell must not
+// be copied.
 type Cell struct {
 	Requests          atomic.Uint64 // ended, as the caller saw them
 	Failures          atomic.Uint64 // of Requests: not a success by the route's class of response
@@ -20,7 +20,8 @@ type Cell struct {
 	ReadBytes         atomic.Uint64 // from the peer
 	WrittenBytes      atomic.Uint64 // to the peer
 
-	latency atomic.Pointer[latency] // made by the first observation: a TCP series needs none, and it is 2 KB
+	// latency is made by the first observation, for it is 2 KB and a series of TCP needs none.
+	latency atomic.Pointer[latency]
 }
 
 type latency struct {
@@ -75,8 +76,8 @@ func (c *Cell) OpenConnection() {
 // CloseConnection ends what OpenConnection began.
 func (c *Cell) CloseConnection() { c.ConnectionsOpen.Add(^uint64(0)) }
 
-// activity changes with each recording. It need not be any one number: it is only compared with
-// itself.
+// activity is a number that changes with each recording. It means nothing: it is only compared with
+// what it was before.
 func (c *Cell) activity() uint64 {
 	return c.Requests.Load() + c.Tries.Load() + c.RetriesRefused.Load() + c.Timeouts.Load() +
 		c.ConnectionsOpened.Load() + c.ReadBytes.Load() + c.WrittenBytes.Load()

@@ -5,17 +5,18 @@ import (
 	"sync/atomic"
 )
 
-// maxCachedCells bounds Cells: rules are new after each change of a route, and the cells of old ones are dropped.
+// maxCachedCells bounds Cells. After each change of a route its rules are new, and the cells of the
+// old ones are dropped.
 const maxCachedCells = 64
 
-// Cells remembers resolved cells by whatever tells them apart where they are looked for: read without a lock, copied to be
-// changed. The zero value is ready.
+// Cells remembers resolved cells by a key of the caller's. It is read without a lock, and copied to
+// be changed. The zero value is ready.
 type Cells[K comparable] struct {
 	mu sync.Mutex // serialises writers
 	m  atomic.Pointer[map[K]*Cell]
 }
 
-// Get returns k's cell, resolved the first time.
+// Get returns the cell of k. The first time it is resolved.
 func (c *Cells[K]) Get(k K, resolve func() *Cell) *Cell {
 	if m := c.m.Load(); m != nil {
 		if cell := (*m)[k]; cell != nil {

@@ -11,26 +11,35 @@ import (
 type Event uint8
 
 const (
-	ConnectionRefused Event = iota // a connection the proxy did not serve: limit, policy, loop, handshake
-	ProtocolError                  // a peer that broke HTTP/1, HTTP/2 or TLS
-	ErrorAnswered                  // a response the proxy made itself: 502, 503, 504 and their gRPC equals
-	RetryCause                     // why a try was sent again
-	ControlPlaneError              // a failed call to identity, destination or viz
-	ShedWork                       // work refused to stay within a bound: queue, memory, streams
+	// ConnectionRefused is a connection that the proxy did not serve: limit, policy, loop,
+	// handshake.
+	ConnectionRefused Event = iota
+	// ProtocolError is a peer that broke HTTP/1, HTTP/2 or TLS.
+	ProtocolError
+	// ErrorAnswered is a response that the proxy made itself: 502, 503, 504 and their equals in
+	// gRPC.
+	ErrorAnswered
+	// RetryCause is why a try was sent again.
+	RetryCause
+	// ControlPlaneError is a failed call to identity, destination or viz.
+	ControlPlaneError
+	// ShedWork is work that was refused to stay within a bound: queue, memory, streams.
+	ShedWork
 	events
 )
 
 func (e Event) String() string {
-	names := [events]string{"connections_refused", "protocol_errors", "errors_answered", "retry_causes",
-		"control_plane_errors", "work_shed"}
+	names := [events]string{"connections_refused", "protocol_errors", "errors_answered",
+		"retry_causes", "control_plane_errors", "work_shed"}
 	if e >= events {
 		return "unknown"
 	}
 	return names[e]
 }
 
-// MaxReasons bounds the reasons of one event. They are words in our code, so this only catches a
-// mistake: a reason made from a peer's bytes ends up in "other" and not in memory.
+// MaxReasons bounds the reasons of one event. Reasons are words in this program's text, so the
+// bound only catches a mistake: a reason made from a peer's bytes is counted as "other", and does
+// not fill the memory.
 const MaxReasons = 64
 
 // Counter only goes up.

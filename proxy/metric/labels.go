@@ -1,8 +1,8 @@
 package metric
 
-// Labels say what a series counts; the same fields as viz.proto's Labels. Empty means unknown. They
-// are comparable and have few values each: nothing that a caller can make up (a path, a header) is
-// among them.
+// Labels say what a series counts. Their fields are those of viz.proto's Labels, and empty means
+// unknown. They are comparable. Each has few values: nothing that a caller can make up, such as a
+// path or a header, is among them.
 type Labels struct {
 	Direction   Direction
 	Authority   string // the canonical destination: "web.shop.svc.cluster.local:80"

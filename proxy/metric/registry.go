@@ -12,19 +12,19 @@ const (
 	// MaxSeries bounds memory (2.1 KB a series with latencies, so 2 MB) and what a peer's traffic
 	// can make viz keep.
 	MaxSeries = 1000
-	// RetireAfter is how long a series must have been idle; reports are sent every few seconds, so
-	// nothing is lost.
+	// RetireAfter is how long a series must have been idle. Reports are sent every few seconds, so
+	// they have told all of it by then.
 	RetireAfter = 10 * time.Minute
 	// sweepEvery limits how often a full table is searched for idle series.
 	sweepEvery = time.Minute
-	// sweepFrom: below it there is room enough, and nothing is retired.
+	// sweepFrom is the number of series below which there is room enough, so that none is retired.
 	sweepFrom = MaxSeries / 2
 )
 
 // Registry holds the cells of one process. Use NewRegistry.
 type Registry struct {
 	Connections       atomic.Int64 // a gauge: accepted connections that are open
-	CertificateExpiry atomic.Int64 // Unix seconds, NotAfter of the current SVID; 0 before there is one
+	CertificateExpiry atomic.Int64 // of the current SVID, Unix seconds; 0 before there is one
 
 	dropped  atomic.Uint64
 	counters counters
@@ -36,9 +36,9 @@ type Registry struct {
 	swept  time.Time
 }
 
-// series is one row of the table. One that was retired is held weakly: as long as a connection or a
-// route keeps its cell it is still counted and shown, and when none does, the collector takes it
-// and the row is deleted.
+// series is one row of the table. One that was retired refers to its cell weakly. As long as a
+// connection or a route keeps the cell, the row is still counted and shown. Once none does, the
+// garbage collector takes the cell, and the row is deleted.
 type series struct {
 	id        uint32
 	labels    Labels
@@ -55,9 +55,11 @@ func (s *series) load() *Cell {
 	return s.retired.Value()
 }
 
-// NewRegistry makes an empty one.
+// NewRegistry makes an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{series: map[Labels]*series{}, other: map[Direction]*series{}, swept: time.Now()}
+	return &Registry{
+		series: map[Labels]*series{}, other: map[Direction]*series{}, swept: time.Now(),
+	}
 }
 
 // Cell finds or makes the cell for l. It locks and hashes: resolve once, keep the pointer.
@@ -72,31 +74,33 @@ func (r *Registry) Cell(l Labels) *Cell {
 		}
 		delete(r.series, l)
 	}
-	r.sweep(now)
+	r.sweepLocked(now)
 	if len(r.series) < MaxSeries {
-		s := r.newSeries(l, now)
+		s := r.newSeriesLocked(l, now)
 		r.series[l] = s
 		return s.cell
 	}
-	return r.fold(l.Direction, now)
+	return r.foldLocked(l.Direction, now)
 }
 
-func (r *Registry) newSeries(l Labels, now time.Time) *series {
+func (r *Registry) newSeriesLocked(l Labels, now time.Time) *series {
 	r.lastID++
 	return &series{id: r.lastID, labels: l, cell: new(Cell), idleSince: now}
 }
 
-func (r *Registry) fold(d Direction, now time.Time) *Cell {
+// foldLocked is the cell of everything for which the table has no room.
+func (r *Registry) foldLocked(d Direction, now time.Time) *Cell {
 	r.dropped.Add(1)
 	s := r.other[d]
 	if s == nil {
-		s = r.newSeries(otherLabels(d), now)
+		s = r.newSeriesLocked(otherLabels(d), now)
 		r.other[d] = s
 	}
 	return s.cell
 }
 
-func (r *Registry) sweep(now time.Time) {
+// sweepLocked retires what is idle, and deletes what nobody can record into.
+func (r *Registry) sweepLocked(now time.Time) {
 	if len(r.series) < sweepFrom || now.Sub(r.swept) < sweepEvery {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ContentType is of what AppendText makes.
+// ContentType is the media type of what Text writes.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // WriteText writes everything that the registry counts, in Prometheus's text format, 0.0.4. version
@@ -40,8 +40,8 @@ type row struct {
 	cell   *Cell
 }
 
-// rows are the series that differ once their labels are text: two that do not would make a scraper
-// refuse the whole page.
+// rows are the series that differ once their labels are text. Of two that do not, only the first is
+// shown, for a scraper refuses a page that has the same labels twice.
 func (r *Registry) rows() (all []row) {
 	seen := map[string]bool{}
 	r.Each(func(_ uint32, l Labels, c *Cell) {
@@ -61,7 +61,8 @@ type family struct {
 	value            func(*Cell) uint64
 }
 
-// The families of cells. A series shows those of the groups in which it has counted something.
+// cellFamilies are the figures of a cell, in groups. A series shows those of the groups in which it
+// has counted something.
 var cellFamilies = []family{
 	{"tulle_requests_total", "Requests that ended, as the caller saw them.", "counter",
 		hasRequests, func(c *Cell) uint64 { return c.Requests.Load() }},
@@ -106,7 +107,7 @@ func (f family) append(t *Text, rows []row) {
 	}
 }
 
-// appendEvents: the reasons of one event are one family.
+// appendEvents writes a family for each event, with a sample for each of its reasons.
 func (r *Registry) appendEvents(t *Text) {
 	last := events
 	r.EachCounter(func(e Event, why string, n uint64) {
@@ -132,9 +133,9 @@ func appendDurations(t *Text, rows []row) {
 	}
 }
 
-// appendHistogram adds a cell's buckets up to the bounds of classic ones. The cell's upper bounds
-// are exclusive and Prometheus's inclusive; in whole microseconds that moves only what took a bound
-// to the microsecond.
+// appendHistogram adds up a cell's buckets to those of Prometheus. The upper bounds of a cell's
+// buckets are exclusive and Prometheus's are inclusive. In whole microseconds that only moves what
+// took exactly a bound.
 func appendHistogram(t *Text, w row) {
 	var counts [Buckets]uint64
 	total := w.cell.Latency(&counts)
@@ -156,8 +157,8 @@ type classicBound struct {
 	label string
 }
 
-// classicBounds end at powers of two, where a cell's buckets end too, so that each count is exact:
-// every one from 0.5 ms to 1 s, where answers are, and then every second one to 67 s.
+// classicBounds end at powers of two, where a cell's buckets end too, so that each count is exact.
+// They are every power from 0.5 ms to 1 s, where answers are, and then every second one up to 67 s.
 var classicBounds = makeClassicBounds()
 
 func makeClassicBounds() (all []classicBound) {
@@ -185,8 +186,8 @@ func (l Labels) text() string {
 		"service", l.Service)
 }
 
-// LabelText is labels as they stand between braces. It leaves out those whose value is empty: that
-// is the same to Prometheus, and the page is a third as long.
+// LabelText is labels as they stand between braces. It leaves out labels whose value is empty: to
+// Prometheus that is the same, and the page is a third as long.
 func LabelText(namesAndValues ...string) string {
 	var b strings.Builder
 	b.Grow(32 * len(namesAndValues))

@@ -19,8 +19,8 @@ import (
 // kilobyte each as the kernel counts them).
 const ackBuffer = 1 << 20
 
-// Families are those that the kernel has. A kernel without IPv6 has nothing to redirect there; one
-// with it must be redirected, or traffic would pass the proxy by.
+// Families are the families that the kernel has. A kernel without IPv6 has nothing to redirect
+// there. One with IPv6 must redirect that too, or traffic would pass the proxy by.
 func Families() ([]Family, error) {
 	_, err := os.Stat("/proc/self/net/if_inet6")
 	switch {
@@ -32,7 +32,7 @@ func Families() ([]Family, error) {
 	return nil, fmt.Errorf("redirect: look for IPv6: %w", err)
 }
 
-// Apply makes the rules those of o, in the network namespace of the calling thread.
+// Apply replaces the rules by those of o, in the network namespace of the calling thread.
 func Apply(o Options, families ...Family) error {
 	if err := o.validate(); err != nil {
 		return fmt.Errorf("redirect: %w", err)
@@ -45,15 +45,17 @@ func Apply(o Options, families ...Family) error {
 	})
 }
 
-// Remove takes the rules away. It is no error when there are none.
+// Remove takes the rules away. That there are none is no error.
 func Remove(families ...Family) error {
 	return transaction("remove", families, func(*nftables.Conn, *nftables.Table) {})
 }
 
-// transaction begins by deleting each table: adding it first makes that succeed when it does not
-// exist. The kernel does all of a batch or nothing.
+// transaction runs a batch, of which the kernel does all or nothing. The batch begins by deleting
+// each table. It adds the table before that, so that deleting succeeds if the table did not exist.
 func transaction(op string, families []Family, then func(*nftables.Conn, *nftables.Table)) error {
-	c, err := nftables.New(nftables.WithSockOptions(func(nc *netlink.Conn) error { return nc.SetReadBuffer(ackBuffer) }))
+	c, err := nftables.New(nftables.WithSockOptions(func(nc *netlink.Conn) error {
+		return nc.SetReadBuffer(ackBuffer)
+	}))
 	if err != nil {
 		return explain(op, err)
 	}
@@ -76,16 +78,20 @@ func explain(op string, err error) error {
 		return fmt.Errorf("redirect: %s rules: %w: it needs uid 0 with the NET_ADMIN capability; "+
 			"where Pod Security forbids that, namespaces must be labelled privileged", op, err)
 	case missing(err):
-		return fmt.Errorf("redirect: %s rules: %w: this kernel has no NAT in nf_tables; on the node load "+
-			"nf_tables, nf_conntrack, nft_ct, nft_chain_nat and nft_redir with modprobe, or use a kernel built with them "+
-			"(one with legacy iptables only is not supported)", op, err)
+		return fmt.Errorf("redirect: %s rules: %w: this kernel has no NAT in nf_tables; "+
+			"on the node load nf_tables, nf_conntrack, nft_ct, nft_chain_nat and nft_redir with "+
+			"modprobe, or use a kernel built with them (one with legacy iptables only is not "+
+			"supported)", op, err)
 	}
 	return fmt.Errorf("redirect: %s rules: %w", op, err)
 }
 
-// missing: no netlink family for nf_tables, no family, no chain type, no expression.
+// missing says whether a part of the kernel is not there: netlink's family for nf_tables, an
+// address family, a type of chain, an expression.
 func missing(err error) bool {
-	for _, e := range []syscall.Errno{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EAFNOSUPPORT, unix.ENOENT} {
+	for _, e := range []syscall.Errno{
+		unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EAFNOSUPPORT, unix.ENOENT,
+	} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -107,17 +113,19 @@ func addChain(c *nftables.Conn, t *nftables.Table, chain Chain) {
 	}
 	to := c.AddChain(&nftables.Chain{
 		Name: chain.Name, Table: t, Type: nftables.ChainType(chain.Type), Hooknum: hook,
-		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(chain.priority())), Policy: &accept,
+		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(chain.priority())),
+		Policy:   &accept,
 	})
 	for _, r := range chain.Rules {
 		c.AddRule(&nftables.Rule{
-			Table: t, Chain: to, Exprs: r.exprs(), UserData: userdata.AppendString(nil, userdata.TypeComment, r.Comment),
+			Table: t, Chain: to, Exprs: r.exprs(),
+			UserData: userdata.AppendString(nil, userdata.TypeComment, r.Comment),
 		})
 	}
 }
 
-// reg is the register in which each condition is loaded and compared; one after the other, so one
-// is enough.
+// reg is the register into which each condition is loaded to be compared. Conditions follow one
+// another, so one register is enough.
 const reg = 1
 
 func (r Rule) exprs() []expr.Any {
@@ -141,7 +149,10 @@ func (r Rule) exprs() []expr.Any {
 }
 
 func load(key expr.MetaKey, equal []byte) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: key, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: equal}}
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: reg},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: equal},
+	}
 }
 
 func loopback() []byte {
@@ -164,10 +175,13 @@ func ctInvalid() []expr.Any {
 func destination(p Ports) []expr.Any {
 	const offset, size = 2, 2 // of the destination port in a TCP header
 	return []expr.Any{
-		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size},
+		&expr.Payload{
+			DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size,
+		},
 		&expr.Range{
 			Op: expr.CmpOpEq, Register: reg,
-			FromData: binary.BigEndian.AppendUint16(nil, p.Low), ToData: binary.BigEndian.AppendUint16(nil, p.High),
+			FromData: binary.BigEndian.AppendUint16(nil, p.Low),
+			ToData:   binary.BigEndian.AppendUint16(nil, p.High),
 		},
 	}
 }

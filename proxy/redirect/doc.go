@@ -6,9 +6,11 @@
 // connections that are open keep their mapping. It runs in the pod's network namespace, as root
 // with NET_ADMIN and nothing else; no binary is called.
 //
-//	prerouting   TCP to the skipped inbound ports is left alone, everything else goes to the inbound port
-//	output       what the proxy's uid sends, what stays on the loopback interface, and TCP to the skipped outbound ports
-//	             is left alone; everything else goes to the outbound port
+//	prerouting   TCP to the skipped inbound ports is left alone;
+//	             everything else goes to the inbound port
+//	output       what the proxy's uid sends, what stays on the loopback interface,
+//	             and TCP to the skipped outbound ports is left alone;
+//	             everything else goes to the outbound port
 //
 // So a call to 127.0.0.1, ::1 or the pod's own address is never redirected, and one to the pod's
 // own Service is, since its address routes out of the pod. In prerouting the kernel redirects to

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ip6OriginalDst is IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h; x/sys names only the
-// IPv4 one, its equal.
+// ip6OriginalDst is IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h. x/sys names only the
+// option of IPv4, which has the same number.
 const ip6OriginalDst = unix.SO_ORIGINAL_DST
 
-// OriginalDst is where the peer of an accepted connection wanted to go. Without a redirection it is
-// the address that was dialled, this socket's own; where conntrack is not at work at all it is
+// OriginalDst is the address that the peer of an accepted connection dialed. If the connection was
+// not redirected that is this socket's own. If conntrack is not at work at all, it is
 // ErrNotRedirected.
 func OriginalDst(conn *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := conn.SyscallConn()
@@ -42,23 +42,25 @@ func OriginalDst(conn *net.TCPConn) (netip.AddrPort, error) {
 	return dst, nil
 }
 
-// original4 reads a sockaddr_in through the one call of x/sys that returns a struct of no less than
-// its 16 bytes.
+// original4 reads a sockaddr_in, of 16 bytes, through the one call of x/sys that returns a struct
+// of at least that size.
 func original4(fd int) (netip.AddrPort, error) {
 	m, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	sa := m.Multiaddr // family 2, port 2, address 4
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(sa[4:8])), binary.BigEndian.Uint16(sa[2:4])), nil
+	addr, port := netip.AddrFrom4([4]byte(sa[4:8])), binary.BigEndian.Uint16(sa[2:4])
+	return netip.AddrPortFrom(addr, port), nil
 }
 
-// original6: the struct of IPV6_MTU begins with a sockaddr_in6.
+// original6 reads a sockaddr_in6, with which the struct of IPV6_MTU begins.
 func original6(fd int) (netip.AddrPort, error) {
 	info, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, ip6OriginalDst)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	port := binary.NativeEndian.AppendUint16(nil, info.Addr.Port) // the bytes as they lay in memory: network order
-	return netip.AddrPortFrom(netip.AddrFrom16(info.Addr.Addr), binary.BigEndian.Uint16(port)), nil
+	// The bytes as they lay in memory are in network order.
+	port := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, info.Addr.Port))
+	return netip.AddrPortFrom(netip.AddrFrom16(info.Addr.Addr), port), nil
 }

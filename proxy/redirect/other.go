@@ -8,9 +8,10 @@ import (
 	"net/netip"
 )
 
-var errLinux = errors.New("redirect: redirection needs Linux; elsewhere configure explicit upstreams")
+var errLinux = errors.New(
+	"redirect: redirection needs Linux; elsewhere configure explicit upstreams")
 
-// Families: none.
+// Families needs Linux.
 func Families() ([]Family, error) { return nil, errLinux }
 
 // Apply needs Linux.
@@ -19,5 +20,5 @@ func Apply(Options, ...Family) error { return errLinux }
 // Remove needs Linux.
 func Remove(...Family) error { return errLinux }
 
-// OriginalDst: nothing is ever redirected here.
+// OriginalDst is ErrNotRedirected, for nothing is ever redirected here.
 func OriginalDst(*net.TCPConn) (netip.AddrPort, error) { return netip.AddrPort{}, ErrNotRedirected }

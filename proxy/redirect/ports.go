@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// MaxRanges bounds each list of ports: a range is one rule in each family, and all of them go in
-// one netlink transaction, whose acknowledgements must fit the socket's buffer.
+// MaxRanges bounds each list of ports. A range is one rule in each family, and all rules go in one
+// netlink transaction, whose acknowledgements must fit the socket's buffer.
 const MaxRanges = 64
 
 // Ports is a range of ports, both ends included; a single port is a range of one.
@@ -30,7 +30,8 @@ func ParsePorts(list string) ([]Ports, error) {
 	}
 	parts := strings.Split(list, ",")
 	if len(parts) > MaxRanges {
-		return nil, fmt.Errorf("%d ports and ranges, at most %d are possible: join neighbours to ranges", len(parts), MaxRanges)
+		return nil, fmt.Errorf("%d ports and ranges, at most %d are possible: "+
+			"join neighbours to ranges", len(parts), MaxRanges)
 	}
 	all := make([]Ports, 0, len(parts))
 	for _, part := range parts {
@@ -51,7 +52,8 @@ func parseRange(s string) (Ports, error) {
 	l, errLow := strconv.ParseUint(low, 10, 16)
 	h, errHigh := strconv.ParseUint(high, 10, 16)
 	if errLow != nil || errHigh != nil || l == 0 || l > h {
-		return Ports{}, fmt.Errorf("%q is no port: want a number from 1 to 65535, or a range like 4567-4568", s)
+		return Ports{}, fmt.Errorf(
+			"%q is no port: want a number from 1 to 65535, or a range like 4567-4568", s)
 	}
 	return Ports{uint16(l), uint16(h)}, nil
 }

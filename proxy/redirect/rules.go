@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Options say what to redirect. The ports are redirect's own too: that the admin port is skipped is
-// no caller's choice.
+// Options say what to redirect. They include the proxy's own ports, because the admin port is
+// always left alone.
 type Options struct {
 	ProxyUID     uint32
 	InboundPort  uint16
@@ -21,19 +21,24 @@ type Options struct {
 func (o Options) validate() error {
 	switch {
 	case o.ProxyUID == 0:
-		return errors.New("the proxy's uid is 0: every root process would bypass the proxy; run the proxy with its own uid")
+		return errors.New("the proxy's uid is 0: every root process would bypass the proxy; " +
+			"run the proxy with its own uid")
 	case o.InboundPort == 0 || o.OutboundPort == 0 || o.AdminPort == 0:
 		return errors.New("the inbound, outbound and admin ports must be set")
-	case o.InboundPort == o.OutboundPort || o.InboundPort == o.AdminPort || o.OutboundPort == o.AdminPort:
-		return fmt.Errorf("the inbound (%d), outbound (%d) and admin (%d) ports must differ", o.InboundPort, o.OutboundPort, o.AdminPort)
+	case o.InboundPort == o.OutboundPort || o.InboundPort == o.AdminPort ||
+		o.OutboundPort == o.AdminPort:
+		return fmt.Errorf("the inbound (%d), outbound (%d) and admin (%d) ports must differ",
+			o.InboundPort, o.OutboundPort, o.AdminPort)
 	case len(o.SkipInbound) > MaxRanges || len(o.SkipOutbound) > MaxRanges:
-		return fmt.Errorf("at most %d skipped ports and ranges are possible in each direction", MaxRanges)
+		return fmt.Errorf(
+			"at most %d skipped ports and ranges are possible in each direction", MaxRanges)
 	}
 	return nil
 }
 
-// Family is an nftables family. A table of each works on every kernel that has NAT in nf_tables;
-// one "inet" table would need 5.2, and would fail as a whole where IPv6 is not built in.
+// Family is an nftables family. A table for each works on every kernel that has NAT in nf_tables.
+// One table of family "inet" would need Linux 5.2, and would fail as a whole where IPv6 is not
+// built in.
 type Family string
 
 const (
@@ -41,7 +46,7 @@ const (
 	IPv6 Family = "ip6"
 )
 
-// TableName is the name of our table in each family. Nothing else in the namespace is touched.
+// TableName is the name of the proxy's table in each family. No other table is touched.
 const TableName = "tulle"
 
 // Chain is one hook's rules.
@@ -52,8 +57,8 @@ type Chain struct {
 	Rules []Rule
 }
 
-// Rule is one line. Its conditions, those that are set, must all hold; every rule is about TCP
-// alone.
+// Rule is one line of a chain. Those of its conditions that are set must all hold. Every rule is
+// about TCP alone.
 type Rule struct {
 	UID     uint32 // not 0: what this uid's processes send
 	OutLoop bool   // what leaves by the loopback interface
@@ -80,11 +85,13 @@ func Rules(o Options) []Chain {
 	return []Chain{
 		{Name: "invalid_in", Type: "filter", Hook: "prerouting", Rules: []Rule{
 			{InLoop: true, Action: Return, Comment: "loopback"},
-			{Invalid: true, Action: Drop, Comment: "would be answered by a RST that ends a healthy connection"},
+			{Invalid: true, Action: Drop,
+				Comment: "would be answered by a RST that ends a healthy connection"},
 		}},
 		{Name: "invalid_out", Type: "filter", Hook: "output", Rules: []Rule{
 			{OutLoop: true, Action: Return, Comment: "loopback"},
-			{Invalid: true, Action: Drop, Comment: "would leave with an address that was not translated back"},
+			{Invalid: true, Action: Drop,
+				Comment: "would leave with an address that was not translated back"},
 		}},
 		{Name: "inbound", Type: "nat", Hook: "prerouting", Rules: inbound(o)},
 		{Name: "outbound", Type: "nat", Hook: "output", Rules: outbound(o)},
@@ -94,11 +101,11 @@ func Rules(o Options) []Chain {
 func inbound(o Options) []Rule {
 	rules := []Rule{{Dest: Port(o.AdminPort), Action: Return, Comment: "the proxy's admin port"}}
 	rules = append(rules, skips(o.SkipInbound)...)
-	return append(rules, Rule{Action: Redirect, To: o.InboundPort, Comment: "everything else through the proxy"})
+	return append(rules, rest(o.InboundPort))
 }
 
-// outbound does not ask for a connection's first packet: where conntrack has forgotten a
-// connection, its next packet must be redirected too (and reset) rather than leave the pod in
+// outbound takes every packet of a connection, and not only the first. If conntrack has forgotten a
+// connection its next packet must be redirected too, and reset, or it would leave the pod in
 // plaintext.
 func outbound(o Options) []Rule {
 	rules := []Rule{
@@ -106,7 +113,12 @@ func outbound(o Options) []Rule {
 		{OutLoop: true, Action: Return, Comment: "inside the pod"},
 	}
 	rules = append(rules, skips(o.SkipOutbound)...)
-	return append(rules, Rule{Action: Redirect, To: o.OutboundPort, Comment: "everything else through the proxy"})
+	return append(rules, rest(o.OutboundPort))
+}
+
+// rest is the last rule of a chain.
+func rest(port uint16) Rule {
+	return Rule{Action: Redirect, To: port, Comment: "everything else through the proxy"}
 }
 
 func skips(ports []Ports) []Rule {
@@ -143,16 +155,18 @@ func (r Rule) String() string {
 	return b.String()
 }
 
-// Script is what Apply would do, in the language of nft: `nft -f` takes it.
+// Script is what Apply would do, in the language of nft. `nft -f` takes it.
 func Script(o Options, families ...Family) (string, error) {
 	if err := o.validate(); err != nil {
 		return "", fmt.Errorf("redirect: %w", err)
 	}
 	var b strings.Builder
 	for _, f := range families {
-		fmt.Fprintf(&b, "table %s %s\ndelete table %[1]s %[2]s\ntable %[1]s %[2]s {\n", f, TableName)
+		const head = "table %s %s\ndelete table %[1]s %[2]s\ntable %[1]s %[2]s {\n"
+		fmt.Fprintf(&b, head, f, TableName)
 		for _, c := range Rules(o) {
-			fmt.Fprintf(&b, "\tchain %s {\n\t\ttype %s hook %s priority %d; policy accept;\n", c.Name, c.Type, c.Hook, c.priority())
+			fmt.Fprintf(&b, "\tchain %s {\n\t\ttype %s hook %s priority %d; policy accept;\n",
+				c.Name, c.Type, c.Hook, c.priority())
 			for _, r := range c.Rules {
 				fmt.Fprintf(&b, "\t\t%v\n", r)
 			}
@@ -163,7 +177,8 @@ func Script(o Options, families ...Family) (string, error) {
 	return b.String(), nil
 }
 
-// priority: the filters go before the translation, after conntrack (-200) has placed the packet.
+// priority is a chain's place among the hook's. The filters come before the translation, and after
+// conntrack (-200) has placed the packet.
 func (c Chain) priority() int32 {
 	if c.Type == "nat" {
 		return -100

@@ -16,25 +16,27 @@ import (
 )
 
 const (
-	// DefaultKeepAlive: a server that has gone without a word is noticed within two of these. A
-	// grpc-go server must be told to accept it (keepalive.EnforcementPolicy): it takes a PING more
-	// often than every five minutes for abuse.
+	// DefaultKeepAlive is how long a server may say nothing before it gets a PING, and how long it
+	// may take to answer. So a server that has gone without a word is noticed within two of these.
+	// A grpc-go server must be told to accept that (keepalive.EnforcementPolicy): it takes a PING
+	// more often than every five minutes for abuse.
 	DefaultKeepAlive = 30 * time.Second
-	// idleTimeout ends a connection that no call uses: identity is asked twice a day.
+	// idleTimeout ends a connection that no call uses. Identity, for one, is asked twice a day.
 	idleTimeout = time.Minute
 
 	streamWindow   = 64 << 10
 	connWindow     = 256 << 10
 	maxHeaderBytes = 16 << 10
-	// tries: the first, and one more on a fresh connection when the server surely has not processed
-	// it.
+	// tries is how often a call is sent: once, and once more on a fresh connection if the server
+	// surely has not processed it.
 	tries = 2
 )
 
 // Options are a Client's. Dial, Authority and Bounds are required.
 type Options struct {
-	Dial      func(ctx context.Context) (*wire.Conn, error) // connected, and for TLS with its handshake done
-	Authority string                                        // :authority
+	// Dial returns a connection, for TLS with its handshake done.
+	Dial      func(ctx context.Context) (*wire.Conn, error)
+	Authority string // :authority
 	Bounds    Bounds
 	UserAgent string        // "tulle/" and the version
 	KeepAlive time.Duration // 0: DefaultKeepAlive
@@ -43,19 +45,19 @@ type Options struct {
 // Bounds are the largest messages that the two ends have agreed upon, in bytes.
 type Bounds struct{ Request, Response int }
 
-// Client calls one server. It is for any number of goroutines.
+// Client calls one server. Any number of goroutines may use it.
 type Client struct {
 	o       Options
-	dialing chan struct{} // holds one: who may dial
+	dialing chan struct{} // whoever has put an element in may dial; it has room for one
 	readers sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	conn   *conn
-	conns  map[*conn]struct{} // with the ones that are going away
+	conns  map[*conn]struct{} // conn, and those that are going away
 	closed bool
 }
 
-// conn is a connection and what its handlers say of it.
+// conn is a connection and what its handlers have said of it.
 type conn struct {
 	h2     *h2.Conn
 	scheme string
@@ -108,11 +110,11 @@ func (c *Client) call(ctx context.Context, method string, in, out proto.Message)
 		}
 		return err
 	}
-	return s.only()
+	return s.awaitEnd()
 }
 
-// only waits for the end of a call that must have had one message.
-func (s *Stream) only() error {
+// awaitEnd waits for the end of a call whose one message was received.
+func (s *Stream) awaitEnd() error {
 	_, err := s.next()
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -153,10 +155,11 @@ func (c *Client) open(ctx context.Context, method string) (*Stream, error) {
 	return nil, causedBy(Unavailable, err)
 }
 
-// openOn waits while the server takes no more streams at once.
+// openOn opens a stream on a connection. It waits while the server takes no more streams at once.
 func (c *Client) openOn(ctx context.Context, to *conn, method string) (*Stream, error) {
 	for {
-		ready := to.capacity() // before asking: what changes after the answer must not be missed
+		// This comes before OpenStream, or a change after its answer could be missed.
+		ready := to.capacity()
 		s := newStream(c.o.Bounds)
 		err := s.open(ctx, to.h2, c.head(ctx, to, method))
 		if err == nil {
@@ -192,8 +195,8 @@ func (c *Client) head(ctx context.Context, to *conn, method string) []hpack.Head
 	return fields
 }
 
-// connection is the current one, or a new one. One caller dials; the others wait for it, no longer
-// than they want to.
+// connection is the current connection, or a new one. One caller dials. The others wait for that,
+// but no longer than their contexts say.
 func (c *Client) connection(ctx context.Context) (*conn, error) {
 	select {
 	case c.dialing <- struct{}{}:
@@ -215,6 +218,7 @@ func (c *Client) connection(ctx context.Context) (*conn, error) {
 	return c.adopt(w)
 }
 
+// current is the current connection, or nil if there is none that takes calls.
 func (c *Client) current() (*conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,9 +231,9 @@ func (c *Client) current() (*conn, error) {
 	return c.conn, nil
 }
 
-// Renew gives calls that begin from now on a new connection, for what this side proves has changed:
-// a server that refuses the old certificate would go on refusing it on the old connection. Calls
-// under way go on.
+// Renew gives calls that begin from now on a new connection, because what this side proves has
+// changed. A server that refuses the old certificate would go on refusing it on the old connection.
+// Calls under way go on.
 func (c *Client) Renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,6 +243,7 @@ func (c *Client) Renew() {
 	}
 }
 
+// adopt makes a connection that was dialed the current one, and starts its reader.
 func (c *Client) adopt(w *wire.Conn) (*conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -285,8 +290,8 @@ func (c *Client) forget(to *conn) {
 	}
 }
 
-// Close ends every call and connection, and waits for their goroutines. No call may be dialling any
-// more: end the contexts first.
+// Close ends every call and connection, and waits for their goroutines. Nobody may be dialing any
+// more: end the contexts of calls first.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -306,6 +311,7 @@ func (to *conn) isGone() bool {
 	}
 }
 
+// capacity returns a channel that is closed when a stream may be opened again.
 func (to *conn) capacity() <-chan struct{} {
 	to.mu.Lock()
 	defer to.mu.Unlock()

@@ -35,9 +35,9 @@ const (
 )
 
 var codeNames = [...]string{
-	"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
-	"ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable",
-	"DataLoss", "Unauthenticated",
+	"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
+	"AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",
+	"OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
 }
 
 func (c Code) String() string {
@@ -47,16 +47,18 @@ func (c Code) String() string {
 	return "Code(" + strconv.FormatUint(uint64(c), 10) + ")"
 }
 
-// Status is why a call failed: the server's word, or this side's when there was none.
+// Status is why a call failed. It is what the server said or, if the server said nothing, what
+// happened on this side.
 type Status struct {
 	Code    Code
 	Message string
-	cause   error // this side's
+	cause   error // what happened on this side
 }
 
 func (s *Status) Error() string { return s.Code.String() + ": " + s.Message }
 
-// Unwrap is the error on this side, if that was the reason: a context's, a dial's, a connection's.
+// Unwrap is the error on this side that the call failed with: a context's, a dial's, a
+// connection's. It is nil if the server gave the status.
 func (s *Status) Unwrap() error { return s.cause }
 
 func newStatus(code Code, format string, args ...any) *Status {
@@ -67,7 +69,7 @@ func causedBy(code Code, err error) *Status {
 	return &Status{Code: code, Message: err.Error(), cause: err}
 }
 
-// contextStatus is that of a call whose context is done.
+// contextStatus is the status of a call whose context is done.
 func contextStatus(err error) *Status {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return causedBy(DeadlineExceeded, err)
@@ -75,8 +77,9 @@ func contextStatus(err error) *Status {
 	return causedBy(Canceled, err)
 }
 
-// resetStatus is that of a stream which ended without trailers (grpc/doc/PROTOCOL-HTTP2.md,
-// "Errors"). When it is not the stream but the connection that ended, the server is away.
+// resetStatus is the status of a call whose stream ended without trailers
+// (grpc/doc/PROTOCOL-HTTP2.md, "Errors"). If it was not the stream but the connection that ended,
+// the server is away.
 func resetStatus(code uint32, err error) *Status {
 	var ofStream *h2.StreamError
 	if !errors.As(err, &ofStream) {
@@ -95,8 +98,8 @@ func resetStatus(code uint32, err error) *Status {
 	return causedBy(Internal, err)
 }
 
-// httpStatus is that of a response which is not gRPC (grpc/doc/http-grpc-status-mapping.md):
-// something in between answered.
+// httpStatus is the status of a call that was answered in HTTP and not in gRPC, by something in
+// between (grpc/doc/http-grpc-status-mapping.md).
 func httpStatus(status string) *Status {
 	code := Unknown
 	switch status {
@@ -114,7 +117,7 @@ func httpStatus(status string) *Status {
 	return newStatus(code, "the server answered HTTP status %q and no gRPC status", status)
 }
 
-// trailerStatus reads grpc-status and grpc-message; nil is OK.
+// trailerStatus reads grpc-status and grpc-message. OK is nil.
 func trailerStatus(code, message string) *Status {
 	n, err := strconv.ParseUint(code, 10, 32)
 	if err != nil {
@@ -126,8 +129,7 @@ func trailerStatus(code, message string) *Status {
 	return &Status{Code: Code(n), Message: percentDecode(message)}
 }
 
-// percentDecode keeps what is no valid escape as it is: a message is for people, and half of one is
-// better than none.
+// percentDecode decodes a message for people. What is no valid escape stays as it is.
 func percentDecode(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

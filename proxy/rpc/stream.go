@@ -15,16 +15,16 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// SendBuffer is how many bytes of a stream may be unsent before Send waits: a window of HTTP/2's
-// default.
+// SendBuffer is how many bytes of a stream may be unsent before Send waits: HTTP/2's default
+// window.
 const SendBuffer = 64 << 10
 
-// Stream is one call. One goroutine may send while another receives; neither method is for two
-// goroutines at once.
+// Stream is one call. One goroutine may send while another receives. Two may not send at once, nor
+// receive at once.
 type Stream struct {
 	bounds  Bounds
 	h2      *h2.Stream
-	done    chan struct{} // closed with the end
+	done    chan struct{} // closed when the call has ended
 	arrived chan struct{} // a message may be in the queue
 	room    chan struct{} // bytes may have left
 	unwatch func() bool   // stops waiting for the context
@@ -41,10 +41,16 @@ type Stream struct {
 }
 
 func newStream(bounds Bounds) *Stream {
-	return &Stream{bounds: bounds, in: deframer{most: bounds.Response}, done: make(chan struct{}), arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	return &Stream{
+		bounds:  bounds,
+		in:      deframer{most: bounds.Response},
+		done:    make(chan struct{}),
+		arrived: make(chan struct{}, 1),
+		room:    make(chan struct{}, 1),
+	}
 }
 
-// open starts the call on a connection. The lock is held meanwhile, for the connection may die at
+// open starts the call on a connection. It holds the lock meanwhile, for the connection may die at
 // once and tell the sink.
 func (s *Stream) open(ctx context.Context, c *h2.Conn, fields []hpack.HeaderField) error {
 	s.mu.Lock()
@@ -94,13 +100,14 @@ func (s *Stream) write(b []byte, last bool) {
 
 var errSendClosed = errors.New("send after CloseSend")
 
+// awaitRoom waits until a message may be written; last says that it is the last one.
 func (s *Stream) awaitRoom(last bool) error {
 	for {
 		s.mu.Lock()
 		switch {
 		case s.ended:
 			defer s.mu.Unlock()
-			return s.endLocked()
+			return s.resultLocked()
 		case s.halfDone:
 			s.mu.Unlock()
 			return causedBy(Internal, errSendClosed)
@@ -132,6 +139,7 @@ func (s *Stream) Recv(m proto.Message) error {
 	return nil
 }
 
+// next waits for the next message, still encoded.
 func (s *Stream) next() ([]byte, error) {
 	for {
 		s.mu.Lock()
@@ -143,7 +151,7 @@ func (s *Stream) next() ([]byte, error) {
 		}
 		if s.ended {
 			defer s.mu.Unlock()
-			return nil, s.endLocked()
+			return nil, s.resultLocked()
 		}
 		s.mu.Unlock()
 		select {
@@ -153,13 +161,14 @@ func (s *Stream) next() ([]byte, error) {
 	}
 }
 
+// takeLocked takes the first message off the queue, and says how many bytes of window to give back.
 func (s *Stream) takeLocked() (b []byte, back int) {
 	b = s.queue[0]
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
 	back = min(s.held, len(b)+prefix)
 	if len(s.queue) == 0 {
-		back = s.held // the rest belongs to a message under way, which must be able to go on
+		back = s.held // the rest is part of the next message, which needs the window to go on
 	}
 	s.held -= back
 	return b, back
@@ -175,10 +184,10 @@ func (s *Stream) giveBack(n int) {
 // Close cancels the call if it has not ended.
 func (s *Stream) Close() { s.abort(causedBy(Canceled, context.Canceled)) }
 
-// abort ends the call from this side, and forgets what was received.
+// abort ends the call from this side, and drops what was received.
 func (s *Stream) abort(status *Status) {
 	s.mu.Lock()
-	first := s.endWith(status)
+	first := s.endLocked(status)
 	if first {
 		s.queue = nil
 	}
@@ -189,8 +198,8 @@ func (s *Stream) abort(status *Status) {
 	}
 }
 
-// endWith ends the call once; the lock is held.
-func (s *Stream) endWith(status *Status) bool {
+// endLocked ends the call, and reports whether it had not ended before.
+func (s *Stream) endLocked(status *Status) bool {
 	if s.ended {
 		return false
 	}
@@ -203,18 +212,20 @@ func (s *Stream) endWith(status *Status) bool {
 	return true
 }
 
-func (s *Stream) endLocked() error {
+// resultLocked is what Send and Recv return once the call has ended.
+func (s *Stream) resultLocked() error {
 	if s.status == nil {
 		return io.EOF
 	}
 	return s.status
 }
 
-// sink is what the connection calls: in its reader's turns, but for OnSent.
+// sink has a stream's handlers. The connection calls OnSent from any goroutine, and the others in
+// its reader's turns.
 type sink Stream
 
-// apply ends the call: ended says that the server has ended its half, so that there is nothing to
-// cancel.
+// apply ends the call with a status. If ended is true the server has ended its half, so that there
+// is nothing to cancel.
 func (k *sink) apply(status *Status, ended bool) {
 	s := (*Stream)(k)
 	if !ended {
@@ -222,11 +233,11 @@ func (k *sink) apply(status *Status, ended bool) {
 		return
 	}
 	s.mu.Lock()
-	first := s.endWith(status)
+	first := s.endLocked(status)
 	open := first && (!s.halfDone || s.unsent > 0)
 	s.mu.Unlock()
 	if open {
-		s.h2.Reset(h2.CodeNone) // the server has said all; it wants no more from us
+		s.h2.Reset(h2.CodeNone) // the server has answered: it wants no more of the request
 	}
 }
 
@@ -259,13 +270,13 @@ func (k *sink) OnHeaders(fields []hpack.HeaderField, end bool) {
 	}
 }
 
-// isGRPC: "application/grpc", and the same with a codec's name behind it.
+// isGRPC says whether a content type is "application/grpc", or that with a codec's name behind it.
 func isGRPC(contentType string) bool {
 	rest, ok := strings.CutPrefix(contentType, "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// complete turns OK into an error when half a message is here.
+// complete turns OK into an error if only a part of a message has arrived.
 func (k *sink) complete(status *Status) *Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -298,8 +309,9 @@ func (k *sink) OnData(p []byte, end bool) {
 	}
 }
 
-// creditLocked: while messages wait for Recv what arrives keeps the window; while none does it is
-// part of one message, which is bounded and which could never be complete without the window.
+// creditLocked says how much of the window of n bytes that arrived is given back at once. While
+// messages wait for Recv it is none. While none waits it is all: the bytes are part of one message,
+// which is bounded, and which could never become complete without the window.
 func (k *sink) creditLocked(n int) (back int) {
 	if len(k.queue) > 0 {
 		k.held += n
@@ -308,7 +320,7 @@ func (k *sink) creditLocked(n int) (back int) {
 	return n
 }
 
-// OnReset ends the call without a status of the server's.
+// OnReset ends the call, for which the server has given no status.
 func (k *sink) OnReset(code uint32, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -316,10 +328,10 @@ func (k *sink) OnReset(code uint32, err error) {
 	if status.Code == Canceled && !k.ends.IsZero() && !time.Now().Before(k.ends) {
 		status = contextStatus(context.DeadlineExceeded) // the server's clock ran out first
 	}
-	(*Stream)(k).endWith(status)
+	(*Stream)(k).endLocked(status)
 }
 
-// OnSent hears that bytes left which had to wait.
+// OnSent notes that n bytes have left which had to wait.
 func (k *sink) OnSent(n int) {
 	k.mu.Lock()
 	k.unsent -= n

@@ -1,5 +1,5 @@
-// Package timer is the proxy's deadlines: one wheel for all of them, in which to arm and to disarm
-// one costs two pointer writes.
+// Package timer is the proxy's deadlines: one wheel for all of them, in which arming or disarming a
+// deadline costs two pointer writes.
 //
 // It refuses to be exact: a deadline is met up to Tick late. A Wheel owns one goroutine, which
 // lives while something is armed and ends with Close.
@@ -13,13 +13,14 @@ import (
 // Tick is the resolution of every deadline: a timeout fires at most this much late.
 const Tick = 5 * time.Millisecond
 
-// turnSlots times Tick is one turn, 5.12 s; longer timers wait whole turns.
+// turnSlots is how many ticks one turn has: 5.12 s. A timer that is due later waits for whole
+// turns.
 const turnSlots = 1024
 
-// Wheel is the proxy's one set of timers. A request arms and disarms several deadlines, nearly none
-// of which ever fire: in a wheel each costs two pointer writes, and the runtime's timer heap is
-// left alone. Its goroutine lives only while something is armed, and sleeps until the first of them
-// is due, or for a turn: an idle proxy hardly wakes.
+// Wheel is a set of timers. A request arms and disarms several deadlines, of which nearly none
+// fires. In a wheel each costs two pointer writes, and the runtime's heap of timers stays small.
+// The wheel's goroutine lives only while something is armed. It sleeps until the first deadline is
+// due, or for a turn, so an idle proxy hardly wakes.
 type Wheel struct {
 	mu      sync.Mutex // guards everything below, and every timer's links
 	slots   [turnSlots]Timer
@@ -37,13 +38,14 @@ type Wheel struct {
 type Timer struct {
 	next, prev *Timer
 	due        int64 // tick
-	fired      bool  // once, if ever: the owner may be told at any moment
+	fired      bool  // it has fired at least once: the owner may be told at any moment
 	owner      Owner
 }
 
-// Owner owns timers; Expired is told which of them fired.
+// Owner owns timers. Expired is told which of them has fired.
 type Owner interface{ Expired(*Timer) }
 
+// New makes a wheel in which nothing is armed.
 func New() *Wheel {
 	w := &Wheel{start: time.Now()}
 	for i := range w.slots {
@@ -53,20 +55,20 @@ func New() *Wheel {
 	return w
 }
 
-// Arm makes t tell owner once, after d, on the wheel's goroutine, where it must not block. An armed
-// timer is moved.
+// Arm makes t tell owner once, after d. The owner is told on the wheel's goroutine, where it must
+// not block. If t is armed already it is moved.
 func (w *Wheel) Arm(t *Timer, d time.Duration, owner Owner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
-	w.unlink(t)
+	w.unlinkLocked(t)
 	if !w.running {
 		w.now = w.tick(0)
 	}
 	if t.owner == nil {
-		t.owner = owner // once: Disarm looks at it without the lock
+		t.owner = owner // it is set only once, for Disarm looks at it without the lock
 	}
 	t.due = w.tick(max(d, 0)) + 1 // a slot of the past would come a whole turn late
 	head := &w.slots[t.due%turnSlots]
@@ -79,28 +81,28 @@ func (w *Wheel) Arm(t *Timer, d time.Duration, owner Owner) {
 		go w.turn(w.alarm)
 	}
 	if t.due < w.wake {
-		w.sleepUntil(t.due)
+		w.sleepUntilLocked(t.due)
 	}
 }
 
-// tick is the one in which the time d from now falls.
+// tick is the number of the tick in which the time d from now falls.
 func (w *Wheel) tick(d time.Duration) int64 { return int64((time.Since(w.start) + d) / Tick) }
 
-// sleepUntil makes the goroutine look at the timers at a tick; the lock is held.
-func (w *Wheel) sleepUntil(tick int64) {
+// sleepUntilLocked makes the goroutine look at the timers at a tick.
+func (w *Wheel) sleepUntilLocked(tick int64) {
 	w.wake = tick
 	w.alarm.Reset(time.Until(w.start.Add(time.Duration(tick) * Tick)))
 }
 
-// Disarm stops t. An expiry that has already begun may still be running, if any has: the owner
-// checks its own state.
+// Disarm stops t. It reports whether t has ever fired. If so its owner may be being told just now,
+// and must look at its own state.
 func (w *Wheel) Disarm(t *Timer) (fired bool) {
 	if t.owner == nil {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.unlink(t)
+	w.unlinkLocked(t)
 	return t.fired
 }
 
@@ -111,7 +113,7 @@ func (w *Wheel) Armed() int {
 	return w.armed
 }
 
-func (w *Wheel) unlink(t *Timer) {
+func (w *Wheel) unlinkLocked(t *Timer) {
 	if t.next == nil {
 		return
 	}
@@ -127,11 +129,11 @@ func (w *Wheel) turn(alarm *time.Timer) {
 	var due []*Timer
 	for range alarm.C {
 		w.mu.Lock()
-		due = w.advance(due[:0])
+		due = w.advanceLocked(due[:0])
 		if w.armed == 0 || w.closed {
 			w.running = false
 		} else {
-			w.sleepUntil(w.first())
+			w.sleepUntilLocked(w.firstLocked())
 		}
 		running := w.running
 		w.mu.Unlock()
@@ -145,8 +147,8 @@ func (w *Wheel) turn(alarm *time.Timer) {
 	}
 }
 
-// first is the tick at which the next timer is due, or a turn from now; the lock is held.
-func (w *Wheel) first() int64 {
+// firstLocked is the tick at which the next timer is due, or a turn from now.
+func (w *Wheel) firstLocked() int64 {
 	for tick := w.now; tick < w.now+turnSlots; tick++ {
 		head := &w.slots[tick%turnSlots]
 		for t := head.next; t != head; t = t.next {
@@ -158,15 +160,15 @@ func (w *Wheel) first() int64 {
 	return w.now + turnSlots
 }
 
-// advance collects what is due up to the present tick.
-func (w *Wheel) advance(due []*Timer) []*Timer {
+// advanceLocked takes off the wheel what is due up to the present tick.
+func (w *Wheel) advanceLocked(due []*Timer) []*Timer {
 	target := w.tick(0)
 	for ; w.now <= target; w.now++ {
 		head := &w.slots[w.now%turnSlots]
 		for t := head.next; t != head; {
 			next := t.next
 			if t.due <= w.now {
-				w.unlink(t)
+				w.unlinkLocked(t)
 				t.fired = true
 				due = append(due, t)
 			}
@@ -181,7 +183,7 @@ func (w *Wheel) Close() {
 	w.mu.Lock()
 	w.closed = true
 	if w.running {
-		w.sleepUntil(w.now)
+		w.sleepUntilLocked(w.now)
 	}
 	w.mu.Unlock()
 	w.done.Wait()

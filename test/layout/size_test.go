@@ -28,10 +28,11 @@ const (
 // narrow are the packages all of whose files, but for their tests, keep to maxColumns. More may be
 // added, and none may be taken out.
 var narrow = []string{
-	"proxy", "proxy/authorize", "proxy/balance", "proxy/detect", "proxy/discover", "proxy/forward",
-	"proxy/header", "proxy/live", "proxy/memory", "proxy/outcome", "proxy/record", "proxy/route",
-	"proxy/sample", "proxy/timer", "proxy/tunnel",
-	"proxy/wire", "proxy/h1", "proxy/h2", "proxy/admin", "test/await", "test/loopback", "test/layout",
+	"proxy", "proxy/admin", "proxy/authorize", "proxy/balance", "proxy/config", "proxy/detect",
+	"proxy/discover", "proxy/forward", "proxy/h1", "proxy/h2", "proxy/header", "proxy/live",
+	"proxy/memory", "proxy/mesh-proxy", "proxy/metric", "proxy/outcome", "proxy/record",
+	"proxy/redirect", "proxy/route", "proxy/rpc", "proxy/sample", "proxy/timer", "proxy/tunnel",
+	"proxy/wire", "test/await", "test/layout", "test/loopback",
 }
 
 // long are functions that were too long when the bound was drawn: a list of a table's rows. The list
