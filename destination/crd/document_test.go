@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -130,4 +131,40 @@ func FuzzDocuments(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A profile as large as it may be validates; one byte more is refused, and says what to do.
+func TestTheSizeOfAProfileIsBounded(t *testing.T) {
+	p := &ServiceProfile{}
+	p.Name = "web.shop.svc.cluster.local"
+	size := func() int {
+		text, err := json.Marshal(&p.Spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(text)
+	}
+	long := &RequestMatch{PathRegex: strings.Repeat("r", MaxRegex)}
+	list := []*RequestMatch{long, long, long, long, long, long, long}
+	for range MaxRoutes {
+		p.Spec.Routes = append(p.Spec.Routes, Route{Name: "n", Condition: &RequestMatch{Any: list}})
+	}
+	for i := range p.Spec.Routes {
+		if size()+MaxRegex+len(`"pathRegex":"",`) <= MaxSpec {
+			p.Spec.Routes[i].Condition.PathRegex = long.PathRegex
+		}
+	}
+	for i := 1; size() < MaxSpec; i++ {
+		pad := min(MaxSpec-size(), MaxRouteName-1)
+		p.Spec.Routes[i].Name += strings.Repeat("n", pad)
+	}
+	if errs := p.Validate(); len(errs) > 0 {
+		t.Errorf("%d bytes are refused: %v", size(), errs)
+	}
+	p.Spec.Routes[0].Name += "n"
+	errs := p.Validate()
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "spec: Invalid value") ||
+		!strings.Contains(errs[0].Error(), "use fewer routes") {
+		t.Errorf("%d bytes: %v", size(), errs)
+	}
 }

@@ -11,6 +11,9 @@ const (
 	MaxOpaquePorts     = 128
 	MaxRegex           = 512
 	MaxRouteName       = 253
+	// MaxSpec bounds all of it together, in bytes of JSON: what proxies are sent fits one message then.
+	// The API server cannot check this one.
+	MaxSpec = 512 << 10
 	// MaxDepth is how deep all, any and not nest below a condition.
 	MaxDepth = 3
 

@@ -1,12 +1,14 @@
 package crd
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -17,6 +19,7 @@ import (
 func (p *ServiceProfile) Validate() field.ErrorList {
 	errs := validateName(p.Name)
 	spec := field.NewPath("spec")
+	errs = append(errs, validateSize(spec, &p.Spec)...)
 	errs = append(errs, atMost(spec.Child("routes"), len(p.Spec.Routes), MaxRoutes)...)
 	for i := range p.Spec.Routes {
 		errs = append(errs, p.Spec.Routes[i].validate(spec.Child("routes").Index(i))...)
@@ -24,6 +27,18 @@ func (p *ServiceProfile) Validate() field.ErrorList {
 	errs = append(errs, p.Spec.RetryBudget.validate(spec.Child("retryBudget"))...)
 	errs = append(errs, validateOverrides(spec.Child("dstOverrides"), p.Spec.DstOverrides)...)
 	return append(errs, validatePorts(spec.Child("opaquePorts"), p.Spec.OpaquePorts)...)
+}
+
+func validateSize(path *field.Path, spec *ServiceProfileSpec) field.ErrorList {
+	text, err := json.Marshal(spec)
+	switch {
+	case err != nil:
+		return field.ErrorList{field.InternalError(path, err)}
+	case len(text) > MaxSpec:
+		return field.ErrorList{field.Invalid(path, fmt.Sprintf("%d bytes of JSON", len(text)),
+			fmt.Sprintf("must have at most %d: use fewer routes, or shorter conditions", MaxSpec))}
+	}
+	return nil
 }
 
 func validateName(name string) field.ErrorList {
@@ -40,7 +55,7 @@ func (r *Route) validate(path *field.Path) field.ErrorList {
 	switch {
 	case r.Name == "":
 		errs = append(errs, field.Required(path.Child("name"), "metrics name the route by it"))
-	case len(r.Name) > MaxRouteName:
+	case utf8.RuneCountInString(r.Name) > MaxRouteName: // as the API server counts
 		errs = append(errs, field.TooLong(path.Child("name"), "", MaxRouteName))
 	}
 	errs = append(errs, r.Condition.validate(path.Child("condition"), 0)...)
@@ -209,7 +224,7 @@ func ParsePortRange(text string) (PortRange, error) {
 }
 
 func validateRegex(path *field.Path, expr string) field.ErrorList {
-	if len(expr) > MaxRegex {
+	if utf8.RuneCountInString(expr) > MaxRegex {
 		return field.ErrorList{field.TooLong(path, "", MaxRegex)}
 	}
 	if _, err := regexp.Compile(expr); err != nil {
