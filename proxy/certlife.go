@@ -27,8 +27,9 @@ type meshLife struct {
 	ending atomic.Bool
 }
 
-// lifeShare: a connection is asked to end within the last tenth of its life, at a random moment, so
-// that the connections of one rollout do not all end together.
+// lifeShare is the part of a connection's life for which its end is announced. A connection is
+// asked to end between two such parts before its certificate's end and one: at a random moment, so
+// that the connections of one rollout do not all end together, and in time for its requests to end.
 const lifeShare = 10
 
 // watchMesh begins a connection's life, which is bounded unless state is nil, as it is in
@@ -49,7 +50,7 @@ func (p *Proxy) watchMesh(
 	// TLS 1.3 lets a client finish with a certificate that has run out, before the server has
 	// looked at it.
 	left := max(0, time.Until(l.expiry))
-	p.wheel.Arm(&l.timer, left-rand.N(left/lifeShare+1), l)
+	p.wheel.Arm(&l.timer, left-notice(left), l)
 	p.lives.Add(l)
 	if time.Since(time.Unix(0, p.rootsAt.Load())) < 2*handshakeTimeout {
 		l.recheck() // the handshake may have seen the roots of before
@@ -58,6 +59,12 @@ func (p *Proxy) watchMesh(
 		p.wheel.Disarm(&l.timer)
 		p.lives.Remove(l)
 	}
+}
+
+// notice is how long before its end a connection that has so much time left is asked to end.
+func notice(left time.Duration) time.Duration {
+	part := left / lifeShare
+	return part + rand.N(part+1)
 }
 
 // Expired asks the connection to end, and the second time, with its certificate over, ends it.

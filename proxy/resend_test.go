@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -47,7 +46,8 @@ func TestAResetRequestIsNotRepeatedAgainAndAgain(t *testing.T) {
 		"an unmeshed backend":   {m.caller("pay").out["pay"], farActed, 1, 502},
 		"the pod's application": {web.mesh, nearActed, 2, 503},
 	} {
-		resp, err := http1Client(t).Post("http://"+test.to+"/charge", "application/json", strings.NewReader(`{"amount":100}`))
+		// Without a body the request leaves in one write, however busy the machine is: only then is a reset believed.
+		resp, err := http1Client(t).Post("http://"+test.to+"/charge?amount=100", "", nil)
 		check(t, err)
 		resp.Body.Close()
 		if n := test.acted.Load(); n != test.times || resp.StatusCode != test.status {
