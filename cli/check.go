@@ -21,7 +21,8 @@ const (
 	broken  verdict = "error"
 )
 
-// finding is one thing that was looked at. Next is what to do about it: a command, wherever there is one.
+// finding is one thing that was looked at. Next is what to do about it: a command, wherever there
+// is one.
 type finding struct {
 	Check   string  `json:"check"`
 	Verdict verdict `json:"result"`
@@ -81,15 +82,20 @@ func newCheckCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look for what is wrong, before or after the installation",
-		Long: `Look at the cluster, the control plane and the proxies, and say what is wrong, why, and what to do next.
+		Long: `Look at the cluster, the control plane and the proxies, and say what is wrong, why,
+and what to do next.
 
-Ends with 0 when all is well and with 3 when something was found: an error (×), or with --fail-on=warning a warning (‼) too.`,
+Ends with 0 when all is well and with 3 when something was found: an error (×), or with
+--fail-on=warning a warning (‼) too.`,
 		Example: "  meshctl check --pre\n  meshctl check --wait 2m\n  meshctl check -o json",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().BoolVar(&flags.pre, "pre", false, "look whether the cluster is ready for the installation")
-	cmd.Flags().StringVar(&flags.failOn, "fail-on", string(broken), "what counts as a finding: error or warning")
-	cmd.Flags().DurationVar(&flags.wait, "wait", 0, "try again for this long while there are findings")
+	cmd.Flags().BoolVar(&flags.pre, "pre", false,
+		"look whether the cluster is ready for the installation")
+	cmd.Flags().StringVar(&flags.failOn, "fail-on", string(broken),
+		"what counts as a finding: error or warning")
+	cmd.Flags().DurationVar(&flags.wait, "wait",
+		0, "try again for this long while there are findings")
 	out := addOutput(cmd, "table", "short", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := out.check(cmd); err != nil {
@@ -113,7 +119,9 @@ func (a *app) check(ctx context.Context, flags checkFlags, out *output) error {
 		c.run(ctx, flags.pre)
 		found := c.count(verdict(flags.failOn))
 		if found == 0 || time.Now().After(deadline) {
-			return errors.Join(out.print(a.Out, c.done, func(w io.Writer) error { return c.draw(w, out.format == "short") }), asError(found))
+			return errors.Join(out.print(a.Out, c.done, func(w io.Writer) error {
+				return c.draw(w, out.format == "short")
+			}), asError(found))
 		}
 		select {
 		case <-time.After(checkEvery):

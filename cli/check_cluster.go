@@ -43,7 +43,10 @@ func (c *checker) checkVersion() {
 	}
 	minor, err := strconv.Atoi(strings.TrimRight(version.Minor, "+"))
 	if err != nil || version.Major != "1" || minor < minMinor {
-		c.fail(check, "it is "+version.GitVersion+"; the proxy is a native sidecar, which earlier versions start as a plain init container and wait for without end", "upgrade the cluster")
+		c.fail(
+			check, "it is "+version.GitVersion+
+				"; the proxy is a native sidecar, which earlier versions start as a plain init "+
+				"container and wait for without end", "upgrade the cluster")
 		return
 	}
 	c.ok("%s (%s)", check, version.GitVersion)
@@ -55,7 +58,8 @@ var installing = []authv1.ResourceAttributes{
 	{Verb: "create", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"},
 	{Verb: "create", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
 	{Verb: "create", Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"},
-	{Verb: "create", Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations"},
+	{Verb: "create", Group: "admissionregistration.k8s.io",
+		Resource: "mutatingwebhookconfigurations"},
 	{Verb: "create", Group: "apps", Resource: "deployments"},
 	{Verb: "create", Resource: "services"},
 	{Verb: "create", Resource: "serviceaccounts"},
@@ -65,13 +69,16 @@ func (c *checker) checkRights(ctx context.Context) {
 	c.begin("rights")
 	for _, attributes := range installing {
 		check := "may create " + attributes.Resource
-		review := &authv1.SelfSubjectAccessReview{Spec: authv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &attributes}}
-		answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		review := &authv1.SelfSubjectAccessReview{}
+		review.Spec.ResourceAttributes = &attributes
+		answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(
+			ctx, review, metav1.CreateOptions{})
 		switch {
 		case err != nil:
 			c.fail(check, err.Error(), "kubectl auth can-i create "+attributes.Resource)
 		case !answer.Status.Allowed:
-			c.fail(check, "you may not: "+answer.Status.Reason, "ask a cluster administrator to run 'meshctl install | kubectl apply -f -'")
+			c.fail(check, "you may not: "+answer.Status.Reason,
+				"ask a cluster administrator to run 'meshctl install | kubectl apply -f -'")
 		default:
 			c.ok("%s", check)
 		}
@@ -80,22 +87,26 @@ func (c *checker) checkRights(ctx context.Context) {
 
 func (c *checker) checkAbsent(ctx context.Context) {
 	c.begin("existing-installation")
-	_, err := c.client.AppsV1().Deployments(c.meshSpace).Get(ctx, names.Identity, metav1.GetOptions{})
+	_, err := c.client.AppsV1().Deployments(c.meshSpace).Get(
+		ctx, names.Identity, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		c.ok("the control plane is not installed yet")
 	case err != nil:
-		c.fail("can look for an installation", err.Error(), "kubectl -n "+c.meshSpace+" get deployments")
+		c.fail("can look for an installation", err.Error(),
+			"kubectl -n "+c.meshSpace+" get deployments")
 	default:
-		c.warn("the control plane is not installed yet", "it is, in namespace "+c.meshSpace+": applying again upgrades it", "meshctl check")
+		c.warn("the control plane is not installed yet",
+			"it is, in namespace "+c.meshSpace+": applying again upgrades it", "meshctl check")
 	}
 }
 
-// checkPodSecurity warns of namespaces that ask for the proxy and refuse its init container: redirection needs root and
-// NET_ADMIN, which Pod Security allows at level privileged only.
+// checkPodSecurity warns of namespaces that ask for the proxy and refuse its init container:
+// redirection needs root and NET_ADMIN, which Pod Security allows at level privileged only.
 func (c *checker) checkPodSecurity(ctx context.Context) {
 	c.begin("pod-security")
-	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
+	namespaces, err := c.client.CoreV1().Namespaces().List(
+		ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
 	if err != nil {
 		c.fail("can read the namespaces", err.Error(), "kubectl get namespaces")
 		return
@@ -108,11 +119,14 @@ func (c *checker) checkPodSecurity(ctx context.Context) {
 		}
 		refusing++
 		c.fail("namespace "+ns.Name+" admits the redirection's init container",
-			"its Pod Security level is "+level+", which refuses root with NET_ADMIN, so no injected pod can start there",
-			"kubectl label namespace "+ns.Name+" --overwrite pod-security.kubernetes.io/enforce=privileged")
+			"its Pod Security level is "+level+
+				", which refuses root with NET_ADMIN, so no injected pod can start there",
+			"kubectl label namespace "+ns.Name+
+				" --overwrite pod-security.kubernetes.io/enforce=privileged")
 	}
 	if refusing == 0 {
-		c.ok("every namespace with injection admits the redirection's init container (%d)", len(namespaces.Items))
+		c.ok("every namespace with injection admits the redirection's init container (%d)",
+			len(namespaces.Items))
 	}
 }
 

@@ -30,21 +30,27 @@ var controlPlane = []struct {
 	{names.Injector, config.InjectorPort}, {names.Viz, config.VizPort},
 }
 
-// expirySoon is when a root's end becomes a warning: a rotation takes planning. Linkerd's check warns at the same.
+// expirySoon is when a root's end becomes a warning: a rotation takes planning. Linkerd's check
+// warns at the same.
 const expirySoon = 60 * 24 * time.Hour
 
 func (c *checker) checkInstalled(ctx context.Context) bool {
 	c.begin("installation")
 	_, err := c.client.CoreV1().Namespaces().Get(ctx, c.meshSpace, metav1.GetOptions{})
 	if err != nil {
-		c.fail("namespace "+c.meshSpace+" is there", err.Error(), "meshctl install | kubectl apply -f -")
+		c.fail("namespace "+c.meshSpace+" is there", err.Error(),
+			"meshctl install | kubectl apply -f -")
 		return false
 	}
 	c.ok("namespace %s is there", c.meshSpace)
 	version := crd.APIVersion
 	list, err := c.client.Discovery().ServerResourcesForGroupVersion(version)
-	if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == crd.Resource }) {
-		c.fail("the API server knows ServiceProfiles", fmt.Sprintf("it does not serve %s: %v", version, err), "meshctl install --crds | kubectl apply -f -")
+	if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
+		return r.Name == crd.Resource
+	}) {
+		c.fail("the API server knows ServiceProfiles",
+			fmt.Sprintf("it does not serve %s: %v", version, err),
+			"meshctl install --crds | kubectl apply -f -")
 		return true
 	}
 	c.ok("the API server knows ServiceProfiles")
@@ -55,7 +61,8 @@ func (c *checker) checkControlPlane(ctx context.Context) {
 	c.begin("control-plane")
 	for _, server := range controlPlane {
 		check := server.name + " is ready"
-		d, err := c.client.AppsV1().Deployments(c.meshSpace).Get(ctx, server.name, metav1.GetOptions{})
+		d, err := c.client.AppsV1().Deployments(c.meshSpace).Get(
+			ctx, server.name, metav1.GetOptions{})
 		if err != nil {
 			c.fail(check, err.Error(), "meshctl install | kubectl apply -f -")
 			continue
@@ -65,20 +72,23 @@ func (c *checker) checkControlPlane(ctx context.Context) {
 			want = *d.Spec.Replicas
 		}
 		if d.Status.ReadyReplicas == 0 || d.Status.ReadyReplicas < want {
-			c.fail(check, fmt.Sprintf("%d of %d pods are ready%s", d.Status.ReadyReplicas, want, c.whyNotReady(ctx, server.name)),
+			c.fail(check, fmt.Sprintf("%d of %d pods are ready%s", d.Status.ReadyReplicas, want,
+				c.whyNotReady(ctx, server.name)),
 				"kubectl -n "+c.meshSpace+" describe pods -l app.kubernetes.io/name="+server.name)
 			continue
 		}
 		c.ok("%s (%d of %d pods)", check, d.Status.ReadyReplicas, want)
 		if v := imageTag(d.Spec.Template.Spec.Containers); v != c.version {
-			c.warn(server.name+" has this meshctl's version", "it is "+v+", meshctl is "+c.version, "meshctl install | kubectl apply -f -")
+			c.warn(server.name+" has this meshctl's version", "it is "+v+", meshctl is "+c.version,
+				"meshctl install | kubectl apply -f -")
 		}
 	}
 }
 
 // whyNotReady is what the pods themselves say.
 func (c *checker) whyNotReady(ctx context.Context, name string) string {
-	pods, err := c.client.CoreV1().Pods(c.meshSpace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + name})
+	pods, err := c.client.CoreV1().Pods(c.meshSpace).List(
+		ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + name})
 	if err != nil {
 		return ""
 	}
@@ -92,12 +102,15 @@ func (c *checker) whyNotReady(ctx context.Context, name string) string {
 
 // podProblem is why a pod is not ready, as its status has it.
 func podProblem(pod *corev1.Pod) string {
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses,
+		pod.Status.ContainerStatuses) {
 		switch {
 		case s.State.Waiting != nil && s.State.Waiting.Reason != "PodInitializing":
-			return strings.TrimSpace(s.Name + " waits: " + s.State.Waiting.Reason + " " + s.State.Waiting.Message)
+			return strings.TrimSpace(s.Name + " waits: " + s.State.Waiting.Reason + " " +
+				s.State.Waiting.Message)
 		case s.State.Terminated != nil && s.State.Terminated.ExitCode != 0:
-			return fmt.Sprintf("%s ended with %d: %s", s.Name, s.State.Terminated.ExitCode, strings.TrimSpace(s.State.Terminated.Message))
+			return fmt.Sprintf("%s ended with %d: %s", s.Name, s.State.Terminated.ExitCode,
+				strings.TrimSpace(s.State.Terminated.Message))
 		case s.State.Running != nil && !s.Ready:
 			return s.Name + " runs and is not ready"
 		}
@@ -120,7 +133,8 @@ func imageTag(containers []corev1.Container) string {
 
 // roots are those that the control plane publishes.
 func (c *checker) roots(ctx context.Context) ([]*x509.Certificate, string, error) {
-	m, err := c.client.CoreV1().ConfigMaps(c.meshSpace).Get(ctx, names.TrustConfigMap, metav1.GetOptions{})
+	m, err := c.client.CoreV1().ConfigMaps(c.meshSpace).Get(
+		ctx, names.TrustConfigMap, metav1.GetOptions{})
 	if err != nil {
 		return nil, "", err
 	}
@@ -132,7 +146,8 @@ func (c *checker) checkIdentity(ctx context.Context) {
 	c.begin("identity")
 	roots, text, err := c.roots(ctx)
 	if err != nil {
-		c.fail("the trust roots are published", err.Error(), "kubectl -n "+c.meshSpace+" logs deploy/tulle-identity")
+		c.fail("the trust roots are published", err.Error(),
+			"kubectl -n "+c.meshSpace+" logs deploy/tulle-identity")
 		return
 	}
 	c.ok("the trust roots are published")
@@ -150,9 +165,12 @@ func (c *checker) checkExpiry(what string, cert *x509.Certificate) {
 	end := cert.NotAfter.UTC().Format(time.RFC3339)
 	switch {
 	case left <= 0:
-		c.fail(what+" is valid", "it expired at "+end, "store a new issuer in the Secret tulle-identity-issuer, its root in ca.crt")
+		c.fail(what+" is valid", "it expired at "+end,
+			"store a new issuer in the Secret tulle-identity-issuer, its root in ca.crt")
 	case left < expirySoon:
-		c.warn(what+" lasts", fmt.Sprintf("it ends at %s, in %s", end, left.Round(time.Hour)), "put the next root beside it into ca.crt of the Secret tulle-identity-issuer, then change the issuer")
+		c.warn(what+" lasts", fmt.Sprintf("it ends at %s, in %s", end, left.Round(time.Hour)),
+			"put the next root beside it into ca.crt of the Secret tulle-identity-issuer, then "+
+				"change the issuer")
 	default:
 		c.ok("%s is valid until %s", what, end)
 	}
@@ -165,9 +183,11 @@ func (c *checker) checkTrustEverywhere(ctx context.Context, want string) {
 		c.fail(check, err.Error(), "kubectl get namespaces")
 		return
 	}
-	maps, err := c.client.CoreV1().ConfigMaps("").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + names.TrustConfigMap})
+	maps, err := c.client.CoreV1().ConfigMaps("").List(
+		ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + names.TrustConfigMap})
 	if err != nil {
-		c.fail(check, err.Error(), "kubectl get configmaps -A --field-selector metadata.name="+names.TrustConfigMap)
+		c.fail(check, err.Error(), "kubectl get configmaps -A --field-selector metadata.name="+
+			names.TrustConfigMap)
 		return
 	}
 	current := map[string]bool{}
@@ -181,14 +201,17 @@ func (c *checker) checkTrustEverywhere(ctx context.Context, want string) {
 		}
 	}
 	if len(missing) > 0 {
-		c.fail(check, "missing or old in: "+strings.Join(missing, ", "), "kubectl -n "+c.meshSpace+" logs deploy/tulle-identity")
+		c.fail(check, "missing or old in: "+strings.Join(missing, ", "),
+			"kubectl -n "+c.meshSpace+" logs deploy/tulle-identity")
 		return
 	}
 	c.ok("%s (%d)", check, len(current))
 }
 
 // checkCertificate shakes hands with a server and looks at what it shows.
-func (c *checker) checkCertificate(ctx context.Context, name string, port int, roots []*x509.Certificate) {
+func (c *checker) checkCertificate(
+	ctx context.Context, name string, port int, roots []*x509.Certificate,
+) {
 	check := name + " has a valid certificate"
 	pod, err := c.meshPod(ctx, name)
 	if err != nil {
@@ -208,7 +231,8 @@ func (c *checker) checkCertificate(ctx context.Context, name string, port int, r
 
 func (c *checker) checkWebhook(ctx context.Context) {
 	c.begin("webhook")
-	hooks, err := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, injector.WebhookName, metav1.GetOptions{})
+	hooks, err := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(
+		ctx, injector.WebhookName, metav1.GetOptions{})
 	if err != nil {
 		cause := err.Error()
 		if apierrors.IsNotFound(err) {
@@ -222,7 +246,9 @@ func (c *checker) checkWebhook(ctx context.Context) {
 	c.checkServed(ctx, hooks)
 }
 
-func (c *checker) checkBundle(ctx context.Context, hooks *admissionv1.MutatingWebhookConfiguration) {
+func (c *checker) checkBundle(
+	ctx context.Context, hooks *admissionv1.MutatingWebhookConfiguration,
+) {
 	const check = "the webhook's caBundle holds the trust roots"
 	want, _, err := c.roots(ctx)
 	if err != nil {
@@ -232,7 +258,11 @@ func (c *checker) checkBundle(ctx context.Context, hooks *admissionv1.MutatingWe
 	for _, hook := range hooks.Webhooks {
 		got, err := spiffe.ParseRoots(hook.ClientConfig.CABundle)
 		if err != nil || !sameCertificates(got, want) {
-			c.fail(check, "that of "+hook.Name+" does not: the API server will refuse every pod that asks for the mesh", "kubectl -n "+c.meshSpace+" logs deploy/tulle-injector")
+			c.fail(
+				check,
+				"that of "+hook.Name+
+					" does not: the API server will refuse every pod that asks for the mesh",
+				"kubectl -n "+c.meshSpace+" logs deploy/tulle-injector")
 			return
 		}
 	}
@@ -251,8 +281,11 @@ func sameCertificates(a, b []*x509.Certificate) bool {
 	return slices.EqualFunc(raw(a), raw(b), bytes.Equal)
 }
 
-// checkServed verifies the injector as the API server does: by the Service's name, with the caBundle.
-func (c *checker) checkServed(ctx context.Context, hooks *admissionv1.MutatingWebhookConfiguration) {
+// checkServed verifies the injector as the API server does: by the Service's name, with the
+// caBundle.
+func (c *checker) checkServed(
+	ctx context.Context, hooks *admissionv1.MutatingWebhookConfiguration,
+) {
 	const check = "the API server can verify the webhook"
 	if len(hooks.Webhooks) == 0 {
 		c.fail(check, "the configuration holds no webhook", "meshctl install | kubectl apply -f -")
@@ -276,7 +309,8 @@ func (c *checker) checkServed(ctx context.Context, hooks *admissionv1.MutatingWe
 		between.AddCert(cert)
 	}
 	name := "tulle-injector." + c.meshSpace + ".svc"
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: name}); err != nil {
+	if _, err := chain[0].Verify(
+		x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: name}); err != nil {
 		c.fail(check, err.Error(), next)
 		return
 	}

@@ -16,10 +16,12 @@ import (
 // maxNamed bounds how many pods a finding names.
 const maxNamed = 10
 
-// checkProxies looks at the data plane: proxies that are not ready, or of another version, and pods that should have one.
+// checkProxies looks at the data plane: proxies that are not ready, or of another version, and pods
+// that should have one.
 func (c *checker) checkProxies(ctx context.Context) {
 	c.begin("data-plane")
-	pods, err := c.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelMesh})
+	pods, err := c.client.CoreV1().Pods("").List(
+		ctx, metav1.ListOptions{LabelSelector: names.LabelMesh})
 	if err != nil {
 		c.fail("can read the meshed pods", err.Error(), "kubectl get pods -A -l "+names.LabelMesh)
 		return
@@ -38,8 +40,10 @@ func (c *checker) checkProxies(ctx context.Context) {
 			other = append(other, name+" ("+v+")")
 		}
 	}
-	c.listed("every proxy is ready", broken, unready, len(pods.Items), "kubectl logs POD -c "+names.ProxyContainer)
-	c.listed("every proxy has this meshctl's version", warning, other, len(pods.Items), "kubectl rollout restart of their workloads")
+	c.listed("every proxy is ready", broken, unready, len(pods.Items),
+		"kubectl logs POD -c "+names.ProxyContainer)
+	c.listed("every proxy has this meshctl's version", warning, other, len(pods.Items),
+		"kubectl rollout restart of their workloads")
 	c.checkUnmeshed(ctx)
 }
 
@@ -56,26 +60,32 @@ func (c *checker) listed(check string, v verdict, bad []string, total int, next 
 }
 
 func finished(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded ||
+		pod.Status.Phase == corev1.PodFailed
 }
 
 func proxyReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
-		return s.Name == names.ProxyContainer && s.Ready
-	})
+	return slices.ContainsFunc(slices.Concat(
+		pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses),
+		func(s corev1.ContainerStatus) bool {
+			return s.Name == names.ProxyContainer && s.Ready
+		})
 }
 
-// checkUnmeshed finds pods without a proxy where injection is on: they started before it was, or were skipped.
+// checkUnmeshed finds pods without a proxy where injection is on: they started before it was, or
+// were skipped.
 func (c *checker) checkUnmeshed(ctx context.Context) {
 	const check = "every pod has a proxy where injection is on"
-	namespaces, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
+	namespaces, err := c.client.CoreV1().Namespaces().List(
+		ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
 	if err != nil {
 		c.fail(check, err.Error(), "kubectl get namespaces")
 		return
 	}
 	var bare []string
 	for _, ns := range namespaces.Items {
-		pods, err := c.client.CoreV1().Pods(ns.Name).List(ctx, metav1.ListOptions{LabelSelector: "!" + names.LabelMesh})
+		pods, err := c.client.CoreV1().Pods(ns.Name).List(
+			ctx, metav1.ListOptions{LabelSelector: "!" + names.LabelMesh})
 		if err != nil {
 			c.fail(check, err.Error(), "kubectl -n "+ns.Name+" get pods")
 			return
@@ -86,7 +96,8 @@ func (c *checker) checkUnmeshed(ctx context.Context) {
 			}
 		}
 	}
-	c.listed(check, warning, bare, len(namespaces.Items), "kubectl rollout restart of their workloads, where nothing else is said")
+	c.listed(check, warning, bare, len(namespaces.Items),
+		"kubectl rollout restart of their workloads, where nothing else is said")
 }
 
 // unmeshed says why a pod has no proxy; "" if it is not meant to have one.
@@ -94,7 +105,8 @@ func unmeshed(pod *corev1.Pod) string {
 	if finished(pod) {
 		return ""
 	}
-	_, reason, err := injector.Plan(injector.Config{}, corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, nil)
+	_, reason, err := injector.Plan(injector.Config{},
+		corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, nil)
 	switch {
 	case reason == injector.Disabled:
 		return ""

@@ -25,22 +25,19 @@ func newDevCommand(a *app) *cobra.Command {
 		Short: "Run the mesh on this machine, without Kubernetes and without root",
 		Long: `Run the mesh on this machine, without Kubernetes and without root.
 
-'meshctl dev up' reads a mesh.yaml, runs the control plane in its own process and starts a proxy beside every service. The other
-commands are for another terminal, in the same folder.`,
+'meshctl dev up' reads a mesh.yaml, runs the control plane in its own process and starts a proxy
+beside every service. The other commands are for another terminal, in the same folder.`,
 		Example: "  meshctl dev up -f mesh.yaml\n  meshctl dev check\n  meshctl dev down",
 	}
-	cmd.PersistentFlags().StringVar(&d.dir, "state-dir", dev.DefaultDir, "folder for ports, logs and generated files, while the mesh runs")
-	cmd.AddCommand(newDevUpCommand(d), newDevDownCommand(d), newDevCheckCommand(d), newDevStatusCommand(d), newDevRestartCommand(d))
+	cmd.PersistentFlags().StringVar(&d.dir, "state-dir", dev.DefaultDir,
+		"folder for ports, logs and generated files, while the mesh runs")
+	cmd.AddCommand(newDevUpCommand(d), newDevDownCommand(d), newDevCheckCommand(d),
+		newDevStatusCommand(d), newDevRestartCommand(d))
 	return cmd
 }
 
-func newDevUpCommand(d *devApp) *cobra.Command {
-	o := dev.Options{}
-	var live time.Duration
-	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Start a mesh, and end it on Ctrl-C",
-		Long: `Start the mesh that a mesh.yaml describes, and end it on Ctrl-C.
+// devUpHelp says what a mesh.yaml holds.
+const devUpHelp = `Start the mesh that a mesh.yaml describes, and end it on Ctrl-C.
 
 mesh.yaml:
   namespace: shop              # "default" where left out
@@ -53,9 +50,12 @@ mesh.yaml:
       command: [./checkout, --port, $PORT]
       replicas: 2
       env: {GREETING: hello}
-      appProtocol: kubernetes.io/h2c # as in a Service: it speaks nothing but HTTP/2; otherwise it is spoken to in its caller's protocol
+      # As in a Service: it speaks nothing but HTTP/2. Otherwise it is spoken to in its caller's
+      # protocol.
+      appProtocol: kubernetes.io/h2c
     payments:
-      variants:                # one name, several versions; a ServiceProfile's dstOverrides splits them
+      # One name, several versions: a ServiceProfile's dstOverrides splits the traffic.
+      variants:
         v1: {command: [./payments, v1]}
         v2: {command: [./payments, v2]}
     database:
@@ -65,12 +65,24 @@ mesh.yaml:
       meshed: false            # gets no proxy
   try: [what to suggest once it runs]
 
-A command without a slash is looked for beside meshctl and in PATH, one with a slash from mesh.yaml's folder.`,
-		Example: "  meshctl dev up\n  meshctl dev up -f test/demo/mesh.yaml --live 5s\n  meshctl dev up --record",
-		Args:    cobra.NoArgs,
+A command without a slash is looked for beside meshctl and in PATH, one with a slash from
+mesh.yaml's folder.`
+
+func newDevUpCommand(d *devApp) *cobra.Command {
+	o := dev.Options{}
+	var live time.Duration
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start a mesh, and end it on Ctrl-C",
+		Long:  devUpHelp,
+		Example: "  meshctl dev up\n  meshctl dev up -f test/demo/mesh.yaml --live 5s\n" +
+			"  meshctl dev up --record",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if live < 0 || live > 0 && live < time.Second {
-				return usagef(cmd, "--live %s: proxies report each second, so use 1s or more, or 0 for never", live)
+				return usagef(
+					cmd, "--live %s: proxies report each second, so use 1s or more, or 0 for never",
+					live)
 			}
 			o.Dir, o.Version, o.Out, o.Err = d.dir, d.version, d.Out, d.ErrOut
 			if live > 0 {
@@ -81,10 +93,15 @@ A command without a slash is looked for beside meshctl and in PATH, one with a s
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.File, "file", "f", "mesh.yaml", "the mesh to run")
-	flags.StringVar(&o.Proxy, "proxy", "", "mesh-proxy to use (default: the one beside meshctl, or in PATH)")
-	flags.StringVar(&o.LogLevel, "proxy-log-level", "info", "log level of the proxies: debug, info, warn, error")
-	flags.DurationVar(&live, "live", 0, "print the golden metrics of every service this often, for example 5s")
-	flags.StringVar(&o.Marker, "record", "", "relay all connections between instances, and count where this text passes in plaintext")
+	flags.StringVar(
+		&o.Proxy, "proxy", "", "mesh-proxy to use (default: the one beside meshctl, or in PATH)")
+	flags.StringVar(&o.LogLevel, "proxy-log-level", "info",
+		"log level of the proxies: debug, info, warn, error")
+	flags.DurationVar(
+		&live, "live", 0, "print the golden metrics of every service this often, for example 5s")
+	flags.StringVar(
+		&o.Marker, "record", "",
+		"relay all connections between instances, and count where this text passes in plaintext")
 	flags.Lookup("record").NoOptDefVal = dev.DefaultMarker
 	return cmd
 }
@@ -116,9 +133,10 @@ func (d *devApp) live(ctx context.Context, addr string, every time.Duration) {
 
 func newDevDownCommand(d *devApp) *cobra.Command {
 	return &cobra.Command{
-		Use:     "down",
-		Short:   "End the mesh that runs in this folder",
-		Long:    "End the mesh that runs in this folder, wherever it was started, and clear what a killed one left. Without one it does nothing.",
+		Use:   "down",
+		Short: "End the mesh that runs in this folder",
+		Long: "End the mesh that runs in this folder, wherever it was started, and clear " +
+			"what a killed one left. Without one it does nothing.",
 		Example: "  meshctl dev down",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -136,8 +154,9 @@ func newDevCheckCommand(d *devApp) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check that every call of the running mesh is protected as it should be",
-		Long: `Check the mesh that runs in this folder: every proxy is ready, every call in mesh.yaml that was made between meshed services was
-encrypted, with the right SPIFFE ID at both ends. With 'meshctl dev up --record' the bytes between the proxies are looked at, too.
+		Long: `Check the mesh that runs in this folder: every proxy is ready, every call in
+mesh.yaml that was made between meshed services was encrypted, with the right SPIFFE ID at both
+ends. With 'meshctl dev up --record' the bytes between the proxies are looked at, too.
 
 Ends with 3 when something is not as it should be.`,
 		Example: "  meshctl dev check",
@@ -150,7 +169,8 @@ Ends with 3 when something is not as it should be.`,
 			return printDevFindings(d.Out, findings)
 		},
 	}
-	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second, "how long to wait for calls that were not made yet")
+	cmd.Flags().DurationVar(&wait, "wait", 15*time.Second,
+		"how long to wait for calls that were not made yet")
 	return cmd
 }
 
@@ -173,9 +193,10 @@ func printDevFindings(w io.Writer, findings []dev.Finding) error {
 func newDevStatusCommand(d *devApp) *cobra.Command {
 	var o *output
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "List the instances of the running mesh and where they listen",
-		Long:    "List the instances of the mesh that runs in this folder: where each listens, and whether its proxy is ready.",
+		Use:   "status",
+		Short: "List the instances of the running mesh and where they listen",
+		Long: "List the instances of the mesh that runs in this folder: where each listens, " +
+			"and whether its proxy is ready.",
 		Example: "  meshctl dev status\n  meshctl dev status -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -197,9 +218,11 @@ func (d *devApp) status(ctx context.Context, o *output) error {
 	return o.print(d.Out, ports, func(w io.Writer) error {
 		var rows [][]string
 		for _, i := range instances {
-			rows = append(rows, []string{i.Name, i.Service, i.App, orDash(i.Mesh), orDash(i.Admin), i.Reason})
+			rows = append(rows, []string{i.Name, i.Service, i.App, orDash(i.Mesh), orDash(i.Admin),
+				i.Reason})
 		}
-		return printTable(w, []string{"INSTANCE", "SERVICE", "LISTENS", "PROXY", "ADMIN", "STATE"}, rows)
+		return printTable(w, []string{"INSTANCE", "SERVICE", "LISTENS", "PROXY", "ADMIN", "STATE"},
+			rows)
 	})
 }
 
@@ -212,9 +235,10 @@ func orDash(s string) string {
 
 func newDevRestartCommand(d *devApp) *cobra.Command {
 	return &cobra.Command{
-		Use:     "restart viz|destination|INSTANCE",
-		Short:   "Restart a part of the running mesh",
-		Long:    "Restart a server of the control plane, or an instance's own process, of the mesh that runs in this folder.",
+		Use:   "restart viz|destination|INSTANCE",
+		Short: "Restart a part of the running mesh",
+		Long: "Restart a server of the control plane, or an instance's own process, of the " +
+			"mesh that runs in this folder.",
 		Example: "  meshctl dev restart viz\n  meshctl dev restart web-0",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

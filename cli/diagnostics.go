@@ -21,8 +21,11 @@ func newDiagnosticsCommand(a *app) *cobra.Command {
 		Use:     "diagnostics",
 		Aliases: []string{"diag"},
 		Short:   "Look into the mesh: what proxies are told and what they count",
-		Long:    "Look into the mesh: what destination tells proxies about a name, and what a proxy counts.",
-		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n  meshctl diagnostics profile web.shop.svc.cluster.local:80\n  meshctl diagnostics proxy-metrics deploy/web",
+		Long: "Look into the mesh: what destination tells proxies about a name, and what a " +
+			"proxy counts.",
+		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n" +
+			"  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
+			"  meshctl diagnostics proxy-metrics deploy/web",
 	}
 	cmd.AddCommand(newEndpointsCommand(a), newProfileCommand(a), newProxyMetricsCommand(a))
 	return cmd
@@ -30,10 +33,12 @@ func newDiagnosticsCommand(a *app) *cobra.Command {
 
 func newProxyMetricsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:               "proxy-metrics POD | KIND/NAME",
-		Short:             "Print a proxy's metrics, as Prometheus reads them",
-		Long:              "Print what the proxies of a pod or workload answer on /metrics, in Prometheus' text format, through a port-forward to their admin port.",
-		Example:           "  meshctl diagnostics proxy-metrics web-6f7d9c-x2x4z\n  meshctl diagnostics proxy-metrics deploy/web -n shop",
+		Use:   "proxy-metrics POD | KIND/NAME",
+		Short: "Print a proxy's metrics, as Prometheus reads them",
+		Long: "Print what the proxies of a pod or workload answer on /metrics, in " +
+			"Prometheus' text format, through a port-forward to their admin port.",
+		Example: "  meshctl diagnostics proxy-metrics web-6f7d9c-x2x4z\n" +
+			"  meshctl diagnostics proxy-metrics deploy/web -n shop",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePods,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -72,7 +77,8 @@ func (a *app) proxyMetrics(ctx context.Context, pod *corev1.Pod) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("read the metrics of %s/%s: the proxy answered %s", pod.Namespace, pod.Name, resp.Status)
+		return fmt.Errorf("read the metrics of %s/%s: the proxy answered %s", pod.Namespace,
+			pod.Name, resp.Status)
 	}
 	fmt.Fprintf(a.Out, "# %s/%s\n", pod.Namespace, pod.Name)
 	_, err = io.Copy(a.Out, resp.Body)

@@ -29,10 +29,12 @@ func newEndpointsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "endpoints NAME[:PORT] | IP:PORT",
 		Short: "Show the endpoints that a proxy would be told of",
-		Long: `Show who is behind a name or an address, as destination would tell a proxy in the namespace of -n: each endpoint with the identity
-that its proxy must have. An endpoint without an identity is not meshed, and is called in plaintext.`,
-		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n  meshctl diagnostics endpoints web:80 -n shop -o json",
-		Args:    cobra.ExactArgs(1),
+		Long: `Show who is behind a name or an address, as destination would tell a proxy in the
+namespace of -n: each endpoint with the identity that its proxy must have. An endpoint without
+an identity is not meshed, and is called in plaintext.`,
+		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n" +
+			"  meshctl diagnostics endpoints web:80 -n shop -o json",
+		Args: cobra.ExactArgs(1),
 	}
 	out := addOutput(cmd, "table", "wide", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -44,7 +46,9 @@ that its proxy must have. An endpoint without an identity is not meshed, and is 
 			return err
 		}
 		told.keep("endpoints")
-		return out.print(a.Out, told.raw, func(w io.Writer) error { return drawEndpoints(w, told.resources, out.wide()) })
+		return out.print(a.Out, told.raw, func(w io.Writer) error {
+			return drawEndpoints(w, told.resources, out.wide())
+		})
 	}
 	return cmd
 }
@@ -53,10 +57,12 @@ func newProfileCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile NAME[:PORT] | IP:PORT",
 		Short: "Show the routes, timeouts and retries that a proxy would be told of",
-		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a name or an address: its protocol, its routes with
-their timeouts, retries and backends, and the retry budget. It is a ServiceProfile as the proxy sees it.`,
-		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n  meshctl diagnostics profile web:80 -n shop -o json",
-		Args:    cobra.ExactArgs(1),
+		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a
+name or an address: its protocol, its routes with their timeouts, retries and backends, and the
+retry budget. It is a ServiceProfile as the proxy sees it.`,
+		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
+			"  meshctl diagnostics profile web:80 -n shop -o json",
+		Args: cobra.ExactArgs(1),
 	}
 	out := addOutput(cmd, "yaml", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -83,7 +89,8 @@ type answer struct {
 func (t *answer) keep(kinds ...string) {
 	var kept answer
 	for i, r := range t.resources {
-		kind := string(r.ProtoReflect().WhichOneof(r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
+		kind := string(r.ProtoReflect().WhichOneof(
+			r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
 		if slices.Contains(kinds, kind) {
 			kept.resources, kept.raw = append(kept.resources, r), append(kept.raw, t.raw[i])
 		}
@@ -157,7 +164,9 @@ func readAnswer(text []byte) (answer, error) {
 	for _, raw := range d.Resources {
 		r := &api.Resource{}
 		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, r); err != nil {
-			return answer{}, fmt.Errorf("read destination's answer: %w (is it another version? 'meshctl version' tells)", err)
+			return answer{}, fmt.Errorf(
+				"read destination's answer: %w (is it another version? 'meshctl version' tells)",
+				err)
 		}
 		told.resources = append(told.resources, r)
 	}
@@ -172,10 +181,15 @@ func drawEndpoints(w io.Writer, resources []*api.Resource, wide bool) error {
 	var rows [][]string
 	for _, r := range resources {
 		for _, e := range r.GetEndpoints().GetEndpoints() {
-			row := []string{r.GetName(), e.GetId(), e.GetAddress(), cmp.Or(e.GetIdentity(), "(not meshed)")}
+			row := []string{r.GetName(), e.GetId(), e.GetAddress(),
+				cmp.Or(e.GetIdentity(), "(not meshed)")}
 			if wide {
-				workload := strings.Trim(e.GetWorkload().GetKind()+"/"+e.GetWorkload().GetName(), "/")
-				row = append(row, cmp.Or(e.GetMeshAddress(), "-"), strings.TrimPrefix(e.GetProtocol().String(), "PROTOCOL_"), fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetLocality().GetZone(), "-"), cmp.Or(workload, "-"))
+				workload := strings.Trim(e.GetWorkload().GetKind()+"/"+e.GetWorkload().GetName(),
+					"/")
+				row = append(row, cmp.Or(e.GetMeshAddress(), "-"),
+					strings.TrimPrefix(e.GetProtocol().String(), "PROTOCOL_"),
+					fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetLocality().GetZone(), "-"),
+					cmp.Or(workload, "-"))
 			}
 			rows = append(rows, row)
 		}

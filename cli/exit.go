@@ -16,7 +16,8 @@ const (
 	exitFindings = 3
 )
 
-// Findings is the error of a command that did its work and found something wrong; what it found is printed already.
+// Findings is the error of a command that did its work and found something wrong; what it found is
+// printed already.
 type Findings int
 
 func (f Findings) Error() string {
@@ -67,8 +68,9 @@ func report(w io.Writer, err error) int {
 	return status
 }
 
-// checkUsage makes wrong flags, wrong arguments and unknown commands usage errors, everywhere in the tree: cobra
-// returns them as plain errors, and legacy rules let a group swallow a misspelt subcommand.
+// checkUsage makes wrong flags, wrong arguments and unknown commands usage errors, everywhere in
+// the tree: cobra returns them as plain errors, and legacy rules let a group swallow a misspelt
+// subcommand.
 func checkUsage(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usagef(c, "%w", err) })
 	if !cmd.Runnable() {
@@ -86,13 +88,15 @@ func checkUsage(cmd *cobra.Command) {
 	}
 }
 
-// runGroup is what a command that only groups others does: it explains itself, or names what it does not know.
+// runGroup is what a command that only groups others does: it explains itself, or names what it
+// does not know.
 func runGroup(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
 	for _, s := range cmd.SuggestionsFor(args[0]) {
-		return usagef(cmd, "unknown command %q for %q: did you mean %q?", args[0], cmd.CommandPath(), s)
+		return usagef(cmd, "unknown command %q for %q: did you mean %q?", args[0],
+			cmd.CommandPath(), s)
 	}
 	return usagef(cmd, "unknown command %q for %q", args[0], cmd.CommandPath())
 }

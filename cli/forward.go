@@ -14,8 +14,11 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// forward opens a way to a port of a control-plane pod, its loopback ports included. The caller must call stop.
-func (a *app) forward(ctx context.Context, deployment string, port int) (addr string, stop func(), err error) {
+// forward opens a way to a port of a control-plane pod, its loopback ports included. The caller
+// must call stop.
+func (a *app) forward(
+	ctx context.Context, deployment string, port int,
+) (addr string, stop func(), err error) {
 	pod, err := a.meshPod(ctx, deployment)
 	if err != nil {
 		return "", nil, err
@@ -23,8 +26,11 @@ func (a *app) forward(ctx context.Context, deployment string, port int) (addr st
 	return a.forwardPod(ctx, pod, port)
 }
 
-// forwardPod opens a way to a port of one pod, over the API server: RBAC's pods/portforward decides who may.
-func (a *app) forwardPod(ctx context.Context, pod *corev1.Pod, port int) (addr string, stop func(), err error) {
+// forwardPod opens a way to a port of one pod, over the API server: RBAC's pods/portforward decides
+// who may.
+func (a *app) forwardPod(
+	ctx context.Context, pod *corev1.Pod, port int,
+) (addr string, stop func(), err error) {
 	dialer, err := a.podDialer(pod)
 	if err != nil {
 		return "", nil, err
@@ -41,7 +47,8 @@ func (a *app) forwardPod(ctx context.Context, pod *corev1.Pod, port int) (addr s
 	select {
 	case <-ready:
 	case err := <-done:
-		return "", nil, fmt.Errorf("forward to %s/%s port %d: %w", pod.Namespace, pod.Name, port, err)
+		return "", nil, fmt.Errorf("forward to %s/%s port %d: %w", pod.Namespace, pod.Name, port,
+			err)
 	case <-ctx.Done():
 		stop()
 		return "", nil, ctx.Err()
@@ -75,7 +82,8 @@ func (a *app) podDialer(pod *corev1.Pod) (httpstream.Dialer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a port-forward transport: %w", err)
 	}
-	second := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	second := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport},
+		http.MethodPost, url)
 	return portforward.NewFallbackDialerForStreaming(first, second, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil

@@ -35,10 +35,13 @@ func newIdentityCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "identity POD | KIND/NAME ...",
 		Short: "Show the certificate that a pod's proxy shows its peers",
-		Long: `Show a pod's SVID as its peers see it: its SPIFFE ID, its issuer, when it ends, and whether the mesh's roots vouch for it.
+		Long: `Show a pod's SVID as its peers see it: its SPIFFE ID, its issuer, when it ends, and
+whether the mesh's roots vouch for it.
 
-The certificate is taken from a TLS handshake with the proxy, through a port-forward. Ends with 3 if one is not valid.`,
-		Example:           "  meshctl identity web-6f7d9c-x2x4z\n  meshctl identity deploy/web -n shop -o json",
+The certificate is taken from a TLS handshake with the proxy, through a port-forward. Ends with
+3 if one is not valid.`,
+		Example: "  meshctl identity web-6f7d9c-x2x4z\n" +
+			"  meshctl identity deploy/web -n shop -o json",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completePods,
 	}
@@ -70,7 +73,8 @@ func (a *app) identities(ctx context.Context, args []string, out *output) error 
 			}
 			chain, err := a.shown(ctx, &pods[i], config.InboundPort, anyPort(&pods[i]))
 			if err != nil {
-				return fmt.Errorf("%w\nIs it ready? 'kubectl -n %s get pod %s' tells", err, pods[i].Namespace, pods[i].Name)
+				return fmt.Errorf("%w\nIs it ready? 'kubectl -n %s get pod %s' tells", err,
+					pods[i].Namespace, pods[i].Name)
 			}
 			one := describe(&pods[i], chain, roots)
 			if found = append(found, one); !one.Trusted {
@@ -78,7 +82,9 @@ func (a *app) identities(ctx context.Context, args []string, out *output) error 
 			}
 		}
 	}
-	err = out.print(a.Out, found, func(w io.Writer) error { return drawIdentities(w, found, out.wide()) })
+	err = out.print(a.Out, found, func(w io.Writer) error {
+		return drawIdentities(w, found, out.wide())
+	})
 	return errors.Join(err, asError(bad))
 }
 
@@ -89,7 +95,9 @@ func meshedPod(pod *corev1.Pod) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s/%s has no proxy: inject its workload ('meshctl inject'), or label its namespace %s=enabled and restart it",
+	return fmt.Errorf(
+		"%s/%s has no proxy: inject its workload ('meshctl inject'), or label its namespace "+
+			"%s=enabled and restart it",
 		pod.Namespace, pod.Name, names.AnnotationInject)
 }
 
@@ -99,9 +107,11 @@ func (a *app) meshRoots(ctx context.Context) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := client.CoreV1().ConfigMaps(a.meshSpace).Get(ctx, names.TrustConfigMap, metav1.GetOptions{})
+	m, err := client.CoreV1().ConfigMaps(a.meshSpace).Get(
+		ctx, names.TrustConfigMap, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read the trust roots: %w (is the control plane installed? 'meshctl check' tells)", err)
+		return nil, fmt.Errorf(
+			"read the trust roots: %w (is the control plane installed? 'meshctl check' tells)", err)
 	}
 	roots, err := spiffe.ParseRoots([]byte(m.Data["ca.crt"]))
 	if err != nil {
@@ -125,7 +135,8 @@ func describe(pod *corev1.Pod, chain, roots []*x509.Certificate) shownIdentity {
 	leaf := chain[0]
 	one := shownIdentity{
 		Pod: pod.Namespace + "/" + pod.Name, Issuer: leaf.Issuer.String(),
-		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Serial: fmt.Sprintf("%x", leaf.SerialNumber),
+		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(),
+		Serial: fmt.Sprintf("%x", leaf.SerialNumber),
 	}
 	if len(leaf.URIs) > 0 {
 		one.ID = leaf.URIs[0].String()
@@ -160,7 +171,8 @@ func drawIdentities(w io.Writer, all []shownIdentity, wide bool) error {
 		if !one.Trusted {
 			trusted = "× " + one.Problem
 		}
-		row := []string{one.Pod, one.ID, time.Until(one.NotAfter).Round(time.Second).String(), trusted}
+		row := []string{one.Pod, one.ID, time.Until(one.NotAfter).Round(time.Second).String(),
+			trusted}
 		if wide {
 			row = append(row, one.NotAfter.Format(time.RFC3339), one.Issuer, one.Serial)
 		}

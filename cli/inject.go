@@ -17,7 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/injector"
 )
 
-// proxyFlags are what injected pods are told: the same flags for `inject`, `install` and `serve injector`.
+// proxyFlags are what injected pods are told: the same flags for `inject`, `install` and `serve
+// injector`.
 type proxyFlags struct {
 	trustDomain     string
 	clusterNetworks []string
@@ -28,12 +29,17 @@ type proxyFlags struct {
 }
 
 func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
-	flags.StringVar(&p.trustDomain, "trust-domain", names.TrustDomain, "SPIFFE trust domain of every identity")
-	flags.StringSliceVar(&p.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an address unknown to the mesh is refused, not passed through")
-	flags.StringVar(&p.registry, "image-registry", names.ImageRegistry, "where the images mesh-proxy and meshctl are")
+	flags.StringVar(&p.trustDomain, "trust-domain", names.TrustDomain,
+		"SPIFFE trust domain of every identity")
+	flags.StringSliceVar(&p.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks,
+		"networks in which an address unknown to the mesh is refused, not passed through")
+	flags.StringVar(&p.registry, "image-registry", names.ImageRegistry,
+		"where the images mesh-proxy and meshctl are")
 	flags.StringVar(&p.tag, "image-tag", version, "tag of the images")
-	flags.StringVar(&p.pullPolicy, "image-pull-policy", "IfNotPresent", "when to pull the images: Always, IfNotPresent, Never")
-	flags.StringVar(&p.logLevel, "proxy-log-level", "info", "what proxies log: debug, info, warn, error")
+	flags.StringVar(&p.pullPolicy, "image-pull-policy", "IfNotPresent",
+		"when to pull the images: Always, IfNotPresent, Never")
+	flags.StringVar(&p.logLevel, "proxy-log-level", "info",
+		"what proxies log: debug, info, warn, error")
 }
 
 func newInjectCommand(a *app) *cobra.Command {
@@ -41,24 +47,29 @@ func newInjectCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inject FILE|FOLDER|- ...",
 		Short: "Add the proxy to the workloads in YAML or JSON files",
-		Long: `Print the files with the proxy added to every workload in them, ready for 'kubectl apply -f -'.
+		Long: `Print the files with the proxy added to every workload in them, ready for 'kubectl
+apply -f -'.
 
-Everything else in the files stays byte for byte: comments, order, quoting, line ends. 'meshctl uninject' gives back the input.
-A folder stands for all its .yaml, .yml and .json files. What became of each resource is said on standard error. A Namespace gets
-the label tulle.dev/inject=enabled, so that the webhook injects its pods.
+Everything else in the files stays byte for byte: comments, order, quoting, line ends. 'meshctl
+uninject' gives back the input. A folder stands for all its .yaml, .yml and .json files. What
+became of each resource is said on standard error. A Namespace gets the label
+tulle.dev/inject=enabled, so that the webhook injects its pods.
 
-Needs Kubernetes 1.29 or later: the proxy is a native sidecar. Its init container needs root and NET_ADMIN, which Pod Security
-below "privileged" refuses.`,
-		Example: "  meshctl inject deployment.yaml | kubectl apply -f -\n  kubectl get deploy/web -o yaml | meshctl inject - | kubectl apply -f -\n  meshctl inject deploy/ > injected.yaml",
-		Args:    cobra.MinimumNArgs(1),
+Needs Kubernetes 1.29 or later: the proxy is a native sidecar. Its init container needs root and
+NET_ADMIN, which Pod Security below "privileged" refuses.`,
+		Example: "  meshctl inject deployment.yaml | kubectl apply -f -\n" +
+			"  kubectl get deploy/web -o yaml | meshctl inject - | kubectl apply -f -\n" +
+			"  meshctl inject deploy/ > injected.yaml",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config, err := a.injectConfig(flags)
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
-			return a.rewrite(args, "injected", func(name string, text []byte) ([]byte, []injector.Report, error) {
-				return injector.InjectText(config, name, text)
-			})
+			return a.rewrite(args, "injected",
+				func(name string, text []byte) ([]byte, []injector.Report, error) {
+					return injector.InjectText(config, name, text)
+				})
 		},
 	}
 	flags.add(cmd.Flags(), a.version)
@@ -68,7 +79,8 @@ below "privileged" refuses.`,
 // rewriter is what inject and uninject do with one text.
 type rewriter func(name string, text []byte) ([]byte, []injector.Report, error)
 
-// rewrite reads every input before it prints anything: half an output, piped into kubectl, would be half a deployment.
+// rewrite reads every input before it prints anything: half an output, piped into kubectl, would be
+// half a deployment.
 func (a *app) rewrite(args []string, done string, do rewriter) error {
 	names, err := inputs(args)
 	if err != nil {
@@ -144,7 +156,8 @@ func inputs(args []string) ([]string, error) {
 		}
 		before := len(names)
 		err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && (path == arg || slices.Contains(manifestFiles, filepath.Ext(path))) {
+			if err == nil && !d.IsDir() && (path == arg ||
+				slices.Contains(manifestFiles, filepath.Ext(path))) {
 				names = append(names, path)
 			}
 			return err

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// defaultLifetime of an SVID: a day survives a long night without identity, and a stolen key is soon worthless.
+	// defaultLifetime of an SVID: a day survives a long night without identity, and a stolen key is
+	// soon worthless.
 	defaultLifetime = 24 * time.Hour
 	// identity refuses what is outside of these; better to hear it here than from its log
 	minLifetime = 2 * time.Second
@@ -30,17 +31,21 @@ func newInstallCommand(a *app) *cobra.Command {
 		Short: "Print what to apply to install the control plane",
 		Long: `Print the YAML of the control plane, its CRDs included, for 'kubectl apply -f -'.
 
-The same flags print the same bytes every time, and no secret: the identity server makes its issuer on first start, unless the
-Secret tulle-identity-issuer is there before it. Needs Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
-		Example: "  meshctl install | kubectl apply -f -\n  meshctl install --crds | kubectl apply -f -\n  meshctl install --image-registry registry.example/tulle | kubectl diff -f -",
-		Args:    cobra.NoArgs,
+The same flags print the same bytes every time, and no secret: the identity server makes its
+issuer on first start, unless the Secret tulle-identity-issuer is there before it. Needs
+Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
+		Example: "  meshctl install | kubectl apply -f -\n" +
+			"  meshctl install --crds | kubectl apply -f -\n" +
+			"  meshctl install --image-registry registry.example/tulle | kubectl diff -f -",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.install(cmd, flags)
 		},
 	}
 	flags.add(cmd.Flags(), a.version)
 	cmd.Flags().BoolVar(&flags.crdsOnly, "crds", false, "print only the CRDs")
-	cmd.Flags().DurationVar(&flags.lifetime, "identity-lifetime", defaultLifetime, "how long a certificate lasts; proxies renew at half of it")
+	cmd.Flags().DurationVar(&flags.lifetime, "identity-lifetime", defaultLifetime,
+		"how long a certificate lasts; proxies renew at half of it")
 	return cmd
 }
 
@@ -67,7 +72,9 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 		return manifest.Config{}, err
 	}
 	if flags.lifetime < minLifetime || flags.lifetime > maxLifetime {
-		return manifest.Config{}, fmt.Errorf("--identity-lifetime %s: choose one from %s to %s", flags.lifetime, minLifetime, maxLifetime)
+		return manifest.Config{}, fmt.Errorf("--identity-lifetime %s: choose one from %s to %s",
+			flags.lifetime, minLifetime, maxLifetime)
 	}
-	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"), IdentityLifetime: flags.lifetime}, nil
+	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"),
+		IdentityLifetime: flags.lifetime}, nil
 }

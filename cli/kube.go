@@ -42,7 +42,8 @@ func (a *app) meshPod(ctx context.Context, deployment string) (*corev1.Pod, erro
 	if err != nil {
 		return nil, err
 	}
-	list, err := client.CoreV1().Pods(a.meshSpace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + deployment})
+	list, err := client.CoreV1().Pods(a.meshSpace).List(
+		ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + deployment})
 	if err != nil {
 		return nil, fmt.Errorf("list pods of %s/%s: %w", a.meshSpace, deployment, err)
 	}
@@ -51,7 +52,8 @@ func (a *app) meshPod(ctx context.Context, deployment string) (*corev1.Pod, erro
 			return &list.Items[i], nil
 		}
 	}
-	return nil, fmt.Errorf("no ready pod of %s in namespace %s: run 'meshctl check' to see why", deployment, a.meshSpace)
+	return nil, fmt.Errorf("no ready pod of %s in namespace %s: run 'meshctl check' to see why",
+		deployment, a.meshSpace)
 }
 
 func podReady(pod *corev1.Pod) bool {

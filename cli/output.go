@@ -21,9 +21,11 @@ type output struct {
 // addOutput gives a command its -o flag.
 func addOutput(cmd *cobra.Command, formats ...string) *output {
 	o := &output{format: formats[0], formats: formats}
-	cmd.Flags().StringVarP(&o.format, "output", "o", formats[0], "output format: "+strings.Join(formats, ", "))
+	cmd.Flags().StringVarP(&o.format, "output", "o", formats[0],
+		"output format: "+strings.Join(formats, ", "))
 	// RegisterFlagCompletionFunc fails only for a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(toCompletions(formats), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output",
+		cobra.FixedCompletions(toCompletions(formats), cobra.ShellCompDirectiveNoFileComp))
 	return o
 }
 
@@ -38,7 +40,8 @@ func (o *output) check(cmd *cobra.Command) error {
 	if slices.Contains(o.formats, o.format) {
 		return nil
 	}
-	return usagef(cmd, "unknown output format %q: use one of %s", o.format, strings.Join(o.formats, ", "))
+	return usagef(cmd, "unknown output format %q: use one of %s", o.format,
+		strings.Join(o.formats, ", "))
 }
 
 // wide says whether the user asked for every column.

@@ -43,7 +43,9 @@ func (a *app) workloadPods(ctx context.Context, resource string) ([]corev1.Pod, 
 	return runningPods(ctx, client, ns, selector, resource)
 }
 
-func runningPods(ctx context.Context, client kubernetes.Interface, ns, selector, resource string) ([]corev1.Pod, error) {
+func runningPods(
+	ctx context.Context, client kubernetes.Interface, ns, selector, resource string,
+) ([]corev1.Pod, error) {
 	list, err := client.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, fmt.Errorf("list the pods of %s in %s: %w", resource, ns, err)
@@ -56,7 +58,9 @@ func runningPods(ctx context.Context, client kubernetes.Interface, ns, selector,
 }
 
 // workloadSelector is how a workload or a Service finds its pods.
-func workloadSelector(ctx context.Context, client kubernetes.Interface, ns, kind, name string) (string, error) {
+func workloadSelector(
+	ctx context.Context, client kubernetes.Interface, ns, kind, name string,
+) (string, error) {
 	selector, err := selectorOf(ctx, client, ns, kind, name)
 	if err != nil {
 		return "", fmt.Errorf("read %s/%s in %s: %w", kind, name, ns, err)
@@ -71,7 +75,9 @@ func workloadSelector(ctx context.Context, client kubernetes.Interface, ns, kind
 	return s.String(), nil
 }
 
-func selectorOf(ctx context.Context, client kubernetes.Interface, ns, kind, name string) (*metav1.LabelSelector, error) {
+func selectorOf(
+	ctx context.Context, client kubernetes.Interface, ns, kind, name string,
+) (*metav1.LabelSelector, error) {
 	get := metav1.GetOptions{}
 	switch kind {
 	case "deploy", "deployment", "deployments":
@@ -97,7 +103,9 @@ func selectorOf(ctx context.Context, client kubernetes.Interface, ns, kind, name
 }
 
 // completePods offers the names of meshed pods to the shell.
-func (a *app) completePods(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completePods(
+	cmd *cobra.Command, _ []string, _ string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	ns, err := a.namespace()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -106,7 +114,8 @@ func (a *app) completePods(cmd *cobra.Command, _ []string, _ string) ([]cobra.Co
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	list, err := client.CoreV1().Pods(ns).List(cmd.Context(), metav1.ListOptions{LabelSelector: names.LabelMesh})
+	list, err := client.CoreV1().Pods(ns).List(
+		cmd.Context(), metav1.ListOptions{LabelSelector: names.LabelMesh})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

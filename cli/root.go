@@ -11,7 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
-// app is what every command shares: where to write, how to reach the cluster, and this binary's version.
+// app is what every command shares: where to write, how to reach the cluster, and this binary's
+// version.
 type app struct {
 	genericiooptions.IOStreams
 	version   string
@@ -22,7 +23,8 @@ type app struct {
 
 // New returns meshctl's command tree, writing to the process's own streams.
 func New(version string) *cobra.Command {
-	return newRoot(version, genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr})
+	return newRoot(version, genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout,
+		ErrOut: os.Stderr})
 }
 
 // Main runs meshctl and returns the process's exit status.
@@ -35,10 +37,12 @@ func Main(ctx context.Context, version string, args []string) int {
 func newRoot(version string, streams genericiooptions.IOStreams) *cobra.Command {
 	a := &app{IOStreams: streams, version: version, config: configFlags()}
 	root := &cobra.Command{
-		Use:           "meshctl",
-		Short:         "Install, use and look into the Tulle service mesh",
-		Long:          "meshctl installs Tulle on Kubernetes, adds its proxy to workloads, shows their golden metrics, and runs the same mesh on one machine.",
-		Example:       "  meshctl install | kubectl apply -f -\n  meshctl inject deployment.yaml | kubectl apply -f -\n  meshctl viz top deploy/web",
+		Use:   "meshctl",
+		Short: "Install, use and look into the Tulle service mesh",
+		Long: "meshctl installs Tulle on Kubernetes, adds its proxy to workloads, " +
+			"shows their golden metrics, and runs the same mesh on one machine.",
+		Example: "  meshctl install | kubectl apply -f -\n" +
+			"  meshctl inject deployment.yaml | kubectl apply -f -\n  meshctl viz top deploy/web",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -69,8 +73,10 @@ func (a *app) commands() []*cobra.Command {
 func (a *app) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	a.config.AddFlags(flags)
-	flags.StringVar(&a.meshSpace, "tulle-namespace", names.Namespace, "namespace of the control plane")
-	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "print without colour (or set NO_COLOR)")
+	flags.StringVar(&a.meshSpace, "tulle-namespace", names.Namespace,
+		"namespace of the control plane")
+	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "",
+		"print without colour (or set NO_COLOR)")
 }
 
 // configFlags are the flags of kubectl that a mesh's user needs: more would bury a command's own.

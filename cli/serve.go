@@ -27,7 +27,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz"
 )
 
-// serverFlags are what every server of the control plane is told; `meshctl install` writes them into its Deployment.
+// serverFlags are what every server of the control plane is told; `meshctl install` writes them
+// into its Deployment.
 type serverFlags struct {
 	app          *app
 	component    string // tulle-identity, ...: its ServiceAccount, and so its ID
@@ -42,12 +43,14 @@ type serverFlags struct {
 
 func newServeCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "serve",
-		Short:   "Run a server of the control plane",
-		Long:    "Run one server of the control plane, as the Deployments of 'meshctl install' do. It ends in order on SIGTERM.",
+		Use:   "serve",
+		Short: "Run a server of the control plane",
+		Long: "Run one server of the control plane, as the Deployments of 'meshctl install' " +
+			"do. It ends in order on SIGTERM.",
 		Example: "  meshctl serve identity\n  meshctl serve destination",
 	}
-	cmd.AddCommand(newServeIdentityCommand(a), newServeDestinationCommand(a), newServeInjectorCommand(a), newServeVizCommand(a))
+	cmd.AddCommand(newServeIdentityCommand(a), newServeDestinationCommand(a),
+		newServeInjectorCommand(a), newServeVizCommand(a))
 	return cmd
 }
 
@@ -63,9 +66,11 @@ func newServerCommand(a *app, server, does string, port int) (*cobra.Command, *s
 		Args:    cobra.NoArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.trustDomain, "trust-domain", names.TrustDomain, "SPIFFE trust domain of every identity")
+	flags.StringVar(&f.trustDomain, "trust-domain", names.TrustDomain,
+		"SPIFFE trust domain of every identity")
 	flags.StringVar(&f.listen, "listen", ":"+strconv.Itoa(port), "address to serve on")
-	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(serve.HealthPort), "address for probes and metrics, in plain HTTP")
+	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(serve.HealthPort),
+		"address for probes and metrics, in plain HTTP")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd, f
 }
@@ -73,23 +78,30 @@ func newServerCommand(a *app, server, does string, port int) (*cobra.Command, *s
 // addCertificate gives a server that needs identity's certificate the flags for it.
 func (f *serverFlags) addCertificate(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.identityAddr, "identity-addr", "", "host:port of the identity server (default: its Service)")
-	flags.StringVar(&f.tokenFile, "token-file", injector.TokenFile, "the projected service account token")
-	flags.StringVar(&f.trustFile, "trust-file", injector.TrustFile, "the trust roots to know identity by")
+	flags.StringVar(&f.identityAddr, "identity-addr", "",
+		"host:port of the identity server (default: its Service)")
+	flags.StringVar(&f.tokenFile, "token-file", injector.TokenFile,
+		"the projected service account token")
+	flags.StringVar(&f.trustFile, "trust-file", injector.TrustFile,
+		"the trust roots to know identity by")
 }
 
 func newServeIdentityCommand(a *app) *cobra.Command {
 	var lifetime time.Duration
-	cmd, f := newServerCommand(a, names.Identity, "Run the certificate authority: it turns a pod's service account token into an SVID.", config.IdentityPort)
-	cmd.Flags().DurationVar(&lifetime, "identity-lifetime", defaultLifetime, "how long a certificate lasts")
+	cmd, f := newServerCommand(a, names.Identity,
+		"Run the certificate authority: it turns a pod's service account token into an SVID.",
+		config.IdentityPort)
+	cmd.Flags().DurationVar(&lifetime, "identity-lifetime", defaultLifetime,
+		"how long a certificate lasts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := f.logger()
 		if err != nil {
 			return usagef(cmd, "%w", err)
 		}
 		return identity.Run(cmd.Context(), identity.Config{
-			TrustDomain: f.trustDomain, Namespace: a.meshSpace, Pod: os.Getenv("POD_NAME"), Lifetime: lifetime,
-			Listen: f.listen, HealthListen: f.healthListen, Log: log,
+			TrustDomain: f.trustDomain, Namespace: a.meshSpace, Pod: os.Getenv("POD_NAME"),
+			Lifetime: lifetime,
+			Listen:   f.listen, HealthListen: f.healthListen, Log: log,
 		})
 	}
 	return cmd
@@ -98,13 +110,20 @@ func newServeIdentityCommand(a *app) *cobra.Command {
 func newServeInjectorCommand(a *app) *cobra.Command {
 	var proxies proxyFlags
 	var image string
-	cmd, f := newServerCommand(a, names.Injector, "Run the webhook that adds the proxy to pods of namespaces that opted in.", config.InjectorPort)
+	cmd, f := newServerCommand(a, names.Injector,
+		"Run the webhook that adds the proxy to pods of namespaces that opted in.",
+		config.InjectorPort)
 	f.addCertificate(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&proxies.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an address unknown to the mesh is refused")
-	flags.StringVar(&image, "proxy-image", names.ImageRegistry+"/mesh-proxy:"+a.version, "image of the proxy")
-	flags.StringVar(&proxies.pullPolicy, "image-pull-policy", "IfNotPresent", "when to pull it: Always, IfNotPresent, Never")
-	flags.StringVar(&proxies.logLevel, "proxy-log-level", "info", "what proxies log: debug, info, warn, error")
+	flags.StringSliceVar(&proxies.clusterNetworks, "cluster-networks",
+		injector.DefaultClusterNetworks,
+		"networks in which an address unknown to the mesh is refused")
+	flags.StringVar(&image, "proxy-image", names.ImageRegistry+"/mesh-proxy:"+a.version,
+		"image of the proxy")
+	flags.StringVar(&proxies.pullPolicy, "image-pull-policy", "IfNotPresent",
+		"when to pull it: Always, IfNotPresent, Never")
+	flags.StringVar(&proxies.logLevel, "proxy-log-level", "info",
+		"what proxies log: debug, info, warn, error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		proxies.trustDomain = f.trustDomain
 		if err := proxies.check(); err != nil {
@@ -112,8 +131,10 @@ func newServeInjectorCommand(a *app) *cobra.Command {
 		}
 		return f.serve(cmd, func(ctx context.Context, s server) error {
 			return f.serveInjector(ctx, s, injector.Config{
-				Version: a.version, TrustDomain: f.trustDomain, Namespace: a.meshSpace, ClusterNetworks: proxies.clusterNetworks,
-				ProxyImage: image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy), LogLevel: proxies.logLevel,
+				Version: a.version, TrustDomain: f.trustDomain, Namespace: a.meshSpace,
+				ClusterNetworks: proxies.clusterNetworks,
+				ProxyImage:      image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy),
+				LogLevel: proxies.logLevel,
 			})
 		})
 	}
@@ -131,10 +152,15 @@ func (f *serverFlags) serveInjector(ctx context.Context, s server, c injector.Co
 }
 
 func newServeVizCommand(a *app) *cobra.Command {
-	cmd, f := newServerCommand(a, names.Viz, "Run the server that proxies report to, and that answers 'meshctl viz' on the pod's loopback.", config.VizPort)
+	cmd, f := newServerCommand(
+		a, names.Viz,
+		"Run the server that proxies report to, and that answers 'meshctl viz' on the pod's "+
+			"loopback.", config.VizPort)
 	f.addCertificate(cmd)
 	var queries string
-	cmd.Flags().StringVar(&queries, "query-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)), "loopback address to answer questions on")
+	cmd.Flags().StringVar(&queries, "query-listen",
+		net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)),
+		"loopback address to answer questions on")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.serve(cmd, func(ctx context.Context, s server) error {
 			l, err := net.Listen("tcp", queries)
@@ -193,7 +219,9 @@ func (f *serverFlags) serve(cmd *cobra.Command, run func(context.Context, server
 }
 
 // certificate is kept fresh until the context ends.
-func (f *serverFlags) certificate(ctx context.Context, td spiffeid.TrustDomain, log *slog.Logger) (*spiffe.Source, error) {
+func (f *serverFlags) certificate(
+	ctx context.Context, td spiffeid.TrustDomain, log *slog.Logger,
+) (*spiffe.Source, error) {
 	ns := f.app.meshSpace
 	own, err := spiffe.ForWorkload(td, ns, f.component)
 	if err != nil {
@@ -208,7 +236,8 @@ func (f *serverFlags) certificate(ctx context.Context, td spiffeid.TrustDomain, 
 		addr = injector.Config{Namespace: ns}.Address(names.Identity, config.IdentityPort)
 	}
 	return agent.Start(ctx, agent.Config{
-		ID: own, IdentityAddr: addr, IdentityID: ca, TokenFile: f.tokenFile, TrustFile: f.trustFile, Log: log,
+		ID: own, IdentityAddr: addr, IdentityID: ca, TokenFile: f.tokenFile, TrustFile: f.trustFile,
+		Log: log,
 	})
 }
 

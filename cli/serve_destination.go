@@ -19,16 +19,22 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
-// destinationQueryPort is where destination tells what it would tell a proxy, on the pod's loopback only.
+// destinationQueryPort is where destination tells what it would tell a proxy, on the pod's loopback
+// only.
 const destinationQueryPort = 8087
 
 func newServeDestinationCommand(a *app) *cobra.Command {
-	cmd, f := newServerCommand(a, names.Destination, "Run the server that tells proxies who is behind a name, and how to talk to it.", config.DestinationPort)
+	cmd, f := newServerCommand(a, names.Destination,
+		"Run the server that tells proxies who is behind a name, and how to talk to it.",
+		config.DestinationPort)
 	f.addCertificate(cmd)
 	var queries string
 	proxies := proxyFlags{pullPolicy: "Always", logLevel: "info"}
-	cmd.Flags().StringSliceVar(&proxies.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks, "networks in which an unknown address is refused")
-	cmd.Flags().StringVar(&queries, "query-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)), "loopback address to answer 'meshctl diagnostics' on")
+	cmd.Flags().StringSliceVar(&proxies.clusterNetworks, "cluster-networks",
+		injector.DefaultClusterNetworks, "networks in which an unknown address is refused")
+	cmd.Flags().StringVar(&queries, "query-listen",
+		net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)),
+		"loopback address to answer 'meshctl diagnostics' on")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		proxies.trustDomain = f.trustDomain
 		if err := proxies.check(); err != nil {
@@ -44,7 +50,8 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 			return err
 		}
 		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
-			TrustDomain: td, ClusterDomain: names.ClusterDomain, Networks: prefixes(proxies.clusterNetworks),
+			TrustDomain: td, ClusterDomain: names.ClusterDomain,
+			Networks: prefixes(proxies.clusterNetworks),
 		}}
 		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}
 		return serveDestination(cmd.Context(), cfg, listen, a.meshSpace)
@@ -52,7 +59,9 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func serveDestination(ctx context.Context, cfg destination.Config, on destination.Listen, namespace string) error {
+func serveDestination(
+	ctx context.Context, cfg destination.Config, on destination.Listen, namespace string,
+) error {
 	client, config, err := kube.Client()
 	if err != nil {
 		return err
@@ -62,7 +71,8 @@ func serveDestination(ctx context.Context, cfg destination.Config, on destinatio
 		return err
 	}
 	cfg.Source = &kube.Source{Client: client, Dynamic: profiles, Log: cfg.Log}
-	cfg.Status = &status.Writer{Client: client, Dynamic: profiles, Namespace: namespace, Identity: replica(), Log: cfg.Log}
+	cfg.Status = &status.Writer{Client: client, Dynamic: profiles, Namespace: namespace,
+		Identity: replica(), Log: cfg.Log}
 	return destination.Run(ctx, cfg, on)
 }
 

@@ -11,14 +11,17 @@ import (
 	"github.com/tulle-mesh/tulle/injector"
 )
 
-// injectConfig checks the flags that end up in every pod: a mistake there would show only once the pods run.
+// injectConfig checks the flags that end up in every pod: a mistake there would show only once the
+// pods run.
 func (a *app) injectConfig(p proxyFlags) (injector.Config, error) {
 	if err := p.check(); err != nil {
 		return injector.Config{}, err
 	}
 	return injector.Config{
-		Version: a.version, TrustDomain: p.trustDomain, Namespace: a.meshSpace, ClusterNetworks: p.clusterNetworks,
-		ProxyImage: p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy), LogLevel: p.logLevel,
+		Version: a.version, TrustDomain: p.trustDomain, Namespace: a.meshSpace,
+		ClusterNetworks: p.clusterNetworks,
+		ProxyImage:      p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
+		LogLevel: p.logLevel,
 	}, nil
 }
 

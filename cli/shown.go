@@ -19,9 +19,11 @@ import (
 // handshakeTimeout is for one handshake through a port-forward.
 const handshakeTimeout = 10 * time.Second
 
-// shown is the certificate chain that a pod shows on a port. In TLS 1.3 a server shows its own before it asks for ours, so it
-// is seen although we have none.
-func (a *app) shown(ctx context.Context, pod *corev1.Pod, port int, serverName string) ([]*x509.Certificate, error) {
+// shown is the certificate chain that a pod shows on a port. In TLS 1.3 a server shows its own
+// before it asks for ours, so it is seen although we have none.
+func (a *app) shown(
+	ctx context.Context, pod *corev1.Pod, port int, serverName string,
+) ([]*x509.Certificate, error) {
 	addr, stop, err := a.forwardPod(ctx, pod, port)
 	if err != nil {
 		return nil, err
@@ -36,15 +38,19 @@ func (a *app) shown(ctx context.Context, pod *corev1.Pod, port int, serverName s
 	defer conn.Close()
 	chain, err := chainShown(ctx, conn, serverName)
 	if err != nil {
-		return nil, fmt.Errorf("look at the certificate of %s/%s port %d: %w", pod.Namespace, pod.Name, port, err)
+		return nil, fmt.Errorf("look at the certificate of %s/%s port %d: %w", pod.Namespace,
+			pod.Name, port, err)
 	}
 	return chain, nil
 }
 
-func chainShown(ctx context.Context, conn net.Conn, serverName string) ([]*x509.Certificate, error) {
+func chainShown(
+	ctx context.Context, conn net.Conn, serverName string,
+) ([]*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	client := tls.Client(conn, &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: serverName, NextProtos: []string{config.ALPNHTTP, "h2"},
+		MinVersion: tls.VersionTLS13, ServerName: serverName,
+		NextProtos:         []string{config.ALPNHTTP, "h2"},
 		InsecureSkipVerify: true, // nothing is sent; whoever calls verifies what was shown
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			chain = cs.PeerCertificates
@@ -58,7 +64,8 @@ func chainShown(ctx context.Context, conn net.Conn, serverName string) ([]*x509.
 	return chain, nil
 }
 
-// verifyShown checks a control-plane server's certificate against the roots and the one ID that it may have.
+// verifyShown checks a control-plane server's certificate against the roots and the one ID that it
+// may have.
 func verifyShown(chain, roots []*x509.Certificate, namespace, account string) error {
 	if len(chain[0].URIs) == 0 {
 		return errors.New("its certificate holds no SPIFFE ID")

@@ -24,7 +24,8 @@ func newCA(t *testing.T) *svid.CA {
 	return ca
 }
 
-// A proxy shows its certificate although whoever asks has none; then it refuses, and nothing is said.
+// A proxy shows its certificate although whoever asks has none; then it refuses, and nothing is
+// said.
 func TestChainShownByAServerThatWantsOurs(t *testing.T) {
 	ca := newCA(t)
 	source, err := ca.Source("shop", "web", "web-1", time.Hour)

@@ -23,10 +23,12 @@ func newUninstallCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "uninstall",
 		Short: "Print what to delete to remove the control plane",
-		Long: `Print everything of the control plane that the cluster holds, for 'kubectl delete -f -': what 'meshctl install' printed, and what
-the servers made since (the ConfigMap tulle-trust in every namespace, the issuer's Secret). ServiceProfiles go with their CRD.
+		Long: `Print everything of the control plane that the cluster holds, for 'kubectl delete -f
+-': what 'meshctl install' printed, and what the servers made since (the ConfigMap tulle-trust
+in every namespace, the issuer's Secret). ServiceProfiles go with their CRD.
 
-Injected pods keep their proxies, which work on with what they know until their certificates end: uninject and roll them first.`,
+Injected pods keep their proxies, which work on with what they know until their certificates
+end: uninject and roll them first.`,
 		Example: "  meshctl uninstall | kubectl delete -f -",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.uninstall(cmd.Context()) },
@@ -75,15 +77,17 @@ func (a *app) uninstall(ctx context.Context) error {
 	return err
 }
 
-// deletionOrder: first the webhook, or no pod of the mesh could start; then the servers' rights, or identity would make its
-// ConfigMaps anew while it ends; the namespace and the CRDs last.
+// deletionOrder: first the webhook, or no pod of the mesh could start; then the servers' rights, or
+// identity would make its ConfigMaps anew while it ends; the namespace and the CRDs last.
 func deletionOrder(refs []reference) []reference {
 	rank := func(r reference) int {
-		order := []string{"MutatingWebhookConfiguration", "ClusterRoleBinding", "ClusterRole", "RoleBinding", "Role", "Deployment"}
+		order := []string{"MutatingWebhookConfiguration", "ClusterRoleBinding", "ClusterRole",
+			"RoleBinding", "Role", "Deployment"}
 		if i := slices.Index(order, r.Kind); i >= 0 {
 			return i
 		}
-		return len(order) + slices.Index([]string{"Namespace", "CustomResourceDefinition"}, r.Kind) + 1
+		return len(order) + slices.Index([]string{"Namespace", "CustomResourceDefinition"},
+			r.Kind) + 1
 	}
 	slices.SortStableFunc(refs, func(x, y reference) int { return rank(x) - rank(y) })
 	return refs
@@ -91,12 +95,14 @@ func deletionOrder(refs []reference) []reference {
 
 // installed are the objects of `meshctl install` that the cluster has.
 func (a *app) installed() ([]reference, error) {
-	text, err := manifest.Render(manifest.Objects(manifest.Config{Injector: injector.Config{Namespace: a.meshSpace}}))
+	text, err := manifest.Render(manifest.Objects(
+		manifest.Config{Injector: injector.Config{Namespace: a.meshSpace}}))
 	if err != nil {
 		return nil, err
 	}
 	var refs []reference
-	result := resource.NewBuilder(a.config).Unstructured().ContinueOnError().Stream(bytes.NewReader(text), "install").Flatten().Do()
+	result := resource.NewBuilder(a.config).Unstructured().ContinueOnError().Stream(
+		bytes.NewReader(text), "install").Flatten().Do()
 	err = result.IgnoreErrors(isAbsent).Visit(func(info *resource.Info, err error) error {
 		if err == nil {
 			err = info.Get()
@@ -124,7 +130,8 @@ func (a *app) madeByServers(ctx context.Context) ([]reference, error) {
 		return nil, err
 	}
 	var refs []reference
-	trust, err := client.CoreV1().ConfigMaps(corev1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + names.TrustConfigMap})
+	trust, err := client.CoreV1().ConfigMaps(corev1.NamespaceAll).List(
+		ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + names.TrustConfigMap})
 	if err != nil {
 		return nil, fmt.Errorf("list ConfigMaps %s: %w", names.TrustConfigMap, err)
 	}

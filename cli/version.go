@@ -28,9 +28,10 @@ const versionTimeout = 5 * time.Second
 func newVersionCommand(a *app) *cobra.Command {
 	var clientOnly bool
 	cmd := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the versions of meshctl, the control plane and the proxies",
-		Long:    "Print the version of this meshctl and, where the cluster can be reached, of the control plane and the proxies.",
+		Use:   "version",
+		Short: "Print the versions of meshctl, the control plane and the proxies",
+		Long: "Print the version of this meshctl and, where the cluster can be reached, of " +
+			"the control plane and the proxies.",
 		Example: "  meshctl version\n  meshctl version --client\n  meshctl version -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -57,7 +58,8 @@ func (a *app) readVersions(ctx context.Context, v *versions) {
 		v.Problem = err.Error()
 		return
 	}
-	servers, err := client.AppsV1().Deployments(a.meshSpace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/part-of=tulle"})
+	servers, err := client.AppsV1().Deployments(a.meshSpace).List(
+		ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/part-of=tulle"})
 	if err != nil {
 		v.Problem = err.Error()
 		return
@@ -66,7 +68,8 @@ func (a *app) readVersions(ctx context.Context, v *versions) {
 	for _, d := range servers.Items {
 		v.Servers[d.Name] = imageTag(d.Spec.Template.Spec.Containers)
 	}
-	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelMesh})
+	pods, err := client.CoreV1().Pods("").List(
+		ctx, metav1.ListOptions{LabelSelector: names.LabelMesh})
 	if err != nil {
 		v.Problem = err.Error()
 		return

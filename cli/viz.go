@@ -34,23 +34,27 @@ func newVizCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "viz",
 		Short: "Show live golden metrics: who calls whom, how often, how well",
-		Long: `Show what the proxies measure: success rate, requests per second, latency, and how each connection is protected.
+		Long: `Show what the proxies measure: success rate, requests per second, latency, and how
+each connection is protected.
 
-On Kubernetes viz is reached by a port-forward, so that RBAC decides who may look. In a folder where 'meshctl dev up' runs, its
-mesh is asked, unless --context or --kubeconfig says otherwise.`,
+On Kubernetes viz is reached by a port-forward, so that RBAC decides who may look. In a folder
+where 'meshctl dev up' runs, its mesh is asked, unless --context or --kubeconfig says otherwise.`,
 		Example: "  meshctl viz stat deploy\n  meshctl viz top deploy/web\n  meshctl viz edges -A",
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&v.addr, "viz-addr", "", "ask the viz at this host:port instead of looking for one")
+	flags.StringVar(
+		&v.addr, "viz-addr", "", "ask the viz at this host:port instead of looking for one")
 	flags.BoolVarP(&v.all, "all-namespaces", "A", false, "show every namespace")
-	flags.DurationVar(&v.window, "window", viz.DefaultWindow, "time that rates and quantiles are taken over, up to 1h")
+	flags.DurationVar(&v.window, "window", viz.DefaultWindow,
+		"time that rates and quantiles are taken over, up to 1h")
 	flags.DurationVar(&v.ago, "ago", 0, "look at the past: end the window this long ago")
-	cmd.AddCommand(newVizStatCommand(v), newVizTopCommand(v), newVizEdgesCommand(v), newVizRoutesCommand(v))
+	cmd.AddCommand(newVizStatCommand(v), newVizTopCommand(v), newVizEdgesCommand(v),
+		newVizRoutesCommand(v))
 	return cmd
 }
 
-// query is the part of a question that every command has. Without -n the mesh of `meshctl dev up` is shown whole: it has one
-// namespace.
+// query is the part of a question that every command has. Without -n the mesh of `meshctl dev up`
+// is shown whole: it has one namespace.
 func (v *vizApp) query() (viz.Query, error) {
 	q := viz.Query{Window: v.window, Ago: v.ago}
 	if v.all || v.local && *v.config.Namespace == "" {
@@ -71,8 +75,8 @@ func (v *vizApp) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// connect finds viz: at --viz-addr, in the mesh of `meshctl dev up` in this folder, or by a port-forward. The caller must
-// call stop.
+// connect finds viz: at --viz-addr, in the mesh of `meshctl dev up` in this folder, or by a
+// port-forward. The caller must call stop.
 func (v *vizApp) connect(ctx context.Context) (*vizLink, error) {
 	if v.addr == "" {
 		found, err := v.devAddr()
@@ -82,7 +86,8 @@ func (v *vizApp) connect(ctx context.Context) (*vizLink, error) {
 		if found == "" {
 			return v.forwarded(ctx)
 		}
-		fmt.Fprintf(v.ErrOut, "asking the mesh of 'meshctl dev up' in this folder (viz at %s)\n", found)
+		fmt.Fprintf(v.ErrOut, "asking the mesh of 'meshctl dev up' in this folder (viz at %s)\n",
+			found)
 		v.addr = found
 	}
 	v.local = true
@@ -112,7 +117,8 @@ func (l *vizLink) current() *viz.Client {
 	return l.client
 }
 
-// again makes a new way after one failed: the pod that a port-forward led to may be gone, and another in its place.
+// again makes a new way after one failed: the pod that a port-forward led to may be gone, and
+// another in its place.
 func (l *vizLink) again(ctx context.Context, failed *viz.Client) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,7 +144,8 @@ func (l *vizLink) close() {
 	l.stop()
 }
 
-// askViz asks over a link, a second time over a new one if the first failed, and says what to do if that did, too.
+// askViz asks over a link, a second time over a new one if the first failed, and says what to do if
+// that did, too.
 func askViz[T any](ctx context.Context, l *vizLink, ask func(*viz.Client) (*T, error)) (*T, error) {
 	client := l.current()
 	answer, err := ask(client)
@@ -156,7 +163,8 @@ func (v *vizApp) devAddr() (string, error) {
 	if *v.config.Context != "" || *v.config.KubeConfig != "" {
 		return "", nil
 	}
-	if _, err := os.Stat(filepath.Join(dev.DefaultDir, "ports.json")); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dev.DefaultDir, "ports.json")); errors.Is(
+		err, os.ErrNotExist) {
 		return "", nil
 	}
 	ports, err := dev.ReadPorts(dev.DefaultDir)
@@ -168,7 +176,8 @@ func (v *vizApp) devAddr() (string, error) {
 
 // silent says whether nobody answered, rather than that viz refused.
 func silent(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, io.EOF)
 }
 
 // explain adds the next step to the error of a viz that does not answer.
@@ -177,7 +186,10 @@ func (v *vizApp) explain(err error) error {
 		return err
 	}
 	if v.local {
-		return fmt.Errorf("%w\nNothing answers at %s: is the mesh running? 'meshctl dev status' tells, 'meshctl dev up' starts it", err, v.addr)
+		return fmt.Errorf(
+			"%w\nNothing answers at %s: is the mesh running? 'meshctl dev status' tells, "+
+				"'meshctl dev up' starts it", err, v.addr)
 	}
-	return fmt.Errorf("%w\nThe port-forward to viz broke: 'meshctl check' tells whether viz runs", err)
+	return fmt.Errorf("%w\nThe port-forward to viz broke: 'meshctl check' tells whether viz runs",
+		err)
 }

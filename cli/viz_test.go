@@ -24,7 +24,8 @@ var update = flag.Bool("update", false, "write the golden files of this package"
 
 func ptr[T any](v T) *T { return &v }
 
-// fixed answers the query API with what a real viz once could have answered; viz's own tests hold the numbers.
+// fixed answers the query API with what a real viz once could have answered; viz's own tests hold
+// the numbers.
 func fixed(t *testing.T) (addr string, asked func() []string) {
 	var questions []string
 	figures := viz.Figures{

@@ -16,10 +16,12 @@ func newVizEdgesCommand(v *vizApp) *cobra.Command {
 		Short: "Show who talks to whom, with both identities, and whether it is encrypted",
 		Long: `Show connections between workloads, each with the SPIFFE ID that either end proved.
 
-SECURED is "yes" for the mesh's mutual TLS, and otherwise says why not. REPORTED_BY (wide) is "both" when the proxies of both ends
-told of the same two identities. An edge is shown while it is open, and for five minutes after its last byte.`,
-		Example: "  meshctl viz edges -n shop\n  meshctl viz edges deploy/web\n  meshctl viz edges pod -A -o wide",
-		Args:    cobra.MaximumNArgs(1),
+SECURED is "yes" for the mesh's mutual TLS, and otherwise says why not. REPORTED_BY (wide) is
+"both" when the proxies of both ends told of the same two identities. An edge is shown while it
+is open, and for five minutes after its last byte.`,
+		Example: "  meshctl viz edges -n shop\n  meshctl viz edges deploy/web\n" +
+			"  meshctl viz edges pod -A -o wide",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkResources(cmd, args); err != nil {
 				return err
@@ -30,7 +32,9 @@ told of the same two identities. An edge is shown while it is open, and for five
 				}
 				return c.Edges(ctx, q)
 			}
-			r.table = func(w io.Writer, e *viz.Edges) error { return printEdges(w, e.Rows, r.out.wide()) }
+			r.table = func(w io.Writer, e *viz.Edges) error {
+				return printEdges(w, e.Rows, r.out.wide())
+			}
 			r.empty = func(e *viz.Edges) string {
 				if len(e.Rows) > 0 {
 					return ""
@@ -62,9 +66,11 @@ func edgeCells(r *viz.EdgeRow, wide bool) []string {
 	if !r.Encrypted {
 		secured = "no: " + r.Reason
 	}
-	out := []string{r.Src, r.Dst, dash(r.SrcNamespace), dash(r.DstNamespace), dash(r.ClientID), dash(r.ServerID), secured}
+	out := []string{r.Src, r.Dst, dash(r.SrcNamespace), dash(r.DstNamespace), dash(r.ClientID),
+		dash(r.ServerID), secured}
 	if wide {
-		out = append(out, r.ReportedBy, percent(r.SuccessRate), perSecond(r.RPS), count(r.Connections))
+		out = append(out, r.ReportedBy, percent(r.SuccessRate), perSecond(r.RPS),
+			count(r.Connections))
 	}
 	return out
 }

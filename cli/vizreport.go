@@ -108,9 +108,13 @@ func (v *vizApp) where() string {
 // noTraffic explains an empty answer.
 func (v *vizApp) noTraffic(what string) string {
 	if v.local {
-		return fmt.Sprintf("no %s %s: viz has heard of none yet. 'meshctl dev status' shows what runs.", what, v.where())
+		return fmt.Sprintf(
+			"no %s %s: viz has heard of none yet. 'meshctl dev status' shows what runs.", what,
+			v.where())
 	}
-	return fmt.Sprintf("no %s %s: viz hears only of pods with a proxy. 'meshctl check --proxy' shows which have one.", what, v.where())
+	return fmt.Sprintf(
+		"no %s %s: viz hears only of pods with a proxy. 'meshctl check --proxy' shows which "+
+			"have one.", what, v.where())
 }
 
 func isTerminal(w io.Writer) bool {

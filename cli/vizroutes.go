@@ -18,10 +18,12 @@ func newVizRoutesCommand(v *vizApp) *cobra.Command {
 		Short: "Show each route of a service: what callers saw, and what was really sent",
 		Long: `Show the routes of ServiceProfiles, as the callers' proxies measure them.
 
-EFFECTIVE is what applications saw, after retries. ACTUAL is every try that was sent. REFUSED (wide) counts retries that the
-budget did not allow. [default] is what no route of the profile matched.`,
-		Example: "  meshctl viz routes svc/checkout -n shop\n  meshctl viz routes --from deploy/web",
-		Args:    cobra.MaximumNArgs(1),
+EFFECTIVE is what applications saw, after retries. ACTUAL is every try that was sent. REFUSED
+(wide) counts retries that the budget did not allow. [default] is what no route of the profile
+matched.`,
+		Example: "  meshctl viz routes svc/checkout -n shop\n" +
+			"  meshctl viz routes --from deploy/web",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkResources(cmd, append([]string{sides.from}, args...)); err != nil {
 				return err
@@ -33,7 +35,9 @@ budget did not allow. [default] is what no route of the profile matched.`,
 				}
 				return c.Routes(ctx, q)
 			}
-			r.table = func(w io.Writer, s *viz.Routes) error { return printRoutes(w, s.Rows, r.out.wide()) }
+			r.table = func(w io.Writer, s *viz.Routes) error {
+				return printRoutes(w, s.Rows, r.out.wide())
+			}
 			r.empty = func(s *viz.Routes) string {
 				if len(s.Rows) > 0 {
 					return ""
@@ -50,7 +54,8 @@ budget did not allow. [default] is what no route of the profile matched.`,
 }
 
 func printRoutes(w io.Writer, rows []viz.RouteRow, wide bool) error {
-	head := []string{"ROUTE", "SERVICE", "EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS", "ACTUAL_RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99"}
+	head := []string{"ROUTE", "SERVICE", "EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS",
+		"ACTUAL_RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99"}
 	if wide {
 		head = append(head, "NAMESPACE", "REQUESTS", "RETRY", "REFUSED", "TIMEOUT")
 	}
@@ -62,10 +67,12 @@ func printRoutes(w io.Writer, rows []viz.RouteRow, wide bool) error {
 }
 
 func routeCells(r *viz.RouteRow, wide bool) []string {
-	out := []string{r.Route, r.Service, percent(r.SuccessRate), perSecond(r.RPS), percent(r.ActualSuccessRate), perSecond(r.ActualRPS),
+	out := []string{r.Route, r.Service, percent(r.SuccessRate), perSecond(r.RPS),
+		percent(r.ActualSuccessRate), perSecond(r.ActualRPS),
 		millis(r.P50Ms), millis(r.P95Ms), millis(r.P99Ms)}
 	if wide {
-		out = append(out, dash(r.Namespace), count(r.Requests), percent(r.RetryRate), count(r.RetriesRefused), count(r.WindowTimeouts))
+		out = append(out, dash(r.Namespace), count(r.Requests), percent(r.RetryRate),
+			count(r.RetriesRefused), count(r.WindowTimeouts))
 	}
 	return out
 }

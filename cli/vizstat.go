@@ -19,12 +19,14 @@ type vizSides struct {
 }
 
 func (s *vizSides) addFrom(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.from, "from", "", "only requests from this workload, for example deploy/web")
+	cmd.Flags().StringVar(&s.from, "from", "",
+		"only requests from this workload, for example deploy/web")
 	cmd.Flags().StringVar(&s.fromNamespace, "from-namespace", "", "namespace of --from")
 }
 
 func (s *vizSides) addTo(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.to, "to", "", "only requests to this resource, for example svc/checkout")
+	cmd.Flags().StringVar(
+		&s.to, "to", "", "only requests to this resource, for example svc/checkout")
 	cmd.Flags().StringVar(&s.toNamespace, "to-namespace", "", "namespace of --to")
 }
 
@@ -38,17 +40,22 @@ func newVizStatCommand(v *vizApp) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stat KIND[/NAME] ...",
 		Short: "Show success rate, requests per second and latency of resources",
-		Long: `Show the golden metrics of namespaces (ns), workloads (deploy, sts, ds, job, ...), pods or services (svc).
+		Long: `Show the golden metrics of namespaces (ns), workloads (deploy, sts, ds, job, ...),
+pods or services (svc).
 
-A workload is measured by its own proxies, so that callers without a proxy count. A service is measured by its callers' proxies:
-SUCCESS is what applications saw; ACTUAL (wide) is what was really sent, retries and all. The totals in -o json and yaml count
-since the proxies started; rates and latencies are over the window.
+A workload is measured by its own proxies, so that callers without a proxy count. A service is
+measured by its callers' proxies: SUCCESS is what applications saw; ACTUAL (wide) is what was
+really sent, retries and all. The totals in -o json and yaml count since the proxies started;
+rates and latencies are over the window.
 
-MESHED is how many pods report now. A dash means that there is nothing to measure: no request in the window.`,
-		Example: "  meshctl viz stat deploy -n shop\n  meshctl viz stat svc -o wide\n  meshctl viz stat deploy/web --to svc/checkout\n  meshctl viz stat ns -w",
-		Args:    cobra.MinimumNArgs(1),
+MESHED is how many pods report now. A dash means that there is nothing to measure: no request in
+the window.`,
+		Example: "  meshctl viz stat deploy -n shop\n  meshctl viz stat svc -o wide\n" +
+			"  meshctl viz stat deploy/web --to svc/checkout\n  meshctl viz stat ns -w",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkResources(cmd, append([]string{sides.from, sides.to}, args...)); err != nil {
+			if err := checkResources(cmd, append(
+				[]string{sides.from, sides.to}, args...)); err != nil {
 				return err
 			}
 			r.ask = func(ctx context.Context, c *viz.Client, q viz.Query) (*viz.Stat, error) {
@@ -56,7 +63,8 @@ MESHED is how many pods report now. A dash means that there is nothing to measur
 				return askStat(ctx, c, q, args)
 			}
 			r.table = func(w io.Writer, s *viz.Stat) error {
-				t := statTable{wide: r.out.wide(), namespaced: v.spans(s), kinds: len(args) > 1, now: time.Now()}
+				t := statTable{wide: r.out.wide(), namespaced: v.spans(s), kinds: len(args) > 1,
+					now: time.Now()}
 				return t.print(w, s.Rows)
 			}
 			r.empty = func(s *viz.Stat) string { return v.emptyStat(s, args) }
@@ -83,7 +91,9 @@ func checkResources(cmd *cobra.Command, resources []string) error {
 	return nil
 }
 
-func askStat(ctx context.Context, c *viz.Client, q viz.Query, resources []string) (*viz.Stat, error) {
+func askStat(
+	ctx context.Context, c *viz.Client, q viz.Query, resources []string,
+) (*viz.Stat, error) {
 	all := &viz.Stat{Rows: []viz.StatRow{}}
 	for _, q.Resource = range resources {
 		kind, _, _ := viz.ParseResource(q.Resource)
@@ -115,7 +125,8 @@ func (v *vizApp) spans(s *viz.Stat) bool {
 		return false
 	}
 	for _, row := range s.Rows {
-		if row.Kind != "namespace" && row.Namespace != s.Rows[0].Namespace || v.all && row.Kind != "namespace" {
+		if row.Kind != "namespace" && row.Namespace != s.Rows[0].Namespace ||
+			v.all && row.Kind != "namespace" {
 			return true
 		}
 	}
@@ -129,12 +140,14 @@ type statTable struct {
 }
 
 func (t *statTable) print(w io.Writer, rows []viz.StatRow) error {
-	head := []string{"NAME", "MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99"}
+	head := []string{"NAME", "MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95",
+		"LATENCY_P99"}
 	if t.namespaced {
 		head = append([]string{"NAMESPACE"}, head...)
 	}
 	if t.wide {
-		head = append(head, "TCP_CONN", "READ_BYTES/SEC", "WRITE_BYTES/SEC", "RETRY", "TIMEOUT", "EFFECTIVE", "ACTUAL", "CERT_EXPIRES")
+		head = append(head, "TCP_CONN", "READ_BYTES/SEC", "WRITE_BYTES/SEC", "RETRY", "TIMEOUT",
+			"EFFECTIVE", "ACTUAL", "CERT_EXPIRES")
 	}
 	cells := make([][]string, len(rows))
 	for i := range rows {
@@ -152,15 +165,18 @@ func (t *statTable) row(r *viz.StatRow) []string {
 	if t.kinds {
 		name = r.Kind + "/" + name
 	}
-	out = append(out, name, meshed(r), percent(r.SuccessRate), perSecond(r.RPS), millis(r.P50Ms), millis(r.P95Ms), millis(r.P99Ms))
+	out = append(out, name, meshed(r), percent(r.SuccessRate), perSecond(r.RPS), millis(r.P50Ms),
+		millis(r.P95Ms), millis(r.P99Ms))
 	if !t.wide {
 		return out
 	}
 	retried, effective, actual := "-", "-", "-" // only callers know of retries
 	if r.MeasuredBy == "client" {
-		retried, effective, actual = percent(r.RetryRate), percent(r.SuccessRate), percent(r.ActualSuccessRate)
+		retried, effective, actual = percent(r.RetryRate), percent(r.SuccessRate),
+			percent(r.ActualSuccessRate)
 	}
-	return append(out, count(r.Connections), bytesPerSecond(r.ReadBytesPerSecond), bytesPerSecond(r.WrittenBytesPerSecond),
+	return append(out, count(r.Connections), bytesPerSecond(r.ReadBytesPerSecond),
+		bytesPerSecond(r.WrittenBytesPerSecond),
 		retried, count(r.WindowTimeouts), effective, actual, expiry(r.CertificateExpiry, t.now))
 }
 

@@ -29,12 +29,14 @@ func newVizTopCommand(v *vizApp) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top [KIND[/NAME]]",
 		Short: "Watch live traffic: who calls what, how often, how well",
-		Long: `Watch live traffic on a page that can be sorted, filtered, paused and looked into; ? shows the keys.
+		Long: `Watch live traffic on a page that can be sorted, filtered, paused and looked into; ?
+shows the keys.
 
-Where standard output is no terminal, or with -o json, every answer is one line of JSON instead. A caller without a proxy is shown
-by its address. Routes are those of ServiceProfiles.`,
-		Example: "  meshctl viz top\n  meshctl viz top deploy/web -n shop\n  meshctl viz top svc/checkout -o json | head -1",
-		Args:    cobra.MaximumNArgs(1),
+Where standard output is no terminal, or with -o json, every answer is one line of JSON instead.
+A caller without a proxy is shown by its address. Routes are those of ServiceProfiles.`,
+		Example: "  meshctl viz top\n  meshctl viz top deploy/web -n shop\n" +
+			"  meshctl viz top svc/checkout -o json | head -1",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := t.checkAll(cmd, args); err != nil {
 				return err
@@ -47,8 +49,10 @@ by its address. Routes are those of ServiceProfiles.`,
 	t.sides.addFrom(cmd)
 	t.sides.addTo(cmd)
 	cmd.Flags().DurationVar(&t.interval, "interval", time.Second, "how often to ask")
-	cmd.Flags().StringVar(&t.group, "group", viz.GroupRoute, "one row for each service, route, pod or identity")
-	cmd.Flags().BoolVar(&t.ascii, "ascii", false, "draw with ASCII only (as where the locale is not UTF-8)")
+	cmd.Flags().StringVar(&t.group, "group", viz.GroupRoute,
+		"one row for each service, route, pod or identity")
+	cmd.Flags().BoolVar(&t.ascii, "ascii", false,
+		"draw with ASCII only (as where the locale is not UTF-8)")
 	return cmd
 }
 
@@ -91,18 +95,22 @@ func (t *vizTop) run(ctx context.Context, args []string) error {
 	if t.out.format == "json" || !isTerminal(t.Out) || os.Getenv("TERM") == "dumb" {
 		return t.lines(ctx, q, ask)
 	}
-	// The first answer is had before the screen is taken: an error is better read on the command line.
+	// The first answer is had before the screen is taken: an error is better read on the command
+	// line.
 	if _, err := ask(ctx, q); err != nil {
 		return err
 	}
 	return top.Run(ctx, top.Config{
 		Ask:   ask,
-		Query: q, Interval: t.interval, ASCII: t.ascii || !utf8Locale(os.Getenv), In: t.In, Out: t.Out, Environ: t.environ(),
+		Query: q, Interval: t.interval, ASCII: t.ascii || !utf8Locale(os.Getenv), In: t.In,
+		Out: t.Out, Environ: t.environ(),
 	})
 }
 
 // lines prints each answer as a line of JSON, until the context ends or nobody reads.
-func (t *vizTop) lines(ctx context.Context, q viz.Query, ask func(context.Context, viz.Query) (*viz.Top, error)) error {
+func (t *vizTop) lines(
+	ctx context.Context, q viz.Query, ask func(context.Context, viz.Query) (*viz.Top, error),
+) error {
 	out := json.NewEncoder(t.Out)
 	ticker := time.NewTicker(t.interval)
 	defer ticker.Stop()
@@ -133,8 +141,9 @@ func (t *vizTop) environ() []string {
 	return os.Environ()
 }
 
-// utf8Locale says whether the terminal can be expected to show more than ASCII. A locale that is not set at all says nothing,
-// and today's terminals can; the Linux console's font has no such signs.
+// utf8Locale says whether the terminal can be expected to show more than ASCII. A locale that is
+// not set at all says nothing, and today's terminals can; the Linux console's font has no such
+// signs.
 func utf8Locale(getenv func(string) string) bool {
 	if getenv("TERM") == "linux" {
 		return false

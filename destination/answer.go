@@ -14,7 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/destination/status"
 )
 
-// question is all that an answer depends on beside the state. Callers with the same question share a cell.
+// question is all that an answer depends on beside the state. Callers with the same question share
+// a cell.
 type question struct {
 	address, authority string // outbound: one of the two
 	namespace          string // the caller's
@@ -75,7 +76,9 @@ type answer struct {
 func (a *answer) equal(b *answer) bool {
 	return a != nil && a.invalid == b.invalid && slices.Equal(a.refs, b.refs) &&
 		a.report.Equal(b.report) && slices.Equal(a.policies, b.policies) &&
-		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool { return x.version == y.version })
+		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool {
+			return x.version == y.version
+		})
 }
 
 // endpoints is the set of endpoints in the answer, or nil where there is none.
@@ -93,7 +96,8 @@ func (v *view) keepLast(ref clusterRef, last, next *answer) {
 	if had == nil || has == nil || len(has.snapshot.GetEndpoints().GetEndpoints()) > 0 {
 		return
 	}
-	has.snapshot.GetEndpoints().Endpoints = v.holdOver(ref, had.snapshot.GetEndpoints().GetEndpoints())
+	has.snapshot.GetEndpoints().Endpoints = v.holdOver(
+		ref, had.snapshot.GetEndpoints().GetEndpoints())
 }
 
 // compute answers a question from the state as it is. The answer must be sealed before it is used.
@@ -102,8 +106,10 @@ func (v *view) compute(q question) *answer {
 	case q.cluster != (clusterRef{}):
 		cluster, endpoints := v.cluster(q.cluster)
 		return &answer{resources: []*resource{
-			newResource(api.Kind_KIND_CLUSTER, cluster.Name, &api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
-			newResource(api.Kind_KIND_ENDPOINTS, cluster.Name, &api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
+			newResource(api.Kind_KIND_CLUSTER, cluster.Name,
+				&api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
+			newResource(api.Kind_KIND_ENDPOINTS, cluster.Name,
+				&api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
 		}}
 	case q.report != (registry.PolicyRef{}):
 		return &answer{report: v.report(q.report)}
@@ -126,7 +132,8 @@ func (v *view) computeOutbound(q question) *answer {
 	if err != nil {
 		return &answer{invalid: err.Error()}
 	}
-	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key), &api.Resource{Body: &api.Resource_Route{Route: route}})
+	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key),
+		&api.Resource{Body: &api.Resource_Route{Route: route}})
 	return &answer{resources: []*resource{r}, refs: refs}
 }
 
@@ -145,10 +152,12 @@ func (v *view) computeInbound(q question) *answer {
 		return &answer{invalid: err.Error()}
 	}
 	name := api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: q.port}})
-	return &answer{resources: []*resource{newResource(api.Kind_KIND_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
+	return &answer{resources: []*resource{newResource(
+		api.Kind_KIND_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
 }
 
-// versionBytes of a SHA-256 are plenty: versions of one resource are compared, by nobody who gains from a collision.
+// versionBytes of a SHA-256 are plenty: versions of one resource are compared, by nobody who gains
+// from a collision.
 const versionBytes = api.VersionLen / 2
 
 func newResource(kind api.Kind, name string, r *api.Resource) *resource {
@@ -156,8 +165,8 @@ func newResource(kind api.Kind, name string, r *api.Resource) *resource {
 	return &resource{id: resourceID{kind, name}, snapshot: r}
 }
 
-// seal gives each resource its version, and makes it ready to be sent. It is apart from computing so that the state's
-// lock is not held meanwhile.
+// seal gives each resource its version, and makes it ready to be sent. It is apart from computing
+// so that the state's lock is not held meanwhile.
 func (a *answer) seal() *answer {
 	for _, r := range a.resources {
 		if err := r.seal(); err != nil {
@@ -188,7 +197,8 @@ func (r *resource) seal() error {
 	return nil
 }
 
-// keptVersions is how far behind a proxy may be and still get a delta. Each costs a copy of the difference.
+// keptVersions is how far behind a proxy may be and still get a delta. Each costs a copy of the
+// difference.
 const keptVersions = 3
 
 // addDeltas makes the ways from earlier versions of a set of endpoints to this one.
@@ -203,7 +213,8 @@ func (r *resource) addDeltas(past []*resource) {
 
 // deltaFrom is nil where the whole is no larger than the difference.
 func (r *resource) deltaFrom(base *resource) *api.Resource {
-	now, before := r.snapshot.GetEndpoints().GetEndpoints(), base.snapshot.GetEndpoints().GetEndpoints()
+	now, before := r.snapshot.GetEndpoints().GetEndpoints(),
+		base.snapshot.GetEndpoints().GetEndpoints()
 	delta := &api.EndpointsDelta{}
 	old := make(map[string]*api.Endpoint, len(before))
 	for _, ep := range before {

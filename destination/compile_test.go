@@ -103,7 +103,8 @@ func (v *view) describe(ref clusterRef) string {
 func address(text string) *api.Key   { return &api.Key{Key: &api.Key_Address{Address: text}} }
 func authority(text string) *api.Key { return &api.Key{Key: &api.Key_Authority{Authority: text}} }
 
-// The cluster that the cases share: a meshed web of two pods behind shop/web, a StatefulSet db behind a headless service.
+// The cluster that the cases share: a meshed web of two pods behind shop/web, a StatefulSet db
+// behind a headless service.
 const cluster = `
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
 ---

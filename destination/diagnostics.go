@@ -22,8 +22,10 @@ type Diagnosis struct {
 
 // Diagnostics answers over HTTP what a proxy would be told:
 //
-//	GET /resources?authority=web.shop.svc.cluster.local:80   or address=10.96.0.10:80, or inboundPort=8080
-//	               &namespace=shop&pod=web-1                 as a caller there; the namespace is "default" otherwise
+//	GET /resources?authority=web.shop.svc.cluster.local:80&namespace=shop&pod=web-1
+//
+// Instead of authority it takes address=10.96.0.10:80 or inboundPort=8080. Namespace and pod say
+// who asks; without them it is nobody in the namespace "default".
 //
 // It has no authentication: it belongs on a loopback address.
 func (d *Destination) Diagnostics() http.Handler {
@@ -38,7 +40,8 @@ func (d *Destination) Diagnostics() http.Handler {
 		case d.Ready() != nil:
 			http.Error(w, d.Ready().Error(), http.StatusServiceUnavailable)
 		default:
-			who := types.NamespacedName{Namespace: cmp.Or(r.FormValue("namespace"), "default"), Name: r.FormValue("pod")}
+			who := types.NamespacedName{Namespace: cmp.Or(r.FormValue("namespace"), "default"),
+				Name: r.FormValue("pod")}
 			w.Header().Set("Content-Type", "application/json")
 			if err := json.NewEncoder(w).Encode(d.diagnose(key, who)); err != nil {
 				d.cfg.Log.Debug("answer a query", "error", err)
@@ -48,7 +51,8 @@ func (d *Destination) Diagnostics() http.Handler {
 	return mux
 }
 
-// isLoopback keeps a page in somebody's browser from reading the answers through a name that it controls (DNS rebinding).
+// isLoopback keeps a page in somebody's browser from reading the answers through a name that it
+// controls (DNS rebinding).
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

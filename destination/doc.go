@@ -5,8 +5,8 @@
 //
 //	kube/, files/  sources: they read Kubernetes, or a directory, in the registry's terms
 //	registry/      what is known; who changes it says which topics that touches
-//	hub.go         one cell per question, which holds the latest answer: recomputed when a topic it
-//	               read is touched, compared, published
+//	hub.go         one cell per question, which holds the latest answer: recomputed when a topic
+//	               that it read is touched, compared, published
 //	answer.go      a question → its answer, out of:
 //	  view.go        the registry, read for one mesh
 //	  resolve.go     a key → what it means to its caller

@@ -65,7 +65,8 @@ func (v *view) serviceEndpoints(ref clusterRef) []*api.Endpoint {
 	protocol := v.protocolOf(svc, port, v.policy(svc, svc.Namespace))
 	byFamily := endpointsByFamily{}
 	for _, slice := range v.Slices(ref.service) {
-		number, ok := slice.Port(port.Name) // of the target: a named one differs from slice to slice
+		// of the target: a named one differs from slice to slice
+		number, ok := slice.Port(port.Name)
 		for i := range slice.Endpoints {
 			if ok && ref.admits(&slice.Endpoints[i]) {
 				v.addEndpoint(byFamily, slice.Family, &slice.Endpoints[i], number)
@@ -227,7 +228,8 @@ func (v *view) isMeshed(w *registry.Workload, port uint16) bool {
 	if v.mesh.LocalMesh && w.Annotations[names.AnnotationMeshAddress] != "" {
 		return true
 	}
-	if w.Labels.Get(names.LabelMesh) != names.Mesh || w.HostNetwork || !w.HasProxy || port == config.AdminPort {
+	if w.Labels.Get(names.LabelMesh) != names.Mesh || w.HostNetwork || !w.HasProxy ||
+		port == config.AdminPort {
 		return false
 	}
 	return !portListed(w.Annotations[names.AnnotationSkipInbound], port, nil)

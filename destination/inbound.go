@@ -73,7 +73,9 @@ func (v *view) fronts(workload registry.Name, number uint16) []front {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b front) int { return cmp.Compare(a.service.Name, b.service.Name) })
+	slices.SortFunc(out, func(a, b front) int {
+		return cmp.Compare(a.service.Name, b.service.Name)
+	})
 	return out
 }
 

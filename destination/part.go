@@ -7,16 +7,18 @@ import (
 )
 
 const (
-	// maxPart bounds one resource, or one part of a set of endpoints, so that it fits a message of its own.
+	// maxPart bounds one resource, or one part of a set of endpoints, so that it fits a message of
+	// its own.
 	maxPart = api.MaxResponse - envelope
-	// envelope is room for what surrounds the bodies of one message: tags, lengths, a name and two versions.
+	// envelope is room for what surrounds the bodies of one message: tags, lengths, a name and two
+	// versions.
 	envelope = 1 << 10
 	// perElement is the tag and the length of an element of a list, at most.
 	perElement = 6
 )
 
-// split cuts a set of endpoints, or a change of one, into parts that fit a message each. Each part says whether another
-// one follows.
+// split cuts a set of endpoints, or a change of one, into parts that fit a message each. Each part
+// says whether another one follows.
 func split(r *api.Resource) []*api.Resource {
 	if proto.Size(r) <= maxPart {
 		return []*api.Resource{r}

@@ -13,14 +13,16 @@ import (
 )
 
 const (
-	// maxRejections bounds what is remembered of all streams together; the counter goes on beyond it.
+	// maxRejections bounds what is remembered of all streams together; the counter goes on beyond
+	// it.
 	maxRejections = 4096
-	// maxLogged bounds how many rejections are known to have been logged: of 10,000 proxies that cannot use one route, one
-	// line is enough.
+	// maxLogged bounds how many rejections are known to have been logged: of 10,000 proxies that
+	// cannot use one route, one line is enough.
 	maxLogged = 1024
 )
 
-// Rejection is a resource that a proxy cannot use: it said so, or it lacks a capability that the resource needs.
+// Rejection is a resource that a proxy cannot use: it said so, or it lacks a capability that the
+// resource needs.
 type Rejection struct {
 	Kind      string `json:"kind"` // "route", "cluster", ...
 	Name      string `json:"name"`
@@ -30,8 +32,8 @@ type Rejection struct {
 	Pod       string `json:"pod,omitempty"`
 }
 
-// rejections remembers what the connected proxies cannot use. An entry goes when its proxy is sent another version, when
-// the resource is removed, and with the stream.
+// rejections remembers what the connected proxies cannot use. An entry goes when its proxy is sent
+// another version, when the resource is removed, and with the stream.
 type rejections struct {
 	log   *slog.Logger
 	count *prometheus.CounterVec // by kind

@@ -58,7 +58,8 @@ func (v *view) noTarget(name string) string {
 	svc, _ := v.lookup(name)
 	switch {
 	case svc != nil && svc.External:
-		return fmt.Sprintf("service %s stands for %s: name the profile after that", svc.Key(), svc.Alias)
+		return fmt.Sprintf("service %s stands for %s: name the profile after that", svc.Key(),
+			svc.Alias)
 	case svc != nil && v.mesh.host(svc.Key()) == name:
 		return ""
 	case svc != nil:

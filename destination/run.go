@@ -40,7 +40,8 @@ func Run(ctx context.Context, cfg Config, on Listen) error {
 	d := New(cfg)
 	health.Check("identity", cfg.Identity.Ready)
 	health.Check("source", d.Ready)
-	cfg.Log.Info("destination is up", "proxies", listeners[0].Addr(), "queries", listeners[1].Addr(), "health", listeners[2].Addr())
+	cfg.Log.Info("destination is up", "proxies", listeners[0].Addr(), "queries",
+		listeners[1].Addr(), "health", listeners[2].Addr())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.Serve(ctx, listeners[0]) })
 	group.Go(func() error { return serveQueries(ctx, d, listeners[1]) })
@@ -55,7 +56,9 @@ func requireLoopback(address string) error {
 		return fmt.Errorf("listen for queries at %q: %w", address, err)
 	}
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return fmt.Errorf("listen for queries at %q: must be a loopback address; `kubectl port-forward` reaches it", address)
+		return fmt.Errorf(
+			"listen for queries at %q: must be a loopback address; `kubectl port-forward` "+
+				"reaches it", address)
 	}
 	return nil
 }

@@ -33,10 +33,12 @@ import (
 const (
 	maxStreams       = 16384 // of one replica, where its memory suffices: 10,000 proxies and some
 	maxStreamsPerPod = 4     // a proxy has one, and a second while it moves
-	admitPerSecond   = 500   // new streams: 10,000 proxies come back in 20 s, and leave CPU for those that are here
-	admitBurst       = 1000  // at once
+	// new streams: 10,000 proxies come back in 20 s, and leave CPU for those that are here
+	admitPerSecond = 500
+	admitBurst     = 1000 // at once
 
-	// streamAge is when a stream is ended, give or take a fifth, so that proxies spread over replicas that came later.
+	// streamAge is when a stream is ended, give or take a fifth, so that proxies spread over
+	// replicas that came later.
 	streamAge    = 30 * time.Minute
 	helloTimeout = 10 * time.Second // for the first message
 )
@@ -96,7 +98,8 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 	d.messages = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tulle_destination_messages_total", Help: "Messages sent to proxies."})
 	d.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tulle_destination_refusals_total", Help: "Streams refused, by gRPC code."}, []string{"code"})
+		Name: "tulle_destination_refusals_total", Help: "Streams refused, by gRPC code."},
+		[]string{"code"})
 	if metrics == nil {
 		return
 	}
@@ -104,9 +107,11 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 		metrics.MustRegister(source)
 	}
 	metrics.MustRegister(d.messages, d.refusals, d.rejected.count,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
+		prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
 			func() float64 { return float64(d.streams.Load()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_cells", Help: "Distinct questions that are asked."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_cells",
+			Help: "Distinct questions that are asked."},
 			func() float64 { return float64(d.hub.size()) }))
 }
 
@@ -146,7 +151,8 @@ func (d *Destination) serve(ctx context.Context, l net.Listener) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		server.Stop() // proxies keep what they have and go to another replica; there is nothing to finish
+		// proxies keep what they have and go to another replica; there is nothing to finish
+		server.Stop()
 	})
 	err := server.Serve(l)
 	if !stop() {
@@ -210,7 +216,8 @@ func (d *Destination) converse(rpc discoverStream) error {
 	if err := s.greet(hello); err != nil {
 		return err
 	}
-	if err := s.send(&api.DiscoverResponse{Message: &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{Workload: workload}}}); err != nil {
+	welcome := &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{Workload: workload}}
+	if err := s.send(&api.DiscoverResponse{Message: welcome}); err != nil {
 		return err
 	}
 	return d.answer(ctx, s, who, requests.ended)
@@ -230,7 +237,8 @@ func peerOf(ctx context.Context) (peerIdentity, error) {
 		info, isTLS = p.AuthInfo.(credentials.TLSInfo)
 	}
 	if !isTLS {
-		return peerIdentity{}, status.Error(codes.Unauthenticated, "the connection is not mutual TLS")
+		return peerIdentity{}, status.Error(codes.Unauthenticated,
+			"the connection is not mutual TLS")
 	}
 	who, err := spiffe.PeerOf(info.State)
 	if err != nil {
@@ -243,11 +251,15 @@ func peerOf(ctx context.Context) (peerIdentity, error) {
 	return peerIdentity{who, ns, sa, info}, nil
 }
 
-// enter admits a stream, or says why not. It waits until the source has been read, and for its turn.
-func (d *Destination) enter(ctx context.Context, pod types.NamespacedName) (leave func(), err error) {
+// enter admits a stream, or says why not. It waits until the source has been read, and for its
+// turn.
+func (d *Destination) enter(
+	ctx context.Context, pod types.NamespacedName,
+) (leave func(), err error) {
 	if d.streams.Add(1) > int64(d.limits.Admitted()) || !d.countPod(pod, 1) {
 		d.streams.Add(-1)
-		return nil, status.Error(codes.ResourceExhausted, "too many streams: connect to another replica, or wait")
+		return nil, status.Error(codes.ResourceExhausted,
+			"too many streams: connect to another replica, or wait")
 	}
 	leave = func() {
 		d.countPod(pod, -1)
@@ -266,7 +278,8 @@ func (d *Destination) enter(ctx context.Context, pod types.NamespacedName) (leav
 	return leave, nil
 }
 
-// countPod counts the streams of a pod; one too many is not counted. Without an attested pod there is nothing to count by.
+// countPod counts the streams of a pod; one too many is not counted. Without an attested pod there
+// is nothing to count by.
 func (d *Destination) countPod(pod types.NamespacedName, by int) bool {
 	if pod.Name == "" {
 		return true
@@ -283,12 +296,13 @@ func (d *Destination) countPod(pod types.NamespacedName, by int) bool {
 	return true
 }
 
-// identify finds the caller's pod. Its name was attested when the SVID was made; it counts while the pod is there and
-// runs the same account.
+// identify finds the caller's pod. Its name was attested when the SVID was made; it counts while
+// the pod is there and runs the same account.
 func (d *Destination) identify(who peerIdentity) (caller, *api.Workload, error) {
 	c := caller{namespace: who.namespace, pod: who.Pod}
 	if who.Pod == "" {
-		return c, &api.Workload{Namespace: who.namespace, Kind: "serviceaccount", Name: who.serviceAccount}, nil
+		return c, &api.Workload{Namespace: who.namespace, Kind: "serviceaccount",
+			Name: who.serviceAccount}, nil
 	}
 	var workload *api.Workload
 	d.cfg.Mesh.read(d.registry, func(v *view) {
@@ -299,7 +313,8 @@ func (d *Destination) identify(who peerIdentity) (caller, *api.Workload, error) 
 		c.node, workload = w.Node, workloadOf(w)
 	})
 	if workload == nil {
-		return caller{}, nil, status.Errorf(codes.PermissionDenied, "no pod %s/%s runs as service account %s", who.namespace, who.Pod, who.serviceAccount)
+		return caller{}, nil, status.Errorf(codes.PermissionDenied,
+			"no pod %s/%s runs as service account %s", who.namespace, who.Pod, who.serviceAccount)
 	}
 	return c, workload, nil
 }
@@ -337,7 +352,9 @@ func (r requests) read(rpc discoverStream, s *stream) error {
 	}
 }
 
-func awaitHello(ctx context.Context, hello <-chan *api.Hello, ended <-chan error) (*api.Hello, error) {
+func awaitHello(
+	ctx context.Context, hello <-chan *api.Hello, ended <-chan error,
+) (*api.Hello, error) {
 	timeout := time.NewTimer(helloTimeout)
 	defer timeout.Stop()
 	select {
@@ -352,9 +369,11 @@ func awaitHello(ctx context.Context, hello <-chan *api.Hello, ended <-chan error
 	}
 }
 
-// answer flushes whenever something the proxy asked about has changed, until the stream's end, its age, the end of the
-// certificate it was made with, or of the trust in who signed that.
-func (d *Destination) answer(ctx context.Context, s *stream, who peerIdentity, ended <-chan error) error {
+// answer flushes whenever something the proxy asked about has changed, until the stream's end, its
+// age, the end of the certificate it was made with, or of the trust in who signed that.
+func (d *Destination) answer(
+	ctx context.Context, s *stream, who peerIdentity, ended <-chan error,
+) error {
 	age := time.NewTimer(min(jitter(streamAge), time.Until(who.Leaf.NotAfter)))
 	defer age.Stop()
 	trust := trustedBy{source: d.cfg.Identity}

@@ -106,7 +106,8 @@ func TestVersionsAreEqualOnReplicas(t *testing.T) {
 	}
 }
 
-// A proxy that reads nothing holds up nobody, and gets the latest when it reads again, not each step.
+// A proxy that reads nothing holds up nobody, and gets the latest when it reads again, not each
+// step.
 func TestSlowReaderGetsTheLatest(t *testing.T) {
 	s := startServer(t, cluster)
 	close(s.gate.open)

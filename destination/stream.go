@@ -24,7 +24,8 @@ type stream struct {
 	hub     *hub
 	caller  caller
 	watcher *watcher
-	send    func(*api.DiscoverResponse) error // blocks while the proxy is slow; changes meanwhile fall together
+	// blocks while the proxy is slow; changes meanwhile fall together
+	send func(*api.DiscoverResponse) error
 
 	rejections *rejections
 	able       map[string]bool // the proxy's capabilities
@@ -37,19 +38,23 @@ type stream struct {
 	rejected map[resourceID]*api.Rejected // since the last flush
 
 	// what only the flushing goroutine touches
-	cells    map[question]*cell
-	sent     map[resourceID]string // the proxy's versions, as far as it could use them
-	unusable map[resourceID]string // the versions that it rejected, or was not sent for what it lacks
+	cells map[question]*cell
+	sent  map[resourceID]string // the proxy's versions, as far as it could use them
+	// the versions that it rejected, or was not sent for what it lacks
+	unusable map[resourceID]string
 	refused  map[string]string
 }
 
 // newStream begins a stream of a proxy that has said Hello.
 func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse) error) *stream {
 	return &stream{
-		hub: h, caller: c, rejections: r, send: send, watcher: newWatcher(), able: map[string]bool{},
-		keys: map[string]*api.Key{}, held: map[resourceID]string{}, rejected: map[resourceID]*api.Rejected{},
-		cells: map[question]*cell{}, sent: map[resourceID]string{}, unusable: map[resourceID]string{},
-		refused: map[string]string{},
+		hub: h, caller: c, rejections: r, send: send, watcher: newWatcher(),
+		able: map[string]bool{},
+		keys: map[string]*api.Key{}, held: map[resourceID]string{},
+		rejected: map[resourceID]*api.Rejected{},
+		cells:    map[question]*cell{}, sent: map[resourceID]string{},
+		unusable: map[resourceID]string{},
+		refused:  map[string]string{},
 	}
 }
 
@@ -88,7 +93,8 @@ func (s *stream) receive(req *api.DiscoverRequest) error {
 	case *api.DiscoverRequest_Hello:
 		return status.Error(codes.InvalidArgument, "Hello comes once, first")
 	default:
-		return status.Error(codes.Unimplemented, "the message is of a kind that this destination does not know")
+		return status.Error(codes.Unimplemented,
+			"the message is of a kind that this destination does not know")
 	}
 	s.watcher.notify()
 	return nil
@@ -97,12 +103,14 @@ func (s *stream) receive(req *api.DiscoverRequest) error {
 func (s *stream) subscribe(sub *api.Subscribe) error {
 	name := api.KeyString(sub.GetKey())
 	if name == "" || len(name) > api.MaxName {
-		return status.Error(codes.InvalidArgument, "Subscribe needs a key: an address, an authority or an inbound port")
+		return status.Error(codes.InvalidArgument,
+			"Subscribe needs a key: an address, an authority or an inbound port")
 	}
 	s.keys[name] = sub.Key
 	s.fresh = true
 	if len(s.keys) > api.MaxKeys {
-		return status.Errorf(codes.ResourceExhausted, "more than %d keys: unsubscribe those not in use", api.MaxKeys)
+		return status.Errorf(codes.ResourceExhausted,
+			"more than %d keys: unsubscribe those not in use", api.MaxKeys)
 	}
 	return nil
 }
@@ -110,22 +118,26 @@ func (s *stream) subscribe(sub *api.Subscribe) error {
 func (s *stream) unsubscribe(un *api.Unsubscribe) error {
 	name := api.KeyString(un.GetKey())
 	if name == "" {
-		return status.Error(codes.InvalidArgument, "Unsubscribe needs a key of those that were subscribed to")
+		return status.Error(codes.InvalidArgument,
+			"Unsubscribe needs a key of those that were subscribed to")
 	}
 	delete(s.keys, name)
 	return nil
 }
 
-// resume takes a kind that this destination does not know: the proxy has it from a later one, and is
-// told to drop it.
+// resume takes a kind that this destination does not know: the proxy has it from a later one, and
+// is told to drop it.
 func (s *stream) resume(r *api.Resume) error {
 	if s.resumed {
-		return status.Error(codes.InvalidArgument, "Resume comes before the first answer, and the last one says so")
+		return status.Error(codes.InvalidArgument,
+			"Resume comes before the first answer, and the last one says so")
 	}
 	for _, h := range r.GetHeld() {
-		if h.Kind == api.Kind_KIND_UNSPECIFIED || len(h.Name) > api.MaxName || len(h.Version) != api.VersionLen {
+		if h.Kind == api.Kind_KIND_UNSPECIFIED || len(h.Name) > api.MaxName ||
+			len(h.Version) != api.VersionLen {
 			return status.Error(codes.InvalidArgument,
-				"Resume names a resource of a kind, a name or a version that no destination has sent")
+				"Resume names a resource of a kind, a name or a version that no destination has "+
+					"sent")
 		}
 		s.held[resourceID{h.Kind, h.Name}] = h.Version
 	}
@@ -139,14 +151,18 @@ func (s *stream) resume(r *api.Resume) error {
 // reject keeps what the proxy says until the next flush.
 func (s *stream) reject(r *api.Rejected) error {
 	if !isKind(r.GetKind()) {
-		return status.Errorf(codes.InvalidArgument, "Rejected has a kind (%d) of which nothing was sent", r.GetKind())
+		return status.Errorf(codes.InvalidArgument,
+			"Rejected has a kind (%d) of which nothing was sent", r.GetKind())
 	}
-	if len(r.GetReason()) > api.MaxReason || len(r.GetName()) > api.MaxName || len(r.GetVersion()) > api.VersionLen {
-		return status.Error(codes.InvalidArgument, "Rejected needs a name, a version and a reason of bounded length")
+	if len(r.GetReason()) > api.MaxReason || len(r.GetName()) > api.MaxName ||
+		len(r.GetVersion()) > api.VersionLen {
+		return status.Error(codes.InvalidArgument,
+			"Rejected needs a name, a version and a reason of bounded length")
 	}
 	s.rejected[resourceID{r.GetKind(), r.GetName()}] = r
 	if len(s.rejected) > api.MaxKeys {
-		return status.Errorf(codes.ResourceExhausted, "more than %d resources are rejected at once", api.MaxKeys)
+		return status.Errorf(codes.ResourceExhausted, "more than %d resources are rejected at once",
+			api.MaxKeys)
 	}
 	return nil
 }
@@ -181,7 +197,8 @@ func (s *stream) flush() error {
 	if !ok {
 		return nil
 	}
-	maps.Copy(s.sent, said.held) // on the first flush; what nothing refers to any more is then removed
+	// on the first flush; what nothing refers to any more is then removed
+	maps.Copy(s.sent, said.held)
 	s.markUnusable(said.rejected)
 	w := s.collect(said.keys)
 	if err := s.refuse(said.keys, w.invalid); err != nil {
@@ -192,7 +209,8 @@ func (s *stream) flush() error {
 		batches = append(batches, nil)
 	}
 	for _, batch := range batches {
-		err := s.send(&api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: batch}}})
+		all := &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: batch}}
+		err := s.send(&api.DiscoverResponse{Message: all})
 		if err != nil {
 			return err
 		}
@@ -240,10 +258,13 @@ func (s *stream) collect(keys map[string]*api.Key) wanted {
 	return w
 }
 
-// add takes the resources of one answer, but for those that are beyond the proxy: it would reject them.
+// add takes the resources of one answer, but for those that are beyond the proxy: it would reject
+// them.
 func (s *stream) add(w *wanted, key string, a *answer) {
 	for _, r := range a.resources {
-		lacking := slices.DeleteFunc(slices.Clone(r.needs), func(c string) bool { return s.able[c] })
+		lacking := slices.DeleteFunc(slices.Clone(r.needs), func(c string) bool {
+			return s.able[c]
+		})
 		if len(lacking) == 0 {
 			w.resources[r.id] = r
 			continue
@@ -275,16 +296,17 @@ func (s *stream) refuse(keys map[string]*api.Key, invalid map[string]string) err
 			continue
 		}
 		s.refused[name] = reason
-		answer := &api.Invalid{Key: keys[name], Reason: reason}
-		if err := s.send(&api.DiscoverResponse{Message: &api.DiscoverResponse_Invalid{Invalid: answer}}); err != nil {
+		answer := &api.DiscoverResponse_Invalid{Invalid: &api.Invalid{Key: keys[name],
+			Reason: reason}}
+		if err := s.send(&api.DiscoverResponse{Message: answer}); err != nil {
 			return fmt.Errorf("refuse %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// difference lists what the proxy must be sent. What is referred to comes before what refers to it, and removals come
-// last, so that each batch is consistent with those before it.
+// difference lists what the proxy must be sent. What is referred to comes before what refers to it,
+// and removals come last, so that each batch is consistent with those before it.
 func (s *stream) difference(w wanted) [][]*api.Resource {
 	var out []*api.Resource
 	for _, id := range slices.SortedFunc(maps.Keys(w.resources), inOrder) {
@@ -304,8 +326,8 @@ func (s *stream) difference(w wanted) [][]*api.Resource {
 	return batches(out)
 }
 
-// update returns what the proxy must be sent to have a resource as it is now. What it rejected it does not have: it gets
-// the next version whole.
+// update returns what the proxy must be sent to have a resource as it is now. What it rejected it
+// does not have: it gets the next version whole.
 func (s *stream) update(r *resource) []*api.Resource {
 	has := s.sent[r.id]
 	if has == r.version {
@@ -322,7 +344,8 @@ func (s *stream) update(r *resource) []*api.Resource {
 	return r.parts
 }
 
-// forgive forgets that the proxy cannot use a resource, for it is about to be sent another version, or none.
+// forgive forgets that the proxy cannot use a resource, for it is about to be sent another version,
+// or none.
 func (s *stream) forgive(id resourceID) {
 	if _, ok := s.unusable[id]; ok {
 		delete(s.unusable, id)

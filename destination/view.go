@@ -40,7 +40,8 @@ func (v *view) policy(svc *registry.Service, callerNamespace string) *policy.Pol
 		name := registry.Name{Namespace: ns, Name: v.mesh.host(svc.Key())}
 		p := v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name})
 		if p != nil && p.Problem == "" {
-			routes = append(routes, policy.FromServiceProfile(p.Body.(*crd.ServiceProfile), p.Created))
+			routes = append(routes, policy.FromServiceProfile(
+				p.Body.(*crd.ServiceProfile), p.Created))
 		}
 		if callerNamespace == svc.Namespace {
 			break

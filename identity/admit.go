@@ -13,17 +13,18 @@ import (
 )
 
 const (
-	// maxInFlight calls of Certify at once. Each is one TokenReview and one signature; more would only queue at the
-	// API server, which is everybody's.
+	// maxInFlight calls of Certify at once. Each is one TokenReview and one signature; more would
+	// only queue at the API server, which is everybody's.
 	maxInFlight = 128
-	// An address is a pod, which asks once per half-life and retries once a second; behind a NAT it is a node.
+	// An address is a pod, which asks once per half-life and retries once a second; behind a NAT it
+	// is a node.
 	perSourceRate  = 2
 	perSourceBurst = 50
 	// maxSources remembered; whoever is forgotten starts with a full burst.
 	maxSources = 8192
-	// Calls that are open, which are streams of Bundles but for moments, and which anybody may open:
-	// a proxy holds one. A node's worth of pods (110 by default) fits behind one address several
-	// times.
+	// Calls that are open, which are streams of Bundles but for moments, and which anybody may
+	// open: a proxy holds one. A node's worth of pods (110 by default) fits behind one address
+	// several times.
 	maxCalls          = 20000
 	maxCallsPerSource = 512
 )
@@ -31,7 +32,8 @@ const (
 // admission decides which calls are looked at.
 type admission struct {
 	inFlight chan struct{}
-	sources  *lru.Cache[netip.Addr, *rate.Limiter] // nil: every caller has the same address (dev mode)
+	// nil: every caller has the same address (dev mode)
+	sources *lru.Cache[netip.Addr, *rate.Limiter]
 
 	most  int        // open calls
 	mu    sync.Mutex // guards the two below

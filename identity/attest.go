@@ -13,14 +13,16 @@ import (
 // maxToken: a projected token is about 1.2 KiB, more with many audiences, of which ours has one.
 const maxToken = 8 << 10
 
-// attested is what a caller proved. What it claims besides is compared with this and never believed.
+// attested is what a caller proved. What it claims besides is compared with this and never
+// believed.
 type attested struct {
 	ID     spiffeid.ID
 	Pod    string
 	PodUID string
 }
 
-// attestor tells from a request who sent it. Its errors are gRPC statuses whose text goes to the caller and to an event.
+// attestor tells from a request who sent it. Its errors are gRPC statuses whose text goes to the
+// caller and to an event.
 type attestor interface {
 	attest(context.Context, *api.CertifyRequest) (attested, error)
 }
@@ -31,7 +33,8 @@ func tokenText(token, kind string) (string, error) {
 	case token == "":
 		return "", status.Errorf(codes.InvalidArgument, "the attestation has no %s", kind)
 	case len(token) > maxToken:
-		return "", status.Errorf(codes.InvalidArgument, "the %s has %d bytes, at most %d are accepted", kind, len(token), maxToken)
+		return "", status.Errorf(codes.InvalidArgument,
+			"the %s has %d bytes, at most %d are accepted", kind, len(token), maxToken)
 	}
 	return token, nil
 }

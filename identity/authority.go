@@ -34,7 +34,9 @@ func (a *authority) use(i *issuer) {
 }
 
 // certify signs for who was attested, and adds the roots that the caller is to believe.
-func (a *authority) certify(who attested, key *ecdsa.PublicKey) (chain, roots []*x509.Certificate, err error) {
+func (a *authority) certify(
+	who attested, key *ecdsa.PublicKey,
+) (chain, roots []*x509.Certificate, err error) {
 	i := a.issuer.Load()
 	if i == nil {
 		return nil, nil, errors.New("identity has no issuer yet")
@@ -55,7 +57,8 @@ func isServer(account string) bool {
 	return false
 }
 
-// names are the DNS names of a control-plane server; a workload has none, for a DNS name is no identity here.
+// names are the DNS names of a control-plane server; a workload has none, for a DNS name is no
+// identity here.
 func (a *authority) names(id spiffeid.ID) []string {
 	ns, account, err := spiffe.Workload(id)
 	if err != nil || ns != a.namespace || !isServer(account) {
@@ -71,7 +74,8 @@ func (a *authority) ready() error {
 		return a.source.Ready()
 	}
 	if !time.Now().Before(i.notAfter) {
-		return fmt.Errorf("the issuer expired at %s: store a new one", i.notAfter.Format(time.RFC3339))
+		return fmt.Errorf("the issuer expired at %s: store a new one",
+			i.notAfter.Format(time.RFC3339))
 	}
 	return a.source.Ready()
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// Dev is identity without Kubernetes: a CA that lives in memory and takes join tokens, on loopback only.
+// Dev is identity without Kubernetes: a CA that lives in memory and takes join tokens, on loopback
+// only.
 type Dev struct {
 	authority *authority
 	tokens    *joinTokens
@@ -32,10 +33,12 @@ type DevConfig struct {
 	Log         *slog.Logger
 }
 
-// NewDev refuses to be made where there is a Kubernetes to ask: whoever held a join token there would be whom it names.
+// NewDev refuses to be made where there is a Kubernetes to ask: whoever held a join token there
+// would be whom it names.
 func NewDev(cfg DevConfig) (*Dev, error) {
 	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
-		return nil, errors.New("dev mode does not run inside a Kubernetes cluster: use `meshctl install`")
+		return nil, errors.New(
+			"dev mode does not run inside a Kubernetes cluster: use `meshctl install`")
 	}
 	m, err := makeIssuer(cfg.TrustDomain)
 	if err != nil {
@@ -47,8 +50,9 @@ func NewDev(cfg DevConfig) (*Dev, error) {
 	}
 	d := &Dev{tokens: &joinTokens{}, log: cmp.Or(cfg.Log, slog.Default())}
 	d.authority = &authority{
-		trustDomain: cfg.TrustDomain, namespace: names.Namespace, clusterDomain: names.ClusterDomain,
-		life: cmp.Or(cfg.Lifetime, defaultLife), source: spiffe.NewSource(),
+		trustDomain: cfg.TrustDomain, namespace: names.Namespace,
+		clusterDomain: names.ClusterDomain,
+		life:          cmp.Or(cfg.Lifetime, defaultLife), source: spiffe.NewSource(),
 	}
 	d.authority.use(i)
 	return d, nil
@@ -59,13 +63,15 @@ func (d *Dev) Token(id spiffeid.ID, pod string) string { return d.tokens.make(id
 
 // ServerID is what clients of Serve must pin.
 func (d *Dev) ServerID() spiffeid.ID {
-	return spiffeid.RequireFromSegments(d.authority.trustDomain, "ns", d.authority.namespace, "sa", component)
+	return spiffeid.RequireFromSegments(d.authority.trustDomain, "ns", d.authority.namespace, "sa",
+		component)
 }
 
 // Roots is PEM, for a proxy's trust file.
 func (d *Dev) Roots() []byte { return []byte(d.authority.trusted()) }
 
-// Source makes an in-process server somebody, and keeps it so until the context ends. Wait waits for that.
+// Source makes an in-process server somebody, and keeps it so until the context ends. Wait waits
+// for that.
 func (d *Dev) Source(ctx context.Context, id spiffeid.ID) (*spiffe.Source, error) {
 	if !id.MemberOf(d.authority.trustDomain) {
 		return nil, fmt.Errorf("%s is not of the trust domain %s", id, d.authority.trustDomain)
@@ -84,7 +90,8 @@ func (d *Dev) renewer(src *spiffe.Source, id spiffeid.ID) *spiffe.Renewer {
 // Wait returns when the contexts of all Sources have ended, and their goroutines with them.
 func (d *Dev) Wait() { d.renewers.Wait() }
 
-// Serve answers proxies until the context ends. It closes the listener, and refuses one that others could reach.
+// Serve answers proxies until the context ends. It closes the listener, and refuses one that others
+// could reach.
 func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
 		l.Close()

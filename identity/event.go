@@ -70,8 +70,10 @@ func (e *events) post(about core.ObjectReference, kind, reason, text string) {
 		ObjectMeta: meta.ObjectMeta{
 			Name: component + "." + strings.ToLower(rand.Text()), Namespace: about.Namespace,
 		},
-		InvolvedObject: about, Type: kind, Reason: reason, Message: text[:min(len(text), maxEventText)],
-		Source: core.EventSource{Component: component}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		InvolvedObject: about, Type: kind, Reason: reason,
+		Message: text[:min(len(text), maxEventText)],
+		Source:  core.EventSource{Component: component}, FirstTimestamp: now, LastTimestamp: now,
+		Count: 1,
 	})
 	if err != nil || joined.Skip || !e.limit.Allow() {
 		return
@@ -101,7 +103,8 @@ func (e *events) write(ctx context.Context, joined *record.EventCorrelateResult)
 	all := e.client.CoreV1().Events(event.Namespace)
 	err := error(nil)
 	if joined.Patch != nil {
-		_, err = all.Patch(ctx, event.Name, types.StrategicMergePatchType, joined.Patch, meta.PatchOptions{})
+		_, err = all.Patch(ctx, event.Name, types.StrategicMergePatchType, joined.Patch,
+			meta.PatchOptions{})
 	}
 	// An event lives for an hour in the API server, and its count may go on after that.
 	if joined.Patch == nil || apierrors.IsNotFound(err) {
@@ -113,12 +116,15 @@ func (e *events) write(ctx context.Context, joined *record.EventCorrelateResult)
 	}
 }
 
-// caller is what an event about a refusal is about: the pod where one was attested. Otherwise nobody knows who called,
-// and what the caller claims must not choose the namespace that the event is written to.
+// caller is what an event about a refusal is about: the pod where one was attested. Otherwise
+// nobody knows who called, and what the caller claims must not choose the namespace that the event
+// is written to.
 func (e *events) caller(who attested) core.ObjectReference {
 	ns, _, err := spiffe.Workload(who.ID)
 	if err != nil || who.Pod == "" {
-		return core.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: e.namespace, Name: component}
+		return core.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment",
+			Namespace: e.namespace, Name: component}
 	}
-	return core.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: ns, Name: who.Pod, UID: types.UID(who.PodUID)}
+	return core.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: ns, Name: who.Pod,
+		UID: types.UID(who.PodUID)}
 }

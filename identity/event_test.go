@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// A refusal is an event on the pod that was refused; of a caller that proved nothing, on identity itself, whatever it
-// claims to be.
+// A refusal is an event on the pod that was refused; of a caller that proved nothing, on identity
+// itself, whatever it claims to be.
 func TestRefusalsBecomeEvents(t *testing.T) {
 	r := start(t, cluster(map[string]authentication.TokenReviewStatus{goodToken: reviewed(nil), "bad": {}}), time.Hour)
 	posted, err := r.client.CoreV1().Events("").Watch(t.Context(), meta.ListOptions{})

@@ -36,8 +36,10 @@ type Config struct {
 }
 
 const (
-	defaultLife = 24 * time.Hour // what Linkerd and SPIRE's users are used to: a day's outage of identity is survived by half
-	// minLife and maxLife bound --lifetime: below, renewals would be all that happens; above, a stolen key is one for too long.
+	// what Linkerd and SPIRE's users are used to: a day's outage of identity is survived by half
+	defaultLife = 24 * time.Hour
+	// minLife and maxLife bound --lifetime: below, renewals would be all that happens; above, a
+	// stolen key is one for too long.
 	minLife = 2 * time.Second
 	maxLife = 30 * 24 * time.Hour
 )
@@ -77,7 +79,8 @@ func Run(ctx context.Context, cfg Config) error {
 		l.Close()
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	cfg.Log.Info("identity listens", "addr", l.Addr(), "health", health.Addr(), "trust domain", cfg.TrustDomain, "lifetime", cfg.Lifetime)
+	cfg.Log.Info("identity listens", "addr", l.Addr(), "health", health.Addr(), "trust domain",
+		cfg.TrustDomain, "lifetime", cfg.Lifetime)
 	return s.run(ctx, l, health)
 }
 
@@ -99,7 +102,8 @@ func newServer(cfg Config) (*server, error) {
 		return nil, fmt.Errorf("trust domain %q: %w", cfg.TrustDomain, err)
 	}
 	if cfg.Lifetime < minLife || cfg.Lifetime > maxLife {
-		return nil, fmt.Errorf("lifetime %s: choose one from %s to %s", cfg.Lifetime, minLife, maxLife)
+		return nil, fmt.Errorf("lifetime %s: choose one from %s to %s", cfg.Lifetime, minLife,
+			maxLife)
 	}
 	self, err := spiffe.ForWorkload(td, cfg.Namespace, component)
 	if err != nil {
@@ -110,15 +114,19 @@ func newServer(cfg Config) (*server, error) {
 		return nil, err
 	}
 	a := &authority{
-		trustDomain: td, namespace: cfg.Namespace, clusterDomain: cfg.ClusterDomain, life: cfg.Lifetime,
+		trustDomain: td, namespace: cfg.Namespace, clusterDomain: cfg.ClusterDomain,
+		life:   cfg.Lifetime,
 		source: spiffe.NewSource(),
 	}
-	s := &server{authority: a, events: newEvents(cfg.Client, cfg.Namespace, cfg.Log), health: serve.NewHealth()}
-	s.store = &store{client: cfg.Client, namespace: cfg.Namespace, authority: a, events: s.events, log: cfg.Log}
+	s := &server{authority: a, events: newEvents(cfg.Client, cfg.Namespace, cfg.Log),
+		health: serve.NewHealth()}
+	s.store = &store{client: cfg.Client, namespace: cfg.Namespace, authority: a, events: s.events,
+		log: cfg.Log}
 	s.trust = &trust{client: cfg.Client, authority: a, log: cfg.Log}
 	s.self = a.renewer(a.source, attested{ID: self, Pod: cfg.Pod}, cfg.Log)
 	s.service = &service{
-		authority: a, admission: admission, log: cfg.Log, done: s.answered, stop: make(chan struct{}),
+		authority: a, admission: admission, log: cfg.Log, done: s.answered,
+		stop:     make(chan struct{}),
 		attestor: &tokenReview{client: cfg.Client, trustDomain: td},
 		limits:   connectionLimits, metrics: s.health.Metrics,
 	}
@@ -135,7 +143,8 @@ func (s *server) run(ctx context.Context, l, health net.Listener) error {
 	all.Go(func() error { return s.trust.run(ctx) })
 	all.Go(func() error { return s.renew(ctx) })
 	all.Go(func() error {
-		return s.service.serve(ctx, l, spiffe.BootstrapServerConfig(s.authority.source, []string{"h2"}))
+		return s.service.serve(ctx, l, spiffe.BootstrapServerConfig(
+			s.authority.source, []string{"h2"}))
 	})
 	if err := all.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("serve identity: %w", err)
@@ -154,13 +163,16 @@ func (s *server) renew(ctx context.Context) error {
 
 func (s *server) measure() {
 	s.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tulle_identity_certify_total", Help: "Answered calls of Certify, by gRPC code; OK is a certificate issued.",
+		Name: "tulle_identity_certify_total",
+		Help: "Answered calls of Certify, by gRPC code; OK is a certificate issued.",
 	}, []string{"code"})
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tulle_identity_issuer_expiry_timestamp_seconds", Help: "When the issuer, or a root above it, ends; 0 without one.",
+		Name: "tulle_identity_issuer_expiry_timestamp_seconds",
+		Help: "When the issuer, or a root above it, ends; 0 without one.",
 	}, s.authority.expiry)
 	streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tulle_identity_calls", Help: "Open calls: streams of trust bundles, but for moments.",
+		Name: "tulle_identity_calls",
+		Help: "Open calls: streams of trust bundles, but for moments.",
 	}, s.service.admission.openCalls)
 	s.health.Metrics.MustRegister(s.calls, expiry, streams)
 	s.health.Check("identity", s.authority.ready)
@@ -174,6 +186,7 @@ func (s *server) answered(who attested, err error) {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument:
 		s.events.warn(s.events.caller(who), "CertificateRefused", status.Convert(err).Message())
 	case codes.Unavailable:
-		s.events.warn(s.events.caller(attested{}), "CertificateUnavailable", status.Convert(err).Message())
+		s.events.warn(s.events.caller(attested{}), "CertificateUnavailable",
+			status.Convert(err).Message())
 	}
 }

@@ -19,8 +19,9 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// ownIssuerLife is how long an issuer that identity made for itself lasts. It is never replaced, so it is long; who wants
-// a shorter one brings it in the Secret (cert-manager does) and rotates it there.
+// ownIssuerLife is how long an issuer that identity made for itself lasts. It is never replaced, so
+// it is long; who wants a shorter one brings it in the Secret (cert-manager does) and rotates it
+// there.
 const ownIssuerLife = 10 * 365 * 24 * time.Hour
 
 // material is an issuer as the Secret holds it: cert-manager's layout.
@@ -35,12 +36,14 @@ type issuer struct {
 	trustDomain spiffeid.TrustDomain
 	cert        *x509.Certificate
 	key         *ecdsa.PrivateKey
-	between     []*x509.Certificate // what follows a leaf on the wire: from cert to a root, which is left out
-	roots       []*x509.Certificate
-	notAfter    time.Time // the earliest end in its chain
+	// what follows a leaf on the wire: from cert to a root, which is left out
+	between  []*x509.Certificate
+	roots    []*x509.Certificate
+	notAfter time.Time // the earliest end in its chain
 }
 
-// parseIssuer takes an issuer only if a leaf that it signs passes with the peers: it signs one, and asks their code.
+// parseIssuer takes an issuer only if a leaf that it signs passes with the peers: it signs one, and
+// asks their code.
 func parseIssuer(td spiffeid.TrustDomain, m material) (*issuer, error) {
 	key, err := parseKey(m.key)
 	if err != nil {
@@ -68,13 +71,17 @@ func (i *issuer) check(now time.Time) error {
 	cert := i.cert
 	switch {
 	case !i.key.PublicKey.Equal(cert.PublicKey):
-		return errors.New("tls.key does not belong to the first certificate of tls.crt: store the two together")
+		return errors.New(
+			"tls.key does not belong to the first certificate of tls.crt: store the two together")
 	case !cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign == 0:
-		return errors.New("tls.crt is not a CA certificate: issue it with isCA and the usage \"cert sign\"")
+		return errors.New(
+			"tls.crt is not a CA certificate: issue it with isCA and the usage \"cert sign\"")
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("tls.crt expired at %s: store a new issuer", cert.NotAfter.Format(time.RFC3339))
+		return fmt.Errorf("tls.crt expired at %s: store a new issuer",
+			cert.NotAfter.Format(time.RFC3339))
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("tls.crt is not valid before %s: check the clocks", cert.NotBefore.Format(time.RFC3339))
+		return fmt.Errorf("tls.crt is not valid before %s: check the clocks",
+			cert.NotBefore.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -119,7 +126,9 @@ func (i *issuer) try() error {
 		return err
 	}
 	if _, err := spiffe.Verify(chain, i.bundle()); err != nil {
-		return fmt.Errorf("certificates signed by tls.crt do not verify (name constraints, path length or usages?): %w", err)
+		return fmt.Errorf(
+			"certificates signed by tls.crt do not verify (name constraints, path length or "+
+				"usages?): %w", err)
 	}
 	return nil
 }
@@ -139,7 +148,9 @@ func parseKey(text []byte) (*ecdsa.PrivateKey, error) {
 	}
 	ec, ok := key.(*ecdsa.PrivateKey)
 	if !ok || ec.Curve != elliptic.P256() {
-		return nil, errors.New("tls.key: not an ECDSA P-256 key; with cert-manager set privateKey: {algorithm: ECDSA, size: 256}")
+		return nil, errors.New(
+			"tls.key: not an ECDSA P-256 key; with cert-manager set privateKey: {algorithm: " +
+				"ECDSA, size: 256}")
 	}
 	return ec, nil
 }
@@ -177,8 +188,8 @@ func parseCertificates(text []byte) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// makeIssuer makes a root that signs leaves itself. An intermediate would add a certificate to every handshake, and its
-// root's key would lie in the same Secret.
+// makeIssuer makes a root that signs leaves itself. An intermediate would add a certificate to
+// every handshake, and its root's key would lie in the same Secret.
 func makeIssuer(td spiffeid.TrustDomain) (material, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -202,8 +213,9 @@ func rootTemplate(td spiffeid.TrustDomain) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: newSerial(),
 		Subject:      pkix.Name{CommonName: "Tulle identity of " + td.Name()},
-		URIs:         []*url.URL{td.ID().URL()}, // SPIFFE X509-SVID §4.1: a signing certificate's ID has no path
-		NotBefore:    now.Add(-backdate), NotAfter: now.Add(ownIssuerLife),
+		// SPIFFE X509-SVID §4.1: a signing certificate's ID has no path
+		URIs:      []*url.URL{td.ID().URL()},
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(ownIssuerLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}

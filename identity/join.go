@@ -13,8 +13,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/api"
 )
 
-// joinTokens are dev mode's proof: whoever holds a token is the one ID that it was made for. They live in memory, as long
-// as the process; a proxy renews with the token that it started with.
+// joinTokens are dev mode's proof: whoever holds a token is the one ID that it was made for. They
+// live in memory, as long as the process; a proxy renews with the token that it started with.
 type joinTokens struct {
 	mu     sync.Mutex // guards grants
 	grants []grant
@@ -48,5 +48,6 @@ func (j *joinTokens) attest(_ context.Context, req *api.CertifyRequest) (atteste
 			return g.who, nil
 		}
 	}
-	return attested{}, refuse("the join token is not one of this `meshctl dev up`: start the proxy through it")
+	return attested{}, refuse(
+		"the join token is not one of this `meshctl dev up`: start the proxy through it")
 }

@@ -49,8 +49,8 @@ func apiServer() *fake.Clientset {
 	return client
 }
 
-// Run, two agents and a mutual TLS connection every few milliseconds, while every certificate in it lives for two
-// seconds: identity's own, the server's and the client's. Not one handshake may fail.
+// Run, two agents and a mutual TLS connection every few milliseconds, while every certificate in it
+// lives for two seconds: identity's own, the server's and the client's. Not one handshake may fail.
 func TestRenewalHasNoGap(t *testing.T) {
 	client := apiServer()
 	addr := loopback.Free()

@@ -47,7 +47,8 @@ type service struct {
 	attestor  attestor
 	admission *admission
 	log       *slog.Logger
-	// done, if set, is told of each answered Certify: who was attested, if anybody, and the error, if any.
+	// done, if set, is told of each answered Certify: who was attested, if anybody, and the error,
+	// if any.
 	done func(attested, error)
 	stop chan struct{} // closed when streams are to end
 
@@ -77,7 +78,9 @@ func (s *service) serve(ctx context.Context, l net.Listener, cfg *tls.Config) er
 }
 
 // Certify admits a call, answers it and tells done of the answer. grpc-go calls it.
-func (s *service) Certify(ctx context.Context, req *api.CertifyRequest) (*api.CertifyResponse, error) {
+func (s *service) Certify(
+	ctx context.Context, req *api.CertifyRequest,
+) (*api.CertifyResponse, error) {
 	source := sourceOf(ctx)
 	if err := s.admission.enter(source); err != nil {
 		s.done(attested{}, err)
@@ -86,14 +89,17 @@ func (s *service) Certify(ctx context.Context, req *api.CertifyRequest) (*api.Ce
 	defer s.admission.leave()
 	who, resp, err := s.certify(ctx, req, source)
 	if err != nil {
-		s.log.Warn("certificate refused", "source", source, "attested", who.ID, "pod", who.Pod, "expected", req.GetExpectedId(), "err", err)
+		s.log.Warn("certificate refused", "source", source, "attested", who.ID, "pod", who.Pod,
+			"expected", req.GetExpectedId(), "err", err)
 	}
 	s.done(who, err)
 	return resp, err
 }
 
 // certify checks what costs nothing before it asks Kubernetes, and signs only for who was attested.
-func (s *service) certify(ctx context.Context, req *api.CertifyRequest, source netip.Addr) (attested, *api.CertifyResponse, error) {
+func (s *service) certify(
+	ctx context.Context, req *api.CertifyRequest, source netip.Addr,
+) (attested, *api.CertifyResponse, error) {
 	expected, err := spiffe.ParseWorkload(req.GetExpectedId())
 	if err != nil {
 		return attested{}, nil, status.Errorf(codes.InvalidArgument, "expected_id: %v", err)
@@ -107,15 +113,18 @@ func (s *service) certify(ctx context.Context, req *api.CertifyRequest, source n
 		return attested{}, nil, err
 	}
 	if who.ID != expected {
-		return who, nil, status.Errorf(codes.PermissionDenied, "the token is of %s, the caller expects to be %s", who.ID, expected)
+		return who, nil, status.Errorf(codes.PermissionDenied,
+			"the token is of %s, the caller expects to be %s", who.ID, expected)
 	}
 	chain, roots, err := s.authority.certify(who, key)
 	if err != nil {
 		return who, nil, status.Error(codes.Unavailable, err.Error())
 	}
-	s.log.Info("certificate issued", "id", who.ID, "pod", who.Pod, "serial", chain[0].SerialNumber.Text(16),
+	s.log.Info("certificate issued", "id", who.ID, "pod", who.Pod, "serial",
+		chain[0].SerialNumber.Text(16),
 		"expires", chain[0].NotAfter, "source", source)
-	return who, &api.CertifyResponse{Certificates: rawCertificates(chain), Authorities: rawCertificates(roots)}, nil
+	return who, &api.CertifyResponse{Certificates: rawCertificates(chain),
+		Authorities: rawCertificates(roots)}, nil
 }
 
 // Bundles sends every bundle at once and on each change, until the stream is old. grpc-go calls it.
@@ -127,7 +136,8 @@ func (s *service) Bundles(
 	var sent *api.BundlesResponse
 	for {
 		changed := s.authority.source.Changed()
-		if next := bundles(s.authority.source.Bundles()); len(next.Bundles) > 0 && !proto.Equal(next, sent) {
+		if next := bundles(s.authority.source.Bundles()); len(next.Bundles) > 0 &&
+			!proto.Equal(next, sent) {
 			if err := stream.Send(next); err != nil {
 				return err
 			}
@@ -150,7 +160,9 @@ func bundles(all spiffe.Bundles) *api.BundlesResponse {
 	for td, roots := range all {
 		resp.Bundles = append(resp.Bundles, bundle(td, rawCertificates(roots)))
 	}
-	slices.SortFunc(resp.Bundles, func(a, b *api.Bundle) int { return cmp.Compare(a.TrustDomain, b.TrustDomain) })
+	slices.SortFunc(resp.Bundles, func(a, b *api.Bundle) int {
+		return cmp.Compare(a.TrustDomain, b.TrustDomain)
+	})
 	return resp
 }
 

@@ -13,19 +13,26 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// backdate is how far a peer's clock may lag behind identity's. Nodes without time synchronisation are minutes off;
-// Linkerd's 20 s show as failed handshakes there. It costs nothing: a certificate is known to nobody before it is issued.
+// backdate is how far a peer's clock may lag behind identity's. Nodes without time synchronisation
+// are minutes off; Linkerd's 20 s show as failed handshakes there. It costs nothing: a certificate
+// is known to nobody before it is issued.
 const backdate = 5 * time.Minute
 
 // subject is what was attested, and all that goes into an SVID besides the key.
 type subject struct {
-	ID  spiffeid.ID
-	Pod string   // becomes the common name; X.520's bound of 64 characters is ignored by Go, and pods' names are longer
-	DNS []string // a control-plane server's Service, for those who speak plain HTTPS to it (the API server to the webhook)
+	ID spiffeid.ID
+	// becomes the common name; X.520's bound of 64 characters is ignored by Go, and pods' names are
+	// longer
+	Pod string
+	// a control-plane server's Service, for those who speak plain HTTPS to it (the API server to
+	// the webhook)
+	DNS []string
 }
 
 // sign returns the leaf and what leads from it to a root, the root left out.
-func (i *issuer) sign(s subject, key *ecdsa.PublicKey, life time.Duration) ([]*x509.Certificate, error) {
+func (i *issuer) sign(
+	s subject, key *ecdsa.PublicKey, life time.Duration,
+) ([]*x509.Certificate, error) {
 	template, err := i.template(s, time.Now(), life)
 	if err != nil {
 		return nil, err
@@ -43,7 +50,8 @@ func (i *issuer) sign(s subject, key *ecdsa.PublicKey, life time.Duration) ([]*x
 
 func (i *issuer) template(s subject, now time.Time, life time.Duration) (*x509.Certificate, error) {
 	if !now.Before(i.notAfter) {
-		return nil, fmt.Errorf("the issuer expired at %s: store a new one", i.notAfter.Format(time.RFC3339))
+		return nil, fmt.Errorf("the issuer expired at %s: store a new one",
+			i.notAfter.Format(time.RFC3339))
 	}
 	end := now.Add(life)
 	if end.After(i.notAfter) {
@@ -55,13 +63,15 @@ func (i *issuer) template(s subject, now time.Time, life time.Duration) (*x509.C
 		URIs:         []*url.URL{s.ID.URL()},
 		DNSNames:     s.DNS,
 		NotBefore:    now.Add(-backdate), NotAfter: end,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
+			x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}, nil
 }
 
-// newSerial draws 128 bits: replicas and restarts need not agree on a counter (RFC 5280 §4.1.2.2 allows 20 octets).
+// newSerial draws 128 bits: replicas and restarts need not agree on a counter (RFC 5280 §4.1.2.2
+// allows 20 octets).
 func newSerial() *big.Int {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the process instead

@@ -128,7 +128,8 @@ type badRequest struct {
 	want string
 }
 
-// swapKey puts another public key into a request, of which the caller does not have the private one.
+// swapKey puts another public key into a request, of which the caller does not have the private
+// one.
 func swapKey(t testing.TB, der []byte) []byte {
 	t.Helper()
 	csr, err := x509.ParseCertificateRequest(der)

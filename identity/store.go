@@ -82,7 +82,8 @@ func (s *store) pause() time.Duration {
 
 // watch only says that something changed; what, is read afresh.
 func (s *store) watch(ctx context.Context, changed chan<- struct{}) (stop func(), err error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithNamespace(s.namespace),
+	factory := informers.NewSharedInformerFactoryWithOptions(
+		s.client, 0, informers.WithNamespace(s.namespace),
 		informers.WithTweakListOptions(named(names.IssuerSecret)))
 	informer := factory.Core().V1().Secrets().Informer()
 	poke := func() {
@@ -92,7 +93,9 @@ func (s *store) watch(ctx context.Context, changed chan<- struct{}) (stop func()
 		}
 	}
 	_, err = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { poke() }, UpdateFunc: func(_, _ any) { poke() }, DeleteFunc: func(any) { poke() },
+		AddFunc: func(any) {
+			poke()
+		}, UpdateFunc: func(_, _ any) { poke() }, DeleteFunc: func(any) { poke() },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watch the issuer's Secret: %w", err)
@@ -122,7 +125,8 @@ func (s *store) load(ctx context.Context) error {
 		return fmt.Errorf("read the issuer: %w", err)
 	}
 	s.missing = false
-	return s.apply(material{secret.Data[core.TLSCertKey], secret.Data[core.TLSPrivateKeyKey], secret.Data[caKey]})
+	return s.apply(material{secret.Data[core.TLSCertKey], secret.Data[core.TLSPrivateKeyKey],
+		secret.Data[caKey]})
 }
 
 func (s *store) read(ctx context.Context) (*core.Secret, error) {
@@ -135,25 +139,32 @@ func (s *store) gone() error {
 		return nil
 	}
 	s.missing = true
-	s.events.warn(s.reference(), "IssuerMissing", "the issuer's Secret was deleted; restore it: it is used from memory until identity restarts")
-	return errors.New("the Secret was deleted: restore it; it is used from memory until identity restarts")
+	s.events.warn(s.reference(), "IssuerMissing",
+		"the issuer's Secret was deleted; restore it: it is used from memory until identity "+
+			"restarts")
+	return errors.New(
+		"the Secret was deleted: restore it; it is used from memory until identity restarts")
 }
 
-// create makes the first issuer. Of two replicas that race here one wins, and both read what the winner stored.
+// create makes the first issuer. Of two replicas that race here one wins, and both read what the
+// winner stored.
 func (s *store) create(ctx context.Context) (*core.Secret, error) {
 	m, err := makeIssuer(s.authority.trustDomain)
 	if err != nil {
 		return nil, err
 	}
 	secret := &core.Secret{
-		ObjectMeta: meta.ObjectMeta{Name: names.IssuerSecret, Namespace: s.namespace, Labels: map[string]string{managedByLabel: names.Mesh}},
-		Type:       core.SecretTypeTLS,
-		Data:       map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots},
+		ObjectMeta: meta.ObjectMeta{Name: names.IssuerSecret, Namespace: s.namespace,
+			Labels: map[string]string{managedByLabel: names.Mesh}},
+		Type: core.SecretTypeTLS,
+		Data: map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key,
+			caKey: m.roots},
 	}
 	_, err = s.client.CoreV1().Secrets(s.namespace).Create(ctx, secret, meta.CreateOptions{})
 	switch {
 	case err == nil:
-		s.log.Info("made an issuer, for there was none", "secret", s.namespace+"/"+names.IssuerSecret)
+		s.log.Info("made an issuer, for there was none", "secret",
+			s.namespace+"/"+names.IssuerSecret)
 	case !apierrors.IsAlreadyExists(err):
 		return nil, fmt.Errorf("store a new one: %w", err)
 	}
@@ -172,14 +183,17 @@ func (s *store) apply(m material) error {
 	first := s.authority.issuer.Load() == nil
 	s.used, s.refused = m, material{}
 	s.authority.use(next)
-	s.log.Info("using the issuer", "subject", next.cert.Subject, "expires", next.notAfter, "roots", len(next.roots))
+	s.log.Info("using the issuer", "subject", next.cert.Subject, "expires", next.notAfter, "roots",
+		len(next.roots))
 	if !first {
-		s.events.post(s.reference(), core.EventTypeNormal, "IssuerUpdated", "new certificates are signed by the new issuer")
+		s.events.post(s.reference(), core.EventTypeNormal, "IssuerUpdated",
+			"new certificates are signed by the new issuer")
 	}
 	return nil
 }
 
-// skip says it once for each content, although the clock may yet make it valid and it is tried again.
+// skip says it once for each content, although the clock may yet make it valid and it is tried
+// again.
 func (s *store) skip(m material, why error) error {
 	if m.equal(s.refused) {
 		return nil
@@ -190,11 +204,13 @@ func (s *store) skip(m material, why error) error {
 }
 
 func (s *store) reference() core.ObjectReference {
-	return core.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: s.namespace, Name: names.IssuerSecret}
+	return core.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: s.namespace,
+		Name: names.IssuerSecret}
 }
 
 func (m material) equal(other material) bool {
-	return bytes.Equal(m.chain, other.chain) && bytes.Equal(m.key, other.key) && bytes.Equal(m.roots, other.roots)
+	return bytes.Equal(m.chain, other.chain) && bytes.Equal(m.key, other.key) &&
+		bytes.Equal(m.roots, other.roots)
 }
 
 // trusted is the bundle as ConfigMaps hold it.

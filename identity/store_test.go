@@ -21,7 +21,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// following runs a replica's store, trust and events in a synctest bubble, on client-go's fake, until stop.
+// following runs a replica's store, trust and events in a synctest bubble, on client-go's fake,
+// until stop.
 type following struct {
 	authority *authority
 	client    *fake.Clientset

@@ -43,36 +43,44 @@ func (r *tokenReview) attest(ctx context.Context, req *api.CertifyRequest) (atte
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	review, err := r.client.AuthenticationV1().TokenReviews().Create(ctx, &authentication.TokenReview{
-		Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{names.Audience(r.trustDomain.Name())}},
-	}, meta.CreateOptions{})
+	review, err := r.client.AuthenticationV1().TokenReviews().Create(
+		ctx, &authentication.TokenReview{
+			Spec: authentication.TokenReviewSpec{Token: token,
+				Audiences: []string{names.Audience(r.trustDomain.Name())}},
+		}, meta.CreateOptions{})
 	if err != nil {
 		return attested{}, unreviewed(ctx, err, token)
 	}
 	return r.judge(review.Status)
 }
 
-// unreviewed is an API server that did not answer as it should. What it says is somebody else's text, and goes to logs.
+// unreviewed is an API server that did not answer as it should. What it says is somebody else's
+// text, and goes to logs.
 func unreviewed(ctx context.Context, err error, token string) error {
 	code := codes.Unavailable
 	if errors.Is(ctx.Err(), context.Canceled) {
 		code = codes.Canceled
 	}
-	return status.Errorf(code, "ask Kubernetes to review the token: %s", strings.ReplaceAll(err.Error(), token, "(the token)"))
+	return status.Errorf(code, "ask Kubernetes to review the token: %s",
+		strings.ReplaceAll(err.Error(), token, "(the token)"))
 }
 
 // judge believes a review only if everything is as a projected token of ours has it.
 func (r *tokenReview) judge(s authentication.TokenReviewStatus) (attested, error) {
 	if !s.Authenticated {
-		return attested{}, refuse("Kubernetes does not accept the token: %s", cmp.Or(s.Error, "not authenticated"))
+		return attested{}, refuse("Kubernetes does not accept the token: %s",
+			cmp.Or(s.Error, "not authenticated"))
 	}
-	// An API server that knows no audiences leaves them empty, and then nothing says that the token was meant for us.
+	// An API server that knows no audiences leaves them empty, and then nothing says that the token
+	// was meant for us.
 	if want := []string{names.Audience(r.trustDomain.Name())}; !slices.Equal(s.Audiences, want) {
-		return attested{}, refuse("the token is for the audiences %q, not for %q", s.Audiences, want)
+		return attested{}, refuse("the token is for the audiences %q, not for %q", s.Audiences,
+			want)
 	}
 	ns, account, ok := strings.Cut(strings.TrimPrefix(s.User.Username, accountPrefix), ":")
 	if !ok || !strings.HasPrefix(s.User.Username, accountPrefix) {
-		return attested{}, refuse("the token is of %q, which is not a service account", s.User.Username)
+		return attested{}, refuse("the token is of %q, which is not a service account",
+			s.User.Username)
 	}
 	id, err := spiffe.ForWorkload(r.trustDomain, ns, account)
 	if err != nil {
@@ -80,7 +88,8 @@ func (r *tokenReview) judge(s authentication.TokenReviewStatus) (attested, error
 	}
 	pod, uid := one(s.User.Extra[podNameKey]), one(s.User.Extra[podUIDKey])
 	if pod == "" || uid == "" {
-		return attested{}, refuse("the token of %s is bound to no pod: only a token projected into a pod is taken", id)
+		return attested{}, refuse(
+			"the token of %s is bound to no pod: only a token projected into a pod is taken", id)
 	}
 	return attested{ID: id, Pod: pod, PodUID: uid}, nil
 }

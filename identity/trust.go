@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	// trustWorkers write ConfigMaps at once: a root added to 1,000 namespaces is everywhere within seconds.
+	// trustWorkers write ConfigMaps at once: a root added to 1,000 namespaces is everywhere within
+	// seconds.
 	trustWorkers = 4
 )
 
@@ -40,7 +41,8 @@ func (t *trust) run(ctx context.Context) error {
 	if err := t.authority.hasIssuer(ctx); err != nil {
 		return nil
 	}
-	t.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]())
+	t.queue = workqueue.NewTypedRateLimitingQueue(
+		workqueue.DefaultTypedControllerRateLimiter[string]())
 	defer t.queue.ShutDown()
 	stop, err := t.watch(ctx)
 	if err != nil {
@@ -86,10 +88,13 @@ func (t *trust) queueAll() {
 
 func (t *trust) watch(ctx context.Context) (stop func(), err error) {
 	all := informers.NewSharedInformerFactoryWithOptions(t.client, 0, informers.WithTransform(trim))
-	ours := informers.NewSharedInformerFactoryWithOptions(t.client, 0, informers.WithTransform(trim),
+	ours := informers.NewSharedInformerFactoryWithOptions(
+		t.client, 0, informers.WithTransform(trim),
 		informers.WithTweakListOptions(named(names.TrustConfigMap)))
-	t.namespaces, t.maps = all.Core().V1().Namespaces().Lister(), ours.Core().V1().ConfigMaps().Lister()
-	synced, err := t.handle(all.Core().V1().Namespaces().Informer(), ours.Core().V1().ConfigMaps().Informer())
+	t.namespaces, t.maps = all.Core().V1().Namespaces().Lister(),
+		ours.Core().V1().ConfigMaps().Lister()
+	synced, err := t.handle(all.Core().V1().Namespaces().Informer(),
+		ours.Core().V1().ConfigMaps().Informer())
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,9 @@ func handler(touched func(meta.Object)) cache.ResourceEventHandlerFuncs {
 			touched(object)
 		}
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: on, UpdateFunc: func(_, o any) { on(o) }, DeleteFunc: on}
+	return cache.ResourceEventHandlerFuncs{AddFunc: on, UpdateFunc: func(_, o any) {
+		on(o)
+	}, DeleteFunc: on}
 }
 
 // trim keeps out of memory what nobody reads.
@@ -148,11 +155,13 @@ func (t *trust) keep(ctx context.Context, ns string) {
 		t.queue.Forget(ns)
 		return
 	}
-	t.log.Warn("cannot keep the trust bundle", "namespace", ns, "configmap", names.TrustConfigMap, "err", err)
+	t.log.Warn("cannot keep the trust bundle", "namespace", ns, "configmap", names.TrustConfigMap,
+		"err", err)
 	t.queue.AddRateLimited(ns)
 }
 
-// reconcile makes one namespace's ConfigMap right. It changes nothing in it but its own key and label.
+// reconcile makes one namespace's ConfigMap right. It changes nothing in it but its own key and
+// label.
 func (t *trust) reconcile(ctx context.Context, name string) error {
 	ns, err := t.namespaces.Get(name)
 	if apierrors.IsNotFound(err) {
@@ -180,8 +189,10 @@ func (t *trust) create(ctx context.Context, ns string) error {
 	m := &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: names.TrustConfigMap, Namespace: ns}}
 	set(m, t.authority.trusted())
 	_, err := t.client.CoreV1().ConfigMaps(ns).Create(ctx, m, meta.CreateOptions{})
-	// Another replica was faster, and its ConfigMap comes by the watch; or the namespace is going away.
-	if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(err, core.NamespaceTerminatingCause) {
+	// Another replica was faster, and its ConfigMap comes by the watch; or the namespace is going
+	// away.
+	if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(
+		err, core.NamespaceTerminatingCause) {
 		return nil
 	}
 	return err

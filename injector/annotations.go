@@ -19,9 +19,11 @@ const (
 	disabled = "disabled"
 )
 
-// inherited are the annotations that a pod takes from its namespace. They are written on the pod, where destination reads them.
+// inherited are the annotations that a pod takes from its namespace. They are written on the pod,
+// where destination reads them.
 var inherited = []string{
-	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationSkipInbound, names.AnnotationSkipOutbound,
+	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationSkipInbound,
+	names.AnnotationSkipOutbound,
 	names.AnnotationProxyCPUs, names.AnnotationProxyImage, names.AnnotationLogLevel,
 }
 
@@ -35,13 +37,17 @@ type settings struct {
 	logLevel     string
 }
 
-// parseSettings refuses what it does not understand: a typo in `mode: strict` must not leave a workload open.
+// parseSettings refuses what it does not understand: a typo in `mode: strict` must not leave a
+// workload open.
 func parseSettings(annotations map[string]string) (settings, error) {
-	s := settings{mode: annotations[names.AnnotationMode], image: annotations[names.AnnotationProxyImage], logLevel: annotations[names.AnnotationLogLevel], cpus: 1}
+	s := settings{mode: annotations[names.AnnotationMode],
+		image:    annotations[names.AnnotationProxyImage],
+		logLevel: annotations[names.AnnotationLogLevel], cpus: 1}
 	if err := oneOf(names.AnnotationMode, s.mode, "strict", "permissive"); err != nil {
 		return s, err
 	}
-	if err := oneOf(names.AnnotationLogLevel, s.logLevel, "debug", "info", "warn", "error"); err != nil {
+	if err := oneOf(names.AnnotationLogLevel, s.logLevel, "debug", "info", "warn",
+		"error"); err != nil {
 		return s, err
 	}
 	if err := s.parsePorts(annotations); err != nil {
@@ -50,7 +56,8 @@ func parseSettings(annotations map[string]string) (settings, error) {
 	if v, ok := annotations[names.AnnotationProxyCPUs]; ok {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > maxCPUs {
-			return s, fmt.Errorf("annotation %s: %q is not a number of CPUs from 1 to %d", names.AnnotationProxyCPUs, v, maxCPUs)
+			return s, fmt.Errorf("annotation %s: %q is not a number of CPUs from 1 to %d",
+				names.AnnotationProxyCPUs, v, maxCPUs)
 		}
 		s.cpus = n
 	}
@@ -76,7 +83,8 @@ func oneOf(name, value string, allowed ...string) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}
-	return fmt.Errorf("annotation %s: %q is not one of %s", name, value, strings.Join(allowed, ", "))
+	return fmt.Errorf("annotation %s: %q is not one of %s", name, value,
+		strings.Join(allowed, ", "))
 }
 
 func ports(name string, annotations map[string]string) ([]string, error) {

@@ -20,8 +20,9 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// bundleEvery is how often the webhook configuration is looked at besides: somebody may have overwritten it. Until it is right
-// again no pod of the mesh can start, so it is seconds; a GET by name costs the API server next to nothing.
+// bundleEvery is how often the webhook configuration is looked at besides: somebody may have
+// overwritten it. Until it is right again no pod of the mesh can start, so it is seconds; a GET by
+// name costs the API server next to nothing.
 const bundleEvery = 5 * time.Second
 
 // bundleKeeper keeps the caBundle of our webhooks equal to the trust roots.
@@ -36,7 +37,8 @@ type bundleKeeper struct {
 }
 
 func newBundleKeeper(s Server, td spiffeid.TrustDomain) *bundleKeeper {
-	return &bundleKeeper{source: s.Source, trustDomain: td, client: s.Client, log: s.Log, state: errors.New("not looked at yet")}
+	return &bundleKeeper{source: s.Source, trustDomain: td, client: s.Client, log: s.Log,
+		state: errors.New("not looked at yet")}
 }
 
 func (b *bundleKeeper) ready() error {
@@ -70,8 +72,9 @@ func (b *bundleKeeper) note(ctx context.Context, err error) {
 	b.state = err
 }
 
-// sync writes the roots into every webhook of the configuration that does not have them. Of two replicas that race the slower
-// one's write is refused as a conflict; it then finds nothing left to do.
+// sync writes the roots into every webhook of the configuration that does not have them. Of two
+// replicas that race the slower one's write is refused as a conflict; it then finds nothing left to
+// do.
 func (b *bundleKeeper) sync(ctx context.Context) error {
 	want := bundlePEM(b.source.Bundles()[b.trustDomain])
 	if want == nil {
@@ -106,7 +109,9 @@ func (b *bundleKeeper) write(ctx context.Context, want []byte) error {
 
 // bundlePEM is in one order for all replicas, or they would overwrite each other for ever.
 func bundlePEM(roots []*x509.Certificate) []byte {
-	sorted := slices.SortedFunc(slices.Values(roots), func(x, y *x509.Certificate) int { return bytes.Compare(x.Raw, y.Raw) })
+	sorted := slices.SortedFunc(slices.Values(roots), func(x, y *x509.Certificate) int {
+		return bytes.Compare(x.Raw, y.Raw)
+	})
 	var out []byte
 	for _, root := range sorted {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})...)

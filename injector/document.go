@@ -9,10 +9,12 @@ import (
 	kyaml "sigs.k8s.io/yaml"
 )
 
-// document is one YAML document: its nodes, for places in the text, and its meaning as JSON, for decisions and for checks.
+// document is one YAML document: its nodes, for places in the text, and its meaning as JSON, for
+// decisions and for checks.
 type document struct {
-	root    *yaml.Node
-	want    any // what the document means; changed along with the text, so that both can be compared afterwards
+	root *yaml.Node
+	// what the document means; changed along with the text, so that both can be compared afterwards
+	want    any
 	objects []object
 }
 
@@ -45,13 +47,19 @@ func newDocument(root *yaml.Node) (document, error) {
 	return d, nil
 }
 
-// plain copies a node without comments and string styles, which change no meaning but can be written back wrongly.
+// notPlain are the styles of scalars that are not plain.
+const notPlain = yaml.LiteralStyle | yaml.FoldedStyle | yaml.SingleQuotedStyle |
+	yaml.DoubleQuotedStyle
+
+// plain copies a node without comments and string styles, which change no meaning but can be
+// written back wrongly.
 func plain(n *yaml.Node) *yaml.Node {
-	c := &yaml.Node{Kind: n.Kind, Style: n.Style & yaml.TaggedStyle, Tag: n.Tag, Value: n.Value, Anchor: n.Anchor, Alias: n.Alias}
+	c := &yaml.Node{Kind: n.Kind, Style: n.Style & yaml.TaggedStyle, Tag: n.Tag, Value: n.Value,
+		Anchor: n.Anchor, Alias: n.Alias}
 	switch {
 	case isNull(n):
 		c.Value = "null"
-	case n.Kind == yaml.ScalarNode && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
+	case n.Kind == yaml.ScalarNode && n.Style&notPlain != 0:
 		c.Style |= yaml.DoubleQuotedStyle
 	}
 	for _, child := range n.Content {
@@ -71,7 +79,8 @@ func (d *document) find(node *yaml.Node, path []any) {
 		return
 	}
 	meta := member(d.at(path), "metadata")
-	r := object{kind: kind, node: node, path: path, templatePath: templatePath(scalar(lookup(node, "apiVersion")), kind)}
+	r := object{kind: kind, node: node, path: path,
+		templatePath: templatePath(scalar(lookup(node, "apiVersion")), kind)}
 	r.namespace, _ = member(meta, "namespace").(string)
 	if r.name, _ = member(meta, "name").(string); r.name == "" {
 		r.name, _ = member(meta, "generateName").(string)
@@ -85,7 +94,8 @@ func templatePath(apiVersion, kind string) []string {
 	switch group + "/" + kind {
 	case "v1/Pod":
 		return []string{}
-	case "apps/Deployment", "apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet", "batch/Job", "v1/ReplicationController":
+	case "apps/Deployment", "apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet", "batch/Job",
+		"v1/ReplicationController":
 		return []string{"spec", "template"}
 	case "batch/CronJob":
 		return []string{"spec", "jobTemplate", "spec", "template"}
@@ -110,7 +120,10 @@ func (r object) template() (place, error) {
 	for _, key := range r.templatePath {
 		next, ok := at.child(key)
 		if !ok || next.value.Kind != yaml.MappingNode {
-			return at, errAt(at.value, "%s %q: %s is not written here as a mapping (an alias or a merge key?): write it out", strings.ToLower(r.kind), r.name, key)
+			return at, errAt(
+				at.value,
+				"%s %q: %s is not written here as a mapping (an alias or a merge key?): write "+
+					"it out", strings.ToLower(r.kind), r.name, key)
 		}
 		at = next
 	}

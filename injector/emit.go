@@ -16,7 +16,8 @@ type blockStyle struct {
 	dash int // an item, from its dash
 }
 
-// styleOf looks at how the pod template is written; the pod's containers are always there to show how lists are.
+// styleOf looks at how the pod template is written; the pod's containers are always there to show
+// how lists are.
 func (s *splicer) styleOf(template place) blockStyle {
 	style := blockStyle{unit: 2, list: 0, dash: 2}
 	spec, ok := template.child("spec")
@@ -27,7 +28,8 @@ func (s *splicer) styleOf(template place) blockStyle {
 		style.unit = max(1, spec.value.Content[0].Column-spec.key.Column)
 	}
 	list, ok := spec.child("containers")
-	if !ok || list.value.Kind != yaml.SequenceNode || list.value.Style&yaml.FlowStyle != 0 || len(list.value.Content) == 0 {
+	if !ok || list.value.Kind != yaml.SequenceNode || list.value.Style&yaml.FlowStyle != 0 ||
+		len(list.value.Content) == 0 {
 		return style
 	}
 	dash := s.column(list.value)
@@ -114,7 +116,8 @@ func flow(n *yaml.Node) string {
 	return n.Value
 }
 
-// jsonEntries writes the entries or items of a collection as JSON, over several lines if there is a unit to indent by.
+// jsonEntries writes the entries or items of a collection as JSON, over several lines if there is a
+// unit to indent by.
 func jsonEntries(n *yaml.Node, indent, unit string) []string {
 	var out []string
 	if n.Kind == yaml.SequenceNode {

@@ -8,7 +8,8 @@ import (
 
 const podHead = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 
-// What cannot be read, or cannot be changed without touching something else, is refused with its place, and nothing comes out.
+// What cannot be read, or cannot be changed without touching something else, is refused with its
+// place, and nothing comes out.
 func TestTextThatIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"not YAML":           {"a: b\nc: [1, 2\nd: e\n", "f.yaml:"},

@@ -38,7 +38,9 @@ func (m *merger) mergeMapping(at place, add *yaml.Node) {
 		case !ok:
 			fresh.Content = append(fresh.Content, key, value)
 		case value.Kind == yaml.ScalarNode:
-			m.s.fail(errAt(child.key, "%s is set here already, though nothing was injected: remove it", key.Value))
+			m.s.fail(
+				errAt(child.key, "%s is set here already, though nothing was injected: remove it",
+					key.Value))
 		default:
 			m.merge(child, value)
 		}
@@ -69,7 +71,8 @@ func (m *merger) put(at place, add *yaml.Node) {
 	}
 	line, ok := m.blockLine(at)
 	if !ok {
-		m.s.fail(errAt(at.value, "cannot add to a mapping that starts here: put a line break before it"))
+		m.s.fail(
+			errAt(at.value, "cannot add to a mapping that starts here: put a line break before it"))
 		return
 	}
 	m.s.insertLines(line, m.style.block(m.s.column(at.value), add))
@@ -91,7 +94,8 @@ func (m *merger) blockLine(at place) (int, bool) {
 	return 0, false
 }
 
-// putFlow writes into {...} or [...], JSON included. What is written is JSON, which is YAML as well.
+// putFlow writes into {...} or [...], JSON included. What is written is JSON, which is YAML as
+// well.
 func (m *merger) putFlow(at place, add *yaml.Node) {
 	open := m.s.open(at.value)
 	if open < 0 {
@@ -138,7 +142,8 @@ func (m *merger) fillNull(at place, add *yaml.Node) {
 	m.s.insertLines(at.key.Line, m.style.block(column, add))
 }
 
-// wrapAlias turns `labels: *common` into a mapping that merges it. Items cannot be merged, nor can entries inside entries.
+// wrapAlias turns `labels: *common` into a mapping that merges it. Items cannot be merged, nor can
+// entries inside entries.
 func (m *merger) wrapAlias(at place, add *yaml.Node) {
 	target := place{value: at.value.Alias, path: at.path}
 	if add.Kind != yaml.MappingNode || target.value.Kind != yaml.MappingNode {
@@ -147,7 +152,8 @@ func (m *merger) wrapAlias(at place, add *yaml.Node) {
 	}
 	for i := 0; i+1 < len(add.Content); i += 2 {
 		if _, taken := target.child(add.Content[i].Value); taken {
-			m.s.fail(errAt(at.value, "%s is an alias that sets %s: write it out", at.path, add.Content[i].Value))
+			m.s.fail(errAt(at.value, "%s is an alias that sets %s: write it out", at.path,
+				add.Content[i].Value))
 			return
 		}
 	}

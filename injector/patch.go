@@ -12,12 +12,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Patch is the change as JSON patch operations on a pod or template that looks like pod. It only ever adds, so that fields
-// which this version does not know, of a newer Kubernetes, are left alone; a patch computed from two typed objects would remove them.
+// Patch is the change as JSON patch operations on a pod or template that looks like pod. It only
+// ever adds, so that fields which this version does not know, of a newer Kubernetes, are left
+// alone; a patch computed from two typed objects would remove them.
 func (c Change) Patch(pod corev1.PodTemplateSpec) []jsonpatch.Operation {
 	ops := addEntries("/metadata/annotations", pod.Annotations == nil, c.Annotations)
 	ops = append(ops, addEntries("/metadata/labels", pod.Labels == nil, c.Labels)...)
-	ops = append(ops, addItems("/spec/initContainers", pod.Spec.InitContainers == nil, c.InitContainers)...)
+	ops = append(ops, addItems("/spec/initContainers", pod.Spec.InitContainers == nil,
+		c.InitContainers)...)
 	return append(ops, addItems("/spec/volumes", pod.Spec.Volumes == nil, c.Volumes)...)
 }
 

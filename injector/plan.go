@@ -13,17 +13,20 @@ import (
 
 // Config is what every injected pod is told, the same for the webhook and for `meshctl inject`.
 type Config struct {
-	Version         string
-	TrustDomain     string
-	Namespace       string   // the control plane's
-	ClusterNetworks []string // CIDRs in which an address that destination does not know fails closed
+	Version     string
+	TrustDomain string
+	Namespace   string // the control plane's
+	// CIDRs in which an address that destination does not know fails closed
+	ClusterNetworks []string
 	ProxyImage      string
 	PullPolicy      corev1.PullPolicy
 	LogLevel        string
 }
 
-// DefaultClusterNetworks are the private ranges that clusters are built in (RFC 1918, RFC 6598, RFC 4193).
-var DefaultClusterNetworks = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fd00::/8"}
+// DefaultClusterNetworks are the private ranges that clusters are built in (RFC 1918, RFC 6598, RFC
+// 4193).
+var DefaultClusterNetworks = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+	"100.64.0.0/10", "fd00::/8"}
 
 // Reason says why a pod is left alone. The empty reason is none.
 type Reason string
@@ -33,16 +36,19 @@ const (
 	AlreadyInjected Reason = "already injected"
 	Disabled        Reason = "disabled by " + names.AnnotationInject
 	HostNetwork     Reason = "host network: redirection there would take the node's own traffic"
-	ProxyUID        Reason = "a container runs as user 2102, which is the proxy's: its traffic would pass by the mesh"
-	Windows         Reason = "a Windows pod"
-	ControlPlane    Reason = "the control plane injects nothing into itself"
-	NotWorkload     Reason = "not a workload"
-	AlreadyEnabled  Reason = "injection is already enabled"
+	ProxyUID        Reason = "a container runs as user 2102, which is the proxy's: its traffic " +
+		"would pass by the mesh"
+	Windows        Reason = "a Windows pod"
+	ControlPlane   Reason = "the control plane injects nothing into itself"
+	NotWorkload    Reason = "not a workload"
+	AlreadyEnabled Reason = "injection is already enabled"
 )
 
-// Plan decides about one pod template. The pod's own annotations win over its namespace's. An error means that
-// an annotation makes no sense, or that a name of ours is taken.
-func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Change, Reason, error) {
+// Plan decides about one pod template. The pod's own annotations win over its namespace's. An error
+// means that an annotation makes no sense, or that a name of ours is taken.
+func Plan(
+	c Config, pod corev1.PodTemplateSpec, namespace map[string]string,
+) (Change, Reason, error) {
 	if reason := skip(pod); reason != "" {
 		return Change{}, reason, nil
 	}
@@ -76,7 +82,8 @@ func Plan(c Config, pod corev1.PodTemplateSpec, namespace map[string]string) (Ch
 
 func skip(pod corev1.PodTemplateSpec) Reason {
 	switch {
-	case pod.Annotations[names.AnnotationInject] == disabled || pod.Labels[names.AnnotationInject] == disabled:
+	case pod.Annotations[names.AnnotationInject] == disabled ||
+		pod.Labels[names.AnnotationInject] == disabled:
 		return Disabled
 	case hasProxy(pod.Spec):
 		return AlreadyInjected
@@ -90,7 +97,8 @@ func skip(pod corev1.PodTemplateSpec) Reason {
 	return ""
 }
 
-// hasProxy goes by the container alone: a copied label or annotation must not let a pod run without a proxy.
+// hasProxy goes by the container alone: a copied label or annotation must not let a pod run without
+// a proxy.
 func hasProxy(spec corev1.PodSpec) bool {
 	is := func(c corev1.Container) bool { return c.Name == names.ProxyContainer }
 	return slices.ContainsFunc(spec.InitContainers, is) || slices.ContainsFunc(spec.Containers, is)
@@ -111,18 +119,22 @@ func clashes(spec corev1.PodSpec) error {
 	return nil
 }
 
-// runsAsProxy: the redirection lets the proxy's uid pass, so an application with that uid would leave the mesh unnoticed.
+// runsAsProxy: the redirection lets the proxy's uid pass, so an application with that uid would
+// leave the mesh unnoticed.
 func runsAsProxy(spec corev1.PodSpec) bool {
 	is := func(uid *int64) bool { return uid != nil && *uid == config.UID }
 	if spec.SecurityContext != nil && is(spec.SecurityContext.RunAsUser) {
 		return true
 	}
-	own := func(c corev1.Container) bool { return c.SecurityContext != nil && is(c.SecurityContext.RunAsUser) }
-	return slices.ContainsFunc(spec.Containers, own) || slices.ContainsFunc(spec.InitContainers, own)
+	own := func(c corev1.Container) bool {
+		return c.SecurityContext != nil && is(c.SecurityContext.RunAsUser)
+	}
+	return slices.ContainsFunc(spec.Containers, own) ||
+		slices.ContainsFunc(spec.InitContainers, own)
 }
 
-// Change is what injection adds to a pod template. Everything is added in front: of lists, so that the proxy starts first; of
-// the rest, so that text, patch and object agree.
+// Change is what injection adds to a pod template. Everything is added in front: of lists, so that
+// the proxy starts first; of the rest, so that text, patch and object agree.
 type Change struct {
 	Annotations    map[string]string
 	Labels         map[string]string

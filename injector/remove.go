@@ -9,7 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
-// records is the annotation that InjectText left: path to what stood there before, "" where nothing did.
+// records is the annotation that InjectText left: path to what stood there before, "" where nothing
+// did.
 type records map[string]string
 
 func readRecords(tree map[string]any) records {
@@ -85,8 +86,10 @@ func (r remover) planEntry(c *cut, i int) {
 	switch {
 	case r.ours(c.at.path, key.Value):
 		c.gone = append(c.gone, i)
-	case value.Kind == yaml.MappingNode && (path == "metadata" || path == "spec" && !r.namespace || path == "metadata.annotations" || path == "metadata.labels"),
-		value.Kind == yaml.SequenceNode && (path == "spec.initContainers" || path == "spec.volumes"):
+	case value.Kind == yaml.MappingNode && (path == "metadata" || path == "spec" && !r.namespace ||
+		path == "metadata.annotations" || path == "metadata.labels"),
+		value.Kind == yaml.SequenceNode && (path == "spec.initContainers" ||
+			path == "spec.volumes"):
 		kid := r.plan(place{key, value, path})
 		if kid.all() && r.records.created(path) {
 			c.gone = append(c.gone, i)
@@ -139,16 +142,19 @@ func (r remover) apply(c cut) {
 	}
 }
 
-// onlyOurs: nobody has added to what we put in a literal's place; beside our entries there is only the alias it was.
+// onlyOurs: nobody has added to what we put in a literal's place; beside our entries there is only
+// the alias it was.
 func (r remover) onlyOurs(c cut, literal string) bool {
 	if c.at.value.Style&yaml.FlowStyle == 0 {
 		return false
 	}
 	rest := c.size - len(c.gone)
-	return rest == 0 || rest == 1 && literal[0] == '*' && c.at.value.Kind == yaml.MappingNode && c.at.value.Content[0].Value == "<<"
+	return rest == 0 || rest == 1 && literal[0] == '*' && c.at.value.Kind == yaml.MappingNode &&
+		c.at.value.Content[0].Value == "<<"
 }
 
-// block takes whole lines out; neighbours go together, or the line break before the first would stay at the end of a text.
+// block takes whole lines out; neighbours go together, or the line break before the first would
+// stay at the end of a text.
 func (r remover) block(c cut) {
 	for k := 0; k < len(c.gone); k++ {
 		first, last := r.lines(c, c.gone[k])
@@ -169,7 +175,9 @@ func (r remover) lines(c cut, i int) (first, last int) {
 		return r.s.lineOf(r.s.dash(c.start(i))), lastLine(c.end(i))
 	}
 	if !r.s.startsLine(c.start(i)) {
-		r.s.fail(errAt(c.start(i), "%s shares its line with something else: put it on a line of its own", c.start(i).Value))
+		r.s.fail(
+			errAt(c.start(i), "%s shares its line with something else: put it on a line of its own",
+				c.start(i).Value))
 	}
 	return c.start(i).Line, lastLine(c.end(i))
 }
@@ -241,7 +249,8 @@ func strip(tree map[string]any, namespace bool) {
 	}
 }
 
-// pruned is a document without its empty collections: whether a key was written empty, or not at all, means the same.
+// pruned is a document without its empty collections: whether a key was written empty, or not at
+// all, means the same.
 func pruned(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

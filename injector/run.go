@@ -21,7 +21,8 @@ import (
 const (
 	reviewTimeout = 10 * time.Second // the webhook's own: a later answer is not read
 	idleTimeout   = 5 * time.Minute  // API servers keep their connections
-	// leaveAfter is how long a stopping replica still answers: the other API servers learn from endpoints that it goes.
+	// leaveAfter is how long a stopping replica still answers: the other API servers learn from
+	// endpoints that it goes.
 	leaveAfter = 3 * time.Second
 	stopGrace  = 10 * time.Second
 )
@@ -29,7 +30,8 @@ const (
 // Server is what Run needs.
 type Server struct {
 	Config Config
-	Source *spiffe.Source // the certificate with the Service's DNS name, and the roots that go into the caBundle
+	// the certificate with the Service's DNS name, and the roots that go into the caBundle
+	Source *spiffe.Source
 	Client kubernetes.Interface
 	Listen net.Listener // TLS
 	Health net.Listener // plain: probes
@@ -47,8 +49,10 @@ func Run(ctx context.Context, s Server) error {
 	health, bundle := serve.NewHealth(), newBundleKeeper(s, td)
 	health.Check("certificate", s.Source.Ready)
 	health.Check("webhook configuration", bundle.ready)
-	hook := &webhook{config: s.Config, client: s.Client, log: s.Log, memory: newBudget(reviewMemory)}
-	s.Log.Info("injector listens", "addr", s.Listen.Addr(), "health", s.Health.Addr(), "image", s.Config.ProxyImage)
+	hook := &webhook{config: s.Config, client: s.Client, log: s.Log,
+		memory: newBudget(reviewMemory)}
+	s.Log.Info("injector listens", "addr", s.Listen.Addr(), "health", s.Health.Addr(), "image",
+		s.Config.ProxyImage)
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return health.Serve(ctx, s.Health) })
 	all.Go(func() error { return bundle.run(ctx) })

@@ -27,7 +27,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// authority is a root that makes the injector's certificate as identity does: one SPIFFE ID, and the Service's DNS name.
+// authority is a root that makes the injector's certificate as identity does: one SPIFFE ID, and
+// the Service's DNS name.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -85,8 +86,8 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// The API server's view: the caBundle in the configuration verifies the server by its Service's name, before and after a
-// change of roots.
+// The API server's view: the caBundle in the configuration verifies the server by its Service's
+// name, before and after a change of roots.
 func TestRunServesWhatItsCABundleVerifies(t *testing.T) {
 	client := fake.NewClientset(shop(nil), &admissionv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: WebhookName}, Webhooks: []admissionv1.MutatingWebhook{{Name: "a"}, {Name: "b"}},

@@ -33,21 +33,26 @@ var (
 )
 
 const (
-	// tokenSeconds: kubelet renews at 80 %, so that a stolen token is soon worthless; Kubernetes allows no less than 600.
+	// tokenSeconds: kubelet renews at 80 %, so that a stolen token is soon worthless; Kubernetes
+	// allows no less than 600.
 	tokenSeconds = 3600
-	// startupFailures, one a second: the probe must outwait an identity that is away, for killing the proxy helps nobody and
-	// a restart's backoff only delays the pod. A day is for ever here.
+	// startupFailures, one a second: the probe must outwait an identity that is away, for killing
+	// the proxy helps nobody and a restart's backoff only delays the pod. A day is for ever here.
 	startupFailures = 24 * 60 * 60
-	// The proxy idles at some 10 MiB; the limit holds the buffers of about a hundred stuck connections (at most 1 MiB each).
+	// The proxy idles at some 10 MiB; the limit holds the buffers of about a hundred stuck
+	// connections (at most 1 MiB each).
 	proxyRequest = "20Mi"
 	proxyLimit   = "128Mi"
-	// memoryLimit leaves a fifth of the limit to what Go does not count: the binary's pages and the kernel's socket buffers.
+	// memoryLimit leaves a fifth of the limit to what Go does not count: the binary's pages and the
+	// kernel's socket buffers.
 	memoryLimit = "102MiB"
-	// cpuRequest is what an idle proxy uses, rounded up. There is no CPU limit: throttling would show up as latency.
+	// cpuRequest is what an idle proxy uses, rounded up. There is no CPU limit: throttling would
+	// show up as latency.
 	cpuRequest = "10m"
 )
 
-// redirect makes the pod's traffic pass the proxy, then ends. It alone is root, with NET_ADMIN and nothing else.
+// redirect makes the pod's traffic pass the proxy, then ends. It alone is root, with NET_ADMIN and
+// nothing else.
 func (c Config) redirect(s settings) corev1.Container {
 	skipInbound := append([]string{strconv.Itoa(config.AdminPort)}, s.skipInbound...)
 	args := []string{"redirect", "--skip-inbound=" + strings.Join(skipInbound, ",")}
@@ -60,7 +65,8 @@ func (c Config) redirect(s settings) corev1.Container {
 	security.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
 	return corev1.Container{
 		Name: RedirectContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: args,
-		Resources: resources(), SecurityContext: security, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		Resources: resources(), SecurityContext: security,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
 
@@ -69,23 +75,26 @@ func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
 	security.RunAsUser, security.RunAsGroup = ptr(int64(config.UID)), ptr(int64(config.UID))
 	security.RunAsNonRoot = ptr(true)
 	return corev1.Container{
-		Name: names.ProxyContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: []string{"run"},
+		Name: names.ProxyContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy,
+		Args:          []string{"run"},
 		RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways),
 		Ports: []corev1.ContainerPort{
 			{Name: names.ProxyContainer, ContainerPort: config.InboundPort},
 			{Name: "tulle-admin", ContainerPort: config.AdminPort},
 		},
-		Env:             c.env(s, pod),
-		Resources:       resources(),
-		StartupProbe:    probe("/ready", 1, startupFailures),
-		ReadinessProbe:  probe("/ready", 2, 3),
-		LivenessProbe:   probe("/live", 10, 3),
-		VolumeMounts:    VolumeMounts(),
-		SecurityContext: security, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		Env:                      c.env(s, pod),
+		Resources:                resources(),
+		StartupProbe:             probe("/ready", 1, startupFailures),
+		ReadinessProbe:           probe("/ready", 2, 3),
+		LivenessProbe:            probe("/live", 10, 3),
+		VolumeMounts:             VolumeMounts(),
+		SecurityContext:          security,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
 
-// env needs no cluster: what only the pod knows comes from the downward API, and $(NAME) is expanded by the kubelet.
+// env needs no cluster: what only the pod knows comes from the downward API, and $(NAME) is
+// expanded by the kubelet.
 func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 	env := []corev1.EnvVar{
 		field("POD_NAME", "metadata.name"),
@@ -93,10 +102,12 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		field("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
 		field(config.EnvPodIPs, "status.podIPs"),
 		{Name: config.EnvPod, Value: "$(POD_NAMESPACE)/$(POD_NAME)"},
-		{Name: config.EnvIdentity, Value: "spiffe://" + c.TrustDomain + "/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"},
+		{Name: config.EnvIdentity, Value: "spiffe://" + c.TrustDomain +
+			"/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"},
 		{Name: config.EnvIdentityAddr, Value: c.Address(names.Identity, config.IdentityPort)},
 		{Name: config.EnvIdentityID, Value: c.ServerID(names.Identity)},
-		{Name: config.EnvDestinationAddr, Value: c.Address(names.Destination, config.DestinationPort)},
+		{Name: config.EnvDestinationAddr, Value: c.Address(
+			names.Destination, config.DestinationPort)},
 		{Name: config.EnvDestinationID, Value: c.ServerID(names.Destination)},
 		{Name: config.EnvVizAddr, Value: c.Address(names.Viz, config.VizPort)},
 		{Name: config.EnvVizID, Value: c.ServerID(names.Viz)},
@@ -119,40 +130,47 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 	set(config.EnvMode, s.mode)
 	set(config.EnvProbes, probed(pod))
 	set(config.EnvLogLevel, cmp.Or(s.logLevel, c.LogLevel))
-	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never close in order.
-	if grace := pod.TerminationGracePeriodSeconds; grace != nil && *grace < int64(config.DrainGrace.Seconds()) {
+	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never
+	// close in order.
+	if grace := pod.TerminationGracePeriodSeconds; grace != nil &&
+		*grace < int64(config.DrainGrace.Seconds()) {
 		set(config.EnvDrainGrace, fmt.Sprintf("%ds", *grace))
 	}
 	return env
 }
 
-// probed is what the kubelet asks the application, for a proxy that destination has told nothing yet. A path with a space is
-// left out: it is not asked for as it is written.
+// probed is what the kubelet asks the application, for a proxy that destination has told nothing
+// yet. A path with a space is left out: it is not asked for as it is written.
 func probed(pod corev1.PodSpec) string {
 	var all []string
 	for _, p := range kube.Probes(pod) {
 		if p.Port != 0 && strings.HasPrefix(p.Path, "/") && !strings.Contains(p.Path, " ") {
-			all = append(all, strconv.Itoa(int(p.Port))+strings.ReplaceAll(p.Path, "$(", "$$(")) // the kubelet expands $(NAME)
+			// the kubelet expands $(NAME)
+			all = append(all, strconv.Itoa(int(p.Port))+strings.ReplaceAll(p.Path, "$(", "$$("))
 		}
 	}
 	return strings.Join(all, " ")
 }
 
-// Volumes are what a process needs to ask identity for its certificate: a token, and the roots to know identity by. The control
-// plane's own servers mount them too.
+// Volumes are what a process needs to ask identity for its certificate: a token, and the roots to
+// know identity by. The control plane's own servers mount them too.
 func (c Config) Volumes() []corev1.Volume {
+	token := corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+		Audience: names.Audience(c.TrustDomain), ExpirationSeconds: ptr(int64(tokenSeconds)),
+		Path: "token",
+	}}
 	return []corev1.Volume{{
 		Name: tokenVolume,
-		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
-			ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience: names.Audience(c.TrustDomain), ExpirationSeconds: ptr(int64(tokenSeconds)), Path: "token",
-			},
-		}}}},
+		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{token},
+		}},
 	}, {
 		Name: trustVolume,
 		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: names.TrustConfigMap},
-			Optional:             ptr(true), // a pod in a brand-new namespace starts before the ConfigMap is there; the proxy reads again
+			// A pod in a new namespace may start before the ConfigMap is there; the proxy reads
+			// again.
+			Optional: ptr(true),
 		}},
 	}}
 }
@@ -165,7 +183,8 @@ func VolumeMounts() []corev1.VolumeMount {
 	}
 }
 
-// Address of a control-plane server. It ends in a dot: the name is complete, so the resolver asks once instead of walking the search path.
+// Address of a control-plane server. It ends in a dot: the name is complete, so the resolver asks
+// once instead of walking the search path.
 func (c Config) Address(service string, port int) string {
 	return fmt.Sprintf("%s.%s.svc.cluster.local.:%d", service, c.Namespace, port)
 }
@@ -182,24 +201,29 @@ func restricted() *corev1.SecurityContext {
 		AllowPrivilegeEscalation: ptr(false),
 		ReadOnlyRootFilesystem:   ptr(true),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		SeccompProfile: &corev1.SeccompProfile{
+			Type: corev1.SeccompProfileTypeRuntimeDefault,
+		},
 	}
 }
 
 func resources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpuRequest), corev1.ResourceMemory: resource.MustParse(proxyRequest)},
-		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(proxyLimit)},
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpuRequest),
+			corev1.ResourceMemory: resource.MustParse(proxyRequest)},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(proxyLimit)},
 	}
 }
 
 func probe(path string, period, failures int32) *corev1.Probe {
 	get := corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(config.AdminPort)}
-	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &get}, PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: 5}
+	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &get}, PeriodSeconds: period,
+		FailureThreshold: failures, TimeoutSeconds: 5}
 }
 
 func field(name, path string) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+	ref := corev1.ObjectFieldSelector{FieldPath: path}
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &ref}}
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -39,7 +39,8 @@ func newSplicer(text []byte) *splicer {
 			if i < len(text) && text[i] == '\n' {
 				i++
 			}
-		case '\n', '\u0085', '\u2028', '\u2029': // YAML 1.1 §4.2: what the parser counts as line breaks
+		case '\n', '\u0085', '\u2028',
+			'\u2029': // YAML 1.1 §4.2: what the parser counts as line breaks
 		default:
 			continue
 		}
@@ -68,7 +69,9 @@ func (s *splicer) offset(n *yaml.Node) int {
 
 func (s *splicer) insert(at int, text string) { s.edits = append(s.edits, edit{at, at, text}) }
 
-func (s *splicer) replace(from, to int, text string) { s.edits = append(s.edits, edit{from, to, text}) }
+func (s *splicer) replace(from, to int, text string) {
+	s.edits = append(s.edits, edit{from, to, text})
+}
 
 func (s *splicer) fail(err error) {
 	if s.err == nil {
@@ -76,7 +79,8 @@ func (s *splicer) fail(err error) {
 	}
 }
 
-// apply writes the text with its edits. Edits never overlap; those at one place stay in their order.
+// apply writes the text with its edits. Edits never overlap; those at one place stay in their
+// order.
 func (s *splicer) apply() []byte {
 	sort.SliceStable(s.edits, func(i, j int) bool { return s.edits[i].from < s.edits[j].from })
 	var out bytes.Buffer
@@ -146,7 +150,8 @@ func (c Change) withRecords(records []string) Change {
 	if len(records) == 0 {
 		return c
 	}
-	c.Annotations = merge(merge(nil, c.Annotations), map[string]string{annotationKeys: strings.Join(records, ",")})
+	c.Annotations = merge(merge(nil, c.Annotations),
+		map[string]string{annotationKeys: strings.Join(records, ",")})
 	return c
 }
 

@@ -37,8 +37,8 @@ func errAt(n *yaml.Node, format string, args ...any) error {
 	return lineError{n.Line, fmt.Errorf(format, args...)}
 }
 
-// InjectText adds the proxy to every workload in a YAML or JSON text of any number of documents. Every byte of the input is
-// in the output, in its order. The name is for errors: "name:line: ...".
+// InjectText adds the proxy to every workload in a YAML or JSON text of any number of documents.
+// Every byte of the input is in the output, in its order. The name is for errors: "name:line: ...".
 func InjectText(c Config, name string, text []byte) ([]byte, []Report, error) {
 	out, reports, err := injectText(c, text)
 	if err != nil {
@@ -52,7 +52,11 @@ func InjectText(c Config, name string, text []byte) ([]byte, []Report, error) {
 		return nil, nil, located(name, fmt.Errorf("the injected text could not be undone: %w", err))
 	}
 	if !bytes.Equal(back, text) {
-		return nil, nil, located(name, lineError{differs(back, text), errors.New("injection here could not be undone to the byte; write the pod template in plain block style")})
+		return nil, nil, located(
+			name, lineError{differs(back, text),
+				errors.New(
+					"injection here could not be undone to the byte; write the pod template in " +
+						"plain block style")})
 	}
 	return out, reports, nil
 }
@@ -123,8 +127,8 @@ func uninjectText(text []byte) ([]byte, []Report, error) {
 	return out, reports, verify(docs, out)
 }
 
-// verify decodes the text that was written and compares it with what was to be: a text with an alias or a merge key can
-// mean more than its place shows.
+// verify decodes the text that was written and compares it with what was to be: a text with an
+// alias or a merge key can mean more than its place shows.
 func verify(docs []document, out []byte) error {
 	written, err := parse(out)
 	if err != nil {
@@ -135,14 +139,17 @@ func verify(docs []document, out []byte) error {
 	}
 	for i := range docs {
 		if !reflect.DeepEqual(pruned(docs[i].want), pruned(written[i].want)) {
-			return errAt(docs[i].root, "this document cannot be changed as text without changing its meaning elsewhere; "+
-				"write the pod template out, without aliases and merge keys")
+			return errAt(
+				docs[i].root,
+				"this document cannot be changed as text without changing its meaning elsewhere; "+
+					"write the pod template out, without aliases and merge keys")
 		}
 	}
 	return nil
 }
 
-// parse reads all documents; those that are no Kubernetes objects have no resources and are never looked into.
+// parse reads all documents; those that are no Kubernetes objects have no resources and are never
+// looked into.
 func parse(text []byte) ([]document, error) {
 	if !utf8.Valid(text) {
 		return nil, lineError{badLine(text), errors.New("not UTF-8 text")}
@@ -191,7 +198,8 @@ func badLine(text []byte) int {
 	return line
 }
 
-// inject plans the change of one resource, splices it into the text and notes what the document must mean afterwards.
+// inject plans the change of one resource, splices it into the text and notes what the document
+// must mean afterwards.
 func (d *document) inject(s *splicer, c Config, r object) (Report, error) {
 	report := Report{Kind: strings.ToLower(r.kind), Name: r.name}
 	change, reason, err := d.plan(c, r)
@@ -234,7 +242,8 @@ func (d *document) plan(c Config, r object) (Change, Reason, error) {
 	return Plan(c, pod, nil)
 }
 
-// planNamespace opts a namespace in. The API server selects namespaces for webhooks by label, so it is a label.
+// planNamespace opts a namespace in. The API server selects namespaces for webhooks by label, so it
+// is a label.
 func planNamespace(c Config, object any) (Change, Reason, error) {
 	switch member(member(member(object, "metadata"), "labels"), names.AnnotationInject) {
 	case disabled:

@@ -74,7 +74,8 @@ func (w *webhook) review(rw http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := w.answer(r.Context(), review.Request, pod)
 	if err != nil {
-		w.log.Error("cannot answer an admission review", "namespace", review.Request.Namespace, "err", err)
+		w.log.Error("cannot answer an admission review", "namespace", review.Request.Namespace,
+			"err", err)
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -93,7 +94,9 @@ func readReview(body []byte) (admissionv1.AdmissionReview, corev1.PodTemplateSpe
 		return review, pod, fmt.Errorf("read admission review: %w", err)
 	}
 	if review.APIVersion != "admission.k8s.io/v1" || review.Kind != "AdmissionReview" {
-		return review, pod, fmt.Errorf("read admission review: got %s %s, want admission.k8s.io/v1 AdmissionReview", review.APIVersion, review.Kind)
+		return review, pod, fmt.Errorf(
+			"read admission review: got %s %s, want admission.k8s.io/v1 AdmissionReview",
+			review.APIVersion, review.Kind)
 	}
 	q := review.Request
 	switch {
@@ -102,7 +105,9 @@ func readReview(body []byte) (admissionv1.AdmissionReview, corev1.PodTemplateSpe
 	case q.UID == "":
 		return review, pod, errors.New("read admission review: the request has no uid")
 	case q.Resource != metav1.GroupVersionResource{Version: "v1", Resource: "pods"}:
-		return review, pod, fmt.Errorf("read admission review: it is about %s, and only pods are injected", q.Resource.Resource)
+		return review, pod, fmt.Errorf(
+			"read admission review: it is about %s, and only pods are injected",
+			q.Resource.Resource)
 	case len(q.Object.Raw) == 0:
 		return review, pod, errors.New("read admission review: the request holds no object")
 	}
@@ -113,9 +118,11 @@ func readReview(body []byte) (admissionv1.AdmissionReview, corev1.PodTemplateSpe
 	return review, pod, nil
 }
 
-// answer says what to change. An annotation that makes no sense refuses the pod: started without the mesh, or with other
-// settings than were meant, it would be worse.
-func (w *webhook) answer(ctx context.Context, q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec) (*admissionv1.AdmissionResponse, error) {
+// answer says what to change. An annotation that makes no sense refuses the pod: started without
+// the mesh, or with other settings than were meant, it would be worse.
+func (w *webhook) answer(
+	ctx context.Context, q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec,
+) (*admissionv1.AdmissionResponse, error) {
 	answer := &admissionv1.AdmissionResponse{UID: q.UID, Allowed: true}
 	change, reason, err := w.plan(ctx, q, pod)
 	switch {
@@ -123,7 +130,9 @@ func (w *webhook) answer(ctx context.Context, q *admissionv1.AdmissionRequest, p
 		return nil, err
 	case err != nil:
 		answer.Allowed = false
-		answer.Result = &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: "tulle: " + err.Error()}
+		answer.Result = &metav1.Status{Status: metav1.StatusFailure,
+			Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid,
+			Message: "tulle: " + err.Error()}
 		return answer, nil
 	case reason != "":
 		answer.Warnings = w.skipped(q, pod, reason)
@@ -140,7 +149,9 @@ func (w *webhook) answer(ctx context.Context, q *admissionv1.AdmissionRequest, p
 // lookupError is a failure of ours, not of the pod's author.
 type lookupError struct{ error }
 
-func (w *webhook) plan(ctx context.Context, q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec) (Change, Reason, error) {
+func (w *webhook) plan(
+	ctx context.Context, q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec,
+) (Change, Reason, error) {
 	if q.Namespace == w.config.Namespace {
 		return Change{}, ControlPlane, nil
 	}
@@ -154,11 +165,13 @@ func (w *webhook) plan(ctx context.Context, q *admissionv1.AdmissionRequest, pod
 	return Plan(w.config, pod, ns.Annotations)
 }
 
-// skipped tells whoever creates the pod, by a warning in the answer, why a pod that was to be meshed
-// is not; kubectl prints it. It makes no event: reviews are not authenticated, and an event would be
-// about whatever object a forged one names. Pods that are injected already, or opted out, are as
-// they were meant.
-func (w *webhook) skipped(q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec, reason Reason) []string {
+// skipped tells whoever creates the pod, by a warning in the answer, why a pod that was to be
+// meshed is not; kubectl prints it. It makes no event: reviews are not authenticated, and an event
+// would be about whatever object a forged one names. Pods that are injected already, or opted out,
+// are as they were meant.
+func (w *webhook) skipped(
+	q *admissionv1.AdmissionRequest, pod corev1.PodTemplateSpec, reason Reason,
+) []string {
 	if reason == AlreadyInjected || reason == Disabled {
 		return nil
 	}

@@ -69,7 +69,8 @@ func response(t *testing.T, rw *httptest.ResponseRecorder) *admissionv1.Admissio
 	return out.Response
 }
 
-// A field that this version does not know must come through; the pod must be what Apply makes of it.
+// A field that this version does not know must come through; the pod must be what Apply makes of
+// it.
 func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 	pods := map[string]string{
 		"bare":  `{"metadata":{},"spec":{"containers":[{"name":"a","image":"b"}]}}`,
@@ -194,7 +195,8 @@ func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
 	}
 }
 
-// An API server that cannot be asked for the namespace is our failure: the pod must not start with other settings.
+// An API server that cannot be asked for the namespace is our failure: the pod must not start with
+// other settings.
 func TestWebhookFailsWithoutTheNamespace(t *testing.T) {
 	hook, client := newWebhook(shop(nil))
 	client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("away") })
@@ -226,7 +228,8 @@ func FuzzWebhook(f *testing.F) {
 	})
 }
 
-// A proxy that destination has told nothing yet must know the kubelet's probes, or the pod is killed.
+// A proxy that destination has told nothing yet must know the kubelet's probes, or the pod is
+// killed.
 func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 	var pod corev1.PodTemplateSpec
 	text := `{"spec":{"containers":[{"name":"a","ports":[{"name":"web","containerPort":8080}],

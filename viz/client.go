@@ -22,7 +22,8 @@ type Client struct {
 
 // NewClient makes a Client for the query API at host:port.
 func NewClient(addr string) *Client {
-	return &Client{addr: addr, http: &http.Client{Timeout: queryTimeout, Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 2}}}
+	return &Client{addr: addr, http: &http.Client{Timeout: queryTimeout,
+		Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 2}}}
 }
 
 // Stat asks /api/stat.
@@ -41,10 +42,13 @@ func (c *Client) Routes(ctx context.Context, q Query) (*Routes, error) {
 }
 
 // Top asks /api/top.
-func (c *Client) Top(ctx context.Context, q Query) (*Top, error) { return get[Top](ctx, c, "top", q) }
+func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
+	return get[Top](ctx, c, "top", q)
+}
 
 func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error) {
-	where := url.URL{Scheme: "http", Host: c.addr, Path: "/api/" + what, RawQuery: q.values().Encode()}
+	where := url.URL{Scheme: "http", Host: c.addr, Path: "/api/" + what,
+		RawQuery: q.values().Encode()}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask viz for %s: %w", what, err)
@@ -72,7 +76,8 @@ func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error
 func refusal(what, httpStatus string, body *json.Decoder) error {
 	var f Failure
 	if err := body.Decode(&f); err != nil || f.Error == "" {
-		return fmt.Errorf("ask viz for %s: it answered %s: is this viz's address?", what, httpStatus)
+		return fmt.Errorf("ask viz for %s: it answered %s: is this viz's address?", what,
+			httpStatus)
 	}
 	return fmt.Errorf("viz refused the question for %s: %s", what, f.Error)
 }
@@ -80,8 +85,10 @@ func refusal(what, httpStatus string, body *json.Decoder) error {
 func (q Query) values() url.Values {
 	p := url.Values{}
 	for name, value := range map[string]string{
-		paramResource: q.Resource, paramNamespace: q.Namespace, paramFrom: q.From, paramFromNamespace: q.FromNamespace,
-		paramTo: q.To, paramToNamespace: q.ToNamespace, paramRoute: q.Route, paramGroup: q.Group,
+		paramResource: q.Resource, paramNamespace: q.Namespace, paramFrom: q.From,
+		paramFromNamespace: q.FromNamespace,
+		paramTo:            q.To, paramToNamespace: q.ToNamespace, paramRoute: q.Route,
+		paramGroup: q.Group,
 	} {
 		if value != "" {
 			p.Set(name, value)

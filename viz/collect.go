@@ -6,7 +6,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
-// trendSlots is how many slots a trend shows. They are over: the current one would jump up and down.
+// trendSlots is how many slots a trend shows. They are over: the current one would jump up and
+// down.
 const trendSlots = 10
 
 // group sums the series of one row.
@@ -59,7 +60,8 @@ func (w span) trendIndex(number int64) (int, bool) {
 }
 
 func (s *store) window(w span) Window {
-	out := Window{Seconds: w.length.Seconds(), End: time.Unix(0, min((w.last+1)*int64(slotLength), w.now.UnixNano())).UTC()}
+	out := Window{Seconds: w.length.Seconds(),
+		End: time.Unix(0, min((w.last+1)*int64(slotLength), w.now.UnixNano())).UTC()}
 	first := int64(0)
 	if len(s.history.closed) > 0 {
 		first = s.history.closed[0].number
@@ -79,7 +81,8 @@ type collection[K comparable] struct {
 	of     map[*series]*group
 }
 
-// collect groups every series for which key says true, with its totals. The caller holds the lock for reading.
+// collect groups every series for which key says true, with its totals. The caller holds the lock
+// for reading.
 func collect[K comparable](s *store, w span, key func(*series) (K, bool)) *collection[K] {
 	c := &collection[K]{groups: make(map[K]*group), of: make(map[*series]*group)}
 	for _, p := range s.processes {
@@ -187,8 +190,9 @@ func (s *store) covered(w span) map[*process]*covered {
 	return out
 }
 
-// time sets the group's elapsed time: the longest that one of its proxies told of. Not the sum, since they run side by side,
-// and not the window, since they may all be younger, or their reports may lag.
+// time sets the group's elapsed time: the longest that one of its proxies told of. Not the sum,
+// since they run side by side, and not the window, since they may all be younger, or their reports
+// may lag.
 func (g *group) time(w span, all map[*process]*covered) {
 	for p := range g.processes {
 		c := all[p]
@@ -215,17 +219,22 @@ func (p *process) silence(w span) time.Duration {
 func (g *group) figures() Figures {
 	t, w := &g.total, &g.window
 	f := Figures{
-		Requests: t[requests], Failures: t[failures], Tries: t[tries], FailedTries: t[failedTries], Retries: t[retries],
-		RetriesRefused: t[retriesRefused], Timeouts: t[timeouts], ConnectionsOpened: t[connectionsOpened], Connections: g.open,
+		Requests: t[requests], Failures: t[failures], Tries: t[tries], FailedTries: t[failedTries],
+		Retries:        t[retries],
+		RetriesRefused: t[retriesRefused], Timeouts: t[timeouts],
+		ConnectionsOpened: t[connectionsOpened], Connections: g.open,
 		ReadBytes: t[readBytes], WrittenBytes: t[writtenBytes],
-		WindowRequests: w[requests], WindowFailures: w[failures], WindowTries: w[tries], WindowRetries: w[retries],
-		WindowTimeouts: w[timeouts],
-		SuccessRate:    success(w[failures], w[requests]), ActualSuccessRate: success(w[failedTries], w[tries]),
-		RetryRate: ratio(w[retries], w[requests]),
+		WindowRequests: w[requests], WindowFailures: w[failures], WindowTries: w[tries],
+		WindowRetries:     w[retries],
+		WindowTimeouts:    w[timeouts],
+		SuccessRate:       success(w[failures], w[requests]),
+		ActualSuccessRate: success(w[failedTries], w[tries]),
+		RetryRate:         ratio(w[retries], w[requests]),
 	}
 	if seconds := g.elapsed.Seconds(); seconds > 0 {
 		f.RPS, f.ActualRPS = float64(w[requests])/seconds, float64(w[tries])/seconds
-		f.ReadBytesPerSecond, f.WrittenBytesPerSecond = float64(w[readBytes])/seconds, float64(w[writtenBytes])/seconds
+		f.ReadBytesPerSecond, f.WrittenBytesPerSecond = float64(w[readBytes])/seconds,
+			float64(w[writtenBytes])/seconds
 	}
 	f.P50Ms, f.P95Ms, f.P99Ms = g.quantile(0.50), g.quantile(0.95), g.quantile(0.99)
 	return f

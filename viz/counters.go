@@ -26,9 +26,11 @@ type counters [counterCount]uint64
 
 func countersOf(s *api.Series) counters {
 	return counters{
-		requests: s.Requests, failures: s.Failures, tries: s.Tries, failedTries: s.FailedTries, retries: s.Retries,
-		retriesRefused: s.RetriesRefused, timeouts: s.Timeouts, connectionsOpened: s.ConnectionsOpened,
-		readBytes: s.ReadBytes, writtenBytes: s.WrittenBytes, latencySum: s.LatencySumUs,
+		requests: s.Requests, failures: s.Failures, tries: s.Tries, failedTries: s.FailedTries,
+		retries:        s.Retries,
+		retriesRefused: s.RetriesRefused, timeouts: s.Timeouts,
+		connectionsOpened: s.ConnectionsOpened,
+		readBytes:         s.ReadBytes, writtenBytes: s.WrittenBytes, latencySum: s.LatencySumUs,
 	}
 }
 
@@ -60,7 +62,8 @@ func sampleOf(s *api.Series) sample {
 
 func (s *sample) zero() bool { return len(s.buckets) == 0 && s.counters == counters{} }
 
-// since is what was added to before to give s. A counter that fell was forged or is broken: within one process it cannot.
+// since is what was added to before to give s. A counter that fell was forged or is broken: within
+// one process it cannot.
 func (s *sample) since(before *sample) (sample, error) {
 	var d sample
 	for i, now := range s.counters {
@@ -115,8 +118,8 @@ func mergeBuckets(a, b []bucket) []bucket {
 	return append(append(out, a...), b...)
 }
 
-// bucketsWithin adds b into a in place when a has every bucket of b already, which is the steady state; otherwise it
-// changes nothing.
+// bucketsWithin adds b into a in place when a has every bucket of b already, which is the steady
+// state; otherwise it changes nothing.
 func bucketsWithin(b, a []bucket) bool {
 	at := make([]int, len(b))
 	i := 0

@@ -1,21 +1,27 @@
-// Package viz collects the golden metrics that proxies report, keeps an hour of them in memory, and answers questions:
-// stat, edges, routes, top.
+// Package viz collects the golden metrics that proxies report, keeps an hour of them in memory, and
+// answers questions: stat, edges, routes, top.
 //
-// The files follow a report's way: server (the stream, and who is on it) → intake (what is refused) → store (cumulative
-// totals of each proxy's life) → history (a ring of what happened in each five seconds). Questions come in through http, as
-// the types of query.go, and are answered by stat, edges, routes and top over collect, which sums series into rows.
+// The files follow a report's way: server (the stream, and who is on it) → intake (what is refused)
+// → store (cumulative totals of each proxy's life) → history (a ring of what happened in each five
+// seconds). Questions come in through http, as the types of query.go, and are answered by stat,
+// edges, routes and top over collect, which sums series into rows.
 //
-// What a number means. Counters are cumulative since a proxy's start and are kept under the reporter and its start id, so a
-// row's totals are the sum of the last values that each of its proxies sent: nothing is lost or doubled when a stream, a proxy
-// or viz restarts. Proxies that ended count for an hour more. Rates and quantiles come from the history, that is, from what
-// viz itself saw change; after a restart of viz they start from nothing and never show the past as a spike. A rate divides by
-// the time that the proxies' own clocks say was covered. A workload's figures are measured by its own proxies (inbound), a
-// service's by its callers' (outbound: what the application saw, and what was really sent).
+// What a number means. Counters are cumulative since a proxy's start and are kept under the
+// reporter and its start id, so a row's totals are the sum of the last values that each of its
+// proxies sent: nothing is lost or doubled when a stream, a proxy or viz restarts. Proxies that
+// ended count for an hour more. Rates and quantiles come from the history, that is, from what viz
+// itself saw change; after a restart of viz they start from nothing and never show the past as a
+// spike. A rate divides by the time that the proxies' own clocks say was covered. A workload's
+// figures are measured by its own proxies (inbound), a service's by its callers' (outbound: what
+// the application saw, and what was really sent).
 //
-// It refuses to believe a proxy about who it is: namespace, account and pod come from the certificate. It refuses reports
-// that are malformed or too large, and answers questions on loopback only, for reading only. It knows no Kubernetes.
+// It refuses to believe a proxy about who it is: namespace, account and pod come from the
+// certificate. It refuses reports that are malformed or too large, and answers questions on
+// loopback only, for reading only. It knows no Kubernetes.
 //
-// Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the ring, MaxStreams streams.
+// Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the
+// ring, MaxStreams streams.
 //
-// Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after every stream has ended.
+// Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
+// every stream has ended.
 package viz

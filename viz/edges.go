@@ -17,8 +17,8 @@ type edgeKey struct {
 	reason             string
 }
 
-// join is where the two proxies' accounts of one edge meet: the client's knows the workload behind the address, the
-// server's only whose certificate came.
+// join is where the two proxies' accounts of one edge meet: the client's knows the workload behind
+// the address, the server's only whose certificate came.
 type join struct {
 	dst                key
 	clientID, serverID string
@@ -87,8 +87,8 @@ func (q *edgeQuestion) over(s *series) bool {
 	return s.changed.Before(q.since) && (s.open == 0 || !s.process.live(q.now))
 }
 
-// endKind is as what an end is named. Workloads of every kind talk to each other, so a question for Deployments shows an
-// edge's other end as what it is.
+// endKind is as what an end is named. Workloads of every kind talk to each other, so a question for
+// Deployments shows an edge's other end as what it is.
 func (q *edgeQuestion) endKind() string {
 	if q.what.kind == "pod" || q.what.kind == "namespace" {
 		return q.what.kind
@@ -96,8 +96,8 @@ func (q *edgeQuestion) endKind() string {
 	return ""
 }
 
-// target is an outbound edge's end: the endpoint's workload, or else the name that was asked for. A request that reached no
-// endpoint made no edge.
+// target is an outbound edge's end: the endpoint's workload, or else the name that was asked for. A
+// request that reached no endpoint made no edge.
 func (q *edgeQuestion) target(s *series) (key, bool) {
 	l := s.labels
 	if q.what.kind == "service" && l.service != "" {
@@ -112,7 +112,8 @@ func (q *edgeQuestion) target(s *series) (key, bool) {
 	return s.asked(), true
 }
 
-// caller is an inbound edge's source as far as the server's proxy knows: the account in its certificate, or its address.
+// caller is an inbound edge's source as far as the server's proxy knows: the account in its
+// certificate, or its address.
 func (s *series) caller() key {
 	if ns, account, ok := accountOf(s.labels.peerID); ok {
 		return key{ns, "serviceaccount", account}
@@ -162,15 +163,18 @@ func (k *edgeKey) row(g *group, by string) EdgeRow {
 	return EdgeRow{
 		Src: k.src.name, SrcKind: k.src.kind, SrcNamespace: k.src.namespace,
 		Dst: k.dst.name, DstKind: k.dst.kind, DstNamespace: k.dst.namespace,
-		ClientID: k.clientID, ServerID: k.serverID, Encrypted: k.security == api.Security_SECURITY_MTLS,
-		Security: securityName(k.security), Reason: k.reason, ReportedBy: by, Figures: g.figures(),
+		ClientID: k.clientID, ServerID: k.serverID,
+		Encrypted: k.security == api.Security_SECURITY_MTLS,
+		Security:  securityName(k.security), Reason: k.reason, ReportedBy: by, Figures: g.figures(),
 	}
 }
 
 func compareEdges(a, b EdgeRow) int {
 	return cmp.Or(
-		cmp.Compare(a.SrcNamespace, b.SrcNamespace), cmp.Compare(a.Src, b.Src), cmp.Compare(a.DstNamespace, b.DstNamespace),
-		cmp.Compare(a.Dst, b.Dst), cmp.Compare(a.Security, b.Security), cmp.Compare(a.ClientID, b.ClientID),
+		cmp.Compare(a.SrcNamespace, b.SrcNamespace), cmp.Compare(a.Src, b.Src),
+		cmp.Compare(a.DstNamespace, b.DstNamespace),
+		cmp.Compare(a.Dst, b.Dst), cmp.Compare(a.Security, b.Security),
+		cmp.Compare(a.ClientID, b.ClientID),
 		cmp.Compare(a.ServerID, b.ServerID),
 	)
 }

@@ -57,7 +57,8 @@ func TestEdgesJoinBothSides(t *testing.T) {
 	}
 }
 
-// A client that claims an identity for a server which that server does not have is not confirmed by it.
+// A client that claims an identity for a server which that server does not have is not confirmed by
+// it.
 func TestEdgeOfOneSideIsNotBoth(t *testing.T) {
 	m := newMesh(t)
 	web, checkout := m.pod("shop", "web", "web-1"), m.pod("shop", "checkout", "checkout-1")

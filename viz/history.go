@@ -9,8 +9,8 @@ import (
 const (
 	slotLength    = 5 * time.Second
 	historyLength = time.Hour
-	// HistoryBudget bounds the ring. An active series costs about 60 bytes a slot: an hour of 2,500 busy ones fits, and where
-	// there are more the history is shorter.
+	// HistoryBudget bounds the ring. An active series costs about 60 bytes a slot: an hour of 2,500
+	// busy ones fits, and where there are more the history is shorter.
 	HistoryBudget = 128 << 20
 )
 
@@ -37,8 +37,9 @@ type slot struct {
 	covered []coverage
 }
 
-// coverage is how much of a proxy's own time its reports in a slot told of. It is not always the slot's length: reports come
-// when they come, and their counts must be divided by the time in which they happened.
+// coverage is how much of a proxy's own time its reports in a slot told of. It is not always the
+// slot's length: reports come when they come, and their counts must be divided by the time in which
+// they happened.
 type coverage struct {
 	process *process
 	time    time.Duration
@@ -55,7 +56,8 @@ func (h *history) turn(now time.Time) bool {
 	if h.open != nil && len(h.open.covered)+len(h.open.samples) > 0 {
 		h.push(h.open.pack())
 	}
-	h.open = &openSlot{number: number, samples: make(map[*series]*sample), covered: make(map[*process]time.Duration)}
+	h.open = &openSlot{number: number, samples: make(map[*series]*sample),
+		covered: make(map[*process]time.Duration)}
 	h.trim(number)
 	return true
 }
@@ -93,7 +95,8 @@ func (h *history) add(now time.Time, s *series, d *sample) {
 
 func (o *openSlot) pack() *slot {
 	s := &slot{
-		number: o.number, series: make([]*series, 0, len(o.samples)), ends: make([]uint32, 0, len(o.samples)),
+		number: o.number, series: make([]*series, 0, len(o.samples)),
+		ends:    make([]uint32, 0, len(o.samples)),
 		covered: make([]coverage, 0, len(o.covered)),
 	}
 	for one, sum := range o.samples {
@@ -119,8 +122,9 @@ func (s *slot) sample(i int, into *sample) {
 	into.parse(s.data[begin:s.ends[i]])
 }
 
-// append packs a sample: a bit for each counter that is not zero, those counters, then the buckets as distances and counts.
-// Most counters of a slot are zero and the others small, so this is a sixth of the struct.
+// append packs a sample: a bit for each counter that is not zero, those counters, then the buckets
+// as distances and counts. Most counters of a slot are zero and the others small, so this is a
+// sixth of the struct.
 func (s *sample) append(b []byte) []byte {
 	var mask uint64
 	for i, v := range s.counters {

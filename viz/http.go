@@ -41,14 +41,16 @@ func (v *Server) serveQueries(ctx context.Context, l net.Listener) error {
 			server.Close()
 		}
 	}()
-	if err := server.Serve(serve.Bound("queries", l, serve.LoopbackLimits(), v.cfg.Metrics)); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(serve.Bound("queries", l, serve.LoopbackLimits(),
+		v.cfg.Metrics)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve questions: %w", err)
 	}
 	<-stopped
 	return nil
 }
 
-// checkLoopback refuses to answer anybody but this pod: whoever may forward a port to it may ask, and RBAC says who that is.
+// checkLoopback refuses to answer anybody but this pod: whoever may forward a port to it may ask,
+// and RBAC says who that is.
 func checkLoopback(a net.Addr) error {
 	addr, err := netip.ParseAddrPort(a.String())
 	if err != nil || !addr.Addr().IsLoopback() {
@@ -60,7 +62,9 @@ func checkLoopback(a net.Addr) error {
 // Handler answers the query API. It only reads, and only for requests that name a loopback host.
 func (v *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /api/stat", answer(v.store.stat))
 	mux.HandleFunc("GET /api/edges", answer(v.store.edges))
 	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
@@ -68,19 +72,22 @@ func (v *Server) Handler() http.Handler {
 	return localOnly(limited(mux))
 }
 
-// localOnly stops DNS rebinding: a web page that points its own name at 127.0.0.1 sends that name as the host.
+// localOnly stops DNS rebinding: a web page that points its own name at 127.0.0.1 sends that name
+// as the host.
 func localOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		if !localHost(r.Host) {
-			fail(w, http.StatusForbidden, fmt.Errorf("host %q is not loopback: use 127.0.0.1 or localhost", r.Host))
+			fail(w, http.StatusForbidden, fmt.Errorf(
+				"host %q is not loopback: use 127.0.0.1 or localhost", r.Host))
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
-			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s: viz only answers questions", r.Method))
+			fail(w, http.StatusMethodNotAllowed,
+				fmt.Errorf("%s: viz only answers questions", r.Method))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -108,13 +115,14 @@ func limited(next http.Handler) http.Handler {
 			defer func() { <-slots }()
 			next.ServeHTTP(w, r)
 		default:
-			fail(w, http.StatusServiceUnavailable, fmt.Errorf("viz answers %d questions already: try again", maxQuestions))
+			fail(w, http.StatusServiceUnavailable,
+				fmt.Errorf("viz answers %d questions already: try again", maxQuestions))
 		}
 	})
 }
 
-// answer makes a handler of a question. With stream=1 the answer comes again and again, a line of JSON each, or as
-// server-sent events where those are asked for.
+// answer makes a handler of a question. With stream=1 the answer comes again and again, a line of
+// JSON each, or as server-sent events where those are asked for.
 func answer[T any](ask func(time.Time, Query) (*T, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, interval, err := parseQuery(r.URL.Query())
@@ -149,7 +157,9 @@ func fail(w http.ResponseWriter, code int, err error) {
 	json.NewEncoder(w).Encode(Failure{Error: err.Error()})
 }
 
-func repeat[T any](w http.ResponseWriter, r *http.Request, every time.Duration, first *T, next func() (*T, error)) {
+func repeat[T any](
+	w http.ResponseWriter, r *http.Request, every time.Duration, first *T, next func() (*T, error),
+) {
 	events := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 	before, after := "", ""
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -203,8 +213,11 @@ const (
 // parseQuery reads a question, and how often it is to be answered: 0 is once.
 func parseQuery(p url.Values) (Query, time.Duration, error) {
 	q := Query{
-		Resource: p.Get(paramResource), Namespace: p.Get(paramNamespace), From: p.Get(paramFrom), FromNamespace: p.Get(paramFromNamespace),
-		To: p.Get(paramTo), ToNamespace: p.Get(paramToNamespace), Route: p.Get(paramRoute), Group: p.Get(paramGroup),
+		Resource: p.Get(paramResource), Namespace: p.Get(paramNamespace), From: p.Get(paramFrom),
+		FromNamespace: p.Get(paramFromNamespace),
+		To:            p.Get(paramTo), ToNamespace: p.Get(paramToNamespace),
+		Route: p.Get(paramRoute),
+		Group: p.Get(paramGroup),
 	}
 	if isSet(p.Get(paramAll)) {
 		q.Namespace = ""

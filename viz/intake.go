@@ -13,11 +13,13 @@ import (
 
 // What one report may hold.
 const (
-	MaxSeriesPerProxy = 1024    // a proxy folds what is beyond 1,000 into one "other" series per direction
-	MaxLabelLength    = 512     // a SPIFFE ID of ours: a trust domain, a namespace of 63 bytes and an account of 253
-	MaxStartIDLength  = 64      // a UUID has 36 characters
-	maxCounter        = 1 << 53 // beyond it JSON loses digits, and a sum over a mesh could overflow
-	maxUptime         = 100 * 365 * 24 * time.Hour
+	// a proxy folds what is beyond 1,000 into one "other" series per direction
+	MaxSeriesPerProxy = 1024
+	// a SPIFFE ID of ours: a trust domain, a namespace of 63 bytes and an account of 253
+	MaxLabelLength   = 512
+	MaxStartIDLength = 64      // a UUID has 36 characters
+	maxCounter       = 1 << 53 // beyond it JSON loses digits, and a sum over a mesh could overflow
+	maxUptime        = 100 * 365 * 24 * time.Hour
 )
 
 // reporter is who a stream comes from, as its certificate says.
@@ -55,13 +57,16 @@ func check(who reporter, m *api.ReportRequest) (*report, error) {
 		return nil, err
 	}
 	r := &report{
-		startID: m.StartId, sequence: m.Sequence, uptime: time.Duration(m.UptimeMs) * time.Millisecond, version: printable(m.Version),
-		workload: w, dropped: m.DroppedSeries, expiry: time.Unix(m.CertificateExpiryUnix, 0), series: make([]incoming, 0, len(m.Series)),
+		startID: m.StartId, sequence: m.Sequence,
+		uptime: time.Duration(m.UptimeMs) * time.Millisecond, version: printable(m.Version),
+		workload: w, dropped: m.DroppedSeries, expiry: time.Unix(m.CertificateExpiryUnix, 0),
+		series: make([]incoming, 0, len(m.Series)),
 	}
 	seen := make(map[uint32]bool, len(m.Series))
 	for _, s := range m.Series {
 		if seen[s.GetId()] {
-			return nil, status.Errorf(codes.InvalidArgument, "series %d is in the report twice", s.GetId())
+			return nil, status.Errorf(codes.InvalidArgument, "series %d is in the report twice",
+				s.GetId())
 		}
 		seen[s.GetId()] = true
 		in, err := checkSeries(who, s)
@@ -73,42 +78,55 @@ func check(who reporter, m *api.ReportRequest) (*report, error) {
 	return r, nil
 }
 
-// checkWorkload holds what a proxy says of itself against its certificate. The workload's name is a claim that destination
-// made to the proxy and that only needs to be plausible: Kubernetes names a workload's pods after it.
+// checkWorkload holds what a proxy says of itself against its certificate. The workload's name is a
+// claim that destination made to the proxy and that only needs to be plausible: Kubernetes names a
+// workload's pods after it.
 func checkWorkload(who reporter, w *api.Workload) (workload, error) {
 	if who.pod == "" {
-		return workload{}, status.Errorf(codes.PermissionDenied, "the certificate of %s names no pod, so a report cannot be told from another pod's", who.id)
+		return workload{}, status.Errorf(codes.PermissionDenied,
+			"the certificate of %s names no pod, so a report cannot be told from another pod's",
+			who.id)
 	}
 	if w.GetNamespace() == "" && w.GetName() == "" && w.GetPod() == "" {
-		return workload{who.namespace, "pod", who.pod, who.pod}, nil // destination has not answered yet
+		// destination has not answered yet
+		return workload{who.namespace, "pod", who.pod, who.pod}, nil
 	}
 	if w.GetNamespace() != who.namespace {
-		return workload{}, status.Errorf(codes.PermissionDenied, "the report is for namespace %q, the certificate for %q", w.GetNamespace(), who.namespace)
+		return workload{}, status.Errorf(codes.PermissionDenied,
+			"the report is for namespace %q, the certificate for %q", w.GetNamespace(),
+			who.namespace)
 	}
 	if w.GetPod() != who.pod {
-		return workload{}, status.Errorf(codes.PermissionDenied, "the report is for pod %q, the certificate for %q", w.GetPod(), who.pod)
+		return workload{}, status.Errorf(codes.PermissionDenied,
+			"the report is for pod %q, the certificate for %q", w.GetPod(), who.pod)
 	}
-	if name := w.GetName(); name != who.pod && (name == "" || !strings.HasPrefix(who.pod, name+"-")) {
-		return workload{}, status.Errorf(codes.PermissionDenied, "the report is for workload %q, to which pod %q cannot belong", name, who.pod)
+	if name := w.GetName(); name != who.pod &&
+		(name == "" || !strings.HasPrefix(who.pod, name+"-")) {
+		return workload{}, status.Errorf(codes.PermissionDenied,
+			"the report is for workload %q, to which pod %q cannot belong", name, who.pod)
 	}
 	if len(w.Kind) > MaxLabelLength {
-		return workload{}, status.Errorf(codes.InvalidArgument, "the workload's kind has %d bytes: the limit is %d", len(w.Kind), MaxLabelLength)
+		return workload{}, status.Errorf(codes.InvalidArgument,
+			"the workload's kind has %d bytes: the limit is %d", len(w.Kind), MaxLabelLength)
 	}
 	return workloadOf(w), nil
 }
 
 func checkProcess(m *api.ReportRequest) error {
 	if m.StartId == "" || len(m.StartId) > MaxStartIDLength {
-		return status.Errorf(codes.InvalidArgument, "start_id has %d bytes: want 1 to %d", len(m.StartId), MaxStartIDLength)
+		return status.Errorf(codes.InvalidArgument, "start_id has %d bytes: want 1 to %d",
+			len(m.StartId), MaxStartIDLength)
 	}
 	if len(m.Version) > MaxLabelLength {
-		return status.Errorf(codes.InvalidArgument, "version has %d bytes: the limit is %d", len(m.Version), MaxLabelLength)
+		return status.Errorf(codes.InvalidArgument, "version has %d bytes: the limit is %d",
+			len(m.Version), MaxLabelLength)
 	}
 	if m.UptimeMs > uint64(maxUptime/time.Millisecond) {
 		return status.Errorf(codes.InvalidArgument, "uptime_ms %d is no uptime", m.UptimeMs)
 	}
 	if len(m.Series) > MaxSeriesPerProxy {
-		return status.Errorf(codes.ResourceExhausted, "the report has %d series: the limit is %d", len(m.Series), MaxSeriesPerProxy)
+		return status.Errorf(codes.ResourceExhausted, "the report has %d series: the limit is %d",
+			len(m.Series), MaxSeriesPerProxy)
 	}
 	return nil
 }
@@ -123,7 +141,8 @@ func checkSeries(who reporter, s *api.Series) (incoming, error) {
 	in := incoming{id: s.Id, sample: sampleOf(s), open: s.ConnectionsOpen}
 	for i, v := range append(in.sample.counters[:], s.ConnectionsOpen) {
 		if v > maxCounter {
-			return incoming{}, status.Errorf(codes.InvalidArgument, "series %d: counter %d is %d: the limit is 2^53", s.Id, i, v)
+			return incoming{}, status.Errorf(
+				codes.InvalidArgument, "series %d: counter %d is %d: the limit is 2^53", s.Id, i, v)
 		}
 	}
 	if s.Labels == nil {
@@ -139,17 +158,22 @@ func checkSeries(who reporter, s *api.Series) (incoming, error) {
 
 func checkBuckets(s *api.Series) error {
 	if len(s.Bucket) != len(s.BucketCount) {
-		return status.Errorf(codes.InvalidArgument, "series %d: %d bucket indexes and %d counts", s.Id, len(s.Bucket), len(s.BucketCount))
+		return status.Errorf(codes.InvalidArgument, "series %d: %d bucket indexes and %d counts",
+			s.Id, len(s.Bucket), len(s.BucketCount))
 	}
 	for i, index := range s.Bucket {
 		if index >= metric.Buckets {
-			return status.Errorf(codes.InvalidArgument, "series %d: bucket %d is outside the scheme of %d buckets", s.Id, index, metric.Buckets)
+			return status.Errorf(codes.InvalidArgument,
+				"series %d: bucket %d is outside the scheme of %d buckets", s.Id, index,
+				metric.Buckets)
 		}
 		if i > 0 && index <= s.Bucket[i-1] {
-			return status.Errorf(codes.InvalidArgument, "series %d: bucket indexes do not ascend at %d", s.Id, index)
+			return status.Errorf(codes.InvalidArgument,
+				"series %d: bucket indexes do not ascend at %d", s.Id, index)
 		}
 		if s.BucketCount[i] > maxCounter {
-			return status.Errorf(codes.InvalidArgument, "series %d: bucket %d counts %d: the limit is 2^53", s.Id, index, s.BucketCount[i])
+			return status.Errorf(codes.InvalidArgument,
+				"series %d: bucket %d counts %d: the limit is 2^53", s.Id, index, s.BucketCount[i])
 		}
 	}
 	return nil
@@ -160,16 +184,19 @@ func checkLabels(who reporter, id uint32, l *labels) error {
 		return status.Errorf(codes.InvalidArgument,
 			"series %d has no direction that this viz knows (%d)", id, l.direction)
 	}
-	if _, known := securityNames[l.security]; !known && l.security != api.Security_SECURITY_UNSPECIFIED {
+	if _, known := securityNames[l.security]; !known &&
+		l.security != api.Security_SECURITY_UNSPECIFIED {
 		return status.Errorf(codes.InvalidArgument,
 			"series %d has a security that this viz does not know (%d)", id, l.security)
 	}
 	if l.ownID != "" && l.ownID != who.id {
-		return status.Errorf(codes.PermissionDenied, "series %d claims to be of %q, the certificate is of %q", id, l.ownID, who.id)
+		return status.Errorf(codes.PermissionDenied,
+			"series %d claims to be of %q, the certificate is of %q", id, l.ownID, who.id)
 	}
 	for _, v := range labelStrings(l) {
 		if len(v) > MaxLabelLength {
-			return status.Errorf(codes.InvalidArgument, "series %d: a label has %d bytes: the limit is %d", id, len(v), MaxLabelLength)
+			return status.Errorf(codes.InvalidArgument,
+				"series %d: a label has %d bytes: the limit is %d", id, len(v), MaxLabelLength)
 		}
 	}
 	return nil

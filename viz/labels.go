@@ -16,7 +16,8 @@ type workload struct {
 
 func workloadOf(w *api.Workload) workload {
 	return workload{
-		printable(w.GetNamespace()), strings.ToLower(printable(w.GetKind())), printable(w.GetName()), printable(w.GetPod()),
+		printable(w.GetNamespace()), strings.ToLower(printable(w.GetKind())),
+		printable(w.GetName()), printable(w.GetPod()),
 	}
 }
 
@@ -39,9 +40,11 @@ type labels struct {
 
 func labelsOf(l *api.Labels) labels {
 	return labels{
-		direction: l.Direction, authority: printable(l.Authority), namespace: printable(l.Namespace), service: printable(l.Service),
-		route: printable(l.Route), backend: printable(l.Backend), peer: workloadOf(l.Peer), peerID: printable(l.PeerId),
-		ownID: printable(l.OwnId), security: l.Security, protocol: printable(l.Protocol),
+		direction: l.Direction, authority: printable(l.Authority),
+		namespace: printable(l.Namespace), service: printable(l.Service),
+		route: printable(l.Route), backend: printable(l.Backend), peer: workloadOf(l.Peer),
+		peerID: printable(l.PeerId),
+		ownID:  printable(l.OwnId), security: l.Security, protocol: printable(l.Protocol),
 		peerAddress: printable(l.PeerAddress), port: l.Port,
 	}
 }
@@ -68,14 +71,18 @@ func (l *labels) size() int {
 
 func labelStrings(l *labels) []string {
 	return []string{
-		l.authority, l.namespace, l.service, l.route, l.backend, l.peer.namespace, l.peer.kind, l.peer.name, l.peer.pod,
+		l.authority, l.namespace, l.service, l.route, l.backend, l.peer.namespace, l.peer.kind,
+		l.peer.name, l.peer.pod,
 		l.peerID, l.ownID, l.protocol, l.peerAddress,
 	}
 }
 
-// printable replaces what could move a terminal's cursor or hide in a page: labels end up on people's screens.
+// printable replaces what could move a terminal's cursor or hide in a page: labels end up on
+// people's screens.
 func printable(s string) string {
-	clean := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0
+	clean := strings.IndexFunc(s, func(r rune) bool {
+		return !unicode.IsPrint(r) || r == utf8.RuneError
+	}) < 0
 	if clean {
 		return s
 	}

@@ -9,11 +9,15 @@ import (
 // What viz tells Prometheus of itself. The mesh's own figures come from the proxies, not from here.
 var (
 	streamsDesc = prometheus.NewDesc("tulle_viz_streams", "Proxies that report now.", nil, nil)
-	proxiesDesc = prometheus.NewDesc("tulle_viz_processes", "Lives of proxies that are remembered.", nil, nil)
-	seriesDesc  = prometheus.NewDesc("tulle_viz_series_bytes", "Memory of labels and totals.", nil, nil)
+	proxiesDesc = prometheus.NewDesc("tulle_viz_processes", "Lives of proxies that are remembered.",
+		nil, nil)
+	seriesDesc = prometheus.NewDesc("tulle_viz_series_bytes", "Memory of labels and totals.", nil,
+		nil)
 	historyDesc = prometheus.NewDesc("tulle_viz_history_bytes", "Memory of the history.", nil, nil)
-	spanDesc    = prometheus.NewDesc("tulle_viz_history_seconds", "How far the history goes back.", nil, nil)
-	refusedDesc = prometheus.NewDesc("tulle_viz_series_refused_total", "Series beyond a memory budget.", nil, nil)
+	spanDesc    = prometheus.NewDesc("tulle_viz_history_seconds", "How far the history goes back.",
+		nil, nil)
+	refusedDesc = prometheus.NewDesc("tulle_viz_series_refused_total",
+		"Series beyond a memory budget.", nil, nil)
 )
 
 // Describe makes Server a prometheus.Collector.
@@ -38,5 +42,6 @@ func (v *Server) Collect(ch chan<- prometheus.Metric) {
 	gauge(seriesDesc, float64(v.store.size))
 	gauge(historyDesc, float64(v.store.history.size))
 	gauge(spanDesc, span)
-	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(v.store.refused))
+	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue,
+		float64(v.store.refused))
 }

@@ -34,7 +34,8 @@ func (p *protection) note(s *series) {
 
 func (p *protection) has(s api.Security) bool { return p.kinds&(1<<uint(s)) != 0 }
 
-// name is the one word for all connections of a row; requests that reached no endpoint do not count.
+// name is the one word for all connections of a row; requests that reached no endpoint do not
+// count.
 func (p *protection) name() string {
 	const unspecified = 1 << uint(api.Security_SECURITY_UNSPECIFIED)
 	kinds := p.kinds &^ unspecified
@@ -49,4 +50,6 @@ func (p *protection) name() string {
 	return "mixed"
 }
 
-func (p *protection) encrypted() bool { return p.name() == securityName(api.Security_SECURITY_MTLS) }
+func (p *protection) encrypted() bool {
+	return p.name() == securityName(api.Security_SECURITY_MTLS)
+}

@@ -2,8 +2,8 @@ package viz
 
 import "time"
 
-// The query API: what may be asked, and what is answered. The HTTP server and its client share these types; the JSON names
-// are the API.
+// The query API: what may be asked, and what is answered. The HTTP server and its client share
+// these types; the JSON names are the API.
 
 // The defaults and bounds of a question.
 const (
@@ -35,8 +35,8 @@ type Window struct {
 	HistoryFrom *time.Time `json:"historyFrom"`
 }
 
-// Figures are golden metrics. Totals count since the proxies started, rates and quantiles over the window. A nil rate or
-// quantile means that nothing was there to be measured.
+// Figures are golden metrics. Totals count since the proxies started, rates and quantiles over the
+// window. A nil rate or quantile means that nothing was there to be measured.
 type Figures struct {
 	Requests          uint64 `json:"requests"`
 	Failures          uint64 `json:"failures"`
@@ -50,12 +50,13 @@ type Figures struct {
 	ReadBytes         uint64 `json:"readBytes"`
 	WrittenBytes      uint64 `json:"writtenBytes"`
 
-	WindowRequests        uint64   `json:"windowRequests"`
-	WindowFailures        uint64   `json:"windowFailures"`
-	WindowTries           uint64   `json:"windowTries"`
-	WindowRetries         uint64   `json:"windowRetries"`
-	WindowTimeouts        uint64   `json:"windowTimeouts"`
-	SuccessRate           *float64 `json:"successRate"` // 0 to 1: what the application saw (effective)
+	WindowRequests uint64 `json:"windowRequests"`
+	WindowFailures uint64 `json:"windowFailures"`
+	WindowTries    uint64 `json:"windowTries"`
+	WindowRetries  uint64 `json:"windowRetries"`
+	WindowTimeouts uint64 `json:"windowTimeouts"`
+	// 0 to 1: what the application saw (effective)
+	SuccessRate           *float64 `json:"successRate"`
 	RPS                   float64  `json:"rps"`
 	ActualSuccessRate     *float64 `json:"actualSuccessRate"` // outbound only: of the tries
 	ActualRPS             float64  `json:"actualRps"`
@@ -107,7 +108,8 @@ type EdgeRow struct {
 	Encrypted    bool   `json:"encrypted"` // by the mesh's mTLS
 	Security     string `json:"security"`  // "mtls", "plaintext-unmeshed", ...
 	Reason       string `json:"reason"`    // why it is not encrypted
-	// ReportedBy is "both" when each end's proxy told of the same two IDs, else "client" or "server".
+	// ReportedBy is "both" when each end's proxy told of the same two IDs, else "client" or
+	// "server".
 	ReportedBy string `json:"reportedBy"`
 	Figures
 }
@@ -137,19 +139,20 @@ type Top struct {
 
 // TopRow is live traffic from one workload to one destination, by route.
 type TopRow struct {
-	From          string    `json:"from"`
-	FromKind      string    `json:"fromKind"`
-	FromNamespace string    `json:"fromNamespace"`
-	To            string    `json:"to"`
-	ToKind        string    `json:"toKind"`
-	ToNamespace   string    `json:"toNamespace"`
-	Route         string    `json:"route"`
-	ClientID      string    `json:"clientId"`
-	ServerID      string    `json:"serverId"`
-	Encrypted     bool      `json:"encrypted"`
-	Security      string    `json:"security"`
-	Reason        string    `json:"reason"`
-	Trend         []float64 `json:"trend"` // requests per second, oldest first, of five seconds each
+	From          string `json:"from"`
+	FromKind      string `json:"fromKind"`
+	FromNamespace string `json:"fromNamespace"`
+	To            string `json:"to"`
+	ToKind        string `json:"toKind"`
+	ToNamespace   string `json:"toNamespace"`
+	Route         string `json:"route"`
+	ClientID      string `json:"clientId"`
+	ServerID      string `json:"serverId"`
+	Encrypted     bool   `json:"encrypted"`
+	Security      string `json:"security"`
+	Reason        string `json:"reason"`
+	// requests per second, oldest first, of five seconds each
+	Trend []float64 `json:"trend"`
 	Figures
 }
 

@@ -34,7 +34,9 @@ func ParseResource(text string) (kind, name string, err error) {
 	short, name, named := strings.Cut(text, "/")
 	kind, ok := kinds[strings.ToLower(short)]
 	if !ok {
-		return "", "", fmt.Errorf("%w: %q is no kind of resource: use ns, deploy, sts, ds, job, cronjob, rs, svc or pod", errQuery, short)
+		return "", "", fmt.Errorf(
+			"%w: %q is no kind of resource: use ns, deploy, sts, ds, job, cronjob, rs, svc or pod",
+			errQuery, short)
 	}
 	if named && (name == "" || strings.Contains(name, "/")) {
 		return "", "", fmt.Errorf("%w: %q is no resource: write KIND or KIND/NAME", errQuery, text)
@@ -78,7 +80,8 @@ func (w workload) of(kind string) (key, bool) {
 	return key{w.namespace, w.kind, w.name}, w.name != "" && (kind == "" || kind == w.kind)
 }
 
-// source is who sends a series' requests, as a resource of a kind. Of inbound callers only their ID or address is known.
+// source is who sends a series' requests, as a resource of a kind. Of inbound callers only their ID
+// or address is known.
 func (s *series) source(kind string) (key, bool) {
 	if s.labels.outbound() {
 		return s.process.workload.of(kind)

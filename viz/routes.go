@@ -14,8 +14,8 @@ type routeKey struct {
 	namespace, service, route string
 }
 
-// routes answers /api/routes: routes of a destination, as its callers' proxies measure them, for only they know what was
-// retried.
+// routes answers /api/routes: routes of a destination, as its callers' proxies measure them, for
+// only they know what was retried.
 func (s *store) routes(now time.Time, q Query) (*Routes, error) {
 	var what resource
 	var err error
@@ -38,16 +38,18 @@ func (s *store) routes(now time.Time, q Query) (*Routes, error) {
 	})
 	out := &Routes{Window: s.window(w), Rows: make([]RouteRow, 0, len(rows.groups))}
 	for k, g := range rows.groups {
-		out.Rows = append(out.Rows, RouteRow{Route: k.route, Service: k.service, Namespace: k.namespace, Figures: g.figures()})
+		out.Rows = append(out.Rows, RouteRow{Route: k.route, Service: k.service,
+			Namespace: k.namespace, Figures: g.figures()})
 	}
 	slices.SortFunc(out.Rows, func(a, b RouteRow) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Route, b.Route))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service),
+			cmp.Compare(a.Route, b.Route))
 	})
 	return out, nil
 }
 
-// routedTo is to, except that without a kind a service's namespace is what counts: a request that reached no endpoint has a
-// route, too.
+// routedTo is to, except that without a kind a service's namespace is what counts: a request that
+// reached no endpoint has a route, too.
 func (s *series) routedTo(r resource) bool {
 	if r.kind == "" && s.labels.outbound() {
 		return r.namespace == "" || s.labels.namespace == r.namespace

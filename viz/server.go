@@ -68,10 +68,12 @@ type stream struct {
 
 // New makes a Server. It starts nothing.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, store: newStore(), limits: connectionLimits, streams: make(map[reporter]*stream)}
+	return &Server{cfg: cfg, store: newStore(), limits: connectionLimits,
+		streams: make(map[reporter]*stream)}
 }
 
-// Serve takes reports from reports and questions from queries until the context ends; both listeners are closed then.
+// Serve takes reports from reports and questions from queries until the context ends; both
+// listeners are closed then.
 func (v *Server) Serve(ctx context.Context, reports, queries net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -136,8 +138,8 @@ func (v *Server) Report(ss reportStream) error {
 	return err
 }
 
-// receive reads in a goroutine of its own, for Recv cannot be interrupted otherwise; it ends with the handler, whose return
-// ends the stream.
+// receive reads in a goroutine of its own, for Recv cannot be interrupted otherwise; it ends with
+// the handler, whose return ends the stream.
 func (v *Server) receive(ctx context.Context, ss reportStream, one *stream) error {
 	messages, failed := make(chan *api.ReportRequest), make(chan error, 1)
 	go func() {
@@ -183,15 +185,16 @@ func (v *Server) take(ss reportStream, one *stream, m *api.ReportRequest) error 
 	if err := v.store.apply(time.Now(), one, r); err != nil {
 		return err
 	}
-	answer := &api.ReportResponse{Acknowledged: r.sequence, IntervalMs: uint32(v.interval() / time.Millisecond)}
+	answer := &api.ReportResponse{Acknowledged: r.sequence,
+		IntervalMs: uint32(v.interval() / time.Millisecond)}
 	if err := ss.Send(answer); err != nil {
 		return fmt.Errorf("acknowledge a report: %w", err)
 	}
 	return nil
 }
 
-// interval is how often proxies report: each second while they are few, so that a page is live, and seldom enough that
-// thousands cost viz less than a core.
+// interval is how often proxies report: each second while they are few, so that a page is live, and
+// seldom enough that thousands cost viz less than a core.
 func (v *Server) interval() time.Duration {
 	v.mu.Lock()
 	n := len(v.streams)
@@ -238,7 +241,8 @@ func (v *Server) begin(one *stream) error {
 	defer v.mu.Unlock()
 	old := v.streams[one.who]
 	if most := v.limits.Admitted(); old == nil && len(v.streams) >= most {
-		return status.Errorf(codes.ResourceExhausted, "viz hears %d proxies already: that is its limit", most)
+		return status.Errorf(codes.ResourceExhausted,
+			"viz hears %d proxies already: that is its limit", most)
 	}
 	if old != nil {
 		old.cancel(errReplaced)
@@ -264,8 +268,8 @@ func (v *Server) endAll(why error) {
 	}
 }
 
-// watch ends a stream when what it was admitted with ends: the certificate, or the root that vouched for it. The function
-// that it returns waits until the watching is over.
+// watch ends a stream when what it was admitted with ends: the certificate, or the root that
+// vouched for it. The function that it returns waits until the watching is over.
 func (v *Server) watch(ctx context.Context, one *stream, who *certified) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

@@ -77,8 +77,9 @@ func parseSides(q Query) (*statQuestion, error) {
 	return &statQuestion{what: what, from: from, to: to}, nil
 }
 
-// row says in which row a series counts. Without from and to a workload's own proxies are asked, since they see every caller;
-// what has none is measured by its callers, and so is everything when one side is singled out.
+// row says in which row a series counts. Without from and to a workload's own proxies are asked,
+// since they see every caller; what has none is measured by its callers, and so is everything when
+// one side is singled out.
 func (q *statQuestion) row(s *series) (key, bool) {
 	var k key
 	var ok bool
@@ -106,7 +107,8 @@ type proxiesOf struct {
 	expiry time.Time
 }
 
-// proxies finds the processes of every resource that is asked for. Those that ended keep its row for the history's length.
+// proxies finds the processes of every resource that is asked for. Those that ended keep its row
+// for the history's length.
 func (s *store) proxies(now time.Time, what resource) map[key]*proxiesOf {
 	out := make(map[key]*proxiesOf)
 	if what.kind == "service" {
@@ -135,7 +137,8 @@ func (o *proxiesOf) add(p *process) {
 }
 
 func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
-	row := StatRow{Name: k.name, Namespace: k.namespace, Kind: k.kind, MeasuredBy: "client", Figures: g.figures()}
+	row := StatRow{Name: k.name, Namespace: k.namespace, Kind: k.kind, MeasuredBy: "client",
+		Figures: g.figures()}
 	if own == nil {
 		row.Meshed = q.what.kind == "service" && g.has(api.Security_SECURITY_MTLS)
 		return row

@@ -11,15 +11,18 @@ import (
 
 // What viz remembers of proxies.
 const (
-	// SeriesBudget bounds labels and totals. A series with its histogram costs about 1.5 KiB: room for some 80,000.
+	// SeriesBudget bounds labels and totals. A series with its histogram costs about 1.5 KiB: room
+	// for some 80,000.
 	SeriesBudget = 128 << 20
-	// ReporterBudget bounds one pod's share, all lives of its proxy in the last hour together, so that one that restarts without
-	// end, or lies, cannot push the others out. 1,000 series of usual size take 1.5 MiB.
+	// ReporterBudget bounds one pod's share, all lives of its proxy in the last hour together, so
+	// that one that restarts without end, or lies, cannot push the others out. 1,000 series of
+	// usual size take 1.5 MiB.
 	ReporterBudget = 4 << 20
-	// maxGap is the longest silence whose counts still belong to a rate. What happened in a longer one, before viz started
-	// say, counts in the totals only: nobody knows when it was.
+	// maxGap is the longest silence whose counts still belong to a rate. What happened in a longer
+	// one, before viz started say, counts in the totals only: nobody knows when it was.
 	maxGap = time.Minute
-	// staleAfter is how long a proxy whose stream ended still counts as meshed: it reconnects within seconds.
+	// staleAfter is how long a proxy whose stream ended still counts as meshed: it reconnects
+	// within seconds.
 	staleAfter = 15 * time.Second
 	// processSize is what a process costs before its first series.
 	processSize = 1 << 10
@@ -52,7 +55,8 @@ func (p *process) live(now time.Time) bool {
 	return !p.ended && (p.stream != nil || now.Sub(p.seen) < staleAfter)
 }
 
-// series is one set of labels and its latest cumulative values. The store's lock guards it; labels never change.
+// series is one set of labels and its latest cumulative values. The store's lock guards it; labels
+// never change.
 type series struct {
 	process *process
 	labels  *labels
@@ -128,7 +132,8 @@ func (p *process) changes(r *report) ([]change, error) {
 		case old == nil && in.labels == nil && p.full:
 			continue // refused when its labels came
 		case old == nil && in.labels == nil:
-			return nil, status.Errorf(codes.InvalidArgument, "series %d came without labels, and never had any", in.id)
+			return nil, status.Errorf(codes.InvalidArgument,
+				"series %d came without labels, and never had any", in.id)
 		case old == nil:
 			added++
 		case in.labels != nil && *in.labels != *old.labels:
@@ -138,12 +143,14 @@ func (p *process) changes(r *report) ([]change, error) {
 		}
 		delta, err := in.sample.since(&before)
 		if err != nil {
-			return nil, status.Error(codes.InvalidArgument, fmt.Sprintf("series %d: %v", in.id, err))
+			return nil, status.Error(codes.InvalidArgument,
+				fmt.Sprintf("series %d: %v", in.id, err))
 		}
 		out = append(out, change{in, delta})
 	}
 	if n := len(p.series) + added; n > MaxSeriesPerProxy {
-		return nil, status.Errorf(codes.ResourceExhausted, "the proxy has %d series: the limit is %d", n, MaxSeriesPerProxy)
+		return nil, status.Errorf(codes.ResourceExhausted,
+			"the proxy has %d series: the limit is %d", n, MaxSeriesPerProxy)
 	}
 	return out, nil
 }
@@ -194,11 +201,12 @@ func (s *store) grow(p *process, n int) {
 	s.sizes[p.key.reporter] += n
 }
 
-// begin notes a new life of a pod's proxy. The others have ended, even where their connections are not closed yet: a pod
-// runs one proxy at a time.
+// begin notes a new life of a pod's proxy. The others have ended, even where their connections are
+// not closed yet: a pod runs one proxy at a time.
 func (s *store) begin(p *process) error {
 	if !s.fits(p.key.reporter, processSize) {
-		return status.Errorf(codes.ResourceExhausted, "viz has no room for another life of %s: its memory is bounded", p.key.reporter.pod)
+		return status.Errorf(codes.ResourceExhausted,
+			"viz has no room for another life of %s: its memory is bounded", p.key.reporter.pod)
 	}
 	for _, other := range s.processes {
 		if other.key.reporter == p.key.reporter {
@@ -230,7 +238,8 @@ func (s *store) expire(now time.Time) {
 	}
 }
 
-// end notes that a stream is over. A process that reports over another stream by now is none of its business.
+// end notes that a stream is over. A process that reports over another stream by now is none of its
+// business.
 func (s *store) end(now time.Time, from *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

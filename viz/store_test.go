@@ -118,7 +118,8 @@ func near(got *float64, want float64) bool {
 func TestRatesAndQuantilesByHand(t *testing.T) {
 	m := newMesh(t)
 	web := m.pod("shop", "web", "web-1")
-	// For 30 s, each second: 10 requests, 1 of them failed; 9 in the bucket of 1.024 ms, 1 in the bucket of 262 ms.
+	// For 30 s, each second: 10 requests, 1 of them failed; 9 in the bucket of 1.024 ms, 1 in the
+	// bucket of 262 ms.
 	fast, slow := metric.Index(1024*time.Microsecond), metric.Index(262144*time.Microsecond)
 	for i := range uint64(30) {
 		m.now = m.now.Add(time.Second)
@@ -134,7 +135,8 @@ func TestRatesAndQuantilesByHand(t *testing.T) {
 	if !near(row.SuccessRate, 0.9) {
 		t.Errorf("success rate is %v, want 0.9", *row.SuccessRate)
 	}
-	// p50 is the 150th of 270 in [1.024, 1.152) ms; p95 the middle of [262.144, 294.912) ms; p99 nine tenths into it.
+	// p50 is the 150th of 270 in [1.024, 1.152) ms; p95 the middle of [262.144, 294.912) ms; p99
+	// nine tenths into it.
 	if !near(row.P50Ms, 1.024+0.128*150/270) || !near(row.P95Ms, 262.144+32.768/2) || !near(row.P99Ms, 262.144+32.768*0.9) {
 		t.Errorf("quantiles are %v %v %v", *row.P50Ms, *row.P95Ms, *row.P99Ms)
 	}
@@ -352,7 +354,8 @@ func TestSeriesAreCapped(t *testing.T) {
 	}
 }
 
-// A pod that restarts its proxy without end, each time with as many labels as it may, gets its share of the memory and no more.
+// A pod that restarts its proxy without end, each time with as many labels as it may, gets its
+// share of the memory and no more.
 func TestReporterBudget(t *testing.T) {
 	m := newMesh(t)
 	web := m.pod("shop", "web", "web-1")

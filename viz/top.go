@@ -31,7 +31,8 @@ type topKey struct {
 type topQuestion struct {
 	*statQuestion
 	route, group string
-	reporting    map[string]bool // IDs of live proxies: their requests are counted where they were sent
+	// IDs of live proxies: their requests are counted where they were sent
+	reporting map[string]bool
 }
 
 // top answers /api/top: who sends what to whom, right now.
@@ -74,13 +75,14 @@ func parseTop(q Query) (*topQuestion, error) {
 		q.Group = GroupRoute
 	case GroupService, GroupRoute, GroupPod, GroupIdentity:
 	default:
-		return nil, fmt.Errorf("%w: group is %q: use service, route, pod or identity", errQuery, q.Group)
+		return nil, fmt.Errorf("%w: group is %q: use service, route, pod or identity", errQuery,
+			q.Group)
 	}
 	return &topQuestion{statQuestion: sides, route: q.Route, group: q.Group}, nil
 }
 
-// key places a series in its row. What meshed callers send is counted at their side, where retries show; the server's side
-// adds only callers that no proxy reports for.
+// key places a series in its row. What meshed callers send is counted at their side, where retries
+// show; the server's side adds only callers that no proxy reports for.
 func (q *topQuestion) key(s *series) (topKey, bool) {
 	l := s.labels
 	if l.inbound() && q.reporting[l.peerID] || !q.covers(s) {
@@ -168,14 +170,16 @@ func (k *topKey) row(g *group) TopRow {
 	return TopRow{
 		From: k.from.name, FromKind: k.from.kind, FromNamespace: k.from.namespace,
 		To: k.to.name, ToKind: k.to.kind, ToNamespace: k.to.namespace, Route: k.route,
-		ClientID: g.client, ServerID: g.server, Encrypted: g.encrypted(), Security: g.name(), Reason: g.reason,
-		Trend: g.trend(), Figures: g.figures(),
+		ClientID: g.client, ServerID: g.server, Encrypted: g.encrypted(), Security: g.name(),
+		Reason: g.reason,
+		Trend:  g.trend(), Figures: g.figures(),
 	}
 }
 
 func compareTop(a, b TopRow) int {
 	return cmp.Or(
-		cmp.Compare(b.RPS, a.RPS), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.Route, b.Route),
+		cmp.Compare(b.RPS, a.RPS), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To),
+		cmp.Compare(a.Route, b.Route),
 		cmp.Compare(a.ClientID, b.ClientID), cmp.Compare(a.ServerID, b.ServerID),
 	)
 }

@@ -8,8 +8,9 @@ import (
 	"strconv"
 )
 
-// Ports are chosen below Linux's ephemeral range (32768 and up): a port that was free when it was chosen is then never
-// taken by somebody's outgoing connection before the process that was told of it listens.
+// Ports are chosen below Linux's ephemeral range (32768 and up): a port that was free when it was
+// chosen is then never taken by somebody's outgoing connection before the process that was told of
+// it listens.
 const (
 	firstPort = 20000
 	lastPort  = 32000
@@ -21,7 +22,8 @@ type allocator struct {
 	taken map[int]bool
 }
 
-// newAllocator starts somewhere else each time, so that two meshes on one machine rarely try the same ports.
+// newAllocator starts somewhere else each time, so that two meshes on one machine rarely try the
+// same ports.
 func newAllocator(reserved []int) *allocator {
 	a := &allocator{next: firstPort + rand.IntN(lastPort-firstPort), taken: map[int]bool{}}
 	for _, port := range reserved {
@@ -49,7 +51,8 @@ func (a *allocator) address() (string, error) {
 		a.taken[port] = true
 		return addr, nil
 	}
-	return "", errors.New("no free port on 127.0.0.1 from " + strconv.Itoa(firstPort) + " to " + strconv.Itoa(lastPort))
+	return "", errors.New("no free port on 127.0.0.1 from " + strconv.Itoa(
+		firstPort) + " to " + strconv.Itoa(lastPort))
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

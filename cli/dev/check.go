@@ -18,7 +18,9 @@ type Finding struct {
 }
 
 func good(format string, args ...any) Finding { return Finding{true, fmt.Sprintf(format, args...)} }
-func bad(format string, args ...any) Finding  { return Finding{false, fmt.Sprintf(format, args...)} }
+func bad(format string, args ...any) Finding {
+	return Finding{false, fmt.Sprintf(format, args...)}
+}
 
 // Edges are what viz and the relays know of who talks to whom.
 type Edges struct {
@@ -29,8 +31,9 @@ type Edges struct {
 // checkPause is between looks: proxies report each second.
 const checkPause = 500 * time.Millisecond
 
-// Check asks a running mesh whether every call in its mesh.yaml is as it must be: encrypted, with the right identity at
-// both ends, or in plaintext because an end has no proxy. It waits up to wait for calls that nobody has made yet.
+// Check asks a running mesh whether every call in its mesh.yaml is as it must be: encrypted, with
+// the right identity at both ends, or in plaintext because an end has no proxy. It waits up to wait
+// for calls that nobody has made yet.
 func Check(ctx context.Context, dir string, wait time.Duration) ([]Finding, error) {
 	ports, err := ReadPorts(dir)
 	if err != nil {
@@ -66,7 +69,8 @@ func checkProxies(ctx context.Context, ports *Ports) []Finding {
 		if ok, reason := ready(ctx, i.Admin); ok {
 			n++
 		} else {
-			out = append(out, bad("the proxy of %s is not ready: %s", i.Name, cmp.Or(reason, "it does not answer on "+i.Admin)))
+			out = append(out, bad("the proxy of %s is not ready: %s", i.Name,
+				cmp.Or(reason, "it does not answer on "+i.Admin)))
 		}
 	}
 	if len(out) == 0 {
@@ -87,7 +91,8 @@ func readEdges(ctx context.Context, dir string, client *viz.Client, ports *Ports
 	return &Edges{answer.Rows, records}, nil
 }
 
-// checkCalls looks at each call; settled is whether every one has been made and all that can be known is known.
+// checkCalls looks at each call; settled is whether every one has been made and all that can be
+// known is known.
 func checkCalls(ports *Ports, edges *Edges) (out []Finding, settled bool) {
 	settled = true
 	for _, c := range ports.Calls {
@@ -116,14 +121,18 @@ func checkCall(ports *Ports, c *Call, edges *Edges) (out []Finding, seen bool) {
 		}
 	}
 	seen = both > 0 && one == 0
-	if c.FromID == "" || !slices.ContainsFunc(c.Possible, func(t Target) bool { return t.ID != "" }) {
+	if c.FromID == "" || !slices.ContainsFunc(c.Possible, func(t Target) bool {
+		return t.ID != ""
+	}) {
 		if seen = checkUnmeshed(c, edges); seen {
-			out = append(out, good("%s → %s: in plaintext, because an end has no proxy", c.From, c.Service))
+			out = append(out, good("%s → %s: in plaintext, because an end has no proxy", c.From,
+				c.Service))
 		}
 	}
 	out = append(out, checkRecords(ports, c, edges.Records)...)
 	if len(out) == 0 {
-		return []Finding{bad("%s → %s: nobody has made this call yet, so nothing is known of it", c.From, c.Service)}, false
+		return []Finding{bad("%s → %s: nobody has made this call yet, so nothing is known of it",
+			c.From, c.Service)}, false
 	}
 	return out, seen
 }
@@ -144,22 +153,28 @@ func checkEdge(c *Call, t Target, row *viz.EdgeRow) Finding {
 	return good("%s: mTLS, %s → %s, as both proxies tell", name, row.ClientID, row.ServerID)
 }
 
-// checkUnmeshed says whether a call with an unmeshed end has been seen, by whichever proxy there is.
+// checkUnmeshed says whether a call with an unmeshed end has been seen, by whichever proxy there
+// is.
 func checkUnmeshed(c *Call, edges *Edges) bool {
 	for _, t := range c.Possible {
 		for k := range edges.Rows {
 			row := &edges.Rows[k]
 			fromUnmeshed := c.FromID == "" && row.SrcKind == "address" && row.Dst == t.Workload
-			toUnmeshed := t.ID == "" && row.Src == c.From && (row.Dst == t.Workload || row.Dst == c.Service)
+			toUnmeshed := t.ID == "" && row.Src == c.From &&
+				(row.Dst == t.Workload || row.Dst == c.Service)
 			if (fromUnmeshed || toUnmeshed) && !row.Encrypted {
 				return true
 			}
 		}
 	}
-	return c.FromID == "" && slices.ContainsFunc(c.Possible, func(t Target) bool { return t.ID == "" }) // no proxy sees it
+	// no proxy sees it
+	return c.FromID == "" && slices.ContainsFunc(c.Possible, func(t Target) bool {
+		return t.ID == ""
+	})
 }
 
-// checkUnexpected finds plaintext where none is allowed: between two workloads that both have proxies.
+// checkUnexpected finds plaintext where none is allowed: between two workloads that both have
+// proxies.
 func checkUnexpected(ports *Ports, edges *Edges) []Finding {
 	meshed := map[string]bool{}
 	for k := range ports.Instances {
@@ -169,7 +184,8 @@ func checkUnexpected(ports *Ports, edges *Edges) []Finding {
 	for k := range edges.Rows {
 		row := &edges.Rows[k]
 		if row.SrcKind == "deployment" && meshed[row.Src] && meshed[row.Dst] && !row.Encrypted {
-			out = append(out, bad("%s → %s: plaintext between meshed workloads (%s: %s)", row.Src, row.Dst, row.Security, row.Reason))
+			out = append(out, bad("%s → %s: plaintext between meshed workloads (%s: %s)", row.Src,
+				row.Dst, row.Security, row.Reason))
 		}
 	}
 	return out
@@ -181,26 +197,33 @@ func checkRecords(ports *Ports, c *Call, records []Record) []Finding {
 	for k := range records {
 		r := &records[k]
 		from, to := workloadNamed(ports, r.From), workloadNamed(ports, r.To)
-		if from != c.From || !slices.ContainsFunc(c.Possible, func(t Target) bool { return t.Workload == to }) {
+		if from != c.From || !slices.ContainsFunc(c.Possible, func(t Target) bool {
+			return t.Workload == to
+		}) {
 			continue
 		}
 		if err := checkRecord(c, to, r); err != nil {
 			out = append(out, bad("%s → %s: %v", r.From, r.To, err))
 			continue
 		}
-		out = append(out, good("%s → %s: %d bytes over %d connections, %d with TLS, the marker read %d times",
-			r.From, r.To, r.BytesTo+r.BytesFrom, r.Connections, r.TLS, r.Markers))
+		out = append(
+			out,
+			good("%s → %s: %d bytes over %d connections, %d with TLS, the marker read %d times",
+				r.From, r.To, r.BytesTo+r.BytesFrom, r.Connections, r.TLS, r.Markers))
 	}
 	return out
 }
 
 func checkRecord(c *Call, to string, r *Record) error {
-	meshed := c.FromID != "" && slices.ContainsFunc(c.Possible, func(t Target) bool { return t.Workload == to && t.ID != "" })
+	meshed := c.FromID != "" && slices.ContainsFunc(c.Possible, func(t Target) bool {
+		return t.Workload == to && t.ID != ""
+	})
 	switch {
 	case meshed && r.Markers > 0:
 		return fmt.Errorf("the relay between the proxies read the marker %d times", r.Markers)
 	case meshed && r.TLS != r.Connections:
-		return fmt.Errorf("of %d connections between the proxies only %d began with TLS", r.Connections, r.TLS)
+		return fmt.Errorf("of %d connections between the proxies only %d began with TLS",
+			r.Connections, r.TLS)
 	case !meshed && r.TLS > 0:
 		return errors.New("TLS where an end has no proxy: somebody else is on the way")
 	}

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// control answers the other `meshctl dev` verbs, on a socket in the state folder: who may open the folder may ask.
+// control answers the other `meshctl dev` verbs, on a socket in the state folder: who may open the
+// folder may ask.
 type control struct {
 	server *http.Server
 	done   chan struct{}
@@ -44,7 +45,8 @@ func serveControl(path string, c controls) (*control, error) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	})
-	ctl := &control{server: &http.Server{Handler: mux, ReadHeaderTimeout: controlTimeout}, done: make(chan struct{})}
+	ctl := &control{server: &http.Server{Handler: mux, ReadHeaderTimeout: controlTimeout},
+		done: make(chan struct{})}
 	go func() {
 		defer close(ctl.done)
 		if err := ctl.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -66,10 +68,11 @@ const controlTimeout = 30 * time.Second
 func ask(ctx context.Context, dir, method, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", filepath.Join(dir, controlFile))
-	}}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", filepath.Join(dir, controlFile))
+		}}}
 	req, err := http.NewRequestWithContext(ctx, method, "http://dev"+path, nil)
 	if err != nil {
 		return nil, err
@@ -105,7 +108,8 @@ func Records(ctx context.Context, dir string) ([]Record, error) {
 	return out, nil
 }
 
-// Restart ends a server of the running mesh's control plane, or an instance's process, and starts it again.
+// Restart ends a server of the running mesh's control plane, or an instance's process, and starts
+// it again.
 func Restart(ctx context.Context, dir, name string) error {
 	_, err := ask(ctx, dir, http.MethodPost, "/restart/"+name)
 	return err

@@ -18,8 +18,8 @@ const (
 	downPoll = 50 * time.Millisecond
 )
 
-// Down ends the mesh that runs in a state folder and returns when it is gone; said is what it did. Without one it clears
-// what a killed Up left, and that is no error.
+// Down ends the mesh that runs in a state folder and returns when it is gone; said is what it did.
+// Without one it clears what a killed Up left, and that is no error.
 func Down(ctx context.Context, dir string) (said string, err error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return "no mesh runs here", nil
@@ -44,13 +44,15 @@ func Down(ctx context.Context, dir string) (said string, err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("'meshctl dev up' (process %d) does not end: %w", signalled, context.Cause(ctx))
+			return "", fmt.Errorf("'meshctl dev up' (process %d) does not end: %w", signalled,
+				context.Cause(ctx))
 		case <-time.After(downPoll):
 		}
 	}
 }
 
-// signalUp asks the Up that holds the folder to end, and returns its process id; 0: it has not said yet which one it is.
+// signalUp asks the Up that holds the folder to end, and returns its process id; 0: it has not said
+// yet which one it is.
 func signalUp(dir string) (int, error) {
 	var r run
 	err := readJSON(filepath.Join(dir, runFile), &r)

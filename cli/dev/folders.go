@@ -11,7 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// folders is destination's source here: what Up wrote, and the user's own profiles, each in its folder.
+// folders is destination's source here: what Up wrote, and the user's own profiles, each in its
+// folder.
 type folders struct {
 	dirs []string
 	log  *slog.Logger

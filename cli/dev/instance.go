@@ -15,7 +15,8 @@ import (
 
 // Waits for what was started to be of use.
 const (
-	proxyReady = 20 * time.Second // a certificate and destination's answer, with all proxies starting at once
+	// a certificate and destination's answer, with all proxies starting at once
+	proxyReady = 20 * time.Second
 	appListens = 10 * time.Second // then Up goes on without it, and says so
 )
 
@@ -53,7 +54,8 @@ func (s *session) startProxy(i *Instance) error {
 		return fmt.Errorf("make a join token for %s: %w", i.Name, err)
 	}
 	name := i.Name + "-proxy"
-	p, err := s.super.start(spec{name: name, argv: []string{s.proxy, "run"}, env: s.proxyEnv(i), secret: token, log: s.logPath(name)})
+	p, err := s.super.start(spec{name: name, argv: []string{s.proxy, "run"}, env: s.proxyEnv(i),
+		secret: token, log: s.logPath(name)})
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,8 @@ func (s *session) startProxy(i *Instance) error {
 func (s *session) proxyEnv(i *Instance) []string {
 	var upstreams []string
 	for callee, addr := range i.Upstreams {
-		upstreams = append(upstreams, fmt.Sprintf("%s=%s:%d", addr, host(s.mesh.Namespace, callee), servicePort))
+		upstreams = append(upstreams, fmt.Sprintf(
+			"%s=%s:%d", addr, host(s.mesh.Namespace, callee), servicePort))
 	}
 	port, _ := portOf(i.App) // chosen or checked by this package
 	ports := &s.plan.ports
@@ -115,7 +118,8 @@ func (s *session) waitReady(ctx context.Context, i *Instance) error {
 		case <-p.done:
 			return fmt.Errorf("%s %s:\n%s", p.name, p.ending(), p.tail())
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %s. The end of its log:\n%s", p.name, reason, p.tail())
+			return fmt.Errorf("%s is not ready: %s. The end of its log:\n%s", p.name, reason,
+				p.tail())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -176,14 +180,17 @@ func (s *session) startApp(ctx context.Context, i *Instance) error {
 	}
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s %s before it listened. The end of its log:\n%s", p.name, p.ending(), p.tail())
+		return fmt.Errorf("%s %s before it listened. The end of its log:\n%s", p.name, p.ending(),
+			p.tail())
 	default:
 	}
-	s.say("warning: %s does not listen on %s yet: a service must listen on $PORT (see %s)", i.Name, i.App, p.log)
+	s.say("warning: %s does not listen on %s yet: a service must listen on $PORT (see %s)", i.Name,
+		i.App, p.log)
 	return nil
 }
 
-// appSpec is an instance's process. All it is told is where to listen and where the services are that it calls.
+// appSpec is an instance's process. All it is told is where to listen and where the services are
+// that it calls.
 func (s *session) appSpec(i *Instance) (spec, error) {
 	w := s.plan.workload(i)
 	program, err := findProgram(w.Command[0], s.mesh.Dir)

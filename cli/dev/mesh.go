@@ -11,14 +11,16 @@ type Mesh struct {
 	Try       []string  // what Up suggests once the mesh runs
 }
 
-// Service is one name in the mesh: a command that Up starts, an address where one is running already, or variants.
+// Service is one name in the mesh: a command that Up starts, an address where one is running
+// already, or variants.
 type Service struct {
 	Name     string
 	Workload // where there are no variants
 	Variants []Workload
 	Calls    []string
 	Unmeshed bool
-	Protocol string // what its port speaks, as a Service's appProtocol says it; empty: its caller's protocol
+	// what its port speaks, as a Service's appProtocol says it; empty: its caller's protocol
+	Protocol string
 }
 
 // Workload is a set of equal processes: what Kubernetes calls a Deployment.
@@ -39,7 +41,8 @@ func (s *Service) workloads() []Workload {
 	return []Workload{s.Workload}
 }
 
-// servicePort is the port every service has inside the mesh, so that names need none: the processes' own ports differ.
+// servicePort is the port every service has inside the mesh, so that names need none: the
+// processes' own ports differ.
 const servicePort = 80
 
 // trustDomain is that of every mesh on one machine.

@@ -39,12 +39,15 @@ func (p *parser) each(n *yaml.Node, what string, visit func(key, value *yaml.Nod
 }
 
 // fields walks a mapping whose keys are known, and returns those it found.
-func (p *parser) fields(n *yaml.Node, what string, known map[string]func(*yaml.Node)) map[string]bool {
+func (p *parser) fields(
+	n *yaml.Node, what string, known map[string]func(*yaml.Node),
+) map[string]bool {
 	seen := map[string]bool{}
 	p.each(n, what, func(key, value *yaml.Node) {
 		take, ok := known[key.Value]
 		if !ok {
-			p.fail(key, "%s: unknown field %q: use one of %s", orFile(what), key.Value, strings.Join(sortedKeys(known), ", "))
+			p.fail(key, "%s: unknown field %q: use one of %s", orFile(what), key.Value,
+				strings.Join(sortedKeys(known), ", "))
 			return
 		}
 		seen[key.Value] = true
@@ -174,7 +177,8 @@ func (p *parser) env(n *yaml.Node, what string) map[string]string {
 			p.fail(value, "%s: %s must be text, not %s", what, key.Value, kindName(value))
 		case key.Value == "PORT" || strings.HasPrefix(key.Value, "TULLE_"):
 			p.fail(key, "%s: %s is set by 'meshctl dev up'", what, key.Value)
-		case key.Value == "" || strings.ContainsAny(key.Value+value.Value, "\x00") || strings.Contains(key.Value, "="):
+		case key.Value == "" || strings.ContainsAny(key.Value+value.Value, "\x00") ||
+			strings.Contains(key.Value, "="):
 			p.fail(key, "%s: %q is no name for a variable", what, key.Value)
 		}
 		out[key.Value] = value.Value

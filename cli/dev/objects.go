@@ -22,7 +22,8 @@ const (
 
 // writeObjects writes the mesh as the YAML kinds that destination knows, one file per service.
 func writeObjects(dir string, p *plan) error {
-	ns := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: p.mesh.Namespace}}
+	ns := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"),
+		ObjectMeta: metav1.ObjectMeta{Name: p.mesh.Namespace}}
 	if err := writeYAML(filepath.Join(dir, "namespace.yaml"), ns); err != nil {
 		return err
 	}
@@ -32,14 +33,16 @@ func writeObjects(dir string, p *plan) error {
 		if err != nil {
 			return err
 		}
-		if err := writeYAML(filepath.Join(dir, "service-"+p.mesh.Services[s].Name+".yaml"), objects...); err != nil {
+		if err := writeYAML(filepath.Join(dir, "service-"+p.mesh.Services[s].Name+".yaml"),
+			objects...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// serviceObjects are a service, its variants as services of their own, and the instances behind them.
+// serviceObjects are a service, its variants as services of their own, and the instances behind
+// them.
 func serviceObjects(p *plan, s *Service, clusterIPs *int) ([]any, error) {
 	names := []string{s.Name}
 	for _, v := range s.Variants {
@@ -71,7 +74,8 @@ func typeMeta(version, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: version, Kind: kind}
 }
 
-// serviceObject has a cluster IP that nobody dials: without one it would be headless, which means something.
+// serviceObject has a cluster IP that nobody dials: without one it would be headless, which means
+// something.
 func serviceObject(namespace, name, appProtocol string, n int) *corev1.Service {
 	ip := net.IPv4(10, 96, byte(n>>8), byte(n)).String()
 	port := corev1.ServicePort{Name: "http", Port: servicePort, Protocol: corev1.ProtocolTCP}
@@ -89,7 +93,8 @@ func serviceObject(namespace, name, appProtocol string, n int) *corev1.Service {
 	}
 }
 
-// sliceObject is one instance behind a service: slices have one port for all, and every instance here has its own.
+// sliceObject is one instance behind a service: slices have one port for all, and every instance
+// here has its own.
 func sliceObject(namespace, service string, i *Instance) (*discoveryv1.EndpointSlice, error) {
 	addr, err := i.target()
 	if err != nil {
@@ -114,8 +119,8 @@ func sliceObject(namespace, service string, i *Instance) (*discoveryv1.EndpointS
 	}, nil
 }
 
-// target is the address that stands for an instance's pod and its port: its process's, or the relay's in front of a
-// process that has no proxy.
+// target is the address that stands for an instance's pod and its port: its process's, or the
+// relay's in front of a process that has no proxy.
 func (i *Instance) target() (netip.AddrPort, error) {
 	text := i.App
 	if i.Mesh == "" {
@@ -142,15 +147,19 @@ func podObject(namespace string, i *Instance) (*corev1.Pod, error) {
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet",
 				Name: i.Workload + "-" + templateHash, Controller: &controller}},
 		},
-		Spec: corev1.PodSpec{ServiceAccountName: i.Workload, Containers: []corev1.Container{{Name: "app"}}},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		Spec: corev1.PodSpec{ServiceAccountName: i.Workload,
+			Containers: []corev1.Container{{Name: "app"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip,
+			PodIPs: []corev1.PodIP{{IP: ip}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady,
+				Status: corev1.ConditionTrue}}},
 	}
 	if i.Mesh != "" {
 		pod.Labels[names.LabelMesh] = names.Mesh
 		pod.Annotations = map[string]string{names.AnnotationMeshAddress: i.peerAddress()}
 		always := corev1.ContainerRestartPolicyAlways
-		pod.Spec.InitContainers = []corev1.Container{{Name: names.ProxyContainer, RestartPolicy: &always}}
+		pod.Spec.InitContainers = []corev1.Container{{Name: names.ProxyContainer,
+			RestartPolicy: &always}}
 	}
 	return pod, nil
 }

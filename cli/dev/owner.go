@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// owners names the process at the other end of a loopback connection, by what the kernel says about sockets: every peer
-// of a relay has the same address, and nothing but its process tells one from another.
+// owners names the process at the other end of a loopback connection, by what the kernel says about
+// sockets: every peer of a relay has the same address, and nothing but its process tells one from
+// another.
 type owners struct {
 	processes func() map[int]string // pid: instance
 }
@@ -29,7 +30,8 @@ func (o owners) of(peer *net.TCPAddr) string {
 	return ""
 }
 
-// socketInode is the socket whose local address this is (proc(5): /proc/net/tcp; addresses in host byte order, hexadecimal).
+// socketInode is the socket whose local address this is (proc(5): /proc/net/tcp; addresses in host
+// byte order, hexadecimal).
 func socketInode(addr *net.TCPAddr) string {
 	ip := addr.IP.To4()
 	if ip == nil {
@@ -39,7 +41,8 @@ func socketInode(addr *net.TCPAddr) string {
 	if inode := findLocal("/proc/net/tcp", local); inode != "" {
 		return inode
 	}
-	return findLocal("/proc/net/tcp6", "0000000000000000FFFF0000"+local) // an IPv6 socket that speaks IPv4
+	// an IPv6 socket that speaks IPv4
+	return findLocal("/proc/net/tcp6", "0000000000000000FFFF0000"+local)
 }
 
 func findLocal(file, local string) string {

@@ -38,7 +38,8 @@ func Load(path string) (*Mesh, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	if len(text) > maxMeshBytes {
-		return nil, fmt.Errorf("read %s: longer than %d bytes: this is no mesh.yaml", path, maxMeshBytes)
+		return nil, fmt.Errorf("read %s: longer than %d bytes: this is no mesh.yaml", path,
+			maxMeshBytes)
 	}
 	return parse(path, filepath.Dir(abs), text)
 }
@@ -75,19 +76,23 @@ func document(path string, text []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s:1: empty: see 'meshctl dev up --help' for what a mesh.yaml holds", path)
+		return nil, fmt.Errorf(
+			"%s:1: empty: see 'meshctl dev up --help' for what a mesh.yaml holds", path)
 	} else if err != nil {
 		return nil, syntaxError(path, err)
 	}
 	if err := dec.Decode(&more); err == nil {
-		return nil, fmt.Errorf("%s:%d: a second document: a mesh.yaml has one; ServiceProfiles go into the folder that 'profiles' names", path, more.Line)
+		return nil, fmt.Errorf(
+			"%s:%d: a second document: a mesh.yaml has one; ServiceProfiles go into the folder "+
+				"that 'profiles' names", path, more.Line)
 	} else if !errors.Is(err, io.EOF) {
 		return nil, syntaxError(path, err)
 	}
 	return doc.Content[0], nil
 }
 
-// syntaxError puts the parser's "yaml: line 3: ..." into the form FILE:LINE that editors understand.
+// syntaxError puts the parser's "yaml: line 3: ..." into the form FILE:LINE that editors
+// understand.
 func syntaxError(path string, err error) error {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	var line int
@@ -216,7 +221,10 @@ func (p *parser) workloadFields(w *Workload, what string) map[string]func(*yaml.
 func (p *parser) checkWorkload(n *yaml.Node, w *Workload, seen map[string]bool, what string) {
 	switch {
 	case seen["command"] && seen["address"]:
-		p.fail(n, "%s: has a command and an address: give the command to start it, or the address where it runs already", what)
+		p.fail(
+			n,
+			"%s: has a command and an address: give the command to start it, or the address "+
+				"where it runs already", what)
 	case !seen["command"] && !seen["address"]:
 		p.fail(n, "%s: needs a command, or the address where it runs already", what)
 	}
@@ -228,7 +236,9 @@ func (p *parser) checkWorkload(n *yaml.Node, w *Workload, seen map[string]bool, 
 		}
 	}
 	if w.Port > 0 && w.Replicas > 1 {
-		p.fail(n, "%s: %d replicas cannot all listen on port %d: leave 'port' out and listen on $PORT", what, w.Replicas, w.Port)
+		p.fail(
+			n, "%s: %d replicas cannot all listen on port %d: leave 'port' out and listen on $PORT",
+			what, w.Replicas, w.Port)
 	}
 }
 

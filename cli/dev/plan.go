@@ -75,7 +75,8 @@ func (p *plan) place(s *Service, w Workload, record bool) error {
 func free(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("%w (end what listens there, or leave 'port' out and listen on $PORT)", err)
+		return fmt.Errorf("%w (end what listens there, or leave 'port' out and listen on $PORT)",
+			err)
 	}
 	return l.Close()
 }
@@ -91,8 +92,8 @@ func (p *plan) choose(wanted []*string) error {
 	return nil
 }
 
-// connect decides where each instance reaches what it calls: a listener of its own proxy, or, without one, the first
-// instance itself, for nobody is there to choose among several.
+// connect decides where each instance reaches what it calls: a listener of its own proxy, or,
+// without one, the first instance itself, for nobody is there to choose among several.
 func (p *plan) connect() error {
 	for n := range p.ports.Instances {
 		i := &p.ports.Instances[n]
@@ -166,7 +167,8 @@ func (p *plan) call(caller *Instance, callee string) Call {
 	return c
 }
 
-// startOrder lists the instances so that what is called comes before what calls it, as far as calls have no circle.
+// startOrder lists the instances so that what is called comes before what calls it, as far as calls
+// have no circle.
 func (p *plan) startOrder() []*Instance {
 	var order []*Instance
 	visited := map[string]bool{}

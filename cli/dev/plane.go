@@ -46,7 +46,9 @@ type server struct {
 	err    error // read after done
 }
 
-func startServer(ctx context.Context, log *slog.Logger, name string, serve func(context.Context) error) *server {
+func startServer(
+	ctx context.Context, log *slog.Logger, name string, serve func(context.Context) error,
+) *server {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &server{cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -63,7 +65,8 @@ func (s *server) stop() {
 	<-s.done
 }
 
-// planeStart bounds how long the servers' first certificates take: everything happens in this process.
+// planeStart bounds how long the servers' first certificates take: everything happens in this
+// process.
 const planeStart = 10 * time.Second
 
 // startPlane starts the three servers on free ports. ctx bounds the start only.
@@ -76,7 +79,8 @@ func startPlane(ctx context.Context, folders []string, log *slog.Logger) (p *pla
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
 	}
-	p = &plane{log: log, dev: dev, td: td, folders: folders, sources: map[string]*spiffe.Source{}, servers: map[string]*server{}}
+	p = &plane{log: log, dev: dev, td: td, folders: folders, sources: map[string]*spiffe.Source{},
+		servers: map[string]*server{}}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -85,7 +89,8 @@ func startPlane(ctx context.Context, folders []string, log *slog.Logger) (p *pla
 	}()
 	ctx, cancel := context.WithTimeout(ctx, planeStart)
 	defer cancel()
-	for _, start := range []func(context.Context) error{p.startIdentity, p.startDestination, p.startViz} {
+	starts := []func(context.Context) error{p.startIdentity, p.startDestination, p.startViz}
+	for _, start := range starts {
 		if err := start(ctx); err != nil {
 			return nil, err
 		}
@@ -112,7 +117,9 @@ func (p *plane) startIdentity(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start identity: %w", err)
 	}
-	p.servers["identity"] = startServer(p.ctx, p.log, "identity", func(ctx context.Context) error { return p.dev.Serve(ctx, l) })
+	p.servers["identity"] = startServer(p.ctx, p.log, "identity", func(ctx context.Context) error {
+		return p.dev.Serve(ctx, l)
+	})
 	return nil
 }
 
@@ -143,10 +150,14 @@ func (p *plane) startDestination(ctx context.Context) error {
 		return fmt.Errorf("start destination: %w", err)
 	}
 	d := destination.New(destination.Config{
-		Mesh:   destination.Mesh{TrustDomain: p.td, ClusterDomain: names.ClusterDomain, LocalMesh: true},
+		Mesh: destination.Mesh{TrustDomain: p.td, ClusterDomain: names.ClusterDomain,
+			LocalMesh: true},
 		Source: folders{p.folders, p.log}, Identity: src, Log: p.log,
 	})
-	p.servers["destination"] = startServer(p.ctx, p.log, "destination", func(ctx context.Context) error { return d.Serve(ctx, l) })
+	p.servers["destination"] = startServer(p.ctx, p.log, "destination",
+		func(ctx context.Context) error {
+			return d.Serve(ctx, l)
+		})
 	return nil
 }
 
@@ -165,7 +176,9 @@ func (p *plane) startViz(ctx context.Context) error {
 		return fmt.Errorf("start viz: %w", err)
 	}
 	v := viz.New(viz.Config{Source: src, TrustDomain: p.td, Log: p.log})
-	p.servers["viz"] = startServer(p.ctx, p.log, "viz", func(ctx context.Context) error { return v.Serve(ctx, reports, queries) })
+	p.servers["viz"] = startServer(p.ctx, p.log, "viz", func(ctx context.Context) error {
+		return v.Serve(ctx, reports, queries)
+	})
 	return nil
 }
 

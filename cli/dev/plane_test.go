@@ -89,15 +89,16 @@ spec:
   - {authority: payments-v2.shop.svc.cluster.local, weight: WEIGHT}
 `
 
-// What Up writes is what destination understands: names resolve, endpoints have their proxies, and a user's profile
-// applies, also after an edit.
+// What Up writes is what destination understands: names resolve, endpoints have their proxies, and
+// a user's profile applies, also after an edit.
 func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	objects, profiles := t.TempDir(), t.TempDir()
 	pl := mustPlan(t, true, smallMesh)
 	if err := writeObjects(objects, pl); err != nil {
 		t.Fatal(err)
 	}
-	// identity.Dev calls the pod of a Source in its own process "dev"; destination believes only pods that exist.
+	// identity.Dev calls the pod of a Source in its own process "dev"; destination believes only
+	// pods that exist.
 	me, err := podObject("shop", &Instance{Name: "dev", Service: "web", Workload: "web", App: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)

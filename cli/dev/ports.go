@@ -20,15 +20,18 @@ type Ports struct {
 
 // Instance is one copy of a workload: its process, and its proxy's when it is meshed.
 type Instance struct {
-	Name      string            `json:"name"`
-	Service   string            `json:"service"`
-	Workload  string            `json:"workload"`
-	App       string            `json:"app"`                 // where the process listens
-	ID        string            `json:"id,omitempty"`        // SPIFFE; the rest of a meshed instance only
-	Mesh      string            `json:"mesh,omitempty"`      // its proxy's inbound side
-	Admin     string            `json:"admin,omitempty"`     // its proxy's /ready and /metrics
-	Upstreams map[string]string `json:"upstreams,omitempty"` // service: where its process reaches it
-	Relay     string            `json:"relay,omitempty"`     // with --record: what peers dial instead
+	Name     string `json:"name"`
+	Service  string `json:"service"`
+	Workload string `json:"workload"`
+	App      string `json:"app"` // where the process listens
+	// SPIFFE; the rest of a meshed instance only
+	ID    string `json:"id,omitempty"`
+	Mesh  string `json:"mesh,omitempty"`  // its proxy's inbound side
+	Admin string `json:"admin,omitempty"` // its proxy's /ready and /metrics
+	// service: where its process reaches it
+	Upstreams map[string]string `json:"upstreams,omitempty"`
+	// with --record: what peers dial instead
+	Relay string `json:"relay,omitempty"`
 }
 
 // Call is one line of who calls whom, between workloads.
@@ -50,7 +53,8 @@ func ReadPorts(dir string) (*Ports, error) {
 	var p Ports
 	err := readJSON(filepath.Join(dir, portsFile), &p)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no mesh runs here (no %s): start one with 'meshctl dev up'", filepath.Join(dir, portsFile))
+		return nil, fmt.Errorf("no mesh runs here (no %s): start one with 'meshctl dev up'",
+			filepath.Join(dir, portsFile))
 	}
 	if err != nil {
 		return nil, err

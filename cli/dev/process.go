@@ -25,7 +25,8 @@ type spec struct {
 	log    string   // file for its output
 }
 
-// process is a started one, the leader of its own group: a Ctrl-C on the terminal reaches Up only, which ends them in order.
+// process is a started one, the leader of its own group: a Ctrl-C on the terminal reaches Up only,
+// which ends them in order.
 type process struct {
 	spec
 	cmd  *exec.Cmd
@@ -33,8 +34,9 @@ type process struct {
 	err  error         // how it ended; read after done
 }
 
-// supervisor starts processes and sees them end. Its starter goroutine holds one OS thread for good: the kernel sends
-// Pdeathsig when the thread that forked dies, not the process (go.dev/issue/27505).
+// supervisor starts processes and sees them end. Its starter goroutine holds one OS thread for
+// good: the kernel sends Pdeathsig when the thread that forked dies, not the process
+// (go.dev/issue/27505).
 type supervisor struct {
 	run    run
 	starts chan func()
@@ -56,7 +58,8 @@ func newSupervisor(r run) *supervisor {
 }
 
 func (s *supervisor) starter() {
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, after the last child
+	// never unlocked: the thread ends with the goroutine, after the last child
+	runtime.LockOSThread()
 	for start := range s.starts {
 		start()
 	}
@@ -69,7 +72,8 @@ func (s *supervisor) start(sp spec) (*process, error) {
 		return nil, fmt.Errorf("start %s: %w", sp.name, err)
 	}
 	defer log.Close()
-	p := &process{spec: sp, cmd: exec.Command(sp.argv[0], sp.argv[1:]...), done: make(chan struct{})}
+	p := &process{spec: sp, cmd: exec.Command(sp.argv[0], sp.argv[1:]...),
+		done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = sp.dir, log, log
 	p.cmd.Env = append(append(inherited(), sp.env...), runVariable+"="+s.run.ID)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -90,9 +94,12 @@ func (s *supervisor) start(sp spec) (*process, error) {
 	return p, nil
 }
 
-// inherited is this process's environment without what would configure a proxy: each is told everything it needs.
+// inherited is this process's environment without what would configure a proxy: each is told
+// everything it needs.
 func inherited() []string {
-	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "TULLE_") })
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		return strings.HasPrefix(entry, "TULLE_")
+	})
 }
 
 func (s *supervisor) launch(p *process) error {
@@ -111,10 +118,12 @@ func (s *supervisor) launch(p *process) error {
 	return <-result
 }
 
-// secretPipe is a pipe that holds a secret already: it is in no file, argument or environment that others could read.
+// secretPipe is a pipe that holds a secret already: it is in no file, argument or environment that
+// others could read.
 func secretPipe(secret string) (*os.File, error) {
 	if len(secret) > 4096 {
-		return nil, errors.New("a secret longer than a pipe surely holds") // PIPE_BUF: the write below never blocks
+		// PIPE_BUF: the write below never blocks
+		return nil, errors.New("a secret longer than a pipe surely holds")
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -128,7 +137,8 @@ func secretPipe(secret string) (*os.File, error) {
 	return r, nil
 }
 
-// signal reaches the process and what it started. Once it has been waited for, its id may be another's: sweep ends what it left.
+// signal reaches the process and what it started. Once it has been waited for, its id may be
+// another's: sweep ends what it left.
 func (p *process) signal(sig syscall.Signal) {
 	select {
 	case <-p.done:
@@ -160,7 +170,8 @@ func stop(processes []*process, grace time.Duration) {
 	}
 }
 
-// close ends every process left and all that they started, and returns when the last is gone. Nothing starts any more.
+// close ends every process left and all that they started, and returns when the last is gone.
+// Nothing starts any more.
 func (s *supervisor) close() error {
 	s.mu.Lock()
 	left := s.processes

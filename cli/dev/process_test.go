@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// superviseForever is an Up that will be killed: it starts a shell that starts a sleeper, says so, and waits.
+// superviseForever is an Up that will be killed: it starts a shell that starts a sleeper, says so,
+// and waits.
 func superviseForever() {
 	os.Unsetenv("DEV_TEST_ROLE")
 	st, err := openState(os.Args[1])
@@ -55,7 +56,8 @@ func superviseForever() {
 	fmt.Println("run", r.ID)
 	for {
 		time.Sleep(time.Hour)
-		runtime.KeepAlive(st) // the garbage collector would close its lock, and give the folder away
+		// the garbage collector would close its lock, and give the folder away
+		runtime.KeepAlive(st)
 	}
 }
 
@@ -211,7 +213,8 @@ func TestStartAfterClose(t *testing.T) {
 	}
 }
 
-// When Up is killed its children die with it, and the next one in the folder sweeps what those had started.
+// When Up is killed its children die with it, and the next one in the folder sweeps what those had
+// started.
 func TestKilledSupervisorLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), ".mesh")
 	cmd, id := superviseElsewhere(t, dir)
@@ -252,7 +255,8 @@ func shellOf(t *testing.T, pid int) int {
 	return 0
 }
 
-// waitGone waits until the kernel has delivered Pdeathsig; an orphan may stay a zombie where nobody reaps.
+// waitGone waits until the kernel has delivered Pdeathsig; an orphan may stay a zombie where nobody
+// reaps.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {

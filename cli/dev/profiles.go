@@ -10,8 +10,9 @@ import (
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
-// checkProfiles reads the user's ServiceProfiles before anything starts: destination would only log what is wrong with them.
-// The warnings are about profiles that are right, but apply to nothing here.
+// checkProfiles reads the user's ServiceProfiles before anything starts: destination would only log
+// what is wrong with them. The warnings are about profiles that are right, but apply to nothing
+// here.
 func checkProfiles(m *Mesh) (warnings []string, err error) {
 	known := map[string]bool{}
 	for i := range m.Services {
@@ -26,7 +27,9 @@ func checkProfiles(m *Mesh) (warnings []string, err error) {
 		errs = append(errs, err)
 		for _, p := range profiles {
 			if !known[p.Name] {
-				warnings = append(warnings, fmt.Sprintf("%s: no service here is called %s, so this profile applies to nothing", file, p.Name))
+				warnings = append(warnings, fmt.Sprintf(
+					"%s: no service here is called %s, so this profile applies to nothing", file,
+					p.Name))
 			}
 		}
 	}
@@ -43,7 +46,8 @@ func profileFiles(m *Mesh) []string {
 		}
 		for _, e := range entries {
 			hidden := strings.HasPrefix(e.Name(), ".") // what an editor keeps beside
-			if ext := filepath.Ext(e.Name()); !hidden && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
+			if ext := filepath.Ext(e.Name()); !hidden &&
+				(ext == ".yaml" || ext == ".yml" || ext == ".json") {
 				files = append(files, filepath.Join(dir, e.Name()))
 			}
 		}
@@ -63,7 +67,8 @@ func readProfiles(file string) ([]*crd.ServiceProfile, error) {
 	var out []*crd.ServiceProfile
 	for i := range docs {
 		if docs[i].Kind != crd.Kind {
-			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles", file, docs[i].Line, docs[i].Kind)
+			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles", file,
+				docs[i].Line, docs[i].Kind)
 		}
 		p, err := docs[i].ServiceProfile()
 		if err != nil {

@@ -14,8 +14,8 @@ import (
 // proxyProgram is the data plane's binary.
 const proxyProgram = "mesh-proxy"
 
-// findProgram looks beside this binary first, so that a build uses its own parts, then in PATH. A path with a slash starts
-// at dir.
+// findProgram looks beside this binary first, so that a build uses its own parts, then in PATH. A
+// path with a slash starts at dir.
 func findProgram(name, dir string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
@@ -58,7 +58,8 @@ func findProxy(ctx context.Context, named, version string) (string, error) {
 		return "", fmt.Errorf("ask %s for its version: %w", path, err)
 	}
 	if got := strings.TrimSpace(string(out)); got != version {
-		return "", fmt.Errorf("%s has version %q and this meshctl %q: build both with 'make build'", path, got, version)
+		return "", fmt.Errorf("%s has version %q and this meshctl %q: build both with 'make build'",
+			path, got, version)
 	}
 	return path, nil
 }

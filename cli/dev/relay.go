@@ -18,8 +18,9 @@ const DefaultMarker = "tulle-plaintext-marker"
 
 // Record is what a relay saw on one edge.
 type Record struct {
-	From        string `json:"from"` // the process that connected: an instance's name, "" when it is none of ours
-	To          string `json:"to"`   // the instance behind the relay
+	// the process that connected: an instance's name, "" when it is none of ours
+	From        string `json:"from"`
+	To          string `json:"to"` // the instance behind the relay
 	Connections uint64 `json:"connections"`
 	TLS         uint64 `json:"tls"` // of them: those whose first byte begins a TLS handshake
 	BytesTo     uint64 `json:"bytesTo"`
@@ -54,7 +55,8 @@ func newRelay(c relayConfig) (*relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay to %s: %w", c.to, err)
 	}
-	r := &relay{to: c.to, target: c.target, marker: []byte(c.marker), owner: c.owner, log: c.log, l: l,
+	r := &relay{to: c.to, target: c.target, marker: []byte(c.marker), owner: c.owner, log: c.log,
+		l:       l,
 		records: map[string]*Record{}, conns: map[net.Conn]bool{}}
 	r.wait.Go(r.serve)
 	return r, nil
@@ -68,14 +70,16 @@ func (r *relay) serve() {
 		}
 		if err != nil {
 			r.log.Warn("recording relay cannot accept", "to", r.to, "err", err)
-			time.Sleep(100 * time.Millisecond) // out of descriptors, most likely: without a pause this would spin
+			// out of descriptors, most likely: without a pause this would spin
+			time.Sleep(100 * time.Millisecond)
 			continue
 		}
 		r.wait.Go(func() { r.carry(c) })
 	}
 }
 
-// carry joins a connection with the instance. What the peer cannot be given any more is its own affair: both are closed.
+// carry joins a connection with the instance. What the peer cannot be given any more is its own
+// affair: both are closed.
 func (r *relay) carry(client net.Conn) {
 	defer client.Close()
 	// Asked while both ends surely exist: the connection's owner is found by its port.

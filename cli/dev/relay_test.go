@@ -53,7 +53,8 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// exchange sends pieces one at a time, each echoed before the next, so that every one is a read of its own.
+// exchange sends pieces one at a time, each echoed before the next, so that every one is a read of
+// its own.
 func exchange(t *testing.T, c *net.TCPConn, pieces ...string) {
 	t.Helper()
 	for _, piece := range pieces {

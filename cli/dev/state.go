@@ -26,9 +26,12 @@ const (
 )
 
 // errRunning is the answer to a second Up in one folder.
-var errRunning = errors.New("a mesh is running here already: end it with 'meshctl dev down', or start this one in another folder")
+var errRunning = errors.New(
+	"a mesh is running here already: end it with 'meshctl dev down', or start this one in " +
+		"another folder")
 
-// state is the state folder, held by a lock that the kernel gives back when this process ends, however it ends.
+// state is the state folder, held by a lock that the kernel gives back when this process ends,
+// however it ends.
 type state struct {
 	dir  string
 	lock *os.File
@@ -57,7 +60,8 @@ func openState(dir string) (*state, error) {
 	return s, nil
 }
 
-// takeLock returns the locked file, or errRunning. A lock on a file that was removed meanwhile locks nobody out.
+// takeLock returns the locked file, or errRunning. A lock on a file that was removed meanwhile
+// locks nobody out.
 func takeLock(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -106,7 +110,8 @@ func (s *state) clear() error {
 func (s *state) remove() error {
 	err := s.clear()
 	os.Remove(s.path(lockFile))
-	if rmErr := os.Remove(s.dir); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) && !errors.Is(rmErr, fs.ErrNotExist) {
+	if rmErr := os.Remove(s.dir); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) &&
+		!errors.Is(rmErr, fs.ErrNotExist) {
 		err = errors.Join(err, fmt.Errorf("remove the state folder: %w", rmErr))
 	}
 	return errors.Join(err, s.lock.Close())

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runVariable marks every process of a run, and all that they start: their process ids may be somebody else's by the time
-// they are looked for, their environment never is.
+// runVariable marks every process of a run, and all that they start: their process ids may be
+// somebody else's by the time they are looked for, their environment never is.
 const runVariable = "TULLE_DEV_RUN"
 
 // run is what run.json says about this run.
@@ -31,8 +31,9 @@ func newRun() run {
 	return run{ID: hex.EncodeToString(b[:]), PID: os.Getpid()}
 }
 
-// sweepPasses bounds how often sweep looks again: a process may fork while it looks. It ends after cleanPasses that found
-// nothing: a process in the middle of an exec shows no environment for a moment.
+// sweepPasses bounds how often sweep looks again: a process may fork while it looks. It ends after
+// cleanPasses that found nothing: a process in the middle of an exec shows no environment for a
+// moment.
 const (
 	sweepPasses = 50
 	cleanPasses = 2
@@ -56,7 +57,9 @@ func sweep(id string) error {
 				return fmt.Errorf("end process %d of an earlier run: %w", pid, err)
 			}
 		}
-		time.Sleep(20 * time.Millisecond) // the kernel needs a moment to tear them down; there is nothing to wait on for another's child
+		// the kernel needs a moment to tear them down; there is nothing to wait on for another's
+		// child
+		time.Sleep(20 * time.Millisecond)
 	}
 	return errors.New("processes of an earlier run do not end: see 'ps aux' and end them by hand")
 }

@@ -22,7 +22,8 @@ type Options struct {
 	LogLevel string // the proxies'
 	Out      io.Writer
 	Err      io.Writer
-	// Live, when not nil, shows what happens in the mesh, from viz's query address, until its context ends.
+	// Live, when not nil, shows what happens in the mesh, from viz's query address, until its
+	// context ends.
 	Live func(ctx context.Context, viz string)
 }
 
@@ -118,7 +119,8 @@ func (s *session) openLog(context.Context) (err error) {
 	if err := s.state.writeJSON(runFile, s.run); err != nil {
 		return err
 	}
-	s.logFile, err = os.OpenFile(s.logPath("control-plane"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	s.logFile, err = os.OpenFile(s.logPath("control-plane"), os.O_CREATE|os.O_APPEND|os.O_WRONLY,
+		0o600)
 	if err != nil {
 		return fmt.Errorf("open the control plane's log: %w", err)
 	}
@@ -139,7 +141,8 @@ func (s *session) startPlane(ctx context.Context) (err error) {
 		return err
 	}
 	p := &s.plan.ports
-	p.Identity, p.Destination, p.Viz, p.VizQuery = s.plane.identityAddr, s.plane.destinationAddr, s.plane.vizAddr, s.plane.queryAddr
+	p.Identity, p.Destination, p.Viz, p.VizQuery = s.plane.identityAddr, s.plane.destinationAddr,
+		s.plane.vizAddr, s.plane.queryAddr
 	s.say("control plane: identity %s, destination %s, viz %s", p.Identity, p.Destination, p.Viz)
 	return s.state.writeJSON(portsFile, p)
 }
@@ -155,7 +158,8 @@ func (s *session) startRelays(context.Context) error {
 		if i.Mesh != "" {
 			target = i.Mesh
 		}
-		r, err := newRelay(relayConfig{listen: i.Relay, to: i.Name, target: target, marker: s.Marker, owner: who.of, log: s.log})
+		r, err := newRelay(relayConfig{listen: i.Relay, to: i.Name, target: target,
+			marker: s.Marker, owner: who.of, log: s.log})
 		if err != nil {
 			return err
 		}
@@ -178,7 +182,8 @@ func (s *session) processes() map[int]string {
 }
 
 func (s *session) startControl(context.Context) (err error) {
-	s.control, err = serveControl(s.state.path(controlFile), controls{records: s.records, restart: s.restart, log: s.log})
+	s.control, err = serveControl(s.state.path(controlFile),
+		controls{records: s.records, restart: s.restart, log: s.log})
 	return err
 }
 
@@ -202,7 +207,9 @@ func (s *session) restart(ctx context.Context, name string) error {
 			return s.restartApp(ctx, i)
 		}
 	}
-	return fmt.Errorf("nothing here is called %q: name viz, destination, or an instance that 'meshctl dev status' lists", name)
+	return fmt.Errorf(
+		"nothing here is called %q: name viz, destination, or an instance that 'meshctl dev "+
+			"status' lists", name)
 }
 
 // Graces for processes to end in, when they are told to.

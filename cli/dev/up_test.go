@@ -113,8 +113,8 @@ services:
     env: {DEV_TEST_ROLE: serve, SAYS: hello}
 `
 
-// A mesh of two: the call goes through both proxies, check finds it encrypted, a restarted process is found again, a crash
-// is reported, and Ctrl-C leaves nothing.
+// A mesh of two: the call goes through both proxies, check finds it encrypted, a restarted process
+// is found again, a crash is reported, and Ctrl-C leaves nothing.
 func TestUp(t *testing.T) {
 	r := startUp(t, twoServices)
 	r.says(t, "The mesh is up")

@@ -29,8 +29,8 @@ func CRDs() []runtime.Object {
 	return []runtime.Object{definition}
 }
 
-// Objects are everything, in the order in which they must be made. The webhook comes last: before its servers are there, it
-// could only stop pods.
+// Objects are everything, in the order in which they must be made. The webhook comes last: before
+// its servers are there, it could only stop pods.
 func Objects(c Config) []runtime.Object {
 	out := append(CRDs(), c.namespace())
 	for _, s := range c.servers() {

@@ -18,16 +18,19 @@ type rules struct {
 	cluster, own []rbacv1.PolicyRule
 }
 
-// ruleTable gives each server what its work needs, and a reason where that shows less than it could mean.
+// ruleTable gives each server what its work needs, and a reason where that shows less than it could
+// mean.
 func ruleTable() map[string]rules {
 	return map[string]rules{
 		names.Identity: {
 			cluster: []rbacv1.PolicyRule{
 				rule("authentication.k8s.io", "tokenreviews", "create"),
 				rule("", "namespaces", "get", "list", "watch"),
-				// RBAC cannot limit "create" to a name. Reading and changing is limited to the one ConfigMap.
+				// RBAC cannot limit "create" to a name. Reading and changing is limited to the one
+				// ConfigMap.
 				rule("", "configmaps", "create"),
-				named(rule("", "configmaps", "get", "list", "watch", "update", "patch"), names.TrustConfigMap),
+				named(rule("", "configmaps", "get", "list", "watch", "update", "patch"),
+					names.TrustConfigMap),
 				rule("", "events", "create", "patch"),
 			},
 			own: []rbacv1.PolicyRule{
@@ -47,7 +50,8 @@ func ruleTable() map[string]rules {
 		names.Injector: {
 			cluster: []rbacv1.PolicyRule{
 				rule("", "namespaces", "get"),
-				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get", "update"), injector.WebhookName),
+				named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get",
+					"update"), injector.WebhookName),
 			},
 		},
 	}
@@ -57,7 +61,9 @@ func ruleTable() map[string]rules {
 func readKinds() []rbacv1.PolicyRule {
 	var out []rbacv1.PolicyRule
 	for _, k := range kube.Kinds() {
-		i := slices.IndexFunc(out, func(r rbacv1.PolicyRule) bool { return r.APIGroups[0] == k.Resource.Group })
+		i := slices.IndexFunc(out, func(r rbacv1.PolicyRule) bool {
+			return r.APIGroups[0] == k.Resource.Group
+		})
 		if i < 0 {
 			out = append(out, read(k.Resource.Group, k.Resource.Resource))
 			continue
@@ -73,18 +79,22 @@ func (c Config) rights(s server) []runtime.Object {
 	var out []runtime.Object
 	if len(r.cluster) > 0 {
 		out = append(out, &rbacv1.ClusterRole{
-			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "ClusterRole"), ObjectMeta: meta(s.name, ""), Rules: r.cluster,
+			TypeMeta:   typeMeta("rbac.authorization.k8s.io/v1", "ClusterRole"),
+			ObjectMeta: meta(s.name, ""), Rules: r.cluster,
 		}, &rbacv1.ClusterRoleBinding{
-			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"), ObjectMeta: meta(s.name, ""),
-			RoleRef: roleRef("ClusterRole", s.name), Subjects: c.subject(s),
+			TypeMeta:   typeMeta("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+			ObjectMeta: meta(s.name, ""),
+			RoleRef:    roleRef("ClusterRole", s.name), Subjects: c.subject(s),
 		})
 	}
 	if len(r.own) > 0 {
 		out = append(out, &rbacv1.Role{
-			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "Role"), ObjectMeta: meta(s.name, c.Injector.Namespace), Rules: r.own,
+			TypeMeta:   typeMeta("rbac.authorization.k8s.io/v1", "Role"),
+			ObjectMeta: meta(s.name, c.Injector.Namespace), Rules: r.own,
 		}, &rbacv1.RoleBinding{
-			TypeMeta: typeMeta("rbac.authorization.k8s.io/v1", "RoleBinding"), ObjectMeta: meta(s.name, c.Injector.Namespace),
-			RoleRef: roleRef("Role", s.name), Subjects: c.subject(s),
+			TypeMeta:   typeMeta("rbac.authorization.k8s.io/v1", "RoleBinding"),
+			ObjectMeta: meta(s.name, c.Injector.Namespace),
+			RoleRef:    roleRef("Role", s.name), Subjects: c.subject(s),
 		})
 	}
 	return out
@@ -99,11 +109,13 @@ func roleRef(kind, name string) rbacv1.RoleRef {
 }
 
 func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {
-	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource},
+		Verbs: verbs}
 }
 
 func read(group string, resources ...string) rbacv1.PolicyRule {
-	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: []string{"get", "list", "watch"}}
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources,
+		Verbs: []string{"get", "list", "watch"}}
 }
 
 func named(r rbacv1.PolicyRule, names ...string) rbacv1.PolicyRule {

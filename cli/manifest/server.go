@@ -17,7 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
-// serverUID is nobody's: the servers write nothing and own nothing. It is not the proxy's 2102, whose traffic redirection lets pass.
+// serverUID is nobody's: the servers write nothing and own nothing. It is not the proxy's 2102,
+// whose traffic redirection lets pass.
 const serverUID = 2103
 
 // server is one server of the control plane.
@@ -29,27 +30,33 @@ type server struct {
 	service  int32 // the Service's port
 	replicas int32
 	// memory is what it may use: a limit, so that a leak ends one server and not the node. What the
-	// server admits follows from it, so that it refuses before it is killed (identity/serve.Limits).
+	// server admits follows from it, so that it refuses before it is killed
+	// (identity/serve.Limits).
 	memory string
 }
 
 func (c Config) servers() []server {
 	i := c.Injector
 	return []server{{
-		name: names.Identity, verb: "identity", port: config.IdentityPort, service: config.IdentityPort, replicas: 1, memory: "512Mi",
+		name: names.Identity, verb: "identity", port: config.IdentityPort,
+		service: config.IdentityPort, replicas: 1, memory: "512Mi",
 		args: []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
 	}, {
-		name: names.Destination, verb: "destination", port: config.DestinationPort, service: config.DestinationPort, replicas: 1, memory: "1Gi",
+		name: names.Destination, verb: "destination", port: config.DestinationPort,
+		service: config.DestinationPort, replicas: 1, memory: "1Gi",
 		args: []string{"--cluster-networks=" + strings.Join(i.ClusterNetworks, ",")},
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
-		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443, replicas: 2, memory: "128Mi",
+		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443,
+		replicas: 2, memory: "128Mi",
 		args: []string{
-			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","), "--proxy-image=" + i.ProxyImage,
+			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","),
+			"--proxy-image=" + i.ProxyImage,
 			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
 		},
 	}, {
-		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1, memory: "1Gi",
+		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1,
+		memory: "1Gi",
 	}}
 }
 
@@ -61,7 +68,8 @@ func (c Config) namespace() *corev1.Namespace {
 }
 
 func (c Config) account(s server) *corev1.ServiceAccount {
-	return &corev1.ServiceAccount{TypeMeta: typeMeta("v1", "ServiceAccount"), ObjectMeta: meta(s.name, c.Injector.Namespace)}
+	return &corev1.ServiceAccount{TypeMeta: typeMeta("v1", "ServiceAccount"),
+		ObjectMeta: meta(s.name, c.Injector.Namespace)}
 }
 
 func (c Config) service(s server) *corev1.Service {
@@ -69,7 +77,8 @@ func (c Config) service(s server) *corev1.Service {
 		TypeMeta: typeMeta("v1", "Service"), ObjectMeta: meta(s.name, c.Injector.Namespace),
 		Spec: corev1.ServiceSpec{
 			Selector: selector(s),
-			Ports:    []corev1.ServicePort{{Name: "tls", Port: s.service, TargetPort: intstr.FromString("tls")}},
+			Ports: []corev1.ServicePort{{Name: "tls", Port: s.service,
+				TargetPort: intstr.FromString("tls")}},
 		},
 	}
 }
@@ -92,7 +101,8 @@ func (c Config) pod(s server) corev1.PodSpec {
 		ServiceAccountName: s.name,
 		EnableServiceLinks: ptr(false),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(serverUID)), RunAsGroup: ptr(int64(serverUID)), FSGroup: ptr(int64(serverUID)),
+			RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(serverUID)),
+			RunAsGroup: ptr(int64(serverUID)), FSGroup: ptr(int64(serverUID)),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		NodeSelector: map[string]string{"kubernetes.io/os": "linux"},
@@ -117,7 +127,8 @@ func (s server) goMemory() int64 {
 func (s server) certified() bool { return s.verb != "identity" }
 
 func (c Config) container(s server) corev1.Container {
-	args := append([]string{"serve", s.verb, "--tulle-namespace=" + c.Injector.Namespace, "--trust-domain=" + c.Injector.TrustDomain}, s.args...)
+	args := append([]string{"serve", s.verb, "--tulle-namespace=" + c.Injector.Namespace,
+		"--trust-domain=" + c.Injector.TrustDomain}, s.args...)
 	return corev1.Container{
 		Name: s.name, Image: c.ServerImage, ImagePullPolicy: c.Injector.PullPolicy, Args: args,
 		Env: []corev1.EnvVar{
@@ -129,8 +140,9 @@ func (c Config) container(s server) corev1.Container {
 			{Name: "health", ContainerPort: serve.HealthPort},
 		},
 		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(s.memory)},
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"),
+				corev1.ResourceMemory: resource.MustParse("32Mi")},
+			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(s.memory)},
 		},
 		ReadinessProbe:           probe("/ready", 2),
 		LivenessProbe:            probe("/live", 10),
@@ -144,9 +156,11 @@ func (c Config) container(s server) corev1.Container {
 
 func (c Config) disruptionBudget(s server) *policyv1.PodDisruptionBudget {
 	return &policyv1.PodDisruptionBudget{
-		TypeMeta: typeMeta("policy/v1", "PodDisruptionBudget"), ObjectMeta: meta(s.name, c.Injector.Namespace),
+		TypeMeta:   typeMeta("policy/v1", "PodDisruptionBudget"),
+		ObjectMeta: meta(s.name, c.Injector.Namespace),
 		Spec: policyv1.PodDisruptionBudgetSpec{
-			MaxUnavailable: ptr(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: selector(s)},
+			MaxUnavailable: ptr(intstr.FromInt32(1)),
+			Selector:       &metav1.LabelSelector{MatchLabels: selector(s)},
 		},
 	}
 }
@@ -160,7 +174,8 @@ func spread(s server) *corev1.Affinity {
 		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
 			Weight: 100,
 			PodAffinityTerm: corev1.PodAffinityTerm{
-				TopologyKey: "kubernetes.io/hostname", LabelSelector: &metav1.LabelSelector{MatchLabels: selector(s)},
+				TopologyKey:   "kubernetes.io/hostname",
+				LabelSelector: &metav1.LabelSelector{MatchLabels: selector(s)},
 			},
 		}},
 	}}
@@ -172,11 +187,13 @@ func selector(s server) map[string]string {
 
 func probe(path string, period int32) *corev1.Probe {
 	get := corev1.HTTPGetAction{Path: path, Port: intstr.FromString("health")}
-	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &get}, PeriodSeconds: period, TimeoutSeconds: 5}
+	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &get}, PeriodSeconds: period,
+		TimeoutSeconds: 5}
 }
 
 func fieldEnv(name, path string) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+	return corev1.EnvVar{Name: name,
+		ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -8,8 +8,9 @@ import (
 	"github.com/tulle-mesh/tulle/injector"
 )
 
-// webhook asks the injector about pods that opted in, and about no others: a cluster where the injector is away still starts
-// every pod that never asked for the mesh. It carries no caBundle; the injector writes it.
+// webhook asks the injector about pods that opted in, and about no others: a cluster where the
+// injector is away still starts every pod that never asked for the mesh. It carries no caBundle;
+// the injector writes it.
 func (c Config) webhook() *admissionv1.MutatingWebhookConfiguration {
 	return &admissionv1.MutatingWebhookConfiguration{
 		TypeMeta:   typeMeta("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
@@ -26,17 +27,21 @@ func (c Config) namespaceHook() admissionv1.MutatingWebhook {
 	hook := c.hook("namespace.inject.tulle.dev")
 	hook.NamespaceSelector.MatchLabels = map[string]string{names.AnnotationInject: "enabled"}
 	hook.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-		{Key: names.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"disabled"}},
+		{Key: names.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn,
+			Values: []string{"disabled"}},
 	}}
 	return hook
 }
 
-// podHook: single pods of other namespaces, by label or annotation. The API server decides; the injector is not asked in vain.
+// podHook: single pods of other namespaces, by label or annotation. The API server decides; the
+// injector is not asked in vain.
 func (c Config) podHook() admissionv1.MutatingWebhook {
 	hook := c.hook("pod.inject.tulle.dev")
-	hook.NamespaceSelector.MatchExpressions = append(hook.NamespaceSelector.MatchExpressions, metav1.LabelSelectorRequirement{
-		Key: names.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"enabled"},
-	})
+	hook.NamespaceSelector.MatchExpressions = append(
+		hook.NamespaceSelector.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: names.AnnotationInject, Operator: metav1.LabelSelectorOpNotIn,
+			Values: []string{"enabled"},
+		})
 	hook.MatchConditions = []admissionv1.MatchCondition{{
 		Name:       "opted-in",
 		Expression: optedIn("labels") + " || " + optedIn("annotations"),
@@ -54,23 +59,29 @@ func (c Config) hook(name string) admissionv1.MutatingWebhook {
 	return admissionv1.MutatingWebhook{
 		Name: name,
 		ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{
-			Namespace: c.Injector.Namespace, Name: names.Injector, Path: ptr(injector.WebhookPath), Port: ptr(int32(443)),
+			Namespace: c.Injector.Namespace, Name: names.Injector, Path: ptr(injector.WebhookPath),
+			Port: ptr(int32(443)),
 		}},
 		Rules: []admissionv1.RuleWithOperations{{
 			Operations: []admissionv1.OperationType{admissionv1.Create},
 			Rule: admissionv1.Rule{
-				APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}, Scope: ptr(admissionv1.NamespacedScope),
+				APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"},
+				Scope: ptr(admissionv1.NamespacedScope),
 			},
 		}},
-		// A pod that asked for the mesh and starts without it would talk in plaintext: rather not at all.
+		// A pod that asked for the mesh and starts without it would talk in plaintext: rather not
+		// at all.
 		FailurePolicy:           ptr(admissionv1.Fail),
 		MatchPolicy:             ptr(admissionv1.Equivalent),
 		SideEffects:             ptr(admissionv1.SideEffectClassNoneOnDryRun), // events
 		ReinvocationPolicy:      ptr(admissionv1.IfNeededReinvocationPolicy),
 		TimeoutSeconds:          ptr(int32(10)),
 		AdmissionReviewVersions: []string{"v1"},
-		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
-			Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{c.Injector.Namespace, "kube-system"},
-		}}},
+		NamespaceSelector: &metav1.LabelSelector{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{
+				Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn,
+				Values: []string{c.Injector.Namespace, "kube-system"},
+			}},
+		},
 	}
 }

@@ -23,24 +23,46 @@ type column struct {
 }
 
 var columns = []column{
-	{head: "FROM", share: 3, short: middle, cell: func(_ *glyphs, r *viz.TopRow) string { return r.From }},
-	{head: "TO", share: 3, short: middle, cell: func(_ *glyphs, r *viz.TopRow) string { return r.To }},
-	{head: "ROUTE", share: 4, least: 50, cell: func(_ *glyphs, r *viz.TopRow) string { return r.Route }},
-	{head: "RPS", width: 6, right: true, cell: func(_ *glyphs, r *viz.TopRow) string { return rate(r.RPS) }},
-	{head: "TREND", width: 10, least: 100, cell: func(g *glyphs, r *viz.TopRow) string { return g.spark(r.Trend) }},
+	{head: "FROM", share: 3, short: middle, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return r.From
+	}},
+	{head: "TO", share: 3, short: middle, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return r.To
+	}},
+	{head: "ROUTE", share: 4, least: 50, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return r.Route
+	}},
+	{head: "RPS", width: 6, right: true, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return rate(r.RPS)
+	}},
+	{head: "TREND", width: 10, least: 100, cell: func(g *glyphs, r *viz.TopRow) string {
+		return g.spark(r.Trend)
+	}},
 	{head: "OK%", width: 6, right: true, cell: okCell, tone: okTone},
-	{head: "P50", width: 5, right: true, least: 64, cell: func(_ *glyphs, r *viz.TopRow) string { return millis(r.P50Ms) }},
-	{head: "P95", width: 5, right: true, least: 58, cell: func(_ *glyphs, r *viz.TopRow) string { return millis(r.P95Ms) }},
-	{head: "P99", width: 5, right: true, cell: func(_ *glyphs, r *viz.TopRow) string { return millis(r.P99Ms) }},
+	{head: "P50", width: 5, right: true, least: 64, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return millis(r.P50Ms)
+	}},
+	{head: "P95", width: 5, right: true, least: 58, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return millis(r.P95Ms)
+	}},
+	{head: "P99", width: 5, right: true, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return millis(r.P99Ms)
+	}},
 	{head: "RETRY", width: 6, right: true, least: 70, cell: retryCell},
-	{head: "T/O", width: 4, right: true, least: 92, cell: func(_ *glyphs, r *viz.TopRow) string { return fmt.Sprint(r.WindowTimeouts) }},
+	{head: "T/O", width: 4, right: true, least: 92, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return fmt.Sprint(r.WindowTimeouts)
+	}},
 	{head: "MTLS", width: 5, cell: securityCell, tone: securityTone},
 }
 
 // identities take the place of routes when the user asks for them.
 var identities = []column{
-	{head: "CLIENT ID", share: 4, short: shortID, cell: func(_ *glyphs, r *viz.TopRow) string { return dash(r.ClientID) }},
-	{head: "SERVER ID", share: 4, short: shortID, cell: func(_ *glyphs, r *viz.TopRow) string { return dash(r.ServerID) }},
+	{head: "CLIENT ID", share: 4, short: shortID, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return dash(r.ClientID)
+	}},
+	{head: "SERVER ID", share: 4, short: shortID, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return dash(r.ServerID)
+	}},
 }
 
 func dash(s string) string {
@@ -50,7 +72,8 @@ func dash(s string) string {
 	return s
 }
 
-// shortID leaves out what every ID of a mesh shares: spiffe://cluster.local/ns/shop/sa/web is shop/web.
+// shortID leaves out what every ID of a mesh shares: spiffe://cluster.local/ns/shop/sa/web is
+// shop/web.
 func shortID(id string, _ int, _ string) string {
 	_, path, found := strings.Cut(id, "/ns/")
 	if !found {
@@ -105,7 +128,8 @@ func retryCell(_ *glyphs, r *viz.TopRow) string {
 
 // securityWords are short enough for a column.
 var securityWords = map[string]string{
-	"plaintext-unmeshed": "plain", "plaintext-skipped": "skip", "tls-passthrough": "tls", "loopback": "loop", "mixed": "mixed", "none": "-",
+	"plaintext-unmeshed": "plain", "plaintext-skipped": "skip", "tls-passthrough": "tls",
+	"loopback": "loop", "mixed": "mixed", "none": "-",
 }
 
 func securityCell(g *glyphs, r *viz.TopRow) string {
@@ -178,7 +202,8 @@ var orders = []struct {
 	{"ROUTE", func(a, b *viz.TopRow) int { return cmp.Compare(a.Route, b.Route) }},
 }
 
-// absentLast compares two figures, ascending with sign 1; a row without one has nothing to be looked at.
+// absentLast compares two figures, ascending with sign 1; a row without one has nothing to be
+// looked at.
 func absentLast(a, b *float64, sign int) int {
 	switch {
 	case a == nil && b == nil:
@@ -200,5 +225,6 @@ func (o ordering) compare(a, b viz.TopRow) int {
 	if o.reversed {
 		c = -c
 	}
-	return cmp.Or(c, cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.Route, b.Route))
+	return cmp.Or(c, cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To),
+		cmp.Compare(a.Route, b.Route))
 }

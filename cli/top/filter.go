@@ -23,7 +23,8 @@ func (f *filter) matches(r *viz.TopRow) bool {
 	return true
 }
 
-// numbers are the fields that compare by value; nil is a figure that a row does not have, and matches nothing.
+// numbers are the fields that compare by value; nil is a figure that a row does not have, and
+// matches nothing.
 var numbers = map[string]func(*viz.TopRow) *float64{
 	"rps":   func(r *viz.TopRow) *float64 { return &r.RPS },
 	"ok":    func(r *viz.TopRow) *float64 { return percent(r.SuccessRate) },
@@ -80,7 +81,8 @@ func parseTerm(term string) (func(*viz.TopRow) bool, error) {
 	if get := words[field]; get != nil {
 		return wordTerm(term, get, operator, value)
 	}
-	return nil, fmt.Errorf("%q is no field: use rps ok p50 p95 p99 retry t/o from to route ns mtls", field)
+	return nil, fmt.Errorf("%q is no field: use rps ok p50 p95 p99 retry t/o from to route ns mtls",
+		field)
 }
 
 func splitTerm(term string) (field, operator, value string) {
@@ -96,15 +98,23 @@ func splitTerm(term string) (field, operator, value string) {
 	return "", "", term
 }
 
-func numberTerm(term string, get func(*viz.TopRow) *float64, operator, value string) (func(*viz.TopRow) bool, error) {
+func numberTerm(
+	term string, get func(*viz.TopRow) *float64, operator, value string,
+) (func(*viz.TopRow) bool, error) {
 	want, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSuffix(value, "%"), "ms"), 64)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %q is no number", term, value)
 	}
 	compare := map[string]func(float64) bool{
-		"<": func(v float64) bool { return v < want }, "<=": func(v float64) bool { return v <= want },
-		">": func(v float64) bool { return v > want }, ">=": func(v float64) bool { return v >= want },
-		"=": func(v float64) bool { return v == want }, "!=": func(v float64) bool { return v != want },
+		"<": func(v float64) bool {
+			return v < want
+		}, "<=": func(v float64) bool { return v <= want },
+		">": func(v float64) bool {
+			return v > want
+		}, ">=": func(v float64) bool { return v >= want },
+		"=": func(v float64) bool {
+			return v == want
+		}, "!=": func(v float64) bool { return v != want },
 	}[operator]
 	if compare == nil {
 		return nil, fmt.Errorf("%s: numbers compare with < <= > >= = !=", term)
@@ -115,7 +125,9 @@ func numberTerm(term string, get func(*viz.TopRow) *float64, operator, value str
 	}, nil
 }
 
-func wordTerm(term string, get func(*viz.TopRow) string, operator, value string) (func(*viz.TopRow) bool, error) {
+func wordTerm(
+	term string, get func(*viz.TopRow) string, operator, value string,
+) (func(*viz.TopRow) bool, error) {
 	want := strings.ToLower(value)
 	has := func(r *viz.TopRow) bool { return strings.Contains(strings.ToLower(get(r)), want) }
 	is := func(r *viz.TopRow) bool { return strings.EqualFold(get(r), value) }

@@ -14,12 +14,14 @@ type glyphs struct {
 }
 
 var unicodeGlyphs = glyphs{
-	bars: []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}, up: "▲", down: "▼", yes: "✓", no: "✗", arrow: "→", more: "…", cursor: "▸", dot: "·",
+	bars: []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}, up: "▲", down: "▼", yes: "✓", no: "✗",
+	arrow: "→", more: "…", cursor: "▸", dot: "·",
 	descend: "↓", ascend: "↑", pause: "⏸", separator: "›",
 }
 
 var asciiGlyphs = glyphs{
-	bars: []string{"_", ".", "-", "~", "=", "+", "*", "#"}, up: "^", down: "v", yes: "yes", no: "x", arrow: "->", more: "~", cursor: ">", dot: "-",
+	bars: []string{"_", ".", "-", "~", "=", "+", "*", "#"}, up: "^", down: "v", yes: "yes", no: "x",
+	arrow: "->", more: "~", cursor: ">", dot: "-",
 	descend: "v", ascend: "^", pause: "||", separator: ">",
 }
 

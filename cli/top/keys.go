@@ -103,7 +103,8 @@ func (m *model) editKey(k tea.KeyPressMsg) {
 	}
 }
 
-// edit takes a new draft. The rows follow while the user types; a draft that makes no sense yet keeps the last that did.
+// edit takes a new draft. The rows follow while the user types; a draft that makes no sense yet
+// keeps the last that did.
 func (m *model) edit(draft string) {
 	if len(draft) > maxDraft {
 		return
@@ -128,7 +129,8 @@ func (m model) regroup() (tea.Model, tea.Cmd) {
 }
 
 // finer is what a row of a grouping is made of.
-var finer = map[string]string{viz.GroupService: viz.GroupRoute, viz.GroupRoute: viz.GroupPod, viz.GroupIdentity: viz.GroupPod}
+var finer = map[string]string{viz.GroupService: viz.GroupRoute, viz.GroupRoute: viz.GroupPod,
+	viz.GroupIdentity: viz.GroupPod}
 
 // down looks into the row under the cursor.
 func (m model) down() (tea.Model, tea.Cmd) {

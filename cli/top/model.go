@@ -30,8 +30,8 @@ type model struct {
 	place
 	above []place // where the user came from, outermost first
 
-	// generation counts questions of a new kind. Answers and ticks of an older one are dropped, so that there is always exactly
-	// one chain of question, answer, pause.
+	// generation counts questions of a new kind. Answers and ticks of an older one are dropped, so
+	// that there is always exactly one chain of question, answer, pause.
 	generation int
 	data       *viz.Top
 	before     float64 // requests per second of the answer before
@@ -64,7 +64,8 @@ func newModel(ctx context.Context, cfg Config) model {
 	if cfg.Query.Group == "" {
 		cfg.Query.Group = viz.GroupRoute
 	}
-	m := model{ctx: ctx, ask: cfg.Ask, interval: cfg.Interval, glyphs: &unicodeGlyphs, width: 80, height: 24, place: place{cfg.Query, title(cfg.Query)}}
+	m := model{ctx: ctx, ask: cfg.Ask, interval: cfg.Interval, glyphs: &unicodeGlyphs, width: 80,
+		height: 24, place: place{cfg.Query, title(cfg.Query)}}
 	if cfg.ASCII {
 		m.glyphs = &asciiGlyphs
 	}
@@ -137,7 +138,8 @@ func (m model) refresh() (tea.Model, tea.Cmd) {
 
 // enter goes to a place. What was shown is of another, so the page is empty until viz answers.
 func (m model) enter(p place) (tea.Model, tea.Cmd) {
-	m.place, m.data, m.rows, m.first, m.cursor, m.paused, m.before = p, nil, nil, 0, rowKey{}, false, 0
+	m.place, m.data, m.rows, m.first, m.cursor, m.paused, m.before = p, nil, nil, 0, rowKey{},
+		false, 0
 	return m.refresh()
 }
 
@@ -167,7 +169,9 @@ func keyOf(r *viz.TopRow) rowKey {
 
 // at is the index of the row under the cursor; the first when it is gone.
 func (m *model) at() int {
-	return max(0, slices.IndexFunc(m.rows, func(r viz.TopRow) bool { return keyOf(&r) == m.cursor }))
+	return max(0, slices.IndexFunc(m.rows, func(r viz.TopRow) bool {
+		return keyOf(&r) == m.cursor
+	}))
 }
 
 func (m *model) move(to int) {

@@ -26,8 +26,10 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends a question that is still under way
-	program := tea.NewProgram(newModel(ctx, cfg), tea.WithInput(cfg.In), tea.WithOutput(cfg.Out), tea.WithEnvironment(cfg.Environ))
-	// Not tea.WithContext: that kills the program, which closes the terminal under the goroutine that still reads it.
+	program := tea.NewProgram(newModel(ctx, cfg), tea.WithInput(cfg.In), tea.WithOutput(cfg.Out),
+		tea.WithEnvironment(cfg.Environ))
+	// Not tea.WithContext: that kills the program, which closes the terminal under the goroutine
+	// that still reads it.
 	defer context.AfterFunc(ctx, program.Quit)()
 	_, err := program.Run()
 	if errors.Is(err, tea.ErrInterrupted) {

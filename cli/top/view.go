@@ -84,8 +84,10 @@ func (m *model) summary() string {
 	case m.data.Total.RPS < m.before*0.95:
 		direction = m.glyphs.down
 	}
-	text := fmt.Sprintf("  %s%s rps  ok %s  p50 %s  p95 %s  p99 %s ms", direction, rate(t.RPS), okText(t), millis(t.P50Ms), millis(t.P95Ms), millis(t.P99Ms))
-	return m.ends(paint(strong, " "+m.rootTitle()), text, fmt.Sprintf("%d proxies  %s", m.data.Proxies, state))
+	text := fmt.Sprintf("  %s%s rps  ok %s  p50 %s  p95 %s  p99 %s ms", direction, rate(t.RPS),
+		okText(t), millis(t.P50Ms), millis(t.P95Ms), millis(t.P99Ms))
+	return m.ends(paint(strong, " "+m.rootTitle()), text,
+		fmt.Sprintf("%d proxies  %s", m.data.Proxies, state))
 }
 
 func (m *model) rootTitle() string {
@@ -124,7 +126,8 @@ func (m *model) status() string {
 	case m.problem != "":
 		return paint(warn, fit(" "+m.problem, m.width, false, m.glyphs.more))
 	case m.failed != nil && m.data != nil:
-		return paint(bad, fit(" "+m.glyphs.no+" "+firstLine(m.failed)+"; what is shown is old", m.width, false, m.glyphs.more))
+		return paint(bad, fit(" "+m.glyphs.no+" "+firstLine(m.failed)+"; what is shown is old",
+			m.width, false, m.glyphs.more))
 	}
 	var path []string
 	for _, p := range m.above {
@@ -135,9 +138,11 @@ func (m *model) status() string {
 	if m.order.reversed {
 		direction = m.glyphs.ascend
 	}
-	text := " " + strings.Join(path, " "+m.glyphs.separator+" ") + "   by " + m.query.Group + "   sort " + m.order.head() + direction
+	text := " " + strings.Join(path, " "+m.glyphs.separator+" ") + "   by " + m.query.Group +
+		"   sort " + m.order.head() + direction
 	if m.filter.text != "" {
-		text += fmt.Sprintf("   filter %s (%d of %d)", m.filter.text, len(m.rows), len(m.dataRows()))
+		text += fmt.Sprintf("   filter %s (%d of %d)", m.filter.text, len(m.rows),
+			len(m.dataRows()))
 	}
 	return paint(faint, fit(text, m.width, false, m.glyphs.more))
 }
@@ -251,14 +256,20 @@ func (m *model) nothing() []string {
 	case len(m.data.Rows) > 0:
 		return []string{"", " no row matches the filter: / changes it, / then esc clears it"}
 	case m.data.Proxies == 0:
-		return []string{"", " No proxy reports to viz yet.", " On Kubernetes 'meshctl check --proxy' tells why; 'meshctl dev status' shows a mesh on this machine."}
+		return []string{"", " No proxy reports to viz yet.",
+			" On Kubernetes 'meshctl check --proxy' tells why; 'meshctl dev status' shows a " +
+				"mesh on this machine."}
 	}
-	return []string{"", fmt.Sprintf(" No traffic here in the last minute. %d proxies report: send a request through one.", m.data.Proxies)}
+	return []string{"",
+		fmt.Sprintf(
+			" No traffic here in the last minute. %d proxies report: send a request through one.",
+			m.data.Proxies)}
 }
 
 func (m *model) footer() string {
 	d := " " + m.glyphs.dot + " "
-	keys := " " + strings.Join([]string{"q quit", "o sort", "/ filter", "g group", "enter in", "esc out", "space pause", "? help"}, d)
+	keys := " " + strings.Join([]string{"q quit", "o sort", "/ filter", "g group", "enter in",
+		"esc out", "space pause", "? help"}, d)
 	if lipgloss.Width(keys) > m.width {
 		keys = " " + strings.Join([]string{"q quit", "? help", "o sort", "/ filter", "g group"}, d)
 	}

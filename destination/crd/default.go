@@ -7,7 +7,8 @@ const (
 	DefaultRetryTTL            = "10s"
 )
 
-// Default fills what a user may leave out. The API server does the same from the CustomResourceDefinition.
+// Default fills what a user may leave out. The API server does the same from the
+// CustomResourceDefinition.
 func (p *ServiceProfile) Default() {
 	if p.Spec.RetryBudget == nil {
 		return

@@ -1,9 +1,11 @@
-// Package crd holds the kinds that users write: ServiceProfile (tulle.dev/v1alpha1), its defaults, its validation, its
-// YAML, and the CustomResourceDefinition that gives the API server the same rules.
+// Package crd holds the kinds that users write: ServiceProfile (tulle.dev/v1alpha1), its defaults,
+// its validation, its YAML, and the CustomResourceDefinition that gives the API server the same
+// rules.
 //
-// A ServiceProfile's spec keeps the field names and the meaning of Linkerd's, so that a profile moves over by changing
-// its apiVersion. It refuses what it does not know: an unknown field, a regular expression that does not compile, a
-// duration without a unit, are errors that name the field, and in a file the line, never a value silently dropped.
+// A ServiceProfile's spec keeps the field names and the meaning of Linkerd's, so that a profile
+// moves over by changing its apiVersion. It refuses what it does not know: an unknown field, a
+// regular expression that does not compile, a duration without a unit, are errors that name the
+// field, and in a file the line, never a value silently dropped.
 //
 // The package starts no goroutines and talks to no API server.
 //

@@ -15,7 +15,8 @@ import (
 	kyaml "sigs.k8s.io/yaml"
 )
 
-// Document is one YAML document of a file. It keeps the file's name and lines, so that an error can say where.
+// Document is one YAML document of a file. It keeps the file's name and lines, so that an error can
+// say where.
 //
 // +kubebuilder:object:generate=false
 type Document struct {
@@ -46,8 +47,8 @@ func (e *FileError) Error() string {
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Documents takes a YAML (or JSON) file apart at its --- lines. Values mean what they mean to kubectl; empty documents
-// are left out. A duplicate key is an error.
+// Documents takes a YAML (or JSON) file apart at its --- lines. Values mean what they mean to
+// kubectl; empty documents are left out. A duplicate key is an error.
 func Documents(file string, data []byte) ([]Document, error) {
 	var docs []Document
 	for _, part := range split(data) {
@@ -83,7 +84,8 @@ func split(data []byte) []part {
 	return append(parts, current)
 }
 
-// afterSeparator returns what follows three dashes on their line, in its column: a document may begin there.
+// afterSeparator returns what follows three dashes on their line, in its column: a document may
+// begin there.
 func afterSeparator(line []byte) ([]byte, bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("---"))
 	if !ok || (len(rest) > 0 && !bytes.ContainsAny(rest[:1], " \t\r\n")) {
@@ -112,7 +114,8 @@ func parse(file string, p part) (Document, error) {
 func (d *Document) readKind() error {
 	var head struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(d.json, &head); err != nil {
-		return &FileError{d.File, d.Line, errors.New("a document must be an object with apiVersion and kind")}
+		return &FileError{d.File, d.Line, errors.New(
+			"a document must be an object with apiVersion and kind")}
 	}
 	if head.APIVersion == "" || head.Kind == "" {
 		return &FileError{d.File, d.Line, errors.New("apiVersion and kind must be set")}
@@ -121,7 +124,8 @@ func (d *Document) readKind() error {
 	return nil
 }
 
-// shiftLines makes lines of a document lines of its file. An alias shares its anchor's node, which moves only once.
+// shiftLines makes lines of a document lines of its file. An alias shares its anchor's node, which
+// moves only once.
 func shiftLines(n *yaml.Node, by int, seen map[*yaml.Node]bool) {
 	if n == nil || seen[n] {
 		return
@@ -151,7 +155,8 @@ func yamlError(file string, before int, err error) error {
 	return &FileError{file, before + line, errors.New(strings.TrimSpace(text[at[1]:]))}
 }
 
-// Decode reads the document into a Kubernetes object and refuses fields that the object does not have.
+// Decode reads the document into a Kubernetes object and refuses fields that the object does not
+// have.
 func (d *Document) Decode(into any) error {
 	strict, err := kjson.UnmarshalStrict(d.json, into)
 	if err != nil {
@@ -167,7 +172,8 @@ func (d *Document) Decode(into any) error {
 // ServiceProfile decodes the document as one, sets its defaults and validates it.
 func (d *Document) ServiceProfile() (*ServiceProfile, error) {
 	if d.APIVersion != APIVersion {
-		return nil, &FileError{d.File, d.Line, fmt.Errorf("apiVersion of a %s must be %s, not %s", Kind, APIVersion, d.APIVersion)}
+		return nil, &FileError{d.File, d.Line,
+			fmt.Errorf("apiVersion of a %s must be %s, not %s", Kind, APIVersion, d.APIVersion)}
 	}
 	profile := &ServiceProfile{}
 	if err := d.Decode(profile); err != nil {

@@ -2,8 +2,8 @@ package crd
 
 import "time"
 
-// Bounds of a profile. They keep what a request must be matched against small, and the cost that the API server
-// estimates for the CEL rules within what it allows one CustomResourceDefinition.
+// Bounds of a profile. They keep what a request must be matched against small, and the cost that
+// the API server estimates for the CEL rules within what it allows one CustomResourceDefinition.
 const (
 	MaxRoutes          = 128
 	MaxResponseClasses = 8
@@ -11,19 +11,21 @@ const (
 	MaxOpaquePorts     = 128
 	MaxRegex           = 512
 	MaxRouteName       = 253
-	// MaxSpec bounds all of it together, in bytes of JSON: what proxies are sent fits one message then.
-	// The API server cannot check this one.
+	// MaxSpec bounds all of it together, in bytes of JSON: what proxies are sent fits one message
+	// then. The API server cannot check this one.
 	MaxSpec = 512 << 10
 	// MaxDepth is how deep all, any and not nest below a condition.
 	MaxDepth = 3
 
 	maxTimeout = 24 * time.Hour
-	// A budget's window: shorter is noise, longer holds a grudge. Linkerd's proxy has the same bounds.
+	// A budget's window: shorter is noise, longer holds a grudge. Linkerd's proxy has the same
+	// bounds.
 	minTTL = time.Second
 	maxTTL = time.Minute
 )
 
-// listLimit is how many conditions an all or any holds at each depth: fewer the deeper, for their numbers multiply.
+// listLimit is how many conditions an all or any holds at each depth: fewer the deeper, for their
+// numbers multiply.
 func listLimit(depth int) int64 {
 	return []int64{10, 4, 2}[depth]
 }

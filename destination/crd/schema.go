@@ -8,17 +8,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// CRD returns the CustomResourceDefinition of ServiceProfile. The API server then refuses by itself, naming the field,
-// what Validate refuses here, but for what CEL cannot express (see ServiceProfileStatus for those).
+// CRD returns the CustomResourceDefinition of ServiceProfile. The API server then refuses by
+// itself, naming the field, what Validate refuses here, but for what CEL cannot express (see
+// ServiceProfileStatus for those).
 func CRD() *apix.CustomResourceDefinition {
 	return &apix.CustomResourceDefinition{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"},
+		TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1",
+			Kind: "CustomResourceDefinition"},
 		ObjectMeta: metav1.ObjectMeta{Name: Resource + "." + Group},
 		Spec: apix.CustomResourceDefinitionSpec{
 			Group: Group,
 			Scope: apix.NamespaceScoped,
 			Names: apix.CustomResourceDefinitionNames{
-				Kind: Kind, ListKind: Kind + "List", Plural: Resource, Singular: "serviceprofile", ShortNames: []string{"sp"},
+				Kind: Kind, ListKind: Kind + "List", Plural: Resource, Singular: "serviceprofile",
+				ShortNames: []string{"sp"},
 			},
 			Versions: []apix.CustomResourceDefinitionVersion{version()},
 		},
@@ -26,21 +29,25 @@ func CRD() *apix.CustomResourceDefinition {
 }
 
 func version() apix.CustomResourceDefinitionVersion {
-	root := object("How requests to one service are treated. Named after the service's full DNS name.", props{
-		"apiVersion": {Type: "string"},
-		"kind":       {Type: "string"},
-		"metadata":   {Type: "object"},
-		"spec":       specSchema(),
-		"status":     statusSchema(),
-	}, "spec")
+	root := object(
+		"How requests to one service are treated. Named after the service's full DNS name.", props{
+			"apiVersion": {Type: "string"},
+			"kind":       {Type: "string"},
+			"metadata":   {Type: "object"},
+			"spec":       specSchema(),
+			"status":     statusSchema(),
+		}, "spec")
 	return apix.CustomResourceDefinitionVersion{
 		Name: Version, Served: true, Storage: true,
-		Schema:       &apix.CustomResourceValidation{OpenAPIV3Schema: &root},
-		Subresources: &apix.CustomResourceSubresources{Status: &apix.CustomResourceSubresourceStatus{}},
+		Schema: &apix.CustomResourceValidation{OpenAPIV3Schema: &root},
+		Subresources: &apix.CustomResourceSubresources{
+			Status: &apix.CustomResourceSubresourceStatus{},
+		},
 		AdditionalPrinterColumns: []apix.CustomResourceColumnDefinition{
 			{Name: "Routes", Type: "integer", JSONPath: ".status.routes"},
 			{Name: "Retryable", Type: "integer", JSONPath: ".status.retryable"},
-			{Name: "Accepted", Type: "string", JSONPath: `.status.conditions[?(@.type=="Accepted")].status`},
+			{Name: "Accepted", Type: "string",
+				JSONPath: `.status.conditions[?(@.type=="Accepted")].status`},
 			{Name: "Age", Type: "date", JSONPath: ".metadata.creationTimestamp"},
 		},
 	}
@@ -56,11 +63,13 @@ func object(description string, p props, required ...string) schemaProps {
 }
 
 func list(description string, limit int64, items schemaProps) schemaProps {
-	return schemaProps{Type: "array", Description: description, MaxItems: &limit, Items: &apix.JSONSchemaPropsOrArray{Schema: &items}}
+	return schemaProps{Type: "array", Description: description, MaxItems: &limit,
+		Items: &apix.JSONSchemaPropsOrArray{Schema: &items}}
 }
 
 func text(description string, limit int64, rules ...apix.ValidationRule) schemaProps {
-	return schemaProps{Type: "string", Description: description, MaxLength: &limit, XValidations: rules}
+	return schemaProps{Type: "string", Description: description, MaxLength: &limit,
+		XValidations: rules}
 }
 
 func rule(expr, message string) apix.ValidationRule {
@@ -77,10 +86,13 @@ func raw(v any) *apix.JSON {
 
 func specSchema() schemaProps {
 	return object("", props{
-		"routes":       list("Classes of requests. The first that matches decides.", MaxRoutes, routeSchema()),
-		"retryBudget":  budgetSchema(),
-		"dstOverrides": list("Other authorities that take a share of the traffic.", MaxDstOverrides, overrideSchema()),
-		"opaquePorts":  list("Ports of the service that carry no HTTP.", MaxOpaquePorts, portSchema()),
+		"routes": list("Classes of requests. The first that matches decides.", MaxRoutes,
+			routeSchema()),
+		"retryBudget": budgetSchema(),
+		"dstOverrides": list("Other authorities that take a share of the traffic.", MaxDstOverrides,
+			overrideSchema()),
+		"opaquePorts": list("Ports of the service that carry no HTTP.", MaxOpaquePorts,
+			portSchema()),
 	})
 }
 
@@ -89,11 +101,16 @@ func routeSchema() schemaProps {
 	name := text("What metrics call the route.", MaxRouteName)
 	name.MinLength = &least
 	return object("", props{
-		"name":        name,
-		"condition":   nest(requestSchema, 0),
-		"isRetryable": {Type: "boolean", Description: "Whether a failed request may be sent again."},
-		"timeout":     durationSchema("How long a request may take, its retries included. Such as 250ms.", "0s", maxTimeout.String()),
-		"responseClasses": list("Which responses are failures. Without one, 5xx and failing gRPC statuses are.", MaxResponseClasses,
+		"name":      name,
+		"condition": nest(requestSchema, 0),
+		"isRetryable": {Type: "boolean",
+			Description: "Whether a failed request may be sent again."},
+		"timeout": durationSchema(
+			"How long a request may take, its retries included. Such as 250ms.", "0s",
+			maxTimeout.String()),
+		"responseClasses": list(
+			"Which responses are failures. Without one, 5xx and failing gRPC statuses are.",
+			MaxResponseClasses,
 			object("", props{
 				"condition": nest(responseSchema, 0),
 				"isFailure": {Type: "boolean"},
@@ -101,9 +118,9 @@ func routeSchema() schemaProps {
 	}, "name", "condition")
 }
 
-// nest completes a condition's own fields with all, any and not, as deep as MaxDepth. Below it the three are still
-// declared, to be refused: were they unknown, a client without strict validation would have them silently dropped, and
-// the condition would mean something else.
+// nest completes a condition's own fields with all, any and not, as deep as MaxDepth. Below it the
+// three are still declared, to be refused: were they unknown, a client without strict validation
+// would have them silently dropped, and the condition would mean something else.
 func nest(own func() props, depth int) schemaProps {
 	p := own()
 	if depth == MaxDepth {
@@ -131,9 +148,10 @@ func requestSchema() props {
 	method.Pattern = methodPattern
 	return props{
 		"method": method,
-		// matches() fails to evaluate where the expression does not compile; the API server then refuses the object
-		// with the compiler's own words. Its result does not matter.
-		"pathRegex": text("RE2, anchored at both ends.", MaxRegex, rule("''.matches(self) in [true, false]", "must be an RE2 regular expression")),
+		// matches() fails to evaluate where the expression does not compile; the API server then
+		// refuses the object with the compiler's own words. Its result does not matter.
+		"pathRegex": text("RE2, anchored at both ends.", MaxRegex,
+			rule("''.matches(self) in [true, false]", "must be an RE2 regular expression")),
 	}
 }
 
@@ -142,31 +160,40 @@ func responseSchema() props {
 	status := schemaProps{Type: "integer", Format: "int32", Minimum: &least, Maximum: &most}
 	between := object("HTTP statuses, both ends included.", props{"min": status, "max": status})
 	between.XValidations = []apix.ValidationRule{
-		rule("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not be above max"),
+		rule("!has(self.min) || !has(self.max) || self.min <= self.max",
+			"min must not be above max"),
 	}
 	return props{"status": between}
 }
 
-// durationPattern is what time.ParseDuration takes, without a sign. CEL's duration() is that function, but fails where
-// it should say what is wrong; so the form is checked before it.
+// durationPattern is what time.ParseDuration takes, without a sign. CEL's duration() is that
+// function, but fails where it should say what is wrong; so the form is checked before it.
 const durationPattern = `^(0|([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+)$`
 
 func durationSchema(description, least, most string) schemaProps {
 	return text(description, 32,
-		rule(fmt.Sprintf(`self == '' || self.matches('%s')`, durationPattern), "must be a duration with a unit, such as 250ms or 1.5s"),
-		rule(fmt.Sprintf(`self == '' || !self.matches('%s') || (duration(self) >= duration('%s') && duration(self) <= duration('%s'))`,
-			durationPattern, least, most), fmt.Sprintf("must be between %s and %s", least, most)))
+		rule(fmt.Sprintf(`self == '' || self.matches('%s')`, durationPattern),
+			"must be a duration with a unit, such as 250ms or 1.5s"),
+		rule(
+			fmt.Sprintf(
+				`self == '' || !self.matches('%s') || (duration(self) >= duration('%s') && `+
+					`duration(self) <= duration('%s'))`,
+				durationPattern, least, most),
+			fmt.Sprintf("must be between %s and %s", least, most)))
 }
 
 func budgetSchema() schemaProps {
 	zero, one, top := 0.0, 1.0, 1e6
 	ttl := durationSchema("The window over which the budget is counted.", minTTL.String(), "60s")
 	ttl.Default = raw(DefaultRetryTTL)
-	return object("Bounds retries to a share of the requests, and a floor for services that see few.", props{
-		"retryRatio":          {Type: "number", Minimum: &zero, Maximum: &one, Default: raw(DefaultRetryRatio)},
-		"minRetriesPerSecond": {Type: "integer", Format: "int32", Minimum: &zero, Maximum: &top, Default: raw(DefaultMinRetriesPerSecond)},
-		"ttl":                 ttl,
-	})
+	return object(
+		"Bounds retries to a share of the requests, and a floor for services that see few.", props{
+			"retryRatio": {Type: "number", Minimum: &zero, Maximum: &one,
+				Default: raw(DefaultRetryRatio)},
+			"minRetriesPerSecond": {Type: "integer", Format: "int32", Minimum: &zero, Maximum: &top,
+				Default: raw(DefaultMinRetriesPerSecond)},
+			"ttl": ttl,
+		})
 }
 
 func overrideSchema() schemaProps {

@@ -17,7 +17,8 @@ func TestCRDFitsAnAnnotation(t *testing.T) {
 	}
 }
 
-// Every field that the Go types have is in the schema, and no other: pruning would drop what is missing.
+// Every field that the Go types have is in the schema, and no other: pruning would drop what is
+// missing.
 func TestSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 	root := CRD().Spec.Versions[0].Schema.OpenAPIV3Schema.Properties
 	sameFields(t, "spec", reflect.TypeFor[ServiceProfileSpec](), root["spec"], 0)

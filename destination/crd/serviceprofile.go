@@ -98,7 +98,8 @@ type RetryBudget struct {
 
 // WeightedDst sends a share of the traffic to another authority.
 type WeightedDst struct {
-	Authority string            `json:"authority"` // host, or host:port; without a port the caller's is kept
+	// host, or host:port; without a port the caller's is kept
+	Authority string            `json:"authority"`
 	Weight    resource.Quantity `json:"weight"`
 }
 

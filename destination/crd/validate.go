@@ -60,16 +60,20 @@ func (r *Route) validate(path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, r.Condition.validate(path.Child("condition"), 0)...)
 	errs = append(errs, validateDuration(path.Child("timeout"), r.Timeout, 0, maxTimeout)...)
-	errs = append(errs, atMost(path.Child("responseClasses"), len(r.ResponseClasses), MaxResponseClasses)...)
+	errs = append(errs, atMost(path.Child("responseClasses"), len(r.ResponseClasses),
+		MaxResponseClasses)...)
 	for i, class := range r.ResponseClasses {
-		errs = append(errs, class.Condition.validate(path.Child("responseClasses").Index(i).Child("condition"), 0)...)
+		errs = append(errs, class.Condition.validate(
+			path.Child("responseClasses").Index(i).Child("condition"), 0)...)
 	}
 	return errs
 }
 
 func (m *RequestMatch) validate(path *field.Path, depth int) field.ErrorList {
-	if m == nil || (m.PathRegex == "" && m.Method == "" && m.All == nil && m.Any == nil && m.Not == nil) {
-		return field.ErrorList{field.Required(path, "set at least one of pathRegex, method, all, any, not")}
+	if m == nil || (m.PathRegex == "" && m.Method == "" && m.All == nil && m.Any == nil &&
+		m.Not == nil) {
+		return field.ErrorList{field.Required(
+			path, "set at least one of pathRegex, method, all, any, not")}
 	}
 	errs := validateRegex(path.Child("pathRegex"), m.PathRegex)
 	errs = append(errs, validateMethod(path.Child("method"), m.Method)...)
@@ -99,7 +103,8 @@ type condition interface {
 
 func nested(path *field.Path, c condition, depth int) field.ErrorList {
 	if depth == MaxDepth {
-		return field.ErrorList{field.Forbidden(path, fmt.Sprintf("conditions nest at most %d deep", MaxDepth))}
+		return field.ErrorList{field.Forbidden(
+			path, fmt.Sprintf("conditions nest at most %d deep", MaxDepth))}
 	}
 	return c.validate(path, depth+1)
 }
@@ -109,7 +114,8 @@ func nestedList[C condition](path *field.Path, list []C, depth int) field.ErrorL
 		return nil
 	}
 	if depth == MaxDepth {
-		return field.ErrorList{field.Forbidden(path, fmt.Sprintf("conditions nest at most %d deep", MaxDepth))}
+		return field.ErrorList{field.Forbidden(
+			path, fmt.Sprintf("conditions nest at most %d deep", MaxDepth))}
 	}
 	if len(list) == 0 {
 		return field.ErrorList{field.Required(path, "an empty list says nothing")}
@@ -131,11 +137,13 @@ func (s *StatusRange) validate(path *field.Path) field.ErrorList {
 		value uint32
 	}{{"min", s.Min}, {"max", s.Max}} {
 		if end.value != 0 && (end.value < 100 || end.value > 599) {
-			errs = append(errs, field.Invalid(path.Child(end.name), end.value, "must be an HTTP status, 100 to 599"))
+			errs = append(errs, field.Invalid(
+				path.Child(end.name), end.value, "must be an HTTP status, 100 to 599"))
 		}
 	}
 	if s.Min != 0 && s.Max != 0 && s.Min > s.Max {
-		errs = append(errs, field.Invalid(path.Child("max"), s.Max, fmt.Sprintf("must not be below min, %d", s.Min)))
+		errs = append(errs, field.Invalid(path.Child("max"), s.Max,
+			fmt.Sprintf("must not be below min, %d", s.Min)))
 	}
 	return errs
 }
@@ -146,7 +154,8 @@ func (b *RetryBudget) validate(path *field.Path) field.ErrorList {
 	}
 	errs := validateDuration(path.Child("ttl"), b.TTL, minTTL, maxTTL)
 	if r := b.RetryRatio; r != nil && !(*r >= 0 && *r <= 1) {
-		errs = append(errs, field.Invalid(path.Child("retryRatio"), *r, "must be between 0 and 1: the share of requests that may be retried"))
+		errs = append(errs, field.Invalid(path.Child("retryRatio"), *r,
+			"must be between 0 and 1: the share of requests that may be retried"))
 	}
 	return errs
 }
@@ -156,11 +165,13 @@ func validateOverrides(path *field.Path, overrides []WeightedDst) field.ErrorLis
 	total := int64(0)
 	for i, o := range overrides {
 		if _, _, err := SplitAuthority(o.Authority); err != nil {
-			errs = append(errs, field.Invalid(path.Index(i).Child("authority"), o.Authority, err.Error()))
+			errs = append(errs, field.Invalid(
+				path.Index(i).Child("authority"), o.Authority, err.Error()))
 		}
 		milli := o.Weight.MilliValue()
 		if milli < 0 || milli > 1e9 {
-			errs = append(errs, field.Invalid(path.Index(i).Child("weight"), o.Weight.String(), "must be between 0 and 1M"))
+			errs = append(errs, field.Invalid(
+				path.Index(i).Child("weight"), o.Weight.String(), "must be between 0 and 1M"))
 		}
 		total += milli
 	}
@@ -233,7 +244,8 @@ func validateRegex(path *field.Path, expr string) field.ErrorList {
 	return nil
 }
 
-// A method is a token: RFC 9110 §9.1 and §5.6.2. It is compared as it is, upper and lower case apart.
+// A method is a token: RFC 9110 §9.1 and §5.6.2. It is compared as it is, upper and lower case
+// apart.
 var methodToken = regexp.MustCompile(methodPattern)
 
 const methodPattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"
@@ -251,10 +263,12 @@ func validateDuration(path *field.Path, text string, least, most time.Duration) 
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return field.ErrorList{field.Invalid(path, text, "must be a duration with a unit, such as 250ms or 1.5s")}
+		return field.ErrorList{field.Invalid(
+			path, text, "must be a duration with a unit, such as 250ms or 1.5s")}
 	}
 	if d < least || d > most {
-		return field.ErrorList{field.Invalid(path, text, fmt.Sprintf("must be between %s and %s", least, most))}
+		return field.ErrorList{field.Invalid(
+			path, text, fmt.Sprintf("must be between %s and %s", least, most))}
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ const (
 	settleTime = 20 * time.Millisecond
 	// pollTime finds what inotify missed: its queue overflowed, or the file system has none.
 	pollTime = 10 * time.Second
-	// maxFile bounds one file: a mistake such as a binary in the directory must not fill the memory.
+	// maxFile bounds one file: a mistake such as a binary in the directory must not fill the
+	// memory.
 	maxFile = 32 << 20
 )
 

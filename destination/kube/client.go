@@ -18,7 +18,8 @@ import (
 func Client() (kubernetes.Interface, *rest.Config, error) {
 	cfg, err := load()
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the Kubernetes API: %w (run in a pod, or set KUBECONFIG)", err)
+		return nil, nil, fmt.Errorf("find the Kubernetes API: %w (run in a pod, or set KUBECONFIG)",
+			err)
 	}
 	// The API server's own priority and fairness decides. client-go's default of 5 calls a second
 	// would make 10,000 proxies that start together wait half an hour for their TokenReviews.

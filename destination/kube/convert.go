@@ -101,9 +101,11 @@ func convertPod(pod *corev1.Pod) *registry.Workload {
 	out := &registry.Workload{
 		Meta: convertMeta(pod), UID: string(pod.UID), Kind: kind, Owner: owner,
 		ServiceAccount: cmp.Or(pod.Spec.ServiceAccountName, "default"),
-		Node:           pod.Spec.NodeName, Addresses: podIPs(pod), HostNetwork: pod.Spec.HostNetwork,
+		Node:           pod.Spec.NodeName, Addresses: podIPs(pod),
+		HostNetwork: pod.Spec.HostNetwork,
 		Terminating: pod.DeletionTimestamp != nil,
-		Ended:       pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
+		Ended: pod.Status.Phase == corev1.PodSucceeded ||
+			pod.Status.Phase == corev1.PodFailed,
 	}
 	for c := range containersOf(pod) {
 		out.HasProxy = out.HasProxy || c.Name == names.ProxyContainer
@@ -121,7 +123,8 @@ func convertPod(pod *corev1.Pod) *registry.Workload {
 // containersOf lists a pod's containers, and then those that run before them or beside them.
 func containersOf(pod *corev1.Pod) func(yield func(*corev1.Container) bool) {
 	return func(yield func(*corev1.Container) bool) {
-		for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for _, containers := range [][]corev1.Container{pod.Spec.Containers,
+			pod.Spec.InitContainers} {
 			for i := range containers {
 				if !yield(&containers[i]) {
 					return
@@ -220,7 +223,8 @@ func convertSlice(slice *discoveryv1.EndpointSlice) *registry.Slice {
 }
 
 func convertSlicePort(p discoveryv1.EndpointPort) (registry.NamedPort, bool) {
-	if p.Port == nil || *p.Port <= 0 || *p.Port > 65535 || (p.Protocol != nil && !isTCP(*p.Protocol)) {
+	if p.Port == nil || *p.Port <= 0 || *p.Port > 65535 ||
+		(p.Protocol != nil && !isTCP(*p.Protocol)) {
 		return registry.NamedPort{}, false
 	}
 	return registry.NamedPort{Name: deref(p.Name), Number: uint16(*p.Port)}, true

@@ -164,7 +164,8 @@ func (k *Kind) record(obj any) (any, error) {
 	case metav1.Object:
 		return &record{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: obj.GetName(), Namespace: obj.GetNamespace(), ResourceVersion: obj.GetResourceVersion(),
+				Name: obj.GetName(), Namespace: obj.GetNamespace(),
+				ResourceVersion: obj.GetResourceVersion(),
 			},
 			object: k.convert(obj),
 		}, nil

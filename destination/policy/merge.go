@@ -56,7 +56,8 @@ func Merge(routes []Route, parent Parent, callerNamespace string) *Policy {
 
 func compare(a, b Route) int {
 	return cmp.Or(a.Created.Compare(b.Created),
-		cmp.Compare(a.Origin.Namespace, b.Origin.Namespace), cmp.Compare(a.Origin.Name, b.Origin.Name))
+		cmp.Compare(a.Origin.Namespace, b.Origin.Namespace),
+		cmp.Compare(a.Origin.Name, b.Origin.Name))
 }
 
 // DefaultBackends are for what no rule gives backends; none: the service itself.

@@ -15,7 +15,8 @@ func FromServiceProfile(p *crd.ServiceProfile, created time.Time) Route {
 		Created: created,
 		Parents: []Parent{{Host: p.Name}},
 		Budget: &Budget{
-			Ratio: *budget.RetryRatio, MinPerSecond: *budget.MinRetriesPerSecond, TTL: duration(budget.TTL),
+			Ratio: *budget.RetryRatio, MinPerSecond: *budget.MinRetriesPerSecond,
+			TTL: duration(budget.TTL),
 		},
 	}
 	for i := range p.Spec.Routes {
@@ -54,7 +55,8 @@ func duration(text string) time.Duration {
 
 func profileRule(r *crd.Route) Rule {
 	out := Rule{
-		Name: r.Name, Match: requestMatch(r.Condition), Timeout: duration(r.Timeout), Retry: r.IsRetryable,
+		Name: r.Name, Match: requestMatch(r.Condition), Timeout: duration(r.Timeout),
+		Retry: r.IsRetryable,
 	}
 	for _, class := range r.ResponseClasses {
 		out.Responses = append(out.Responses,
@@ -99,21 +101,27 @@ func requestMatches(in []*crd.RequestMatch) *api.MatchList {
 func responseMatch(m *crd.ResponseMatch) *api.ResponseMatch {
 	var all []*api.ResponseMatch
 	if m.Status != nil {
-		all = append(all, &api.ResponseMatch{Match: &api.ResponseMatch_Status{Status: statusRange(m.Status)}})
+		all = append(
+			all,
+			&api.ResponseMatch{Match: &api.ResponseMatch_Status{Status: statusRange(m.Status)}})
 	}
 	if m.All != nil {
-		all = append(all, &api.ResponseMatch{Match: &api.ResponseMatch_All{All: responseMatches(m.All)}})
+		all = append(
+			all, &api.ResponseMatch{Match: &api.ResponseMatch_All{All: responseMatches(m.All)}})
 	}
 	if m.Any != nil {
-		all = append(all, &api.ResponseMatch{Match: &api.ResponseMatch_Any{Any: responseMatches(m.Any)}})
+		all = append(
+			all, &api.ResponseMatch{Match: &api.ResponseMatch_Any{Any: responseMatches(m.Any)}})
 	}
 	if m.Not != nil {
-		all = append(all, &api.ResponseMatch{Match: &api.ResponseMatch_Not{Not: responseMatch(m.Not)}})
+		all = append(
+			all, &api.ResponseMatch{Match: &api.ResponseMatch_Not{Not: responseMatch(m.Not)}})
 	}
 	if len(all) == 1 {
 		return all[0]
 	}
-	return &api.ResponseMatch{Match: &api.ResponseMatch_All{All: &api.ResponseMatchList{Matches: all}}}
+	list := &api.ResponseMatchList{Matches: all}
+	return &api.ResponseMatch{Match: &api.ResponseMatch_All{All: list}}
 }
 
 func responseMatches(in []*crd.ResponseMatch) *api.ResponseMatchList {

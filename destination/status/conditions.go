@@ -67,7 +67,8 @@ func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
 			no(Accepted, ReasonInvalid, "the "+noun(p.Kind)+" is ignored: "+p.Problem)}
 	case facts.NoTarget != "":
 		return []metav1.Condition{
-			no(Accepted, ReasonTargetNotFound, "the "+noun(p.Kind)+" applies to nothing: "+facts.NoTarget),
+			no(Accepted, ReasonTargetNotFound,
+				"the "+noun(p.Kind)+" applies to nothing: "+facts.NoTarget),
 			resolved(facts.Missing)}
 	}
 	return []metav1.Condition{

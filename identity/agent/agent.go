@@ -40,7 +40,8 @@ type Config struct {
 	Log          *slog.Logger
 }
 
-// Start returns at once. Source.Wait waits for the first SVID, and Source.Ready says what is missing until then.
+// Start returns at once. Source.Wait waits for the first SVID, and Source.Ready says what is
+// missing until then.
 func Start(ctx context.Context, cfg Config) (*spiffe.Source, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -84,20 +85,23 @@ func (a *agent) certify(ctx context.Context, csr []byte) (chain, roots [][]byte,
 	}
 	defer conn.Close()
 	resp, err := identitygrpc.NewIdentityClient(conn).Certify(ctx, &api.CertifyRequest{
-		Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: strings.TrimSpace(string(token))},
-		ExpectedId:  a.ID.String(), Csr: csr,
+		Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: strings.TrimSpace(
+			string(token))},
+		ExpectedId: a.ID.String(), Csr: csr,
 	})
 	return resp.GetCertificates(), resp.GetAuthorities(), err
 }
 
-// dial trusts the roots of the moment, so a connection is made for each call; calls are hours apart.
+// dial trusts the roots of the moment, so a connection is made for each call; calls are hours
+// apart.
 func (a *agent) dial() (*grpc.ClientConn, error) {
 	roots, err := a.roots()
 	if err != nil {
 		return nil, err
 	}
 	conn, err := grpc.NewClient(a.IdentityAddr,
-		grpc.WithTransportCredentials(credentials.NewTLS(spiffe.BootstrapClientConfig(roots, a.IdentityID, []string{"h2"}))),
+		grpc.WithTransportCredentials(credentials.NewTLS(
+			spiffe.BootstrapClientConfig(roots, a.IdentityID, []string{"h2"}))),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxResponse)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
@@ -108,12 +112,14 @@ func (a *agent) dial() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// roots are the trust file's and those learnt since: after a rotation either may be ahead of the other.
+// roots are the trust file's and those learnt since: after a rotation either may be ahead of the
+// other.
 func (a *agent) roots() ([]*x509.Certificate, error) {
 	learnt := a.source.Bundles()[a.IdentityID.TrustDomain()]
 	text, err := readFile(a.TrustFile)
 	if err != nil && len(learnt) == 0 {
-		return nil, fmt.Errorf("read the trust file: %w (identity keeps it in a ConfigMap; is identity up?)", err)
+		return nil, fmt.Errorf(
+			"read the trust file: %w (identity keeps it in a ConfigMap; is identity up?)", err)
 	}
 	mounted, err := spiffe.ParseRoots(text)
 	if err != nil && len(learnt) == 0 {

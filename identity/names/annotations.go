@@ -6,8 +6,9 @@ const Prefix = "tulle.dev/"
 // Annotations that users write. All of them work on a pod template; a namespace's annotations are
 // the defaults of its pods.
 const (
-	AnnotationInject       = Prefix + "inject" // enabled | disabled; also a label, of namespaces and pods
-	AnnotationMode         = Prefix + "mode"   // strict | permissive
+	// enabled | disabled; also a label, of namespaces and pods
+	AnnotationInject       = Prefix + "inject"
+	AnnotationMode         = Prefix + "mode" // strict | permissive
 	AnnotationOpaquePorts  = Prefix + "opaque-ports"
 	AnnotationSkipInbound  = Prefix + "skip-inbound-ports"
 	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
@@ -18,7 +19,8 @@ const (
 
 // Labels and annotations that the mesh writes.
 const (
-	// LabelMesh, with the value Mesh, is on every pod with a proxy: destination takes it for meshed.
+	// LabelMesh, with the value Mesh, is on every pod with a proxy: destination takes it for
+	// meshed.
 	LabelMesh = Prefix + "mesh"
 	// AnnotationInjected is the version that injected a pod.
 	AnnotationInjected = Prefix + "injected"

@@ -39,12 +39,16 @@ func asked(ctx context.Context) {
 }
 
 // unaryAsked is called with the message.
-func unaryAsked(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+func unaryAsked(
+	ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler,
+) (any, error) {
 	asked(ctx)
 	return next(ctx, req)
 }
 
-func streamAsked(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+func streamAsked(
+	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler,
+) error {
 	return next(srv, &firstMessage{ServerStream: ss})
 }
 

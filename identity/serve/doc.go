@@ -14,8 +14,8 @@
 // fairness). A source that fills a server alone keeps what the others leave, and no more. Where all
 // hold alike, the newcomer is refused and goes to another replica.
 //
-//   - While a handshake lasts, the oldest of the greediest address gives way to any newcomer: a good
-//     handshake takes milliseconds, so the oldest is one that says nothing.
+//   - While a handshake lasts, the oldest of the greediest address gives way to any newcomer: a
+//     good handshake takes milliseconds, so the oldest is one that says nothing.
 //   - Established connections of a gRPC server are not taken from an address within its share.
 //   - Plain HTTP is asked by a kubelet, Prometheus or an API server, which dial again: there, too,
 //     the oldest gives way.

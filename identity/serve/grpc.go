@@ -85,7 +85,8 @@ func (h handshaker) Clone() credentials.TransportCredentials {
 	return handshaker{h.TransportCredentials.Clone(), h.metrics}
 }
 
-// identityOf is an SVID's ID, and the pod that it was issued to: the pods of a workload share the ID.
+// identityOf is an SVID's ID, and the pod that it was issued to: the pods of a workload share the
+// ID.
 func identityOf(info credentials.AuthInfo) string {
 	t, ok := info.(credentials.TLSInfo)
 	if !ok {

@@ -95,9 +95,9 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// inTurn lets scrapesAtOnce be answered at once, and the others wait in the order in which they came:
-// refused, a Prometheus would lose its figures to whoever asks all the time. An address has no more
-// in the queue than it has connections.
+// inTurn lets scrapesAtOnce be answered at once, and the others wait in the order in which they
+// came: refused, a Prometheus would lose its figures to whoever asks all the time. An address has
+// no more in the queue than it has connections.
 func inTurn(h http.Handler) http.Handler {
 	turns := make(chan struct{}, scrapesAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -24,7 +24,8 @@ const (
 // serves sets WriteTimeout.
 func NewHTTP(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		Handler: h, ReadHeaderTimeout: headTimeout, ReadTimeout: bodyTimeout,
+		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHead,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: h2Streams, MaxReceiveBufferPerConnection: h2Buffer,

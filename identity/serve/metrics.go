@@ -8,9 +8,10 @@ import (
 type reason string
 
 const (
-	reasonAddress   reason = "address"   // its address holds as many as one may
-	reasonIdentity  reason = "identity"  // its SVID does
-	reasonFull      reason = "full"      // the server does, and nobody holds more than this caller would
+	reasonAddress  reason = "address"  // its address holds as many as one may
+	reasonIdentity reason = "identity" // its SVID does
+	// the server does, and nobody holds more than this caller would
+	reasonFull      reason = "full"
 	reasonMemory    reason = "memory"    // GOMEMLIMIT is near
 	reasonFairness  reason = "fairness"  // it gave way to a caller that holds less
 	reasonHandshake reason = "handshake" // it failed, or took too long

@@ -25,7 +25,9 @@ func ForWorkload(td spiffeid.TrustDomain, ns, sa string) (spiffeid.ID, error) {
 func Workload(id spiffeid.ID) (ns, sa string, err error) {
 	parts := strings.Split(id.Path(), "/")
 	if len(parts) != 5 || parts[0] != "" || parts[1] != "ns" || parts[3] != "sa" {
-		return "", "", fmt.Errorf("%q is not a workload's ID: want spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICEACCOUNT", id)
+		return "", "", fmt.Errorf(
+			"%q is not a workload's ID: want spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICEACCOUNT",
+			id)
 	}
 	if err := checkNames(parts[2], parts[4]); err != nil {
 		return "", "", fmt.Errorf("%q is not a workload's ID: %w", id, err)
@@ -64,7 +66,8 @@ func isSubdomain(s string) bool {
 	return true
 }
 
-// isLabel leaves the length out: Kubernetes bounds a service account's name as a whole, not its labels.
+// isLabel leaves the length out: Kubernetes bounds a service account's name as a whole, not its
+// labels.
 func isLabel(s string) bool {
 	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {
 		return false

@@ -45,7 +45,8 @@ func TestBadIDs(t *testing.T) {
 	}
 }
 
-// What is accepted must come back as the very same text: two spellings of one identity are an attack.
+// What is accepted must come back as the very same text: two spellings of one identity are an
+// attack.
 func FuzzParseWorkload(f *testing.F) {
 	f.Add("spiffe://cluster.local/ns/shop/sa/web")
 	f.Add("spiffe://cluster.local/ns/shop/sa/../sa/web")

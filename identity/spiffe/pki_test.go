@@ -21,7 +21,8 @@ var (
 	api = spiffeid.RequireFromString("spiffe://cluster.local/ns/shop/sa/api")
 )
 
-// authority is a root that signs whatever a test asks of it; the real CA, which would refuse, is tested in identity.
+// authority is a root that signs whatever a test asks of it; the real CA, which would refuse, is
+// tested in identity.
 type authority struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate

@@ -17,17 +17,22 @@ import (
 )
 
 const (
-	certifyTimeout  = 10 * time.Second // one try: a TokenReview on a loaded API server takes seconds
+	// one try: a TokenReview on a loaded API server takes seconds
+	certifyTimeout  = 10 * time.Second
 	retryMin        = time.Second
 	retryMax        = 60 * time.Second // with an SVID in hand nobody waits for the next try
 	retryMaxWithout = 10 * time.Second // without one the pod is not ready, and somebody does
-	retryShare      = 8                // a retry waits at most this fraction of the life that is left ...
-	retryFloor      = 50 * time.Millisecond
-	renewFloor      = 500 * time.Millisecond // an issuer about to expire gives ever shorter lives: no busy loop on it
-	rotateSpread    = 10 * time.Second       // a removed root reaches every proxy at once; their calls should not
+	// a retry waits at most this fraction of the life that is left ...
+	retryShare = 8
+	retryFloor = 50 * time.Millisecond
+	// an issuer about to expire gives ever shorter lives: no busy loop on it
+	renewFloor = 500 * time.Millisecond
+	// a removed root reaches every proxy at once; their calls should not
+	rotateSpread = 10 * time.Second
 )
 
-// Renewer keeps a Source's SVID fresh. Every try makes a new key, which never leaves the memory of the process.
+// Renewer keeps a Source's SVID fresh. Every try makes a new key, which never leaves the memory of
+// the process.
 type Renewer struct {
 	Source   *Source
 	Expected spiffeid.ID // an SVID for anybody else is refused
@@ -36,7 +41,8 @@ type Renewer struct {
 	Log     *slog.Logger
 }
 
-// Run renews until the context ends, which is all that it returns for. Source.Wait tells of the first success.
+// Run renews until the context ends, which is all that it returns for. Source.Wait tells of the
+// first success.
 func (r *Renewer) Run(ctx context.Context) error {
 	for failures := 0; ; {
 		judged := r.Source.state.Load().version
@@ -60,12 +66,14 @@ func (r *Renewer) Run(ctx context.Context) error {
 func (r *Renewer) pause(ctx context.Context, failed error, failures int) error {
 	wait := backoff(failures, r.remaining())
 	r.Source.SetProblem(failed)
-	r.Log.Warn("cannot renew the certificate", "id", r.Expected, "err", failed, "retry", wait, "valid", r.remaining())
+	r.Log.Warn("cannot renew the certificate", "id", r.Expected, "err", failed, "retry", wait,
+		"valid", r.remaining())
 	return sleep(ctx, wait)
 }
 
-// untilDue waits for half of the SVID's life, or until bundles newer than the judged ones no longer vouch for it. Bundles
-// that were there before it was asked for are no reason to ask again: the answer would be the same.
+// untilDue waits for half of the SVID's life, or until bundles newer than the judged ones no longer
+// vouch for it. Bundles that were there before it was asked for are no reason to ask again: the
+// answer would be the same.
 func (r *Renewer) untilDue(ctx context.Context, judged uint64) error {
 	due := time.NewTimer(jitter(max(renewFloor, r.remaining()/2)))
 	defer due.Stop()
@@ -74,7 +82,8 @@ func (r *Renewer) untilDue(ctx context.Context, judged uint64) error {
 		if st.version != judged {
 			judged = st.version
 			if _, err := Verify(st.svid.Certificates, r.Source); err != nil {
-				r.Log.Info("the trust bundle changed, renewing the certificate", "id", r.Expected, "reason", err)
+				r.Log.Info("the trust bundle changed, renewing the certificate", "id", r.Expected,
+					"reason", err)
 				return sleep(ctx, mathrand.N(min(rotateSpread, max(r.remaining()/retryShare, 1))))
 			}
 		}
@@ -111,7 +120,8 @@ func (r *Renewer) renew(ctx context.Context) error {
 	return r.accept(key, chain, roots)
 }
 
-// newRequest makes a key and a request that says nothing but the key: identity believes nothing else in it.
+// newRequest makes a key and a request that says nothing but the key: identity believes nothing
+// else in it.
 func newRequest() (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -124,8 +134,9 @@ func newRequest() (*ecdsa.PrivateKey, []byte, error) {
 	return key, csr, nil
 }
 
-// accept takes identity's answer over, if it is what was asked for. Its roots only fill an empty bundle: the Bundles
-// stream is newer than an answer of a replica that lags behind, and must not have a removed root put back.
+// accept takes identity's answer over, if it is what was asked for. Its roots only fill an empty
+// bundle: the Bundles stream is newer than an answer of a replica that lags behind, and must not
+// have a removed root put back.
 func (r *Renewer) accept(key *ecdsa.PrivateKey, chainDER, rootsDER [][]byte) error {
 	chain, err := parseChain(chainDER)
 	if err != nil {

@@ -92,7 +92,8 @@ func TestRenewsAtHalfLife(t *testing.T) {
 		pass(10 * time.Hour)
 		calls := c.asked()
 		for i := 1; i < len(calls); i++ {
-			// Certificates count in whole seconds, so half of what is left may be half a second less.
+			// Certificates count in whole seconds, so half of what is left may be half a second
+			// less.
 			if gap := calls[i].Sub(calls[i-1]); gap < 27*time.Minute-time.Second || gap > 33*time.Minute {
 				t.Errorf("renewed after %v, want half an hour ±10%%", gap)
 			}
@@ -150,8 +151,8 @@ func TestFirstTryFails(t *testing.T) {
 	})
 }
 
-// When the bundles stop vouching for the SVID in hand, a new one is fetched without waiting for half-life; an SVID that
-// they still do not vouch for is no reason to ask again and again.
+// When the bundles stop vouching for the SVID in hand, a new one is fetched without waiting for
+// half-life; an SVID that they still do not vouch for is no reason to ask again and again.
 func TestRemovedRootRenewsSoon(t *testing.T) {
 	renewing(t, func(c *certifier, src *Source) {
 		next := newAuthority(t)

@@ -30,7 +30,8 @@ type state struct {
 	svid    *x509svid.SVID
 	leaf    *tls.Certificate
 	bundles Bundles
-	version uint64 // counts changes of the bundles, so that a reader can tell them from changes of the SVID
+	// counts changes of the bundles, so that a reader can tell them from changes of the SVID
+	version uint64
 	problem error
 	changed chan struct{}
 }
@@ -103,7 +104,8 @@ func (s *Source) SetProblem(err error) {
 	s.update(func(next *state) { next.problem = err })
 }
 
-// Ready is nil while there is an SVID that has not expired; otherwise it says what is missing and why.
+// Ready is nil while there is an SVID that has not expired; otherwise it says what is missing and
+// why.
 func (s *Source) Ready() error {
 	st := s.state.Load()
 	why := st.problem

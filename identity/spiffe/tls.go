@@ -23,8 +23,8 @@ func OnlyPeer(id spiffeid.ID) func(Peer) error {
 	}
 }
 
-// ServerConfig is for servers inside the mesh: both ends show an SVID. Every handshake asks authorize, resumed or not;
-// without an authorizer nobody passes.
+// ServerConfig is for servers inside the mesh: both ends show an SVID. Every handshake asks
+// authorize, resumed or not; without an authorizer nobody passes.
 func ServerConfig(src *Source, alpn []string, authorize func(Peer) error) *tls.Config {
 	cfg := serverConfig(src, alpn)
 	cfg.ClientAuth = tls.RequireAnyClientCert // verified below, against the bundles of the moment
@@ -32,7 +32,8 @@ func ServerConfig(src *Source, alpn []string, authorize func(Peer) error) *tls.C
 	return cfg
 }
 
-// BootstrapServerConfig is for identity's own port: its callers have no SVID yet, and prove who they are by a token.
+// BootstrapServerConfig is for identity's own port: its callers have no SVID yet, and prove who
+// they are by a token.
 func BootstrapServerConfig(src *Source, alpn []string) *tls.Config {
 	return serverConfig(src, alpn)
 }
@@ -46,32 +47,42 @@ func ClientConfig(src *Source, server spiffeid.ID, alpn []string, serverName str
 	return cfg
 }
 
-// BootstrapClientConfig shows nothing and accepts the one exact server that roots, of its trust domain, vouch for.
-func BootstrapClientConfig(roots []*x509.Certificate, server spiffeid.ID, alpn []string) *tls.Config {
+// BootstrapClientConfig shows nothing and accepts the one exact server that roots, of its trust
+// domain, vouch for.
+func BootstrapClientConfig(
+	roots []*x509.Certificate, server spiffeid.ID, alpn []string,
+) *tls.Config {
 	bundle := x509bundle.FromX509Authorities(server.TrustDomain(), roots)
 	return clientConfig(bundle, server, alpn, "")
 }
 
 func serverConfig(src *Source, alpn []string) *tls.Config {
 	cfg := base(alpn)
-	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return src.certificate() }
+	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return src.certificate()
+	}
 	return cfg
 }
 
-func clientConfig(roots x509bundle.Source, server spiffeid.ID, alpn []string, serverName string) *tls.Config {
+func clientConfig(
+	roots x509bundle.Source, server spiffeid.ID, alpn []string, serverName string,
+) *tls.Config {
 	cfg := base(alpn)
 	cfg.ServerName = serverName
-	cfg.InsecureSkipVerify = true // it would compare DNS names; VerifyConnection verifies chain and SPIFFE ID
+	// it would compare DNS names; VerifyConnection verifies chain and SPIFFE ID
+	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = verifier(roots, OnlyPeer(server))
 	return cfg
 }
 
 func base(alpn []string) *tls.Config {
 	return &tls.Config{
-		MinVersion:                  tls.VersionTLS13,
-		NextProtos:                  alpn,
-		SessionTicketsDisabled:      true, // a ticket would outlive the SVID and the root that it was made with
-		DynamicRecordSizingDisabled: true, // many small records cost more than the first byte's latency inside a cluster
+		MinVersion: tls.VersionTLS13,
+		NextProtos: alpn,
+		// a ticket would outlive the SVID and the root that it was made with
+		SessionTicketsDisabled: true,
+		// many small records cost more than the first byte's latency inside a cluster
+		DynamicRecordSizingDisabled: true,
 	}
 }
 

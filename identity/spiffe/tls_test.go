@@ -57,7 +57,8 @@ func answer(c *tls.Conn) result {
 	return result{c.ConnectionState(), err}
 }
 
-// dial connects and reads the server's byte: in TLS 1.3 a client learns of a refusal only when it reads.
+// dial connects and reads the server's byte: in TLS 1.3 a client learns of a refusal only when it
+// reads.
 func (s *server) dial(cfg *tls.Config) (tls.ConnectionState, error) {
 	c, err := tls.Dial("tcp", s.addr, cfg)
 	if err != nil {
@@ -174,8 +175,8 @@ func TestRotationNeedsNoRestart(t *testing.T) {
 	}
 }
 
-// Tickets are off. This test turns them on, as a mistake or a future version might, and shows that a resumed session is
-// still verified against the roots of today.
+// Tickets are off. This test turns them on, as a mistake or a future version might, and shows that
+// a resumed session is still verified against the roots of today.
 func TestResumedSessionIsVerifiedAgain(t *testing.T) {
 	ca, next := newAuthority(t), newAuthority(t)
 	src := ca.source(t, api, ca)

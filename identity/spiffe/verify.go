@@ -13,17 +13,21 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 )
 
-// maxRoots bounds a bundle: every handshake builds a pool of them. A rotation needs two, a federation a few.
+// maxRoots bounds a bundle: every handshake builds a pool of them. A rotation needs two, a
+// federation a few.
 const maxRoots = 64
 
 // Peer is who is at the other end.
 type Peer struct {
-	ID   spiffeid.ID
-	Pod  string // the SVID's common name, which the CA takes from the attested token; empty where none was attested
+	ID spiffeid.ID
+	// the SVID's common name, which the CA takes from the attested token; empty where none was
+	// attested
+	Pod  string
 	Leaf *x509.Certificate
 }
 
-// PeerOf names the peer of a connection made with one of this package's mutual configs, which have verified it.
+// PeerOf names the peer of a connection made with one of this package's mutual configs, which have
+// verified it.
 func PeerOf(cs tls.ConnectionState) (Peer, error) {
 	if len(cs.PeerCertificates) == 0 {
 		return Peer{}, errors.New("the peer showed no certificate")
@@ -36,8 +40,9 @@ func PeerOf(cs tls.ConnectionState) (Peer, error) {
 	return Peer{ID: id, Pod: leaf.Subject.CommonName, Leaf: leaf}, nil
 }
 
-// Verify checks a chain, leaf first, against today's bundles. The TLS configs call it at each handshake; whoever holds a
-// connection may call it again after Source.Changed, to end what a removed root vouched for.
+// Verify checks a chain, leaf first, against today's bundles. The TLS configs call it at each
+// handshake; whoever holds a connection may call it again after Source.Changed, to end what a
+// removed root vouched for.
 func Verify(chain []*x509.Certificate, roots x509bundle.Source) (Peer, error) {
 	id, _, err := x509svid.Verify(chain, roots)
 	if err != nil {
@@ -58,7 +63,8 @@ func checkLeaf(id spiffeid.ID, leaf *x509.Certificate) error {
 	if leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return errors.New("key usage lacks digitalSignature")
 	}
-	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
+		x509.ExtKeyUsageClientAuth} {
 		if !slices.Contains(leaf.ExtKeyUsage, usage) {
 			return errors.New("extended key usage lacks serverAuth or clientAuth")
 		}
@@ -81,14 +87,15 @@ func ParseRoots(text []byte) ([]*x509.Certificate, error) {
 	}
 }
 
-// ParseAuthorities reads roots from DER, as identity sends them. None at all is an error: a bundle that trusts nobody
-// is a mistake somewhere, and must not replace one that works.
+// ParseAuthorities reads roots from DER, as identity sends them. None at all is an error: a bundle
+// that trusts nobody is a mistake somewhere, and must not replace one that works.
 func ParseAuthorities(ders [][]byte) ([]*x509.Certificate, error) {
 	if len(ders) == 0 {
 		return nil, errors.New("no certificate in the trust bundle")
 	}
 	if len(ders) > maxRoots {
-		return nil, fmt.Errorf("%d certificates in the trust bundle: at most %d are accepted", len(ders), maxRoots)
+		return nil, fmt.Errorf("%d certificates in the trust bundle: at most %d are accepted",
+			len(ders), maxRoots)
 	}
 	roots, err := parseChain(ders)
 	if err != nil {
