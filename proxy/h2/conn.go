@@ -14,11 +14,13 @@ import (
 
 const (
 	tableSize = 4096 // HPACK, both ways: more memory a connection buys little
-	// Before the peer's SETTINGS are here: what RFC 9113 §6.5.2 recommends as the least.
+	// presumedStreams is how many streams are opened at most before the peer's SETTINGS are here:
+	// what RFC 9113 §6.5.2 recommends as the least.
 	presumedStreams = 100
-	// How long the last frames, a GOAWAY among them, may take to leave.
+	// lingerTime is how long the last frames, a GOAWAY among them, may take to leave.
 	lingerTime = time.Second
-	// Streams that we reset: the peer may have sent on them before it knew.
+	// recentResets is how many streams that were reset here are remembered: the peer may have sent
+	// on them before it knew.
 	recentResets = 512
 )
 
@@ -131,8 +133,8 @@ func (c *Conn) greet(preface string, list []setting) {
 	}
 }
 
-// Start reads until the connection ends, in turns that it shares a goroutine for where it can, and
-// then calls end, once. An orderly end is nil.
+// Start reads until the connection ends, in turns for which connections share goroutines where they
+// can. Then it calls end, once. The error of an orderly end is nil.
 func (c *Conn) Start(end func(error)) {
 	c.w.Flush()
 	c.w.Start(c.turn, func(err error) {
@@ -150,10 +152,10 @@ func (c *Conn) Serve() error {
 }
 
 // maxMore bounds how often a turn reads again what has arrived meanwhile. What the turn has written
-// waits for that, and so do other readers: no longer than they would for one full read.
+// waits so long, and so do other readers: no longer than they would for one full read.
 const maxMore = 24
 
-// turn handles what is here.
+// turn handles the input that has arrived.
 func (c *Conn) turn(why error) (wire.Wait, error) {
 	if err := c.awaken(why); err != nil {
 		return wire.Done, err
@@ -181,7 +183,8 @@ const (
 	trickle     = 1000 // bytes
 )
 
-// more reads what has arrived meanwhile, of a trickle not before the peer had a chance to say more.
+// more reads what has arrived meanwhile. If the input trickles, the peer first gets a chance to say
+// more.
 func (c *Conn) more() bool {
 	if c.o.Near && c.w.LastRead() < trickle && c.Active() >= manyAwaited {
 		return c.w.MoreLater()
@@ -324,7 +327,7 @@ func (c *Conn) appendLastGoAwayLocked(err error) {
 	}
 }
 
-// linger lets the last frames leave, and reads on meanwhile: closing with unread input would reset
+// linger lets the last frames leave, and reads on meanwhile. Closing with unread input would reset
 // the connection and could take the GOAWAY with it.
 func (c *Conn) linger() {
 	c.w.SetReadDeadline(time.Time{}) // the Conn closes itself when the time is over
@@ -354,14 +357,14 @@ func (c *Conn) Active() int {
 	return len(c.streams)
 }
 
-// Resting: the reader is between two turns, so it is not in a call of a sink.
+// Resting says whether the reader is between two turns, so that it is not in a call of a sink.
 func (c *Conn) Resting() bool {
 	c.w.Lock()
 	defer c.w.Unlock()
 	return c.parked
 }
 
-// Rest gives back what only speed keeps, while nothing is under way.
+// Rest frees what only makes the next stream faster, if no stream is under way.
 func (c *Conn) Rest() {
 	c.w.Lock()
 	defer c.w.Unlock()

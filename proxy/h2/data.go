@@ -55,7 +55,7 @@ func (c *Conn) charge(h frameHeader, payload int) (*Stream, error) {
 	}
 	s.recvWindow -= h.length
 	s.received += int64(payload)
-	s.held += h.length
+	s.unconsumed += h.length
 	end := h.has(flagEndStream)
 	switch {
 	case s.state.in(remoteClosedStates):

@@ -8,17 +8,18 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// decoder reads header blocks in HPACK (RFC 7541), fragment by fragment: what makes a block too
-// large is known before all of it is here. The library's was a sixth of the proxy's CPU between two
-// servers that repeat their literals, as nginx does: it keeps maps of the table, which only an
-// encoder needs, and makes a string of every literal.
+// decoder reads header blocks in HPACK (RFC 7541), fragment by fragment, so that what makes a block
+// too large is known before all of it is here. The library's decoder took a sixth of the proxy's
+// CPU between two servers that repeat their literals, as nginx does. It keeps maps of the table,
+// which only an encoder needs, and makes a string of every literal.
 type decoder struct {
 	table
-	// what the peer made of the table's size: tableSize at most, which our SETTINGS leave as it is
+	// chosen is the table's size that the peer has chosen. It is at most tableSize, the default,
+	// which our SETTINGS do not change.
 	chosen    int
 	maxString int
-	emit      func(*hpack.HeaderField) // the field is the decoder's, and the next one overwrites it
-	muted     bool                     // nothing is emitted any more: only the table is kept up
+	emit      func(*hpack.HeaderField) // the field is valid during the call
+	muted     bool                     // nothing is emitted any more, but the table is kept up
 
 	begun   bool // a field of this block was read: the table's size may not change now (§4.2)
 	rest    []byte
@@ -39,7 +40,8 @@ func newDecoder(maxString int, emit func(*hpack.HeaderField)) *decoder {
 	return &decoder{chosen: tableSize, maxString: maxString, emit: emit}
 }
 
-// write reads a fragment. What it ends within is kept for the next: a string's bytes at the most.
+// write reads a fragment. If the fragment ends within a field, the field's bytes are kept for the
+// next fragment: as many as a string may have.
 func (d *decoder) write(p []byte) error {
 	if len(d.rest) > 0 {
 		d.rest = append(d.rest, p...)
@@ -68,7 +70,7 @@ func (d *decoder) end() error {
 	return nil
 }
 
-// field reads one representation (§6). 0: it is not here as a whole.
+// field reads one representation (§6). It returns 0 if the representation is not complete.
 func (d *decoder) field(p []byte) (n int, err error) {
 	switch b := p[0]; {
 	case b&0x80 != 0:
@@ -114,8 +116,8 @@ func (d *decoder) say(f *hpack.HeaderField) {
 	}
 }
 
-// literalField: its prefix has so many bits for the name's index, and says whether the field enters
-// the table.
+// literalField reads a field that stands there in full. Its prefix has so many bits for the index
+// of its name; enters says whether the field enters the table.
 func (d *decoder) literalField(p []byte, bits uint, enters bool) (n int, err error) {
 	i, n, err := readInt(p, bits)
 	if n == 0 {
@@ -147,7 +149,7 @@ func (d *decoder) literalField(p []byte, bits uint, enters bool) (n int, err err
 	return n + m, nil
 }
 
-// resize is the peer's choice of the table's size (§6.3).
+// resize takes the table's size that the peer chooses (§6.3).
 func (d *decoder) resize(p []byte) (n int, err error) {
 	size, n, err := readInt(p, 5)
 	switch {
@@ -163,8 +165,8 @@ func (d *decoder) resize(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// text reads a string literal (§5.2). What nobody is going to see is passed over; what may be
-// remembered is worth looking up.
+// text reads a string literal (§5.2). Unless keep is set it only skips it. A literal to remember is
+// looked up among those that came before.
 func (d *decoder) text(p []byte, keep, remember bool) (s string, n int, err error) {
 	if len(p) == 0 {
 		return "", 0, nil
@@ -200,11 +202,11 @@ func (d *decoder) text(p []byte, keep, remember bool) (s string, n int, err erro
 	return s, n, nil
 }
 
-// forget gives back what only speed keeps.
+// forget frees what only makes later blocks cheaper to read.
 func (d *decoder) forget() { d.texts = nil }
 
-// readInt reads an integer with a prefix of so many bits (§5.1); n is 0 where it is not here as a
-// whole.
+// readInt reads an integer with a prefix of so many bits (§5.1). It returns an n of 0 if the
+// integer is not complete.
 func readInt(p []byte, bits uint) (v uint64, n int, err error) {
 	top := uint64(1)<<bits - 1
 	v = uint64(p[0]) & top
@@ -223,26 +225,27 @@ func readInt(p []byte, bits uint) (v uint64, n int, err error) {
 	return 0, 0, nil
 }
 
-// maxIntBytes behind the prefix are 35 bits, far more than any length here: no sum of them
-// overflows.
+// maxIntBytes is how many bytes an integer may have behind its prefix. That is 35 bits, far more
+// than any length here, and no sum of them overflows.
 const maxIntBytes = 5
 
-// texts remembers literals that came twice, by the bytes they came in: servers without a table of
-// their own send the same ones again and again, and neither decoding nor a new string is needed for
-// those.
+// texts remembers literals that came twice, by the bytes in which they came. Servers without a
+// table of their own send the same ones again and again. Those need neither decoding nor a new
+// string.
 type texts struct {
 	hashes [32]uint32 // of kept; 0: none
 	kept   [32]struct {
 		raw, text string
 		huffman   bool
 	}
-	// hashes of what came once: ids and dates do not come again, and would cost another string
+	// seen has the hashes of literals that came once. Most ids and dates do not come again, so they
+	// are not kept.
 	seen       [32]uint32
 	next, last int // where the next one is kept, and seen
 }
 
-// maxRemembered is how long a literal may be to be kept; 32 of them, and their texts, are 11 KiB at
-// most.
+// maxRemembered is how long a literal may be to be kept. 32 of them, with their texts, are 11 KiB
+// at most.
 const maxRemembered = 128
 
 var textSeed = maphash.MakeSeed()

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// encoder writes header blocks in HPACK (RFC 7541). A library has one too, and spent a twelfth of
-// the proxy's CPU in its maps. This one differs in policy as well. A field enters the table when it
-// is sent a second time, so that dates and identifiers, which never come again, do not push out
-// what does. Strings are sent as they are: Huffman coding saves a quarter of a literal's bytes, on
-// a wire that is near, for more CPU at both ends than the bytes cost.
+// encoder writes header blocks in HPACK (RFC 7541). The library's encoder took a twelfth of the
+// proxy's CPU in its maps, and this one also differs in policy. A field enters the table when it is
+// sent a second time, so that dates and identifiers, which never come again, do not push others
+// out. Strings are sent as they are: Huffman coding saves a quarter of a literal's bytes, and costs
+// more CPU at both ends than the bytes do on a short wire.
 type encoder struct {
 	// the table's size that the peer allows: now, and the least since the last block
 	limit, least int
@@ -21,8 +21,8 @@ type encoder struct {
 	index *encoderIndex
 }
 
-// encoderIndex finds fields in the ring, by a hash: the number of the entry, from 1. What it finds
-// is compared.
+// encoderIndex finds fields in the ring by a hash. It has the numbers of entries, counted from 1,
+// and the entry that it finds is compared.
 type encoderIndex struct {
 	pairs [256][2]uint32
 	names [64]uint32
@@ -32,7 +32,7 @@ type encoderIndex struct {
 
 var seenSeed = maphash.MakeSeed()
 
-// resize takes the peer's SETTINGS_HEADER_TABLE_SIZE, as far as we want to use it.
+// resize takes the peer's SETTINGS_HEADER_TABLE_SIZE, or as much of it as this encoder uses.
 func (e *encoder) resize(limit int) {
 	if !e.resized || limit < e.least {
 		e.least = limit
@@ -119,7 +119,7 @@ func (e *encoder) at(n uint32) *hpack.HeaderField {
 func (e *encoder) indexOf(n uint32) int { return staticLen + 1 + int(e.added-n) }
 
 // enters decides whether a field is worth an entry: it was sent before, leaves room for others, and
-// will be found again.
+// can be found again.
 func (e *encoder) enters(f *hpack.HeaderField) bool {
 	if fieldCost(f) > e.limit/2 {
 		return false
@@ -137,7 +137,8 @@ func (e *encoder) enters(f *hpack.HeaderField) bool {
 	return false
 }
 
-// slot is where the field can be found once it has entered; nil: others are found there.
+// slot is where a field can be found once it has entered. It is nil if other fields are found
+// there.
 func (e *encoder) slot(f *hpack.HeaderField) *uint32 {
 	p := e.pairs(f)
 	for i := range p {

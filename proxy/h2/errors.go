@@ -25,23 +25,22 @@ const (
 )
 
 var (
-	// ErrNoCapacity: the peer's MAX_CONCURRENT_STREAMS is reached, or the output is full.
+	// ErrNoCapacity says that the peer's MAX_CONCURRENT_STREAMS is reached, or the output is full.
 	// OnCapacity says when to try again.
 	ErrNoCapacity = errors.New("h2: no stream can be opened now")
-	// ErrTooLong: the peer's MAX_HEADER_LIST_SIZE is below this; nothing was sent. A server may
-	// send another head.
+	// ErrTooLong says that a head is above the peer's MAX_HEADER_LIST_SIZE; nothing was sent. A
+	// server may send another head.
 	ErrTooLong = errors.New("h2: the peer takes no header list so long")
-	// ErrGoingAway: this connection takes no new streams.
+	// ErrGoingAway says that this connection takes no new streams.
 	ErrGoingAway = errors.New("h2: connection is going away")
-	// ErrRefused: the peer has not processed the request and says so; any request may be sent again
+	// ErrRefused says that the peer has not processed the request. Any request may be sent again
 	// elsewhere.
 	ErrRefused = errors.New("h2: refused, not processed")
-	// ErrEarly is an ErrRefused of a stream that was opened before the peer's SETTINGS said how
-	// many it takes: it is not overloaded, we were hasty.
+	// ErrEarly is an ErrRefused of a stream that was opened before the peer's SETTINGS had said how
+	// many streams it takes. It does not mean that the peer is overloaded.
 	ErrEarly = errors.New("h2: refused, for the limit was not known")
-
-	// ErrUndrawn: this package changed a state in a way that doc.go does not draw, which is a
-	// mistake in it. The state stays as it was, and the connection ends.
+	// ErrUndrawn says that this package was about to change a state in a way that doc.go does not
+	// draw, which is a mistake in it. The state stays as it was, and the connection ends.
 	ErrUndrawn = connError(CodeInternal, "a state was to change in a way that is not drawn")
 
 	errKeepAlive = errors.New("h2: peer answers no PING")

@@ -7,13 +7,13 @@ import (
 )
 
 // maxContinuations is how many pieces a header block may come in beyond the first. Compressed it
-// has at most twice MaxHeaderBytes, eight full frames; the rest is room for senders that split
-// early.
+// has at most twice MaxHeaderBytes, which is eight full frames. The rest leaves room for senders
+// that split early.
 const maxContinuations = 32
 
-// bombFactor times the allowed size, decoded, ends the connection: a header block so large is an
-// attack, since one byte may stand for a field of 4 KiB in the table (CVE-2016-6581). A smaller one
-// is answered with 431.
+// bombFactor times the allowed size, decoded, ends the connection. A header block so large is an
+// attack: one byte may stand for a field of 4 KiB in the table (CVE-2016-6581). A smaller one that
+// is too large is answered with 431.
 const bombFactor = 4
 
 // block is a header block under assembly: HEADERS and its CONTINUATIONs are one unit (RFC 9113
@@ -21,17 +21,17 @@ const bombFactor = 4
 type block struct {
 	open bool
 	end  bool // END_STREAM
-	bomb bool // so far beyond that decoding on would be work for nothing
-	// over: beyond MaxHeaderBytes or MaxHeaderFields. The rest is decoded, for the table must stay
-	// in step with the peer's, and not kept.
-	over   bool
-	loop   bool // its priority makes the stream depend on itself
-	id     uint32
-	bytes  int // compressed
-	pieces int
-	size   int // decoded, as §6.5.2 counts
-	count  int
-	since  time.Time
+	bomb bool // beyond bombFactor: decoding on would be work for nothing
+	// tooLarge says that the block is beyond MaxHeaderBytes or MaxHeaderFields. The rest is decoded
+	// all the same, for the table must stay in step with the peer's, but is not kept.
+	tooLarge bool
+	loop     bool // its priority makes the stream depend on itself
+	id       uint32
+	bytes    int // compressed
+	pieces   int
+	size     int // decoded, as §6.5.2 counts
+	count    int
+	since    time.Time
 }
 
 func (c *Conn) onHeaders(h frameHeader, p []byte) error {
@@ -115,7 +115,7 @@ func (c *Conn) emit(f *hpack.HeaderField) {
 	b.count++
 	b.size += fieldCost(f)
 	if b.count > c.o.MaxHeaderFields || b.size > c.o.MaxHeaderBytes {
-		b.over = true
+		b.tooLarge = true
 		if b.count > bombFactor*c.o.MaxHeaderFields || b.size > bombFactor*c.o.MaxHeaderBytes {
 			b.bomb = true
 			c.dec.muted = true
@@ -146,7 +146,8 @@ func (c *Conn) onBlock() error {
 	return c.strayBlock()
 }
 
-// strayBlock takes a header block for a stream that is gone: the peer did not know when it sent it.
+// strayBlock takes a header block for a stream that is gone. The peer did not know that when it
+// sent the block.
 func (c *Conn) strayBlock() error {
 	c.w.Lock()
 	defer c.w.Unlock()
@@ -169,7 +170,7 @@ func (c *Conn) onRequest() error {
 		// §6.8: above the last stream of our GOAWAY; the client knows that it is not processed
 		return nil
 	}
-	if c.block.over {
+	if c.block.tooLarge {
 		return c.refuseLarge(id)
 	}
 	m, reason := validRequest(c.fields, c.o.EnableConnect)
@@ -238,7 +239,7 @@ func (c *Conn) onStreamBlockUnlocks(s *Stream) error {
 	switch {
 	case s.state.in(remoteClosedStates):
 		return c.streamErrorUnlocks(s, CodeStreamClosed, "HEADERS after END_STREAM")
-	case c.block.over:
+	case c.block.tooLarge:
 		return c.streamErrorUnlocks(s, CodeEnhanceYourCalm, "header list too large")
 	case c.block.loop:
 		return c.streamErrorUnlocks(s, CodeProtocol, "stream depends on itself")
@@ -247,15 +248,15 @@ func (c *Conn) onStreamBlockUnlocks(s *Stream) error {
 		return c.streamErrorUnlocks(s, CodeProtocol, reason)
 	}
 	var err error
-	if !s.gotHead { // informational: as many as it likes, at the price of chatter
+	if !s.gotHead { // informational responses are not bounded, but each is charged
 		err = c.spendOverheadLocked(1)
 	}
-	deaf := s.state.in(ownerlessStates)
+	ownerless := s.state.in(ownerlessStates)
 	if end {
 		c.finishRemoteLocked(s)
 	}
 	c.w.Unlock()
-	if !deaf {
+	if !ownerless {
 		s.sink.OnHeaders(c.fields, end)
 	}
 	return err

@@ -69,12 +69,12 @@ func TestLateAnswersAreNoFlood(t *testing.T) {
 			cut, whole := s.request(t), s.request(t)
 			cut.Reset(CodeCancel)
 			for range 15 {
-				s.fr.WriteWindowUpdate(cut.ID(), 1)
+				s.fr.WriteWindowUpdate(cut.id, 1)
 			}
 			block := s.encode([]hpack.HeaderField{{Name: ":status", Value: "200"}})
 			s.fr.WriteHeaders(
 				http2.HeadersFrameParam{
-					StreamID:      whole.ID(),
+					StreamID:      whole.id,
 					BlockFragment: block,
 					EndStream:     true,
 					EndHeaders:    true,

@@ -37,7 +37,7 @@ type Options struct {
 	// the connection's lock held, and may only count.
 	OnBreach func(code uint32)
 
-	MaxStreams      int // server: told to the peer; client: a bound of our own beside the peer's
+	MaxStreams      int // server: told to the peer; client: a bound beside the peer's own
 	MaxHeaderBytes  int // a decoded header list as RFC 9113 §6.5.2 counts it
 	MaxHeaderFields int // cookie crumbs included
 	StreamWindow    int // received and not consumed, a stream

@@ -90,9 +90,9 @@ func (c *Conn) onFrame(h frameHeader, p []byte) error {
 	return c.spendOverheadLocked(1) // unknown types are ignored, §4.1
 }
 
-// onPriority: priorities are not followed (RFC 9113 §5.3.2), but what RFC 7540 called an error
-// still is one (§6.3, and RFC 7540 §5.3.1). A stream that was never opened cannot be reset: there
-// it is the connection's error.
+// onPriority takes a priority, and does not follow it (RFC 9113 §5.3.2). What RFC 7540 called an
+// error still is one (§6.3, and RFC 7540 §5.3.1). A stream that was never opened cannot be reset,
+// so there it is the connection's error.
 func (c *Conn) onPriority(h frameHeader, p []byte) error {
 	if h.id == 0 {
 		return connError(CodeProtocol, "PRIORITY on stream 0")
@@ -159,14 +159,14 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 		return c.spendOverheadLocked(1)
 	}
 	c.removeLocked(s)
-	deaf := s.state.in(ownerlessStates)
+	ownerless := s.state.in(ownerlessStates)
 	s.dropLocked()
 	var err error
 	if c.now.Sub(s.born) < rapidReset {
 		err = c.spendResetLocked()
 	}
 	c.w.Unlock()
-	if !deaf {
+	if !ownerless {
 		s.tellReset(code, &StreamError{Code: code, Remote: true, early: s.early})
 	}
 	return err
@@ -228,11 +228,11 @@ func (c *Conn) widenConnUnlocks(n int) error {
 
 // streamErrorUnlocks resets a stream on which the peer broke the protocol (§5.4.2).
 func (c *Conn) streamErrorUnlocks(s *Stream, code uint32, reason string) error {
-	deaf := s.state.in(ownerlessStates)
+	ownerless := s.state.in(ownerlessStates)
 	c.resetLocked(s, code)
 	err := c.countPeerErrorLocked(code)
 	c.w.Unlock()
-	if !deaf {
+	if !ownerless {
 		s.tellReset(code, &StreamError{Code: code, Reason: reason})
 	}
 	return err

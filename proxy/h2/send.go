@@ -19,8 +19,8 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 	return s, nil
 }
 
-// OpenStreamIn is OpenStream in memory of the caller's: s is zeroed, and is nobody else's until it
-// is garbage.
+// OpenStreamIn is OpenStream in memory that the caller gives. s must be zeroed, and may not be used
+// for anything else until nobody refers to it any more.
 func (c *Conn) OpenStreamIn(s *Stream, fields []hpack.HeaderField, end bool, sink Sink) error {
 	c.w.Lock()
 	defer c.w.Unlock()

@@ -29,7 +29,7 @@ type Stream struct {
 	sendWindow int // may be negative
 	recvWindow int
 	window     int // what recvWindow is made up to
-	held       int // received, not consumed
+	unconsumed int // received, not consumed
 	credit     int // consumed, not yet given back to the stream
 
 	pending    []byte // what WriteData did not accept; from sent on
@@ -40,9 +40,6 @@ type Stream struct {
 	queued     bool // among the ready
 	next       *Stream
 }
-
-// ID is the stream's number, for logs.
-func (s *Stream) ID() uint32 { return s.id }
 
 // Flush is the connection's.
 func (s *Stream) Flush() { s.c.w.Flush() }
@@ -158,16 +155,16 @@ func (s *Stream) Reset(code uint32) {
 func (s *Stream) Consumed(n int) {
 	s.c.w.Lock()
 	defer s.c.w.Unlock()
-	s.giveBackLocked(min(n, s.held))
+	s.giveBackLocked(min(n, s.unconsumed))
 }
 
-// giveBackLocked returns n held bytes to both windows.
+// giveBackLocked returns n bytes that were received to both windows.
 func (s *Stream) giveBackLocked(n int) {
 	if n <= 0 {
 		return
 	}
 	c := s.c
-	s.held -= n
+	s.unconsumed -= n
 	c.refundLocked(n)
 	if s.state.in(remoteClosedStates | goneStates) {
 		return // nothing more comes on this stream
@@ -201,10 +198,10 @@ func (c *Conn) widenStreamLocked(s *Stream) {
 	c.appendWindowUpdateLocked(s.id, n)
 }
 
-// refundLocked gives everything that is held back to the connection.
+// refundLocked returns to the connection everything that was received and not consumed.
 func (s *Stream) refundLocked() {
-	s.c.refundLocked(s.held)
-	s.held = 0
+	s.c.refundLocked(s.unconsumed)
+	s.unconsumed = 0
 }
 
 // refundLocked collects what may be given back to the connection's window, and sends a

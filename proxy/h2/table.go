@@ -3,8 +3,8 @@ package h2
 import "golang.org/x/net/http2/hpack"
 
 // table is the fields that one side of a connection has sent and may refer to: HPACK's dynamic
-// table (RFC 7541 §2.3.2), the encoder's or the decoder's. It is a ring, and keeps counting when 32
-// bits are full.
+// table (RFC 7541 §2.3.2), the encoder's or the decoder's. It is a ring. Its counters may overflow,
+// for only their differences are used.
 type table struct {
 	ring         []hpack.HeaderField // nil until something enters; its length is a power of two
 	added, first uint32              // how many ever entered; how many of them have left
@@ -26,8 +26,8 @@ func (t *table) newest(k uint32) *hpack.HeaderField {
 	return &t.ring[(t.added-1-k)&uint32(len(t.ring)-1)]
 }
 
-// enter adds a field and leaves no more than limit. A field that is larger than that empties the
-// table (§4.4).
+// enter adds a field and drops the oldest ones, so that the table has at most limit. A field that
+// is larger than limit empties the table (§4.4).
 func (t *table) enter(f *hpack.HeaderField, limit int) {
 	cost := fieldCost(f)
 	t.evict(limit - cost)

@@ -44,7 +44,8 @@ const (
 	ordinaryRequest = seenMethod | seenScheme | seenPath
 )
 
-// splitPseudo checks the pseudo-header fields (RFC 9113 §8.3): known, once each, before all others.
+// splitPseudo checks the pseudo-header fields (RFC 9113 §8.3): each is known, comes once, and comes
+// before all other fields.
 func splitPseudo(fields []hpack.HeaderField, allowed int) (seen, n int, reason string) {
 	for n < len(fields) && fields[n].IsPseudo() {
 		bit := pseudoBit(fields[n].Name)
@@ -91,8 +92,9 @@ func validRequest(fields []hpack.HeaderField, connect bool) (m message, reason s
 	return m, reason
 }
 
-// sameHost: at most one host, and it names what :authority does (§8.3.1), or two hops could route
-// by different names. n is where the ordinary fields begin.
+// sameHost says whether there is at most one host field, and it names what :authority does
+// (§8.3.1). Otherwise two hops could route by different names. n is where the ordinary fields
+// begin.
 func sameHost(fields []hpack.HeaderField, n int) bool {
 	authority, hosts := "", 0
 	for i := range fields {
@@ -141,7 +143,8 @@ func validResponse(fields []hpack.HeaderField) (m message, reason string) {
 	return m, reason
 }
 
-// statusOf is 0 for what is no status; 101 does not exist in HTTP/2 (RFC 9113 §8.6).
+// statusOf reads a status. It returns 0 if that is none; 101 does not exist in HTTP/2 (RFC 9113
+// §8.6).
 func statusOf(v string) int {
 	if len(v) != 3 || v == "101" {
 		return 0
@@ -164,7 +167,7 @@ func validTrailers(fields []hpack.HeaderField) string {
 	return reason
 }
 
-// validFields checks what is no pseudo-header field and finds content-length.
+// validFields checks the ordinary fields and finds content-length.
 func validFields(fields []hpack.HeaderField, trailers bool) (length int64, reason string) {
 	length = -1
 	for i := range fields {
@@ -198,7 +201,8 @@ func validFields(fields []hpack.HeaderField, trailers bool) (length int64, reaso
 	return length, ""
 }
 
-// parseLength is -1 for what is no length: digits only, so that every hop reads the same number.
+// parseLength reads a content-length. It returns -1 if that is not digits alone, which every hop
+// reads as the same number.
 func parseLength(v string) int64 {
 	if len(v) == 0 || len(v) > 18 {
 		return -1
@@ -259,7 +263,7 @@ func isToken(s string) bool     { return s != "" && all(s, byteToken) }
 func isVisible(s string) bool   { return all(s, byteVisible) }
 func isScheme(s string) bool    { return s != "" && all(s, byteScheme) }
 
-// isFieldValue: no CR, LF or NUL, and no white space at the ends (§8.2.1).
+// isFieldValue says whether s has no CR, LF or NUL, and no white space at its ends (§8.2.1).
 func isFieldValue(s string) bool {
 	if s == "" {
 		return true
@@ -269,8 +273,8 @@ func isFieldValue(s string) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// isPath: "/..." or "*". A fragment is for nobody but the client, and routers that see it
-// differently are an attack.
+// isPath says whether s is "/..." or "*". A fragment is refused: only a client has a use for one,
+// and routers that read it differently can be attacked with it.
 func isPath(s string) bool {
 	if s == "*" {
 		return true

@@ -372,7 +372,7 @@ func TestBigMessageBehindASmallOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(ctx, t, func() bool { return st.held > streamWindow-1024 }, st)
+	await(ctx, t, func() bool { return st.unconsumed > streamWindow-1024 }, st)
 	for _, want := range []int{5, 1 << 20} {
 		var out wrapperspb.BytesValue
 		if err := st.Recv(&out); err != nil || len(out.Value) != want {

@@ -30,14 +30,14 @@ type Stream struct {
 	unwatch func() bool   // stops waiting for the context
 	ends    time.Time     // the context's deadline, if it has one
 
-	mu       sync.Mutex // guards what follows
-	ended    bool
-	status   *Status // nil at the end: OK
-	halfDone bool    // nothing more is to be sent
-	unsent   int     // below zero for a moment when bytes leave before WriteData has returned
-	in       deframer
-	queue    [][]byte // complete messages that Recv has not taken
-	held     int      // received bytes whose window was not given back
+	mu         sync.Mutex // guards what follows
+	ended      bool
+	status     *Status // nil at the end: OK
+	halfDone   bool    // nothing more is to be sent
+	unsent     int     // below zero for a moment when bytes leave before WriteData has returned
+	in         deframer
+	queue      [][]byte // complete messages that Recv has not taken
+	unconsumed int      // received bytes whose window was not given back
 }
 
 func newStream(bounds Bounds) *Stream {
@@ -166,11 +166,11 @@ func (s *Stream) takeLocked() (b []byte, back int) {
 	b = s.queue[0]
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
-	back = min(s.held, len(b)+prefix)
+	back = min(s.unconsumed, len(b)+prefix)
 	if len(s.queue) == 0 {
-		back = s.held // the rest is part of the next message, which needs the window to go on
+		back = s.unconsumed // the rest is part of the next message, which needs the window to go on
 	}
-	s.held -= back
+	s.unconsumed -= back
 	return b, back
 }
 
@@ -314,7 +314,7 @@ func (k *sink) OnData(p []byte, end bool) {
 // which is bounded, and which could never become complete without the window.
 func (k *sink) creditLocked(n int) (back int) {
 	if len(k.queue) > 0 {
-		k.held += n
+		k.unconsumed += n
 		return 0
 	}
 	return n
