@@ -54,7 +54,7 @@ func (r *row) fail(format string, args ...any) {
 // alone is one attacker.
 func (r *row) alone() {
 	r.start()
-	r.hold = func() { time.Sleep(legalHold) }
+	r.hold = func() { time.Sleep(aloneHold) }
 	r.audited(func() {
 		r.single = r.growth(resident(r.procs), func() { r.judge([]result{r.once(r.position)}, r.limit()) })
 	})

@@ -16,8 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/identity/names"
+	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/injector"
 )
 
@@ -35,6 +38,48 @@ type childReady struct {
 	Addresses map[string]string // listener to address
 	Roots     string            // PEM; identity's own
 	Token     string            // that dev's identity takes
+	// Certificates and Keys are PEM that dev's identity has signed for callers, by their names.
+	Certificates, Keys map[string]string
+}
+
+// source is what a caller of dev proves who it is with.
+func (r childReady) source(name string) (*spiffe.Source, error) {
+	svid, err := x509svid.Parse([]byte(r.Certificates[name]), []byte(r.Keys[name]))
+	if err != nil {
+		return nil, err
+	}
+	return sourceOf(svid, []byte(r.Roots))
+}
+
+// places is about how many connections a server holds here. In a cluster it is ten times as many, which
+// no attacker on one machine takes; here attackers from one address could, if they were let.
+const places = 1000
+
+// cramped is GOMEMLIMIT for servers whose memory says how many places they have: what they take
+// without a caller, as their limits reckon, and a place's part for each.
+var cramped = map[string]string{"identity": "103Mi", "destination": "315Mi", "viz": "379Mi"}
+
+// cramp takes from a container the memory that would make it too large to be filled.
+func cramp(name string, c corev1.Container) (corev1.Container, error) {
+	less, ok := cramped[name]
+	if !ok {
+		return c, nil
+	}
+	memory := resource.MustParse(less)
+	for i, e := range c.Env {
+		if e.Name != "GOMEMLIMIT" {
+			continue
+		}
+		was, err := strconv.ParseInt(e.Value, 10, 64)
+		if err != nil {
+			return c, err
+		}
+		limit := c.Resources.Limits.Memory().Value() - was + memory.Value()
+		c.Env[i].Value = strconv.FormatInt(memory.Value(), 10)
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: *resource.NewQuantity(limit, resource.BinarySI)}
+		return c, nil
+	}
+	return c, fmt.Errorf("the container of %s has no GOMEMLIMIT", name)
 }
 
 // containers are the control plane's, by the name that `serve` has for them.

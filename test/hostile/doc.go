@@ -19,12 +19,16 @@
 //
 // After the proxies, each listener of each server is attacked from one address, by silence, idle
 // connections, floods of streams, large messages and garbage, while a good caller from another makes
-// one call after the other, each over a new connection: destination, its questions, identity, dev's
-// identity, viz's reports, its questions, the injector's webhook, their pages for probes, and a
-// proxy's admin port. A row passes if every good call was answered in time, and if the server's
-// resident memory stayed within its container's limit, as the manifest has it. A server is a child
-// of this program that runs its real code with GOMEMLIMIT as in the manifest; only the API server is
-// not real.
+// one call after the other, each over a new connection: destination, its questions, identity, viz's
+// reports, its questions, the injector's webhook, their pages for probes, what `meshctl dev` serves in
+// one process, and a proxy's admin port, its inbound port in plaintext and inside mTLS, and its
+// outbound port. A row passes if all attackers came, if every good call was answered in time, the
+// last of which began when all of them were there, and if the server's resident memory stayed within
+// its container's limit, as the manifest or the injector has it. A server is a child of this program
+// that runs its real code; only the API server is not real.
+//
+// destination, identity and viz have a tenth of their connections here, for they reckon them by
+// GOMEMLIMIT: so attackers from one address would take all of them, were they let.
 //
 // # What is taken for HTTP
 //

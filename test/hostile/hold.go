@@ -47,15 +47,16 @@ func holders() []*attack {
 		long := hold("the same, with heads of 12 KiB", func(p *peer) {
 			p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
 		})
-		long.pace = largeArrival
+		long.pace = paced(n * 12 << 10)
+		pace := paced(n * limits.MaxHeaderBytes)
 		largest := hold("the same, with heads of 64 KiB", func(p *peer) {
 			block := append(p.get("/hang"), p.largest()...)
 			for range n {
 				p.open(block, true)
-				time.Sleep(largeArrival / time.Duration(limits.MaxCallerStreams))
+				time.Sleep(pace / time.Duration(n))
 			}
 		})
-		largest.pace, largest.want = largeArrival, served+"|RST REFUSED_STREAM" // two each are more than Limits.MaxKeptLongHeads
+		largest.pace, largest.want = pace, served+"|RST REFUSED_STREAM" // two each are more than Limits.MaxKeptLongHeads
 		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))
@@ -68,6 +69,11 @@ func holders() []*attack {
 		})
 	}
 	return all
+}
+
+// paced is the time between two attackers who send so many bytes each.
+func paced(bytes int) time.Duration {
+	return max(heavyArrival, time.Duration(bytes)*time.Second/largeRate)
 }
 
 // openMany opens n streams with the same head.

@@ -32,7 +32,7 @@ var attackerID = spiffeid.RequireFromString("spiffe://cluster.local/ns/attack/sa
 
 // dialer is for who calls from one of loopback's addresses.
 func dialer(from net.IP) *net.Dialer {
-	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: patient(honestTime)}
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: honestLimit()}
 }
 
 // fetch asks a page, or posts what body holds, over a connection of its own.

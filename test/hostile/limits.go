@@ -17,9 +17,8 @@ const (
 	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work. It spares
 	// who is beside them; where the clock is not judged, only what is held needs it.
 	heavyArrival = 10 * time.Millisecond
-	// largeArrival is for floods of requests as large as they may be, which come one after the other in that time: a hundred
-	// attackers send 600 MB.
-	largeArrival = 200 * time.Millisecond
+	// largeRate is what floods of large requests may send, in bytes a second: a hundred attackers send 600 MB.
+	largeRate = 32 << 20
 
 	// atOnce is how many of them write at a time.
 	atOnce = 4
@@ -73,8 +72,9 @@ const (
 	// countWait is how long after the last answer the last attacker is counted.
 	countWait = 2 * time.Second
 
-	// legalHold is how long what is not forbidden is kept up.
+	// legalHold is how long what is not forbidden is kept up by a hundred attackers, and aloneHold by one.
 	legalHold = 500 * time.Millisecond
+	aloneHold = 100 * time.Millisecond
 	// serverHold is the same for servers: a call to one may have to wait for it.
 	serverHold = 100 * time.Millisecond
 )

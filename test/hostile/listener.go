@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/api"
@@ -29,6 +32,7 @@ type listener struct {
 	// send is an attacker's message of so many bytes; sizes are what is tried.
 	send  func(ctx context.Context, size int) error
 	sizes []int
+	most  int // attackers at once
 }
 
 // dialect is what a listener speaks.
@@ -69,7 +73,11 @@ func openCity(ctx context.Context, dir string) (c *city, err error) {
 	all["dev"] = unlimited()
 	for _, name := range []string{"identity", "dev", "destination", "viz", "injector"} {
 		var one *child
-		if one, err = startChild(name, dir, all[name]); err != nil {
+		var container corev1.Container
+		if container, err = cramp(name, all[name]); err != nil {
+			return nil, err
+		}
+		if one, err = startChild(name, dir, container); err != nil {
 			return nil, err
 		}
 		c.children = append(c.children, one)
@@ -77,7 +85,7 @@ func openCity(ctx context.Context, dir string) (c *city, err error) {
 			return nil, err
 		}
 	}
-	return c, c.addProxy(ctx)
+	return c, c.addProxies(ctx)
 }
 
 func (c *city) close() {
@@ -124,7 +132,7 @@ func podOf(namespace, account string) string {
 // place says where a server is attacked.
 func (c *city) place(ctx context.Context, s *child) error {
 	at := s.ready.Addresses
-	main := &listener{name: s.name, addr: at["tls"], server: s, speaks: speaksGRPC}
+	main := &listener{name: s.name, addr: at["tls"], server: s, speaks: speaksGRPC, most: silentCount}
 	var err error
 	switch s.name {
 	case "identity", "dev":
@@ -138,8 +146,14 @@ func (c *city) place(ctx context.Context, s *child) error {
 		return err
 	}
 	c.listeners = append(c.listeners, main)
+	if s.name == "dev" {
+		if err := c.addDev(s); err != nil {
+			return err
+		}
+	}
 	for _, page := range []struct{ listener, path string }{
 		{"health", "/ready"}, {"queries", map[string]string{
+			"dev": "/api/stat?resource=deploy",
 			"viz": "/api/stat?resource=deploy", "destination": "/resources?inboundPort=80&namespace=hostile&pod=dev",
 		}[s.name]},
 	} {
@@ -152,7 +166,7 @@ func (c *city) place(ctx context.Context, s *child) error {
 
 // pageOf is a port in plain HTTP.
 func pageOf(s *child, name, addr, path string) *listener {
-	l := &listener{name: name, addr: addr, server: s, path: path}
+	l := &listener{name: name, addr: addr, server: s, path: path, most: places} // it has few
 	l.honest = func(ctx context.Context) error {
 		return fetch(ctx, honestIP, "http://"+addr+path, nil, "")
 	}
@@ -206,45 +220,41 @@ func (c *city) atMutual(ctx context.Context, l *listener) error {
 	if err != nil {
 		return err
 	}
-	client := func(src *spiffe.Source) *tls.Config {
-		return spiffe.ClientConfig(src, serverOf(l.server.name), []string{"h2"}, "")
-	}
-	l.secure = client(attackers)
-	good := &listener{addr: l.addr, secure: client(honest)}
-	if l.server.name == "viz" {
-		l.path, l.honest, l.send = reportMethod, good.reported, l.largeReport
-		l.sizes = []int{vizapi.MaxRequest - 1<<10, largeSize}
-		return nil
-	}
-	l.path, l.honest, l.send = discoverMethod, good.discovered, l.largeHello
-	l.sizes = []int{500 << 10, largeSize}
+	l.atServer(l.server.name, honest, attackers)
 	return nil
 }
 
-// addProxy is the admin port of a proxy; its other ports are attacked on the stage.
-func (c *city) addProxy(ctx context.Context) error {
-	dir := filepath.Join(c.dir, "stage")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+// atServer is destination or viz, by its name.
+func (l *listener) atServer(name string, honest, attackers *spiffe.Source) {
+	client := func(src *spiffe.Source) *tls.Config {
+		return spiffe.ClientConfig(src, serverOf(name), []string{"h2"}, "")
 	}
-	container, err := proxyContainer()
+	l.secure = client(attackers)
+	good := &listener{addr: l.addr, secure: client(honest)}
+	if name == "viz" {
+		l.path, l.honest, l.send = reportMethod, good.reported, l.largeReport
+		l.sizes = []int{vizapi.MaxRequest - 1<<10, largeSize}
+		return
+	}
+	l.path, l.honest, l.send = discoverMethod, good.discovered, l.largeHello
+	l.sizes = []int{500 << 10, largeSize}
+}
+
+// addDev is what `meshctl dev` serves beside identity, in the same process.
+func (c *city) addDev(s *child) error {
+	honest, err := s.ready.source("victim")
 	if err != nil {
 		return err
 	}
-	s, err := openStage(ctx, dir)
+	attackers, err := s.ready.source("attacker")
 	if err != nil {
 		return err
 	}
-	s.caller.stop()
-	proxy := &child{process: s.callee, limit: int(container.Resources.Limits.Memory().Value())}
-	c.children = append(c.children, proxy)
-	// The costly page is attacked. A good caller is the kubelet: a proxy refuses a third scrape at
-	// once, whoever asks for it.
-	l := pageOf(proxy, "proxy, admin", proxy.admin, "/metrics")
-	l.honest = func(ctx context.Context) error {
-		return fetch(ctx, honestIP, "http://"+proxy.admin+"/ready", nil, "")
+	for _, name := range []string{"destination", "viz"} {
+		l := &listener{name: "dev, " + name, addr: s.ready.Addresses[name], server: s, speaks: speaksGRPC, most: silentCount}
+		l.atServer(name, honest, attackers)
+		c.listeners = append(c.listeners, l)
 	}
-	c.listeners = append(c.listeners, l)
 	return nil
 }
 
@@ -289,26 +299,51 @@ func (s *siege) print() {
 	}
 }
 
+// many lets two attacks at a time have thousands of sockets: a process may not have enough for all.
+var many = make(chan struct{}, 2)
+
 // run attacks, beside a good caller.
 func (s *siege) run() {
+	if s.attackers() > 2*places {
+		many <- struct{}{}
+		defer func() { <-many }()
+	}
+	s.calm()
 	if err := s.server.resetPeak(); err != nil {
 		s.fail("%v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.lasts)
+	ctx, cancel := context.WithTimeout(context.Background(), siegeLimit)
 	defer cancel()
-	done := make(chan struct{})
+	here, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		s.attack(ctx, s.listener)
+		s.callHonestly(here)
 	}()
-	s.callHonestly(ctx)
+	held, came := s.come(ctx, s.listener, s.attackers())
+	close(here)
 	<-done
+	for _, c := range held {
+		c.Close()
+	}
+	if came < s.attackers() {
+		s.fail("%d of %d attackers came within %v: nothing is shown", came, s.attackers(), siegeLimit)
+	}
 	if err := s.server.here(); err != nil {
 		s.fail("%v", err)
 		return
 	}
 	if s.peak = s.server.peak(); s.peak > s.server.limit {
 		s.fail("%s took %s, its container has %s", s.server.name, mib(s.peak), mib(s.server.limit))
+	}
+}
+
+// attackers is how many come.
+func (s *siege) attackers() int { return min(s.count, s.most) }
+
+// calm waits until the server has given back most of what the row before made it take.
+func (s *siege) calm() {
+	for until := time.Now().Add(calmWait); s.server.rss() > s.server.limit/2 && time.Now().Before(until); {
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -322,10 +357,19 @@ func (c *child) here() error {
 	}
 }
 
-// callHonestly makes one good call after the other, each over a connection of its own.
-func (s *siege) callHonestly(ctx context.Context) {
-	for ctx.Err() == nil || s.answered == 0 && len(s.failures) == 0 {
-		call, cancel := context.WithTimeout(context.Background(), patient(honestTime))
+// callHonestly makes one good call after the other, each over a connection of its own, until all
+// attackers have been here for a while. It ends with a call that began when they were.
+func (s *siege) callHonestly(here <-chan struct{}) {
+	var until time.Time
+	for {
+		select {
+		case <-here:
+			if until.IsZero() {
+				until = time.Now().Add(siegeHold)
+			}
+		default:
+		}
+		call, cancel := context.WithTimeout(context.Background(), honestLimit())
 		began := time.Now()
 		err := s.honest(call)
 		cancel()
@@ -335,27 +379,45 @@ func (s *siege) callHonestly(ctx context.Context) {
 			return
 		}
 		s.answered++
+		if !until.IsZero() && time.Now().After(until) {
+			return
+		}
 		time.Sleep(honestPause)
 	}
 }
 
-// besiege runs what matches, and says whether something failed.
+// besiege runs what matches, and says whether something failed. Servers are attacked side by side,
+// each by one attack at a time.
 func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
 	c, err := openCity(ctx, dir)
 	if err != nil {
 		return false, err
 	}
 	defer c.close()
-	all := c.sieges(pattern)
-	fmt.Printf("\n"+siegeColumns, "every listener", "at", "answered", "worst", "memory", "")
-	for _, s := range all {
-		s.run()
-		s.print()
-		failed = failed || len(s.failures) > 0
-		if s.server.here() != nil {
-			break // nothing more can be learnt
-		}
+	lanes, n := map[*child][]*siege{}, 0
+	for _, s := range c.sieges(pattern) {
+		lanes[s.server] = append(lanes[s.server], s)
+		n++
 	}
-	fmt.Printf("%d rows\n", len(all))
+	fmt.Printf("\n"+siegeColumns, "every listener", "at", "answered", "worst", "memory", "")
+	var mu sync.Mutex // guards failed, and prints one row at a time
+	var all sync.WaitGroup
+	began := time.Now()
+	for _, lane := range lanes {
+		all.Go(func() {
+			for _, s := range lane {
+				s.run()
+				mu.Lock()
+				s.print()
+				failed = failed || len(s.failures) > 0
+				mu.Unlock()
+				if s.server.here() != nil {
+					return // nothing more can be learnt
+				}
+			}
+		})
+	}
+	all.Wait()
+	fmt.Printf("%d rows in %v\n", n, time.Since(began).Round(time.Second))
 	return failed, nil
 }

@@ -49,15 +49,8 @@ func run() (failed bool, err error) {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for _, part := range []struct {
-		name string
-		run  func(context.Context, string, *regexp.Regexp) (bool, error)
-	}{{"proxies", attackProxies}, {"servers", besiege}, {"detection", tabulate}} {
-		inner := filepath.Join(dir, part.name)
-		if err := os.Mkdir(inner, 0o700); err != nil {
-			return false, err
-		}
-		also, err := part.run(ctx, inner, pattern)
+	for _, p := range []part{{"proxies", attackProxies}, {"servers", besiege}, {"detection", tabulate}} {
+		also, err := p.runIn(ctx, dir, pattern)
 		if err != nil {
 			return false, err
 		}
@@ -66,10 +59,24 @@ func run() (failed bool, err error) {
 	return failed, nil
 }
 
+// part is a third of this program, with processes of its own.
+type part struct {
+	name string
+	run  func(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error)
+}
+
+func (p part) runIn(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
+	inner := filepath.Join(dir, p.name)
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		return false, err
+	}
+	return p.run(ctx, inner, pattern)
+}
+
 // attackProxies runs the rows whose target is the two proxies.
 func attackProxies(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
 	began := time.Now()
-	s, err := openStage(ctx, dir)
+	s, err := openStage(ctx, dir, nil)
 	if err != nil {
 		return false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -50,6 +51,7 @@ func (t *tail) String() string {
 func (s *stage) start(name string, env map[string]string) (p *process, err error) {
 	p = &process{name: name, ended: make(chan struct{})}
 	env[config.EnvLogLevel] = "error"
+	maps.Copy(env, s.env)
 	if p.cmd, p.admin, err = s.plane.Proxy(*meshProxy, name, &p.log, env); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, p.log.String())
 	}

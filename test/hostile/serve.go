@@ -81,6 +81,11 @@ func certificate(dir, name string) (*spiffe.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return sourceOf(svid, text)
+}
+
+// sourceOf trusts the roots in text.
+func sourceOf(svid *x509svid.SVID, text []byte) (*spiffe.Source, error) {
 	roots, err := spiffe.ParseRoots(text)
 	if err != nil {
 		return nil, err
@@ -143,20 +148,54 @@ func reviewToken(a clienttesting.Action) (bool, runtime.Object, error) {
 	return true, review, nil
 }
 
-func serveDev(ctx context.Context, _ string) error {
+// serveDev is what `meshctl dev` runs in one process.
+func serveDev(ctx context.Context, dir string) error {
 	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: meshDomain, Log: childLog})
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	on, r, err := listenAt("tls", "destination", "viz", "queries")
 	if err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- dev.Serve(ctx, l) }()
-	r := childReady{Addresses: map[string]string{"tls": l.Addr().String()}, Roots: string(dev.Roots())}
-	r.Token = dev.Token(workload("victim"), "dev")
-	return errors.Join(say(r), <-done)
+	done := make(chan error, 3)
+	go func() { done <- dev.Serve(ctx, on["tls"]) }()
+	src, err := dev.Source(ctx, serverOf("destination"))
+	if err != nil {
+		return err
+	}
+	d := destination.New(destination.Config{
+		Source: &files.Source{Dir: dir + "/objects", Log: childLog}, Identity: src, Log: childLog,
+		Mesh: destination.Mesh{TrustDomain: meshDomain, ClusterDomain: "cluster.local", LocalMesh: true},
+	})
+	go func() { done <- d.Serve(ctx, on["destination"]) }()
+	if src, err = dev.Source(ctx, serverOf("viz")); err != nil {
+		return err
+	}
+	v := viz.New(viz.Config{Source: src, TrustDomain: meshDomain, Log: childLog})
+	go func() { done <- v.Serve(ctx, on["viz"], on["queries"]) }()
+	if err := r.certify(ctx, dev); err != nil {
+		return err
+	}
+	return errors.Join(say(r), <-done, <-done, <-done)
+}
+
+// certify lets dev's identity sign for those who call its servers.
+func (r *childReady) certify(ctx context.Context, dev *identity.Dev) error {
+	r.Roots, r.Token = string(dev.Roots()), dev.Token(workload("victim"), "dev")
+	r.Certificates, r.Keys = map[string]string{}, map[string]string{}
+	for name, id := range map[string]spiffeid.ID{"victim": workload("victim"), "attacker": attackerID} {
+		src, err := dev.Source(ctx, id)
+		if err != nil {
+			return err
+		}
+		cert, key, err := src.SVID().Marshal()
+		if err != nil {
+			return err
+		}
+		r.Certificates[name], r.Keys[name] = string(cert), string(key)
+	}
+	return nil
 }
 
 func serveDestination(ctx context.Context, dir string) error {

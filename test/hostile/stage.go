@@ -16,6 +16,8 @@ import (
 // stage is the proxies, the application, and where attackers may stand.
 type stage struct {
 	plane           *plane.Plane
+	env             map[string]string // of both proxies
+	mesh, out       string            // where the first is called by others, and the second by its application
 	app             string
 	callee, caller  *process // the application's proxy, and one that calls it
 	inbound, meshed *position
@@ -26,38 +28,38 @@ type stage struct {
 	base            time.Duration
 }
 
-func openStage(ctx context.Context, dir string) (*stage, error) {
+// openStage starts two proxies with what env adds to their environment.
+func openStage(ctx context.Context, dir string, env map[string]string) (*stage, error) {
 	p, err := plane.Start(ctx, dir, "hostile")
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{plane: p}
+	s := &stage{plane: p, env: env, mesh: loopback.Free(), out: loopback.Free()}
 	if s.app, err = serveApp(); err != nil {
 		return nil, err
 	}
 	if err := s.placeEvil(); err != nil {
 		return nil, err
 	}
-	mesh, out := loopback.Free(), loopback.Free()
-	if err := s.describe(mesh); err != nil {
+	if err := s.describe(s.mesh); err != nil {
 		return nil, err
 	}
 	_, port, err := net.SplitHostPort(s.app)
 	if err != nil {
 		return nil, err
 	}
-	s.callee, err = s.start("app", map[string]string{config.EnvInboundListen: mesh,
+	s.callee, err = s.start("app", map[string]string{config.EnvInboundListen: s.mesh,
 		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: loopback.Free() + "=" + s.plane.Authority("app")})
 	if err != nil {
 		return nil, err
 	}
 	s.caller, err = s.start("caller", map[string]string{config.EnvInboundListen: loopback.Free(),
-		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: s.upstreams(out)})
+		config.EnvInboundApps: "1=127.0.0.1:1", config.EnvOutboundUpstreams: s.upstreams(s.out)})
 	if err != nil {
 		s.callee.stop()
 		return nil, err
 	}
-	return s, s.place(mesh, out, port)
+	return s, s.place(s.mesh, s.out, port)
 }
 
 // upstreams is where the caller's proxy listens, and for what.
