@@ -21,6 +21,8 @@ type forger struct {
 	pieces func(fields string) []string
 	pause  time.Duration
 	want   wants
+	// balanced pretends to be a load balancer, by a PROXY header.
+	balanced bool
 }
 
 // wants are the outcomes that a forger may meet, with | between: of an application in HTTP/1 on a
@@ -139,7 +141,11 @@ func disguised() []forger {
 		says("a ClientHello, then a request", carried, helloWith("")+"|GET / HTTP/1.1\r\n§"),
 		hiddenInHello(carried),
 	}
-	return append(all, alone(all[0]))
+	all = append(all, alone(all[0]))
+	for i := range all {
+		all[i].balanced = strings.Contains(all[i].name, "PROXY")
+	}
+	return all
 }
 
 // alone says every byte by itself.

@@ -29,6 +29,8 @@ type oracle struct {
 	http2 bool // in cleartext, and nothing else
 	told  func() (string, error)
 	roots *x509.CertPool // of a server that has TLS; nil: it has none
+	// balanced is behind a load balancer, as it believes: it takes nothing without a PROXY header.
+	balanced bool
 }
 
 // quietLog is for servers whose callers are hostile.
@@ -119,14 +121,16 @@ http {
   underscores_in_headers on; ignore_invalid_headers off; large_client_header_buffers 8 128k;
   server { listen $ONE; location / { return 200 "believes [$http_tulle_client_id]\n"; } }
   server { listen $TWO http2; location / { return 200 "believes [$http_tulle_client_id]\n"; } }
+  server { listen $THREE proxy_protocol; location / { return 200 "believes [$http_tulle_client_id]\n"; } }
 }
 `
 
-// startNginx starts one that serves HTTP/1 at an address, and HTTP/2 at another.
+// startNginx starts one that serves HTTP/1 at an address, HTTP/2 at another, and HTTP/1 after PROXY
+// headers at a third.
 func startNginx(ctx context.Context, dir string) ([]*oracle, error) {
-	one, two := loopback.Free(), loopback.Free()
+	one, two, three := loopback.Free(), loopback.Free(), loopback.Free()
 	config, told := filepath.Join(dir, "nginx.conf"), filepath.Join(dir, "nginx.told")
-	text := strings.NewReplacer("$DIR", dir, "$ONE", one, "$TWO", two).Replace(nginxLenient)
+	text := strings.NewReplacer("$DIR", dir, "$ONE", one, "$TWO", two, "$THREE", three).Replace(nginxLenient)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -137,7 +141,10 @@ func startNginx(ctx context.Context, dir string) ([]*oracle, error) {
 		b, err := os.ReadFile(told)
 		return string(b), err
 	}
-	return []*oracle{{name: "nginx", addr: one, told: read}, {name: "nginx, h2c", addr: two, told: read, http2: true}}, nil
+	return []*oracle{
+		{name: "nginx", addr: one, told: read}, {name: "nginx, h2c", addr: two, told: read, http2: true},
+		{name: "nginx, PROXY", addr: three, told: read, balanced: true},
+	}, nil
 }
 
 // pythonLenient answers any method, and knows a header with an underscore too.

@@ -166,11 +166,12 @@ func (t *table) close() {
 	}
 }
 
-// fill makes a cell of each forger at each door. An oracle with TLS has doors for it alone.
+// fill makes a cell of each forger at each door. An oracle with TLS has doors for good callers alone,
+// and one that wants a PROXY header for those that send it.
 func (t *table) fill(rows []forger) {
 	for i := range rows {
 		for _, d := range t.doors {
-			if d.roots == nil {
+			if d.roots == nil && (!d.balanced || rows[i].balanced) {
 				forged := fmt.Sprintf("spiffe://cluster.local/ns/bank/sa/admin-%d", len(t.cells))
 				t.cells = append(t.cells, &cell{forger: &rows[i], door: d, forged: forged})
 			}
@@ -184,6 +185,9 @@ func (t *table) run() (honest []error) {
 	var good, cells sync.WaitGroup
 	var mu sync.Mutex
 	for _, d := range t.doors {
+		if d.balanced {
+			continue // good callers do not come through a proxy
+		}
 		good.Go(func() {
 			if err := d.callHonestly(ctx); err != nil {
 				mu.Lock()
@@ -376,6 +380,8 @@ func (c *cell) wanted() string {
 		return "403|400|408|414|431|501|505|" + cut
 	}
 	switch {
+	case c.door.balanced:
+		return "400|" + cut
 	case c.http2 && c.declared:
 		return w.declared2
 	case c.http2:
@@ -411,11 +417,14 @@ func (t *table) judge() {
 // blind tells of oracles that do not see what is in front of them: they must believe a forger who
 // comes past the proxy.
 func (t *table) blind() (all []error) {
-	plain, frames := forgers()[0], forgers2()[0]
+	plain, frames, header := pausing()[0], forgers2()[0], disguised()[0]
 	for i, o := range t.oracles {
 		f := &plain
-		if o.http2 {
+		switch {
+		case o.http2:
 			f = &frames
+		case o.balanced:
+			f = &header
 		}
 		if o.roots != nil {
 			continue // it is not asked whether it believes
