@@ -400,17 +400,16 @@ func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bo
 		n++
 	}
 	fmt.Printf("\n"+siegeColumns, "every listener", "at", "answered", "worst", "memory", "")
-	var mu sync.Mutex // guards failed, and prints one row at a time
 	var all sync.WaitGroup
 	began := time.Now()
 	for _, lane := range lanes {
 		all.Go(func() {
 			for _, s := range lane {
 				s.run()
-				mu.Lock()
+				printing.Lock()
 				s.print()
 				failed = failed || len(s.failures) > 0
-				mu.Unlock()
+				printing.Unlock()
 				if s.server.here() != nil {
 					return // nothing more can be learnt
 				}

@@ -85,10 +85,13 @@ func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (failed b
 		return false, fmt.Errorf("detection: %w", err)
 	}
 	t.fill(rows)
-	honest := t.run()
-	t.judge()
+	problems := t.run()
+	problems = append(problems, t.blind()...)
+	t.judge() // now that what each was told last is known
+	printing.Lock()
+	defer printing.Unlock()
 	failed = t.print(rows)
-	for _, err := range append(honest, t.blind()...) {
+	for _, err := range problems {
 		failed = true
 		fmt.Println("FAILED detection:", err)
 	}
@@ -431,12 +434,26 @@ func (t *table) blind() (all []error) {
 		}
 		c := &cell{forger: f, door: &door{oracle: o}, forged: fmt.Sprintf("past-%d", i)}
 		outcome := c.run(o.addr)
-		text, err := o.told()
-		if err != nil || !strings.Contains(text, c.forged) || !strings.Contains(outcome, c.forged) {
+		if err := o.awaitTold(c.forged); err != nil || !strings.Contains(outcome, c.forged) {
 			all = append(all, errors.Join(fmt.Errorf("%s does not see a header that is there: %s", o.name, outcome), err))
 		}
 	}
 	return all
+}
+
+// awaitTold waits for an oracle to remember what it was told: it may do so after its answer.
+func (o *oracle) awaitTold(what string) error {
+	for until := time.Now().Add(cellTime); ; time.Sleep(10 * time.Millisecond) {
+		text, err := o.told()
+		switch {
+		case err != nil:
+			return err
+		case strings.Contains(text, what):
+			return nil
+		case time.Now().After(until):
+			return fmt.Errorf("it was not told of %s within %v", what, cellTime)
+		}
+	}
 }
 
 const cellColumns = "%-44s  %-16s  %-16s  %-16s  %-16s  %s\n"
