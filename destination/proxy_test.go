@@ -207,9 +207,9 @@ func (c *client) say(req *api.DiscoverRequest) {
 	}
 }
 
-func (c *client) hello() *api.Workload {
+func (c *client) hello(capabilities ...string) *api.Workload {
 	c.t.Helper()
-	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test"}}})
+	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test", Capabilities: capabilities}}})
 	return c.next().GetWelcome().GetWorkload()
 }
 

@@ -46,13 +46,15 @@ type mesh struct {
 	identity string
 	trust    string // a file
 	log      *slog.Logger
+	said     *output.Buffer // the log
 }
 
 func newMesh(t testing.TB) *mesh {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	m := &mesh{t: t, ctx: ctx, trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
+	m := &mesh{t: t, ctx: ctx, trust: filepath.Join(t.TempDir(), "ca.crt"), said: &output.Buffer{}}
+	m.log = testLog(t, m.said)
 	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: trustDomain, Log: m.log})
 	check(t, err)
 	m.dev = dev
@@ -190,12 +192,11 @@ func check(t testing.TB, err error) {
 }
 
 // testLog shows the log of a test that failed.
-func testLog(t testing.TB) *slog.Logger {
-	var b output.Buffer
+func testLog(t testing.TB, b *output.Buffer) *slog.Logger {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(b.String())
 		}
 	})
-	return slog.New(slog.NewTextHandler(&b, nil))
+	return slog.New(slog.NewTextHandler(b, nil))
 }

@@ -129,7 +129,7 @@ func (r *road) first(l *lane, p place, subject *api.Resource, all []*api.Resourc
 	r.t.Helper()
 	r.answer(api.KeyString(l.key()))
 	r.answer(api.KeyString(l.portKey()))
-	r.get(l) // asks for the route
+	r.asks(l, api.KeyString(l.key()))
 	var rest []*api.Resource
 	for _, one := range all {
 		if one != subject {
@@ -137,14 +137,33 @@ func (r *road) first(l *lane, p place, subject *api.Resource, all []*api.Resourc
 		}
 	}
 	r.send(rest...)
-	r.get(l) // asks for the port, if there is a way to it
-	r.send(rest...)
+	if subject.Kind == api.Kind_KIND_INBOUND {
+		r.asks(l, api.KeyString(l.portKey())) // now that there is a way to it
+	}
 	for _, f := range p.faults() {
 		r.refused(l, p, f, subject)
 		if status, body := r.get(l); status != 503 && status != 403 {
 			r.t.Errorf("%s as the first answer: a request gets %d %s", f.name, status, body)
 		}
 	}
+}
+
+// asks sends requests until the proxy has asked for a key.
+func (r *road) asks(l *lane, name string) {
+	r.t.Helper()
+	eventually(r.t, "the proxy asks for "+name, func() bool {
+		r.get(l)
+		for {
+			select {
+			case got := <-r.asked:
+				if got == name {
+					return true
+				}
+			default:
+				return false
+			}
+		}
+	})
 }
 
 // refused sends a version of the subject with a fault in it, and waits for the proxy's word.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,16 +45,34 @@ type script struct {
 	addr     string
 	rejected chan *api.Rejected
 	asked    chan string // the names of keys that are subscribed to; "-" before one that no longer is
+	resumed  chan resumed
 
 	mu      sync.Mutex // guards what follows, and sending
 	stream  grpc.ServerStream
+	resume  resumed          // so far
 	answers map[string][]raw // by the name of a key
 }
 
-const maxSaid = 1 << 12 // by a proxy, in a test
+const maxSaid = 1 << 14 // by a proxy, in a test
+
+// resumed is what a proxy says that it holds, at the beginning of a stream.
+type resumed struct {
+	held    []*api.Held
+	largest int // bytes of a message
+}
+
+// names are those of what is held, with their kinds.
+func (r resumed) names() (out []string) {
+	for _, h := range r.held {
+		out = append(out, strings.ToLower(strings.TrimPrefix(h.Kind.String(), "KIND_"))+" "+h.Name)
+	}
+	slices.Sort(out)
+	return out
+}
 
 func newScript(m *mesh) *script {
 	s := &script{t: m.t, rejected: make(chan *api.Rejected, maxSaid), asked: make(chan string, maxSaid),
+		resumed: make(chan resumed, 1),
 		answers: map[string][]raw{}}
 	src := m.source(serverID("destination"))
 	cfg := spiffe.ServerConfig(src, []string{"h2"}, spiffe.AnyPeer)
@@ -86,9 +106,15 @@ func (s *script) hear(rpc grpc.ServerStream, req *api.DiscoverRequest) error {
 	defer s.mu.Unlock()
 	switch m := req.Message.(type) {
 	case *api.DiscoverRequest_Hello:
-		s.stream = rpc
+		s.stream, s.resume = rpc, resumed{}
 		welcome := &api.Welcome{Workload: &api.Workload{Namespace: "shop", Kind: "deployment", Name: "web", Pod: "web-0"}}
 		return rpc.SendMsg(&api.DiscoverResponse{Message: &api.DiscoverResponse_Welcome{Welcome: welcome}})
+	case *api.DiscoverRequest_Resume:
+		s.resume.held = append(s.resume.held, m.Resume.Held...)
+		s.resume.largest = max(s.resume.largest, proto.Size(req))
+		if m.Resume.Last {
+			return tell(s.resumed, s.resume)
+		}
 	case *api.DiscoverRequest_Unsubscribe:
 		return tell(s.asked, "-"+api.KeyString(m.Unsubscribe.Key))
 	case *api.DiscoverRequest_Subscribe:
