@@ -218,9 +218,9 @@ func (c *checker) checkCertificate(
 		c.fail(check, err.Error(), "kubectl -n "+c.meshSpace+" get pods")
 		return
 	}
-	chain, err := c.shown(ctx, pod, port, "")
+	chain, err := c.servedChain(ctx, pod, port, "")
 	if err == nil {
-		err = verifyShown(chain, roots, c.meshSpace, name)
+		err = verifyChain(chain, roots, c.meshSpace, name)
 	}
 	if err != nil {
 		c.fail(check, err.Error(), "kubectl -n "+c.meshSpace+" logs deploy/"+name)
@@ -297,7 +297,7 @@ func (c *checker) checkServed(
 		c.fail(check, err.Error(), next)
 		return
 	}
-	chain, err := c.shown(ctx, pod, config.InjectorPort, "")
+	chain, err := c.servedChain(ctx, pod, config.InjectorPort, "")
 	if err != nil {
 		c.fail(check, err.Error(), next)
 		return

@@ -45,7 +45,7 @@ an identity is not meshed, and is called in plaintext.`,
 		if err != nil {
 			return err
 		}
-		told.keep("endpoints")
+		told.retainKinds("endpoints")
 		return out.print(a.Out, told.raw, func(w io.Writer) error {
 			return drawEndpoints(w, told.resources, out.wide())
 		})
@@ -73,7 +73,7 @@ retry budget. It is a ServiceProfile as the proxy sees it.`,
 		if err != nil {
 			return err
 		}
-		told.keep("route", "cluster")
+		told.retainKinds("route", "cluster")
 		return out.print(a.Out, told.raw, nil)
 	}
 	return cmd
@@ -85,8 +85,8 @@ type answer struct {
 	raw       []json.RawMessage
 }
 
-// keep drops the resources of other kinds.
-func (t *answer) keep(kinds ...string) {
+// retainKinds drops the resources of other kinds.
+func (t *answer) retainKinds(kinds ...string) {
 	var kept answer
 	for i, r := range t.resources {
 		kind := string(r.ProtoReflect().WhichOneof(

@@ -71,7 +71,7 @@ func (a *app) identities(ctx context.Context, args []string, out *output) error 
 			if err := meshedPod(&pods[i]); err != nil {
 				return err
 			}
-			chain, err := a.shown(ctx, &pods[i], config.InboundPort, anyPort(&pods[i]))
+			chain, err := a.servedChain(ctx, &pods[i], config.InboundPort, anyPort(&pods[i]))
 			if err != nil {
 				return fmt.Errorf("%w\nIs it ready? 'kubectl -n %s get pod %s' tells", err,
 					pods[i].Namespace, pods[i].Name)

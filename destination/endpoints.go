@@ -14,6 +14,12 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
+// Labels that Kubernetes puts on nodes.
+const (
+	labelRegion = "topology.kubernetes.io/region"
+	labelZone   = "topology.kubernetes.io/zone"
+)
+
 // cluster answers what a Route refers to: how to use a set of endpoints, and the set.
 func (v *view) cluster(ref clusterRef) (*api.Cluster, *api.Endpoints) {
 	cluster := &api.Cluster{

@@ -36,7 +36,7 @@ func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 	if w.Name == "" {
 		return
 	}
-	for _, front := range v.fronts(w.Key(), uint16(out.Port)) {
+	for _, front := range v.portsBefore(w.Key(), uint16(out.Port)) {
 		p := v.policy(front.service, front.service.Namespace)
 		protocol := v.protocolOf(front.service, front.port, p)
 		if out.Service != nil {
@@ -51,14 +51,14 @@ func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 	}
 }
 
-// front is a service's port that leads to a workload's.
-type front struct {
+// frontPort is a service's port that leads to a workload's.
+type frontPort struct {
 	service *registry.Service
 	port    *registry.ServicePort
 }
 
-func (v *view) fronts(workload registry.Name, number uint16) []front {
-	var out []front
+func (v *view) portsBefore(workload registry.Name, number uint16) []frontPort {
+	var out []frontPort
 	seen := map[registry.Name]bool{}
 	for _, slice := range v.SlicesOf(workload) {
 		svc := v.Service(slice.Service)
@@ -69,11 +69,11 @@ func (v *view) fronts(workload registry.Name, number uint16) []front {
 			port := &svc.Ports[i]
 			if n, ok := slice.Port(port.Name); ok && n == number && !seen[svc.Key()] {
 				seen[svc.Key()] = true
-				out = append(out, front{svc, port})
+				out = append(out, frontPort{svc, port})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b front) int {
+	slices.SortFunc(out, func(a, b frontPort) int {
 		return cmp.Compare(a.service.Name, b.service.Name)
 	})
 	return out

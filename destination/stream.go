@@ -171,29 +171,29 @@ func isKind(k api.Kind) bool {
 	return k != api.Kind_KIND_UNSPECIFIED && api.Kind_name[int32(k)] != ""
 }
 
-// said is what the reader has taken since the last flush.
-type said struct {
+// received is what the reader has taken since the last flush.
+type received struct {
 	keys     map[string]*api.Key
 	fresh    bool
 	held     map[resourceID]string
 	rejected map[resourceID]*api.Rejected
 }
 
-// take returns what to answer now, and whether the time has come to answer at all.
-func (s *stream) take() (said, bool) {
+// takeReceived returns what to answer now, and whether the time has come to answer at all.
+func (s *stream) takeReceived() (received, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.resumed {
-		return said{}, false
+		return received{}, false
 	}
-	out := said{maps.Clone(s.keys), s.fresh, s.held, s.rejected}
+	out := received{maps.Clone(s.keys), s.fresh, s.held, s.rejected}
 	s.fresh, s.held, s.rejected = false, nil, map[resourceID]*api.Rejected{}
 	return out, true
 }
 
 // flush brings the proxy from what it has to what its keys are answered with now.
 func (s *stream) flush() error {
-	said, ok := s.take()
+	said, ok := s.takeReceived()
 	if !ok {
 		return nil
 	}

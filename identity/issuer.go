@@ -64,7 +64,7 @@ func parseIssuer(td spiffeid.TrustDomain, m material) (*issuer, error) {
 	if err := i.findRoot(chain[1:]); err != nil {
 		return nil, err
 	}
-	return i, i.try()
+	return i, i.signTrial()
 }
 
 func (i *issuer) check(now time.Time) error {
@@ -112,7 +112,7 @@ func (i *issuer) findRoot(rest []*x509.Certificate) error {
 	return nil
 }
 
-func (i *issuer) try() error {
+func (i *issuer) signTrial() error {
 	id, err := spiffe.ForWorkload(i.trustDomain, names.Namespace, "trial")
 	if err != nil {
 		return err

@@ -116,7 +116,7 @@ func (s *store) load(ctx context.Context) error {
 	defer cancel()
 	secret, err := s.read(ctx)
 	if apierrors.IsNotFound(err) && s.authority.issuer.Load() != nil {
-		return s.gone()
+		return s.reportMissing()
 	}
 	if apierrors.IsNotFound(err) {
 		secret, err = s.create(ctx)
@@ -133,8 +133,9 @@ func (s *store) read(ctx context.Context) (*core.Secret, error) {
 	return s.client.CoreV1().Secrets(s.namespace).Get(ctx, names.IssuerSecret, meta.GetOptions{})
 }
 
-// gone keeps the issuer in memory. A new one would cut every running proxy off from every new one.
-func (s *store) gone() error {
+// reportMissing says, once, that the Secret is gone. The issuer in memory stays: a new one would
+// cut every running proxy off from every new one.
+func (s *store) reportMissing() error {
 	if s.missing {
 		return nil
 	}

@@ -64,7 +64,7 @@ func (f *following) secret(t *testing.T) *core.Secret {
 	return s
 }
 
-func (f *following) put(t *testing.T, m material) {
+func (f *following) storeIssuer(t *testing.T, m material) {
 	t.Helper()
 	s := f.secret(t)
 	s.Data = map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots}
@@ -159,7 +159,7 @@ func TestIssuerIsRotatedAndKept(t *testing.T) {
 		overlap := materialOf(t, []*pair{next}, root)
 		overlap.roots = append(overlap.roots, old[caKey]...)
 
-		f.put(t, overlap)
+		f.storeIssuer(t, overlap)
 		pass(time.Second)
 		i := f.authority.issuer.Load()
 		if !i.cert.Equal(next.cert) || len(f.authority.source.Bundles()[td]) != 2 {
@@ -169,7 +169,7 @@ func TestIssuerIsRotatedAndKept(t *testing.T) {
 			t.Errorf("events: %s", got)
 		}
 
-		f.put(t, material{chain: overlap.chain, key: old[core.TLSPrivateKeyKey], roots: overlap.roots})
+		f.storeIssuer(t, material{chain: overlap.chain, key: old[core.TLSPrivateKeyKey], roots: overlap.roots})
 		pass(time.Hour)
 		if got := f.reasons(t); f.authority.issuer.Load() != i || got != "IssuerUpdateSkipped on Secret, IssuerUpdated on Secret" {
 			t.Errorf("an invalid update; events: %s", got)
@@ -201,7 +201,7 @@ func TestMissedChangeIsReadAgain(t *testing.T) {
 		pass(time.Second)
 		first := f.authority.issuer.Load()
 		root := newRoot(t)
-		f.put(t, materialOf(t, []*pair{root}, root))
+		f.storeIssuer(t, materialOf(t, []*pair{root}, root))
 		pass(time.Second)
 		if f.authority.issuer.Load() != first {
 			t.Fatal("the watch works: this test shows nothing")

@@ -144,12 +144,12 @@ func (t *trust) work(ctx context.Context) {
 		if stopped {
 			return
 		}
-		t.keep(ctx, ns)
+		t.reconcileOrRetry(ctx, ns)
 		t.queue.Done(ns)
 	}
 }
 
-func (t *trust) keep(ctx context.Context, ns string) {
+func (t *trust) reconcileOrRetry(ctx context.Context, ns string) {
 	err := t.reconcile(ctx, ns)
 	if err == nil || ctx.Err() != nil {
 		t.queue.Forget(ns)

@@ -89,7 +89,7 @@ func TestTrustFollowsTheRoots(t *testing.T) {
 		root := newRoot(t)
 		m := materialOf(t, []*pair{root}, root)
 		m.roots = append(m.roots, before...)
-		f.put(t, m)
+		f.storeIssuer(t, m)
 		pass(time.Second)
 		if f.authority.trusted() == before || !f.holds(t, "shop") {
 			t.Error("the ConfigMap holds yesterday's roots")

@@ -37,12 +37,12 @@ func newBudget(size int) *budget {
 	return &budget{free: size, held: map[netip.Prefix]int{}, freed: make(chan struct{})}
 }
 
-// take waits until n bytes are granted. The caller gives them back.
-func (b *budget) take(ctx context.Context, from netip.Prefix, n int) error {
+// reserve waits until n bytes are granted. The caller gives them back.
+func (b *budget) reserve(ctx context.Context, from netip.Prefix, n int) error {
 	timeout := time.NewTimer(roomTimeout)
 	defer timeout.Stop()
 	for {
-		freed, ok := b.try(from, n)
+		freed, ok := b.tryReserve(from, n)
 		if ok {
 			return nil
 		}
@@ -56,7 +56,7 @@ func (b *budget) take(ctx context.Context, from netip.Prefix, n int) error {
 	}
 }
 
-func (b *budget) try(from netip.Prefix, n int) (freed <-chan struct{}, ok bool) {
+func (b *budget) tryReserve(from netip.Prefix, n int) (freed <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.held[from]+n > b.free {
@@ -67,7 +67,7 @@ func (b *budget) try(from netip.Prefix, n int) (freed <-chan struct{}, ok bool) 
 	return nil, true
 }
 
-func (b *budget) give(from netip.Prefix, n int) {
+func (b *budget) release(from netip.Prefix, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.free += n

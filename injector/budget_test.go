@@ -20,7 +20,7 @@ func TestNobodyTakesAllTheMemory(t *testing.T) {
 	taken := map[string]int{}
 	for range 200 {
 		for _, ip := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"} {
-			if _, ok := b.try(netip.MustParsePrefix(ip+"/32"), 10); ok {
+			if _, ok := b.tryReserve(netip.MustParsePrefix(ip+"/32"), 10); ok {
 				taken[ip] += 10
 			}
 		}
@@ -28,7 +28,7 @@ func TestNobodyTakesAllTheMemory(t *testing.T) {
 	if b.free < 200 {
 		t.Errorf("three addresses took %v and left %d of 1000", taken, b.free)
 	}
-	if _, ok := b.try(netip.MustParsePrefix("10.0.0.9/32"), 200); !ok {
+	if _, ok := b.tryReserve(netip.MustParsePrefix("10.0.0.9/32"), 200); !ok {
 		t.Error("a fourth address got nothing")
 	}
 }
@@ -36,18 +36,18 @@ func TestNobodyTakesAllTheMemory(t *testing.T) {
 func TestAReviewWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, from := newBudget(1000), netip.Prefix{}
-		if err := b.take(t.Context(), from, 800); err != nil {
+		if err := b.reserve(t.Context(), from, 800); err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- b.take(t.Context(), from, 800) }()
+		go func() { done <- b.reserve(t.Context(), from, 800) }()
 		synctest.Wait()
-		b.give(from, 800)
+		b.release(from, 800)
 		if err := <-done; err != nil {
 			t.Errorf("the next one: %v", err)
 		}
 		began := time.Now()
-		if err := b.take(t.Context(), from, 800); !errors.Is(err, errNoRoom) {
+		if err := b.reserve(t.Context(), from, 800); !errors.Is(err, errNoRoom) {
 			t.Errorf("without room: %v", err)
 		}
 		if time.Since(began) != roomTimeout {
@@ -55,7 +55,7 @@ func TestAReviewWaitsForRoom(t *testing.T) {
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := b.take(ended, from, 800); !errors.Is(err, context.Canceled) {
+		if err := b.reserve(ended, from, 800); !errors.Is(err, context.Canceled) {
 			t.Errorf("whose caller has gone: %v", err)
 		}
 	})

@@ -112,8 +112,8 @@ func (r object) fullPath() []any {
 }
 
 // template is the place of the pod template in the text.
-func (r object) template() (place, error) {
-	at := place{value: r.node}
+func (r object) template() (location, error) {
+	at := location{value: r.node}
 	if r.node.Kind != yaml.MappingNode {
 		return at, errAt(r.node, "%s %q is an alias: write it out", strings.ToLower(r.kind), r.name)
 	}
@@ -156,7 +156,7 @@ func member(v any, key string) any {
 
 // lookup finds a key's value in a mapping node.
 func lookup(n *yaml.Node, key string) *yaml.Node {
-	at, ok := place{value: n}.child(key)
+	at, ok := location{value: n}.child(key)
 	if !ok {
 		return nil
 	}
@@ -170,25 +170,25 @@ func scalar(n *yaml.Node) string {
 	return n.Value
 }
 
-// place is a value in the text and the key it belongs to.
-type place struct {
+// location is a value in the text and the key it belongs to.
+type location struct {
 	key, value *yaml.Node
 	path       string // from the pod template: "metadata.annotations"
 }
 
-func (p place) child(key string) (place, bool) {
+func (p location) child(key string) (location, bool) {
 	if p.value.Kind != yaml.MappingNode {
-		return place{}, false
+		return location{}, false
 	}
 	for i := 0; i+1 < len(p.value.Content); i += 2 {
 		if p.value.Content[i].Value == key {
-			return place{p.value.Content[i], p.value.Content[i+1], p.sub(key)}, true
+			return location{p.value.Content[i], p.value.Content[i+1], p.sub(key)}, true
 		}
 	}
-	return place{}, false
+	return location{}, false
 }
 
-func (p place) sub(key string) string {
+func (p location) sub(key string) string {
 	if p.path == "" {
 		return key
 	}

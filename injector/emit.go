@@ -18,7 +18,7 @@ type blockStyle struct {
 
 // styleOf looks at how the pod template is written; the pod's containers are always there to show
 // how lists are.
-func (s *splicer) styleOf(template place) blockStyle {
+func (s *splicer) styleOf(template location) blockStyle {
 	style := blockStyle{unit: 2, list: 0, dash: 2}
 	spec, ok := template.child("spec")
 	if !ok || spec.value.Kind != yaml.MappingNode || len(spec.value.Content) == 0 {

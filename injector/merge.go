@@ -14,7 +14,7 @@ type merger struct {
 }
 
 // merge adds the entries of a mapping, or the items of a list, to what stands at a place.
-func (m *merger) merge(at place, add *yaml.Node) {
+func (m *merger) merge(at location, add *yaml.Node) {
 	switch {
 	case isNull(at.value):
 		m.fillNull(at, add)
@@ -23,13 +23,13 @@ func (m *merger) merge(at place, add *yaml.Node) {
 	case at.value.Kind != add.Kind:
 		m.s.fail(errAt(at.value, "%s has a shape that a pod's %s cannot have", at.path, at.path))
 	case add.Kind == yaml.SequenceNode:
-		m.put(at, add)
+		m.insert(at, add)
 	default:
 		m.mergeMapping(at, add)
 	}
 }
 
-func (m *merger) mergeMapping(at place, add *yaml.Node) {
+func (m *merger) mergeMapping(at location, add *yaml.Node) {
 	fresh := &yaml.Node{Kind: yaml.MappingNode}
 	for i := 0; i+1 < len(add.Content); i += 2 {
 		key, value := add.Content[i], add.Content[i+1]
@@ -47,12 +47,12 @@ func (m *merger) mergeMapping(at place, add *yaml.Node) {
 	}
 	if len(fresh.Content) > 0 {
 		m.recordCollections(at, fresh)
-		m.put(at, fresh)
+		m.insert(at, fresh)
 	}
 }
 
 // recordCollections remembers the collections among new entries: empty again, they must go as well.
-func (m *merger) recordCollections(at place, add *yaml.Node) {
+func (m *merger) recordCollections(at location, add *yaml.Node) {
 	if add.Kind != yaml.MappingNode {
 		return
 	}
@@ -63,10 +63,10 @@ func (m *merger) recordCollections(at place, add *yaml.Node) {
 	}
 }
 
-// put writes new entries or items in front of those that a collection has.
-func (m *merger) put(at place, add *yaml.Node) {
+// insert writes new entries or items in front of those that a collection has.
+func (m *merger) insert(at location, add *yaml.Node) {
 	if at.value.Style&yaml.FlowStyle != 0 || len(at.value.Content) == 0 {
-		m.putFlow(at, add)
+		m.insertFlow(at, add)
 		return
 	}
 	line, ok := m.blockLine(at)
@@ -79,7 +79,7 @@ func (m *merger) put(at place, add *yaml.Node) {
 }
 
 // blockLine is the line after which a block collection's new first entry goes.
-func (m *merger) blockLine(at place) (int, bool) {
+func (m *merger) blockLine(at location) (int, bool) {
 	if at.key != nil {
 		return at.key.Line, true
 	}
@@ -94,9 +94,9 @@ func (m *merger) blockLine(at place) (int, bool) {
 	return 0, false
 }
 
-// putFlow writes into {...} or [...], JSON included. What is written is JSON, which is YAML as
+// insertFlow writes into {...} or [...], JSON included. What is written is JSON, which is YAML as
 // well.
-func (m *merger) putFlow(at place, add *yaml.Node) {
+func (m *merger) insertFlow(at location, add *yaml.Node) {
 	open := m.s.open(at.value)
 	if open < 0 {
 		m.s.fail(errAt(at.value, "%s: expected a bracket here", at.path))
@@ -125,7 +125,7 @@ func (m *merger) putFlow(at place, add *yaml.Node) {
 }
 
 // fillNull: nothing after the key gets lines below it; a written null is replaced and remembered.
-func (m *merger) fillNull(at place, add *yaml.Node) {
+func (m *merger) fillNull(at location, add *yaml.Node) {
 	m.recordCollections(at, add)
 	if at.value.Value != "" {
 		m.replaceLiteral(at, at.value.Value, flow(add))
@@ -144,8 +144,8 @@ func (m *merger) fillNull(at place, add *yaml.Node) {
 
 // wrapAlias turns `labels: *common` into a mapping that merges it. Items cannot be merged, nor can
 // entries inside entries.
-func (m *merger) wrapAlias(at place, add *yaml.Node) {
-	target := place{value: at.value.Alias, path: at.path}
+func (m *merger) wrapAlias(at location, add *yaml.Node) {
+	target := location{value: at.value.Alias, path: at.path}
 	if add.Kind != yaml.MappingNode || target.value.Kind != yaml.MappingNode {
 		m.s.fail(errAt(at.value, "%s is an alias: write it out", at.path))
 		return
@@ -162,7 +162,7 @@ func (m *merger) wrapAlias(at place, add *yaml.Node) {
 	m.replaceLiteral(at, alias, "{<<: "+alias+", "+strings.Join(jsonEntries(add, "", ""), ", ")+"}")
 }
 
-func (m *merger) replaceLiteral(at place, literal, with string) {
+func (m *merger) replaceLiteral(at location, literal, with string) {
 	from := m.s.offset(at.value)
 	if !strings.HasPrefix(string(m.s.text[from:]), literal) {
 		m.s.fail(errAt(at.value, "%s: expected %s here", at.path, literal))

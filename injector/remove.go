@@ -42,7 +42,7 @@ func (r records) created(path string) bool {
 
 // cut is what goes of a collection.
 type cut struct {
-	at   place
+	at   location
 	gone []int // indexes of entries or items
 	kids []cut // collections that stay, but lose something
 	size int   // entries or items there are
@@ -51,7 +51,7 @@ type cut struct {
 func (c cut) all() bool { return c.size > 0 && len(c.gone) == c.size }
 
 // remove edits our additions out of a pod template.
-func (s *splicer) remove(at place, rec records, namespace bool) {
+func (s *splicer) remove(at location, rec records, namespace bool) {
 	r := remover{s: s, records: rec, namespace: namespace}
 	r.apply(r.plan(at))
 }
@@ -62,7 +62,7 @@ type remover struct {
 	namespace bool
 }
 
-func (r remover) plan(at place) cut {
+func (r remover) plan(at location) cut {
 	c := cut{at: at}
 	if at.value.Kind == yaml.SequenceNode {
 		c.size = len(at.value.Content)
@@ -90,7 +90,7 @@ func (r remover) planEntry(c *cut, i int) {
 		path == "metadata.annotations" || path == "metadata.labels"),
 		value.Kind == yaml.SequenceNode && (path == "spec.initContainers" ||
 			path == "spec.volumes"):
-		kid := r.plan(place{key, value, path})
+		kid := r.plan(location{key, value, path})
 		if kid.all() && r.records.created(path) {
 			c.gone = append(c.gone, i)
 			return

@@ -124,7 +124,7 @@ func (s *splicer) deleteLines(first, last int) {
 }
 
 // add splices a change into a pod template, and returns what it had to create or replace besides.
-func (s *splicer) add(at place, c Change) ([]string, error) {
+func (s *splicer) add(at location, c Change) ([]string, error) {
 	probe := &splicer{text: s.text, lines: s.lines}
 	m := merger{s: probe, style: probe.styleOf(at)}
 	tree, err := c.tree()

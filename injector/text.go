@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
@@ -88,7 +89,7 @@ func differs(a, b []byte) int {
 }
 
 func injectText(c Config, text []byte) ([]byte, []Report, error) {
-	docs, err := parse(text)
+	docs, err := parseText(text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +109,7 @@ func injectText(c Config, text []byte) ([]byte, []Report, error) {
 }
 
 func uninjectText(text []byte) ([]byte, []Report, error) {
-	docs, err := parse(text)
+	docs, err := parseText(text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -130,7 +131,7 @@ func uninjectText(text []byte) ([]byte, []Report, error) {
 // verify decodes the text that was written and compares it with what was to be: a text with an
 // alias or a merge key can mean more than its place shows.
 func verify(docs []document, out []byte) error {
-	written, err := parse(out)
+	written, err := parseText(out)
 	if err != nil {
 		return fmt.Errorf("the text written would not parse: %w", err)
 	}
@@ -148,9 +149,9 @@ func verify(docs []document, out []byte) error {
 	return nil
 }
 
-// parse reads all documents; those that are no Kubernetes objects have no resources and are never
-// looked into.
-func parse(text []byte) ([]document, error) {
+// parseText reads all documents; those that are no Kubernetes objects have no resources and are
+// never looked into.
+func parseText(text []byte) ([]document, error) {
 	if !utf8.Valid(text) {
 		return nil, lineError{badLine(text), errors.New("not UTF-8 text")}
 	}
@@ -163,7 +164,8 @@ func parse(text []byte) ([]document, error) {
 			return docs, nil
 		}
 		if err != nil {
-			return nil, syntaxError(err)
+			e := crd.SyntaxError("", err)
+			return nil, lineError{max(e.Line, 1), e.Err}
 		}
 		doc, err := newDocument(node.Content[0])
 		if err != nil {
@@ -171,16 +173,6 @@ func parse(text []byte) ([]document, error) {
 		}
 		docs = append(docs, doc)
 	}
-}
-
-// syntaxError takes the line out of yaml's message, "yaml: line 3: ...".
-func syntaxError(err error) error {
-	var line int
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if _, scanErr := fmt.Sscanf(text, "line %d:", &line); scanErr != nil {
-		return lineError{1, errors.New(text)}
-	}
-	return lineError{line, errors.New(strings.TrimSpace(text[strings.Index(text, ":")+1:]))}
 }
 
 func badLine(text []byte) int {

@@ -51,11 +51,11 @@ func (w *webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	from, size := serve.AddressOf(r.RemoteAddr), memoryPerReview+memoryPerByte*int(r.ContentLength)
-	if err := w.memory.take(r.Context(), from, size); err != nil {
+	if err := w.memory.reserve(r.Context(), from, size); err != nil {
 		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	defer w.memory.give(from, size)
+	defer w.memory.release(from, size)
 	w.review(rw, r)
 }
 

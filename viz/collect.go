@@ -88,7 +88,7 @@ func collect[K comparable](s *store, w span, key func(*series) (K, bool)) *colle
 	for _, p := range s.processes {
 		for _, one := range p.series {
 			if k, ok := key(one); ok {
-				c.put(w, k, one)
+				c.add(w, k, one)
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func collect[K comparable](s *store, w span, key func(*series) (K, bool)) *colle
 	return c
 }
 
-func (c *collection[K]) put(w span, k K, one *series) {
+func (c *collection[K]) add(w span, k K, one *series) {
 	g := c.group(k)
 	c.of[one] = g
 	g.processes[one.process] = struct{}{}
@@ -130,20 +130,20 @@ func (s *store) fill(w span, of map[*series]*group) {
 		for i, one := range sl.series {
 			if g := of[one]; g != nil {
 				sl.sample(i, &scratch)
-				g.take(w, sl.number, &scratch)
+				g.addSample(w, sl.number, &scratch)
 			}
 		}
 	}
 	if o := s.history.open; o != nil && w.has(o.number) {
 		for one, sum := range o.samples {
 			if g := of[one]; g != nil {
-				g.take(w, o.number, sum)
+				g.addSample(w, o.number, sum)
 			}
 		}
 	}
 }
 
-func (g *group) take(w span, number int64, d *sample) {
+func (g *group) addSample(w span, number int64, d *sample) {
 	g.window.add(&d.counters)
 	if g.latency == nil {
 		g.latency = make([]uint64, metric.Buckets)

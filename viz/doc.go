@@ -1,7 +1,7 @@
 // Package viz collects the golden metrics that proxies report, keeps an hour of them in memory, and
 // answers questions: stat, edges, routes, top.
 //
-// The files follow a report's way: server (the stream, and who is on it) → intake (what is refused)
+// The files follow a report's way: server (the stream, and who is on it) → report (what is refused)
 // → store (cumulative totals of each proxy's life) → history (a ring of what happened in each five
 // seconds). Questions come in through http, as the types of query.go, and are answered by stat,
 // edges, routes and top over collect, which sums series into rows.

@@ -109,7 +109,7 @@ func (q *edgeQuestion) target(s *series) (key, bool) {
 	if l.security == api.Security_SECURITY_UNSPECIFIED || l.target() == "" {
 		return key{}, false
 	}
-	return s.asked(), true
+	return s.target(), true
 }
 
 // caller is an inbound edge's source as far as the server's proxy knows: the account in its

@@ -65,7 +65,7 @@ func TestClockSetBack(t *testing.T) {
 	web.report(inbound(1, 600, 0, ""))
 	wall := m.now
 	m.now = m.now.Add(time.Second)
-	r, err := check(web.stream.who, web.message(inbound(1, 610, 0, "")))
+	r, err := checkReport(web.stream.who, web.message(inbound(1, 610, 0, "")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func BenchmarkStat(b *testing.B) {
 	for step := range uint64(24) {
 		m.now = m.now.Add(slotLength)
 		for _, p := range pods {
-			r, err := check(p.stream.who, p.message(inbound(1, step*100, step, ""), inbound(2, step*90, step, "spiffe://cluster.local/ns/a/sa/b")))
+			r, err := checkReport(p.stream.who, p.message(inbound(1, step*100, step, ""), inbound(2, step*90, step, "spiffe://cluster.local/ns/a/sa/b")))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -100,7 +100,7 @@ func (s *series) destination(kind string) (key, bool) {
 	case "service":
 		return key{l.namespace, kind, l.service}, l.service != ""
 	case "address":
-		return s.asked(), l.service == "" && l.authority != ""
+		return s.target(), l.service == "" && l.authority != ""
 	case "namespace":
 		ns := l.namespace
 		if ns == "" {

@@ -159,7 +159,7 @@ func (v *Server) receive(ctx context.Context, ss reportStream, one *stream) erro
 	for {
 		select {
 		case m := <-messages:
-			if err := v.take(ss, one, m); err != nil {
+			if err := v.acceptReport(ss, one, m); err != nil {
 				return err
 			}
 		case err := <-failed:
@@ -177,8 +177,8 @@ func ended(err error) error {
 	return err
 }
 
-func (v *Server) take(ss reportStream, one *stream, m *api.ReportRequest) error {
-	r, err := check(one.who, m)
+func (v *Server) acceptReport(ss reportStream, one *stream, m *api.ReportRequest) error {
+	r, err := checkReport(one.who, m)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (p *pod) message(series ...*api.Series) *api.ReportRequest {
 }
 
 func (p *pod) try(series ...*api.Series) error {
-	r, err := check(p.stream.who, p.message(series...))
+	r, err := checkReport(p.stream.who, p.message(series...))
 	if err != nil {
 		return err
 	}

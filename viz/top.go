@@ -133,11 +133,11 @@ func (s *series) receiver(group string) key {
 	if k, ok := l.peer.of("pod"); ok && group == GroupPod {
 		return k
 	}
-	return s.asked()
+	return s.target()
 }
 
-// asked is the name that an outbound request went to: a service's, or one outside the cluster.
-func (s *series) asked() key {
+// target is the name that an outbound request went to: a service's, or one outside the cluster.
+func (s *series) target() key {
 	if s.labels.service != "" {
 		return key{s.labels.namespace, "service", s.labels.service}
 	}

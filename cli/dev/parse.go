@@ -13,6 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
 // Bounds of a mesh.yaml: one machine runs it, two processes for every instance.
@@ -41,12 +43,12 @@ func Load(path string) (*Mesh, error) {
 		return nil, fmt.Errorf("read %s: longer than %d bytes: this is no mesh.yaml", path,
 			maxMeshBytes)
 	}
-	return parse(path, filepath.Dir(abs), text)
+	return parseMesh(path, filepath.Dir(abs), text)
 }
 
-// parse turns a mesh.yaml's text into a Mesh; path is only for messages.
-func parse(path, dir string, text []byte) (*Mesh, error) {
-	root, err := document(path, text)
+// parseMesh turns a mesh.yaml's text into a Mesh; path is only for messages.
+func parseMesh(path, dir string, text []byte) (*Mesh, error) {
+	root, err := rootOf(path, text)
 	if err != nil {
 		return nil, err
 	}
@@ -71,36 +73,29 @@ func parse(path, dir string, text []byte) (*Mesh, error) {
 	return p.mesh, nil
 }
 
-// document is the root of a file with exactly one YAML document.
-func document(path string, text []byte) (*yaml.Node, error) {
+// rootOf is the root of a file with exactly one YAML document.
+func rootOf(path string, text []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf(
 			"%s:1: empty: see 'meshctl dev up --help' for what a mesh.yaml holds", path)
 	} else if err != nil {
-		return nil, syntaxError(path, err)
+		return nil, notYAML(path, err)
 	}
 	if err := dec.Decode(&more); err == nil {
 		return nil, fmt.Errorf(
 			"%s:%d: a second document: a mesh.yaml has one; ServiceProfiles go into the folder "+
 				"that 'profiles' names", path, more.Line)
 	} else if !errors.Is(err, io.EOF) {
-		return nil, syntaxError(path, err)
+		return nil, notYAML(path, err)
 	}
 	return doc.Content[0], nil
 }
 
-// syntaxError puts the parser's "yaml: line 3: ..." into the form FILE:LINE that editors
-// understand.
-func syntaxError(path string, err error) error {
-	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	var line int
-	if n, _ := fmt.Sscanf(msg, "line %d:", &line); n == 1 {
-		_, rest, _ := strings.Cut(msg, ": ")
-		return fmt.Errorf("%s:%d: not YAML: %s", path, line, rest)
-	}
-	return fmt.Errorf("%s:1: not YAML: %s", path, msg)
+func notYAML(path string, err error) error {
+	e := crd.SyntaxError(path, err)
+	return &crd.FileError{File: path, Line: max(e.Line, 1), Err: fmt.Errorf("not YAML: %w", e.Err)}
 }
 
 // parser collects every error of a file, so that one run shows them all.
@@ -109,13 +104,7 @@ type parser struct {
 	mesh  *Mesh
 	calls []call
 	lines map[string]int // where a service or variant was named first
-	errs  []lineError
-}
-
-// lineError is what is wrong in one line.
-type lineError struct {
-	line int
-	text string
+	errs  []*crd.FileError
 }
 
 // call is one entry of a service's calls, looked up once all services are known.
@@ -125,15 +114,18 @@ type call struct {
 }
 
 func (p *parser) fail(n *yaml.Node, format string, args ...any) {
-	p.errs = append(p.errs, lineError{n.Line, fmt.Sprintf(format, args...)})
+	p.errs = append(
+		p.errs, &crd.FileError{File: p.path, Line: n.Line, Err: fmt.Errorf(format, args...)})
 }
 
 // err is everything that is wrong, in the file's order.
 func (p *parser) err() error {
-	slices.SortStableFunc(p.errs, func(a, b lineError) int { return cmp.Compare(a.line, b.line) })
+	slices.SortStableFunc(p.errs, func(a, b *crd.FileError) int {
+		return cmp.Compare(a.Line, b.Line)
+	})
 	var all []error
 	for _, e := range p.errs {
-		all = append(all, fmt.Errorf("%s:%d: %s", p.path, e.line, e.text))
+		all = append(all, e)
 	}
 	return errors.Join(all...)
 }

@@ -38,7 +38,7 @@ services:
 func TestParse(t *testing.T) {
 	dir := t.TempDir()
 	mkdir(t, filepath.Join(dir, "profiles"))
-	got, err := parse("mesh.yaml", dir, []byte(goodMesh))
+	got, err := parseMesh("mesh.yaml", dir, []byte(goodMesh))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			mesh, err := parse("m.yaml", t.TempDir(), []byte(c.text))
+			mesh, err := parseMesh("m.yaml", t.TempDir(), []byte(c.text))
 			if err == nil {
 				t.Fatalf("accepted: %+v", mesh)
 			}
@@ -147,7 +147,7 @@ func TestParseRefuses(t *testing.T) {
 
 // One run names everything that is wrong, in the file's order.
 func TestParseNamesAllErrors(t *testing.T) {
-	_, err := parse("m.yaml", "", []byte("services:\n  a: {command: [x], calls: [b]}\n  c: {port: x}\nnamespace: '-'\n"))
+	_, err := parseMesh("m.yaml", "", []byte("services:\n  a: {command: [x], calls: [b]}\n  c: {port: x}\nnamespace: '-'\n"))
 	var lines []string
 	for _, l := range strings.Split(err.Error(), "\n") {
 		lines = append(lines, strings.Join(strings.SplitN(l, ":", 3)[:2], ":"))
@@ -177,7 +177,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("services:\n  a: &a {command: [x], calls: [*a]}\n")
 	f.Add("a: &a [*a, *a]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if mesh, err := parse("m.yaml", "", []byte(text)); err == nil && len(mesh.Services) == 0 {
+		if mesh, err := parseMesh("m.yaml", "", []byte(text)); err == nil && len(mesh.Services) == 0 {
 			t.Errorf("accepted a mesh without services: %q", text)
 		}
 	})

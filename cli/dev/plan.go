@@ -19,7 +19,7 @@ func newPlan(m *Mesh, record bool) (*plan, error) {
 	p := &plan{mesh: m, alloc: newAllocator(fixedPorts(m)), ports: Ports{Namespace: m.Namespace}}
 	for i := range m.Services {
 		for _, w := range m.Services[i].workloads() {
-			if err := p.place(&m.Services[i], w, record); err != nil {
+			if err := p.addInstances(&m.Services[i], w, record); err != nil {
 				return nil, err
 			}
 		}
@@ -41,8 +41,8 @@ func fixedPorts(m *Mesh) []int {
 	return ports
 }
 
-// place makes a workload's instances.
-func (p *plan) place(s *Service, w Workload, record bool) error {
+// addInstances makes a workload's instances.
+func (p *plan) addInstances(s *Service, w Workload, record bool) error {
 	for n := range w.Replicas {
 		i := Instance{Name: w.Name + "-" + strconv.Itoa(n), Service: s.Name, Workload: w.Name}
 		wanted := []*string{}

@@ -9,7 +9,7 @@ import (
 
 func mustPlan(t *testing.T, record bool, text string) *plan {
 	t.Helper()
-	m, err := parse("mesh.yaml", t.TempDir(), []byte(text))
+	m, err := parseMesh("mesh.yaml", t.TempDir(), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

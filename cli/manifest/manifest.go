@@ -48,7 +48,7 @@ func Objects(c Config) []runtime.Object {
 func Render(objects []runtime.Object) ([]byte, error) {
 	var out bytes.Buffer
 	for _, object := range objects {
-		text, err := document(object)
+		text, err := marshal(object)
 		if err != nil {
 			return nil, fmt.Errorf("render %T: %w", object, err)
 		}
@@ -58,8 +58,8 @@ func Render(objects []runtime.Object) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// document drops the status that typed objects print: it is the cluster's to say.
-func document(object runtime.Object) ([]byte, error) {
+// marshal drops the status that typed objects print: it is the cluster's to say.
+func marshal(object runtime.Object) ([]byte, error) {
 	text, err := json.Marshal(object)
 	if err != nil {
 		return nil, err

@@ -123,7 +123,7 @@ func (m *model) edit(draft string) {
 var groups = []string{viz.GroupService, viz.GroupRoute, viz.GroupPod, viz.GroupIdentity}
 
 func (m model) regroup() (tea.Model, tea.Cmd) {
-	p := m.place
+	p := m.level
 	p.query.Group = groups[(slices.Index(groups, p.query.Group)+1)%len(groups)]
 	return m.enter(p)
 }
@@ -143,7 +143,7 @@ func (m model) down() (tea.Model, tea.Cmd) {
 		m.problem = "a pod's row is the finest there is"
 		return m, nil
 	}
-	p := place{query: m.query, title: row.From + " " + m.glyphs.arrow + " " + row.To}
+	p := level{query: m.query, title: row.From + " " + m.glyphs.arrow + " " + row.To}
 	if row.Route != "" {
 		p.query.Route = row.Route
 		p.title += " " + row.Route
@@ -151,7 +151,7 @@ func (m model) down() (tea.Model, tea.Cmd) {
 	p.query.From, p.query.FromNamespace = row.FromKind+"/"+row.From, row.FromNamespace
 	p.query.To, p.query.ToNamespace = row.ToKind+"/"+row.To, row.ToNamespace
 	p.query.Group = next
-	m.above = append(slices.Clone(m.above), m.place)
+	m.above = append(slices.Clone(m.above), m.level)
 	return m.enter(p)
 }
 

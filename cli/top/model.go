@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz"
 )
 
-// place is what the page shows: a question, and how the user came to ask it.
-type place struct {
+// level is what the page shows: a question, and how the user came to ask it.
+type level struct {
 	query viz.Query
 	title string
 }
@@ -27,8 +27,8 @@ type model struct {
 	width    int
 	height   int
 
-	place
-	above []place // where the user came from, outermost first
+	level
+	above []level // where the user came from, outermost first
 
 	// generation counts questions of a new kind. Answers and ticks of an older one are dropped, so
 	// that there is always exactly one chain of question, answer, pause.
@@ -65,7 +65,7 @@ func newModel(ctx context.Context, cfg Config) model {
 		cfg.Query.Group = viz.GroupRoute
 	}
 	m := model{ctx: ctx, ask: cfg.Ask, interval: cfg.Interval, glyphs: &unicodeGlyphs, width: 80,
-		height: 24, place: place{cfg.Query, title(cfg.Query)}}
+		height: 24, level: level{cfg.Query, title(cfg.Query)}}
 	if cfg.ASCII {
 		m.glyphs = &asciiGlyphs
 	}
@@ -137,8 +137,8 @@ func (m model) refresh() (tea.Model, tea.Cmd) {
 }
 
 // enter goes to a place. What was shown is of another, so the page is empty until viz answers.
-func (m model) enter(p place) (tea.Model, tea.Cmd) {
-	m.place, m.data, m.rows, m.first, m.cursor, m.paused, m.before = p, nil, nil, 0, rowKey{},
+func (m model) enter(p level) (tea.Model, tea.Cmd) {
+	m.level, m.data, m.rows, m.first, m.cursor, m.paused, m.before = p, nil, nil, 0, rowKey{},
 		false, 0
 	return m.refresh()
 }

@@ -52,7 +52,7 @@ func (e *FileError) Unwrap() error { return e.Err }
 func Documents(file string, data []byte) ([]Document, error) {
 	var docs []Document
 	for _, part := range split(data) {
-		doc, err := parse(file, part)
+		doc, err := parsePart(file, part)
 		if err != nil {
 			return nil, err
 		}
@@ -94,10 +94,10 @@ func afterSeparator(line []byte) ([]byte, bool) {
 	return append([]byte("   "), rest...), true
 }
 
-func parse(file string, p part) (Document, error) {
+func parsePart(file string, p part) (Document, error) {
 	var node yaml.Node
 	if err := yaml.Unmarshal(p.text, &node); err != nil {
-		return Document{}, yamlError(file, p.before, err)
+		return Document{}, syntaxErrorAfter(file, p.before, err)
 	}
 	if len(node.Content) == 0 || node.Content[0].Tag == "!!null" {
 		return Document{}, nil
@@ -105,7 +105,7 @@ func parse(file string, p part) (Document, error) {
 	doc := Document{File: file, root: node.Content[0], Line: p.before + node.Content[0].Line}
 	var err error
 	if doc.json, err = kyaml.YAMLToJSONStrict(p.text); err != nil {
-		return Document{}, yamlError(file, p.before, err)
+		return Document{}, syntaxErrorAfter(file, p.before, err)
 	}
 	shiftLines(doc.root, p.before, map[*yaml.Node]bool{})
 	return doc, doc.readKind()
@@ -138,10 +138,14 @@ func shiftLines(n *yaml.Node, by int, seen map[*yaml.Node]bool) {
 	shiftLines(n.Alias, by, seen)
 }
 
+// SyntaxError is an error of a YAML library with the line that the library says only in its text.
+func SyntaxError(file string, err error) *FileError { return syntaxErrorAfter(file, 0, err) }
+
 // The YAML libraries say lines only in their text.
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-func yamlError(file string, before int, err error) error {
+// syntaxErrorAfter is SyntaxError for a text that is not the first of its file.
+func syntaxErrorAfter(file string, before int, err error) *FileError {
 	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: ")
 	text = strings.TrimPrefix(text, "unmarshal errors: ")
 	at := yamlLine.FindStringSubmatchIndex(text)

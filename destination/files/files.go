@@ -213,12 +213,12 @@ func readFile(path string) ([]object, error) {
 		// it would be gone for a moment.
 		return nil, fmt.Errorf("%s: is empty: remove the file to remove what was in it", path)
 	}
-	return parse(path, data)
+	return parseObjects(path, data)
 }
 
 // Parse reads the documents of a file, as Source does. Errors name the file and the line.
 func Parse(file string, data []byte) ([]registry.Object, error) {
-	objects, err := parse(file, data)
+	objects, err := parseObjects(file, data)
 	out := make([]registry.Object, 0, len(objects))
 	for _, obj := range objects {
 		out = append(out, obj.value)
@@ -226,7 +226,7 @@ func Parse(file string, data []byte) ([]registry.Object, error) {
 	return out, err
 }
 
-func parse(file string, data []byte) ([]object, error) {
+func parseObjects(file string, data []byte) ([]object, error) {
 	docs, err := crd.Documents(file, data)
 	if err != nil {
 		return nil, err

@@ -87,10 +87,10 @@ func (o *Owner) Apply(c Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, obj := range c.Delete {
-		obj.put(r, o, false)
+		obj.update(r, o, false)
 	}
 	for _, obj := range c.Set {
-		obj.put(r, o, true)
+		obj.update(r, o, true)
 	}
 	if len(r.touched) > 0 {
 		select {
@@ -100,28 +100,28 @@ func (o *Owner) Apply(c Change) {
 	}
 }
 
-func (s *Service) put(r *Registry, o *Owner, present bool) {
-	r.services.put(s.Key(), owned[*Service]{s, o}, present)
+func (s *Service) update(r *Registry, o *Owner, present bool) {
+	r.services.update(s.Key(), owned[*Service]{s, o}, present)
 }
 
-func (s *Slice) put(r *Registry, o *Owner, present bool) {
-	r.slices.put(sliceKey{s.Key(), o.name}, owned[*Slice]{s, o}, present)
+func (s *Slice) update(r *Registry, o *Owner, present bool) {
+	r.slices.update(sliceKey{s.Key(), o.name}, owned[*Slice]{s, o}, present)
 }
 
-func (w *Workload) put(r *Registry, o *Owner, present bool) {
-	r.workloads.put(w.Key(), owned[*Workload]{w, o}, present)
+func (w *Workload) update(r *Registry, o *Owner, present bool) {
+	r.workloads.update(w.Key(), owned[*Workload]{w, o}, present)
 }
 
-func (n *Node) put(r *Registry, o *Owner, present bool) {
-	r.nodes.put(n.Key(), owned[*Node]{n, o}, present)
+func (n *Node) update(r *Registry, o *Owner, present bool) {
+	r.nodes.update(n.Key(), owned[*Node]{n, o}, present)
 }
 
-func (n *Namespace) put(r *Registry, o *Owner, present bool) {
-	r.namespaces.put(n.Key(), owned[*Namespace]{n, o}, present)
+func (n *Namespace) update(r *Registry, o *Owner, present bool) {
+	r.namespaces.update(n.Key(), owned[*Namespace]{n, o}, present)
 }
 
-func (p *Policy) put(r *Registry, o *Owner, present bool) {
-	r.policies.put(p.Ref(), owned[*Policy]{p, o}, present)
+func (p *Policy) update(r *Registry, o *Owner, present bool) {
+	r.policies.update(p.Ref(), owned[*Policy]{p, o}, present)
 }
 
 // owned is an object, and who put it there.
@@ -147,9 +147,9 @@ func newTable[K comparable, T Object](index func(key K, obj T, present bool)) ta
 	return table[K, T]{objects: map[K][]owned[T]{}, index: index}
 }
 
-// put sets an owner's object, or removes it. What counted before leaves the indexes, and what
+// update sets an owner's object, or removes it. What counted before leaves the indexes, and what
 // counts now enters them; each touches the topics that depend on it.
-func (t *table[K, T]) put(key K, one owned[T], present bool) {
+func (t *table[K, T]) update(key K, one owned[T], present bool) {
 	all := t.objects[key]
 	if len(all) > 0 {
 		t.index(key, all[0].object, false)

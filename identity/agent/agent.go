@@ -133,7 +133,7 @@ func (a *agent) follow(ctx context.Context) {
 	wait := followMin
 	for ctx.Err() == nil {
 		started := time.Now()
-		err := a.stream(ctx)
+		err := a.followOnce(ctx)
 		if time.Since(started) > followMax {
 			wait = followMin
 		}
@@ -147,7 +147,7 @@ func (a *agent) follow(ctx context.Context) {
 	}
 }
 
-func (a *agent) stream(ctx context.Context) error {
+func (a *agent) followOnce(ctx context.Context) error {
 	conn, err := a.dial()
 	if err != nil {
 		return err

@@ -36,8 +36,8 @@ func NewGRPC(name string, cfg *tls.Config, limits Limits, to prometheus.Register
 	g.Server = grpc.NewServer(
 		grpc.Creds(handshaker{credentials.NewTLS(cfg), g.metrics}),
 		grpc.InTapHandle(g.begin),
-		grpc.ChainUnaryInterceptor(calls.UnaryServerInterceptor(), unaryAsked),
-		grpc.ChainStreamInterceptor(calls.StreamServerInterceptor(), streamAsked),
+		grpc.ChainUnaryInterceptor(calls.UnaryServerInterceptor(), unaryFirstMessage),
+		grpc.ChainStreamInterceptor(calls.StreamServerInterceptor(), streamFirstMessage),
 		grpc.MaxRecvMsgSize(limits.Message), grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(limits.Streams), grpc.ConnectionTimeout(limits.Handshake),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),

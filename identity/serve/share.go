@@ -49,7 +49,7 @@ func (s *share) add(c *conn, noMemory bool) (evicted *conn, why reason) {
 	if evicted != nil {
 		s.remove(evicted)
 	}
-	s.put(from, c)
+	s.insert(from, c)
 	return evicted, ""
 }
 
@@ -60,7 +60,8 @@ func (s *share) greedier(n int) bool {
 	return top > n+1 || s.yields && top >= n
 }
 
-func (s *share) put(from *source, c *conn) {
+// insert makes c the newest of its source.
+func (s *share) insert(from *source, c *conn) {
 	c.share, c.place = s, from.conns.PushBack(c)
 	s.held++
 	if from.conns.Len() > 1 {

@@ -40,7 +40,7 @@ func newAuthority(t testing.TB) *authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &authority{key, parse(t, der)}
+	return &authority{key, parseCertificate(t, der)}
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -52,7 +52,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func parse(t testing.TB, der []byte) *x509.Certificate {
+func parseCertificate(t testing.TB, der []byte) *x509.Certificate {
 	t.Helper()
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -84,7 +84,7 @@ func (a *authority) sign(t testing.TB, template *x509.Certificate, public any) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parse(t, der)
+	return parseCertificate(t, der)
 }
 
 func (a *authority) svid(t testing.TB, id spiffeid.ID) *x509svid.SVID {

@@ -39,7 +39,7 @@ func TestChainShownByAServerThatWantsOurs(t *testing.T) {
 		refused <- conn.HandshakeContext(t.Context())
 		server.Close()
 	}()
-	chain, err := chainShown(t.Context(), client, "8080.tulle")
+	chain, err := readChain(t.Context(), client, "8080.tulle")
 	client.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -47,13 +47,13 @@ func TestChainShownByAServerThatWantsOurs(t *testing.T) {
 	if <-refused == nil {
 		t.Error("the server let a peer without a certificate in")
 	}
-	if err := verifyShown(chain, []*x509.Certificate{ca.Root()}, "shop", "web"); err != nil {
+	if err := verifyChain(chain, []*x509.Certificate{ca.Root()}, "shop", "web"); err != nil {
 		t.Error(err)
 	}
-	if err := verifyShown(chain, []*x509.Certificate{ca.Root()}, "tulle", "tulle-identity"); err == nil || !strings.Contains(err.Error(), "expected spiffe://cluster.local/ns/tulle/sa/tulle-identity") {
+	if err := verifyChain(chain, []*x509.Certificate{ca.Root()}, "tulle", "tulle-identity"); err == nil || !strings.Contains(err.Error(), "expected spiffe://cluster.local/ns/tulle/sa/tulle-identity") {
 		t.Errorf("another's identity passed: %v", err)
 	}
-	if err := verifyShown(chain, []*x509.Certificate{newCA(t).Root()}, "shop", "web"); err == nil {
+	if err := verifyChain(chain, []*x509.Certificate{newCA(t).Root()}, "shop", "web"); err == nil {
 		t.Error("a strange root vouched")
 	}
 	one := describe(pod("shop", "web-1", nil), chain, []*x509.Certificate{ca.Root()})
@@ -72,7 +72,7 @@ func TestNothingShown(t *testing.T) {
 		server.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 		server.Close()
 	}()
-	if _, err := chainShown(t.Context(), client, ""); err == nil || !strings.Contains(err.Error(), "no certificate was shown") {
+	if _, err := readChain(t.Context(), client, ""); err == nil || !strings.Contains(err.Error(), "no certificate was shown") {
 		t.Errorf("error %v", err)
 	}
 }

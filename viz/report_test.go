@@ -58,13 +58,13 @@ func TestBadReportsAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := webReport(time.Second, 1)
 			c.change(m)
-			_, err := check(testReporter, m)
+			_, err := checkReport(testReporter, m)
 			if status.Code(err) != c.code || !strings.Contains(status.Convert(err).Message(), c.why) {
 				t.Errorf("refused with %v, want %s and %q", err, c.code, c.why)
 			}
 		})
 	}
-	if _, err := check(testReporter, webReport(time.Second, 1)); err != nil {
+	if _, err := checkReport(testReporter, webReport(time.Second, 1)); err != nil {
 		t.Errorf("a good report is refused: %v", err)
 	}
 }
@@ -75,7 +75,7 @@ func TestWorkloadOfAPodByItself(t *testing.T) {
 	} {
 		m := webReport(time.Second, 1)
 		m.Workload = w
-		r, err := check(testReporter, m)
+		r, err := checkReport(testReporter, m)
 		if err != nil || r.workload != (workload{"shop", "pod", "web-1", "web-1"}) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
@@ -86,7 +86,7 @@ func TestWorkloadOfAPodByItself(t *testing.T) {
 func TestLabelsArePrintable(t *testing.T) {
 	m := webReport(time.Second, 1)
 	m.Series[0].Labels.Route = "\x1b[2Jgone\u202e\n"
-	r, err := check(testReporter, m)
+	r, err := checkReport(testReporter, m)
 	if err != nil || r.series[0].labels.route != "?[2Jgone??" {
 		t.Errorf("route is %q, %v", r.series[0].labels.route, err)
 	}
@@ -114,7 +114,7 @@ func FuzzReport(f *testing.F) {
 		s, now := newStore(), time.Unix(1_800_000_000, 0)
 		from := &stream{who: testReporter}
 		for range 3 {
-			r, err := check(testReporter, &m)
+			r, err := checkReport(testReporter, &m)
 			if err != nil {
 				return
 			}

@@ -19,9 +19,9 @@ import (
 // handshakeTimeout is for one handshake through a port-forward.
 const handshakeTimeout = 10 * time.Second
 
-// shown is the certificate chain that a pod shows on a port. In TLS 1.3 a server shows its own
-// before it asks for ours, so it is seen although we have none.
-func (a *app) shown(
+// servedChain is the certificate chain that a pod shows on a port. In TLS 1.3 a server shows its
+// own before it asks for ours, so it is seen although we have none.
+func (a *app) servedChain(
 	ctx context.Context, pod *corev1.Pod, port int, serverName string,
 ) ([]*x509.Certificate, error) {
 	addr, stop, err := a.forwardPod(ctx, pod, port)
@@ -36,7 +36,7 @@ func (a *app) shown(
 		return nil, fmt.Errorf("connect to %s/%s port %d: %w", pod.Namespace, pod.Name, port, err)
 	}
 	defer conn.Close()
-	chain, err := chainShown(ctx, conn, serverName)
+	chain, err := readChain(ctx, conn, serverName)
 	if err != nil {
 		return nil, fmt.Errorf("look at the certificate of %s/%s port %d: %w", pod.Namespace,
 			pod.Name, port, err)
@@ -44,7 +44,7 @@ func (a *app) shown(
 	return chain, nil
 }
 
-func chainShown(
+func readChain(
 	ctx context.Context, conn net.Conn, serverName string,
 ) ([]*x509.Certificate, error) {
 	var chain []*x509.Certificate
@@ -64,9 +64,9 @@ func chainShown(
 	return chain, nil
 }
 
-// verifyShown checks a control-plane server's certificate against the roots and the one ID that it
+// verifyChain checks a control-plane server's certificate against the roots and the one ID that it
 // may have.
-func verifyShown(chain, roots []*x509.Certificate, namespace, account string) error {
+func verifyChain(chain, roots []*x509.Certificate, namespace, account string) error {
 	if len(chain[0].URIs) == 0 {
 		return errors.New("its certificate holds no SPIFFE ID")
 	}

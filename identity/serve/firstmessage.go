@@ -31,22 +31,22 @@ func (g *GRPC) begin(ctx context.Context, _ *tap.Info) (context.Context, error) 
 	return context.WithValue(ctx, askKey{}, timer), nil
 }
 
-// asked says that a call's first message is here.
-func asked(ctx context.Context) {
+// firstMessageCame says that a call's first message is here.
+func firstMessageCame(ctx context.Context) {
 	if timer, ok := ctx.Value(askKey{}).(*time.Timer); ok {
 		timer.Stop()
 	}
 }
 
-// unaryAsked is called with the message.
-func unaryAsked(
+// unaryFirstMessage is called with the message.
+func unaryFirstMessage(
 	ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler,
 ) (any, error) {
-	asked(ctx)
+	firstMessageCame(ctx)
 	return next(ctx, req)
 }
 
-func streamAsked(
+func streamFirstMessage(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler,
 ) error {
 	return next(srv, &firstMessage{ServerStream: ss})
@@ -68,7 +68,7 @@ func (f *firstMessage) RecvMsg(m any) error {
 	}
 	if err == nil {
 		f.here = true
-		asked(f.Context())
+		firstMessageCame(f.Context())
 	}
 	return err
 }

@@ -47,8 +47,8 @@ type incoming struct {
 	open   uint64
 }
 
-// check turns a message into a report, or says why it is refused. It changes nothing.
-func check(who reporter, m *api.ReportRequest) (*report, error) {
+// checkReport turns a message into a report, or says why it is refused. It changes nothing.
+func checkReport(who reporter, m *api.ReportRequest) (*report, error) {
 	w, err := checkWorkload(who, m.Workload)
 	if err != nil {
 		return nil, err
