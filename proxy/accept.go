@@ -94,7 +94,7 @@ func (p *Proxy) accept(l listener) {
 			nc.Close()
 			continue
 		}
-		p.crowd.count(n)
+		p.trimmer.count(n)
 		p.tasks.Add(1)
 		go p.serve(l, nc)
 	}
@@ -111,7 +111,7 @@ func (p *Proxy) serve(l listener, nc net.Conn) {
 
 func (p *Proxy) ended(nc net.Conn) {
 	nc.Close()
-	p.crowd.count(p.metrics.Connections.Add(-1))
+	p.trimmer.count(p.metrics.Connections.Add(-1))
 	p.tasks.Done()
 }
 

@@ -62,7 +62,7 @@ type Proxy struct {
 	wheel     *timer.Wheel
 	memory    memory.Gauge
 	strangers metric.Addresses
-	crowd     *crowd
+	trimmer   *trimmer
 	discovery *discover.Session
 	forward   *forward.Forwarder
 	tunnels   *tunnel.Carrier
@@ -106,7 +106,7 @@ func New(
 		dialer:   newDialer(&cfg.Limits),
 		metrics:  metric.NewRegistry(),
 		wheel:    timer.New(),
-		crowd:    newCrowd(),
+		trimmer:  newTrimmer(),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP},
@@ -227,8 +227,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.tasks.Go(func() { p.watchRoots(p.ctx) })
 	p.tasks.Go(func() { p.discovery.Run(p.ctx) })
 	p.tasks.Go(func() { p.report(p.ctx) })
-	p.tasks.Go(p.settle)
-	p.tasks.Go(p.shrink)
+	p.tasks.Go(p.trimStart)
+	p.tasks.Go(p.trimMemory)
 	for _, l := range p.listeners {
 		p.tasks.Go(func() { p.accept(l) })
 	}
@@ -279,17 +279,17 @@ func (p *Proxy) serveAdmin(s *admin.Server, l net.Listener) {
 	}
 }
 
-// settleAfter is when the start is surely over.
-const settleAfter = time.Second
+// startedAfter is when the start is surely over.
+const startedAfter = time.Second
 
-// settle makes the proxy small once it has started.
-func (p *Proxy) settle() {
+// trimStart makes the proxy small once it has started.
+func (p *Proxy) trimStart() {
 	select {
 	case <-p.discovery.Met:
 	case <-p.ctx.Done():
 		return
 	}
-	p.sleep(settleAfter)
+	p.sleep(startedAfter)
 	if err := trim(); err != nil {
 		p.log.Debug("cannot give back the pages of the start", "err", err)
 	}

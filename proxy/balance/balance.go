@@ -40,6 +40,7 @@ type Endpoint struct {
 	Protocol api.Protocol
 	Local    bool // the application that this proxy is for: nothing is between the two
 	workload metric.Workload
+	cluster  *Cluster
 
 	ewma     ewma
 	health   health
@@ -63,8 +64,11 @@ func (e *Endpoint) Observe(d time.Duration, p Params, now time.Time) { e.ewma.ob
 // Failed takes the latency of a failure, which says nothing good.
 func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) { e.ewma.fail(d, p, now) }
 
-// Rest passes the endpoint over for d, while another is there: it could not be dialed.
-func (e *Endpoint) Rest(now time.Time, d time.Duration) { e.health.rest(now, d) }
+// Limits are its cluster's of the moment.
+func (e *Endpoint) Limits() *Limits { return &e.cluster.Current().Params.Limits }
+
+// Rest passes the endpoint over for a while, if another is there: it could not be dialed.
+func (e *Endpoint) Rest(now time.Time) { e.health.rest(now, e.Limits().Rest) }
 
 // HasAnswered reports whether the endpoint ever has. It is read for each answer, so it is written
 // once.
@@ -99,9 +103,15 @@ func (h *health) ready(now time.Time) bool {
 	return until == 0 || until <= int64(now.Sub(epoch))
 }
 
+// Key is what a pick goes by.
+type Key struct {
+	Avoid *Endpoint // never chosen while another is there: it just failed this request; nil: none
+	Now   time.Time
+}
+
 // Pick chooses by the power of two choices: of two endpoints at random, the one with the lower
-// load. avoid, the endpoint that just failed this request, is never chosen while another is there.
-func (s *EndpointSet) Pick(avoid *Endpoint, now time.Time) *Endpoint {
+// load. It returns nil if there is none.
+func (s *EndpointSet) Pick(k Key) *Endpoint {
 	n := len(s.All)
 	switch n {
 	case 0:
@@ -114,10 +124,10 @@ func (s *EndpointSet) Pick(avoid *Endpoint, now time.Time) *Endpoint {
 	if b == a {
 		b = s.All[n-1]
 	}
-	aOK, bOK := a != avoid && a.health.ready(now), b != avoid && b.health.ready(now)
+	aOK, bOK := wants(a, k), wants(b, k)
 	switch {
 	case aOK && bOK:
-		if b.ewma.load(s.Params, now) < a.ewma.load(s.Params, now) {
+		if b.ewma.load(s.Params, k.Now) < a.ewma.load(s.Params, k.Now) {
 			return b
 		}
 		return a
@@ -126,19 +136,24 @@ func (s *EndpointSet) Pick(avoid *Endpoint, now time.Time) *Endpoint {
 	case bOK:
 		return b
 	}
-	return s.pickReady(avoid, now)
+	return s.pickReady(k)
 }
 
-// pickReady is for when both choices were bad: anything that is ready, else anything but avoid.
-func (s *EndpointSet) pickReady(avoid *Endpoint, now time.Time) *Endpoint {
+func wants(e *Endpoint, k Key) bool {
+	return e != k.Avoid && e.health.ready(k.Now)
+}
+
+// pickReady is for when both choices were bad: anything that is ready, else anything but the one to
+// avoid.
+func (s *EndpointSet) pickReady(k Key) *Endpoint {
 	var last *Endpoint
 	start := rand.IntN(len(s.All))
 	for i := range s.All {
 		e := s.All[(start+i)%len(s.All)]
-		if e == avoid {
+		if e == k.Avoid {
 			continue
 		}
-		if e.health.ready(now) {
+		if e.health.ready(k.Now) {
 			return e
 		}
 		last = e
@@ -231,6 +246,7 @@ func (c *Cluster) First() *Endpoint { return c.set.Load().All[0] }
 
 func (c *Cluster) newEndpoint(m *api.Endpoint, params Params, now time.Time) *Endpoint {
 	e := &Endpoint{
+		cluster:   c,
 		id:        m.Id,
 		Address:   m.Address,
 		Mesh:      m.MeshAddress,

@@ -7,7 +7,7 @@ import (
 )
 
 func TestEWMARisesAtOnceAndFallsWithTime(t *testing.T) {
-	p := Params{30 * time.Millisecond, 10 * time.Second}
+	p := Params{Initial: 30 * time.Millisecond, Decay: 10 * time.Second}
 	now := time.Unix(0, 0)
 	var e ewma
 	e.reset(p, now)
@@ -28,20 +28,20 @@ func TestEWMARisesAtOnceAndFallsWithTime(t *testing.T) {
 func TestPickAvoidsTheEndpointThatFailed(t *testing.T) {
 	now := time.Now()
 	a, b, c := &Endpoint{id: "a"}, &Endpoint{id: "b"}, &Endpoint{id: "c"}
-	s := &EndpointSet{Params: Params{1, 1}, All: []*Endpoint{a, b, c}}
+	s := &EndpointSet{Params: Params{Initial: 1, Decay: 1}, All: []*Endpoint{a, b, c}}
 	for range 100 {
-		if s.Pick(a, now) == a {
+		if s.Pick(Key{a, now}) == a {
 			t.Fatal("picked the endpoint that just failed")
 		}
 	}
-	b.Rest(now, time.Second)
+	b.health.rest(now, time.Second)
 	for range 100 {
-		if s.Pick(a, now) != c {
+		if s.Pick(Key{a, now}) != c {
 			t.Fatal("picked an endpoint that cannot be dialed while another is there")
 		}
 	}
 	alone := &EndpointSet{All: []*Endpoint{a}}
-	if alone.Pick(a, now) != a {
+	if alone.Pick(Key{a, now}) != a {
 		t.Error("the only endpoint is better than none")
 	}
 }
@@ -50,14 +50,14 @@ func TestPickAvoidsTheEndpointThatFailed(t *testing.T) {
 func TestARestEnds(t *testing.T) {
 	now := time.Now()
 	a, b := &Endpoint{id: "a"}, &Endpoint{id: "b"}
-	s := &EndpointSet{Params: Params{1, 1}, All: []*Endpoint{a, b}}
-	a.Rest(now, time.Second)
-	if s.Pick(nil, now.Add(time.Second-1)) != b {
+	s := &EndpointSet{Params: Params{Initial: 1, Decay: 1}, All: []*Endpoint{a, b}}
+	a.health.rest(now, time.Second)
+	if s.Pick(Key{Now: now.Add(time.Second - 1)}) != b {
 		t.Error("an endpoint was picked before its rest was over")
 	}
 	picked := false
 	for range 100 {
-		picked = picked || s.Pick(b, now.Add(time.Second)) == a
+		picked = picked || s.Pick(Key{b, now.Add(time.Second)}) == a
 	}
 	if !picked {
 		t.Error("an endpoint was not picked after its rest")

@@ -20,8 +20,18 @@ type ewma struct {
 
 // Params come from the cluster.
 type Params struct {
-	Initial time.Duration
-	Decay   time.Duration
+	Initial time.Duration // the latency of an endpoint before its first sample
+	Decay   time.Duration // how fast what was measured is forgotten
+	Limits
+}
+
+// Limits bound what a cluster's users may have of each of its endpoints.
+type Limits struct {
+	MaxQueue      int           // who may wait for a connection or a stream
+	MaxHTTP1Conns int           // connections, each for one request at a time
+	MaxHTTP2Conns int           // connections, but for those that have no room for another request
+	DialTimeout   time.Duration // of one dial
+	Rest          time.Duration // after a dial that failed, while another endpoint is there
 }
 
 func (e *ewma) reset(p Params, now time.Time) {

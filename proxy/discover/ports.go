@@ -65,15 +65,15 @@ func (d *Session) Port(port uint16) *Port {
 	in.latest.Store(a)
 	d.inbounds.Add(port, in)
 	if d.inbounds.Len() > maxInboundPorts {
-		d.evictUnserved()
+		d.evictUnservedLocked()
 	}
-	d.subscribe(key)
+	d.subscribeLocked(key)
 	return in
 }
 
-// evictUnserved forgets one port behind which nothing ever answered. What does answer is bounded by
-// the application. mu is held.
-func (d *Session) evictUnserved() {
+// evictUnservedLocked forgets one port behind which nothing ever answered. What does answer is
+// bounded by the application.
+func (d *Session) evictUnservedLocked() {
 	keys := d.inbounds.Keys()
 	for _, port := range keys[:len(keys)-1] { // the newest is about to be used
 		if in, ok := d.inbounds.Peek(port); ok && !in.served() {
@@ -217,7 +217,7 @@ func (in *Port) Application(addr string) *balance.Cluster {
 	defer in.mu.Unlock()
 	c := in.apps[addr]
 	if c == nil {
-		c = balance.NewCluster(addr, in.d.Attach).Lone(addr, in.d.ewmaDefaults())
+		c = balance.NewCluster(addr, in.d.Attach).Lone(addr, in.d.defaults())
 		c.First().Local = true // nobody else knows it yet
 		if in.apps == nil {
 			in.apps = map[string]*balance.Cluster{}

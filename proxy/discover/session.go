@@ -45,6 +45,7 @@ type Session struct {
 	targets  *lru.LRU[string, *Target]
 	inbounds *lru.LRU[uint16, *Port]
 	store
+	compiled map[*api.Resource]compiled // of the message that is being applied
 	workload *api.Workload
 	stream   *rpc.Stream // nil while there is none
 	problem  error       // why there is none
@@ -77,30 +78,30 @@ func New(o Options) *Session {
 		inboundBudget: route.NewBudget(nil),
 	}
 	// The sizes are positive: no errors.
-	d.targets, _ = lru.NewLRU(d.Cfg.Limits.MaxTargets, d.evict)
-	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictInbound) // evictUnserved bounds it
+	d.targets, _ = lru.NewLRU(d.Cfg.Limits.MaxTargets, d.evictTargetLocked)
+	d.inbounds, _ = lru.NewLRU(math.MaxUint16+1, d.evictPortLocked) // evictUnserved bounds it
 	return d
 }
 
-func (d *Session) subscribe(key *api.Key) {
-	d.send(
+func (d *Session) subscribeLocked(key *api.Key) {
+	d.sendLocked(
 		&api.DiscoverRequest{
 			Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}},
 		},
 	)
 }
 
-func (d *Session) unsubscribe(key *api.Key) {
-	d.send(
+func (d *Session) unsubscribeLocked(key *api.Key) {
+	d.sendLocked(
 		&api.DiscoverRequest{
 			Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}},
 		},
 	)
 }
 
-// send queues a request; mu is held, so it must not wait for destination. Without a stream nothing
-// is lost: a new one begins with every subscription. The outbox is bounded by the keys.
-func (d *Session) send(m *api.DiscoverRequest) {
+// sendLocked queues a request; mu is held, so it must not wait for destination. Without a stream
+// nothing is lost: a new one begins with every subscription. The outbox is bounded by the keys.
+func (d *Session) sendLocked(m *api.DiscoverRequest) {
 	if d.stream == nil {
 		return
 	}
@@ -191,25 +192,25 @@ func (d *Session) greet(s *rpc.Stream) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.begin(s)
+	d.beginLocked(s)
 	return nil
 }
 
-// begin fills the outbox of a new stream. mu is held.
-func (d *Session) begin(s *rpc.Stream) {
+// beginLocked fills the outbox of a new stream.
+func (d *Session) beginLocked(s *rpc.Stream) {
 	d.stream, d.problem, d.outbox = s, nil, nil
 	clear(d.parts)
 	for _, t := range d.targets.Values() {
-		d.subscribe(t.key)
+		d.subscribeLocked(t.key)
 	}
 	for _, in := range d.inbounds.Values() {
-		d.subscribe(in.key)
+		d.subscribeLocked(in.key)
 	}
 	for name := range d.kept {
-		d.subscribe(clusterKey(name))
+		d.subscribeLocked(clusterKey(name))
 	}
 	for _, r := range d.resume() {
-		d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: r}})
+		d.sendLocked(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: r}})
 	}
 }
 
@@ -235,26 +236,29 @@ func (d *Session) Status() error {
 // Apply takes one message of destination. What waited for it goes on afterwards, without the lock.
 func (d *Session) Apply(m *api.DiscoverResponse) {
 	var ch balance.Change
+	made := d.compile(m.GetResources().GetResources())
 	d.mu.Lock()
+	d.compiled = made
 	switch m := m.Message.(type) {
 	case *api.DiscoverResponse_Welcome:
 		d.workload = m.Welcome.GetWorkload()
 		d.ready.Store(true)
 		d.once.Do(func() { close(d.Met) })
 	case *api.DiscoverResponse_Invalid:
-		d.applyInvalid(m.Invalid)
+		d.applyInvalidLocked(m.Invalid)
 	case *api.DiscoverResponse_Resources:
-		ch = d.applyResources(m.Resources.GetResources())
+		ch = d.applyAllLocked(m.Resources.GetResources())
 	default:
 		d.Log.Warn("destination sent a message of a kind that this proxy does not know")
 	}
+	d.compiled = nil
 	d.mu.Unlock()
 	d.Applied(ch)
 }
 
-// applyInvalid: destination will not answer for this key. That is an answer: nothing is known by
-// that name.
-func (d *Session) applyInvalid(m *api.Invalid) {
+// applyInvalidLocked: destination will not answer for this key. That is an answer: nothing is known
+// by that name.
+func (d *Session) applyInvalidLocked(m *api.Invalid) {
 	d.Log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason",
 		m.GetReason())
 	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.Latest.Load() == nil {
@@ -265,9 +269,9 @@ func (d *Session) applyInvalid(m *api.Invalid) {
 	}
 }
 
-// reject tells destination that a resource cannot be used, and why. The last good one of its name
-// holds. mu is held.
-func (d *Session) reject(m *api.Resource, err error) {
+// rejectLocked tells destination that a resource cannot be used, and why. The last good one of its
+// name holds.
+func (d *Session) rejectLocked(m *api.Resource, err error) {
 	d.Log.Error("cannot use what destination sent, keeping the last one", "kind", m.Kind, "name",
 		m.Name, "err", err)
 	if len(d.outbox) > api.MaxKeys {
@@ -275,8 +279,10 @@ func (d *Session) reject(m *api.Resource, err error) {
 	}
 	reason := err.Error()
 	reason = strings.ToValidUTF8(reason[:min(len(reason), api.MaxReason)], "")
-	d.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Rejected{Rejected: &api.Rejected{
-		Kind: m.Kind, Name: m.Name, Version: m.Version, Reason: reason}}})
+	rejected := &api.Rejected{Kind: m.Kind, Name: m.Name, Version: m.Version, Reason: reason}
+	d.sendLocked(&api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Rejected{Rejected: rejected},
+	})
 }
 
 // connected reports whether there is somebody to answer.
@@ -293,7 +299,14 @@ func (d *Session) Self() *api.Workload {
 	return d.workload
 }
 
-// ewmaDefaults are for a cluster of which nobody says anything else.
-func (d *Session) ewmaDefaults() balance.Params {
-	return balance.Params{Initial: d.Cfg.Limits.EWMADefaultRTT, Decay: d.Cfg.Limits.EWMADecay}
+// defaults are for a cluster of which nobody says anything else.
+func (d *Session) defaults() balance.Params {
+	l := &d.Cfg.Limits
+	return balance.Params{Initial: l.EWMADefaultRTT, Decay: l.EWMADecay, Limits: balance.Limits{
+		MaxQueue:      l.MaxQueue,
+		MaxHTTP1Conns: l.MaxHTTP1Conns,
+		MaxHTTP2Conns: l.MaxHTTP2Conns,
+		DialTimeout:   l.DialTimeout,
+		Rest:          l.EndpointRest,
+	}}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/balance"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/protobuf/proto"
 )
@@ -89,7 +90,7 @@ func useAnswer(t *testing.T, a *Answer) {
 		if b == nil {
 			continue
 		}
-		if s := a.Cluster(b).Current(); s != nil && len(s.All) > 0 && s.Pick(nil, time.Now()) == nil {
+		if s := a.Cluster(b).Current(); s != nil && len(s.All) > 0 && s.Pick(balance.Key{Now: time.Now()}) == nil {
 			t.Fatal("endpoints, and none was picked")
 		}
 	}

@@ -25,12 +25,12 @@ func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
 	defer d.mu.Unlock()
 	for i := range 100 {
 		name := fmt.Sprintf("web-%d", i)
-		d.applyResources([]*api.Resource{{Kind: api.Kind_KIND_ENDPOINTS, Name: name, Version: "1",
+		d.applyAllLocked([]*api.Resource{{Kind: api.Kind_KIND_ENDPOINTS, Name: name, Version: "1",
 			Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{}}}})
 		d.targets.Add(name, &Target{key: &api.Key{Key: &api.Key_Authority{Authority: name}}})
 	}
 	for range 2 { // streams
-		d.begin(&rpc.Stream{})
+		d.beginLocked(&rpc.Stream{})
 		held := 0
 		for _, m := range d.outbox {
 			held += len(m.GetResume().GetHeld())

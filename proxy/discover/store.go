@@ -72,40 +72,40 @@ type row struct {
 // here yet. Removals go the other way round. A target keeps its last route, a port its last policy
 // and a cluster its last endpoints: whoever uses one is told anew.
 var rows = [...]row{
-	{api.Kind_KIND_CLUSTER, (*Session).applyCluster, (*Session).dropCluster},
-	{api.Kind_KIND_ENDPOINTS, (*Session).applyEndpoints, nil},
-	{api.Kind_KIND_ROUTE, (*Session).applyRoute, nil},
-	{api.Kind_KIND_INBOUND, (*Session).applyInbound, nil},
+	{api.Kind_KIND_CLUSTER, (*Session).applyClusterLocked, (*Session).dropClusterLocked},
+	{api.Kind_KIND_ENDPOINTS, (*Session).applyEndpointsLocked, nil},
+	{api.Kind_KIND_ROUTE, (*Session).applyRouteLocked, nil},
+	{api.Kind_KIND_INBOUND, (*Session).applyInboundLocked, nil},
 }
 
-// applyResources takes one consistent change. mu is held.
-func (d *Session) applyResources(list []*api.Resource) (ch balance.Change) {
+// applyAllLocked takes one consistent change.
+func (d *Session) applyAllLocked(list []*api.Resource) (ch balance.Change) {
 	for i := range rows {
 		for _, m := range list {
 			if m.Kind == rows[i].kind && !m.Removed {
-				ch.Add(d.applyResource(&rows[i], m))
+				ch.Add(d.applyLocked(&rows[i], m))
 			}
 		}
 	}
 	for i := len(rows) - 1; i >= 0; i-- {
 		for _, m := range list {
 			if m.Kind == rows[i].kind && m.Removed {
-				ch.Add(d.remove(&rows[i], m))
+				ch.Add(d.removeLocked(&rows[i], m))
 			}
 		}
 	}
 	for _, m := range list {
 		if !known(m.Kind) {
-			d.reject(m,
+			d.rejectLocked(m,
 				fmt.Errorf("a resource of a kind (%d) that this proxy does not know", m.Kind))
 		}
 	}
 	return ch
 }
 
-func (d *Session) remove(r *row, m *api.Resource) balance.Change {
+func (d *Session) removeLocked(r *row, m *api.Resource) balance.Change {
 	delete(d.parts, keyOf(m))
-	if d.keep(m) {
+	if d.keepLocked(m) {
 		return balance.Change{}
 	}
 	delete(d.messages, keyOf(m))
@@ -115,10 +115,10 @@ func (d *Session) remove(r *row, m *api.Resource) balance.Change {
 	return r.drop(d, m.Name)
 }
 
-// keep reports whether what destination has removed is still needed: by a route that stays in use
-// because the one after it was rejected, or withheld. It is asked for by name from now on, so that
-// it goes on changing with its pods. mu is held.
-func (d *Session) keep(m *api.Resource) bool {
+// keepLocked reports whether what destination has removed is still needed: by a route that stays in
+// use because the one after it was rejected, or withheld. It is asked for by name from now on, so
+// that it goes on changing with its pods.
+func (d *Session) keepLocked(m *api.Resource) bool {
 	var users []*clusterEntry
 	switch m.Kind {
 	case api.Kind_KIND_ENDPOINTS:
@@ -134,7 +134,7 @@ func (d *Session) keep(m *api.Resource) bool {
 		}
 		if _, asked := d.kept[e.Name]; !asked && len(d.kept) < maxKept {
 			d.kept[e.Name] = struct{}{}
-			d.subscribe(clusterKey(e.Name))
+			d.subscribeLocked(clusterKey(e.Name))
 		}
 		return true
 	}
@@ -152,8 +152,8 @@ func known(k api.Kind) bool {
 	return false
 }
 
-func (d *Session) applyResource(r *row, m *api.Resource) balance.Change {
-	whole, err := d.assemble(m)
+func (d *Session) applyLocked(r *row, m *api.Resource) balance.Change {
+	whole, err := d.assembleLocked(m)
 	held := d.messages[keyOf(m)]
 	if whole == nil || held != nil && held.Version == whole.Version {
 		return balance.Change{}
@@ -163,14 +163,15 @@ func (d *Session) applyResource(r *row, m *api.Resource) balance.Change {
 		ch, err = r.apply(d, whole)
 	}
 	if err != nil {
-		d.reject(whole, err)
+		d.rejectLocked(whole, err)
 	}
 	return ch
 }
 
-// assemble returns a resource once all its parts are here. Parts out of order are destination's
-// fault, and cannot be mended: the stream ends, and the next one begins with what is held.
-func (d *Session) assemble(m *api.Resource) (*api.Resource, error) {
+// assembleLocked returns a resource once all its parts are here. Parts out of order are
+// destination's fault, and cannot be mended: the stream ends, and the next one begins with what is
+// held.
+func (d *Session) assembleLocked(m *api.Resource) (*api.Resource, error) {
 	k := keyOf(m)
 	p := d.parts[k]
 	switch {
@@ -181,7 +182,7 @@ func (d *Session) assemble(m *api.Resource) (*api.Resource, error) {
 	case p != nil && m.Part == p.count && m.Version == p.whole.Version && m.Base == p.whole.Base:
 		p.add(m)
 	default:
-		d.resync(k, "destination sent parts of a resource out of order")
+		d.resyncLocked(k, "destination sent parts of a resource out of order")
 		return nil, nil
 	}
 	p.count++
@@ -216,8 +217,9 @@ func (p *parts) add(m *api.Resource) {
 	}
 }
 
-// resync drops what is held of a resource and ends the stream: the next one asks for a snapshot.
-func (d *Session) resync(k resourceKey, why string) {
+// resyncLocked drops what is held of a resource and ends the stream: the next one asks for a
+// snapshot.
+func (d *Session) resyncLocked(k resourceKey, why string) {
 	d.Log.Warn(why, "kind", k.kind, "name", k.name)
 	delete(d.messages, k)
 	delete(d.parts, k)
@@ -251,11 +253,11 @@ const (
 	requestOverhead = 16 // those of what is around the list
 )
 
-func (d *Session) hold(m *api.Resource) { d.messages[keyOf(m)] = m }
+func (d *Session) holdLocked(m *api.Resource) { d.messages[keyOf(m)] = m }
 
 var errBody = errors.New("its body is not of its kind")
 
-func (d *Session) applyCluster(m *api.Resource) (balance.Change, error) {
+func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 	c := m.GetCluster()
 	if c == nil {
 		return balance.Change{}, errBody
@@ -264,12 +266,12 @@ func (d *Session) applyCluster(m *api.Resource) (balance.Change, error) {
 	if err != nil {
 		return balance.Change{}, err
 	}
-	e := d.entry(m.Name)
-	d.unlink(e)
+	e := d.entryLocked(m.Name)
+	d.unlinkLocked(e)
 	e.params, e.endpoints = &params, c.Name
 	d.users[c.Name] = append(d.users[c.Name], e)
-	d.hold(m)
-	return d.refresh(e), nil
+	d.holdLocked(m)
+	return d.refreshLocked(e), nil
 }
 
 func (d *Session) compileBalancer(c *api.Cluster) (balance.Params, error) {
@@ -277,7 +279,7 @@ func (d *Session) compileBalancer(c *api.Cluster) (balance.Params, error) {
 	if !ok {
 		return balance.Params{}, errors.New("a balancer that this proxy does not know")
 	}
-	p := d.ewmaDefaults()
+	p := d.defaults()
 	if ms := b.Ewma.GetDefaultRttMs(); ms > 0 {
 		p.Initial = time.Duration(ms) * time.Millisecond
 	}
@@ -287,39 +289,39 @@ func (d *Session) compileBalancer(c *api.Cluster) (balance.Params, error) {
 	return p, nil
 }
 
-func (d *Session) dropCluster(name string) (ch balance.Change) {
+func (d *Session) dropClusterLocked(name string) (ch balance.Change) {
 	if e := d.clusters[name]; e != nil {
-		d.unlink(e)
+		d.unlinkLocked(e)
 		e.params = nil
-		ch = d.refresh(e)
-		d.forget(name)
+		ch = d.refreshLocked(e)
+		d.forgetLocked(name)
 	}
 	return ch
 }
 
-// unlink says that a cluster no longer uses its endpoints.
-func (d *Session) unlink(e *clusterEntry) {
+// unlinkLocked says that a cluster no longer uses its endpoints.
+func (d *Session) unlinkLocked(e *clusterEntry) {
 	left := slices.DeleteFunc(d.users[e.endpoints], func(u *clusterEntry) bool { return u == e })
 	if d.users[e.endpoints] = left; len(left) == 0 {
 		delete(d.users, e.endpoints)
 	}
 }
 
-// refreshAll brings the clusters up to date whose endpoints are of that name.
-func (d *Session) refreshAll(endpoints string) (ch balance.Change) {
+// refreshAllLocked brings the clusters up to date whose endpoints are of that name.
+func (d *Session) refreshAllLocked(endpoints string) (ch balance.Change) {
 	for _, e := range d.users[endpoints] {
-		ch.Add(d.refresh(e))
+		ch.Add(d.refreshLocked(e))
 	}
 	return ch
 }
 
-// refresh gives a cluster the endpoints that are held, or none while it cannot be used.
-func (d *Session) refresh(e *clusterEntry) balance.Change {
+// refreshLocked gives a cluster the endpoints that are held, or none while it cannot be used.
+func (d *Session) refreshLocked(e *clusterEntry) balance.Change {
 	if e.params == nil {
 		if e.Current() == nil {
 			return balance.Change{}
 		}
-		return e.Update(d.ewmaDefaults(), nil, time.Now())
+		return e.Update(d.defaults(), nil, time.Now())
 	}
 	m := d.messages[resourceKey{api.Kind_KIND_ENDPOINTS, e.endpoints}]
 	if m == nil {
@@ -329,9 +331,9 @@ func (d *Session) refresh(e *clusterEntry) balance.Change {
 	return e.Update(*e.params, m.GetEndpoints().GetEndpoints(), time.Now())
 }
 
-// applyEndpoints takes a snapshot, or a change to the endpoints that are held. A change to
+// applyEndpointsLocked takes a snapshot, or a change to the endpoints that are held. A change to
 // something else is dropped together with the base.
-func (d *Session) applyEndpoints(m *api.Resource) (balance.Change, error) {
+func (d *Session) applyEndpointsLocked(m *api.Resource) (balance.Change, error) {
 	var list []*api.Endpoint
 	switch body := m.Body.(type) {
 	case *api.Resource_Endpoints:
@@ -339,7 +341,7 @@ func (d *Session) applyEndpoints(m *api.Resource) (balance.Change, error) {
 	case *api.Resource_EndpointsDelta:
 		held := d.messages[keyOf(m)]
 		if held == nil || held.Version != m.Base {
-			d.resync(keyOf(m), "destination sent a change to endpoints that are not held")
+			d.resyncLocked(keyOf(m), "destination sent a change to endpoints that are not held")
 			return balance.Change{}, nil
 		}
 		list = mergeEndpoints(held.GetEndpoints().GetEndpoints(), body.EndpointsDelta)
@@ -349,9 +351,9 @@ func (d *Session) applyEndpoints(m *api.Resource) (balance.Change, error) {
 	if err := checkEndpoints(list); err != nil {
 		return balance.Change{}, err
 	}
-	d.hold(&api.Resource{Kind: m.Kind, Name: m.Name, Version: m.Version,
+	d.holdLocked(&api.Resource{Kind: m.Kind, Name: m.Name, Version: m.Version,
 		Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{Endpoints: list}}})
-	return d.refreshAll(m.Name), nil
+	return d.refreshAllLocked(m.Name), nil
 }
 
 func checkEndpoints(list []*api.Endpoint) error {
@@ -383,8 +385,8 @@ func mergeEndpoints(held []*api.Endpoint, delta *api.EndpointsDelta) []*api.Endp
 	return append(merged, delta.Changed...)
 }
 
-// entry returns the cluster of a name, known yet or not. mu is held.
-func (d *Session) entry(name string) *clusterEntry {
+// entryLocked returns the cluster of a name, known yet or not.
+func (d *Session) entryLocked(name string) *clusterEntry {
 	e := d.clusters[name]
 	if e == nil {
 		e = &clusterEntry{Cluster: balance.NewCluster(name, d.Attach)}
@@ -393,18 +395,18 @@ func (d *Session) entry(name string) *clusterEntry {
 	return e
 }
 
-// forget drops a cluster that neither destination nor a route knows any more. One that a route
-// still names must be seen to come back.
-func (d *Session) forget(name string) {
+// forgetLocked drops a cluster that neither destination nor a route knows any more. One that a
+// route still names must be seen to come back.
+func (d *Session) forgetLocked(name string) {
 	if e := d.clusters[name]; e != nil && e.params == nil && e.routes == 0 {
 		delete(d.clusters, name)
 	}
 }
 
-// use says that a route names these clusters.
-func (d *Session) use(names []string) (uses []*clusterEntry) {
+// useLocked says that a route names these clusters.
+func (d *Session) useLocked(names []string) (uses []*clusterEntry) {
 	for _, name := range names {
-		e := d.entry(name)
+		e := d.entryLocked(name)
 		e.routes++
 		uses = append(uses, e)
 	}
@@ -418,19 +420,19 @@ func members(uses []*clusterEntry) (list []*balance.Cluster) {
 	return list
 }
 
-// release says that a route no longer names these clusters.
-func (d *Session) release(list []*clusterEntry) {
+// releaseLocked says that a route no longer names these clusters.
+func (d *Session) releaseLocked(list []*clusterEntry) {
 	for _, e := range list {
 		e.routes--
 		if _, asked := d.kept[e.Name]; asked && e.routes == 0 {
 			delete(d.kept, e.Name)
-			d.unsubscribe(clusterKey(e.Name))
+			d.unsubscribeLocked(clusterKey(e.Name))
 		}
-		d.forget(e.Name)
+		d.forgetLocked(e.Name)
 	}
 }
 
-func (d *Session) applyRoute(m *api.Resource) (balance.Change, error) {
+func (d *Session) applyRouteLocked(m *api.Resource) (balance.Change, error) {
 	msg := m.GetRoute()
 	if msg == nil {
 		return balance.Change{}, errBody
@@ -439,20 +441,22 @@ func (d *Session) applyRoute(m *api.Resource) (balance.Change, error) {
 	if !ok {
 		return balance.Change{}, nil // unsubscribed meanwhile
 	}
-	r, err := route.Compile(msg, t.budget)
-	if err != nil {
-		return balance.Change{}, err
+	c := d.compiledLocked(m)
+	if c.err != nil {
+		return balance.Change{}, c.err
 	}
-	uses := d.use(r.Clusters)
+	r := c.route
+	r.Budget = t.budget
+	uses := d.useLocked(r.Clusters)
 	t.budget.Configure(msg.RetryBudget)
-	d.release(t.uses)
+	d.releaseLocked(t.uses)
 	t.uses = uses
-	d.hold(m)
+	d.holdLocked(m)
 	t.set(&Answer{r, members(uses)})
 	return balance.Change{}, nil
 }
 
-func (d *Session) applyInbound(m *api.Resource) (balance.Change, error) {
+func (d *Session) applyInboundLocked(m *api.Resource) (balance.Change, error) {
 	msg := m.GetInbound()
 	if msg == nil {
 		return balance.Change{}, errBody
@@ -461,11 +465,11 @@ func (d *Session) applyInbound(m *api.Resource) (balance.Change, error) {
 	if !ok || api.KeyString(in.key) != m.Name {
 		return balance.Change{}, nil // unsubscribed meanwhile
 	}
-	a, err := d.compileInbound(msg)
-	if err != nil {
-		return balance.Change{}, err
+	c := d.compiledLocked(m)
+	if c.err != nil {
+		return balance.Change{}, c.err
 	}
-	d.hold(m)
-	in.update(a)
+	d.holdLocked(m)
+	in.update(c.port)
 	return balance.Change{}, nil
 }

@@ -46,24 +46,24 @@ func (d *Session) Target(key *api.Key) *Target {
 	}
 	t := &Target{d: d, key: key, answered: make(chan struct{}), budget: route.NewBudget(nil)}
 	d.targets.Add(name, t)
-	d.subscribe(key)
+	d.subscribeLocked(key)
 	return t
 }
 
-// evict is called by the LRU, with mu held. A connection that still uses the target asks for it
-// anew.
-func (d *Session) evict(name string, t *Target) {
+// evictTargetLocked is called by the LRU, with mu held. A connection that still uses the target
+// asks for it anew.
+func (d *Session) evictTargetLocked(name string, t *Target) {
 	t.evicted.Store(true)
 	delete(d.messages, resourceKey{api.Kind_KIND_ROUTE, name})
-	d.release(t.uses)
+	d.releaseLocked(t.uses)
 	t.uses = nil
-	d.unsubscribe(t.key)
+	d.unsubscribeLocked(t.key)
 }
 
-func (d *Session) evictInbound(_ uint16, in *Port) {
+func (d *Session) evictPortLocked(_ uint16, in *Port) {
 	in.evicted.Store(true)
 	delete(d.messages, resourceKey{api.Kind_KIND_INBOUND, api.KeyString(in.key)})
-	d.unsubscribe(in.key)
+	d.unsubscribeLocked(in.key)
 }
 
 // wait returns the target's answer, waiting for the first one no longer than longest.
@@ -147,7 +147,7 @@ func (d *Session) outside(addr string) bool {
 func (t *Target) pastTheMesh() *Answer {
 	t.outsideOnce.Do(func() {
 		c := balance.NewCluster(route.OutsideAuthority, t.d.Attach)
-		c.Lone(t.Name(), t.d.ewmaDefaults()) // a name is looked up as it stands
+		c.Lone(t.Name(), t.d.defaults()) // a name is looked up as it stands
 		t.outside = &Answer{route.Outside(t.budget), []*balance.Cluster{c}}
 	})
 	return t.outside

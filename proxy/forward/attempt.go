@@ -22,7 +22,7 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 	}
 	b := &a.conn.batch
 	if x.phase == phaseAnswering {
-		x.respond(fields, b)
+		x.forwardTrailers(fields, b)
 		return
 	}
 	status, _ := strconv.Atoi(header.Value(fields, ":status"))
@@ -31,11 +31,11 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 		b.touch(x.down)
 		return
 	}
-	a.respond(status, fields, end)
+	a.takeHead(status, fields, end)
 }
 
-// respond takes the response's head: it is a reason for another try, or it goes to the caller.
-func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
+// takeHead takes the response's head: it is a reason for another try, or it goes to the caller.
+func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	x, b := a.x, &a.conn.batch
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
@@ -50,7 +50,7 @@ func (a *attempt) respond(status int, fields []hpack.HeaderField, end bool) {
 	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
 	// be told to have been read or not.
-	if failed && (x.reqEnd || end) && x.again(b) {
+	if failed && (x.reqEnd || end) && x.retryWithin(b) {
 		return
 	}
 	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
@@ -98,8 +98,8 @@ func (a *attempt) OnData(p []byte, end bool) {
 	}
 }
 
-// respond, on the exchange, passes the response's trailers on: the end.
-func (x *exchange) respond(fields []hpack.HeaderField, b *batch) {
+// forwardTrailers, on the exchange, passes the response's trailers on: the end.
+func (x *exchange) forwardTrailers(fields []hpack.HeaderField, b *batch) {
 	if x.grpc && x.grpcEnd(fields) {
 		x.failed = true
 	}
@@ -140,7 +140,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 		x.refuse(b)
 	case unsent && x.resend(b):
 	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(b):
-	case errors.Is(err, h2.ErrRefused) && x.elsewhere(b), x.again(b):
+	case errors.Is(err, h2.ErrRefused) && x.resendElsewhere(b), x.retryWithin(b):
 	case refused:
 		x.fail(503, "the application behind "+a.endpoint.Address+" takes no requests", b)
 	default:
@@ -154,9 +154,9 @@ func (a *attempt) OnSent(n int) {
 	x := a.x
 	x.mu.Lock()
 	if x.phase != phaseEnded && x.attempt == a {
-		x.moved(&x.heldUp, n)
+		x.progressed(&x.heldUp, n)
 		x.credit(a, n, &b)
-		x.hungUp(&b)
+		x.endTunnel(&b)
 	}
 	x.mu.Unlock()
 	b.flush()
@@ -187,6 +187,36 @@ func (a *attempt) sampleFailure() {
 	e.Failed(time.Since(a.sent), a.x.cluster.Current().Params, time.Now())
 }
 
+// openQueued opens a, which was queued, if it still wants to be; false: there was no room after
+// all.
+func (a *attempt) openQueued(b *batch) bool {
+	x := a.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
+		return true
+	}
+	p, head := a.pool, a.head(b)
+	p.mu.Lock()
+	conn, up, err := p.openLocked(a, head)
+	if up == nil && err == nil && !p.retired {
+		p.waiting.PutBack(a)
+		p.dialMoreLocked()
+		p.mu.Unlock()
+		return false
+	}
+	p.mu.Unlock()
+	switch {
+	case up != nil:
+		a.opened(conn, up, b)
+	case err != nil:
+		x.unsendable(p, b)
+	default:
+		x.findAnew(a, b)
+	}
+	return true
+}
+
 // answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5).
 func (x *exchange) answered(b *batch) {
 	x.respEnd = true
@@ -194,11 +224,12 @@ func (x *exchange) answered(b *batch) {
 		x.complete(b)
 		return
 	}
-	x.hungUp(b)
+	x.endTunnel(b)
 }
 
-// hungUp ends an upgraded connection once both halves have, and all that the caller said has left.
-func (x *exchange) hungUp(b *batch) {
+// endTunnel ends an upgraded connection once both halves have, and all that the caller said has
+// left.
+func (x *exchange) endTunnel(b *batch) {
 	if x.respEnd && x.reqEnd && x.heldUp == 0 {
 		x.complete(b)
 	}

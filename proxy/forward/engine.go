@@ -18,7 +18,7 @@ type server interface {
 
 type client interface {
 	server
-	open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error)
+	open(fields []hpack.HeaderField, end bool, w waiter) (stream, error)
 	Clogged() bool // slow takers of its data leave no window for others
 }
 
@@ -26,8 +26,8 @@ type http1Client struct{ *h1.Conn }
 
 func (http1Client) Clogged() bool { return false } // each exchange has a connection
 
-func (c http1Client) open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error) {
-	s, err := c.OpenStream(fields, end, a)
+func (c http1Client) open(fields []hpack.HeaderField, end bool, w waiter) (stream, error) {
+	s, err := c.OpenStream(fields, end, w)
 	if err != nil {
 		return nil, err
 	}
@@ -36,11 +36,12 @@ func (c http1Client) open(fields []hpack.HeaderField, end bool, a *attempt) (str
 
 type http2Client struct{ *h2.Conn }
 
-func (c http2Client) open(fields []hpack.HeaderField, end bool, a *attempt) (stream, error) {
-	if err := c.OpenStreamIn(&a.http2, fields, end, a); err != nil {
+func (c http2Client) open(fields []hpack.HeaderField, end bool, w waiter) (stream, error) {
+	s := w.memory()
+	if err := c.OpenStreamIn(s, fields, end, w); err != nil {
 		return nil, err
 	}
-	return &a.http2, nil
+	return s, nil
 }
 
 func (p *pool) newClient(c *clientConn, spare bool) client {

@@ -52,7 +52,7 @@ type exchange struct {
 
 	stall timer.Timer // runs while a peer does not take what it was sent
 	// When a stalled peer last took something, or else the caller last sent some of its body.
-	movedAt time.Time
+	progressedAt time.Time
 	// Bytes of the request that its stream keeps, for the backend takes no more.
 	heldUp   int
 	heldDown int    // bytes of the response, for the caller takes no more
@@ -96,6 +96,9 @@ type attempt struct {
 // Owner is the caller's connection: those take turns in a queue.
 func (a *attempt) Owner() any { return a.x.c }
 
+func (a *attempt) memory() *h2.Stream { return &a.http2 }
+func (a *attempt) headOnly() bool     { return a.x.headersEnd() }
+
 // OnHeaders takes the request's head, or its trailers.
 func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 	x.mu.Lock()
@@ -111,7 +114,7 @@ func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 			up.WriteHeaders(x.trailers, true)
 			x.c.batch.touch(up)
 		}
-		x.hungUp(&x.c.batch)
+		x.endTunnel(&x.c.batch)
 	}
 }
 
@@ -127,7 +130,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 		return
 	}
 	if x.heldUp+x.heldDown == 0 {
-		x.movedAt = x.c.batch.time()
+		x.progressedAt = x.c.batch.time()
 	}
 	up := x.up()
 	if x.kept {
@@ -141,7 +144,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 	x.hold(&x.heldUp, len(p)-n)
 	x.credit(x.attempt, n, &x.c.batch)
 	x.c.batch.touch(up)
-	x.hungUp(&x.c.batch)
+	x.endTunnel(&x.c.batch)
 }
 
 // credit gives the caller's window back for n bytes that have left with a, but for those it has
@@ -179,7 +182,7 @@ func (x *exchange) OnReset(code uint32, err error) {
 // OnSent: n bytes of the response have left for the caller.
 func (x *exchange) OnSent(n int) {
 	x.mu.Lock()
-	x.moved(&x.heldDown, n)
+	x.progressed(&x.heldDown, n)
 	up := x.up()
 	if up == nil {
 		up = x.tail
@@ -261,11 +264,11 @@ func (x *exchange) try(b *batch) {
 	}
 	a.x, a.skip = x, x.refunded
 	x.attempt = a
-	x.place(a, b)
+	x.findEndpoint(a, b)
 }
 
-// place sends a to an endpoint, or parks it until there is one.
-func (x *exchange) place(a *attempt, b *batch) {
+// findEndpoint sends a to an endpoint, or parks it until there is one.
+func (x *exchange) findEndpoint(a *attempt, b *batch) {
 	set := x.cluster.Current()
 	if set == nil || len(set.All) == 0 {
 		var queued bool
@@ -278,25 +281,25 @@ func (x *exchange) place(a *attempt, b *batch) {
 			return
 		}
 	}
-	x.send(a, set, b)
+	x.openAt(a, set, b)
 }
 
-// send picks an endpoint and asks its pool for a stream.
-func (x *exchange) send(a *attempt, set *balance.EndpointSet, b *batch) {
-	a.endpoint = set.Pick(x.last, b.time())
+// openAt picks an endpoint and asks its pool for a stream.
+func (x *exchange) openAt(a *attempt, set *balance.EndpointSet, b *batch) {
+	a.endpoint = set.Pick(balance.Key{Avoid: x.last, Now: b.time()})
 	x.reached = a.endpoint
-	a.pool = transportOf(a.endpoint).pools.of(x, a.endpoint)
+	a.pool = transportOf(a.endpoint).pools.of(x.kindFor(a.endpoint), x.c.f, a.endpoint)
 	a.endpoint.Begin()
 	switch a.pool.open(a, b) {
 	case queued:
 		x.await()
 	case refused:
-		x.settle(a)
+		x.releasePending(a)
 		x.fail(503, "too many requests wait for "+a.endpoint.Address, b)
 	case unsendable:
 		x.unsendable(a.pool, b)
-	case moved:
-		x.elsewhereNow(a, b) // the set has changed since it was read
+	case endpointLeft:
+		x.findAnew(a, b) // the set has changed since it was read
 	}
 }
 
@@ -335,7 +338,7 @@ func (x *exchange) await() {
 // tryTimeout ends one try; the request may have time for another.
 func (x *exchange) tryTimeout(b *batch) {
 	x.attempt.count(true)
-	if !x.again(b) {
+	if !x.retryWithin(b) {
 		x.timeout("the try took longer than its timeout", b)
 	}
 }
@@ -376,11 +379,11 @@ func (x *exchange) abandon(b *batch) {
 	default:
 		x.cluster.Unpark(a)
 	}
-	x.settle(a)
+	x.releasePending(a)
 }
 
-// settle gives a's pending back without a sample.
-func (x *exchange) settle(a *attempt) {
+// releasePending gives a's pending back without a sample.
+func (x *exchange) releasePending(a *attempt) {
 	if a.endpoint != nil && !a.sampled {
 		a.sampled = true
 		a.endpoint.Done()
@@ -396,7 +399,7 @@ func (a *attempt) wake(b *batch) {
 		return
 	}
 	x.disarm()
-	x.place(a, b)
+	x.findEndpoint(a, b)
 }
 
 // fail answers with an error of ours, or cuts the response that has begun.

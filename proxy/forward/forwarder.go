@@ -156,7 +156,7 @@ func Apply(ch balance.Change) {
 	var b batch
 	for _, e := range ch.Gone {
 		for _, w := range transportOf(e).pools.retire() {
-			w.(*attempt).stranded(&b)
+			w.(waiter).stranded(&b)
 		}
 	}
 	for _, w := range ch.Woken {

@@ -34,7 +34,7 @@ func TestABodyThatStopsArriving(t *testing.T) {
 				s.awaitStatus(t)
 			}
 			x.mu.Lock()
-			x.movedAt = x.movedAt.Add(-tt.paused)
+			x.progressedAt = x.progressedAt.Add(-tt.paused)
 			x.mu.Unlock()
 			x.Expired(&x.stall)
 			s.mu.Lock()

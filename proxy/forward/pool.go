@@ -43,21 +43,12 @@ type pools struct {
 	retired bool
 }
 
-// of returns the pool for x's protocol. A meshed endpoint is never reached in any other way than
-// through its proxy.
-func (ps *pools) of(x *exchange, e *balance.Endpoint) *pool {
-	k := plainHTTP2
-	switch {
-	case e.Meshed():
-		k = meshHTTP2
-	case x.tunnel, x.inHTTP1(e):
-		// An Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any.
-		k = plainHTTP1
-	}
+// of returns the pool of a kind, made at its first use.
+func (ps *pools) of(k kind, f *Forwarder, e *balance.Endpoint) *pool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byKind[k] == nil {
-		ps.byKind[k] = &pool{f: x.c.f, e: e, kind: k, retired: ps.retired}
+		ps.byKind[k] = &pool{f: f, e: e, kind: k, retired: ps.retired}
 	}
 	return ps.byKind[k]
 }
@@ -101,7 +92,7 @@ const (
 	refused // the queue is full, or has enough of its caller's
 	// Such a request cannot be written in the endpoint's protocol, or is longer than it takes.
 	unsendable
-	moved // the endpoint has left
+	endpointLeft // the endpoint has left
 )
 
 // clientConn is a connection to a backend, whose streams are attempts.
@@ -113,14 +104,35 @@ type clientConn struct {
 	scratch []hpack.HeaderField // of its reader
 }
 
-// open places a: on a connection with a free stream, or in the queue. The exchange's lock is held.
-func (p *pool) open(a *attempt, b *batch) placement {
-	head := a.head(b)
+// waiter is who wants a stream to an endpoint: a try of an exchange. Its methods are called without
+// the pool's lock, but for head and headOnly.
+type waiter interface {
+	balance.Waiter
+	h2.Sink
+	// head is what begins the stream, in b's memory; headOnly says whether that is all of it.
+	head(b *batch) []hpack.HeaderField
+	headOnly() bool
+	// memory is for an HTTP/2 stream.
+	memory() *h2.Stream
+	// opened says that the stream is open, and its head on its way.
+	opened(c *clientConn, up stream, b *batch)
+	// openQueued opens the stream of one that was queued, if it still wants it; false: there was no
+	// room after all.
+	openQueued(b *batch) bool
+	// undelivered says that nobody could be reached, and stranded that the endpoint has left.
+	undelivered(reason string, b *batch)
+	stranded(b *batch)
+}
+
+// open gives w a stream: on a connection that has a free one, or in the queue. What w belongs to is
+// locked.
+func (p *pool) open(w waiter, b *batch) placement {
+	head := w.head(b)
 	p.mu.Lock()
-	conn, up, err := p.place(a, head)
+	conn, up, err := p.openLocked(w, head)
 	if up != nil {
 		p.mu.Unlock()
-		a.opened(conn, up, b)
+		w.opened(conn, up, b)
 		return placed
 	}
 	defer p.mu.Unlock()
@@ -128,21 +140,21 @@ func (p *pool) open(a *attempt, b *batch) placement {
 	case err != nil:
 		return unsendable
 	case p.retired:
-		return moved
-	case !p.waiting.Add(a, p.f.Limits.MaxQueue):
+		return endpointLeft
+	case !p.waiting.Add(w, p.e.Limits().MaxQueue):
 		return refused
 	}
-	p.dialMore()
+	p.dialMoreLocked()
 	return queued
 }
 
-// place opens a stream for a, if there is one to be had. An error means that no connection of this
-// kind can take it. mu is held.
-func (p *pool) place(a *attempt, head []hpack.HeaderField) (*clientConn, stream, error) {
-	end := a.x.headersEnd()
+// openLocked opens a stream for w, if there is one to be had. An error means that no connection of
+// this kind can take it.
+func (p *pool) openLocked(w waiter, head []hpack.HeaderField) (*clientConn, stream, error) {
+	end := w.headOnly()
 	for len(p.idle) > 0 {
 		c := p.idle[len(p.idle)-1]
-		up, err := c.engine.open(head, end, a)
+		up, err := c.engine.open(head, end, w)
 		if err != nil && !busy(err) {
 			return nil, nil, err
 		}
@@ -160,9 +172,9 @@ func (p *pool) place(a *attempt, head []hpack.HeaderField) (*clientConn, stream,
 		if i < spread {
 			c = p.conns[(p.next+i)%spread]
 		}
-		up, err := c.engine.open(head, end, a)
+		up, err := c.engine.open(head, end, w)
 		if err == nil {
-			p.widen(c)
+			p.widenLocked(c)
 			return c, up, nil
 		}
 		if err == h2.ErrTooLong {
@@ -172,19 +184,19 @@ func (p *pool) place(a *attempt, head []hpack.HeaderField) (*clientConn, stream,
 	return nil, nil, nil
 }
 
-// widen dials for another core if c has plenty to do; mu is held.
-func (p *pool) widen(c *clientConn) {
+// widenLocked dials for another core if c has plenty to do.
+func (p *pool) widenLocked(c *clientConn) {
 	if p.next%busyEvery == 0 && p.dialing == 0 &&
-		len(p.conns) < min(p.f.Cores, p.f.Limits.MaxHTTP2Conns) &&
+		len(p.conns) < min(p.f.Cores, p.e.Limits().MaxHTTP2Conns) &&
 		c.engine.Active() >= busyStreams {
-		p.dialOne()
+		p.dialOneLocked()
 	}
 }
 
-// useless is how many connections have no room for anyone: slow callers have filled them, or as
-// many streams as we put on one wait for answers. What a backend itself limits is not made up for.
-// mu is held.
-func (p *pool) useless() int {
+// roomlessLocked is how many connections have no room for anyone: slow callers have filled them, or
+// as many streams as we put on one wait for answers. What a backend itself limits is not made up
+// for.
+func (p *pool) roomlessLocked() int {
 	clogged, full := 0, 0
 	for _, c := range p.conns {
 		switch {
@@ -197,7 +209,7 @@ func (p *pool) useless() int {
 	return min(clogged, p.f.Limits.MaxCloggedConns) + min(full, p.f.Limits.MaxFullConns)
 }
 
-func (p *pool) dialOne() {
+func (p *pool) dialOneLocked() {
 	p.dialing++
 	p.f.Tasks.Add(1)
 	go p.connect()
@@ -206,22 +218,22 @@ func (p *pool) dialOne() {
 // busy reports whether an error is about the connection, and not about the request.
 func busy(err error) bool { return errors.Is(err, h1.ErrClosed) || errors.Is(err, h1.ErrBusy) }
 
-// cancel takes a out of the queue, if it is there.
-func (p *pool) cancel(a *attempt) {
+// cancel takes w out of the queue, if it is there.
+func (p *pool) cancel(w waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.waiting.Remove(a)
+	p.waiting.Remove(w)
 }
 
-// dialMore starts the dials that the queue asks for; mu is held.
-func (p *pool) dialMore() {
+// dialMoreLocked starts the dials that the queue asks for.
+func (p *pool) dialMoreLocked() {
 	want := 1 + p.waiting.Size()/p.f.Limits.MaxConcurrentStreams
-	limit := p.f.Limits.MaxHTTP2Conns + p.useless()
+	limit := p.e.Limits().MaxHTTP2Conns + p.roomlessLocked()
 	if p.kind == plainHTTP1 {
-		want, limit = p.waiting.Size(), p.f.Limits.MaxHTTP1Conns
+		want, limit = p.waiting.Size(), p.e.Limits().MaxHTTP1Conns
 	}
 	for p.dialing < want && len(p.conns)+p.dialing < limit {
-		p.dialOne()
+		p.dialOneLocked()
 	}
 }
 
@@ -266,7 +278,7 @@ func (p *pool) ended(c *clientConn, err error) {
 func (p *pool) spare() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.conns) >= p.f.Limits.MaxHTTP2Conns
+	return len(p.conns) >= p.e.Limits().MaxHTTP2Conns
 }
 
 // add makes a new connection available; false: the endpoint has left meanwhile.
@@ -286,7 +298,7 @@ func (p *pool) add(c *clientConn) bool {
 
 // dial connects, and for a meshed endpoint proves both identities.
 func (p *pool) dial() (*wire.Conn, error) {
-	ctx, cancel := context.WithTimeout(p.f.Ctx, p.f.Limits.DialTimeout)
+	ctx, cancel := context.WithTimeout(p.f.Ctx, p.e.Limits().DialTimeout)
 	defer cancel()
 	if p.kind == meshHTTP2 {
 		return p.f.DialMesh(ctx, p.e, config.ALPNHTTP)
@@ -303,7 +315,7 @@ func (p *pool) dial() (*wire.Conn, error) {
 func (p *pool) dialFailed(err error) {
 	p.f.Log.Debug("cannot connect to an endpoint", "endpoint", p.e.Address, "err", err)
 	p.f.dialFailures.Inc()
-	p.e.Rest(time.Now(), p.f.Limits.EndpointRest)
+	p.e.Rest(time.Now())
 	p.mu.Lock()
 	p.dialing--
 	var failed []balance.Waiter
@@ -313,7 +325,7 @@ func (p *pool) dialFailed(err error) {
 	p.mu.Unlock()
 	var b batch
 	for _, w := range failed {
-		w.(*attempt).undelivered(fmt.Sprintf("cannot connect to %s: %v", p.e.Address, err), &b)
+		w.(waiter).undelivered(fmt.Sprintf("cannot connect to %s: %v", p.e.Address, err), &b)
 	}
 	b.flush()
 }
@@ -327,45 +339,16 @@ func (p *pool) serve(b *batch) {
 			p.mu.Unlock()
 			return
 		}
-		a := p.waiting.Next().(*attempt)
+		w := p.waiting.Next().(waiter)
 		p.mu.Unlock()
-		if !a.place(b) {
+		if !w.openQueued(b) {
 			return
 		}
 	}
 }
 
-// place opens a, which was queued, if it still wants to be; false: there was no room after all.
-func (a *attempt) place(b *batch) bool {
-	x := a.x
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
-		return true
-	}
-	p, head := a.pool, a.head(b)
-	p.mu.Lock()
-	conn, up, err := p.place(a, head)
-	if up == nil && err == nil && !p.retired {
-		p.waiting.PutBack(a)
-		p.dialMore()
-		p.mu.Unlock()
-		return false
-	}
-	p.mu.Unlock()
-	switch {
-	case up != nil:
-		a.opened(conn, up, b)
-	case err != nil:
-		x.unsendable(p, b)
-	default:
-		x.elsewhereNow(a, b)
-	}
-	return true
-}
-
-// forget stops new streams on c; those it has go on.
-func (p *pool) forget(c *clientConn) {
+// forgetLocked stops new streams on c; those it has go on.
+func (p *pool) forgetLocked(c *clientConn) {
 	is := func(o *clientConn) bool { return o == c }
 	p.conns = slices.DeleteFunc(p.conns, is)
 	p.idle = slices.DeleteFunc(p.idle, is)
@@ -382,9 +365,9 @@ func (c *clientConn) goingAway() {
 	p := c.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(c)
+	p.forgetLocked(c)
 	if p.waiting.Size() > 0 {
-		p.dialMore()
+		p.dialMoreLocked()
 	}
 }
 
@@ -403,9 +386,9 @@ func (c *clientConn) capacity() {
 func (p *pool) remove(c *clientConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(c)
+	p.forgetLocked(c)
 	if p.waiting.Size() > 0 {
-		p.dialMore()
+		p.dialMoreLocked()
 	}
 }
 

@@ -62,7 +62,7 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 		{name: "the caller's stream goes on", path: "/", known: true},
 		{name: "an upgrade", path: "/upgrade"},
 		{name: "retried", path: "/retry", retry: true},
-		{name: "held", path: "/wait", meanwhile: func(x *exchange) { x.hold(&x.heldUp, 1); x.moved(&x.heldUp, 1) }},
+		{name: "held", path: "/wait", meanwhile: func(x *exchange) { x.hold(&x.heldUp, 1); x.progressed(&x.heldUp, 1) }},
 		{name: "a timer fired", path: "/wait", meanwhile: func(x *exchange) {
 			x.c.f.Wheel.Arm(&x.stall, 0, x)
 			x.mu.Unlock()

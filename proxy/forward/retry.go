@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
-// again leaves the try under way and starts another, if the profile and its budget allow one.
-func (x *exchange) again(b *batch) bool {
+// retryWithin leaves the try under way and starts another, if the profile and its budget allow one.
+func (x *exchange) retryWithin(b *batch) bool {
 	if !x.rule.Retry || !x.replayable() {
 		return false
 	}
@@ -46,10 +46,11 @@ func (x *exchange) resendOnce(b *batch) bool {
 	return x.resend(b)
 }
 
-// elsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is free once
-// and at another endpoint, as gRPC's transparent retries are (gRPC A6). After that the budget is
-// charged: a backend that refuses because it has too much to do must not be sent a multiple of it.
-func (x *exchange) elsewhere(b *batch) bool {
+// resendElsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is
+// free once and at another endpoint, as gRPC's transparent retries are (gRPC A6). After that the
+// budget is charged: a backend that refuses because it has too much to do must not be sent a
+// multiple of it.
+func (x *exchange) resendElsewhere(b *batch) bool {
 	if !x.replayable() {
 		return false
 	}
@@ -131,16 +132,16 @@ func (a *attempt) stranded(b *batch) {
 	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
 		return
 	}
-	x.elsewhereNow(a, b)
+	x.findAnew(a, b)
 }
 
-// elsewhereNow places a anew, among the endpoints of the moment: nothing was sent, so it is the
+// findAnew places a anew, among the endpoints of the moment: nothing was sent, so it is the
 // same try.
-func (x *exchange) elsewhereNow(a *attempt, b *batch) {
+func (x *exchange) findAnew(a *attempt, b *batch) {
 	x.disarm()
 	a.endpoint.Done()
 	a.endpoint, a.pool = nil, nil
-	x.place(a, b)
+	x.findEndpoint(a, b)
 }
 
 // unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an

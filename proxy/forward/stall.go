@@ -14,16 +14,16 @@ func (x *exchange) hold(held *int, n int) {
 	}
 	x.shared = true
 	if x.heldUp+x.heldDown == 0 {
-		x.movedAt = time.Now()
+		x.progressedAt = time.Now()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyStall, x)
 	}
 	*held += n
 }
 
-// moved notes that a peer took n of the bytes held for it.
-func (x *exchange) moved(held *int, n int) {
+// progressed notes that a peer took n of the bytes held for it.
+func (x *exchange) progressed(held *int, n int) {
 	*held = max(0, *held-n)
-	x.movedAt = time.Now()
+	x.progressedAt = time.Now()
 	if x.heldUp+x.heldDown > 0 {
 		return
 	}
@@ -45,7 +45,7 @@ func (x *exchange) awaitsBody() bool {
 // timer fires, so a body costs one timer.
 func (x *exchange) awaitBody() {
 	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
-		x.movedAt = x.c.batch.time()
+		x.progressedAt = x.c.batch.time()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyIdle, x)
 	}
 }
@@ -55,7 +55,7 @@ func (x *exchange) bodyPaused(b *batch) {
 	if !x.awaitsBody() {
 		return
 	}
-	if left := x.c.f.Limits.BodyIdle - time.Since(x.movedAt); left > 0 {
+	if left := x.c.f.Limits.BodyIdle - time.Since(x.progressedAt); left > 0 {
 		x.c.f.Wheel.Arm(&x.stall, left, x)
 		return
 	}
@@ -68,7 +68,7 @@ func (x *exchange) stalled(b *batch) {
 		x.bodyPaused(b)
 		return
 	}
-	if left := x.c.f.Limits.BodyStall - time.Since(x.movedAt); left > 0 {
+	if left := x.c.f.Limits.BodyStall - time.Since(x.progressedAt); left > 0 {
 		x.c.f.Wheel.Arm(&x.stall, left, x)
 		return
 	}

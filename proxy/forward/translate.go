@@ -18,3 +18,16 @@ func (x *exchange) inHTTP1(e *balance.Endpoint) bool {
 	}
 	return x.http1
 }
+
+// kindFor says what e is spoken to in. A meshed endpoint is never reached in any other way than
+// through its proxy.
+func (x *exchange) kindFor(e *balance.Endpoint) kind {
+	switch {
+	case e.Meshed():
+		return meshHTTP2
+	case x.tunnel, x.inHTTP1(e):
+		// An Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any.
+		return plainHTTP1
+	}
+	return plainHTTP2
+}

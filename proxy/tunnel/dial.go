@@ -22,7 +22,7 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 	var last *balance.Endpoint
 	var err error
 	for range min(c.Limits.MaxTries, len(set.All)) {
-		e := set.Pick(last, time.Now())
+		e := set.Pick(balance.Key{Avoid: last, Now: time.Now()})
 		e.Begin()
 		began := time.Now()
 		var up leg
@@ -32,7 +32,7 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 			e.Observe(time.Since(began), set.Params, time.Now())
 			return e, up, nil
 		}
-		e.Rest(time.Now(), c.Limits.EndpointRest)
+		e.Rest(time.Now())
 		c.dialFailures.Inc()
 		last = e
 	}
@@ -60,7 +60,7 @@ func (c *Carrier) sleep(d time.Duration) {
 }
 
 func (c *Carrier) dialOpaque(e *balance.Endpoint) (leg, error) {
-	ctx, cancel := context.WithTimeout(c.Ctx, c.Limits.DialTimeout)
+	ctx, cancel := context.WithTimeout(c.Ctx, e.Limits().DialTimeout)
 	defer cancel()
 	if e.Meshed() {
 		return c.dialTunnel(ctx, e)
