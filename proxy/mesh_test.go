@@ -38,6 +38,7 @@ type testMesh struct {
 	identity string
 	dest     string
 	log      *slog.Logger
+	destDue  bool          // it starts with the first proxy
 	stopDest func()        // ends destination, and waits
 	stopID   func()        // ends identity, and waits
 	viz      string        // its address, if there is one
@@ -59,11 +60,15 @@ func newMesh(t testing.TB, lifetime time.Duration) *testMesh {
 	check(t, os.WriteFile(m.trust, dev.Roots(), 0o600))
 	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 	m.identity, m.stopID = m.background("", func(ctx context.Context, l net.Listener) error { return dev.Serve(ctx, l) })
-	m.startDestination()
+	m.dest, m.destDue = loopback.Free(), true
+	m.stopDest = func() { m.destDue = false }
 	return m
 }
 
+// startDestination is called with the first proxy, unless stopDest was called before: by then a test has written what is to
+// be so from the start. Destination's first answers have all of it, and a proxy never sees a part.
 func (m *testMesh) startDestination() {
+	m.destDue = false
 	ctx, cancel := context.WithCancel(context.Background())
 	m.t.Cleanup(cancel)
 	src, err := m.dev.Source(ctx, spiffeid.RequireFromString(serverID("destination")))
@@ -216,6 +221,9 @@ func (m *testMesh) token(id spiffeid.ID, podName string) string { return m.dev.T
 
 func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 	m.t.Helper()
+	if m.destDue {
+		m.startDestination()
+	}
 	r, w, err := os.Pipe()
 	check(m.t, err)
 	_, err = w.WriteString(env[config.EnvTokenFile])

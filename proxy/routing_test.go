@@ -15,8 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// profile writes a ServiceProfile for web. It comes before the service: then destination, which reads the files one by one
-// as they appear, never answers a proxy for the service without its profile.
+// profile writes a ServiceProfile for web.
 func (m *testMesh) profile(spec string) {
 	m.t.Helper()
 	m.write("profile.yaml", "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\nmetadata: {namespace: shop, name: web.shop.svc.cluster.local}\nspec:\n"+spec)
