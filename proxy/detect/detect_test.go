@@ -131,7 +131,8 @@ func TestOnlySilenceTimesOutSoon(t *testing.T) {
 
 func TestWhatMayBecomeHTTPIsWaitedFor(t *testing.T) {
 	for _, pieces := range [][]string{
-		{"GET", " /"}, {"G", "ET", "\t", "/"}, {"\r\n", "GET /"}, {"PRI * HTTP/2.0\r\n\r\n", "SM\r\n\r\n"}, {"GET *", " HTTP/1.1\r\n"},
+		{"GET", " /"}, {"G", "ET", "\t", "/"}, {"\r\n", "GET /"},
+		{"PRI * HTTP/2.0\r\n\r\n", "SM\r\n\r\n"}, {"GET *", " HTTP/1.1\r\n"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f, took, err := read(limits.Silence*9/10, false, pieces...)
@@ -160,8 +161,8 @@ func TestSlownessIsNoWayOutOfHTTP(t *testing.T) {
 	})
 }
 
-// A server may answer a word: it gets what does not tell after a pause, once, and then as it comes. But not a header field,
-// in whatever form, and not a ClientHello that may be the mesh's.
+// A server may answer a word: it gets what does not tell after a pause, once, and then as it comes.
+// But not a header field, in whatever form, and not a ClientHello that may be the mesh's.
 func TestAWordIsGivenAwayAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -176,8 +177,8 @@ func TestAWordIsGivenAwayAfterAPause(t *testing.T) {
 			unsure   bool
 			after    time.Duration
 		}{
-			{"ru", Opaque, true, l.Pause}, {"ok", Opaque, true, 0}, {"", Opaque, false, l.Silence}, {" x", Opaque, true, 0},
-			{"\ra:b", HTTP1, false, l.Header},
+			{"ru", Opaque, true, l.Pause}, {"ok", Opaque, true, 0}, {"", Opaque, false, l.Silence},
+			{" x", Opaque, true, 0}, {"\ra:b", HTTP1, false, l.Header},
 		} {
 			go io.WriteString(client, step.say)
 			began := time.Now()
@@ -191,10 +192,11 @@ func TestAWordIsGivenAwayAfterAPause(t *testing.T) {
 			}
 		}
 		// The first line of HTTP/2's preface is a request to a server of HTTP/1.
-		if f, took, err := readWith(l, 0, false, "PRI * HTTP/2.0\r\n\r\n"); err != nil || f.Unsure || took != l.Header {
+		f, took, err := readWith(l, 0, false, "PRI * HTTP/2.0\r\n\r\n")
+		if err != nil || f.Unsure || took != l.Header {
 			t.Errorf("a preface that stops is %+v, %v after %v", f, err, took)
 		}
-		f, _, err := readWith(l, 0, false, "\x16\x03\x01")
+		f, _, err = readWith(l, 0, false, "\x16\x03\x01")
 		if !errors.Is(err, ErrSlow) {
 			t.Errorf("a ClientHello that stops is %+v, %v; want %v", f, err, ErrSlow)
 		}
@@ -270,7 +272,8 @@ func FuzzDetect(f *testing.F) {
 		if h, ok, more := ParseHello(b); ok && more {
 			t.Errorf("a hello that is whole and not: %+v", h)
 		}
-		// More bytes change an answer that was sure in one way only: a line that is followed becomes a request's.
+		// More bytes change an answer that was sure in one way only: a line that is followed becomes
+		// a request's.
 		line := Follow(b)
 		const more = "GET / HTTP/1.1\r\n"
 		q, still := Classify(append(b, more...))

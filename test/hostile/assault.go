@@ -28,7 +28,8 @@ const (
 )
 
 // busyTime is for a good call on a machine that is not ours alone. Servers give a handshake five
-// seconds: who is served only after others have lost their places to that must have waited too long.
+// seconds: who is served only after others have lost their places to that must have waited too
+// long.
 const busyTime = 4 * time.Second
 
 func honestLimit() time.Duration {
@@ -38,8 +39,8 @@ func honestLimit() time.Duration {
 	return busyTime
 }
 
-// assault is a kind of attack on a listener, by so many attackers. Each does something, and what that
-// returns is kept open until all have come, and for siegeHold.
+// assault is a kind of attack on a listener, by so many attackers. Each does something, and what
+// that returns is kept open until all have come, and for siegeHold.
 type assault struct {
 	name  string
 	count int
@@ -80,8 +81,8 @@ func (l *listener) enter() (net.Conn, error) {
 	return secured, nil
 }
 
-// come lets n attackers come, besiegers at a time, until ctx ends. It returns what they hold, and how
-// many came.
+// come lets n attackers come, besiegers at a time, until ctx ends. It returns what they hold, and
+// how many came.
 func (a *assault) come(ctx context.Context, l *listener, n int) (held []io.Closer, came int) {
 	var mu sync.Mutex // guards held
 	var all sync.WaitGroup
@@ -154,8 +155,8 @@ func streams(_ context.Context, l *listener) io.Closer {
 	p := newPeer(nc)
 	p.client()
 	for range streamsEach {
-		p.open(p.headers(":method", "POST", ":scheme", l.scheme(), ":authority", "x", ":path", l.path,
-			"content-type", "application/grpc", "te", "trailers"), false)
+		p.open(p.headers(":method", "POST", ":scheme", l.scheme(), ":authority", "x",
+			":path", l.path, "content-type", "application/grpc", "te", "trailers"), false)
 	}
 	p.out.Flush() // an error is an answer, and read
 	return nc

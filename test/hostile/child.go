@@ -51,8 +51,8 @@ func (r childReady) source(name string) (*spiffe.Source, error) {
 	return sourceOf(svid, []byte(r.Roots))
 }
 
-// places is about how many connections a server holds here. In a cluster it is ten times as many, which
-// no attacker on one machine takes; here attackers from one address could, if they were let.
+// places is about how many connections a server holds here. In a cluster it is ten times as many,
+// which no attacker on one machine takes; here attackers from one address could, if they were let.
 const places = 1000
 
 // cramped is GOMEMLIMIT for servers whose memory says how many places they have: what they take
@@ -76,7 +76,8 @@ func cramp(name string, c corev1.Container) (corev1.Container, error) {
 		}
 		limit := c.Resources.Limits.Memory().Value() - was + memory.Value()
 		c.Env[i].Value = strconv.FormatInt(memory.Value(), 10)
-		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: *resource.NewQuantity(limit, resource.BinarySI)}
+		most := *resource.NewQuantity(limit, resource.BinarySI)
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: most}
 		return c, nil
 	}
 	return c, fmt.Errorf("the container of %s has no GOMEMLIMIT", name)

@@ -34,7 +34,8 @@ var beyondDetection = 2*limits.DetectTimeout + 100*time.Millisecond
 
 // forgedFields ends a request's head. Some applications cannot tell a hyphen from an underscore.
 func forgedFields(value string) string {
-	return fmt.Sprintf("Host: app\r\nTulle-Client-Id: %[1]s\r\nTulle_Client_Id: %[1]s\r\nConnection: close\r\n\r\n", value)
+	return fmt.Sprintf("Host: app\r\nTulle-Client-Id: %[1]s\r\nTulle_Client_Id: %[1]s\r\n"+
+		"Connection: close\r\n\r\n", value)
 }
 
 // Outcomes, besides a status that the proxy or the application answers with: that is a number, and
@@ -44,8 +45,8 @@ const (
 	silent = "silent" // the connection goes on, without a byte
 )
 
-// not is what comes of HTTP/1 to an application of HTTP/2 only, on a port that is not declared: it is
-// called as its caller calls.
+// not is what comes of HTTP/1 to an application of HTTP/2 only, on a port that is not declared: it
+// is called as its caller calls.
 const not = "502|503|" + cut
 
 var (
@@ -85,7 +86,8 @@ func pausing() []forger {
 		says("a pause in the version", taken, "GET / HT|TP/1.1\r\n§"),
 		says("a pause before the fields", taken, "GET / HTTP/1.1\r\n|§"),
 		says("pauses everywhere", taken, "G|E|T| |/| HTTP/1.1\r\n|§"),
-		says("an empty line, a pause", wants{"200", "200|app|" + cut, "200", not}, "\r\n|GET / HTTP/1.1\r\n§"),
+		says("an empty line, a pause", wants{"200", "200|app|" + cut, "200", not},
+			"\r\n|GET / HTTP/1.1\r\n§"),
 	}
 	return append(all, alone(all[0]))
 }
@@ -125,10 +127,13 @@ func misspelling() []forger {
 // disguised forgers say something else before a request, or around it.
 func disguised() []forger {
 	all := []forger{
-		says("a PROXY header first", never, "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\n§"),
-		says("a PROXY header, a pause", wants{"400", carried.undeclared, "400", carried.undeclared2},
+		says("a PROXY header first", never,
+			"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\n§"),
+		says("a PROXY header, a pause",
+			wants{"400", carried.undeclared, "400", carried.undeclared2},
 			"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n|GET / HTTP/1.1\r\n§"),
-		says("a binary PROXY header first", never, "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00GET / HTTP/1.1\r\n§"),
+		says("a binary PROXY header first", never,
+			"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00GET / HTTP/1.1\r\n§"),
 		says("a byte of no method first", never, "\x00GET / HTTP/1.1\r\n§"),
 		says("a byte of no method, in two pieces", carried, "\x00G|ET / HTTP/1.1\r\n§"),
 		says("a method in brackets", never, "(GET) / HTTP/1.1\r\n§"),
@@ -152,15 +157,18 @@ func disguised() []forger {
 func alone(f forger) forger {
 	whole := f.pieces
 	f.name, f.pause = f.name+", every byte alone", 5*time.Millisecond
-	f.pieces = func(fields string) []string { return strings.Split(strings.Join(whole(fields), ""), "") }
+	f.pieces = func(fields string) []string {
+		return strings.Split(strings.Join(whole(fields), ""), "")
+	}
 	return f
 }
 
 // bareReturns end the lines of a server that takes a carriage return for a line's end.
 func bareReturns(want wants) forger {
-	return forger{name: "carriage returns only", want: want, pause: beyondDetection, pieces: func(fields string) []string {
+	pieces := func(fields string) []string {
 		return []string{"GET *\rX", strings.ReplaceAll("\r"+fields, "\r\n", "\r"), "\n\n"}
-	}}
+	}
+	return forger{name: "carriage returns only", want: want, pause: beyondDetection, pieces: pieces}
 }
 
 // helloWith is a ClientHello that asks for a protocol by some name.
@@ -177,10 +185,13 @@ func helloWith(name string) string {
 	return string(b[:n])
 }
 
-// hiddenInHello is a ClientHello in which a server that takes any word for a method finds a request.
+// hiddenInHello is a ClientHello in which a server that takes any word for a method finds a
+// request.
 func hiddenInHello(want wants) forger {
-	return forger{name: "a request inside a ClientHello", want: want,
-		pieces: func(fields string) []string { return []string{helloWith(" / HTTP/1.1\r\n" + fields)} }}
+	pieces := func(fields string) []string {
+		return []string{helloWith(" / HTTP/1.1\r\n" + fields)}
+	}
+	return forger{name: "a request inside a ClientHello", want: want, pieces: pieces}
 }
 
 // forgers2 speak HTTP/2.
@@ -190,14 +201,15 @@ func forgers2() []forger {
 	// nginx speaks first, if it has to wait.
 	paused := wants{"200", "app|502|503", "200", "200|" + cut}
 	cutAt := func(name string, pause time.Duration, want wants, at ...int) forger {
-		return forger{name: name, pause: pause, want: want, pieces: func(fields string) (pieces []string) {
+		cut := func(fields string) (pieces []string) {
 			whole, from := string(forgedFrames(fields)), 0
 			for _, to := range append(at, len(whole)) {
 				pieces = append(pieces, whole[from:to])
 				from = to
 			}
 			return pieces
-		}}
+		}
+		return forger{name: name, pause: pause, want: want, pieces: cut}
 	}
 	each := make([]int, len(clientPreface))
 	for i := range each {
@@ -206,7 +218,9 @@ func forgers2() []forger {
 	prefixed := func(name, first, status string) forger {
 		f := cutAt(name, 0, wants{status, status, status, status})
 		inner := f.pieces
-		f.pieces = func(fields string) []string { return []string{first + strings.Join(inner(fields), "")} }
+		f.pieces = func(fields string) []string {
+			return []string{first + strings.Join(inner(fields), "")}
+		}
 		return f
 	}
 	return []forger{
@@ -226,8 +240,11 @@ func forgedFrames(fields string) []byte {
 	f := http2.NewFramer(&out, nil)
 	f.WriteSettings() // a buffer takes everything, here and below
 	enc := hpack.NewEncoder(&block)
-	for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "app"}, {":path", "/"}} {
-		enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
+	for _, h := range []hpack.HeaderField{
+		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "app"}, {Name: ":path", Value: "/"},
+	} {
+		enc.WriteField(h)
 	}
 	for line := range strings.Lines(fields) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
@@ -235,6 +252,8 @@ func forgedFrames(fields string) []byte {
 			enc.WriteField(hpack.HeaderField{Name: name, Value: value})
 		}
 	}
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	f.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true,
+	})
 	return out.Bytes()
 }

@@ -132,7 +132,8 @@ func podOf(namespace, account string) string {
 // place says where a server is attacked.
 func (c *city) place(ctx context.Context, s *child) error {
 	at := s.ready.Addresses
-	main := &listener{name: s.name, addr: at["tls"], server: s, speaks: speaksGRPC, most: silentCount}
+	main := &listener{name: s.name, addr: at["tls"], server: s, speaks: speaksGRPC,
+		most: silentCount}
 	var err error
 	switch s.name {
 	case "identity", "dev":
@@ -251,7 +252,8 @@ func (c *city) addDev(s *child) error {
 		return err
 	}
 	for _, name := range []string{"destination", "viz"} {
-		l := &listener{name: "dev, " + name, addr: s.ready.Addresses[name], server: s, speaks: speaksGRPC, most: silentCount}
+		l := &listener{name: "dev, " + name, addr: s.ready.Addresses[name], server: s,
+			speaks: speaksGRPC, most: silentCount}
 		l.atServer(name, honest, attackers)
 		c.listeners = append(c.listeners, l)
 	}
@@ -326,7 +328,8 @@ func (s *siege) run() {
 		c.Close()
 	}
 	if came < s.attackers() {
-		s.fail("%d of %d attackers came within %v: nothing is shown", came, s.attackers(), siegeLimit)
+		s.fail("%d of %d attackers came within %v: nothing is shown", came, s.attackers(),
+			siegeLimit)
 	}
 	if err := s.server.here(); err != nil {
 		s.fail("%v", err)
@@ -342,7 +345,8 @@ func (s *siege) attackers() int { return min(s.count, s.most) }
 
 // calm waits until the server has given back most of what the row before made it take.
 func (s *siege) calm() {
-	for until := time.Now().Add(calmWait); s.server.rss() > s.server.limit/2 && time.Now().Before(until); {
+	until := time.Now().Add(calmWait)
+	for s.server.rss() > s.server.limit/2 && time.Now().Before(until) {
 		time.Sleep(50 * time.Millisecond)
 	}
 }

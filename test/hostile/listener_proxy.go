@@ -13,9 +13,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
-// addProxies adds the listeners of a proxy before an application, and of one that calls it, with the
-// memory that the injector gives them. The stage's rows attack them too, by a hundred at a time; here
-// they are thousands.
+// addProxies adds the listeners of a proxy before an application, and of one that calls it, with
+// the memory that the injector gives them. The stage's rows attack them too, by a hundred at a
+// time; here they are thousands.
 func (c *city) addProxies(ctx context.Context) error {
 	dir := filepath.Join(c.dir, "stage")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -30,7 +30,8 @@ func (c *city) addProxies(ctx context.Context) error {
 		return err
 	}
 	limit := int(container.Resources.Limits.Memory().Value())
-	callee, caller := &child{process: s.callee, limit: limit}, &child{process: s.caller, limit: limit}
+	callee := &child{process: s.callee, limit: limit}
+	caller := &child{process: s.caller, limit: limit}
 	c.children = append(c.children, callee, caller)
 	_, port, err := net.SplitHostPort(s.app)
 	if err != nil {
@@ -41,8 +42,10 @@ func (c *city) addProxies(ctx context.Context) error {
 		return err
 	}
 	own := applicationOf(caller, "proxy, outbound", s.out)
-	own.most = places / 2 // each silent one of the pod's own takes a tunnel, with TLS, and memory is for it alone
-	c.listeners = append(c.listeners, adminOf(callee), applicationOf(callee, "proxy, inbound", s.mesh), peer, own)
+	// For each silent connection of its own application the proxy opens a tunnel, with TLS.
+	own.most = places / 2
+	c.listeners = append(c.listeners, adminOf(callee),
+		applicationOf(callee, "proxy, inbound", s.mesh), peer, own)
 	return nil
 }
 
@@ -57,8 +60,8 @@ func runtimeOf(c corev1.Container) map[string]string {
 	return env
 }
 
-// adminOf is a proxy's admin port. The costly page is attacked. A good caller is the kubelet: a proxy
-// refuses a third scrape at once, whoever asks for it.
+// adminOf is a proxy's admin port. The costly page is attacked. A good caller is the kubelet: a
+// proxy refuses a third scrape at once, whoever asks for it.
 func adminOf(proxy *child) *listener {
 	l := pageOf(proxy, "proxy, admin", proxy.admin, "/metrics")
 	l.honest = func(ctx context.Context) error {
@@ -83,7 +86,8 @@ func (c *city) peerOf(s *stage, callee *child, port string) (*listener, error) {
 	}
 	l := applicationOf(callee, "proxy, inbound, mTLS", s.mesh)
 	l.speaks = speaksHTTP2
-	l.secure = spiffe.ClientConfig(src, s.plane.WorkloadID("app"), []string{config.ALPNHTTP}, port+config.SNISuffix)
+	app, sni := s.plane.WorkloadID("app"), port+config.SNISuffix
+	l.secure = spiffe.ClientConfig(src, app, []string{config.ALPNHTTP}, sni)
 	l.send = l.endlessHead
 	return l, nil
 }

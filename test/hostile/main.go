@@ -67,8 +67,8 @@ func run() (failed bool, err error) {
 // printing is held by who prints what belongs together.
 var printing sync.Mutex
 
-// sideBySide joins the parts that may disturb each other where the clock is not judged. The first is
-// always alone: it measures memory to the MiB.
+// sideBySide joins the parts that may disturb each other where the clock is not judged. The first
+// is always alone: it measures memory to the MiB.
 func sideBySide(first, second, third part) []part {
 	if *timing {
 		return []part{first, second, third}

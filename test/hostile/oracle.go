@@ -78,13 +78,18 @@ func openOracles(ctx context.Context, dir string) ([]*oracle, error) {
 	go2.http2 = true
 	nginx, err := startNginx(ctx, dir)
 	if err != nil {
-		return nil, fmt.Errorf("nginx, without which nothing is shown (apt-get install nginx): %w", err)
+		return nil, missing("nginx", err)
 	}
 	python, err := startPython(ctx, dir)
 	if err != nil {
-		return nil, fmt.Errorf("python3, without which nothing is shown (apt-get install python3): %w", err)
+		return nil, missing("python3", err)
 	}
 	return append(nginx, python, go1, go2, serveGoTLS()), nil
+}
+
+// missing is an oracle's absence, of which a failure must be made.
+func missing(program string, err error) error {
+	return fmt.Errorf("%s, without which nothing is shown (apt-get install %[1]s): %w", program, err)
 }
 
 func serveGo(name string, speaks func(*http.Protocols)) (*oracle, error) {
@@ -93,7 +98,7 @@ func serveGo(name string, speaks func(*http.Protocols)) (*oracle, error) {
 		return nil, err
 	}
 	t := &testimony{}
-	s := &http.Server{Handler: t, Protocols: new(http.Protocols), ErrorLog: quietLog, MaxHeaderBytes: 1 << 20}
+	s := &http.Server{Handler: t, Protocols: new(http.Protocols), ErrorLog: quietLog}
 	speaks(s.Protocols)
 	go s.Serve(l) // until the program ends
 	return &oracle{name: name, addr: l.Addr().String(), told: t.read}, nil
@@ -107,21 +112,25 @@ func serveGoTLS() *oracle {
 	s.StartTLS() // until the program ends
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	return &oracle{name: "net/http, TLS", addr: s.Listener.Addr().String(), told: t.read, roots: roots}
+	addr := s.Listener.Addr().String()
+	return &oracle{name: "net/http, TLS", addr: addr, told: t.read, roots: roots}
 }
 
 // nginxLenient takes every header that it can be made to take. Who is told at all is in its log, a
 // request that it refuses in the end too.
 const nginxLenient = `
-daemon off; master_process off; worker_processes 1; pid $DIR/nginx.pid; error_log $DIR/nginx.err crit;
+daemon off; master_process off; worker_processes 1; pid $DIR/nginx.pid;
+error_log $DIR/nginx.err crit;
 events { worker_connections 4096; }
 http {
   log_format told '[$http_tulle_client_id]'; access_log $DIR/nginx.told told;
-  client_body_temp_path $DIR/b; proxy_temp_path $DIR/p; fastcgi_temp_path $DIR/f; uwsgi_temp_path $DIR/u; scgi_temp_path $DIR/s;
+  client_body_temp_path $DIR/b; proxy_temp_path $DIR/p; fastcgi_temp_path $DIR/f;
+  uwsgi_temp_path $DIR/u; scgi_temp_path $DIR/s;
   underscores_in_headers on; ignore_invalid_headers off; large_client_header_buffers 8 128k;
-  server { listen $ONE; location / { return 200 "believes [$http_tulle_client_id]\n"; } }
-  server { listen $TWO http2; location / { return 200 "believes [$http_tulle_client_id]\n"; } }
-  server { listen $THREE proxy_protocol; location / { return 200 "believes [$http_tulle_client_id]\n"; } }
+  server {
+    listen $ONE; listen $TWO http2; listen $THREE proxy_protocol;
+    location / { return 200 "believes [$http_tulle_client_id]\n"; }
+  }
 }
 `
 
@@ -130,7 +139,8 @@ http {
 func startNginx(ctx context.Context, dir string) ([]*oracle, error) {
 	one, two, three := loopback.Free(), loopback.Free(), loopback.Free()
 	config, told := filepath.Join(dir, "nginx.conf"), filepath.Join(dir, "nginx.told")
-	text := strings.NewReplacer("$DIR", dir, "$ONE", one, "$TWO", two, "$THREE", three).Replace(nginxLenient)
+	fill := strings.NewReplacer("$DIR", dir, "$ONE", one, "$TWO", two, "$THREE", three)
+	text := fill.Replace(nginxLenient)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -142,7 +152,8 @@ func startNginx(ctx context.Context, dir string) ([]*oracle, error) {
 		return string(b), err
 	}
 	return []*oracle{
-		{name: "nginx", addr: one, told: read}, {name: "nginx, h2c", addr: two, told: read, http2: true},
+		{name: "nginx", addr: one, told: read},
+		{name: "nginx, h2c", addr: two, told: read, http2: true},
 		{name: "nginx, PROXY", addr: three, told: read, balanced: true},
 	}, nil
 }
@@ -155,7 +166,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *args): pass
     def identity(self):
-        return ",".join(v for k, v in self.headers.items() if k.lower().replace("_", "-") == "tulle-client-id")
+        return ",".join(v for k, v in self.headers.items()
+                        if k.lower().replace("_", "-") == "tulle-client-id")
     def parse_request(self):
         whole = super().parse_request()
         if getattr(self, "headers", None) is not None:
@@ -177,7 +189,8 @@ Server((host, int(port)), Handler).serve_forever()
 `
 
 func startPython(ctx context.Context, dir string) (*oracle, error) {
-	script, told, addr := filepath.Join(dir, "oracle.py"), filepath.Join(dir, "python.told"), loopback.Free()
+	script, told := filepath.Join(dir, "oracle.py"), filepath.Join(dir, "python.told")
+	addr := loopback.Free()
 	if err := os.WriteFile(script, []byte(pythonLenient), 0o600); err != nil {
 		return nil, err
 	}
@@ -195,7 +208,8 @@ func launch(ctx context.Context, addr, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var said tail
 	cmd.Stderr = &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives the program
+	// Nothing outlives the program.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
 	}

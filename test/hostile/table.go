@@ -33,8 +33,9 @@ const (
 	honestEvery = 500 * time.Millisecond
 )
 
-// door is a way to an oracle: through a proxy of its own, whose port is declared to be HTTP or not and
-// which takes calls in plaintext or not, from a caller in plaintext or through the caller's proxy.
+// door is a way to an oracle: through a proxy of its own, whose port is declared to be HTTP or not
+// and which takes calls in plaintext or not, from a caller in plaintext or through the caller's
+// proxy.
 type door struct {
 	*oracle
 	service                  plane.Service
@@ -50,8 +51,10 @@ func (d *door) String() string {
 		}
 		return no
 	}
-	return strings.Join([]string{d.name, word(d.declared, "declared", "undeclared"),
-		word(d.strict, "strict", "permissive"), word(d.meshed, "through its proxy", "in plaintext")}, ", ")
+	return strings.Join([]string{
+		d.name, word(d.declared, "declared", "undeclared"), word(d.strict, "strict", "permissive"),
+		word(d.meshed, "through its proxy", "in plaintext"),
+	}, ", ")
 }
 
 // cell is one forger at one door.
@@ -63,7 +66,8 @@ type cell struct {
 	failure string
 }
 
-// table is what is not HTTP by the word of package detect, and must not be HTTP to anybody behind it.
+// table is what is not HTTP by the word of package detect, and must not be HTTP to anybody behind
+// it.
 type table struct {
 	plane   *plane.Plane
 	oracles []*oracle
@@ -74,7 +78,9 @@ type table struct {
 
 // tabulate runs the rows that match, and says whether something failed.
 func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
-	rows := slices.DeleteFunc(forgers(), func(f forger) bool { return !pattern.MatchString("detection: " + f.name) })
+	rows := slices.DeleteFunc(forgers(), func(f forger) bool {
+		return !pattern.MatchString("detection: " + f.name)
+	})
 	if len(rows) == 0 {
 		return false, nil
 	}
@@ -95,7 +101,8 @@ func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (failed b
 		failed = true
 		fmt.Println("FAILED detection:", err)
 	}
-	fmt.Printf("%d rows, %d cells in %v\n", len(rows), len(t.cells), time.Since(began).Round(time.Second))
+	took := time.Since(began).Round(time.Second)
+	fmt.Printf("%d rows, %d cells in %v\n", len(rows), len(t.cells), took)
 	return failed, nil
 }
 
@@ -110,15 +117,18 @@ func (t *table) open(ctx context.Context, dir string) (err error) {
 	for i, o := range t.oracles {
 		for j := range 4 {
 			d := door{oracle: o, declared: j&1 > 0, strict: j&2 > 0}
-			d.service = plane.Service{Name: fmt.Sprintf("oracle%d-%d", i, j), Addresses: []string{o.addr},
-				Mesh: loopback.Free(), Strict: d.strict}
+			d.service = plane.Service{
+				Name: fmt.Sprintf("oracle%d-%d", i, j), Addresses: []string{o.addr},
+				Mesh: loopback.Free(), Strict: d.strict,
+			}
 			if d.declared {
 				d.service.AppProtocol = map[bool]string{false: "http", true: "http2"}[o.http2]
 			}
 			services = append(services, d.service)
 			d.addr = d.service.Mesh
 			through := d
-			through.meshed, through.addr, through.believed = true, loopback.Free(), t.plane.WorkloadID("caller").String()
+			through.meshed, through.addr = true, loopback.Free()
+			through.believed = t.plane.WorkloadID("caller").String()
 			t.doors = append(t.doors, &d, &through)
 		}
 	}
@@ -143,7 +153,8 @@ func (t *table) startProxies() error {
 		}
 		name := d.service.Name
 		if err := t.start(s, name, map[string]string{
-			config.EnvInboundListen: d.service.Mesh, config.EnvInboundApps: port + "=" + d.oracle.addr,
+			config.EnvInboundListen:     d.service.Mesh,
+			config.EnvInboundApps:       port + "=" + d.oracle.addr,
 			config.EnvOutboundUpstreams: loopback.Free() + "=" + t.plane.Authority(name),
 		}); err != nil {
 			return err
@@ -169,8 +180,8 @@ func (t *table) close() {
 	}
 }
 
-// fill makes a cell of each forger at each door. An oracle with TLS has doors for good callers alone,
-// and one that wants a PROXY header for those that send it.
+// fill makes a cell of each forger at each door. An oracle with TLS has doors for good callers
+// alone, and one that wants a PROXY header for those that send it.
 func (t *table) fill(rows []forger) {
 	for i := range rows {
 		for _, d := range t.doors {
@@ -248,8 +259,8 @@ func get(client *http.Client, url string) (status int, body string, err error) {
 	return resp.StatusCode, string(b), err
 }
 
-// misjudged says what is wrong with what a good caller got. TLS of one's own is carried as it is, but
-// not where the port is declared to be HTTP; and a strict workload takes nothing in plaintext.
+// misjudged says what is wrong with what a good caller got. TLS of one's own is carried as it is,
+// but not where the port is declared to be HTTP; and a strict workload takes nothing in plaintext.
 func (d *door) misjudged(status int, body string, err error) error {
 	own := d.roots != nil
 	refused := d.strict && !d.meshed || own && d.declared
@@ -435,7 +446,8 @@ func (t *table) blind() (all []error) {
 		c := &cell{forger: f, door: &door{oracle: o}, forged: fmt.Sprintf("past-%d", i)}
 		outcome := c.run(o.addr)
 		if err := o.awaitTold(c.forged); err != nil || !strings.Contains(outcome, c.forged) {
-			all = append(all, errors.Join(fmt.Errorf("%s does not see a header that is there: %s", o.name, outcome), err))
+			blind := fmt.Errorf("%s does not see a header that is there: %s", o.name, outcome)
+			all = append(all, errors.Join(blind, err))
 		}
 	}
 	return all
@@ -461,7 +473,8 @@ const cellColumns = "%-44s  %-16s  %-16s  %-16s  %-16s  %s\n"
 // print writes a line for each row: what came of it at the doors that are not refused for being in
 // plaintext.
 func (t *table) print(rows []forger) (failed bool) {
-	fmt.Printf("\n"+cellColumns, "detection", "declared", "undeclared", "h2c, declared", "h2c, undeclared", "")
+	fmt.Printf("\n"+cellColumns, "detection", "declared", "undeclared", "h2c, declared",
+		"h2c, undeclared", "")
 	for i := range rows {
 		var seen [4][]string
 		var failures []string
@@ -473,7 +486,8 @@ func (t *table) print(rows []forger) (failed bool) {
 				seen[c.column()] = append(at, c.outcome)
 			}
 			if c.failure != "" {
-				failures = append(failures, fmt.Sprintf("FAILED detection: %s, %v: %s", c.forger.name, c.door, c.failure))
+				failures = append(failures,
+					fmt.Sprintf("FAILED detection: %s, %v: %s", c.forger.name, c.door, c.failure))
 			}
 		}
 		mark := "ok"
