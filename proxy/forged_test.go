@@ -189,6 +189,32 @@ func TestAWordIsAnswered(t *testing.T) {
 	}
 }
 
+// What has got the beginning of a request line, and nothing more, must not take that for a request:
+// it is reset, and asked in HTTP on another connection.
+func TestAServerThatGotTheBeginningOfARequestIsReset(t *testing.T) {
+	m := impatient(t)
+	a := accept(t)
+	web := pod{"web-0", a.addr, loopback.Free()}
+	m.service("web", web)
+	m.proxy("web", web)
+	paths := map[string]string{"in plaintext": web.mesh, "through the caller's proxy": m.caller("web").out["web"]}
+	for how, to := range paths {
+		t.Run(how, func(t *testing.T) {
+			nc, err := net.Dial("tcp", to)
+			check(t, err)
+			defer nc.Close()
+			say(t, nc, "GET *")
+			first := a.next(t)
+			wantRead(t, first, "GET *")
+			say(t, nc, " HTTP/1.1"+forgedHead)
+			wantReset(t, first)
+			if b, _ := io.ReadAll(nc); !strings.HasPrefix(string(b), "HTTP/1.1 400 ") { // no star, but for OPTIONS
+				t.Errorf("answered %q", b)
+			}
+		})
+	}
+}
+
 // What follows a caller's first bytes is nobody's business, unless it makes them a request line that some server takes.
 func TestALineThatBecomesARequestIsCut(t *testing.T) {
 	m := impatient(t)
