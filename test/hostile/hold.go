@@ -73,11 +73,7 @@ func holders() []*attack {
 
 // paced is the time between two attackers who send so many bytes each.
 func paced(bytes int) time.Duration {
-	pace := time.Duration(bytes) * time.Second / largeRate
-	if !*timing {
-		pace /= 2
-	}
-	return max(heavyArrival, pace)
+	return max(heavyArrival, time.Duration(bytes)*time.Second/largeRate)
 }
 
 // openMany opens n streams with the same head.

@@ -17,8 +17,7 @@ const (
 	// heavyArrival is for those whose flood is of requests, each of which costs the proxies and the application work. It spares
 	// who is beside them; where the clock is not judged, only what is held needs it.
 	heavyArrival = 10 * time.Millisecond
-	// largeRate is what floods of large requests may send, in bytes a second: a hundred attackers send 600 MB. It is twice
-	// as much where the clock is not judged.
+	// largeRate is what floods of large requests may send, in bytes a second: a hundred attackers send 600 MB.
 	largeRate = 32 << 20
 
 	// atOnce is how many of them write at a time.
