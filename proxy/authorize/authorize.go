@@ -18,6 +18,7 @@ type Caller struct {
 	Security metric.Security
 }
 
+// Meshed reports whether the caller has proved an identity.
 func (c Caller) Meshed() bool { return c.ID != "" }
 
 // Label says whose cell it is, at a port of the workload whose ID is own; strangers bounds the

@@ -51,11 +51,13 @@ type Endpoint struct {
 	Transport any
 }
 
+// Meshed reports whether a proxy stands before the endpoint.
 func (e *Endpoint) Meshed() bool { return e.Mesh != "" }
 
-// Begin notes one more request that the endpoint works on, done one less.
+// Begin notes that the endpoint works on one more request.
 func (e *Endpoint) Begin() { e.ewma.pending.Add(1) }
 
+// Done notes that the endpoint works on one request less.
 func (e *Endpoint) Done() { e.ewma.pending.Add(-1) }
 
 // Observe takes the latency of an answer.
@@ -70,10 +72,11 @@ func (e *Endpoint) Limits() *Limits { return &e.cluster.Current().Params.Limits 
 // Rest passes the endpoint over for a while, if another is there: it could not be dialed.
 func (e *Endpoint) Rest(now time.Time) { e.health.rest(now, e.Limits().Rest) }
 
-// HasAnswered reports whether the endpoint ever has. It is read for each answer, so it is written
-// once.
+// HasAnswered reports whether the endpoint ever has.
 func (e *Endpoint) HasAnswered() bool { return e.answered.Load() }
 
+// MarkAnswered notes that the endpoint has answered. It is called for each answer, so it writes
+// once only.
 func (e *Endpoint) MarkAnswered() {
 	if !e.answered.Load() {
 		e.answered.Store(true)
@@ -168,6 +171,7 @@ type Change struct {
 	Gone  []*Endpoint // nothing new begins there
 }
 
+// Add makes o part of c.
 func (c *Change) Add(o Change) {
 	c.Woken = append(c.Woken, o.Woken...)
 	c.Gone = append(c.Gone, o.Gone...)
@@ -217,12 +221,14 @@ func (c *Cluster) Park(w Waiter, limit int) (set *EndpointSet, queued bool) {
 	return nil, c.waiting.Add(w, limit)
 }
 
+// Unpark takes w out of the queue, if it is there.
 func (c *Cluster) Unpark(w Waiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting.Remove(w)
 }
 
+// NewCluster makes a cluster without endpoints. attach makes what its user keeps with each of them.
 func NewCluster(
 	name string,
 	attach func() any,

@@ -74,4 +74,5 @@ func (q *Queue) All() (all []Waiter) {
 	return all
 }
 
+// Size is how many wait.
 func (q *Queue) Size() int { return len(q.waiting) }

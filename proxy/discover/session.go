@@ -60,15 +60,16 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 	Failures *metric.Counter
-	// identified returns once this proxy has an SVID: destination asks for it.
+	// Identified returns once this proxy has an SVID: destination asks for it.
 	Identified func(context.Context) error
-	// attach makes what an endpoint's users keep with it.
+	// Attach makes what an endpoint's users keep with it.
 	Attach func() any
-	// applied is told what follows from new endpoints, in the session's goroutine and with no lock
+	// Applied is told what follows from new endpoints, in the session's goroutine and with no lock
 	// held.
 	Applied func(balance.Change)
 }
 
+// New makes a session; nothing runs before Run.
 func New(o Options) *Session {
 	d := &Session{
 		Options:       o,

@@ -46,15 +46,16 @@ type Options struct {
 	Wheel    *timer.Wheel
 	Memory   *memory.Gauge
 	Cores    int // that connections to an endpoint are spread over
-	// dialMesh connects to an endpoint's proxy, which proves its identity; dialPlain to an address.
+	// DialMesh connects to an endpoint's proxy, which proves its identity; DialPlain to an address.
 	DialMesh  func(ctx context.Context, e *balance.Endpoint, alpn string) (*wire.Conn, error)
 	DialPlain func(ctx context.Context, address string) (net.Conn, error)
-	// watch bounds the life of a connection by its certificates'; stop ends the watch.
+	// Watch bounds the life of a connection by its certificates'; stop ends the watch.
 	Watch func(state *tls.ConnectionState, from net.Addr, drain, end func()) (stop func())
-	// strangers bounds the addresses in metrics.
+	// Strangers bounds the addresses in metrics.
 	Strangers *metric.Addresses
 }
 
+// New makes a forwarder, which works for as long as Options.Ctx lasts.
 func New(o Options) *Forwarder {
 	f := &Forwarder{
 		Options:      o,

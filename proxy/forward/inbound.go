@@ -23,6 +23,7 @@ type toApplication struct {
 	only   route.Backend // that there is
 }
 
+// Inbound is a connection for the application, not served yet: see Speak and Serve.
 func (f *Forwarder) Inbound(a *discover.Arrival) *ServerConn {
 	return &ServerConn{
 		f: f,

@@ -17,6 +17,7 @@ type toMesh struct {
 	target *discover.Target
 }
 
+// Outbound is a connection of the application's to a target, not served yet: see Speak and Serve.
 func (f *Forwarder) Outbound(t *discover.Target) *ServerConn {
 	return &ServerConn{f: f, side: &toMesh{f: f, target: t}}
 }

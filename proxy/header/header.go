@@ -26,6 +26,7 @@ const (
 	headerXFCC = "x-forwarded-client-cert"
 )
 
+// ProtoHTTP1 is what Proto says.
 const ProtoHTTP1 = "http/1.1"
 
 // Reserved reports whether a field is ours to set, so nobody else's to send. Neither is its

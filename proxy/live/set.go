@@ -10,6 +10,7 @@ type Set[T comparable] struct {
 	set map[T]struct{}
 }
 
+// Add notes that v exists.
 func (s *Set[T]) Add(v T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -19,6 +20,7 @@ func (s *Set[T]) Add(v T) {
 	s.set[v] = struct{}{}
 }
 
+// Remove notes that v is gone, if it was there.
 func (s *Set[T]) Remove(v T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,6 +47,7 @@ type Options struct {
 	Settled  <-chan struct{} // closed when no request will be counted any more
 }
 
+// New makes a reporter, which counts as a new process to viz.
 func New(o Options) *Reporter {
 	return &Reporter{Options: o, startID: rand.Text(), start: time.Now()}
 }

@@ -24,6 +24,7 @@ type Budget struct {
 	spent   [budgetSlots]uint32
 }
 
+// NewBudget makes a budget without a history; nil: the defaults.
 func NewBudget(m *api.RetryBudget) *Budget {
 	b := &Budget{}
 	b.Configure(m)

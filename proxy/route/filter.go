@@ -10,15 +10,15 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// filter changes a head.
-type filter struct {
+// Filter changes a head.
+type Filter struct {
 	response bool
 	set, add []hpack.HeaderField
 	remove   []string
 }
 
-func compileFilters(list []*api.Filter) ([]filter, error) {
-	var out []filter
+func compileFilters(list []*api.Filter) ([]Filter, error) {
+	var out []Filter
 	for _, m := range list {
 		f, err := compileFilter(m)
 		if err != nil {
@@ -29,9 +29,9 @@ func compileFilters(list []*api.Filter) ([]filter, error) {
 	return out, nil
 }
 
-func compileFilter(m *api.Filter) (filter, error) {
+func compileFilter(m *api.Filter) (Filter, error) {
 	if err := api.Understood(m); err != nil {
-		return filter{}, err
+		return Filter{}, err
 	}
 	switch m := m.Filter.(type) {
 	case *api.Filter_RequestHeaders:
@@ -39,23 +39,23 @@ func compileFilter(m *api.Filter) (filter, error) {
 	case *api.Filter_ResponseHeaders:
 		return compileModifier(m.ResponseHeaders, true)
 	}
-	return filter{}, errors.New("a filter that this proxy does not know")
+	return Filter{}, errors.New("a filter that this proxy does not know")
 }
 
-func compileModifier(m *api.HeaderModifier, response bool) (f filter, err error) {
+func compileModifier(m *api.HeaderModifier, response bool) (f Filter, err error) {
 	if err := api.Understood(m); err != nil {
-		return filter{}, err
+		return Filter{}, err
 	}
 	f.response = response
 	for _, name := range m.GetRemove() {
 		name = strings.ToLower(name)
 		if err := mayModify(name); err != nil {
-			return filter{}, err
+			return Filter{}, err
 		}
 		f.remove = append(f.remove, name)
 	}
 	if f.set, err = compileFields(m.GetSet()); err != nil {
-		return filter{}, err
+		return Filter{}, err
 	}
 	f.add, err = compileFields(m.GetAdd())
 	return f, err
@@ -107,7 +107,7 @@ func mayModify(name string) error {
 }
 
 // Edit edits fields in place, for the requests or the responses among the filters.
-func Edit(list []filter, response bool, fields []hpack.HeaderField) []hpack.HeaderField {
+func Edit(list []Filter, response bool, fields []hpack.HeaderField) []hpack.HeaderField {
 	for i := range list {
 		if list[i].response == response {
 			fields = list[i].apply(fields)
@@ -116,7 +116,7 @@ func Edit(list []filter, response bool, fields []hpack.HeaderField) []hpack.Head
 	return fields
 }
 
-func (f *filter) apply(fields []hpack.HeaderField) []hpack.HeaderField {
+func (f *Filter) apply(fields []hpack.HeaderField) []hpack.HeaderField {
 	kept := fields[:0]
 	for _, h := range fields {
 		if !f.replaces(h.Name) {
@@ -126,7 +126,7 @@ func (f *filter) apply(fields []hpack.HeaderField) []hpack.HeaderField {
 	return append(append(kept, f.set...), f.add...)
 }
 
-func (f *filter) replaces(name string) bool {
+func (f *Filter) replaces(name string) bool {
 	for _, n := range f.remove {
 		if n == name {
 			return true

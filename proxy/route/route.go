@@ -35,8 +35,8 @@ type Route struct {
 type Rule struct {
 	name     string
 	match    matcher // nil: everything
-	Filters  []filter
-	Backends *picker
+	Filters  []Filter
+	Backends *Picker
 	Request  time.Duration // whole request; 0: unbounded
 	Try      time.Duration
 	Retry    bool
@@ -48,7 +48,7 @@ type Rule struct {
 // Unknown is the answer that nothing is known by a name.
 func Unknown(b *Budget) *Route {
 	r := &Route{Resolution: api.Resolution_RESOLUTION_NOT_FOUND, Budget: b}
-	r.Fallback = &Rule{Route: r, Backends: &picker{}}
+	r.Fallback = &Rule{Route: r, Backends: &Picker{}}
 	return r
 }
 
@@ -121,9 +121,9 @@ func (u *Rule) Failure(status int) bool {
 	return status >= 500
 }
 
-// picker chooses among weighted backends by a low-discrepancy sequence: of any hundred requests 10
+// Picker chooses among weighted backends by a low-discrepancy sequence: of any hundred requests 10
 // % is ten, give or take one, not a dice roll, and without a lock.
-type picker struct {
+type Picker struct {
 	backends []Backend
 	total    uint64
 	count    atomic.Uint64
@@ -133,7 +133,7 @@ type picker struct {
 type Backend struct {
 	Cluster string
 	Index   int // of cluster among the route's
-	Filters []filter
+	Filters []Filter
 	upTo    uint64 // this backend owns [previous upTo, upTo) of the picker's total
 }
 
@@ -142,7 +142,7 @@ type Backend struct {
 const golden = 0x9E3779B97F4A7C15
 
 // Pick returns the next backend in turn; nil: none has any weight.
-func (p *picker) Pick() *Backend {
+func (p *Picker) Pick() *Backend {
 	switch len(p.backends) {
 	case 0:
 		return nil
@@ -195,6 +195,7 @@ func checkRoute(m *api.Route) error {
 	return CheckProtocol(m.Protocol)
 }
 
+// CheckProtocol refuses what this proxy does not speak.
 func CheckProtocol(p api.Protocol) error {
 	switch p {
 	case api.Protocol_PROTOCOL_DETECT, api.Protocol_PROTOCOL_OPAQUE, api.Protocol_PROTOCOL_HTTP1,
@@ -238,8 +239,8 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 	return u, nil
 }
 
-func (r *Route) compileBackends(list []*api.Backend) (*picker, error) {
-	p := &picker{}
+func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {
+	p := &Picker{}
 	for _, m := range list {
 		filters, err := compileFilters(m.Filters)
 		if err != nil {

@@ -35,14 +35,15 @@ type Options struct {
 	Metrics  *metric.Registry
 	Memory   *memory.Gauge
 	Dialer   *net.Dialer
-	// meshConfig is how an endpoint's proxy is spoken to, which proves its identity.
+	// MeshConfig is how an endpoint's proxy is spoken to, which proves its identity.
 	MeshConfig func(e *balance.Endpoint, alpn string) *tls.Config
-	// watch bounds the life of a connection by its certificates'; stop ends the watch.
+	// Watch bounds the life of a connection by its certificates'; stop ends the watch.
 	Watch func(state *tls.ConnectionState, from net.Addr, drain, end func()) (stop func())
-	// strangers bounds the addresses in metrics.
+	// Strangers bounds the addresses in metrics.
 	Strangers *metric.Addresses
 }
 
+// New makes a carrier, which works for as long as Options.Ctx lasts.
 func New(o Options) *Carrier {
 	c := &Carrier{Options: o, dialFailures: o.Metrics.Counter(metric.RetryCause, "connect")}
 	refused := func(why string) *metric.Counter {
