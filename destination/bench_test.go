@@ -24,6 +24,6 @@ func BenchmarkEndpoints1000(b *testing.B) {
 	c := h.watch(question{cluster: clusterRef{service: registry.Name{Namespace: "shop", Name: "web"}, port: 80}}, w)
 	b.ReportAllocs()
 	for b.Loop() {
-		h.compute(c)
+		h.computeLocked(c)
 	}
 }

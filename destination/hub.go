@@ -80,7 +80,7 @@ func (h *hub) run(ctx context.Context) {
 func (h *hub) update() {
 	for _, c := range h.stale(h.registry.TakeTouched()) {
 		c.computing.Lock()
-		changed := h.compute(c)
+		changed := h.computeLocked(c)
 		c.computing.Unlock()
 		if changed {
 			h.notify(c)
@@ -112,9 +112,10 @@ func (h *hub) notify(c *cell) {
 	}
 }
 
-// compute is called with c.computing held. The topics are entered while the state is still locked,
-// so a change right after finds them.
-func (h *hub) compute(c *cell) (changed bool) {
+// computeLocked answers a cell's question anew, and says whether the answer is another one. It
+// needs c.computing. The topics are entered while the state is still locked, so a change right
+// after finds them.
+func (h *hub) computeLocked(c *cell) (changed bool) {
 	var next *answer
 	last := c.answer.Load()
 	h.mesh.read(h.registry, func(v *view) {
@@ -148,7 +149,7 @@ func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for t := range c.topics {
-		h.forget(t, c)
+		h.forgetLocked(t, c)
 	}
 	c.topics = nil
 	if len(c.watchers) == 0 {
@@ -163,8 +164,8 @@ func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {
 	c.topics = topics
 }
 
-// forget is called with h.mu held.
-func (h *hub) forget(t registry.Topic, c *cell) {
+// forgetLocked ends a cell's interest in a topic. It needs h.mu.
+func (h *hub) forgetLocked(t registry.Topic, c *cell) {
 	delete(h.byTopic[t], c)
 	if len(h.byTopic[t]) == 0 {
 		delete(h.byTopic, t)
@@ -178,7 +179,7 @@ func (h *hub) watch(q question, w *watcher) *cell {
 	c.computing.Lock()
 	defer c.computing.Unlock()
 	if c.answer.Load() == nil {
-		h.compute(c)
+		h.computeLocked(c)
 	}
 	return c
 }
@@ -204,7 +205,7 @@ func (h *hub) release(c *cell, w *watcher) {
 		return
 	}
 	for t := range c.topics {
-		h.forget(t, c)
+		h.forgetLocked(t, c)
 	}
 	c.topics = nil
 	delete(h.cells, c.question)

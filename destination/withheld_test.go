@@ -45,7 +45,8 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 	if api.KeyString(invalid.GetKey()) != "authority/web" || !strings.Contains(invalid.GetReason(), api.CapabilityRequestHeaders) {
 		t.Errorf("the proxy is told %v", invalid)
 	}
-	unable.wants("Cluster "+webName+" removed", "Endpoints "+webName+" removed") // which it keeps while the route does
+	// The proxy keeps both while its route names them.
+	unable.wants("Cluster "+webName+" removed", "Endpoints "+webName+" removed")
 	s.rejected.mu.Lock()
 	if n := len(s.rejected.byID[r.id]); n != 1 {
 		t.Errorf("%d proxies are known not to have it, want 1", n)
@@ -57,7 +58,8 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 	unable.wants("Route authority/web")
 }
 
-// Every filter, every kind of rule that is not HTTP's, and auditing has a capability, wherever it is.
+// Every filter, every kind of rule that is not HTTP's, and auditing has a capability, wherever it
+// is.
 func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 	one := (&api.Filter{}).ProtoReflect().Descriptor().Oneofs().Get(0)
 	for i := range one.Fields().Len() {

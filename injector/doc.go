@@ -14,8 +14,8 @@
 // application's own. Redirection needs root and NET_ADMIN once, so Pod Security below `privileged`
 // refuses the pod.
 //
-// Where built differs from designed: a Namespace document gets the label tulle.dev/inject, not an
-// annotation, since an API server selects namespaces for a webhook by label only.
+// A Namespace document gets the label tulle.dev/inject, not an annotation, since an API server
+// selects namespaces for a webhook by label only.
 //
 // Run is the webhook's server. It owns its HTTP server, the renewal of its certificate, and the
 // loop that keeps the caBundle of its own webhook configuration equal to the trust roots; it

@@ -59,7 +59,7 @@ func (w span) trendIndex(number int64) (int, bool) {
 	return i, i >= 0 && i < trendSlots
 }
 
-func (s *store) window(w span) Window {
+func (s *store) windowLocked(w span) Window {
 	out := Window{Seconds: w.length.Seconds(),
 		End: time.Unix(0, min((w.last+1)*int64(slotLength), w.now.UnixNano())).UTC()}
 	first := int64(0)
@@ -81,9 +81,9 @@ type collection[K comparable] struct {
 	of     map[*series]*group
 }
 
-// collect groups every series for which key says true, with its totals. The caller holds the lock
-// for reading.
-func collect[K comparable](s *store, w span, key func(*series) (K, bool)) *collection[K] {
+// collectLocked groups every series for which key says true, with its totals. It needs
+// the store's lock for reading, as do the methods of the store that it calls.
+func collectLocked[K comparable](s *store, w span, key func(*series) (K, bool)) *collection[K] {
 	c := &collection[K]{groups: make(map[K]*group), of: make(map[*series]*group)}
 	for _, p := range s.processes {
 		for _, one := range p.series {
@@ -92,8 +92,8 @@ func collect[K comparable](s *store, w span, key func(*series) (K, bool)) *colle
 			}
 		}
 	}
-	s.fill(w, c.of)
-	all := s.covered(w)
+	s.fillLocked(w, c.of)
+	all := s.coveredLocked(w)
 	for _, g := range c.groups {
 		g.time(w, all)
 	}
@@ -120,8 +120,8 @@ func (c *collection[K]) group(k K) *group {
 	return g
 }
 
-// fill adds what happened in the window to the groups.
-func (s *store) fill(w span, of map[*series]*group) {
+// fillLocked adds what happened in the window to the groups.
+func (s *store) fillLocked(w span, of map[*series]*group) {
 	var scratch sample
 	for _, sl := range s.history.closed {
 		if !w.has(sl.number) {
@@ -162,7 +162,7 @@ type covered struct {
 	slots  [trendSlots]time.Duration
 }
 
-func (s *store) covered(w span) map[*process]*covered {
+func (s *store) coveredLocked(w span) map[*process]*covered {
 	out := make(map[*process]*covered, len(s.processes))
 	add := func(number int64, p *process, d time.Duration) {
 		c := out[p]

@@ -43,8 +43,8 @@ func (s *store) edges(now time.Time, q Query) (*Edges, error) {
 	defer s.mu.RUnlock()
 	w := spanOf(now, q)
 	question := &edgeQuestion{what, now, now.Add(-max(w.length, edgeWindow))}
-	found := collect(s, w, question.key)
-	out := &Edges{Window: s.window(w), Rows: []EdgeRow{}}
+	found := collectLocked(s, w, question.key)
+	out := &Edges{Window: s.windowLocked(w), Rows: []EdgeRow{}}
 	for k, by := range seen(found.groups) {
 		if by == "both" && k.inbound {
 			continue // the client's row says it all

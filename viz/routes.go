@@ -29,14 +29,14 @@ func (s *store) routes(now time.Time, q Query) (*Routes, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	w := spanOf(now, q)
-	rows := collect(s, w, func(one *series) (routeKey, bool) {
+	rows := collectLocked(s, w, func(one *series) (routeKey, bool) {
 		l := one.labels
 		if !l.outbound() || l.target() == "" || !one.routedTo(what) || !one.from(from) {
 			return routeKey{}, false
 		}
 		return routeKey{l.namespace, l.target(), routeName(l)}, true
 	})
-	out := &Routes{Window: s.window(w), Rows: make([]RouteRow, 0, len(rows.groups))}
+	out := &Routes{Window: s.windowLocked(w), Rows: make([]RouteRow, 0, len(rows.groups))}
 	for k, g := range rows.groups {
 		out.Rows = append(out.Rows, RouteRow{Route: k.route, Service: k.service,
 			Namespace: k.namespace, Figures: g.figures()})

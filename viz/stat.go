@@ -29,13 +29,13 @@ func (s *store) stat(now time.Time, q Query) (*Stat, error) {
 	for k := range proxies {
 		question.measured[k] = true
 	}
-	rows := collect(s, w, question.row)
+	rows := collectLocked(s, w, question.row)
 	if question.from.any() && question.to.any() {
 		for k := range proxies {
 			rows.group(k) // a meshed workload without traffic has a row, too
 		}
 	}
-	out := &Stat{Window: s.window(w), Rows: make([]StatRow, 0, len(rows.groups))}
+	out := &Stat{Window: s.windowLocked(w), Rows: make([]StatRow, 0, len(rows.groups))}
 	for k, g := range rows.groups {
 		out.Rows = append(out.Rows, question.statRow(k, g, proxies[k]))
 	}

@@ -65,9 +65,9 @@ type series struct {
 	changed time.Time
 }
 
-// store holds every process and the history. Its answers hold the lock for reading only.
+// store holds every process and the history. A method whose name ends in Locked needs the lock.
 type store struct {
-	mu        sync.RWMutex
+	mu        sync.RWMutex // guards what follows, and the processes; answers only read
 	processes map[processKey]*process
 	sizes     map[reporter]int
 	history   history
@@ -83,7 +83,7 @@ func newStore() *store {
 func (s *store) apply(now time.Time, from *stream, r *report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expire(now)
+	s.expireLocked(now)
 	key := processKey{from.who, r.startID}
 	p, known := s.processes[key]
 	if !known {
@@ -97,7 +97,7 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 		return err
 	}
 	if !known {
-		if err := s.begin(p); err != nil {
+		if err := s.beginLocked(p); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	s.history.cover(now, p, min(gap, maxGap), counted)
 	p.update(now, from, r)
 	for _, c := range changes {
-		s.change(now, p, c, counted)
+		s.changeLocked(now, p, c, counted)
 	}
 	return nil
 }
@@ -155,10 +155,10 @@ func (p *process) changes(r *report) ([]change, error) {
 	return out, nil
 }
 
-func (s *store) change(now time.Time, p *process, c change, counted bool) {
+func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) {
 	one := p.series[c.in.id]
 	if one == nil {
-		if one = s.add(p, c.in); one == nil {
+		if one = s.addLocked(p, c.in); one == nil {
 			return
 		}
 		one.changed = now
@@ -169,7 +169,7 @@ func (s *store) change(now time.Time, p *process, c change, counted bool) {
 	one.open = c.in.open
 	had := len(one.total.buckets)
 	one.total.add(&c.delta)
-	s.grow(p, (len(one.total.buckets)-had)*bucketSize)
+	s.growLocked(p, (len(one.total.buckets)-had)*bucketSize)
 	if counted && !c.delta.zero() {
 		s.history.add(now, one, &c.delta)
 	}
@@ -178,33 +178,33 @@ func (s *store) change(now time.Time, p *process, c change, counted bool) {
 // bucketSize is what one occupied bucket costs.
 const bucketSize = 16
 
-func (s *store) add(p *process, in incoming) *series {
+func (s *store) addLocked(p *process, in incoming) *series {
 	size := in.labels.size() + len(in.sample.buckets)*bucketSize
-	if !s.fits(p.key.reporter, size) {
+	if !s.fitsLocked(p.key.reporter, size) {
 		s.refused++
 		p.full = true
 		return nil
 	}
 	one := &series{process: p, labels: in.labels}
 	p.series[in.id] = one
-	s.grow(p, in.labels.size())
+	s.growLocked(p, in.labels.size())
 	return one
 }
 
-func (s *store) fits(who reporter, size int) bool {
+func (s *store) fitsLocked(who reporter, size int) bool {
 	return s.size+size <= SeriesBudget && s.sizes[who]+size <= ReporterBudget
 }
 
-func (s *store) grow(p *process, n int) {
+func (s *store) growLocked(p *process, n int) {
 	p.size += n
 	s.size += n
 	s.sizes[p.key.reporter] += n
 }
 
-// begin notes a new life of a pod's proxy. The others have ended, even where their connections are
-// not closed yet: a pod runs one proxy at a time.
-func (s *store) begin(p *process) error {
-	if !s.fits(p.key.reporter, processSize) {
+// beginLocked notes a new life of a pod's proxy. The others have ended, even where their
+// connections are not closed yet: a pod runs one proxy at a time.
+func (s *store) beginLocked(p *process) error {
+	if !s.fitsLocked(p.key.reporter, processSize) {
 		return status.Errorf(codes.ResourceExhausted,
 			"viz has no room for another life of %s: its memory is bounded", p.key.reporter.pod)
 	}
@@ -214,26 +214,26 @@ func (s *store) begin(p *process) error {
 		}
 	}
 	s.processes[p.key] = p
-	s.grow(p, processSize)
+	s.growLocked(p, processSize)
 	return nil
 }
 
-func (s *store) forget(p *process) {
-	s.grow(p, -p.size)
+func (s *store) forgetLocked(p *process) {
+	s.growLocked(p, -p.size)
 	if s.sizes[p.key.reporter] == 0 {
 		delete(s.sizes, p.key.reporter)
 	}
 	delete(s.processes, p.key)
 }
 
-// expire forgets proxies that the history no longer speaks of.
-func (s *store) expire(now time.Time) {
+// expireLocked forgets proxies that the history no longer speaks of.
+func (s *store) expireLocked(now time.Time) {
 	if !s.history.turn(now) {
 		return
 	}
 	for _, p := range s.processes {
 		if p.stream == nil && now.Sub(p.seen) > historyLength {
-			s.forget(p)
+			s.forgetLocked(p)
 		}
 	}
 }

@@ -52,8 +52,9 @@ func (s *store) top(now time.Time, q Query) (*Top, error) {
 			pods[p.key.reporter] = struct{}{}
 		}
 	}
-	rows := collect(s, w, question.key)
-	out := &Top{Window: s.window(w), Proxies: len(pods), Rows: make([]TopRow, 0, len(rows.groups))}
+	rows := collectLocked(s, w, question.key)
+	out := &Top{Window: s.windowLocked(w), Proxies: len(pods),
+		Rows: make([]TopRow, 0, len(rows.groups))}
 	out.Total = rows.sum().figures()
 	for k, g := range rows.groups {
 		if g.window != (counters{}) || g.open > 0 {

@@ -16,7 +16,7 @@ type Name = types.NamespacedName
 type Object interface {
 	Key() Name
 	meta() *Meta
-	update(r *Registry, owner *Owner, present bool)
+	updateLocked(r *Registry, owner *Owner, present bool)
 }
 
 // Meta is what every object has.

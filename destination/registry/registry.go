@@ -56,12 +56,12 @@ func New() *Registry {
 		touched: map[Topic]struct{}{},
 		changed: make(chan struct{}, 1),
 	}
-	r.services = newTable[Name](r.indexService)
-	r.slices = newTable[sliceKey](r.indexSlice)
-	r.workloads = newTable[Name](r.indexWorkload)
-	r.nodes = newTable[Name](r.indexNode)
-	r.namespaces = newTable[Name](r.indexNamespace)
-	r.policies = newTable[PolicyRef](r.indexPolicy)
+	r.services = newTable[Name](r.indexServiceLocked)
+	r.slices = newTable[sliceKey](r.indexSliceLocked)
+	r.workloads = newTable[Name](r.indexWorkloadLocked)
+	r.nodes = newTable[Name](r.indexNodeLocked)
+	r.namespaces = newTable[Name](r.indexNamespaceLocked)
+	r.policies = newTable[PolicyRef](r.indexPolicyLocked)
 	return r
 }
 
@@ -87,10 +87,10 @@ func (o *Owner) Apply(c Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, obj := range c.Delete {
-		obj.update(r, o, false)
+		obj.updateLocked(r, o, false)
 	}
 	for _, obj := range c.Set {
-		obj.update(r, o, true)
+		obj.updateLocked(r, o, true)
 	}
 	if len(r.touched) > 0 {
 		select {
@@ -100,27 +100,27 @@ func (o *Owner) Apply(c Change) {
 	}
 }
 
-func (s *Service) update(r *Registry, o *Owner, present bool) {
+func (s *Service) updateLocked(r *Registry, o *Owner, present bool) {
 	r.services.update(s.Key(), owned[*Service]{s, o}, present)
 }
 
-func (s *Slice) update(r *Registry, o *Owner, present bool) {
+func (s *Slice) updateLocked(r *Registry, o *Owner, present bool) {
 	r.slices.update(sliceKey{s.Key(), o.name}, owned[*Slice]{s, o}, present)
 }
 
-func (w *Workload) update(r *Registry, o *Owner, present bool) {
+func (w *Workload) updateLocked(r *Registry, o *Owner, present bool) {
 	r.workloads.update(w.Key(), owned[*Workload]{w, o}, present)
 }
 
-func (n *Node) update(r *Registry, o *Owner, present bool) {
+func (n *Node) updateLocked(r *Registry, o *Owner, present bool) {
 	r.nodes.update(n.Key(), owned[*Node]{n, o}, present)
 }
 
-func (n *Namespace) update(r *Registry, o *Owner, present bool) {
+func (n *Namespace) updateLocked(r *Registry, o *Owner, present bool) {
 	r.namespaces.update(n.Key(), owned[*Namespace]{n, o}, present)
 }
 
-func (p *Policy) update(r *Registry, o *Owner, present bool) {
+func (p *Policy) updateLocked(r *Registry, o *Owner, present bool) {
 	r.policies.update(p.Ref(), owned[*Policy]{p, o}, present)
 }
 
@@ -175,7 +175,7 @@ func (t *table[K, T]) get(key K) (obj T) {
 	return obj
 }
 
-func (r *Registry) indexService(name Name, svc *Service, present bool) {
+func (r *Registry) indexServiceLocked(name Name, svc *Service, present bool) {
 	r.touch(topicService, name)
 	for _, addr := range svc.Addresses {
 		r.servicesByAddress.set(addr, name, present)
@@ -183,7 +183,7 @@ func (r *Registry) indexService(name Name, svc *Service, present bool) {
 	}
 }
 
-func (r *Registry) indexSlice(key sliceKey, slice *Slice, present bool) {
+func (r *Registry) indexSliceLocked(key sliceKey, slice *Slice, present bool) {
 	r.slicesByService.set(slice.Service, key, present)
 	r.touch(topicEndpoints, slice.Service)
 	for i := range slice.Endpoints {
@@ -198,7 +198,7 @@ func (r *Registry) indexSlice(key sliceKey, slice *Slice, present bool) {
 	}
 }
 
-func (r *Registry) indexWorkload(name Name, w *Workload, present bool) {
+func (r *Registry) indexWorkloadLocked(name Name, w *Workload, present bool) {
 	r.touch(topicWorkload, name)
 	r.touchServices(r.slicesByWorkload[name])
 	if w.HostNetwork || w.Ended {
@@ -214,7 +214,7 @@ func (r *Registry) indexWorkload(name Name, w *Workload, present bool) {
 	}
 }
 
-func (r *Registry) indexNode(name Name, node *Node, present bool) {
+func (r *Registry) indexNodeLocked(name Name, node *Node, present bool) {
 	r.touch(topicNode, name)
 	for _, addr := range node.Addresses {
 		r.nodesByAddress.set(addr, node.Name, present)
@@ -226,11 +226,11 @@ func (r *Registry) indexNode(name Name, node *Node, present bool) {
 	}
 }
 
-func (r *Registry) indexNamespace(name Name, _ *Namespace, _ bool) {
+func (r *Registry) indexNamespaceLocked(name Name, _ *Namespace, _ bool) {
 	r.touch(topicNamespace, name)
 }
 
-func (r *Registry) indexPolicy(ref PolicyRef, _ *Policy, _ bool) {
+func (r *Registry) indexPolicyLocked(ref PolicyRef, _ *Policy, _ bool) {
 	r.touched[Topic{kind: topicPolicy, of: ref.Kind, name: ref.Name}] = struct{}{}
 	r.touch(topicPolicies, Name{})
 }

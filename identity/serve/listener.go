@@ -33,7 +33,7 @@ type conn struct {
 
 	// The listener's mutex guards these.
 	share    *share        // where its place is
-	place    *list.Element // nil once it was taken away
+	element  *list.Element // nil once it was taken away
 	identity string        // what it is counted by; "" for nothing, or not yet
 }
 
@@ -101,7 +101,7 @@ func (l *listener) establish(c *conn, identity string) (why reason) {
 
 func (l *listener) establishLocked(c *conn, identity string, noMemory bool) (*conn, reason) {
 	switch {
-	case c.place == nil:
+	case c.element == nil:
 		return nil, reasonFairness // it gave way while its handshake ended
 	case identity != "" && l.identities[identity] >= l.limits.PerIdentity:
 		return nil, reasonIdentity
@@ -127,7 +127,7 @@ func (l *listener) end(c *conn) {
 func (l *listener) leave(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.place != nil {
+	if c.element != nil {
 		c.share.remove(c)
 	}
 	if c.identity == "" {

@@ -62,7 +62,7 @@ func (s *share) greedier(n int) bool {
 
 // insert makes c the newest of its source.
 func (s *share) insert(from *source, c *conn) {
-	c.share, c.place = s, from.conns.PushBack(c)
+	c.share, c.element = s, from.conns.PushBack(c)
 	s.held++
 	if from.conns.Len() > 1 {
 		heap.Fix(&s.largest, from.index)
@@ -75,8 +75,8 @@ func (s *share) insert(from *source, c *conn) {
 // remove takes c's place away; c must have one here.
 func (s *share) remove(c *conn) {
 	from := s.sources[c.address]
-	from.conns.Remove(c.place)
-	c.place = nil
+	from.conns.Remove(c.element)
+	c.element = nil
 	s.held--
 	if from.conns.Len() > 0 {
 		heap.Fix(&s.largest, from.index)
