@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// callTimeout bounds one call of the API server: somebody sits before the terminal.
+// callTimeout bounds one call of the API server: the user waits at the terminal.
 const callTimeout = 20 * time.Second
 
 // client reaches the cluster that the kubeconfig (or --context) names.

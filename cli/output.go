@@ -12,7 +12,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// output is a command's -o flag: the formats it offers, the first by default.
+// output is a command's -o flag: the formats it offers, the first by default. cli-runtime's
+// printers would offer more, but print Kubernetes objects, with a kind and a name: what meshctl
+// shows are answers, which have neither.
 type output struct {
 	format  string
 	formats []string

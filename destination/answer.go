@@ -156,8 +156,8 @@ func (v *view) computeInbound(q question) *answer {
 		api.Kind_KIND_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
 }
 
-// versionBytes of a SHA-256 are plenty: versions of one resource are compared, by nobody who gains
-// from a collision.
+// versionBytes is how much of a SHA-256 makes a version. Only versions of one resource are
+// compared, and no one gains from a collision.
 const versionBytes = api.VersionLen / 2
 
 func newResource(kind api.Kind, name string, r *api.Resource) *resource {

@@ -4,7 +4,7 @@
 // A change travels like this:
 //
 //	kube/, files/  sources: they read Kubernetes, or a directory, in the registry's terms
-//	registry/      what is known; who changes it says which topics that touches
+//	registry/      what is known; each change marks the topics that it touches
 //	hub.go         one cell per question, which holds the latest answer: recomputed when a topic
 //	               that it read is touched, compared, published
 //	answer.go      a question → its answer, out of:

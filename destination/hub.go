@@ -38,8 +38,8 @@ type cell struct {
 	watchers map[*watcher]struct{}
 }
 
-// watcher is woken when an answer that it watches has changed. A token that nobody took yet covers
-// every change since.
+// watcher is woken when an answer that it watches has changed. wake holds at most one token:
+// changes that come before the watcher has received it need no second one.
 type watcher struct{ wake chan struct{} }
 
 func newWatcher() *watcher { return &watcher{wake: make(chan struct{}, 1)} }

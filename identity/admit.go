@@ -13,18 +13,19 @@ import (
 )
 
 const (
-	// maxInFlight calls of Certify at once. Each is one TokenReview and one signature; more would
-	// only queue at the API server, which is everybody's.
+	// maxInFlight is how many calls of Certify are answered at once. Each is one TokenReview and
+	// one signature; more of them would only queue at the API server, which others need as well.
 	maxInFlight = 128
-	// An address is a pod, which asks once per half-life and retries once a second; behind a NAT it
-	// is a node.
+	// perSourceRate and perSourceBurst limit the calls of one address, per second and at once. An
+	// address is a pod, which asks once per half-life of its certificate and retries once a second,
+	// or behind a NAT all pods of a node.
 	perSourceRate  = 2
 	perSourceBurst = 50
-	// maxSources remembered; whoever is forgotten starts with a full burst.
+	// maxSources is how many addresses are remembered. A forgotten one starts with a full burst.
 	maxSources = 8192
-	// Calls that are open, which are streams of Bundles but for moments, and which anybody may
-	// open: a proxy holds one. A node's worth of pods (110 by default) fits behind one address
-	// several times.
+	// maxCalls and maxCallsPerSource bound the open calls, in all and of one address. Nearly all of
+	// them are streams of Bundles, of which a proxy holds one. All pods of a node (110 by default)
+	// fit behind one address several times.
 	maxCalls          = 20000
 	maxCallsPerSource = 512
 )

@@ -27,10 +27,11 @@ type authority struct {
 	issuer atomic.Pointer[issuer]
 }
 
-// use makes an issuer the one of the moment.
+// use makes an issuer the one of the moment. The issuer is stored before its roots are published:
+// hasIssuer is woken by the roots, and looks for the issuer then.
 func (a *authority) use(i *issuer) {
 	a.issuer.Store(i)
-	a.source.SetBundle(a.trustDomain, i.roots) // wakes hasIssuer, so it comes second
+	a.source.SetBundle(a.trustDomain, i.roots)
 }
 
 // certify signs for who was attested, and adds the roots that the caller is to believe.

@@ -33,8 +33,8 @@ type DevConfig struct {
 	Log         *slog.Logger
 }
 
-// NewDev refuses to be made where there is a Kubernetes to ask: whoever held a join token there
-// would be whom it names.
+// NewDev makes a Dev. It refuses to inside a Kubernetes cluster: there the holder of a join token
+// would get the identity that the token names, although Kubernetes could be asked who it is.
 func NewDev(cfg DevConfig) (*Dev, error) {
 	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
 		return nil, errors.New(
@@ -70,8 +70,8 @@ func (d *Dev) ServerID() spiffeid.ID {
 // Roots is PEM, for a proxy's trust file.
 func (d *Dev) Roots() []byte { return []byte(d.authority.trusted()) }
 
-// Source makes an in-process server somebody, and keeps it so until the context ends. Wait waits
-// for that.
+// Source gives a server in this process an SVID, and renews it until the context ends. Wait waits
+// for the end of the renewals.
 func (d *Dev) Source(ctx context.Context, id spiffeid.ID) (*spiffe.Source, error) {
 	if !id.MemberOf(d.authority.trustDomain) {
 		return nil, fmt.Errorf("%s is not of the trust domain %s", id, d.authority.trustDomain)

@@ -14,8 +14,8 @@ import (
 )
 
 // backdate is how far a peer's clock may lag behind identity's. Nodes without time synchronisation
-// are minutes off; Linkerd's 20 s show as failed handshakes there. It costs nothing: a certificate
-// is known to nobody before it is issued.
+// are minutes off; Linkerd's 20 s show as failed handshakes there. It costs nothing: before
+// a certificate is issued, no one has it.
 const backdate = 5 * time.Minute
 
 // subject is what was attested, and all that goes into an SVID besides the key.

@@ -54,8 +54,8 @@ func (r *tokenReview) attest(ctx context.Context, req *api.CertifyRequest) (atte
 	return r.judge(review.Status)
 }
 
-// unreviewed is an API server that did not answer as it should. What it says is somebody else's
-// text, and goes to logs.
+// unreviewed is the error for a TokenReview that the API server did not answer. The API server's
+// text goes to logs and to the caller, so the token is taken out of it.
 func unreviewed(ctx context.Context, err error, token string) error {
 	code := codes.Unavailable
 	if errors.Is(ctx.Err(), context.Canceled) {

@@ -130,7 +130,7 @@ func handler(touched func(meta.Object)) cache.ResourceEventHandlerFuncs {
 	}, DeleteFunc: on}
 }
 
-// trim keeps out of memory what nobody reads.
+// trim drops the managed fields of cached objects: identity never reads them.
 func trim(o any) (any, error) {
 	if object, ok := o.(meta.Object); ok {
 		object.SetManagedFields(nil)

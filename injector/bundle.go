@@ -20,8 +20,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
 
-// bundleEvery is how often the webhook configuration is looked at besides: somebody may have
-// overwritten it. Until it is right again no pod of the mesh can start, so it is seconds; a GET by
+// bundleEvery is how often the webhook configuration is read when the roots have not changed: it
+// may have been overwritten, and until it is right again no pod of the mesh can start. A GET by
 // name costs the API server next to nothing.
 const bundleEvery = 5 * time.Second
 

@@ -142,8 +142,8 @@ func (r remover) apply(c cut) {
 	}
 }
 
-// onlyOurs: nobody has added to what we put in a literal's place; beside our entries there is only
-// the alias it was.
+// onlyOurs says whether what we put in a literal's place holds our entries, the alias that it was,
+// and nothing that was added since.
 func (r remover) onlyOurs(c cut, literal string) bool {
 	if c.at.value.Style&yaml.FlowStyle == 0 {
 		return false

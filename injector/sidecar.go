@@ -36,8 +36,8 @@ const (
 	// tokenSeconds: kubelet renews at 80 %, so that a stolen token is soon worthless; Kubernetes
 	// allows no less than 600.
 	tokenSeconds = 3600
-	// startupFailures, one a second: the probe must outwait an identity that is away, for killing
-	// the proxy helps nobody and a restart's backoff only delays the pod. A day is for ever here.
+	// startupFailures is how many startup probes, one a second, may fail: a day's. A proxy that
+	// waits for identity must not be killed, for a restart's backoff only delays the pod.
 	startupFailures = 24 * 60 * 60
 	// The proxy idles at some 10 MiB; the limit holds the buffers of about a hundred stuck
 	// connections (at most 1 MiB each).

@@ -14,7 +14,8 @@ const (
 	HistoryBudget = 128 << 20
 )
 
-// history is a ring of slots. Those that are over are packed: nobody changes them, and few ask.
+// history is a ring of slots. Slots whose time is over are packed: they do not change any more, and
+// are seldom read.
 type history struct {
 	closed []*slot // oldest first
 	open   *openSlot

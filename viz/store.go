@@ -18,8 +18,9 @@ const (
 	// that one that restarts without end, or lies, cannot push the others out. 1,000 series of
 	// usual size take 1.5 MiB.
 	ReporterBudget = 4 << 20
-	// maxGap is the longest silence whose counts still belong to a rate. What happened in a longer
-	// one, before viz started say, counts in the totals only: nobody knows when it was.
+	// maxGap is the longest silence of a proxy whose counts still go into rates. What happened in a
+	// longer one, for example before viz started, goes into the totals only: it is not known when
+	// it happened.
 	maxGap = time.Minute
 	// staleAfter is how long a proxy whose stream ended still counts as meshed: it reconnects
 	// within seconds.

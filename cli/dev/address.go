@@ -9,8 +9,8 @@ import (
 )
 
 // Ports are chosen below Linux's ephemeral range (32768 and up): a port that was free when it was
-// chosen is then never taken by somebody's outgoing connection before the process that was told of
-// it listens.
+// chosen is then never taken by an outgoing connection before the process that was told of it
+// listens.
 const (
 	firstPort = 20000
 	lastPort  = 32000

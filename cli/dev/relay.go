@@ -78,8 +78,8 @@ func (r *relay) serve() {
 	}
 }
 
-// carry joins a connection with the instance. What the peer cannot be given any more is its own
-// affair: both are closed.
+// carry joins a connection with the instance. When one side can no longer be written to, both are
+// closed.
 func (r *relay) carry(client net.Conn) {
 	defer client.Close()
 	// Asked while both ends surely exist: the connection's owner is found by its port.

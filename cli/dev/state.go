@@ -61,7 +61,7 @@ func openState(dir string) (*state, error) {
 }
 
 // takeLock returns the locked file, or errRunning. A lock on a file that was removed meanwhile
-// locks nobody out.
+// keeps no other process out, so the file is opened again then.
 func takeLock(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)

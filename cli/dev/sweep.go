@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runVariable marks every process of a run, and all that they start: their process ids may be
-// somebody else's by the time they are looked for, their environment never is.
+// runVariable is in the environment of every process of a run, and of all that they start. sweep
+// finds them by it: a process id may belong to another process by then.
 const runVariable = "TULLE_DEV_RUN"
 
 // run is what run.json says about this run.

@@ -17,8 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
-// serverUID is nobody's: the servers write nothing and own nothing. It is not the proxy's 2102,
-// whose traffic redirection lets pass.
+// serverUID is what the servers run as; no file belongs to it. It is not the proxy's 2102, whose
+// traffic redirection lets pass.
 const serverUID = 2103
 
 // server is one server of the control plane.

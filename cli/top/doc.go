@@ -7,4 +7,9 @@
 //
 // It only asks viz and shows the answer; it refuses to compute a figure of its own. Run ends when
 // the user quits or its context ends, gives the terminal back, and leaves no goroutine.
+//
+// The table is drawn here and not by charm's bubbles: its table has a cursor by index, which would
+// jump whenever an answer reorders the rows, one style for all cells, and columns with a title and
+// a width only, where these align, shorten their text in their own way and give way on a narrow
+// page.
 package top

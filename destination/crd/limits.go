@@ -18,8 +18,8 @@ const (
 	MaxDepth = 3
 
 	maxTimeout = 24 * time.Hour
-	// A budget's window: shorter is noise, longer holds a grudge. Linkerd's proxy has the same
-	// bounds.
+	// minTTL and maxTTL bound a retry budget's window. In a shorter one a few requests decide; a
+	// longer one still counts failures that are over. Linkerd's proxy has the same bounds.
 	minTTL = time.Second
 	maxTTL = time.Minute
 )

@@ -16,5 +16,5 @@
 //
 // It refuses to decide anything: what an object means to a caller is destination's business.
 // It starts no goroutine, does no I/O, and never blocks: an event changes indexes under a short
-// lock and leaves a mark for whoever recomputes.
+// lock, and marks the topics whose answers have to be computed again.
 package registry

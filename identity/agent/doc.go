@@ -1,4 +1,4 @@
-// Package agent makes a control-plane server somebody: it obtains an SVID from identity with the
+// Package agent gives a control-plane server its SVID: it obtains one from identity with the
 // pod's projected token, renews it, and follows the trust bundles. Proxies do the same over their
 // own gRPC client; this one is grpc-go's, which the servers link anyway.
 //

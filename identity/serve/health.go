@@ -18,7 +18,7 @@ import (
 // /metrics, in plain HTTP, for neither has an SVID. Nothing there changes anything.
 const HealthPort = 9990
 
-// healthTimeout is for an answer: figures that nobody takes are not kept.
+// healthTimeout bounds the writing of an answer: a caller that does not read holds it no longer.
 const healthTimeout = 5 * time.Second
 
 // scrapesAtOnce bounds what gathering the figures takes.
@@ -95,9 +95,9 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// inTurn lets scrapesAtOnce be answered at once, and the others wait in the order in which they
-// came: refused, a Prometheus would lose its figures to whoever asks all the time. An address has
-// no more in the queue than it has connections.
+// inTurn answers scrapesAtOnce requests at once. The others wait, in the order in which they came:
+// if they were refused, a caller that asks all the time could keep Prometheus from its figures. An
+// address has no more requests in the queue than it has connections.
 func inTurn(h http.Handler) http.Handler {
 	turns := make(chan struct{}, scrapesAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

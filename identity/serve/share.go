@@ -9,7 +9,8 @@ import (
 // share is a number of places, and who holds them. The Listener's mutex guards it.
 type share struct {
 	most, each int // places in all, and of one source
-	// yields: a newcomer takes the place of the oldest, where only holders of as many are left.
+	// yields says that a newcomer takes the place of the oldest connection also where no source
+	// holds more than the newcomer's would.
 	yields bool
 
 	held    int
@@ -28,8 +29,8 @@ func newShare(most, each int, yields bool) *share {
 	return &share{most: most, each: each, yields: yields, sources: map[netip.Prefix]*source{}}
 }
 
-// add gives c a place, and says whose it was if one had to give way. It returns why c got none.
-// noMemory: there is no more place than what is held.
+// add gives c a place. It returns the connection that had to give way for it, if any, or else why c
+// got no place. With noMemory the share is full, however many it holds.
 func (s *share) add(c *conn, noMemory bool) (evicted *conn, why reason) {
 	from := s.sources[c.address]
 	if from == nil {
@@ -53,8 +54,8 @@ func (s *share) add(c *conn, noMemory bool) (evicted *conn, why reason) {
 	return evicted, ""
 }
 
-// greedier: somebody holds more than a source of n would with one more. Among those that yield, as
-// many are enough.
+// greedier says whether some source holds more than a source of n would with one more. In a share
+// that yields it need only hold as many.
 func (s *share) greedier(n int) bool {
 	top := s.largest[0].conns.Len()
 	return top > n+1 || s.yields && top >= n

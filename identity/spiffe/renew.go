@@ -20,8 +20,8 @@ const (
 	// one try: a TokenReview on a loaded API server takes seconds
 	certifyTimeout  = 10 * time.Second
 	retryMin        = time.Second
-	retryMax        = 60 * time.Second // with an SVID in hand nobody waits for the next try
-	retryMaxWithout = 10 * time.Second // without one the pod is not ready, and somebody does
+	retryMax        = 60 * time.Second // the old SVID still works meanwhile
+	retryMaxWithout = 10 * time.Second // without an SVID the pod is not ready
 	// a retry waits at most this fraction of the life that is left ...
 	retryShare = 8
 	retryFloor = 50 * time.Millisecond

@@ -36,7 +36,7 @@ type state struct {
 	changed chan struct{}
 }
 
-// NewSource makes a Source that is nobody and trusts nobody.
+// NewSource makes a Source without an SVID and without roots.
 func NewSource() *Source {
 	s := &Source{}
 	s.state.Store(&state{changed: make(chan struct{})})
