@@ -18,7 +18,7 @@ func (p *Proxy) Connections() int64 { return p.metrics.Connections.Load() }
 
 // Pending is how many requests the endpoints of an authority's default backends are believed to work on.
 func (p *Proxy) Pending(authority string) (n int64) {
-	a := p.discovery.Target(&api.Key{Key: &api.Key_Authority{Authority: authority}}).Latest.Load()
+	a := p.discovery.Target(&api.Key{Key: &api.Key_Authority{Authority: authority}}).Now()
 	for _, c := range a.Members {
 		for _, e := range c.Current().All {
 			n += e.Pending()

@@ -262,7 +262,7 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 func (d *Session) applyInvalidLocked(m *api.Invalid) {
 	d.Log.Warn("destination refuses a key", "key", api.KeyString(m.GetKey()), "reason",
 		m.GetReason())
-	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.Latest.Load() == nil {
+	if t, ok := d.targets.Peek(api.KeyString(m.GetKey())); ok && t.latest.Load() == nil {
 		t.set(&Answer{Route: route.Unknown(t.budget)})
 	}
 	if in, ok := d.inbounds.Peek(uint16(m.GetKey().GetInboundPort())); ok {

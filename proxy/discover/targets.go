@@ -18,7 +18,7 @@ type Target struct {
 	key      *api.Key
 	answered chan struct{} // closed by the first answer
 	once     sync.Once
-	Latest   atomic.Pointer[Answer]
+	latest   atomic.Pointer[Answer]
 	budget   *route.Budget
 	evicted  atomic.Bool
 	uses     []*clusterEntry // the clusters that the answer names; discovery.mu guards it
@@ -68,7 +68,7 @@ func (d *Session) evictPortLocked(_ uint16, in *Port) {
 
 // wait returns the target's answer, waiting for the first one no longer than longest.
 func (t *Target) wait(ctx context.Context, longest time.Duration) *Answer {
-	if a := t.Latest.Load(); a != nil {
+	if a := t.latest.Load(); a != nil {
 		return a
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
@@ -77,20 +77,20 @@ func (t *Target) wait(ctx context.Context, longest time.Duration) *Answer {
 	case <-t.answered:
 	case <-ctx.Done():
 	}
-	return t.Latest.Load()
+	return t.latest.Load()
 }
 
 // Again is the target as it is asked for anew.
 func (t *Target) Again() *Target { return t.d.Target(t.key) }
 
 // Now is destination's answer of the moment; nil: there is none yet.
-func (t *Target) Now() *Answer { return t.Latest.Load() }
+func (t *Target) Now() *Answer { return t.latest.Load() }
 
 // Gone reports whether the target was forgotten, and is to be asked for anew.
 func (t *Target) Gone() bool { return t.evicted.Load() }
 
 func (t *Target) set(a *Answer) {
-	t.Latest.Store(a)
+	t.latest.Store(a)
 	t.once.Do(func() { close(t.answered) })
 }
 
@@ -106,7 +106,7 @@ func (t *Target) Name() string {
 // is not the cluster's. nil: it is the cluster's, and there is no answer. It waits for the first
 // one no longer than longest.
 func (t *Target) Resolve(ctx context.Context, longest time.Duration) *Answer {
-	a := t.Latest.Load()
+	a := t.latest.Load()
 	if a == nil {
 		a = t.await(ctx, longest)
 	}
