@@ -91,7 +91,7 @@ func (p *Proxy) accept(l listener) {
 		if n > int64(p.limits.MaxConnections) {
 			p.refused.limit.Inc()
 			p.metrics.Connections.Add(-1)
-			nc.Close()
+			tunnel.Abort(nc)
 			continue
 		}
 		p.trimmer.count(n)
@@ -122,6 +122,7 @@ func (p *Proxy) serveRedirected(nc net.Conn) *forward.ServerConn {
 		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err",
 			err)
 		p.refused.loop.Inc()
+		tunnel.Abort(nc)
 		return nil
 	}
 	return p.serveOutbound(nc, &api.Key{Key: &api.Key_Address{Address: dst.String()}}, dst)
@@ -352,18 +353,24 @@ var (
 // plainArrival describes an unauthenticated caller's; nil: what it dialed is not served.
 func (p *Proxy) plainArrival(nc net.Conn, port uint16, dst netip.AddrPort) *discover.Arrival {
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	return p.arrive(
-		authorize.Caller{Address: from.Addr().Unmap(), Security: p.plainSecurity(from.Addr())},
-		port, dst)
+	who := authorize.Caller{Address: from.Addr().Unmap(), Security: p.plainSecurity(from.Addr())}
+	return p.arrive(nc, who, port, dst)
 }
 
-// arrive checks that the port may be reached and finds the application behind it.
-func (p *Proxy) arrive(who authorize.Caller, port uint16, dst netip.AddrPort) *discover.Arrival {
+// arrive checks that the port may be reached and finds the application behind it. It cuts a
+// connection to anything else.
+func (p *Proxy) arrive(
+	nc net.Conn,
+	who authorize.Caller,
+	port uint16,
+	dst netip.AddrPort,
+) *discover.Arrival {
 	addr, refusal := authorize.Application(&p.cfg, dst, port)
 	if refusal != nil {
 		p.sampled.Info("refused an inbound connection", "from", who.Address, "id", who.ID, "to",
 			dst, "port", port, "reason", refusal.Reason)
 		p.refused.bypass.Inc()
+		tunnel.Abort(nc)
 		return nil
 	}
 	in := p.discovery.Port(port)

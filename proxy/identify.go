@@ -299,7 +299,7 @@ func (p *Proxy) meshArrival(
 		Address:  from.Addr().Unmap(),
 		Security: metric.MTLS,
 	}
-	return p.arrive(who, port, dst)
+	return p.arrive(nc, who, port, dst)
 }
 
 // meshHello returns the target port when a ClientHello is one of ours: our ALPN and our SNI.

@@ -68,11 +68,12 @@ func (c *Carrier) track(o io.Closer) (stop func()) {
 	return func() { c.open.Remove(o) }
 }
 
-// shed reports whether there is no memory for another connection, and counts that.
-func (c *Carrier) shed() bool {
+// shed cuts a connection for which there is no memory, and counts that. It reports whether it has.
+func (c *Carrier) shed(nc net.Conn) bool {
 	if !c.Memory.Full(time.Now()) {
 		return false
 	}
 	c.Metrics.Counter(metric.ShedWork, "memory").Inc()
+	Abort(nc)
 	return true
 }

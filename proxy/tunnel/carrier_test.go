@@ -2,11 +2,13 @@ package tunnel
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,5 +122,48 @@ func TestOpaqueConnectionsAreShedToo(t *testing.T) {
 	}
 	if n := accepted.Load(); n > 0 {
 		t.Errorf("%d connections were made", n)
+	}
+}
+
+// pair is the two ends of a TCP connection.
+func pair(t *testing.T) (caller, accepted *net.TCPConn) {
+	l := listen(t)
+	near, err := net.Dial("tcp", l.Addr().String())
+	check(t, err)
+	far, err := l.Accept()
+	check(t, err)
+	t.Cleanup(func() { near.Close(); far.Close() })
+	check(t, near.SetDeadline(time.Now().Add(10*time.Second)))
+	return near.(*net.TCPConn), far.(*net.TCPConn)
+}
+
+// Who is refused, or for whom there is no memory, is reset: an orderly end would be taken for an answer.
+func TestWhoIsRefusedIsReset(t *testing.T) {
+	addr, _ := greeter(t)
+	in := newSession().Port(8080) // destination has not said who may call it
+	stranger := &discover.Arrival{Port: in, App: in.Application(addr), Caller: authorize.Caller{Security: metric.PlaintextUnmeshed}}
+	for name, tt := range map[string]struct {
+		forward func(*Carrier, net.Conn)
+		full    bool
+	}{
+		"inbound, not allowed": {forward: func(c *Carrier, nc net.Conn) { c.Inbound(nc, stranger, Words{}) }},
+		"inbound, silent":      {forward: func(c *Carrier, nc net.Conn) { c.InboundSilent(nc, stranger, detect.First{}) }},
+		"outbound, full":       {forward: func(c *Carrier, nc net.Conn) { c.Outbound(nc, outside(addr), Words{}) }, full: true},
+		"outbound silent, full": {forward: func(c *Carrier, nc net.Conn) {
+			c.OutboundSilent(nc, outside(addr), detect.First{})
+		}, full: true},
+		"outbound, nobody there": {forward: func(c *Carrier, nc net.Conn) { c.Outbound(nc, outside("127.0.0.1:1"), Words{}) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.full {
+				defer debug.SetMemoryLimit(debug.SetMemoryLimit(1))
+			}
+			caller, accepted := pair(t)
+			tt.forward(newCarrier(t), accepted)
+			accepted.Close() // as whoever accepted it does
+			if _, err := caller.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("%v, want a reset", err)
+			}
+		})
 	}
 }

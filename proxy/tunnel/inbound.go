@@ -20,11 +20,11 @@ func (c *Carrier) Inbound(nc net.Conn, a *discover.Arrival, w Words) {
 // dialApplication connects to the application for an opaque connection that its caller may have;
 // nil: there is none to be had, and the caller has been told as far as it can be.
 func (c *Carrier) dialApplication(nc net.Conn, a *discover.Arrival) leg {
-	if c.shed() {
+	if c.shed(nc) {
 		return nil
 	}
 	if refused := a.Port.Verdict(a.Caller); refused != nil {
-		c.refuse(a, refused)
+		c.refuse(nc, a, refused)
 		return nil
 	}
 	e := a.App.First()
@@ -49,7 +49,7 @@ func (c *Carrier) carryInbound(nc net.Conn, up leg, a *discover.Arrival, w Words
 	leave, refused := a.Port.Admit(a.Caller, func() { t.Close() })
 	if refused != nil {
 		t.Close()
-		c.refuse(a, refused)
+		c.refuse(nc, a, refused)
 		return
 	}
 	defer leave()
@@ -59,8 +59,10 @@ func (c *Carrier) carryInbound(nc net.Conn, up leg, a *discover.Arrival, w Words
 	t.carry(w, c.Metrics.Cell(l))
 }
 
-func (c *Carrier) refuse(a *discover.Arrival, why *authorize.Refusal) {
+// refuse cuts a connection that its caller may not have: it has not ended in order.
+func (c *Carrier) refuse(nc net.Conn, a *discover.Arrival, why *authorize.Refusal) {
 	c.Sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID,
 		"port", a.Port.Number, "reason", why.Reason)
 	c.refused.policy.Inc()
+	Abort(nc)
 }

@@ -22,7 +22,7 @@ type opaque struct {
 
 // Outbound carries an opaque connection of the application's to an endpoint of its target.
 func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
-	if c.shed() {
+	if c.shed(nc) {
 		return
 	}
 	o, err := c.openOpaque(t)

@@ -25,7 +25,7 @@ func (c *Carrier) OutboundSilent(
 	f detect.First,
 ) (http detect.First) {
 	for range c.Limits.MaxTries {
-		if c.shed() {
+		if c.shed(nc) {
 			return http
 		}
 		http, again, err := c.attend(nc, t, f)
