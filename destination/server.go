@@ -74,7 +74,7 @@ type Destination struct {
 	limits   serve.Limits
 	streams  atomic.Int64
 	mu       sync.Mutex // guards perPod
-	perPod   map[types.NamespacedName]int
+	perPod   map[types.NamespacedName]*podShare
 	readers  sync.WaitGroup
 	messages prometheus.Counter
 	refusals *prometheus.CounterVec // of streams
@@ -86,7 +86,8 @@ func New(cfg Config) *Destination {
 	reg := registry.New()
 	d := &Destination{
 		cfg: cfg, registry: reg, hub: newHub(reg, &cfg.Mesh), synced: make(chan struct{}),
-		admit: rate.NewLimiter(admitPerSecond, admitBurst), perPod: map[types.NamespacedName]int{},
+		admit:    rate.NewLimiter(admitPerSecond, admitBurst),
+		perPod:   map[types.NamespacedName]*podShare{},
 		limits:   connectionLimits,
 		rejected: newRejections(cfg.Log),
 	}
@@ -194,7 +195,7 @@ func (d *Destination) converse(rpc discoverStream) error {
 	if err != nil {
 		return err
 	}
-	leave, err := d.enter(ctx, types.NamespacedName{Namespace: who.namespace, Name: who.Pod})
+	share, leave, err := d.enter(ctx, types.NamespacedName{Namespace: who.namespace, Name: who.Pod})
 	if err != nil {
 		return err
 	}
@@ -207,6 +208,7 @@ func (d *Destination) converse(rpc discoverStream) error {
 		d.messages.Inc()
 		return rpc.Send(m)
 	})
+	s.share = share
 	defer s.close()
 	requests := d.listen(rpc, s)
 	hello, err := awaitHello(ctx, requests.hello, requests.ended)
@@ -255,14 +257,17 @@ func peerOf(ctx context.Context) (peerIdentity, error) {
 // turn.
 func (d *Destination) enter(
 	ctx context.Context, pod types.NamespacedName,
-) (leave func(), err error) {
-	if d.streams.Add(1) > int64(d.limits.Admitted()) || !d.countPod(pod, 1) {
+) (share *podShare, leave func(), err error) {
+	if d.streams.Add(1) <= int64(d.limits.Admitted()) {
+		share = d.join(pod)
+	}
+	if share == nil {
 		d.streams.Add(-1)
-		return nil, status.Error(codes.ResourceExhausted,
+		return nil, nil, status.Error(codes.ResourceExhausted,
 			"too many streams: connect to another replica, or wait")
 	}
 	leave = func() {
-		d.countPod(pod, -1)
+		d.part(pod, share)
 		d.streams.Add(-1)
 	}
 	select {
@@ -273,27 +278,9 @@ func (d *Destination) enter(
 	}
 	if err != nil {
 		leave()
-		return nil, status.FromContextError(err).Err()
+		return nil, nil, status.FromContextError(err).Err()
 	}
-	return leave, nil
-}
-
-// countPod counts the streams of a pod; one too many is not counted. Without an attested pod there
-// is nothing to count by.
-func (d *Destination) countPod(pod types.NamespacedName, by int) bool {
-	if pod.Name == "" {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if n := d.perPod[pod] + by; n > maxStreamsPerPod {
-		return false
-	} else if n > 0 {
-		d.perPod[pod] = n
-		return true
-	}
-	delete(d.perPod, pod)
-	return true
+	return share, leave, nil
 }
 
 // identify finds the caller's pod. Its name was attested when the SVID was made; it counts while

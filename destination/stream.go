@@ -27,14 +27,18 @@ type stream struct {
 	// blocks while the proxy is slow; changes meanwhile fall together
 	send func(*api.DiscoverResponse) error
 
+	share      *podShare
 	rejections *rejections
 	able       map[string]bool // the proxy's capabilities
 
 	mu       sync.Mutex // guards what the reader changes
 	keys     map[string]*api.Key
-	fresh    bool                         // a key was subscribed since the last flush
-	resumed  bool                         // all that is held has been named
-	held     map[resourceID]string        // versions from an earlier stream, until the first flush
+	fresh    bool                  // a key was subscribed since the last flush
+	resumed  bool                  // all that is held has been named
+	held     map[resourceID]string // versions from an earlier stream, until the first flush
+	closed   bool
+	weight   int                          // bytes, about: this stream's part of share
+	passing  int                          // of them, what is held until the next flush
 	rejected map[resourceID]*api.Rejected // since the last flush
 
 	// what only the flushing goroutine touches
@@ -48,7 +52,7 @@ type stream struct {
 // newStream begins a stream of a proxy that has said Hello.
 func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse) error) *stream {
 	return &stream{
-		hub: h, caller: c, rejections: r, send: send, watcher: newWatcher(),
+		hub: h, caller: c, share: &podShare{}, rejections: r, send: send, watcher: newWatcher(),
 		able: map[string]bool{},
 		keys: map[string]*api.Key{}, held: map[resourceID]string{},
 		rejected: map[resourceID]*api.Rejected{},
@@ -106,6 +110,11 @@ func (s *stream) subscribe(sub *api.Subscribe) error {
 		return status.Error(codes.InvalidArgument,
 			"Subscribe needs a key: an address, an authority or an inbound port")
 	}
+	if s.keys[name] == nil {
+		if err := s.weighLocked(keyWeight + len(name)); err != nil {
+			return err
+		}
+	}
 	s.keys[name] = sub.Key
 	s.fresh = true
 	if len(s.keys) > api.MaxKeys {
@@ -121,8 +130,11 @@ func (s *stream) unsubscribe(un *api.Unsubscribe) error {
 		return status.Error(codes.InvalidArgument,
 			"Unsubscribe needs a key of those that were subscribed to")
 	}
+	if s.keys[name] == nil {
+		return nil
+	}
 	delete(s.keys, name)
-	return nil
+	return s.weighLocked(-keyWeight - len(name))
 }
 
 // resume takes a kind that this destination does not know: the proxy has it from a later one, and
@@ -138,6 +150,9 @@ func (s *stream) resume(r *api.Resume) error {
 			return status.Error(codes.InvalidArgument,
 				"Resume names a resource of a kind, a name or a version that no destination has "+
 					"sent")
+		}
+		if err := s.weighPassingLocked(h.Name, len(h.Version)); err != nil {
+			return err
 		}
 		s.held[resourceID{h.Kind, h.Name}] = h.Version
 	}
@@ -158,6 +173,10 @@ func (s *stream) reject(r *api.Rejected) error {
 		len(r.GetVersion()) > api.VersionLen {
 		return status.Error(codes.InvalidArgument,
 			"Rejected needs a name, a version and a reason of bounded length")
+	}
+	more := len(r.GetVersion()) + len(r.GetReason())
+	if err := s.weighPassingLocked(r.GetName(), more); err != nil {
+		return err
 	}
 	s.rejected[resourceID{r.GetKind(), r.GetName()}] = r
 	if len(s.rejected) > api.MaxKeys {
@@ -186,6 +205,8 @@ func (s *stream) takeReceived() (received, bool) {
 	if !s.resumed {
 		return received{}, false
 	}
+	_ = s.weighLocked(-s.passing) // an error says that the stream has ended
+	s.passing = 0
 	out := received{maps.Clone(s.keys), s.fresh, s.held, s.rejected}
 	s.fresh, s.held, s.rejected = false, nil, map[resourceID]*api.Rejected{}
 	return out, true
@@ -375,6 +396,7 @@ func rank(k api.Kind) int {
 
 // close lets go of everything.
 func (s *stream) close() {
+	s.unweigh()
 	for _, c := range s.cells {
 		s.hub.release(c, s.watcher)
 	}
