@@ -37,8 +37,8 @@ type Limits struct {
 type First struct {
 	Protocol Protocol
 	Hello    Hello // of TLS
-	// what was read, to be replayed; nil: nothing was said in time, which makes the connection
-	// Opaque
+	// Bytes are what was read, to be replayed; nil: nothing was said in time, which makes the
+	// connection Opaque.
 	Bytes []byte
 	// Unsure: Bytes may still become HTTP, and are Opaque until then. They are no more than the
 	// beginning of a request line, so whoever gets them has been given no header field; what the

@@ -122,7 +122,8 @@ func (r *row) together(rest []int, base time.Duration) {
 	}
 }
 
-// storm lets the attackers come one after the other, each whether or not those before it have ended.
+// storm lets the attackers come one after the other, each whether or not those before it have
+// ended.
 func (r *row) storm() []result {
 	ctx, cancel := context.WithCancel(context.Background())
 	var victim sync.WaitGroup
@@ -204,7 +205,8 @@ func series(counted string) string {
 	return `tulle_protocol_errors_total{reason="` + counted + `"}`
 }
 
-// come notes what the counter is before n attackers. Hostile servers have fewer connections than there are requests.
+// come notes what the counter is before n attackers. Hostile servers have fewer connections than
+// there are requests.
 func (r *row) come(n int) {
 	r.owed = float64(n)
 	if r.peers != nil {

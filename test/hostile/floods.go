@@ -37,7 +37,8 @@ func http2Attack(name, want, counted string, do func(p *peer)) *attack {
 	}}
 }
 
-// turns are who may attack at once: all attackers are connected together, but the machine must have time for what is measured.
+// turns are who may attack at once: all attackers are connected together, but the machine must have
+// time for what is measured.
 var turns = makeTurns()
 
 func makeTurns() chan int {
@@ -114,7 +115,8 @@ func bomb(name, value string, n int) func(*peer) {
 	}
 }
 
-// madeYouReset makes the proxy reset streams (CVE-2025-8671): each mistake costs a stream, and too many the connection.
+// madeYouReset makes the proxy reset streams (CVE-2025-8671): each mistake costs a stream, and too
+// many the connection.
 func madeYouReset() []*attack {
 	hang := func(p *peer) uint32 { return p.open(p.get("/hang"), true) }
 	each := func(name string, mistake func(p *peer)) *attack {

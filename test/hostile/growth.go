@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// calm waits until the proxies have given back most of what the row before made them take, as they do within seconds.
+// calm waits until the proxies have given back most of what the row before made them take, as they
+// do within seconds.
 func (r *row) calm(rest []int, growth int) {
 	for until := time.Now().Add(calmWait); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		most := 0

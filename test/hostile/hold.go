@@ -22,7 +22,8 @@ func meshHello() []byte {
 	return b[:n]
 }
 
-// holders do nothing that is forbidden. They take what they can get and keep it: what they hold must be bounded.
+// holders do nothing that is forbidden. They take what they can get and keep it: what they hold
+// must be bounded.
 func holders() []*attack {
 	all := []*attack{
 		slowly(http2Attack("DATA byte by byte (CVE-2026-84304)", served, "", func(p *peer) {

@@ -114,8 +114,8 @@ func connectionFloods() []*attack {
 	}
 }
 
-// trickled says the first bytes of something one by one, for longer than the proxy takes to find out what it is. It is the
-// application's then, byte for byte: no protocol that was not seen whole is anybody's to judge.
+// trickled says the first bytes of something one by one, for longer than the proxy takes to find out
+// what it is. Those that may become HTTP or not are the application's then, which may end it.
 func trickled(name string, text func() []byte) *attack {
 	return rawAttack(name, "closed|400|"+served, "", func(w *bufio.Writer) {
 		const pause = 50 * time.Millisecond

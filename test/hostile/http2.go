@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// peer is one end of an HTTP/2 connection that may write any frame. What the proxy says is read all the time, and kept as
-// far as rows ask about it.
+// peer is one end of an HTTP/2 connection that may write any frame. What the proxy says is read all
+// the time, and kept as far as rows ask about it.
 type peer struct {
 	nc  net.Conn
 	out *bufio.Writer

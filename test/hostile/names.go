@@ -11,7 +11,8 @@ const fewSeries = 40
 // namesEach is how many an attacker makes up: fewer than streams, so that all of them are answered.
 const namesEach = 60
 
-// madeUpNames asks for what is the caller's to make up; the proxies must not make series of it (CVE-2025-43915).
+// madeUpNames asks for what is the caller's to make up; the proxies must not make series of it
+// (CVE-2025-43915).
 func madeUpNames() *attack {
 	return heavy(&attack{name: "names made up (CVE-2025-43915)", want: served, audit: fewMore, once: func(pos *position) result {
 		return result{answer: served, err: askForNames(pos)}

@@ -14,8 +14,9 @@ const (
 	refundPadding = 255
 )
 
-// refunds resets streams whose data is on its way through the proxy. Each byte of it, padding included, must be given back to
-// the connection's window once: twice, and a peer may send without a bound (CVE-2026-78663); never, and the connection starves.
+// refunds resets streams whose data is on its way through the proxy. Each byte of it, padding
+// included, must be given back to the connection's window once: twice, and a peer may send without
+// a bound (CVE-2026-78663); never, and the connection starves.
 func refunds() *attack {
 	return heavy(&attack{name: "RST with data under way (CVE-2026-78663)", want: served, once: func(pos *position) result {
 		p, err := pos.greet()
@@ -47,7 +48,8 @@ func (p *peer) resetWithData() error {
 	return p.out.Flush()
 }
 
-// awaitWindow waits until the connection's window has room for n bytes, and sees that it is not larger than it may be.
+// awaitWindow waits until the connection's window has room for n bytes, and sees that it is not
+// larger than it may be.
 func (p *peer) awaitWindow(n int) error {
 	for until := time.Now().Add(patient(answerTime + answerSlack)); ; time.Sleep(time.Millisecond) {
 		w := initialWindow + p.given() - p.sent

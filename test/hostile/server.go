@@ -92,8 +92,8 @@ func (s *server) taken() []result {
 	}
 }
 
-// refusedCall is what a caller may get for a call to a hostile server: an error of the proxy's, or the end of an answer that
-// had begun.
+// refusedCall is what a caller may get for a call to a hostile server: an error of the proxy's, or
+// the end of an answer that had begun.
 const refusedCall = "502|503|504|cut"
 
 // hostile2 is an HTTP/2 server that waits for a request, does one thing, and for the answer.
@@ -109,8 +109,8 @@ func hostile2(name, want, counted string, do func(p *peer, id uint32)) serverAtt
 	}}
 }
 
-// mild2 is an HTTP/2 server that does nothing which is forbidden: the proxy must bear it. The rest of a body whose answer is here it
-// may keep to itself.
+// mild2 is an HTTP/2 server that does nothing which is forbidden: the proxy must bear it. The rest
+// of a body whose answer is here it may keep to itself.
 func mild2(name string, body int64, do func(p *peer, id uint32), settings ...http2.Setting) serverAttack {
 	return asAnswered(serverAttack{name: name, want: served + "|RST CANCEL", http2: true, body: body, script: func(nc net.Conn) result {
 		p := newPeer(nc)
@@ -172,7 +172,8 @@ func isTimeout(err error) bool {
 	return ok && ne.Timeout()
 }
 
-// serverAttack is what a hostile server does; it becomes an attack with the caller that provokes it.
+// serverAttack is what a hostile server does; it becomes an attack with the caller that provokes
+// it.
 type serverAttack struct {
 	name, want, counted string
 	call                string // what its caller may get; "": refusedCall

@@ -154,7 +154,8 @@ func hostileServers1() []serverAttack {
 		say("server: two content-lengths", refused+"400", ok+"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
 		say("server: no HTTP at all", refused+"414", repeat("\x16\x03\x01", 10_000)),
 		say("server: switches protocols unasked", refused+"400", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
-		// The answer is good; what follows it, or comes before its request, must reach nobody as an answer to another.
+		// The answer is good; what follows it, or comes before its request, must reach nobody as an
+		// answer to another.
 		asAnswered(say("server: unsolicited bytes", "", ok+"Content-Length: 2\r\n\r\nok"+repeat(ok, 1000))),
 		asAnswered(serverAttack{name: "server: a response before the request", want: "closed", script: func(nc net.Conn) result {
 			io.WriteString(nc, ok+"Content-Length: 4\r\n\r\nevil"+ok) // an error is an answer

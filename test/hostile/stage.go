@@ -159,8 +159,8 @@ func (s *stage) slowRows(pattern *regexp.Regexp) (rows []*row) {
 	return rows
 }
 
-// perform runs all rows, with single attackers first: memory that was taken once is given back late. The slow ones are beside the
-// hundreds, who must bear what those hold.
+// perform runs all rows, with single attackers first: memory that was taken once is given back
+// late. The slow ones are beside the hundreds, who must bear what those hold.
 func (s *stage) perform(rows, slow []*row) error {
 	s.heading()
 	for _, r := range rows {

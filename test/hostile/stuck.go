@@ -14,7 +14,8 @@ import (
 // handshakeTime is what the proxy gives a TLS handshake.
 const handshakeTime = 10 * time.Second
 
-// stuckServer is one that stops in the middle. Each has an address of its own: they are called while others are.
+// stuckServer is one that stops in the middle. Each has an address of its own: they are called
+// while others are.
 type stuckServer struct {
 	serverAttack
 	kind    evilKind

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// trickleSlack is how much later than its timeout a trickle may be ended: a timer's turn, and a busy machine.
+// trickleSlack is how much later than its timeout a trickle may be ended: a timer's turn, and a
+// busy machine.
 const trickleSlack = 5 * time.Second
 
 // slow is an attack that lasts until a timeout ends it.
@@ -28,7 +29,8 @@ func slow(name, want, counted string, timeout time.Duration, do func(nc net.Conn
 	}}
 }
 
-// slowHTTP2 gives a byte or so at a time, or nothing at all, or takes nothing. Each is ended by the timeout that is named.
+// slowHTTP2 gives a byte or so at a time, or nothing at all, or takes nothing. Each is ended by the
+// timeout that is named.
 func slowHTTP2() []*attack {
 	return []*attack{
 		slow("trickled frame", calm, calmed, limits.HeaderTimeout, frames(func(p *peer) {
@@ -81,7 +83,8 @@ func stoppedHandshake() *attack {
 	})
 }
 
-// trickledPreface is inside mTLS: in plaintext it is no HTTP/2 before it is whole, and after a second somebody else's protocol.
+// trickledPreface is inside mTLS, where HTTP/2 is declared: in plaintext it may become HTTP/1, and is
+// in the table of detection.
 func trickledPreface() *attack {
 	return slow("trickled preface", "GOAWAY SETTINGS_TIMEOUT", "caller_http2_settings_timeout", limits.HeaderTimeout, func(nc net.Conn) result {
 		p := newPeer(nc)
@@ -129,7 +132,8 @@ func drip(nc net.Conn, first string) result {
 	}
 }
 
-// trickle runs the slow rows beside all others: they take no CPU, and their memory is in the others' figures.
+// trickle runs the slow rows beside all others: they take no CPU, and their memory is in the
+// others' figures.
 func trickle(rows []*row) (wait func()) {
 	var all sync.WaitGroup
 	for _, r := range rows {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// victim is a well-behaved client: HTTP/1 and HTTP/2 in turn, at a fixed rate. Beside it the same client calls the
-// application past the proxy, and so tells the machine from the proxy.
+// victim is a well-behaved client: HTTP/1 and HTTP/2 in turn, at a fixed rate. Beside it the same
+// client calls the application past the proxy, and so tells the machine from the proxy.
 type victim struct {
 	through, past []*http.Client
 	proxy, app    string

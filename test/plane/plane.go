@@ -1,5 +1,5 @@
-// Package plane is a control plane inside a test program: the real proxies that the program starts get certificates and
-// routes from it, and report to it, as anywhere. All of it is on loopback.
+// Package plane is a control plane inside a test program: the real proxies that the program starts
+// get certificates and routes from it, and report to it, as anywhere. All of it is on loopback.
 package plane
 
 import (

@@ -15,7 +15,8 @@ import (
 
 const readyTimeout = 20 * time.Second
 
-// Proxy starts a mesh-proxy for a service and waits until it is ready. It returns where the proxy's admin pages are.
+// Proxy starts a mesh-proxy for a service and waits until it is ready. It returns where the proxy's
+// admin pages are.
 func (p *Plane) Proxy(binary, service string, said io.Writer, env map[string]string) (cmd *exec.Cmd, admin string, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -60,8 +61,8 @@ func (p *Plane) environment(service string) map[string]string {
 	return env
 }
 
-// awaitReady asks each millisecond: how long a proxy takes to start is measured by it. It keeps no connection, which would
-// be in the proxy's memory and among its goroutines.
+// awaitReady asks each millisecond: how long a proxy takes to start is measured by it. It keeps no
+// connection, which would be in the proxy's memory and among its goroutines.
 func awaitReady(url string) error {
 	client := &http.Client{Timeout: readyTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	last := "no answer"

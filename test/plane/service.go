@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Service is what destination is told of: addresses of one port, behind a proxy at Mesh if that is not empty.
+// Service is what destination is told of: addresses of one port, behind a proxy at Mesh if that is
+// not empty.
 type Service struct {
 	Name        string
 	Addresses   []string
