@@ -46,6 +46,9 @@ func (in *input) space() []byte {
 		in.buf = buffers.Get().(*[bufferSize]byte)[:]
 		in.r, in.w = 0, 0
 	}
+	if len(in.buf) < bufferSize {
+		in.move(buffers.Get().(*[bufferSize]byte)[:])
+	}
 	if len(in.buf)-in.w < compactAt && in.r > 0 {
 		in.w = copy(in.buf, in.unread())
 		in.r = 0
@@ -60,11 +63,27 @@ func (in *input) grow() bool {
 	if len(in.buf) >= maxInput {
 		return false
 	}
-	bigger := make([]byte, min(2*len(in.buf), maxInput))
-	in.w = copy(bigger, in.unread())
-	in.free()
-	in.buf, in.r = bigger, 0
+	in.move(make([]byte, min(2*len(in.buf), maxInput)))
 	return true
+}
+
+// shrink keeps what is unread, if that is little, in a smaller buffer until more comes. The
+// beginning of a message may be all that its sender has to say for a while, and a thousand senders
+// who do no more than begin must not take a thousand large buffers.
+func (in *input) shrink() {
+	n := in.w - in.r
+	if n == 0 || n > smallOutput || len(in.buf) != bufferSize {
+		return
+	}
+	small := newOutput(n)
+	in.move(small[:cap(small)])
+}
+
+// move puts what is unread into another buffer.
+func (in *input) move(to []byte) {
+	n := copy(to, in.unread())
+	in.free()
+	in.buf, in.r, in.w = to, 0, n
 }
 
 func (in *input) discard(n int) {
@@ -82,11 +101,7 @@ func (in *input) release() {
 	}
 }
 
-func (in *input) free() {
-	if len(in.buf) == bufferSize {
-		buffers.Put((*[bufferSize]byte)(in.buf))
-	}
-}
+func (in *input) free() { freeOutput(in.buf) }
 
 func (in *input) preload(p []byte) {
 	if len(p) > bufferSize {
@@ -94,7 +109,9 @@ func (in *input) preload(p []byte) {
 		in.w = len(p)
 		return
 	}
-	in.w = copy(in.space(), p)
+	b := newOutput(len(p))
+	in.buf = b[:cap(b)]
+	in.w = copy(in.buf, p)
 }
 
 // newOutput has room for n bytes.

@@ -318,3 +318,32 @@ func BenchmarkFlush(b *testing.B) {
 		c.Flush()
 	}
 }
+
+// Whoever has only begun a message holds little, and loses nothing of it.
+func TestTheBeginningOfAMessageIsKeptInLittle(t *testing.T) {
+	pairs(t, func(t *testing.T, client, server *Conn) {
+		var said []byte
+		for _, n := range []int{10, 10, leastOutput, smallOutput / 2, smallOutput, bufferSize} {
+			said = append(said, noise(n)...)
+			put(client, said[len(said)-n:])
+			client.Flush()
+			for len(server.Buffered()) < len(said) {
+				if err := server.Fill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if err := server.Fill(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("%d bytes: %v", len(said), err)
+			}
+			server.SetReadDeadline(time.Time{})
+			if !bytes.Equal(server.Buffered(), said) {
+				t.Fatalf("of %d bytes %d are there, or others", len(said), len(server.Buffered()))
+			}
+			if size := len(server.in.buf); len(said) <= leastOutput && size > leastOutput ||
+				len(said) <= smallOutput && size > smallOutput {
+				t.Errorf("%d bytes are kept in %d", len(said), size)
+			}
+		}
+	})
+}

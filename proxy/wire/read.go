@@ -102,6 +102,7 @@ func (c *Conn) receive(in *input) error {
 		if err != syscall.EAGAIN {
 			return c.received(in, n, err)
 		}
+		in.shrink()
 		if c.reader.onLoop {
 			return errNothingReceived
 		}
@@ -144,6 +145,7 @@ func (c *Conn) received(in *input, n int, err error) error {
 		return nil
 	}
 	in.release()
+	in.shrink()
 	if err == nil {
 		return io.EOF
 	}
@@ -157,6 +159,7 @@ func (c *Conn) decrypt() error {
 		if got || err != nil {
 			return err
 		}
+		c.in.shrink() // a message may have begun in the records that are here
 		if err := c.receive(&c.cipher); err != nil {
 			return truncated(err)
 		}
