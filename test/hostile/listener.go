@@ -32,7 +32,8 @@ type listener struct {
 	// send is an attacker's message of so many bytes; sizes are what is tried.
 	send  func(ctx context.Context, size int) error
 	sizes []int
-	most  int // attackers at once
+	most  int           // attackers at once
+	hold  time.Duration // that they stay when all have come, beyond siegeHold
 }
 
 // dialect is what a listener speaks.
@@ -369,7 +370,7 @@ func (s *siege) callHonestly(here <-chan struct{}) {
 		select {
 		case <-here:
 			if until.IsZero() {
-				until = time.Now().Add(siegeHold)
+				until = time.Now().Add(siegeHold + s.hold)
 			}
 		default:
 		}

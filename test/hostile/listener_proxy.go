@@ -73,7 +73,9 @@ func adminOf(proxy *child) *listener {
 // applicationOf is an application in plain HTTP at addr, which is a proxy's.
 func applicationOf(proxy *child, name, addr string) *listener {
 	l := pageOf(proxy, name, addr, "/")
-	l.path = "/hang" // what is never answered costs most
+	l.path, l.most = "/hang", 2*places // what is never answered costs most
+	// One that has said nothing for so long gets a connection to the application.
+	l.hold = 2 * limits.DetectTimeout
 	return l
 }
 
