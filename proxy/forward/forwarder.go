@@ -32,6 +32,7 @@ type Forwarder struct {
 	draining atomic.Bool
 
 	dialFailures *metric.Counter
+	shedWork     *metric.Counter
 	breached     struct{ caller, backend func(code uint32) } // of HTTP/2, on a stream
 }
 
@@ -61,6 +62,7 @@ func New(o Options) *Forwarder {
 		Options:      o,
 		unknown:      &discover.Answer{Route: route.Unknown(route.NewBudget(nil))},
 		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
+		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
 	}
 	f.breached.caller, f.breached.backend = f.breach(roleCaller), f.breach(roleBackend)
 	return f
@@ -89,11 +91,9 @@ func (f *Forwarder) shed(now time.Time) bool {
 	if !f.Memory.Full(now) {
 		return false
 	}
-	f.countShed()
+	f.shedWork.Inc()
 	return true
 }
-
-func (f *Forwarder) countShed() { f.Metrics.Counter(metric.ShedWork, "memory").Inc() }
 
 // trackServer registers a connection that the proxy serves, for the drain and for the life of its
 // certificate.

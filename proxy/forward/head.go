@@ -71,7 +71,7 @@ func (x *exchange) longFits(mine, limit int) bool {
 // refuseHead tells the caller that the request may be sent again later: nothing of it was
 // processed.
 func (x *exchange) refuseHead() {
-	x.c.f.countShed()
+	x.c.f.shedWork.Inc()
 	if x.c.http1 {
 		x.fail(503, "too many long requests wait for their answers", &x.c.batch)
 		return

@@ -23,6 +23,7 @@ type Carrier struct {
 
 	refused      struct{ unknown, undialable, policy *metric.Counter }
 	dialFailures *metric.Counter
+	shedWork     *metric.Counter
 }
 
 // Options are what tunnels need from others.
@@ -45,7 +46,11 @@ type Options struct {
 
 // New makes a carrier, which works for as long as Options.Ctx lasts.
 func New(o Options) *Carrier {
-	c := &Carrier{Options: o, dialFailures: o.Metrics.Counter(metric.RetryCause, "connect")}
+	c := &Carrier{
+		Options:      o,
+		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
+		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
+	}
 	refused := func(why string) *metric.Counter {
 		return o.Metrics.Counter(metric.ConnectionRefused, why)
 	}
@@ -73,7 +78,7 @@ func (c *Carrier) shed(nc net.Conn) bool {
 	if !c.Memory.Full(time.Now()) {
 		return false
 	}
-	c.Metrics.Counter(metric.ShedWork, "memory").Inc()
+	c.shedWork.Inc()
 	Abort(nc)
 	return true
 }
