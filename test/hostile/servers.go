@@ -13,8 +13,10 @@ import (
 func respond(p *peer, id uint32, fields ...string) {
 	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.headers(fields...), EndHeaders: true})
 }
-func hostileServers2() []serverAttack {
-	const calmed, broken = "backend_http2_enhance_your_calm", "backend_http2_protocol_error"
+
+// floodingServers say too much of what is legal.
+func floodingServers() []serverAttack {
+	const calmed = "backend_http2_enhance_your_calm"
 	return []serverAttack{
 		hostile2("server: headers without an end", calm, calmed, func(p *peer, id uint32) {
 			p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.headers(":status", "200")})
@@ -58,6 +60,13 @@ func hostileServers2() []serverAttack {
 		hostile2("server: RST_STREAM for ended streams", calm, calmed, func(p *peer, id uint32) {
 			p.flood(plenty, func(int) { p.WriteRSTStream(id, http2.ErrCodeCancel) })
 		}),
+	}
+}
+
+// breakingServers break the protocol, or a bound.
+func breakingServers() []serverAttack {
+	const broken = "backend_http2_protocol_error"
+	return []serverAttack{
 		hostile2("server: trailers of 101 fields", "RST ENHANCE_YOUR_CALM", "backend_http2_stream_enhance_your_calm", func(p *peer, id uint32) {
 			respond(p, id, ":status", "200")
 			p.trail(id, p.headers(strings.Split(strings.Repeat("x,y,", 100)+"x,y", ",")...))

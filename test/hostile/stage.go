@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,7 +125,7 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 	add(holders(), s.inbound, s.meshed, s.outbound)
 	add([]*attack{refunds()}, s.inbound, s.meshed, s.outbound)
 	add([]*attack{madeUpNames()}, s.inbound, s.outbound)
-	for _, a := range append(hostileServers2(), mildServers()...) {
+	for _, a := range slices.Concat(floodingServers(), breakingServers(), mildServers()) {
 		add([]*attack{a.against(s.toEvil)}, s.toEvil.position)
 		add([]*attack{a.against(s.toMesh)}, s.toMesh.position)
 	}
