@@ -123,6 +123,10 @@ func (c *Conn) emit(f *hpack.HeaderField) {
 		return
 	}
 	c.fields = append(c.fields, *f)
+	if !f.IsPseudo() {
+		last := &c.fields[len(c.fields)-1]
+		last.Value = trimBlanks(last.Value)
+	}
 }
 
 func (c *Conn) onBlock() error {

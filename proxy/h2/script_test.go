@@ -284,6 +284,9 @@ type args struct {
 	words  map[string]bool
 }
 
+// blanks are how a script writes bytes that would split its words or lines.
+var blanks = strings.NewReplacer("_", " ", `\t`, "\t", `\r`, "\r", `\n`, "\n", `\0`, "\x00")
+
 func parseArgs(list []string) (a args) {
 	a.words = map[string]bool{}
 	for _, w := range list {
@@ -296,7 +299,8 @@ func parseArgs(list []string) (a args) {
 				times, bare = 1, name
 			}
 			for range times {
-				a.fields = append(a.fields, hpack.HeaderField{Name: bare, Value: strings.ReplaceAll(value, "_", " ")})
+				a.fields = append(a.fields,
+					hpack.HeaderField{Name: bare, Value: blanks.Replace(value)})
 			}
 		} else {
 			a.words[w] = true

@@ -263,12 +263,20 @@ func isToken(s string) bool     { return s != "" && all(s, byteToken) }
 func isVisible(s string) bool   { return all(s, byteVisible) }
 func isScheme(s string) bool    { return s != "" && all(s, byteScheme) }
 
-// isFieldValue says whether s has no CR, LF or NUL, and no white space at its ends (§8.2.1).
-func isFieldValue(s string) bool {
-	if s == "" {
-		return true
+// isFieldValue says whether s has no CR, LF or NUL (§8.2.1).
+func isFieldValue(s string) bool { return all(s, byteValue) }
+
+// trimBlanks takes the white space off the ends of a field value. §8.2.1 calls such a message
+// malformed, but gRPC servers send status texts that end in a space, and x/net and nginx bear with
+// them. Trimmed, a value is the same to every hop, as HTTP/1 reads it.
+func trimBlanks(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
 	}
-	return !isSpace(s[0]) && !isSpace(s[len(s)-1]) && all(s, byteValue)
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
