@@ -17,12 +17,12 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a {
+	if !x.live.has(a) {
 		return
 	}
 	b := &a.conn.batch
-	if x.phase == phaseAnswering {
-		x.forwardTrailers(fields, b)
+	if x.winner == a {
+		a.forwardTrailers(fields)
 		return
 	}
 	status, _ := strconv.Atoi(header.Value(fields, ":status"))
@@ -50,7 +50,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
 	// be told to have been read or not.
-	if failed && (x.reqEnd || end) && x.retryWithin(b) {
+	if failed && (x.reqEnd || end) && x.retryWithin(a, b) {
 		return
 	}
 	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
@@ -59,7 +59,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 		return
 	}
 	x.enter(phaseAnswering)
-	x.failed = failed
+	x.winner, x.reached, x.failed = a, a.endpoint, failed
 	x.kept, x.body = false, nil
 	x.freeHead()
 	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {
@@ -79,7 +79,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a {
+	if x.winner != a {
 		a.up.Consumed(len(p))
 		return
 	}
@@ -98,13 +98,14 @@ func (a *attempt) OnData(p []byte, end bool) {
 	}
 }
 
-// forwardTrailers, on the exchange, passes the response's trailers on: the end.
-func (x *exchange) forwardTrailers(fields []hpack.HeaderField, b *batch) {
+// forwardTrailers passes the response's trailers on: the end.
+func (a *attempt) forwardTrailers(fields []hpack.HeaderField) {
+	x, b := a.x, &a.conn.batch
 	if x.grpc && x.grpcEnd(fields) {
 		x.failed = true
 	}
-	x.attempt.count(x.failed)
-	x.attempt.sample(b)
+	a.count(x.failed)
+	a.sample(b)
 	x.down.WriteHeaders(header.Keep(nil, fields), true)
 	b.touch(x.down)
 	x.complete(b)
@@ -115,7 +116,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a {
+	if !x.live.has(a) {
 		return
 	}
 	b := &a.conn.batch
@@ -127,20 +128,20 @@ func (a *attempt) OnReset(code uint32, err error) {
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel
 		// turned.
 		x.timeout("the request took longer than its timeout", b)
-	case x.phase == phaseAnswering:
+	case x.winner == a:
 		x.failed = true
-		x.brokenOff(code, err, b)
+		x.brokenOff(a, code, err)
 		b.touch(x.down)
-		x.attempt.up = nil
-		x.abandon(b)
+		a.up = nil
+		x.abandon(a, b)
 		x.finish(outcome.Reset, b)
-	case errors.Is(err, h2.ErrEarly) && x.resend(b):
+	case errors.Is(err, h2.ErrEarly) && x.resend(a, b):
 	case refused && x.c.refuses():
-		x.abandon(b)
+		x.abandon(a, b)
 		x.refuse(b)
-	case unsent && x.resend(b):
-	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(b):
-	case errors.Is(err, h2.ErrRefused) && x.resendElsewhere(b), x.retryWithin(b):
+	case unsent && x.resend(a, b):
+	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(a, b):
+	case errors.Is(err, h2.ErrRefused) && x.resendElsewhere(a, b), x.retryWithin(a, b):
 	case refused:
 		x.fail(503, "the application behind "+a.endpoint.Address+" takes no requests", b)
 	default:
@@ -153,8 +154,8 @@ func (a *attempt) OnSent(n int) {
 	var b batch
 	x := a.x
 	x.mu.Lock()
-	if x.phase != phaseEnded && x.attempt == a {
-		x.progressed(&x.heldUp, n)
+	if x.live.has(a) {
+		x.progressed(&a.held, n)
 		x.credit(a, n, &b)
 		x.endTunnel(&b)
 	}
@@ -193,7 +194,7 @@ func (a *attempt) openQueued(b *batch) bool {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
+	if !x.live.has(a) || a.up != nil {
 		return true
 	}
 	p, head := a.pool, a.head(b)
@@ -230,25 +231,25 @@ func (x *exchange) answered(b *batch) {
 // endTunnel ends an upgraded connection once both halves have, and all that the caller said has
 // left.
 func (x *exchange) endTunnel(b *batch) {
-	if x.respEnd && x.reqEnd && x.heldUp == 0 {
+	if x.respEnd && x.reqEnd && x.winner.held == 0 {
 		x.complete(b)
 	}
 }
 
 // complete ends an exchange whose response has.
 func (x *exchange) complete(b *batch) {
-	a := x.attempt
+	a := x.winner
 	a.count(x.failed)
 	if x.heldDown > 0 {
 		x.tail = a.up
 	}
 	// The backend wants no more: the stream would wait for a window that need not come.
-	if !x.reqEnd || x.heldUp > 0 {
+	if !x.reqEnd || a.held > 0 {
 		a.up.Reset(h2.CodeNone)
 		b.touch(a.up)
 	}
 	x.endEarly(b)
-	x.attempt = nil
+	x.leave(a)
 	x.finish(outcome.Answered, b)
 	if x.forgotten(a) {
 		b.spend(x)

@@ -8,6 +8,7 @@
 //	exchange.go    a request and its response; phase.go says how far it has come
 //	fields.go      which header fields are passed on; head.go, for how long they are kept
 //	attempt.go     one try at a backend; retry.go, whether there is another
+//	live.go        the tries that are under way
 //	translate.go   which protocol the application is spoken to in
 //	pool.go        the connections to an endpoint, and which tries wait for one
 //	stall.go       peers that take nothing, and bodies that stop arriving

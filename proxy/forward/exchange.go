@@ -16,8 +16,8 @@ import (
 )
 
 // exchange is one request and its response, between the stream it came on and the one it went out
-// on. It holds the route, the try under way, what may have to be sent again, the deadlines, and the
-// outcome.
+// on. It holds the route, the tries under way, what may have to be sent again, the deadlines, and
+// the outcome.
 //
 // Events arrive from up to three goroutines: the reader of the caller's connection, the reader of
 // the backend's, and the timer wheel. mu serialises them. An exchange may be parked at any stage,
@@ -33,9 +33,10 @@ type exchange struct {
 	port    *discover.PortAnswer // inbound: of the moment it was admitted
 	backend *route.Backend
 	cluster *balance.Cluster // backend's
-	attempt *attempt         // the try under way; nil between tries
-	first   attempt
-	tries   int
+	live    tries
+	winner  *attempt // the try whose final head the caller has; nil: none has brought one
+	first   attempt  // for its memory
+	tries   uint8    // made so far
 	// Outside of what the profile allows, for a try most likely reached nobody.
 	resent   bool
 	last     *balance.Endpoint // of the try before
@@ -46,17 +47,15 @@ type exchange struct {
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
 	deadline timer.Timer
 	limit    time.Duration // the deadline's; 0: none
-	step     timer.Timer   // of one phase: waiting for a place, backoff, or one try's time
+	step     timer.Timer   // of one phase: what is due first of its tries, or a backoff's end
 	stepOf   phase
-	stepAt   time.Time // zero: it is disarmed
+	stepAt   time.Duration // of the exchange's age; 0: it is disarmed
 
 	stall timer.Timer // runs while a peer does not take what it was sent
 	// When a stalled peer last took something, or else the caller last sent some of its body.
 	progressedAt time.Time
-	// Bytes of the request that its stream keeps, for the backend takes no more.
-	heldUp   int
-	heldDown int    // bytes of the response, for the caller takes no more
-	tail     stream // the backend's, when the response has ended and some of it is still held
+	heldDown     int    // bytes of the response that its stream keeps, for the caller takes no more
+	tail         stream // the backend's, when the response has ended and some of it is still held
 
 	req      []hpack.HeaderField
 	weight   int // of req, among its connection's heads
@@ -86,9 +85,12 @@ type attempt struct {
 	conn     *clientConn
 	up       stream
 	sent     time.Time
-	skip     int  // bytes at the front of the body that were refunded in an earlier try
-	sampled  bool // the latency was taken, and pending given back
-	counted  bool // the try's result was recorded
+	// The exchange's age at which its wait ends, or its time with the backend; 0: it has no end.
+	due     time.Duration
+	left    int  // bytes of the body that have left
+	held    int  // bytes of it that the stream keeps, for the backend takes no more
+	sampled bool // the latency was taken, and pending given back
+	counted bool // the try's result was recorded
 
 	http2 h2.Stream // up's memory, if it is one
 }
@@ -110,9 +112,11 @@ func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 	default:
 		x.reqEnd = end
 		x.trailers = header.Keep(nil, fields)
-		if up := x.up(); up != nil {
-			up.WriteHeaders(x.trailers, true)
-			x.c.batch.touch(up)
+		for _, a := range x.live.all() {
+			if a.up != nil {
+				a.up.WriteHeaders(x.trailers, true)
+				x.c.batch.touch(a.up)
+			}
 		}
 		x.endTunnel(&x.c.batch)
 	}
@@ -129,34 +133,36 @@ func (x *exchange) OnData(p []byte, end bool) {
 		x.down.Consumed(len(p))
 		return
 	}
-	if x.heldUp+x.heldDown == 0 {
+	if !x.holds() {
 		x.progressedAt = x.c.batch.time()
 	}
-	up := x.up()
 	if x.kept {
 		// bounded: credit stops it, and what is not credited the caller's window withholds
 		x.body = append(x.body, p...)
 	}
-	if up == nil {
-		return
+	for _, a := range x.live.all() {
+		if a.up != nil {
+			a.send(p, end, &x.c.batch)
+			x.c.batch.touch(a.up)
+		}
 	}
-	n := up.WriteData(p, end)
-	x.hold(&x.heldUp, len(p)-n)
-	x.credit(x.attempt, n, &x.c.batch)
-	x.c.batch.touch(up)
 	x.endTunnel(&x.c.batch)
+}
+
+// send sends a piece of the request's body with a.
+func (a *attempt) send(p []byte, end bool, b *batch) {
+	n := a.up.WriteData(p, end)
+	a.x.hold(&a.held, len(p)-n)
+	a.x.credit(a, n, b)
 }
 
 // credit gives the caller's window back for n bytes that have left with a, but for those it has
 // back already.
 func (x *exchange) credit(a *attempt, n int, b *batch) {
-	if d := min(n, a.skip); d > 0 {
-		a.skip -= d
-		n -= d
-	}
-	if n > 0 {
-		x.refunded += n
-		x.down.Consumed(n)
+	a.left += n
+	if ahead := a.left - x.refunded; ahead > 0 {
+		x.refunded = a.left
+		x.down.Consumed(ahead)
 		b.touch(x.down)
 	}
 	if x.refunded > x.c.f.Limits.RetryBodyLimit {
@@ -172,10 +178,8 @@ func (x *exchange) OnReset(code uint32, err error) {
 		x.cutTail(&x.c.batch)
 		return
 	}
-	if x.up() != nil {
-		x.attempt.count(false) // sent, and nobody will know how it went
-	}
-	x.abandon(&x.c.batch)
+	x.countSent(false) // nobody will know how it went
+	x.abandonAll(&x.c.batch)
 	x.finish(outcome.Cancelled, &x.c.batch)
 }
 
@@ -183,9 +187,9 @@ func (x *exchange) OnReset(code uint32, err error) {
 func (x *exchange) OnSent(n int) {
 	x.mu.Lock()
 	x.progressed(&x.heldDown, n)
-	up := x.up()
-	if up == nil {
-		up = x.tail
+	up := x.tail
+	if x.winner != nil {
+		up = x.winner.up
 	}
 	if up != nil {
 		up.Consumed(n)
@@ -194,14 +198,6 @@ func (x *exchange) OnSent(n int) {
 	if up != nil {
 		up.Wire().Flush()
 	}
-}
-
-// up is the stream of the try under way, if it is open.
-func (x *exchange) up() stream {
-	if x.attempt == nil {
-		return nil
-	}
-	return x.attempt.up
 }
 
 // begin routes a request and starts its first try.
@@ -262,8 +258,8 @@ func (x *exchange) try(b *batch) {
 	if x.tries > 1 {
 		a, x.shared = &attempt{}, true
 	}
-	a.x, a.skip = x, x.refunded
-	x.attempt = a
+	a.x = x
+	x.live.add(a)
 	x.findEndpoint(a, b)
 }
 
@@ -273,7 +269,7 @@ func (x *exchange) findEndpoint(a *attempt, b *batch) {
 	if set == nil || len(set.All) == 0 {
 		var queued bool
 		if set, queued = x.cluster.Park(a, x.c.f.Limits.MaxQueue); queued {
-			x.await()
+			x.await(a)
 			return
 		}
 		if set == nil {
@@ -292,7 +288,7 @@ func (x *exchange) openAt(a *attempt, set *balance.EndpointSet, b *batch) {
 	a.endpoint.Begin()
 	switch a.pool.open(a, b) {
 	case queued:
-		x.await()
+		x.await(a)
 	case refused:
 		x.releasePending(a)
 		x.fail(503, "too many requests wait for "+a.endpoint.Address, b)
@@ -307,15 +303,13 @@ func (x *exchange) openAt(a *attempt, set *balance.EndpointSet, b *batch) {
 // follows.
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
-	a.conn, a.up, a.sent = conn, up, b.time()
-	x.enter(phaseTrying)
+	a.conn, a.up, a.sent, a.due = conn, up, b.time(), 0
 	if x.rule.Try > 0 {
-		x.arm(x.rule.Try)
+		a.due = a.sent.Sub(x.start) + x.rule.Try
 	}
+	x.proceed()
 	if len(x.body) > 0 || (x.reqEnd && !x.headersEnd() && x.trailers == nil) {
-		n := up.WriteData(x.body, x.reqEnd && x.trailers == nil)
-		x.hold(&x.heldUp, len(x.body)-n)
-		x.credit(a, n, b)
+		a.send(x.body, x.reqEnd && x.trailers == nil, b)
 	}
 	if x.trailers != nil {
 		up.WriteHeaders(x.trailers, true)
@@ -329,24 +323,29 @@ func (x *exchange) headersEnd() bool {
 	return x.reqEnd && x.trailers == nil && x.reqBytes == 0
 }
 
-// await bounds how long the try is in a queue, which knows the exchange from now on.
-func (x *exchange) await() {
+// await bounds how long a is in a queue, which knows the exchange from now on.
+func (x *exchange) await(a *attempt) {
 	x.shared = true
-	x.arm(x.c.f.Limits.DiscoveryWait)
+	a.due = x.age() + x.c.f.Limits.DiscoveryWait
+	x.proceed()
 }
 
-// tryTimeout ends one try; the request may have time for another.
-func (x *exchange) tryTimeout(b *batch) {
-	x.attempt.count(true)
-	if !x.retryWithin(b) {
+// overdue ends one try; the request may have time for another.
+func (x *exchange) overdue(a *attempt, b *batch) {
+	if a.up == nil {
+		x.waited(a, b)
+		return
+	}
+	a.count(true)
+	if !x.retryWithin(a, b) {
 		x.timeout("the try took longer than its timeout", b)
 	}
 }
 
-// waited: no endpoint, connection or stream came free in time.
-func (x *exchange) waited(b *batch) {
+// waited: no endpoint, connection or stream came free for a in time.
+func (x *exchange) waited(a *attempt, b *batch) {
 	name := x.cluster.Name
-	if x.attempt.endpoint == nil {
+	if a.endpoint == nil {
 		x.fail(503, "no endpoint is ready for "+name, b)
 		return
 	}
@@ -356,20 +355,29 @@ func (x *exchange) waited(b *batch) {
 // timeout answers 504, or cuts a response that has begun.
 func (x *exchange) timeout(reason string, b *batch) {
 	x.outcome = outcome.Timeout
-	if x.up() != nil {
-		x.attempt.count(true)
-	}
+	x.countSent(true)
 	x.fail(504, reason, b)
 }
 
-// abandon leaves the try under way, wherever it is.
-func (x *exchange) abandon(b *batch) {
-	a := x.attempt
-	if a == nil {
-		return
+// countSent records the tries that are with a backend.
+func (x *exchange) countSent(failed bool) {
+	for _, a := range x.live.all() {
+		if a.up != nil {
+			a.count(failed)
+		}
 	}
-	x.attempt, x.heldUp = nil, 0
-	x.disarm()
+}
+
+// abandonAll leaves all that is under way.
+func (x *exchange) abandonAll(b *batch) {
+	for x.live[0] != nil {
+		x.abandon(x.live[0], b)
+	}
+}
+
+// abandon leaves a, wherever it is.
+func (x *exchange) abandon(a *attempt, b *batch) {
+	x.leave(a)
 	switch {
 	case a.up != nil:
 		a.up.Reset(h2.CodeCancel)
@@ -380,6 +388,14 @@ func (x *exchange) abandon(b *batch) {
 		x.cluster.Unpark(a)
 	}
 	x.releasePending(a)
+}
+
+// leave takes a from those under way: what it still says is ignored.
+func (x *exchange) leave(a *attempt) {
+	x.live.remove(a)
+	if x.winner == a {
+		x.winner = nil
+	}
 }
 
 // releasePending gives a's pending back without a sample.
@@ -395,16 +411,15 @@ func (a *attempt) wake(b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a || a.endpoint != nil {
+	if !x.live.has(a) || a.endpoint != nil {
 		return
 	}
-	x.disarm()
 	x.findEndpoint(a, b)
 }
 
 // fail answers with an error of ours, or cuts the response that has begun.
 func (x *exchange) fail(status int, reason string, b *batch) {
-	x.abandon(b)
+	x.abandonAll(b)
 	x.failed = true
 	if x.phase == phaseAnswering {
 		x.cutShort(h2.CodeInternal, status, reason, b)

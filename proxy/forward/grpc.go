@@ -75,7 +75,7 @@ func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
 
 // late: the deadline has come, or as good as.
 func (x *exchange) late() bool {
-	return x.limit > 0 && time.Since(x.start) >= x.limit-deadlineSlop &&
+	return x.limit > 0 && x.age() >= x.limit-deadlineSlop &&
 		!(x.tunnel && x.phase == phaseAnswering)
 }
 
@@ -130,20 +130,20 @@ func (x *exchange) cutShort(code uint32, status int, reason string, b *batch) {
 
 // brokenOff passes on that the backend broke its response off: what it said by a reset of the
 // stream stays that.
-func (x *exchange) brokenOff(code uint32, err error, b *batch) {
+func (x *exchange) brokenOff(a *attempt, code uint32, err error) {
 	if said := new(h2.StreamError); errors.As(err, &said) {
 		x.down.Reset(code)
 		return
 	}
-	x.cutShort(code, 502, "the connection to "+x.attempt.endpoint.Address+" broke: "+reasonOf(err),
-		b)
+	x.cutShort(code, 502, "the connection to "+a.endpoint.Address+" broke: "+reasonOf(err),
+		&a.conn.batch)
 }
 
 // tellDeadline makes grpc-timeout what is left of the deadline: the caller's own, less what was
 // spent on the way here, or the profile's if that is shorter. A deadline that nobody told the
 // backend of lets it work for no one.
 func (x *exchange) tellDeadline(fields []hpack.HeaderField) []hpack.HeaderField {
-	left := max(x.limit-time.Since(x.start), time.Microsecond)
+	left := max(x.limit-x.age(), time.Microsecond)
 	for i := range fields {
 		if fields[i].Name != "grpc-timeout" {
 			continue

@@ -54,16 +54,31 @@ func (x *exchange) enter(next phase) {
 	x.disarm()
 }
 
-// arm sets the present phase's timer: the end of its wait, of its pause, or of one try's time.
-func (x *exchange) arm(d time.Duration) {
-	x.stepOf, x.stepAt = x.phase, time.Now().Add(d)
-	x.c.f.Wheel.Arm(&x.step, d, x)
+// proceed enters the phase that the tries under way make.
+func (x *exchange) proceed() {
+	next := phaseWaiting
+	if x.live.anySent() {
+		next = phaseTrying
+	}
+	x.enter(next)
+	if due := x.live.due(); due > 0 {
+		x.arm(due)
+	}
+}
+
+// age is how long ago the request came.
+func (x *exchange) age() time.Duration { return time.Since(x.start) }
+
+// arm sets the present phase's timer, for when the exchange is so old.
+func (x *exchange) arm(at time.Duration) {
+	x.stepOf, x.stepAt = x.phase, at
+	x.c.f.Wheel.Arm(&x.step, at-x.age(), x)
 }
 
 // disarm stops the present phase's timer. One that has fired may be waiting for mu: it finds
 // another phase, or no time.
 func (x *exchange) disarm() {
-	x.stepAt = time.Time{}
+	x.stepAt = 0
 	x.stop(&x.step)
 }
 
@@ -102,15 +117,17 @@ func (x *exchange) deadlineExpired(b *batch) {
 // stepExpired: the present phase took its time, unless the timer was disarmed or armed anew since
 // it fired.
 func (x *exchange) stepExpired(b *batch) {
-	if x.stepOf != x.phase || x.stepAt.IsZero() || time.Now().Before(x.stepAt) {
+	age := x.age()
+	if x.stepOf != x.phase || x.stepAt == 0 || age < x.stepAt {
 		return
 	}
-	switch x.phase {
-	case phaseWaiting:
-		x.waited(b)
-	case phaseTrying:
-		x.tryTimeout(b)
-	case phaseBackoff:
+	if x.phase == phaseBackoff {
 		x.try(b)
+		return
+	}
+	for _, a := range x.live {
+		if a != nil && x.live.has(a) && a.due > 0 && age >= a.due {
+			x.overdue(a, b)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -28,6 +29,18 @@ func (r restful) Resting() bool { return !r.busy.Load() }
 type over struct{ *answers }
 
 func (over) Over() bool { return true }
+
+// sizeClass is what the allocator gives for an exchange with its stream; one byte more, and it gives
+// an eighth more.
+const sizeClass = 1024
+
+func TestAnExchangeFitsItsSizeClass(t *testing.T) {
+	for _, n := range []uintptr{unsafe.Sizeof(http1Exchange{}), unsafe.Sizeof(http2Exchange{})} {
+		if n > sizeClass {
+			t.Errorf("an exchange has %d bytes, more than %d", n, sizeClass)
+		}
+	}
+}
 
 // An exchange is recycled if nobody but its connections has ever known it, and they have forgotten it.
 func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
@@ -62,7 +75,7 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 		{name: "the caller's stream goes on", path: "/", known: true},
 		{name: "an upgrade", path: "/upgrade"},
 		{name: "retried", path: "/retry", retry: true},
-		{name: "held", path: "/wait", meanwhile: func(x *exchange) { x.hold(&x.heldUp, 1); x.progressed(&x.heldUp, 1) }},
+		{name: "held", path: "/wait", meanwhile: func(x *exchange) { x.hold(&x.first.held, 1); x.progressed(&x.first.held, 1) }},
 		{name: "a timer fired", path: "/wait", meanwhile: func(x *exchange) {
 			x.c.f.Wheel.Arm(&x.stall, 0, x)
 			x.mu.Unlock()

@@ -10,47 +10,47 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
-// retryWithin leaves the try under way and starts another, if the profile and its budget allow one.
-func (x *exchange) retryWithin(b *batch) bool {
+// retryWithin leaves a and starts another try, if the profile and its budget allow one.
+func (x *exchange) retryWithin(a *attempt, b *batch) bool {
 	if !x.rule.Retry || !x.replayable() {
 		return false
 	}
-	if x.rule.MaxTries > 0 && x.tries >= x.rule.MaxTries {
+	if x.rule.MaxTries > 0 && int(x.tries) >= x.rule.MaxTries {
 		return false
 	}
 	if !x.withdraw() {
 		return false
 	}
 	x.record().Retries.Add(1)
-	x.retry(b)
+	x.retry(a, b)
 	return true
 }
 
 // resend is again for what never left: nothing was asked of anybody, so neither profile nor budget
 // has a say.
-func (x *exchange) resend(b *batch) bool {
+func (x *exchange) resend(a *attempt, b *batch) bool {
 	if !x.replayable() {
 		return false
 	}
-	x.retry(b)
+	x.retry(a, b)
 	return true
 }
 
 // resendOnce is resend for what most likely reached nobody. That is believed once: who is wrong
 // twice does a thing three times.
-func (x *exchange) resendOnce(b *batch) bool {
+func (x *exchange) resendOnce(a *attempt, b *batch) bool {
 	if x.resent {
 		return false
 	}
 	x.resent = true
-	return x.resend(b)
+	return x.resend(a, b)
 }
 
 // resendElsewhere is resend for what a backend says it has not processed (RFC 9113 §8.7). It is
 // free once and at another endpoint, as gRPC's transparent retries are (gRPC A6). After that the
 // budget is charged: a backend that refuses because it has too much to do must not be sent a
 // multiple of it.
-func (x *exchange) resendElsewhere(b *batch) bool {
+func (x *exchange) resendElsewhere(a *attempt, b *batch) bool {
 	if !x.replayable() {
 		return false
 	}
@@ -58,7 +58,7 @@ func (x *exchange) resendElsewhere(b *batch) bool {
 		return false
 	}
 	x.resent = true
-	x.retry(b)
+	x.retry(a, b)
 	return true
 }
 
@@ -74,7 +74,7 @@ func (x *exchange) withdraw() bool {
 // alone: the next try will be at the same endpoint.
 func (x *exchange) alone() bool {
 	set := x.cluster.Current()
-	return set == nil || len(set.All) <= 1 || x.tries >= len(set.All)
+	return set == nil || len(set.All) <= 1 || int(x.tries) >= len(set.All)
 }
 
 // idempotent: such a request may be sent again when a kept connection broke before it was answered
@@ -88,20 +88,20 @@ func (x *exchange) idempotent() bool {
 }
 
 func (x *exchange) replayable() bool {
-	return x.phase < phaseAnswering && x.kept && x.tries < x.c.f.Limits.MaxTries
+	return x.phase < phaseAnswering && x.kept && int(x.tries) < x.c.f.Limits.MaxTries
 }
 
-// retry starts the next try: at once where another endpoint may do better, after a backoff where it
-// is the same one.
-func (x *exchange) retry(b *batch) {
-	x.last = x.attempt.endpoint
-	x.abandon(b)
+// retry starts the try that follows a: at once where another endpoint may do better, after a
+// backoff where it is the same one.
+func (x *exchange) retry(a *attempt, b *batch) {
+	x.last = a.endpoint
+	x.abandon(a, b)
 	if !x.alone() {
 		x.try(b)
 		return
 	}
 	x.enter(phaseBackoff)
-	x.arm(backoff(x.tries, &x.c.f.Limits))
+	x.arm(x.age() + backoff(int(x.tries), &x.c.f.Limits))
 }
 
 // undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it
@@ -110,16 +110,16 @@ func (a *attempt) undelivered(reason string, b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a {
+	if !x.live.has(a) {
 		return
 	}
 	a.count(true)
 	if x.c.refuses() {
-		x.abandon(b)
+		x.abandon(a, b)
 		x.refuse(b)
 		return
 	}
-	if !x.resend(b) {
+	if !x.resend(a, b) {
 		x.fail(503, reason, b)
 	}
 }
@@ -129,7 +129,7 @@ func (a *attempt) stranded(b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == phaseEnded || x.attempt != a || a.up != nil {
+	if !x.live.has(a) || a.up != nil {
 		return
 	}
 	x.findAnew(a, b)
@@ -138,7 +138,6 @@ func (a *attempt) stranded(b *batch) {
 // findAnew places a anew, among the endpoints of the moment: nothing was sent, so it is the
 // same try.
 func (x *exchange) findAnew(a *attempt, b *batch) {
-	x.disarm()
 	a.endpoint.Done()
 	a.endpoint, a.pool = nil, nil
 	x.findEndpoint(a, b)

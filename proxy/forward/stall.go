@@ -13,18 +13,27 @@ func (x *exchange) hold(held *int, n int) {
 		return
 	}
 	x.shared = true
-	if x.heldUp+x.heldDown == 0 {
+	if !x.holds() {
 		x.progressedAt = time.Now()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyStall, x)
 	}
 	*held += n
 }
 
+// holds reports whether anything is held for a peer.
+func (x *exchange) holds() bool {
+	held := x.heldDown
+	for _, a := range x.live.all() {
+		held += a.held
+	}
+	return held > 0
+}
+
 // progressed notes that a peer took n of the bytes held for it.
 func (x *exchange) progressed(held *int, n int) {
 	*held = max(0, *held-n)
 	x.progressedAt = time.Now()
-	if x.heldUp+x.heldDown > 0 {
+	if x.holds() {
 		return
 	}
 	if x.awaitsBody() {
@@ -44,7 +53,7 @@ func (x *exchange) awaitsBody() bool {
 // connection and a worker of the backend's for nothing. Whether it is over is looked at when the
 // timer fires, so a body costs one timer.
 func (x *exchange) awaitBody() {
-	if x.awaitsBody() && x.heldUp+x.heldDown == 0 {
+	if x.awaitsBody() && !x.holds() {
 		x.progressedAt = x.c.batch.time()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyIdle, x)
 	}
@@ -64,7 +73,7 @@ func (x *exchange) bodyPaused(b *batch) {
 
 // stalled ends an exchange whose peer took nothing for too long.
 func (x *exchange) stalled(b *batch) {
-	if x.heldUp+x.heldDown == 0 {
+	if !x.holds() {
 		x.bodyPaused(b)
 		return
 	}
