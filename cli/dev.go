@@ -53,6 +53,7 @@ mesh.yaml:
       # As in a Service: it speaks nothing but HTTP/2. Otherwise it is spoken to in its caller's
       # protocol.
       appProtocol: kubernetes.io/h2c
+      logLevel: debug          # of its proxies: debug, info, warn, error
     payments:
       # One name, several versions: a ServiceProfile's dstOverrides splits the traffic.
       variants:

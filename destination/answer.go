@@ -19,8 +19,9 @@ import (
 type question struct {
 	address, authority string // outbound: one of the two
 	namespace          string // the caller's
-	pod                string // inbound: the caller's
+	pod                string // inbound and self: the caller's
 	port               uint32
+	self               bool               // what the caller is told about itself
 	kept               string             // or a cluster, by the name that a proxy knows it by
 	cluster            clusterRef         // or what a Route refers to
 	report             registry.PolicyRef // or what a policy's status should say
@@ -38,6 +39,8 @@ func (c caller) question(key *api.Key) question {
 		return question{port: k.InboundPort, namespace: c.namespace, pod: c.pod}
 	case *api.Key_Cluster:
 		return question{kept: k.Cluster}
+	case *api.Key_Self:
+		return question{self: true, namespace: c.namespace, pod: c.pod}
 	}
 	return question{}
 }
@@ -117,6 +120,8 @@ func (v *view) compute(q question) *answer {
 		return &answer{policies: v.Policies()}
 	case q.kept != "":
 		return v.computeKept(q.kept)
+	case q.self:
+		return v.computeConfig(types.NamespacedName{Namespace: q.namespace, Name: q.pod})
 	case q.address == "" && q.authority == "":
 		return v.computeInbound(q)
 	}

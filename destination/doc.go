@@ -14,6 +14,7 @@
 //	  route.go       → Route
 //	  endpoints.go   → Cluster and Endpoints
 //	  inbound.go     → Inbound
+//	  config.go      → Config
 //	  reports.go     → the status of a policy, which status/ writes back
 //	stream.go      one proxy's stream: its keys, what it holds, what it must be sent
 //	part.go        what is sent, in messages of bounded size

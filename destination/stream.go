@@ -108,7 +108,7 @@ func (s *stream) subscribe(sub *api.Subscribe) error {
 	name := api.KeyString(sub.GetKey())
 	if name == "" || len(name) > api.MaxName {
 		return status.Error(codes.InvalidArgument,
-			"Subscribe needs a key: an address, an authority or an inbound port")
+			"Subscribe needs a key: an address, an authority, an inbound port or oneself")
 	}
 	if s.keys[name] == nil {
 		if err := s.weighLocked(keyWeight + len(name)); err != nil {

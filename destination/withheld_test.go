@@ -80,6 +80,7 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 	for want, r := range map[string]*api.Resource{
 		api.CapabilityTLSRules: {Body: &api.Resource_Route{Route: &api.Route{Tls: []*api.TLSRule{{}}}}},
 		api.CapabilityTCPRules: {Body: &api.Resource_Route{Route: &api.Route{Tcp: []*api.TCPRule{{}}}}},
+		api.CapabilityConfig:   {Body: &api.Resource_Config{Config: &api.Config{}}},
 		api.CapabilityAudit:    {Body: &api.Resource_Inbound{Inbound: &api.Inbound{DefaultAction: api.Action_ACTION_AUDIT}}},
 	} {
 		if got := r.Needs(); len(got) != 1 || got[0] != want {

@@ -24,7 +24,25 @@ const (
 var inherited = []string{
 	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationSkipInbound,
 	names.AnnotationSkipOutbound,
-	names.AnnotationProxyCPUs, names.AnnotationProxyImage, names.AnnotationLogLevel,
+	names.AnnotationProxyCPUs, names.AnnotationProxyImage,
+}
+
+// live are the annotations that destination reads on a pod, or else on its namespace, for as long
+// as the pod runs. They are only checked: a copy on the pod would hide the namespace's next change.
+var live = []string{names.AnnotationLogLevel}
+
+// nearest are those annotations, out of a list, that count for a pod: its own, or else its
+// namespace's.
+func nearest(list []string, pod, namespace map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, name := range list {
+		if value, ok := pod[name]; ok {
+			out[name] = value
+		} else if value, ok := namespace[name]; ok {
+			out[name] = value
+		}
+	}
+	return out
 }
 
 // settings are a pod's annotations, checked.

@@ -55,22 +55,17 @@ func Plan(
 	if err := clashes(pod.Spec); err != nil {
 		return Change{}, "", err
 	}
-	annotations := map[string]string{}
-	own := map[string]string{names.AnnotationInjected: c.Version}
-	for _, name := range inherited {
-		value, ok := pod.Annotations[name]
-		if !ok {
-			if value, ok = namespace[name]; ok {
-				own[name] = value
-			}
-		}
-		if ok {
-			annotations[name] = value
-		}
-	}
-	s, err := parseSettings(annotations)
+	all := slices.Concat(inherited, live)
+	s, err := parseSettings(nearest(all, pod.Annotations, namespace))
 	if err != nil {
 		return Change{}, "", err
+	}
+	s.logLevel = pod.Annotations[names.AnnotationLogLevel] // from the first line; see live
+	own := map[string]string{names.AnnotationInjected: c.Version}
+	for name, value := range nearest(inherited, pod.Annotations, namespace) {
+		if _, has := pod.Annotations[name]; !has {
+			own[name] = value
+		}
 	}
 	return Change{
 		Annotations:    own,

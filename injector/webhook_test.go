@@ -253,3 +253,20 @@ func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 	}
 	t.Errorf("no container of %s is told %q", asYAML(t, change.Apply(pod)), want)
 }
+
+// What destination reads live is checked, on the namespace too, and not copied onto the pod, where
+// it would hide the namespace's next change.
+func TestLiveAnnotationsAreCheckedAndNotCopied(t *testing.T) {
+	for _, level := range []string{"debug", "loud"} {
+		hook, _ := newWebhook(shop(map[string]string{names.AnnotationLogLevel: level, names.AnnotationMode: "strict"}))
+		answer := response(t, post(hook, review(t, `{"metadata":{}}`, nil)))
+		if answer.Allowed != (level == "debug") {
+			t.Errorf("%s: %+v", level, answer)
+		}
+		if patch := string(answer.Patch); strings.Contains(patch, "proxy-log-level") || strings.Contains(patch, level) {
+			t.Errorf("%s is copied: %s", level, patch)
+		} else if answer.Allowed && !strings.Contains(patch, "strict") {
+			t.Errorf("the mode is not: %s", patch)
+		}
+	}
+}

@@ -64,6 +64,7 @@ type Proxy struct {
 	strangers metric.Addresses
 	trimmer   *trimmer
 	discovery *discover.Session
+	told      slog.Level // the log level, by destination or the environment; discovery's
 	forward   *forward.Forwarder
 	tunnels   *tunnel.Carrier
 	listeners []listener
@@ -107,6 +108,7 @@ func New(
 		metrics:  metric.NewRegistry(),
 		wheel:    timer.New(),
 		trimmer:  newTrimmer(),
+		told:     cfg.LogLevel,
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP},
@@ -127,6 +129,7 @@ func (p *Proxy) newStages() {
 		Failures:   p.controlErrors.destination,
 		Identified: p.identified,
 		Attach:     forward.Attach,
+		Configure:  p.configure,
 		Applied:    forward.Apply,
 	})
 	p.forward = forward.New(forward.Options{

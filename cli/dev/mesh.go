@@ -21,6 +21,14 @@ type Service struct {
 	Unmeshed bool
 	// what its port speaks, as a Service's appProtocol says it; empty: its caller's protocol
 	Protocol string
+	Told     map[string]string // what its proxies are told, as their pods' annotations
+}
+
+func (s *Service) tell(annotation, value string) {
+	if s.Told == nil {
+		s.Told = map[string]string{}
+	}
+	s.Told[annotation] = value
 }
 
 // Workload is a set of equal processes: what Kubernetes calls a Deployment.

@@ -109,6 +109,15 @@ func (p *parser) text(n *yaml.Node, what string) string {
 	return n.Value
 }
 
+// word is one of a few.
+func (p *parser) word(n *yaml.Node, what string, allowed ...string) string {
+	value := p.text(n, what)
+	if value != "" && !slices.Contains(allowed, value) {
+		p.fail(n, "%s: %q is not one of %s", what, value, strings.Join(allowed, ", "))
+	}
+	return value
+}
+
 func (p *parser) label(n *yaml.Node, what string) string {
 	name := p.text(n, what)
 	if errs := validation.IsDNS1123Label(name); name != "" && len(errs) > 0 {

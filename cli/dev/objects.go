@@ -3,6 +3,7 @@ package dev
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -64,6 +65,9 @@ func serviceObjects(p *plan, s *Service, clusterIPs *int) ([]any, error) {
 		pod, err := podObject(p.mesh.Namespace, i)
 		if err != nil {
 			return nil, err
+		}
+		if i.Mesh != "" {
+			maps.Copy(pod.Annotations, s.Told)
 		}
 		out = append(out, pod)
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // Bounds of a mesh.yaml: one machine runs it, two processes for every instance.
@@ -148,6 +149,10 @@ func (p *parser) service(key, n *yaml.Node) {
 	known := p.workloadFields(&s.Workload, what)
 	known["meshed"] = func(v *yaml.Node) { s.Unmeshed = !p.boolean(v, what+": meshed") }
 	known["appProtocol"] = func(v *yaml.Node) { s.Protocol = p.text(v, what+": appProtocol") }
+	known["logLevel"] = func(v *yaml.Node) {
+		s.tell(names.AnnotationLogLevel, p.word(v, what+": logLevel",
+			"debug", "info", "warn", "error"))
+	}
 	known["variants"] = func(v *yaml.Node) { s.Variants = p.variants(v, key.Value) }
 	known["calls"] = func(v *yaml.Node) {
 		for _, item := range p.list(v, what+": calls") {
@@ -155,12 +160,24 @@ func (p *parser) service(key, n *yaml.Node) {
 		}
 	}
 	seen := p.fields(n, what, known)
+	if s.Unmeshed {
+		p.onlyMeshed(n, seen, what)
+	}
 	p.mesh.Services = append(p.mesh.Services, s)
 	if seen["variants"] {
 		p.onlyVariants(n, seen, what)
 		return
 	}
 	p.checkWorkload(n, &s.Workload, seen, what)
+}
+
+// onlyMeshed refuses what is for a service's proxies where there are none.
+func (p *parser) onlyMeshed(n *yaml.Node, seen map[string]bool, what string) {
+	for _, field := range []string{"logLevel"} {
+		if seen[field] {
+			p.fail(n, "%s: is not meshed, so %q has no meaning", what, field)
+		}
+	}
 }
 
 // onlyVariants refuses beside variants what belongs inside each of them.

@@ -22,6 +22,7 @@ services:
     command: &run [demo, checkout]
     replicas: 2
     appProtocol: kubernetes.io/h2c
+    logLevel: debug
     calls: [payments-v2]
   payments:
     variants:
@@ -51,7 +52,7 @@ func TestParse(t *testing.T) {
 	v2 := Workload{Name: "payments-v2", Command: []string{"demo", "checkout"}, Replicas: 3}
 	want := &Mesh{Dir: dir, Namespace: "shop", Profiles: []string{filepath.Join(dir, "profiles")}, Try: []string{"look around"}, Services: []Service{
 		{Name: "web", Workload: web, Calls: []string{"checkout", "payments"}},
-		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}, Protocol: "kubernetes.io/h2c"},
+		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}, Protocol: "kubernetes.io/h2c", Told: map[string]string{"tulle.dev/proxy-log-level": "debug"}},
 		{Name: "payments", Workload: Workload{Name: "payments", Replicas: 1}, Variants: []Workload{one("payments-v1", "payments"), v2}},
 		{Name: "db", Workload: Workload{Name: "db", Address: "127.0.0.1:5432", Replicas: 1}},
 		{Name: "legacy", Workload: one("legacy", "legacy"), Calls: []string{"checkout"}, Unmeshed: true},
@@ -112,6 +113,8 @@ func TestParseRefuses(t *testing.T) {
 		{"replicas too many", svc("command: [x], replicas: 21"), "replicas must be a whole number from 1 to 20"},
 		{"replicas on one port", svc("command: [x], port: 80, replicas: 2"), "2 replicas cannot all listen on port 80"},
 		{"meshed is text", svc("command: [x], meshed: maybe"), `meshed must be true or false, not "maybe"`},
+		{"log level unknown", svc("command: [x], logLevel: loud"), `logLevel: "loud" is not one of debug, info, warn, error`},
+		{"log level of no proxy", svc("command: [x], logLevel: info, meshed: false"), `is not meshed, so "logLevel" has no meaning`},
 		{"env is a list", svc("command: [x], env: [A]"), "env must be a map"},
 		{"env value a map", svc("command: [x], env: {A: {}}"), "A must be text, not a map"},
 		{"env sets PORT", svc("command: [x], env: {PORT: 1}"), "PORT is set by 'meshctl dev up'"},

@@ -8,6 +8,7 @@ const (
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
 	CapabilityAudit           = "action/audit"
+	CapabilityConfig          = "config"
 )
 
 // Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
@@ -22,6 +23,8 @@ func (x *Resource) Needs() []string {
 			need = append(need, CapabilityAudit)
 		}
 		return need
+	case *Resource_Config:
+		return []string{CapabilityConfig}
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ const (
 	Kind_KIND_CLUSTER     Kind = 2
 	Kind_KIND_ENDPOINTS   Kind = 3
 	Kind_KIND_INBOUND     Kind = 4
+	Kind_KIND_CONFIG      Kind = 5 // capability "config"
 )
 
 // Enum value maps for Kind.
@@ -55,6 +56,7 @@ var (
 		2: "KIND_CLUSTER",
 		3: "KIND_ENDPOINTS",
 		4: "KIND_INBOUND",
+		5: "KIND_CONFIG",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -62,6 +64,7 @@ var (
 		"KIND_CLUSTER":     2,
 		"KIND_ENDPOINTS":   3,
 		"KIND_INBOUND":     4,
+		"KIND_CONFIG":      5,
 	}
 )
 
@@ -301,6 +304,62 @@ func (x Action) Number() protoreflect.EnumNumber {
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
 	return file_destination_proto_rawDescGZIP(), []int{4}
+}
+
+// Level is the least that is logged.
+type Level int32
+
+const (
+	Level_LEVEL_UNSPECIFIED Level = 0
+	Level_LEVEL_DEBUG       Level = 1
+	Level_LEVEL_INFO        Level = 2
+	Level_LEVEL_WARN        Level = 3
+	Level_LEVEL_ERROR       Level = 4
+)
+
+// Enum value maps for Level.
+var (
+	Level_name = map[int32]string{
+		0: "LEVEL_UNSPECIFIED",
+		1: "LEVEL_DEBUG",
+		2: "LEVEL_INFO",
+		3: "LEVEL_WARN",
+		4: "LEVEL_ERROR",
+	}
+	Level_value = map[string]int32{
+		"LEVEL_UNSPECIFIED": 0,
+		"LEVEL_DEBUG":       1,
+		"LEVEL_INFO":        2,
+		"LEVEL_WARN":        3,
+		"LEVEL_ERROR":       4,
+	}
+)
+
+func (x Level) Enum() *Level {
+	p := new(Level)
+	*p = x
+	return p
+}
+
+func (x Level) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Level) Descriptor() protoreflect.EnumDescriptor {
+	return file_destination_proto_enumTypes[5].Descriptor()
+}
+
+func (Level) Type() protoreflect.EnumType {
+	return &file_destination_proto_enumTypes[5]
+}
+
+func (x Level) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Level.Descriptor instead.
+func (Level) EnumDescriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{5}
 }
 
 type DiscoverRequest struct {
@@ -768,6 +827,7 @@ type Key struct {
 	//	*Key_Authority
 	//	*Key_InboundPort
 	//	*Key_Cluster
+	//	*Key_Self
 	Key           isKey_Key `protobuf_oneof:"key"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -846,6 +906,15 @@ func (x *Key) GetCluster() string {
 	return ""
 }
 
+func (x *Key) GetSelf() *Self {
+	if x != nil {
+		if x, ok := x.Key.(*Key_Self); ok {
+			return x.Self
+		}
+	}
+	return nil
+}
+
 type isKey_Key interface {
 	isKey_Key()
 }
@@ -867,6 +936,11 @@ type Key_Cluster struct {
 	Cluster string `protobuf:"bytes,4,opt,name=cluster,proto3,oneof"` // a Cluster and its endpoints, by name: of a Route that the proxy keeps
 }
 
+type Key_Self struct {
+	// because it cannot use what came after, or was not sent it
+	Self *Self `protobuf:"bytes,5,opt,name=self,proto3,oneof"` // what the caller's own proxy is told about itself
+}
+
 func (*Key_Address) isKey_Key() {}
 
 func (*Key_Authority) isKey_Key() {}
@@ -874,6 +948,44 @@ func (*Key_Authority) isKey_Key() {}
 func (*Key_InboundPort) isKey_Key() {}
 
 func (*Key_Cluster) isKey_Key() {}
+
+func (*Key_Self) isKey_Key() {}
+
+type Self struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Self) Reset() {
+	*x = Self{}
+	mi := &file_destination_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Self) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Self) ProtoMessage() {}
+
+func (x *Self) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Self.ProtoReflect.Descriptor instead.
+func (*Self) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{8}
+}
 
 type DiscoverResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -889,7 +1001,7 @@ type DiscoverResponse struct {
 
 func (x *DiscoverResponse) Reset() {
 	*x = DiscoverResponse{}
-	mi := &file_destination_proto_msgTypes[8]
+	mi := &file_destination_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1013,7 @@ func (x *DiscoverResponse) String() string {
 func (*DiscoverResponse) ProtoMessage() {}
 
 func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[8]
+	mi := &file_destination_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1026,7 @@ func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoverResponse.ProtoReflect.Descriptor instead.
 func (*DiscoverResponse) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{8}
+	return file_destination_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DiscoverResponse) GetMessage() isDiscoverResponse_Message {
@@ -983,7 +1095,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_destination_proto_msgTypes[9]
+	mi := &file_destination_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1107,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[9]
+	mi := &file_destination_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1120,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{9}
+	return file_destination_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Welcome) GetWorkload() *Workload {
@@ -1030,7 +1142,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_destination_proto_msgTypes[10]
+	mi := &file_destination_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1154,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[10]
+	mi := &file_destination_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1167,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{10}
+	return file_destination_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Workload) GetNamespace() string {
@@ -1096,7 +1208,7 @@ type Invalid struct {
 
 func (x *Invalid) Reset() {
 	*x = Invalid{}
-	mi := &file_destination_proto_msgTypes[11]
+	mi := &file_destination_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1220,7 @@ func (x *Invalid) String() string {
 func (*Invalid) ProtoMessage() {}
 
 func (x *Invalid) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[11]
+	mi := &file_destination_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1233,7 @@ func (x *Invalid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invalid.ProtoReflect.Descriptor instead.
 func (*Invalid) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{11}
+	return file_destination_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Invalid) GetKey() *Key {
@@ -1149,7 +1261,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_destination_proto_msgTypes[12]
+	mi := &file_destination_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1273,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[12]
+	mi := &file_destination_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1286,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{12}
+	return file_destination_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Resources) GetResources() []*Resource {
@@ -1188,7 +1300,7 @@ func (x *Resources) GetResources() []*Resource {
 type Resource struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Kind    Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=tulle.destination.v1.Kind" json:"kind,omitempty"`
-	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`       // unique within its kind; a Route's or Inbound's name is KeyString of its key
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`       // unique within its kind; KeyString of the key, for what answers one
 	Version string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"` // hash of the full content
 	Base    string                 `protobuf:"bytes,4,opt,name=base,proto3" json:"base,omitempty"`       // for a delta: the version it applies to; empty for a snapshot
 	Removed bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`
@@ -1203,6 +1315,7 @@ type Resource struct {
 	//	*Resource_Endpoints
 	//	*Resource_EndpointsDelta
 	//	*Resource_Inbound
+	//	*Resource_Config
 	Body          isResource_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1210,7 +1323,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_destination_proto_msgTypes[13]
+	mi := &file_destination_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1335,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[13]
+	mi := &file_destination_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1348,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{13}
+	return file_destination_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Resource) GetKind() Kind {
@@ -1339,6 +1452,15 @@ func (x *Resource) GetInbound() *Inbound {
 	return nil
 }
 
+func (x *Resource) GetConfig() *Config {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_Config); ok {
+			return x.Config
+		}
+	}
+	return nil
+}
+
 type isResource_Body interface {
 	isResource_Body()
 }
@@ -1363,6 +1485,10 @@ type Resource_Inbound struct {
 	Inbound *Inbound `protobuf:"bytes,12,opt,name=inbound,proto3,oneof"`
 }
 
+type Resource_Config struct {
+	Config *Config `protobuf:"bytes,13,opt,name=config,proto3,oneof"`
+}
+
 func (*Resource_Route) isResource_Body() {}
 
 func (*Resource_Cluster) isResource_Body() {}
@@ -1372,6 +1498,8 @@ func (*Resource_Endpoints) isResource_Body() {}
 func (*Resource_EndpointsDelta) isResource_Body() {}
 
 func (*Resource_Inbound) isResource_Body() {}
+
+func (*Resource_Config) isResource_Body() {}
 
 // Route answers an outbound key: where its connections and requests go. Rules of one protocol are
 // tried in order, and the first match wins; what no rule matches goes to backends.
@@ -1392,7 +1520,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_destination_proto_msgTypes[14]
+	mi := &file_destination_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1532,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[14]
+	mi := &file_destination_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1545,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{14}
+	return file_destination_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Route) GetResolution() Resolution {
@@ -1493,7 +1621,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_destination_proto_msgTypes[15]
+	mi := &file_destination_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1633,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[15]
+	mi := &file_destination_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1646,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{15}
+	return file_destination_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Metadata) GetNamespace() string {
@@ -1549,7 +1677,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_destination_proto_msgTypes[16]
+	mi := &file_destination_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1689,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[16]
+	mi := &file_destination_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1702,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{16}
+	return file_destination_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Origin) GetGroup() string {
@@ -1627,7 +1755,7 @@ type HTTPRule struct {
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_destination_proto_msgTypes[17]
+	mi := &file_destination_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1767,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[17]
+	mi := &file_destination_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1780,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{17}
+	return file_destination_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HTTPRule) GetOrigin() *Origin {
@@ -1716,7 +1844,7 @@ type TLSRule struct {
 
 func (x *TLSRule) Reset() {
 	*x = TLSRule{}
-	mi := &file_destination_proto_msgTypes[18]
+	mi := &file_destination_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1856,7 @@ func (x *TLSRule) String() string {
 func (*TLSRule) ProtoMessage() {}
 
 func (x *TLSRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[18]
+	mi := &file_destination_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1869,7 @@ func (x *TLSRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLSRule.ProtoReflect.Descriptor instead.
 func (*TLSRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{18}
+	return file_destination_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TLSRule) GetOrigin() *Origin {
@@ -1776,7 +1904,7 @@ type TCPRule struct {
 
 func (x *TCPRule) Reset() {
 	*x = TCPRule{}
-	mi := &file_destination_proto_msgTypes[19]
+	mi := &file_destination_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +1916,7 @@ func (x *TCPRule) String() string {
 func (*TCPRule) ProtoMessage() {}
 
 func (x *TCPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[19]
+	mi := &file_destination_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +1929,7 @@ func (x *TCPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TCPRule.ProtoReflect.Descriptor instead.
 func (*TCPRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{19}
+	return file_destination_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TCPRule) GetOrigin() *Origin {
@@ -1837,7 +1965,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_destination_proto_msgTypes[20]
+	mi := &file_destination_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1977,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[20]
+	mi := &file_destination_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +1990,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{20}
+	return file_destination_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Match) GetMatch() isMatch_Match {
@@ -1990,7 +2118,7 @@ type MatchList struct {
 
 func (x *MatchList) Reset() {
 	*x = MatchList{}
-	mi := &file_destination_proto_msgTypes[21]
+	mi := &file_destination_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2130,7 @@ func (x *MatchList) String() string {
 func (*MatchList) ProtoMessage() {}
 
 func (x *MatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[21]
+	mi := &file_destination_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2143,7 @@ func (x *MatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchList.ProtoReflect.Descriptor instead.
 func (*MatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{21}
+	return file_destination_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MatchList) GetMatches() []*Match {
@@ -2039,7 +2167,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_destination_proto_msgTypes[22]
+	mi := &file_destination_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2179,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[22]
+	mi := &file_destination_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2192,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{22}
+	return file_destination_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PathMatch) GetPath() isPathMatch_Path {
@@ -2138,7 +2266,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_destination_proto_msgTypes[23]
+	mi := &file_destination_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2278,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[23]
+	mi := &file_destination_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2291,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{23}
+	return file_destination_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -2243,7 +2371,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_destination_proto_msgTypes[24]
+	mi := &file_destination_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2383,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[24]
+	mi := &file_destination_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2396,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{24}
+	return file_destination_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -2333,7 +2461,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_destination_proto_msgTypes[25]
+	mi := &file_destination_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2473,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[25]
+	mi := &file_destination_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2486,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{25}
+	return file_destination_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Filter) GetFilter() isFilter_Filter {
@@ -2415,7 +2543,7 @@ type HeaderModifier struct {
 
 func (x *HeaderModifier) Reset() {
 	*x = HeaderModifier{}
-	mi := &file_destination_proto_msgTypes[26]
+	mi := &file_destination_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2555,7 @@ func (x *HeaderModifier) String() string {
 func (*HeaderModifier) ProtoMessage() {}
 
 func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[26]
+	mi := &file_destination_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2568,7 @@ func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderModifier.ProtoReflect.Descriptor instead.
 func (*HeaderModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{26}
+	return file_destination_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HeaderModifier) GetSet() []*Header {
@@ -2474,7 +2602,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2486,7 +2614,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2499,7 +2627,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{27}
+	return file_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Header) GetName() string {
@@ -2529,7 +2657,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2669,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2682,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{28}
+	return file_destination_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Backend) GetCluster() string {
@@ -2588,7 +2716,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2728,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2741,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{29}
+	return file_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -2639,7 +2767,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +2779,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +2792,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{30}
+	return file_destination_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -2685,7 +2813,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2825,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2838,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -2746,7 +2874,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2886,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2899,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -2804,7 +2932,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2944,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2957,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -2912,7 +3040,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3052,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3065,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -2957,7 +3085,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3097,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3110,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3016,7 +3144,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3156,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3169,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Cluster) GetName() string {
@@ -3101,7 +3229,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3241,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3254,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -3152,7 +3280,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3164,7 +3292,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3177,7 +3305,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -3197,7 +3325,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3337,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3350,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -3257,7 +3385,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3397,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3410,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Endpoint) GetId() string {
@@ -3369,7 +3497,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3381,7 +3509,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3394,7 +3522,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Locality) GetRegion() string {
@@ -3450,7 +3578,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3590,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3603,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -3544,7 +3672,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3556,7 +3684,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3569,7 +3697,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -3588,7 +3716,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3600,7 +3728,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3613,7 +3741,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Probe) GetPath() string {
@@ -3621,6 +3749,97 @@ func (x *Probe) GetPath() string {
 		return x.Path
 	}
 	return ""
+}
+
+// Config is what a proxy is told about itself, now and for as long as it runs. What is absent is as
+// the proxy's environment says, and so is everything once the Config is removed.
+type Config struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Log           *Log                   `protobuf:"bytes,1,opt,name=log,proto3" json:"log,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Config) Reset() {
+	*x = Config{}
+	mi := &file_destination_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Config) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Config) ProtoMessage() {}
+
+func (x *Config) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Config.ProtoReflect.Descriptor instead.
+func (*Config) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Config) GetLog() *Log {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+// Log is of what the proxy says on its standard error.
+type Log struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         Level                  `protobuf:"varint,1,opt,name=level,proto3,enum=tulle.destination.v1.Level" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Log) Reset() {
+	*x = Log{}
+	mi := &file_destination_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Log) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Log) ProtoMessage() {}
+
+func (x *Log) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Log.ProtoReflect.Descriptor instead.
+func (*Log) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Log) GetLevel() Level {
+	if x != nil {
+		return x.Level
+	}
+	return Level_LEVEL_UNSPECIFIED
 }
 
 var File_destination_proto protoreflect.FileDescriptor
@@ -3653,13 +3872,15 @@ const file_destination_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tulle.destination.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x89\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xbb\x01\n" +
 	"\x03Key\x12\x1a\n" +
 	"\aaddress\x18\x01 \x01(\tH\x00R\aaddress\x12\x1e\n" +
 	"\tauthority\x18\x02 \x01(\tH\x00R\tauthority\x12#\n" +
 	"\finbound_port\x18\x03 \x01(\rH\x00R\vinboundPort\x12\x1a\n" +
-	"\acluster\x18\x04 \x01(\tH\x00R\aclusterB\x05\n" +
-	"\x03key\"\xd4\x01\n" +
+	"\acluster\x18\x04 \x01(\tH\x00R\acluster\x120\n" +
+	"\x04self\x18\x05 \x01(\v2\x1a.tulle.destination.v1.SelfH\x00R\x04selfB\x05\n" +
+	"\x03key\"\x06\n" +
+	"\x04Self\"\xd4\x01\n" +
 	"\x10DiscoverResponse\x129\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1d.tulle.destination.v1.WelcomeH\x00R\awelcome\x12?\n" +
 	"\tresources\x18\x02 \x01(\v2\x1f.tulle.destination.v1.ResourcesH\x00R\tresources\x129\n" +
@@ -3676,7 +3897,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\v2\x19.tulle.destination.v1.KeyR\x03key\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"I\n" +
 	"\tResources\x12<\n" +
-	"\tresources\x18\x01 \x03(\v2\x1e.tulle.destination.v1.ResourceR\tresources\"\x83\x04\n" +
+	"\tresources\x18\x01 \x03(\v2\x1e.tulle.destination.v1.ResourceR\tresources\"\xbb\x04\n" +
 	"\bResource\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tulle.destination.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -3690,7 +3911,8 @@ const file_destination_proto_rawDesc = "" +
 	"\tendpoints\x18\n" +
 	" \x01(\v2\x1f.tulle.destination.v1.EndpointsH\x00R\tendpoints\x12O\n" +
 	"\x0fendpoints_delta\x18\v \x01(\v2$.tulle.destination.v1.EndpointsDeltaH\x00R\x0eendpointsDelta\x129\n" +
-	"\ainbound\x18\f \x01(\v2\x1d.tulle.destination.v1.InboundH\x00R\ainboundB\x06\n" +
+	"\ainbound\x18\f \x01(\v2\x1d.tulle.destination.v1.InboundH\x00R\ainbound\x126\n" +
+	"\x06config\x18\r \x01(\v2\x1c.tulle.destination.v1.ConfigH\x00R\x06configB\x06\n" +
 	"\x04body\"\xfc\x03\n" +
 	"\x05Route\x12@\n" +
 	"\n" +
@@ -3845,14 +4067,19 @@ const file_destination_proto_rawDesc = "" +
 	"identities\x18\x01 \x03(\tR\n" +
 	"identities\"\x1b\n" +
 	"\x05Probe\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path*d\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"5\n" +
+	"\x06Config\x12+\n" +
+	"\x03log\x18\x01 \x01(\v2\x19.tulle.destination.v1.LogR\x03log\"8\n" +
+	"\x03Log\x121\n" +
+	"\x05level\x18\x01 \x01(\x0e2\x1b.tulle.destination.v1.LevelR\x05level*u\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_ROUTE\x10\x01\x12\x10\n" +
 	"\fKIND_CLUSTER\x10\x02\x12\x12\n" +
 	"\x0eKIND_ENDPOINTS\x10\x03\x12\x10\n" +
-	"\fKIND_INBOUND\x10\x04*p\n" +
+	"\fKIND_INBOUND\x10\x04\x12\x0f\n" +
+	"\vKIND_CONFIG\x10\x05*p\n" +
 	"\n" +
 	"Resolution\x12\x1a\n" +
 	"\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -3874,7 +4101,15 @@ const file_destination_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_DENY\x10\x01\x12\x10\n" +
 	"\fACTION_AUDIT\x10\x02\x12\x10\n" +
-	"\fACTION_ALLOW\x10\x03B-Z+github.com/tulle-mesh/tulle/destination/apib\x06proto3"
+	"\fACTION_ALLOW\x10\x03*`\n" +
+	"\x05Level\x12\x15\n" +
+	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vLEVEL_DEBUG\x10\x01\x12\x0e\n" +
+	"\n" +
+	"LEVEL_INFO\x10\x02\x12\x0e\n" +
+	"\n" +
+	"LEVEL_WARN\x10\x03\x12\x0f\n" +
+	"\vLEVEL_ERROR\x10\x04B-Z+github.com/tulle-mesh/tulle/destination/apib\x06proto3"
 
 var (
 	file_destination_proto_rawDescOnce sync.Once
@@ -3888,139 +4123,147 @@ func file_destination_proto_rawDescGZIP() []byte {
 	return file_destination_proto_rawDescData
 }
 
-var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
 	(Protocol)(0),             // 2: tulle.destination.v1.Protocol
 	(Mode)(0),                 // 3: tulle.destination.v1.Mode
 	(Action)(0),               // 4: tulle.destination.v1.Action
-	(*DiscoverRequest)(nil),   // 5: tulle.destination.v1.DiscoverRequest
-	(*Hello)(nil),             // 6: tulle.destination.v1.Hello
-	(*Subscribe)(nil),         // 7: tulle.destination.v1.Subscribe
-	(*Unsubscribe)(nil),       // 8: tulle.destination.v1.Unsubscribe
-	(*Resume)(nil),            // 9: tulle.destination.v1.Resume
-	(*Held)(nil),              // 10: tulle.destination.v1.Held
-	(*Rejected)(nil),          // 11: tulle.destination.v1.Rejected
-	(*Key)(nil),               // 12: tulle.destination.v1.Key
-	(*DiscoverResponse)(nil),  // 13: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),           // 14: tulle.destination.v1.Welcome
-	(*Workload)(nil),          // 15: tulle.destination.v1.Workload
-	(*Invalid)(nil),           // 16: tulle.destination.v1.Invalid
-	(*Resources)(nil),         // 17: tulle.destination.v1.Resources
-	(*Resource)(nil),          // 18: tulle.destination.v1.Resource
-	(*Route)(nil),             // 19: tulle.destination.v1.Route
-	(*Metadata)(nil),          // 20: tulle.destination.v1.Metadata
-	(*Origin)(nil),            // 21: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),          // 22: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),           // 23: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),           // 24: tulle.destination.v1.TCPRule
-	(*Match)(nil),             // 25: tulle.destination.v1.Match
-	(*MatchList)(nil),         // 26: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),         // 27: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),       // 28: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),        // 29: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),            // 30: tulle.destination.v1.Filter
-	(*HeaderModifier)(nil),    // 31: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),            // 32: tulle.destination.v1.Header
-	(*Backend)(nil),           // 33: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 34: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 35: tulle.destination.v1.Retry
-	(*RetryBudget)(nil),       // 36: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 37: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 38: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 39: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 40: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 41: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 42: tulle.destination.v1.EWMA
-	(*Endpoints)(nil),         // 43: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 44: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 45: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 46: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 47: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 48: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 49: tulle.destination.v1.Probe
+	(Level)(0),                // 5: tulle.destination.v1.Level
+	(*DiscoverRequest)(nil),   // 6: tulle.destination.v1.DiscoverRequest
+	(*Hello)(nil),             // 7: tulle.destination.v1.Hello
+	(*Subscribe)(nil),         // 8: tulle.destination.v1.Subscribe
+	(*Unsubscribe)(nil),       // 9: tulle.destination.v1.Unsubscribe
+	(*Resume)(nil),            // 10: tulle.destination.v1.Resume
+	(*Held)(nil),              // 11: tulle.destination.v1.Held
+	(*Rejected)(nil),          // 12: tulle.destination.v1.Rejected
+	(*Key)(nil),               // 13: tulle.destination.v1.Key
+	(*Self)(nil),              // 14: tulle.destination.v1.Self
+	(*DiscoverResponse)(nil),  // 15: tulle.destination.v1.DiscoverResponse
+	(*Welcome)(nil),           // 16: tulle.destination.v1.Welcome
+	(*Workload)(nil),          // 17: tulle.destination.v1.Workload
+	(*Invalid)(nil),           // 18: tulle.destination.v1.Invalid
+	(*Resources)(nil),         // 19: tulle.destination.v1.Resources
+	(*Resource)(nil),          // 20: tulle.destination.v1.Resource
+	(*Route)(nil),             // 21: tulle.destination.v1.Route
+	(*Metadata)(nil),          // 22: tulle.destination.v1.Metadata
+	(*Origin)(nil),            // 23: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),          // 24: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),           // 25: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),           // 26: tulle.destination.v1.TCPRule
+	(*Match)(nil),             // 27: tulle.destination.v1.Match
+	(*MatchList)(nil),         // 28: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),         // 29: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),       // 30: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),        // 31: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),            // 32: tulle.destination.v1.Filter
+	(*HeaderModifier)(nil),    // 33: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),            // 34: tulle.destination.v1.Header
+	(*Backend)(nil),           // 35: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 36: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 37: tulle.destination.v1.Retry
+	(*RetryBudget)(nil),       // 38: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 39: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 40: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 41: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 42: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 43: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 44: tulle.destination.v1.EWMA
+	(*Endpoints)(nil),         // 45: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 46: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 47: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 48: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 49: tulle.destination.v1.Inbound
+	(*Authorization)(nil),     // 50: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 51: tulle.destination.v1.Probe
+	(*Config)(nil),            // 52: tulle.destination.v1.Config
+	(*Log)(nil),               // 53: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	6,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	7,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	8,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	9,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	11, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	12, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	12, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	10, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	7,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	8,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	9,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	10, // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	12, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	13, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	13, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	11, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
 	0,  // 8: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
 	0,  // 9: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
-	14, // 10: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	17, // 11: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	16, // 12: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	15, // 13: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	12, // 14: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	18, // 15: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
-	0,  // 16: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	19, // 17: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	41, // 18: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	43, // 19: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	44, // 20: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	47, // 21: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	1,  // 22: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
-	2,  // 23: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	20, // 24: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	33, // 25: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	36, // 26: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	22, // 27: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	23, // 28: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	24, // 29: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	21, // 30: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	25, // 31: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	30, // 32: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	33, // 33: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	34, // 34: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	35, // 35: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	37, // 36: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	21, // 37: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	33, // 38: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	21, // 39: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	33, // 40: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	27, // 41: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	28, // 42: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	29, // 43: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	26, // 44: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	26, // 45: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	25, // 46: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	25, // 47: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	31, // 48: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	31, // 49: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	32, // 50: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	32, // 51: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	30, // 52: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	38, // 53: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	40, // 54: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	39, // 55: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	39, // 56: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	38, // 57: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	38, // 58: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	42, // 59: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	20, // 60: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	45, // 61: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	45, // 62: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,  // 63: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	46, // 64: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	15, // 65: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,  // 66: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	3,  // 67: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	4,  // 68: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	48, // 69: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	22, // 70: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	49, // 71: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	20, // 72: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	73, // [73:73] is the sub-list for method output_type
-	73, // [73:73] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	14, // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	16, // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	19, // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	18, // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	17, // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	13, // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	20, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	0,  // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
+	21, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	43, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	45, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	46, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	49, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	52, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	1,  // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
+	2,  // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
+	22, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	35, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	38, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	24, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	25, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	26, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	23, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	27, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	32, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	35, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	36, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	37, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	39, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	23, // 39: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	35, // 40: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	23, // 41: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	35, // 42: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	29, // 43: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	30, // 44: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	31, // 45: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	28, // 46: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	28, // 47: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	27, // 48: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	27, // 49: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	33, // 50: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	33, // 51: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	34, // 52: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	34, // 53: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	32, // 54: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	40, // 55: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	42, // 56: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	41, // 57: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	41, // 58: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	40, // 59: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	40, // 60: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	44, // 61: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	22, // 62: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	47, // 63: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	47, // 64: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,  // 65: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	48, // 66: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	17, // 67: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,  // 68: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	3,  // 69: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	4,  // 70: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	50, // 71: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	24, // 72: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	51, // 73: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	22, // 74: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	53, // 75: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	5,  // 76: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -4040,20 +4283,22 @@ func file_destination_proto_init() {
 		(*Key_Authority)(nil),
 		(*Key_InboundPort)(nil),
 		(*Key_Cluster)(nil),
+		(*Key_Self)(nil),
 	}
-	file_destination_proto_msgTypes[8].OneofWrappers = []any{
+	file_destination_proto_msgTypes[9].OneofWrappers = []any{
 		(*DiscoverResponse_Welcome)(nil),
 		(*DiscoverResponse_Resources)(nil),
 		(*DiscoverResponse_Invalid)(nil),
 	}
-	file_destination_proto_msgTypes[13].OneofWrappers = []any{
+	file_destination_proto_msgTypes[14].OneofWrappers = []any{
 		(*Resource_Route)(nil),
 		(*Resource_Cluster)(nil),
 		(*Resource_Endpoints)(nil),
 		(*Resource_EndpointsDelta)(nil),
 		(*Resource_Inbound)(nil),
+		(*Resource_Config)(nil),
 	}
-	file_destination_proto_msgTypes[20].OneofWrappers = []any{
+	file_destination_proto_msgTypes[21].OneofWrappers = []any{
 		(*Match_Path)(nil),
 		(*Match_Method)(nil),
 		(*Match_Header)(nil),
@@ -4062,31 +4307,31 @@ func file_destination_proto_init() {
 		(*Match_Any)(nil),
 		(*Match_Not)(nil),
 	}
-	file_destination_proto_msgTypes[22].OneofWrappers = []any{
+	file_destination_proto_msgTypes[23].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_destination_proto_msgTypes[23].OneofWrappers = []any{
+	file_destination_proto_msgTypes[24].OneofWrappers = []any{
 		(*HeaderMatch_Exact)(nil),
 		(*HeaderMatch_Regex)(nil),
 		(*HeaderMatch_Present)(nil),
 	}
-	file_destination_proto_msgTypes[24].OneofWrappers = []any{
+	file_destination_proto_msgTypes[25].OneofWrappers = []any{
 		(*QueryMatch_Exact)(nil),
 		(*QueryMatch_Regex)(nil),
 	}
-	file_destination_proto_msgTypes[25].OneofWrappers = []any{
+	file_destination_proto_msgTypes[26].OneofWrappers = []any{
 		(*Filter_RequestHeaders)(nil),
 		(*Filter_ResponseHeaders)(nil),
 	}
-	file_destination_proto_msgTypes[33].OneofWrappers = []any{
+	file_destination_proto_msgTypes[34].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[36].OneofWrappers = []any{
+	file_destination_proto_msgTypes[37].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 	}
 	type x struct{}
@@ -4094,8 +4339,8 @@ func file_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   45,
+			NumEnums:      6,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

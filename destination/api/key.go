@@ -2,8 +2,8 @@ package api
 
 import "strconv"
 
-// KeyString is what a key is called, and so is the Route or Inbound that answers it; "" is for a
-// key that asks nothing. The key is taken as it was written: two spellings of one address are two
+// KeyString is what a key is called, and so is the Route, Inbound or Config that answers it; "" is
+// for a key that asks nothing. The key is taken as it was written: two spellings of one address are two
 // keys.
 func KeyString(k *Key) string {
 	switch k := k.GetKey().(type) {
@@ -15,6 +15,8 @@ func KeyString(k *Key) string {
 		return "inbound/" + strconv.FormatUint(uint64(k.InboundPort), 10)
 	case *Key_Cluster:
 		return "cluster/" + k.Cluster
+	case *Key_Self:
+		return "self"
 	}
 	return ""
 }

@@ -14,7 +14,8 @@ const (
 	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
 	AnnotationProxyCPUs    = Prefix + "proxy-cpus" // GOMAXPROCS
 	AnnotationProxyImage   = Prefix + "proxy-image"
-	AnnotationLogLevel     = Prefix + "proxy-log-level"
+	// debug | info | warn | error; like all that is live, it reaches pods that run
+	AnnotationLogLevel = Prefix + "proxy-log-level"
 )
 
 // Labels and annotations that the mesh writes.

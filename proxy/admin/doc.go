@@ -7,7 +7,7 @@
 //	GET  /metrics    the cells of proxy/metric for Prometheus
 //	POST /shutdown   begins to drain; loopback only
 //	GET  /log-level  debug, info, warn or error; loopback only
-//	PUT  /log-level  sets it to the body; loopback only
+//	PUT  /log-level  sets it to the body, until somebody sets another; loopback only
 //
 // It refuses any other method with 405, a browser's cross-origin request (in dev mode the port is
 // on a developer's machine), and more connections than its limits, since whoever reaches the pod

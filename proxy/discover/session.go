@@ -21,6 +21,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 )
 
+// selfKey asks for what this proxy is told about itself, as long as there is a stream.
+var selfKey = &api.Key{Key: &api.Key_Self{Self: &api.Self{}}}
+
 const (
 	discoverMethod     = "/tulle.destination.v1.Destination/Discover"
 	discoverBackoffMin = 100 * time.Millisecond
@@ -29,7 +32,9 @@ const (
 )
 
 // capabilities are what this proxy is able to do of what not every proxy is.
-var capabilities = []string{api.CapabilityRequestHeaders, api.CapabilityResponseHeaders}
+var capabilities = []string{
+	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityConfig,
+}
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.
 // What was once learned stays, however long destination is away.
@@ -64,6 +69,9 @@ type Options struct {
 	Identified func(context.Context) error
 	// Attach makes what an endpoint's users keep with it.
 	Attach func() any
+	// Configure takes what this proxy is told about itself, nil for nothing, or says why it cannot
+	// be used. It must not block.
+	Configure func(*api.Config) error
 	// Applied is told what follows from new endpoints, in the session's goroutine and with no lock
 	// held.
 	Applied func(balance.Change)
@@ -201,6 +209,7 @@ func (d *Session) greet(s *rpc.Stream) error {
 func (d *Session) beginLocked(s *rpc.Stream) {
 	d.stream, d.problem, d.outbox = s, nil, nil
 	clear(d.parts)
+	d.subscribeLocked(selfKey)
 	for _, t := range d.targets.Values() {
 		d.subscribeLocked(t.key)
 	}

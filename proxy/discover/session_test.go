@@ -15,7 +15,8 @@ import (
 // newSession is one without a stream: what destination says is applied by hand.
 func newSession(t testing.TB) *Session {
 	return New(Options{Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
-		Attach: func() any { return nil }, Applied: func(balance.Change) {}})
+		Attach: func() any { return nil }, Applied: func(balance.Change) {},
+		Configure: func(*api.Config) error { return nil }})
 }
 
 // What is held is said once a stream: a proxy with a thousand targets would otherwise say a million things.
@@ -35,8 +36,8 @@ func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
 		for _, m := range d.outbox {
 			held += len(m.GetResume().GetHeld())
 		}
-		if len(d.outbox) != 101 || held != 100 || !d.outbox[100].GetResume().GetLast() {
-			t.Errorf("%d requests name %d resources, want 100 subscriptions and one that names 100", len(d.outbox), held)
+		if len(d.outbox) != 102 || held != 100 || !d.outbox[101].GetResume().GetLast() {
+			t.Errorf("%d requests name %d resources, want 101 subscriptions and one that names 100", len(d.outbox), held)
 		}
 	}
 	d.stream = nil

@@ -70,12 +70,14 @@ type row struct {
 
 // rows are in the order in which a change is applied, so that a route never refers to what is not
 // here yet. Removals go the other way round. A target keeps its last route, a port its last policy
-// and a cluster its last endpoints: whoever uses one is told anew.
+// and a cluster its last endpoints: whoever uses one is told anew. A Config that is removed counts
+// no longer.
 var rows = [...]row{
 	{api.Kind_KIND_CLUSTER, (*Session).applyClusterLocked, (*Session).dropClusterLocked},
 	{api.Kind_KIND_ENDPOINTS, (*Session).applyEndpointsLocked, nil},
 	{api.Kind_KIND_ROUTE, (*Session).applyRouteLocked, nil},
 	{api.Kind_KIND_INBOUND, (*Session).applyInboundLocked, nil},
+	{api.Kind_KIND_CONFIG, (*Session).applyConfigLocked, (*Session).dropConfigLocked},
 }
 
 // applyAllLocked takes one consistent change.
@@ -472,4 +474,26 @@ func (d *Session) applyInboundLocked(m *api.Resource) (balance.Change, error) {
 	d.holdLocked(m)
 	in.update(c.port)
 	return balance.Change{}, nil
+}
+
+func (d *Session) applyConfigLocked(m *api.Resource) (balance.Change, error) {
+	msg := m.GetConfig()
+	if msg == nil {
+		return balance.Change{}, errBody
+	}
+	if m.Name != api.KeyString(selfKey) {
+		return balance.Change{}, nil // another proxy's
+	}
+	if err := d.Configure(msg); err != nil {
+		return balance.Change{}, err
+	}
+	d.holdLocked(m)
+	return balance.Change{}, nil
+}
+
+func (d *Session) dropConfigLocked(name string) balance.Change {
+	if name == api.KeyString(selfKey) {
+		d.Configure(nil) // nothing in it could be refused
+	}
+	return balance.Change{}
 }

@@ -46,7 +46,8 @@ func newHarness(t testing.TB) *harness {
 	log := slog.New(undrawn.Refuse(t, slog.DiscardHandler, Undrawn))
 	h := &harness{dialer: &net.Dialer{Timeout: limits.DialTimeout}}
 	metrics := metric.NewRegistry()
-	h.session = discover.New(discover.Options{Cfg: config.Config{Limits: limits}, Log: log, Attach: Attach, Applied: Apply})
+	h.session = discover.New(discover.Options{Cfg: config.Config{Limits: limits}, Log: log, Attach: Attach, Applied: Apply,
+		Configure: func(*api.Config) error { return nil }})
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		return h.dialer.DialContext(ctx, "tcp", addr)
 	}

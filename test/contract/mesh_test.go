@@ -3,6 +3,7 @@ package contract
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -158,6 +159,17 @@ func (c *sidecar) ready(t testing.TB) {
 		}
 	}
 	t.Fatal("the proxy does not become ready")
+}
+
+// level is the proxy's log level, as its admin port has it.
+func (c *sidecar) level(t testing.TB) string {
+	t.Helper()
+	resp, err := http.Get("http://" + c.admin + "/log-level")
+	check(t, err)
+	defer resp.Body.Close()
+	level, err := io.ReadAll(resp.Body)
+	check(t, err)
+	return strings.TrimSpace(string(level))
 }
 
 func (m *mesh) run(p *proxy.Proxy) {

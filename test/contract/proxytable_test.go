@@ -89,6 +89,10 @@ func ignored(r *road, p place, f fault) {
 // resource takes a lane from its first answer to its last: what is unknown, what is good, what is
 // unknown again.
 func (r *road) resource(l *lane, p place) {
+	if p.under("config") {
+		r.config(l, p)
+		return
+	}
 	route, cluster, endpoints, inbound := r.open(l)
 	good := map[string]*api.Resource{
 		"route": route, "cluster": cluster, "endpoints": endpoints, "inbound": inbound,
@@ -122,6 +126,34 @@ func (r *road) resource(l *lane, p place) {
 			r.serves(l, p, f, 403)
 		}
 	}
+}
+
+// config takes what the proxy is told about itself from its first word to its last: what is unknown
+// is rejected, and the last good one holds.
+func (r *road) config(l *lane, p place) {
+	good := func(level api.Level) *api.Resource {
+		return &api.Resource{Kind: api.Kind_KIND_CONFIG, Name: "self", Version: version(),
+			Body: &api.Resource_Config{Config: &api.Config{Log: &api.Log{Level: level}}}}
+	}
+	for _, f := range p.faults() {
+		r.refused(l, p, f, good(api.Level_LEVEL_WARN))
+		r.logs("info")
+	}
+	r.control(l, p, good(api.Level_LEVEL_WARN))
+	r.send(good(api.Level_LEVEL_WARN))
+	r.logs("warn")
+	for _, f := range p.faults() {
+		r.refused(l, p, f, good(api.Level_LEVEL_DEBUG))
+		r.logs("warn")
+	}
+	r.send(removal(good(api.Level_LEVEL_WARN)))
+	r.logs("info")
+}
+
+// logs waits until the proxy logs at a level.
+func (r *road) logs(want string) {
+	r.t.Helper()
+	eventually(r.t, "the proxy logs at "+want, func() bool { return r.proxy.level(r.t) == want })
 }
 
 // first sends a lane everything but for the subject, which is never good. No request gets through.

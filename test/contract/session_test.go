@@ -130,6 +130,7 @@ func (m *mesh) session(addr string, limits config.Limits) *session {
 		Failures:   metric.NewRegistry().Counter(metric.ControlPlaneError, "destination"),
 		Identified: func(context.Context) error { return nil },
 		Attach:     func() any { return nil }, Applied: func(balance.Change) {},
+		Configure: func(*api.Config) error { return nil },
 	})
 	ctx, cancel := context.WithCancel(m.ctx)
 	var done sync.WaitGroup
