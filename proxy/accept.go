@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -201,11 +202,21 @@ func (p *Proxy) speaks(c *forward.ServerConn, nc net.Conn, f detect.First) *forw
 // one that is silent is waited for as long as between two requests; else silence is an answer, and
 // so is a pause that leaves it open.
 func (p *Proxy) hear(nc net.Conn, httpOnly bool) (detect.First, error) {
-	f, err := detect.NewReader(nc, p.hearLimits()).Read()
+	f, err := hearFirst(nc, p.hearLimits())
 	if err != nil || !httpOnly || !f.Silent() && !f.Unsure {
 		return f, err
 	}
 	return p.hearLater(nc, f)
+}
+
+// hearFirst is what a caller says first. One that ends its half without a word is silent: it may
+// want to hear what its server says.
+func hearFirst(nc net.Conn, l detect.Limits) (detect.First, error) {
+	f, err := detect.NewReader(nc, l).Read()
+	if errors.Is(err, io.EOF) {
+		return detect.First{}, nc.SetReadDeadline(time.Time{})
+	}
+	return f, err
 }
 
 // hearLater waits for a caller that has said nothing so far that tells what it speaks. A drain does
@@ -272,7 +283,7 @@ func (p *Proxy) serveInbound(nc net.Conn) *forward.ServerConn {
 	}
 	l := p.hearLimits()
 	l.TLSOnly = opaque
-	f, err := detect.NewReader(nc, l).Read()
+	f, err := hearFirst(nc, l)
 	if err != nil {
 		return nil
 	}

@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"slices"
+
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"golang.org/x/net/http2/hpack"
@@ -18,9 +20,30 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	if id := c.side.callerID(); id != "" {
 		x.req = append(x.req, hpack.HeaderField{Name: header.ClientID, Value: id})
 	}
+	x.nameAuthority()
 	x.grpc = isGRPC(header.Value(fields, "content-type"))
 	x.tunnel = header.Value(fields, ":method") == "CONNECT"
 	x.shared = x.tunnel
+}
+
+// nameAuthority names what a request is for that does not say so itself, as HTTP/1.0 allows: what
+// goes out in HTTP/1.1 must have a Host, which servers such as nginx refuse if it is empty. A caller
+// that says an empty one means it.
+func (x *exchange) nameAuthority() {
+	last := 0
+	for i := range x.req {
+		switch x.req[i].Name {
+		case ":authority", "host":
+			return
+		case ":scheme":
+			last = i + 1
+		}
+	}
+	if last == 0 { // a CONNECT of HTTP/2's, which has nothing but an authority
+		return
+	}
+	x.req = slices.Insert(x.req, last,
+		hpack.HeaderField{Name: ":authority", Value: x.c.side.authority()})
 }
 
 // head is the request's head as it goes out with a, in memory that b keeps until it is flushed.

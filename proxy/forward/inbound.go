@@ -58,6 +58,8 @@ func (s *toApplication) choose(*discover.Answer, *route.Rule) (*route.Backend, *
 	return &s.only, s.app
 }
 
+func (s *toApplication) authority() string { return s.app.First().Address }
+
 func (s *toApplication) callerID() string { return s.caller.ID }
 func (s *toApplication) peer() bool       { return s.caller.Meshed() }
 func (s *toApplication) explains() bool   { return s.caller.Meshed() }

@@ -62,6 +62,8 @@ func (s *toMesh) choose(a *discover.Answer, u *route.Rule) (*route.Backend, *bal
 	return b, a.Cluster(b)
 }
 
+func (s *toMesh) authority() string { return s.target.Name() }
+
 func (s *toMesh) callerID() string { return "" }
 func (s *toMesh) peer() bool       { return false }
 func (s *toMesh) explains() bool   { return true }

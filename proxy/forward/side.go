@@ -16,6 +16,8 @@ type side interface {
 	admit(x *exchange) (*discover.Answer, *authorize.Refusal)
 	// choose picks the backend, and its cluster; nil: no backend has any weight.
 	choose(a *discover.Answer, u *route.Rule) (*route.Backend, *balance.Cluster)
+	// authority is what a request is for that does not say so.
+	authority() string
 	// callerID is the caller's verified SPIFFE ID, for the application; empty: there is none.
 	callerID() string
 	// peer reports whether the caller is a proxy.

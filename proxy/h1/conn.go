@@ -15,6 +15,7 @@ const (
 	defaultHeaderFields  = 100
 	defaultWindow        = 64 << 10
 	defaultHeaderTimeout = 10 * time.Second
+	defaultHalfClosed    = 5 * time.Second
 )
 
 const (
@@ -63,6 +64,9 @@ type Options struct {
 
 	HeaderTimeout time.Duration // server: from a head's first byte to its last; default 10 s
 	IdleTimeout   time.Duration // no exchange for so long: an orderly end; 0: never
+	// HalfClosed, of a server, is how long a client that has ended its half still gets a response,
+	// if it did not say that this request is its last; default 5 s.
+	HalfClosed time.Duration
 }
 
 func (o Options) resolved() Options {
@@ -71,6 +75,7 @@ func (o Options) resolved() Options {
 	o.StreamWindow = orDefault(o.StreamWindow, defaultWindow)
 	o.MaxOutput = orDefault(o.MaxOutput, wire.DefaultMaxOutput)
 	o.HeaderTimeout = orDefault(o.HeaderTimeout, defaultHeaderTimeout)
+	o.HalfClosed = orDefault(o.HalfClosed, defaultHalfClosed)
 	return o
 }
 
@@ -101,7 +106,8 @@ type Conn struct {
 	body           body
 	left           int64 // bytes to come, of a body of known length
 	chunks         chunks
-	informationals int // informational responses since the last final one
+	informationals int  // informational responses since the last final one
+	saidAll        bool // a client has ended its half while it awaits a response
 	timer          timer
 
 	// The wire's lock guards these.
@@ -115,6 +121,7 @@ type Conn struct {
 	failCode  uint32 // the code that failure resets the exchange with; 0: the usual one
 	idleSince time.Time
 	exchanges int
+	watch     *time.Timer // looks after a client that has ended its half
 }
 
 // NewServer serves requests that arrive on w.
@@ -204,6 +211,9 @@ func (c *Conn) detach(err error) {
 		s.forgetLocked()
 	}
 	c.enterLifeLocked(lifeOver)
+	if c.watch != nil {
+		c.watch.Stop()
+	}
 	c.w.Unlock()
 	if s == nil {
 		return

@@ -84,9 +84,10 @@
 // # Rules
 //
 // Pipelined requests are answered in order: the next one is not parsed before the response is
-// complete. A client that ends its half of the connection while it awaits a response counts as
-// gone, as in net/http and nginx: such a client cannot be told from one that has left, and work for
-// a client that left is worse. Inside an upgraded connection a half-close is passed on.
+// complete. A client that ends its half of the connection while it awaits a response still gets it,
+// if it said that this request was its last. Of any other an end of its half is also how it cancels
+// a request, as net/http's does, and the two cannot be told apart: it gets what comes within
+// Options.HalfClosed. Inside an upgraded connection a half-close is passed on.
 //
 // The reader parses, and calls the sinks and the handler, in turns that package wire gives it
 // (Conn.turn). None of these calls waits. Conn.wait says what the reader cannot go on without:

@@ -62,7 +62,6 @@ var (
 	errHost          = bad("malformed host")
 	errHostMissing   = bad("host is missing")
 	errHostTwice     = bad("more than one host")
-	errHostDiffers   = bad("host differs from the request target")
 	errScheme        = bad("scheme of the request target is not this connection's")
 	errChunkSize     = bad("malformed chunk size")
 	errChunkLine     = bad("chunk extension too long or malformed")

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/wire"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // The peer of an upgraded connection has ended its half. What we say last reaches it, though another
@@ -82,3 +85,61 @@ func dialUpgrading(t *testing.T) (w *wire.Conn, answer func() net.Conn) {
 		return peer
 	}
 }
+
+// A client that has said all still reads: who said that this was its last request waits as long as
+// it takes, and any other for a while, for it may have cancelled.
+func TestAHalfClosedClientGetsItsResponse(t *testing.T) {
+	last := "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	for _, c := range []struct {
+		name, in string
+		after    time.Duration
+		answers  int
+	}{
+		{"its last request", last, time.Hour, 1},
+		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", time.Hour, 1},
+		{"any request, soon", get, defaultHalfClosed - 1, 1},
+		{"any request, late", get, defaultHalfClosed + 1, 0},
+		{"pipelined", get + get, defaultHalfClosed - 1, 2},
+		{"with a body", "POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\nx", time.Hour, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := halfClosed(t, c.in, c.after)
+				if n := strings.Count(got, "hello"); n != c.answers {
+					t.Errorf("%d answers, want %d: %q", n, c.answers, got)
+				}
+			})
+		})
+	}
+}
+
+// halfClosed is what a client is answered that says in and ends its half. Each response takes so
+// long.
+func halfClosed(t *testing.T, in string, after time.Duration) string {
+	ours, theirs := net.Pipe()
+	answers := &output.Buffer{}
+	nc := &saying{Conn: ours, in: strings.NewReader(in), out: answers}
+	act := func(r *recorder, end bool) {
+		if end {
+			time.AfterFunc(after, func() {
+				hello(r, true)
+				r.stream.Flush()
+			})
+		}
+	}
+	NewServer(wire.New(nc, nil), Options{OnStream: func(s *Stream) Sink {
+		return &recorder{stream: s, act: act}
+	}}).Serve()
+	theirs.Close()
+	return answers.String()
+}
+
+// saying is a connection whose peer says something, ends its half and reads on.
+type saying struct {
+	net.Conn
+	in  *strings.Reader
+	out *output.Buffer
+}
+
+func (s *saying) Read(p []byte) (int, error)  { return s.in.Read(p) }
+func (s *saying) Write(p []byte) (int, error) { return s.out.Write(p) }

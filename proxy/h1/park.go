@@ -49,7 +49,7 @@ func (c *Conn) wait(n need) (w wire.Wait, met bool, err error) {
 	unparsed := len(c.w.Buffered())
 	c.w.Lock()
 	defer c.w.Unlock()
-	full := unparsed >= maxPipelined || c.phase == phaseHalfClosed
+	full := unparsed >= maxPipelined || c.phase == phaseHalfClosed || c.saidAll
 	if n == needWindow || n == needTurn && full {
 		return c.parkLocked(n)
 	}
@@ -205,8 +205,9 @@ func (c *Conn) inputEnded(s *Stream) error {
 	return c.broken(s, io.ErrUnexpectedEOF)
 }
 
-// inputEndedInTurn is inputEnded while a response is awaited: the client has left, unless the
-// response is complete, or the connection belongs to the upgraded protocol by now.
+// inputEndedInTurn is inputEnded while a response is awaited, unless the response is complete, or
+// the connection belongs to the upgraded protocol by now. The client has said all and may still be
+// reading: it gets its response.
 func (c *Conn) inputEndedInTurn(s *Stream) error {
 	c.w.Lock()
 	switched := s != nil && s.state.in(rawStates)
@@ -223,7 +224,39 @@ func (c *Conn) inputEndedInTurn(s *Stream) error {
 		c.enter(phaseRaw)
 		return c.endRaw(s)
 	}
-	return errGone
+	c.saidAll = true
+	c.watchHalfClosed()
+	return nil
+}
+
+// watchHalfClosed looks after a client that has ended its half while it awaits a response.
+func (c *Conn) watchHalfClosed() {
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.watch == nil {
+		c.watch = time.AfterFunc(c.o.HalfClosed, c.lookAfter)
+		return
+	}
+	c.watch.Reset(c.o.HalfClosed)
+}
+
+// lookAfter ends the exchange of a client that has left. One that announced its last request is
+// believed to be reading, until its kernel answers a keep-alive probe with a reset. Of any other an
+// end of its half is how it cancels a request.
+func (c *Conn) lookAfter() {
+	c.w.Lock()
+	waits := c.life < lifeFailed && c.stream != nil && c.stream.state == streamRemoteClosed
+	gone := waits && (!c.drainingLocked() || c.w.SocketError() != nil)
+	switch {
+	case gone:
+		c.failLocked(0, errGone)
+	case waits:
+		c.watch.Reset(c.o.HalfClosed)
+	}
+	c.w.Unlock()
+	if gone {
+		c.w.Close()
+	}
 }
 
 // endInOrder ends the connection without an error, unless an exchange has just begun.

@@ -359,6 +359,7 @@ func (c *Conn) readTurn() (need, bool, error) {
 	case last:
 		return needEnd, false, nil
 	}
+	c.saidAll = false // the next read says it again, if another request has come before
 	c.enter(phaseHead)
 	return needInput, true, nil
 }

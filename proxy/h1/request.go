@@ -50,8 +50,8 @@ func (h *head) requestTarget(method, target []byte) error {
 	return nil
 }
 
-// absoluteTarget takes "http://host/path" apart (RFC 9112 §3.2.2). Its authority is compared with
-// Host once all fields are read.
+// absoluteTarget takes "http://host/path" apart (RFC 9112 §3.2.2). Its authority is
+// the request's, whatever Host says.
 func (h *head) absoluteTarget(method, target []byte) error {
 	i := bytes.Index(target, []byte("://"))
 	if i < 0 {
@@ -96,7 +96,7 @@ func (h *head) hostField(value []byte) error {
 	if h.hosts++; h.hosts > 1 {
 		return errHostTwice
 	}
-	if !isHost(value) {
+	if len(value) > 0 && !isHost(value) {
 		return errHost
 	}
 	h.host = reuse(h.host, value)
@@ -145,35 +145,22 @@ func (h *head) finishRequest() error {
 
 func (h *head) body() bool { return h.codings > 0 || h.length > 0 }
 
-// authority checks that there is exactly one Host (RFC 9112 §3.2), and that it is the target's if
-// the target has one. Only an HTTP/1.0 request may have no Host.
+// authority checks that there is exactly one Host (RFC 9112 §3.2), which only an HTTP/1.0 request
+// may do without. A Host that is empty is passed on as a field, for HTTP/2 has no empty :authority.
+// The authority of an absolute target is the request's; a Host beside it is replaced by it
+// (§3.2.2).
 func (h *head) authority() error {
-	if h.hosts == 0 && !h.http10 {
+	switch {
+	case h.hosts == 0 && !h.http10:
 		return errHostMissing
-	}
-	if h.hosts == 0 {
+	case h.absolute:
+		h.host = h.target
+	case h.hosts == 0:
 		h.host = ""
+	case h.host == "":
+		return h.push("host", "")
 	}
-	if !h.absolute {
-		return nil
-	}
-	if h.hosts > 0 && !sameHost(h.host, h.target) {
-		return errHostDiffers
-	}
-	h.host = h.target
 	return nil
-}
-
-func sameHost(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if a[i] != b[i] && (lower[a[i]] == 0 || lower[a[i]] != lower[b[i]]) {
-			return false
-		}
-	}
-	return true
 }
 
 func (h *head) drop(name string) {

@@ -83,6 +83,7 @@ func TestClientLeaves(t *testing.T) {
 			serverTalk(t, Options{}, nil, func(p *peer) {
 				p.send(in)
 				p.nc.Close()
+				time.Sleep(defaultHalfClosed)
 				p.want(p.rec(0).heard(), getFields+" end | reset 8 h1: client went away")
 			})
 		})
