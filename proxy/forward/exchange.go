@@ -43,7 +43,7 @@ type exchange struct {
 	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
 	grpc     bool
-	tunnel   bool // an upgraded connection: extended CONNECT
+	tunnel   bool // an upgrade, or CONNECT: what follows the head is not HTTP's
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
 	deadline timer.Timer
 	limit    time.Duration // the deadline's; 0: none

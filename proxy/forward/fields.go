@@ -3,6 +3,7 @@ package forward
 import (
 	"slices"
 
+	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"golang.org/x/net/http2/hpack"
@@ -22,13 +23,57 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	}
 	x.nameAuthority()
 	x.grpc = isGRPC(header.Value(fields, "content-type"))
-	x.tunnel = header.Value(fields, ":method") == "CONNECT"
+	x.takeTunnel(fields)
+}
+
+// takeTunnel notes whether what follows the head is not HTTP's. Every upgrade is a CONNECT in
+// HTTP/2 (RFC 8441); whoever looks at the request sees the method that the application will see.
+func (x *exchange) takeTunnel(fields []hpack.HeaderField) {
+	method := header.Value(fields, ":method")
+	upgrade := header.Value(fields, ":protocol") != ""
+	x.tunnel = upgrade || method == "CONNECT"
 	x.shared = x.tunnel
+	if !upgrade || method != "CONNECT" {
+		return
+	}
+	method = "GET"
+	if said := header.Value(fields, header.Method); said != "" && x.c.refuses() {
+		method = said
+	}
+	setValue(x.req, ":method", method)
+}
+
+// setValue changes the first field of that name.
+func setValue(fields []hpack.HeaderField, name, value string) {
+	for i := range fields {
+		if fields[i].Name == name {
+			fields[i].Value = value
+			return
+		}
+	}
+}
+
+// meshUpgrade makes of an upgrade what HTTP/2 knows.
+func meshUpgrade(fields []hpack.HeaderField) []hpack.HeaderField {
+	if header.Value(fields, ":protocol") == "" {
+		return fields
+	}
+	method := header.Value(fields, ":method")
+	setValue(fields, ":method", "CONNECT")
+	if method == "GET" {
+		return fields
+	}
+	return append(fields, hpack.HeaderField{Name: header.Method, Value: method})
+}
+
+// dropField takes a field off, in place.
+func dropField(fields []hpack.HeaderField, name string) []hpack.HeaderField {
+	return slices.DeleteFunc(fields, func(f hpack.HeaderField) bool { return f.Name == name })
 }
 
 // nameAuthority names what a request is for that does not say so itself, as HTTP/1.0 allows: what
-// goes out in HTTP/1.1 must have a Host, which servers such as nginx refuse if it is empty. A caller
-// that says an empty one means it.
+// goes out in HTTP/1.1 must have a Host, which servers such as nginx refuse if it is empty. A
+// caller that says an empty one means it.
 func (x *exchange) nameAuthority() {
 	last := 0
 	for i := range x.req {
@@ -62,6 +107,12 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	dst = route.Edit(x.backend.Filters, false, dst)
 	if a.endpoint.Meshed() && x.inHTTP1(a.endpoint) {
 		dst = append(dst, hpack.HeaderField{Name: header.Proto, Value: header.ProtoHTTP1})
+	}
+	switch {
+	case a.endpoint.Meshed() && x.tunnel:
+		dst = meshUpgrade(dst)
+	case x.http1 && a.pool.kind == plainHTTP2:
+		dst = dropField(dst, h1.AbsoluteField)
 	}
 	if x.grpc && x.limit > 0 {
 		dst = x.tellDeadline(dst)

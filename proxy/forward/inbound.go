@@ -71,7 +71,7 @@ func (s *toApplication) declared(x *exchange, _ *balance.Endpoint) api.Protocol 
 }
 
 func (s *toApplication) probed(x *exchange) bool {
-	if s.caller.Meshed() {
+	if s.caller.Meshed() || x.tunnel {
 		return false
 	}
 	path, _, _ := strings.Cut(header.Value(x.req, ":path"), "?") // destination names paths only

@@ -80,6 +80,9 @@ func (x *exchange) alone() bool {
 // idempotent: such a request may be sent again when a kept connection broke before it was answered
 // (RFC 9110 §9.2.2).
 func (x *exchange) idempotent() bool {
+	if x.tunnel {
+		return false
+	}
 	switch header.Value(x.req, ":method") {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
 		return true

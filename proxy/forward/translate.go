@@ -27,6 +27,7 @@ func (x *exchange) kindFor(e *balance.Endpoint) kind {
 		return meshHTTP2
 	case x.tunnel, x.inHTTP1(e):
 		// An Upgrade is what applications know; extended CONNECT over cleartext HTTP/2 hardly any.
+		// Forward proxies, too, take CONNECT in HTTP/1.
 		return plainHTTP1
 	}
 	return plainHTTP2

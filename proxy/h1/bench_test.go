@@ -156,7 +156,7 @@ func TestAllocations(t *testing.T) {
 		if _, done, err := h.feed(in); !done || err != nil {
 			t.Fatal(done, err)
 		}
-		h.request("http")
+		h.request()
 	})
 	if n > 0 {
 		t.Errorf("parsing the same head again allocates %v times", n)

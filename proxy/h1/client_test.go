@@ -51,6 +51,11 @@ func TestRequests(t *testing.T) {
 		{"host for authority", []string{":method=GET", ":path=/", "host=b"}, true, nil, "GET / HTTP/1.1\r\nhost: b\r\n\r\n"},
 		{"authority beats host", append(getWords, "host=b"), true, nil, getLine},
 		{"connection fields are ours", append(getWords, "connection=x", "transfer-encoding=chunked", "keep-alive=1", "upgrade=x", "proxy-connection=z"), true, nil, getLine},
+		{"absolute target", append(getWords, "absolute-target=1"), true, nil,
+			"GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n"},
+		{"absolute target of a server", []string{":method=OPTIONS", ":scheme=https", ":authority=a",
+			":path=*", "absolute-target=1"}, true, nil,
+			"OPTIONS https://a HTTP/1.1\r\nhost: a\r\n\r\n"},
 		{"options", []string{":method=OPTIONS", ":authority=a", ":path=*"}, true, nil, "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +91,14 @@ func TestRequestsRefused(t *testing.T) {
 		{":method=CONNECT", ":protocol=h2c-14", ":path=/"},
 		{":method=CONNECT", ":protocol=HTTP/2.0", ":path=/"},
 		{":method=CONNECT", ":protocol=TLS/1.3", ":path=/"},
-		{":method=GET", ":protocol=websocket", ":path=/"},
+		{":method=CONNECT", ":authority=a:80", ":path=/", "content-length=0"},
+		{":method=CONNECT", ":authority=a:80", "content-length=0"},
+		{":method=CONNECT", ":authority=a b:80"},
+		{":method=CONNECT"},
+		{":method=HEAD", ":protocol=websocket", ":path=/"},
+		{":method=GET", ":protocol=h2c", ":path=/"},
+		{":method=GET", ":path=/", "absolute-target=1"},
+		{":method=GET", ":authority=a", ":scheme=ftp", ":path=/", "absolute-target=1"},
 		{":method=GET", ":authority=u@a", ":path=/"},
 		{":method=GET", ":authority=a\r\nx: y", ":path=/"},
 		{":method=GET", ":path=/", "a b=c"},
@@ -322,6 +334,46 @@ func TestLastBatch(t *testing.T) {
 			p.nc.Close()
 			synctest.Wait()
 			p.want(flushed, r.heard())
+		})
+	}
+}
+
+// What may be in a tunnel is held back until the server has agreed to it. A server that answers
+// CONNECT as it would another method is no proxy, and reads on.
+func TestTunnelsOpened(t *testing.T) {
+	connect := []string{":method=CONNECT", ":authority=b:443", "a=b"}
+	connected := "CONNECT b:443 HTTP/1.1\r\nhost: b:443\r\na: b\r\n\r\n"
+	post := []string{":method=POST", ":protocol=x", ":scheme=http", ":authority=a", ":path=/"}
+	posted := "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nupgrade: x\r\n" +
+		"connection: upgrade\r\n\r\n"
+	for _, c := range []struct {
+		words             []string
+		sent, answer, own string
+		open              bool
+	}{
+		{connect, connected, "HTTP/1.1 200 Connected\r\nA: b\r\n\r\nyes", `:status=200 a=b | data "yes"`, true},
+		{connect, connected, "HTTP/1.0 200 OK\r\n\r\nyes", `:status=200 | data "yes"`, true},
+		{connect, connected, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "reset 1 h1: " + errTunnelFramed.Reason, false},
+		{connect, connected, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			"reset 1 h1: " + errTunnelFramed.Reason, false},
+		{connect, connected, "HTTP/1.1 204 No Content\r\n\r\n", "reset 1 h1: " + errTunnelFramed.Reason, false},
+		{connect, connected, "HTTP/1.1 101 S\r\n\r\n", "reset 1 h1: " + errSwitch.Reason, false},
+		{connect, connected, "HTTP/1.1 407 P\r\nContent-Length: 0\r\n\r\n", ":status=407 content-length=0 end", false},
+		{post, posted, "HTTP/1.1 101 S\r\n\r\nyes", `:status=200 | data "yes"`, true},
+		{post, posted, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+			":status=200 content-length=0 upgrade-declined=1 end", false},
+	} {
+		clientTalk(t, Options{}, func(p *peer) {
+			r := p.open(false, c.words...)
+			r.stream.WriteData([]byte("hasty"), false)
+			p.want(p.got(), c.sent)
+			p.send(c.answer)
+			p.want(r.heard(), c.own)
+			want := ""
+			if c.open {
+				want = "hasty"
+			}
+			p.want(p.got(), want)
 		})
 	}
 }

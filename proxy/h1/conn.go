@@ -107,6 +107,7 @@ type Conn struct {
 	left           int64 // bytes to come, of a body of known length
 	chunks         chunks
 	informationals int  // informational responses since the last final one
+	connecting     bool // CONNECT is answered: what comes before that is no request
 	saidAll        bool // a client has ended its half while it awaits a response
 	timer          timer
 
@@ -315,7 +316,7 @@ func (c *Conn) OpenStream(fields []hpack.HeaderField, end bool, sink Sink) (*Str
 		return nil, ErrBusy
 	}
 	s := &Stream{
-		c: c, sink: sink, method: r.method, upgrade: r.protocol != "", headSent: true,
+		c: c, sink: sink, method: r.method, tunnel: r.tunnels(), headSent: true,
 		window: c.o.StreamWindow, reused: c.exchanges > 0,
 	}
 	c.exchanges++

@@ -7,12 +7,17 @@
 // form, so two parsers behind each other cannot disagree about where it ends. What RFC 9112 lets a
 // recipient repair, it refuses: both content-length and transfer-encoding, a second or odd
 // content-length, any coding but chunked, folded lines, bare CR or LF, a space before the colon,
-// control characters. It answers such a request itself (400, 408, 414, 431, 501, 505) and closes,
+// control characters. It answers such a request itself (400, 408, 414, 431, 505) and closes,
 // after a moment for the answer to arrive; such a response resets the stream and closes.
 //
-// It refuses plain CONNECT. Upgrade is an extended CONNECT (RFC 8441) to the sink, but only on a
-// GET without body, and never to h2c; every other Upgrade is ignored, as RFC 9110 §7.8 permits. An
-// application that answers 2xx instead of 101 has declined in a way that extended CONNECT cannot
+// CONNECT, and an Upgrade, begin a tunnel if the server agrees. An upgrade is told by :protocol, as
+// in extended CONNECT (RFC 8441), but keeps its method. Upgrades of a request with a body, of HEAD,
+// and to h2c are ignored, as RFC 9110 §7.8 permits. What follows the head is withheld from the
+// server until it has agreed. A 2xx to CONNECT that has a length or a coding is refused: whoever
+// sends one is no proxy, and reads a next request where the tunnel would begin. An absolute target
+// comes with an AbsoluteField, and is written as it came.
+//
+// An application that answers 2xx instead of 101 has declined in a way that extended CONNECT cannot
 // say, where 2xx is success. The response then has a DeclinedField, which the server codec takes
 // off, and writes an ordinary response.
 //

@@ -62,7 +62,8 @@ var (
 	errHost          = bad("malformed host")
 	errHostMissing   = bad("host is missing")
 	errHostTwice     = bad("more than one host")
-	errScheme        = bad("scheme of the request target is not this connection's")
+	errScheme        = bad("scheme of the request target is not HTTP's")
+	errConnectBody   = bad("CONNECT with a body")
 	errChunkSize     = bad("malformed chunk size")
 	errChunkLine     = bad("chunk extension too long or malformed")
 	errChunkEnd      = bad("chunk does not end with CRLF")
@@ -76,6 +77,6 @@ var (
 	errLineTooLong   = &Refusal{414, "request line too long"}
 	errHeadTooLarge  = &Refusal{431, "headers too large"}
 	errTooMany       = &Refusal{431, "too many headers"}
-	errConnect       = &Refusal{501, "CONNECT is not supported"}
+	errTunnelFramed  = &Refusal{502, "response to CONNECT has a body, so there is no tunnel"}
 	errVersion       = &Refusal{505, "HTTP version not supported"}
 )

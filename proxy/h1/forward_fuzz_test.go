@@ -156,7 +156,8 @@ func sameRequest(t *testing.T, k *taken, r *bufio.Reader, wire []byte) bool {
 	if err != nil || !bytes.Equal(body, k.body) {
 		t.Fatalf("the body %q became %q (%v) in %q", k.body, body, err, wire)
 	}
-	if q.Method != value(k.fields, ":method") || q.RequestURI != value(k.fields, ":path") || q.Host != value(k.fields, ":authority") {
+	if q.Method != value(k.fields, ":method") || q.RequestURI != targetOf(k.fields) ||
+		q.Host != value(k.fields, ":authority") {
 		t.Fatalf("%v became %s %s for %s", k.fields, q.Method, q.RequestURI, q.Host)
 	}
 	sameFields(t, k.fields, q.Header)
@@ -164,11 +165,19 @@ func sameRequest(t *testing.T, k *taken, r *bufio.Reader, wire []byte) bool {
 	return true
 }
 
+func targetOf(fields []hpack.HeaderField) string {
+	path := value(fields, ":path")
+	if value(fields, AbsoluteField) == "" {
+		return path
+	}
+	return value(fields, ":scheme") + "://" + value(fields, ":authority") + strings.TrimPrefix(path, "*")
+}
+
 func sameFields(t *testing.T, sent []hpack.HeaderField, got http.Header) {
 	want := http.Header{}
 	for _, f := range sent {
 		switch f.Name {
-		case "content-length", "te", "trailer":
+		case "content-length", "te", "trailer", AbsoluteField:
 		default:
 			if f.Name[0] != ':' {
 				want.Add(f.Name, f.Value)

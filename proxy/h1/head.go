@@ -56,7 +56,9 @@ type facts struct {
 	started    bool // the start line was read
 	blank      bool // the one empty line that RFC 9112 §2.2 tolerates was seen
 	http10     bool
-	absolute   bool // target holds the authority of an absolute-form request
+	absolute   bool // target holds the authority of an absolute-form request, or of CONNECT
+	https      bool // of an absolute-form request: its scheme
+	connect    bool // CONNECT
 	hosts      int
 	lengthSeen bool
 	length     int64
@@ -268,7 +270,7 @@ func (h *head) special(name string, value []byte) error {
 		return h.transferEncoding(value)
 	case "connection":
 		return h.connection(value)
-	case "keep-alive", "proxy-connection", "http2-settings", DeclinedField:
+	case "keep-alive", "proxy-connection", "http2-settings", DeclinedField, AbsoluteField:
 		return nil
 	case "upgrade":
 		return h.upgradeTo(value)

@@ -41,7 +41,7 @@ func (o *outgoing) note(f hpack.HeaderField) error {
 func isConnectionField(name string) bool {
 	switch name {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade",
-		"http2-settings", "content-length", "host", "te", DeclinedField:
+		"http2-settings", "content-length", "host", "te", DeclinedField, AbsoluteField:
 		return true
 	}
 	return false
@@ -94,10 +94,11 @@ func appendCookies(b []byte, fields []hpack.HeaderField) []byte {
 // request is the head of a request that is to be written.
 type request struct {
 	outgoing
-	method, authority, path, protocol string
-	pseudo                            int
-	trailers                          bool // te: trailers
-	end                               bool
+	method, scheme, authority, path, protocol string
+	pseudo                                    int
+	absolute                                  bool // the target is
+	trailers                                  bool // te: trailers
+	end                                       bool
 }
 
 func (r *request) read(fields []hpack.HeaderField, end bool) error {
@@ -112,6 +113,8 @@ func (r *request) read(fields []hpack.HeaderField, end bool) error {
 		switch {
 		case f.Name == "te" && f.Value == "trailers":
 			r.trailers = true
+		case f.Name == AbsoluteField:
+			r.absolute = true
 		case f.Name == "host" && r.authority == "":
 			r.authority = f.Value
 		}
@@ -130,6 +133,7 @@ func (r *request) pseudoField(f hpack.HeaderField) bool {
 	case ":protocol":
 		r.protocol = f.Value
 	case ":scheme":
+		r.scheme = f.Value
 	default:
 		return false
 	}
@@ -138,13 +142,19 @@ func (r *request) pseudoField(f hpack.HeaderField) bool {
 
 func (r *request) check() error {
 	if r.protocol != "" {
-		if r.method != "CONNECT" || !isProtocol(r.protocol) || changesConnection(r.protocol) {
+		if !isProtocol(r.protocol) || changesConnection(r.protocol) || r.method == "HEAD" {
 			return ErrMalformed
 		}
-		r.method = "GET"
+		if r.method == "CONNECT" { // HTTP/2 says no other for an upgrade (RFC 8441 §4)
+			r.method = "GET"
+		}
 	}
 	switch {
-	case !isToken(r.method) || r.method == "CONNECT" || !isTarget(r.method, r.path):
+	case r.method == "CONNECT":
+		return r.checkConnect()
+	case !isToken(r.method) || !isTarget(r.method, r.path):
+		return ErrMalformed
+	case r.absolute && (r.authority == "" || r.scheme != "http" && r.scheme != "https"):
 		return ErrMalformed
 	case r.authority != "" && !isHost(r.authority):
 		return ErrMalformed
@@ -153,6 +163,16 @@ func (r *request) check() error {
 	}
 	return nil
 }
+
+func (r *request) checkConnect() error {
+	if r.path != "" || r.absolute || r.hasLength || r.authority == "" || !isHost(r.authority) {
+		return ErrMalformed
+	}
+	return nil
+}
+
+// tunnels says whether what follows the head is not HTTP's, if the server agrees.
+func (r *request) tunnels() bool { return r.protocol != "" || r.method == "CONNECT" }
 
 // changesConnection says whether a protocol, which may have a version, is one that a server would
 // go on with in place of HTTP/1.1 (RFC 7540 §3.2 h2c, RFC 2817 TLS), and not one that is carried
@@ -176,7 +196,7 @@ func isProtocol(s string) bool {
 
 func (r *request) framing() (framing, int64) {
 	switch {
-	case r.protocol != "":
+	case r.tunnels():
 		return framedLater, 0
 	case r.hasLength && (r.end || !r.announced):
 		return framedLength, r.length
@@ -189,12 +209,16 @@ func (r *request) framing() (framing, int64) {
 func (r *request) append(b []byte, fields []hpack.HeaderField) []byte {
 	b = append(b, r.method...)
 	b = append(b, ' ')
-	b = append(b, r.path...)
+	b = r.appendTarget(b)
 	b = append(b, " HTTP/1.1\r\n"...)
 	b = appendField(b, "host", r.authority)
 	b = appendRegular(b, fields[r.pseudo:], true)
 	switch how, _ := r.framing(); {
+	case how == framedLater && r.protocol == "":
 	case how == framedLater:
+		if expectsBody(r.method) {
+			b = appendField(b, "content-length", "0")
+		}
 		b = appendField(b, "upgrade", r.protocol)
 		b = appendField(b, "connection", "upgrade")
 	case how == framedLength, how == framedNone && expectsBody(r.method):
@@ -202,10 +226,25 @@ func (r *request) append(b []byte, fields []hpack.HeaderField) []byte {
 	case how == framedChunked:
 		b = appendField(b, "transfer-encoding", "chunked")
 	}
-	if r.trailers && r.protocol == "" {
+	if r.trailers && !r.tunnels() {
 		b = append(b, "te: trailers\r\nconnection: te\r\n"...)
 	}
 	return append(b, "\r\n"...)
+}
+
+func (r *request) appendTarget(b []byte) []byte {
+	switch {
+	case r.method == "CONNECT":
+		return append(b, r.authority...)
+	case r.absolute:
+		b = append(b, r.scheme...)
+		b = append(b, "://"...)
+		b = append(b, r.authority...)
+		if r.path == "*" { // RFC 9112 §3.2.4
+			return b
+		}
+	}
+	return append(b, r.path...)
 }
 
 // expectsBody says whether a method usually has a body. If a request has none all the same RFC 9110
@@ -243,8 +282,11 @@ func (r *response) read(fields []hpack.HeaderField) error {
 // plan chooses how the end of this stream's response is told.
 func (r *response) plan(s *Stream, end bool) (framing, int64) {
 	switch {
-	case s.upgrade && r.code < 300 && !r.declined:
-		r.how, r.code = framedRaw, 101
+	case s.tunnel && r.code < 300 && !r.declined:
+		r.how = framedRaw
+		if s.method != "CONNECT" {
+			r.code = 101
+		}
 	case bodiless(s.method, r.code):
 		r.how = framedNone
 	case r.hasLength && (end || s.http10 || !r.announced):
@@ -273,6 +315,7 @@ func (r *response) append(b []byte, fields []hpack.HeaderField) []byte {
 	b = append(b, "\r\n"...)
 	b = appendRegular(b, fields[1:], false)
 	switch {
+	case r.how == framedRaw && r.as == "":
 	case r.how == framedRaw:
 		b = appendField(b, "upgrade", r.as)
 		b = appendField(b, "connection", "upgrade")

@@ -82,10 +82,14 @@ func (c *Conn) idle(unread int, last bool) (need, bool, error) {
 func (c *Conn) startRequest() error {
 	h := &c.head
 	s := c.o.newStream()
-	*s = Stream{c: c, method: h.method, http10: h.http10, upgrade: h.upgrades,
-		upgradeTo: h.upgrade, window: c.o.StreamWindow}
-	end := !h.body() && !h.upgrades
-	whole := end || h.upgrades
+	*s = Stream{c: c, method: h.method, http10: h.http10, tunnel: h.tunnels(),
+		window: c.o.StreamWindow}
+	if h.upgrades {
+		s.upgradeTo = h.upgrade
+	}
+	c.connecting = h.connect
+	end := !h.body() && !s.tunnel
+	whole := end || s.tunnel
 	c.begin(s, whole)
 	if whole {
 		c.enter(phaseTurn)
@@ -104,7 +108,7 @@ func (c *Conn) startRequest() error {
 	live := s.state != streamOver
 	c.w.Unlock()
 	if live {
-		sink.OnHeaders(h.request("http"), end)
+		sink.OnHeaders(h.request(), end)
 	}
 	if whole {
 		h.begin(requestHead)
@@ -141,13 +145,14 @@ func (c *Conn) startResponse(s *Stream) error {
 	if h.code < 200 && h.code != 101 {
 		return c.informational(s)
 	}
-	if h.code == 101 && !s.upgrade {
-		return errSwitch
-	}
-	if h.code == 101 {
+	switch upgrade := s.tunnel && s.method != "CONNECT"; {
+	case h.code == 101 && upgrade:
 		return c.switchProtocols(s)
-	}
-	if s.upgrade && h.code < 300 {
+	case h.code == 101:
+		return errSwitch
+	case s.tunnel && !upgrade && h.code < 300:
+		return c.openTunnel(s)
+	case upgrade && h.code < 300:
 		if err := h.push(DeclinedField, "1"); err != nil {
 			return err
 		}
@@ -171,12 +176,12 @@ func (c *Conn) startResponse(s *Stream) error {
 	return nil
 }
 
-// decline ends a request for an upgrade that was answered in any other way: there is nothing more
+// decline ends a request for a tunnel that was answered in any other way: there is nothing more
 // to say in it.
 func (c *Conn) decline(s *Stream) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if s.upgrade && s.state == streamOpen {
+	if s.tunnel && s.state == streamOpen {
 		s.enterLocked(streamLocalClosed)
 		s.pending, s.pendingEnd = nil, false
 	}
@@ -222,6 +227,17 @@ func (c *Conn) informational(s *Stream) error {
 	s.sink.OnHeaders(c.head.response(), false)
 	c.head.begin(responseHead)
 	return nil
+}
+
+// openTunnel takes a 2xx to CONNECT. A server that is no proxy may answer it as any other method,
+// and then reads a next request where the tunnel would begin, in which the caller might say what
+// only we may. It is told by what RFC 9110 §9.3.6 forbids such a response: a length, or a coding.
+// Responses of other codes than 200 need neither to have an end.
+func (c *Conn) openTunnel(s *Stream) error {
+	if h := &c.head; h.code != 200 || h.lengthSeen || h.codings > 0 {
+		return errTunnelFramed
+	}
+	return c.switchProtocols(s)
 }
 
 // switchProtocols takes a 101, which extended CONNECT calls 200 (RFC 8441 §5).
@@ -356,7 +372,7 @@ func (c *Conn) readTurn() (need, bool, error) {
 		return needInput, true, nil
 	case s != nil:
 		return needTurn, false, nil
-	case last:
+	case last, c.connecting && len(c.w.Buffered()) > 0:
 		return needEnd, false, nil
 	}
 	c.saidAll = false // the next read says it again, if another request has come before

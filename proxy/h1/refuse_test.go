@@ -71,7 +71,6 @@ var refusedRequests = []struct {
 	{400, "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n"},
 	{400, "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n"},
 	{400, "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"},
-	{400, "GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"},
 	{400, "GET http://a#f HTTP/1.1\r\nHost: a\r\n\r\n"},
 	{400, "GET http:/a HTTP/1.1\r\nHost: a\r\n\r\n"},
 	{400, "GET /#f HTTP/1.1\r\nHost: a\r\n\r\n"},
@@ -97,7 +96,14 @@ var refusedRequests = []struct {
 	{505, "GET / HTTP/1.2\r\nHost: a\r\n\r\n"},
 	{505, "GET / HTTP/0.9\r\nHost: a\r\n\r\n"},
 	{505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
-	{501, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"},
+	{400, "CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n"},
+	{400, "CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n"},
+	{400, "CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n"},
+	{400, "CONNECT [::1] HTTP/1.1\r\nHost: a\r\n\r\n"},
+	{400, "CONNECT u@a:80 HTTP/1.1\r\nHost: a\r\n\r\n"},
+	{400, "CONNECT a:80 HTTP/1.1\r\n\r\n"},
+	{400, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 1\r\n\r\nx"},
+	{400, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
 	{414, "GET /" + strings.Repeat("x", maxStartLine) + " HTTP/1.1\r\nHost: a\r\n\r\n"},
 	{414, "GET /" + strings.Repeat("x", maxStartLine+1)},
 	{431, post + "A: " + strings.Repeat("x", 64<<10) + "\r\n\r\n"},
@@ -155,23 +161,25 @@ func TestRequestsReadRefused(t *testing.T) {
 	}
 }
 
+const absolute = " " + AbsoluteField + "=1"
+
 func TestCanonical(t *testing.T) {
 	for in, want := range map[string]string{
 		"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n":                                                                         getFields,
 		"GET / HTTP/1.1\r\nhOsT:\t a \r\n\r\n":                                                                          getFields,
-		"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n":                                                                      getFields,
-		"GET HTTP://A/ HTTP/1.1\r\nHost: a\r\n\r\n":                                                                     ":method=GET :scheme=http :authority=A :path=/",
-		"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n":                                                                     ":method=GET :scheme=http :authority=b :path=/",
-		"GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n":                                                                  getFields,
-		"GET http://a:80/ HTTP/1.1\r\nHost:\r\n\r\n":                                                                    ":method=GET :scheme=http :authority=a:80 :path=/",
+		"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n":                                                                      getFields + absolute,
+		"GET HTTP://A/ HTTP/1.1\r\nHost: a\r\n\r\n":                                                                     ":method=GET :scheme=http :authority=A :path=/" + absolute,
+		"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n":                                                                     ":method=GET :scheme=http :authority=b :path=/" + absolute,
+		"GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n":                                                                  getFields + absolute,
+		"GET http://a:80/ HTTP/1.1\r\nHost:\r\n\r\n":                                                                    ":method=GET :scheme=http :authority=a:80 :path=/" + absolute,
 		"GET / HTTP/1.1\r\nHost: \r\n\r\n":                                                                              ":method=GET :scheme=http :path=/ host=",
 		"GET / HTTP/1.0\r\nHost:\r\n\r\n":                                                                               ":method=GET :scheme=http :path=/ host=",
-		"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n":                                                                    ":method=GET :scheme=http :authority=a :path=/?q",
-		"GET http://a/x HTTP/1.0\r\n\r\n":                                                                               ":method=GET :scheme=http :authority=a :path=/x",
+		"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n":                                                                    ":method=GET :scheme=http :authority=a :path=/?q" + absolute,
+		"GET http://a/x HTTP/1.0\r\n\r\n":                                                                               ":method=GET :scheme=http :authority=a :path=/x" + absolute,
 		"GET / HTTP/1.0\r\n\r\n":                                                                                        ":method=GET :scheme=http :path=/",
 		"GET / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\n\r\n":                                                     getFields,
 		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                                                         ":method=OPTIONS :scheme=http :authority=a :path=*",
-		"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n":                                                                  ":method=OPTIONS :scheme=http :authority=a :path=*",
+		"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n":                                                                  ":method=OPTIONS :scheme=http :authority=a :path=*" + absolute,
 		"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n":                                                                      ":method=GET :scheme=http :authority=[::1]:80 :path=/",
 		"get / HTTP/1.1\r\nHost: a\r\n\r\n":                                                                             ":method=get :scheme=http :authority=a :path=/",
 		"GET //x/../%2F;a?b HTTP/1.1\r\nHost: a\r\n\r\n":                                                                ":method=GET :scheme=http :authority=a :path=//x/../%2F;a?b",
@@ -182,11 +190,35 @@ func TestCanonical(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n": getFields,
 		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n":                                                       getFields,
 		"GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n":                                getFields,
-		"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n":                                       ":method=POST :scheme=http :authority=a :path=/",
+		"GET https://a/x HTTP/1.1\r\nHost: a\r\n\r\n":                                                                   ":method=GET :scheme=https :authority=a :path=/x" + absolute,
+		"GET / HTTP/1.1\r\nHost: a\r\nAbsolute-Target: 1\r\n\r\n":                                                       getFields,
+		"HEAD / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n":                                       ":method=HEAD :scheme=http :authority=a :path=/",
+		"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n":                                     ":method=POST :scheme=http :authority=a :path=/",
 	} {
 		serverTalk(t, Options{}, nil, func(p *peer) {
 			p.send(in)
 			p.want(p.rec(0).heard(), want+" end")
+		})
+	}
+}
+
+// What begins a tunnel has no end of its own, and nothing that would give it one.
+func TestTunnelsRead(t *testing.T) {
+	up := "HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x/1\r\n"
+	for in, want := range map[string]string{
+		"GET / " + up + "\r\n": ":method=GET :scheme=http :authority=a :path=/ :protocol=x/1",
+		"GET / " + up + "Content-Length: 0\r\n\r\n": ":method=GET :scheme=http :authority=a :path=/" +
+			" :protocol=x/1",
+		"POST / " + up + "Content-Length: 0\r\nA: b\r\n\r\n": ":method=POST :scheme=http" +
+			" :authority=a :path=/ :protocol=x/1 a=b",
+		"CONNECT b:443 HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n": ":method=CONNECT :authority=b:443 a=b",
+		"CONNECT [::1]:443 HTTP/1.0\r\nContent-Length: 0\r\n\r\n": ":method=CONNECT" +
+			" :authority=[::1]:443",
+		"CONNECT b:443 " + up + "\r\n": ":method=CONNECT :authority=b:443",
+	} {
+		serverTalk(t, Options{}, nil, func(p *peer) {
+			p.send(in)
+			p.want(p.rec(0).heard(), want)
 		})
 	}
 }

@@ -18,7 +18,7 @@ func (h *head) requestLine(line []byte) error {
 	}
 	h.method = methodName(h.method, line[:i])
 	if h.method == "CONNECT" {
-		return errConnect
+		return h.connectTarget(line[i+1 : j])
 	}
 	return h.requestTarget(line[:i], line[i+1:j])
 }
@@ -50,6 +50,16 @@ func (h *head) requestTarget(method, target []byte) error {
 	return nil
 }
 
+// connectTarget takes the target of CONNECT, which is a host and a port (RFC 9112 §3.2.3).
+func (h *head) connectTarget(target []byte) error {
+	port := bytes.LastIndexByte(target, ':')
+	if !isHost(target) || port <= bytes.LastIndexByte(target, ']') {
+		return errTarget
+	}
+	h.connect, h.absolute, h.target = true, true, reuse(h.target, target)
+	return nil
+}
+
 // absoluteTarget takes "http://host/path" apart (RFC 9112 §3.2.2). Its authority is
 // the request's, whatever Host says.
 func (h *head) absoluteTarget(method, target []byte) error {
@@ -57,7 +67,11 @@ func (h *head) absoluteTarget(method, target []byte) error {
 	if i < 0 {
 		return errTarget
 	}
-	if !foldEqual(target[:i], "http") {
+	switch {
+	case foldEqual(target[:i], "http"):
+	case foldEqual(target[:i], "https"):
+		h.https = true
+	default:
 		return errScheme
 	}
 	rest := target[i+3:]
@@ -139,9 +153,28 @@ func (h *head) finishRequest() error {
 	}
 	// A proxy does not keep connections of HTTP/1.0 clients (RFC 9112 §C.2.2).
 	h.close = h.close || h.http10
-	h.upgrades = h.upgrades && h.upgradable && !h.http10 && h.method == "GET" && !h.body()
+	h.upgrades = h.upgrades && h.upgradable && !h.http10 && !h.body() && !h.connect &&
+		h.method != "HEAD"
+	return h.finishTunnel()
+}
+
+// finishTunnel takes what a request says of its body off one that begins a tunnel, for what follows
+// is none: a length of 0 would be exceeded by it in HTTP/2. It marks an absolute target.
+func (h *head) finishTunnel() error {
+	switch {
+	case h.connect && h.body():
+		return errConnectBody
+	case h.tunnels():
+		h.drop("content-length")
+	}
+	if h.absolute && !h.connect {
+		return h.push(AbsoluteField, "1")
+	}
 	return nil
 }
+
+// tunnels says whether what follows the head is another protocol's.
+func (h *head) tunnels() bool { return h.upgrades || h.connect }
 
 func (h *head) body() bool { return h.codings > 0 || h.length > 0 }
 
@@ -173,19 +206,24 @@ func (h *head) drop(name string) {
 	h.fields = kept
 }
 
-// request is the finished head as HTTP/2 would say it.
-func (h *head) request(scheme string) []hpack.HeaderField {
-	method := h.method
+// request is the finished head as HTTP/2 would say it, but for the method of an upgrade.
+func (h *head) request() []hpack.HeaderField {
+	if h.connect {
+		return h.connectRequest()
+	}
+	scheme := "http"
+	if h.https {
+		scheme = "https"
+	}
 	first := pseudoSlots - 3
 	if h.host != "" {
 		first--
 	}
 	if h.upgrades {
-		method = "CONNECT"
 		first--
 	}
 	p := append(h.fields[first:first],
-		hpack.HeaderField{Name: ":method", Value: method},
+		hpack.HeaderField{Name: ":method", Value: h.method},
 		hpack.HeaderField{Name: ":scheme", Value: scheme})
 	if h.host != "" {
 		p = append(p, hpack.HeaderField{Name: ":authority", Value: h.host})
@@ -194,5 +232,14 @@ func (h *head) request(scheme string) []hpack.HeaderField {
 	if h.upgrades {
 		_ = append(p, hpack.HeaderField{Name: ":protocol", Value: h.upgrade})
 	}
+	return h.fields[first:]
+}
+
+// connectRequest is request for CONNECT (RFC 9113 §8.5).
+func (h *head) connectRequest() []hpack.HeaderField {
+	first := pseudoSlots - 2
+	_ = append(h.fields[first:first],
+		hpack.HeaderField{Name: ":method", Value: "CONNECT"},
+		hpack.HeaderField{Name: ":authority", Value: h.host})
 	return h.fields[first:]
 }

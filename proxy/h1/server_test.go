@@ -392,3 +392,33 @@ func TestHeaderTimeoutOfTheNext(t *testing.T) {
 		p.wantClosed(false)
 	})
 }
+
+// What a client says in a tunnel before that is open is no request, if it does not open.
+func TestNothingInATunnelIsARequest(t *testing.T) {
+	connect := "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"
+	for _, c := range []struct {
+		in, status string
+		requests   int
+		closed     bool
+	}{
+		{connect + get, "403", 1, true},
+		{connect, "403", 1, true},
+		{connect + get, "407", 1, true},
+		{connect, "407", 2, false}, // what comes after the answer is
+	} {
+		refuse := func(r *recorder, _ bool) {
+			r.stream.WriteHeaders(fields(":status="+c.status), true)
+		}
+		serverTalk(t, Options{}, refuse, func(p *peer) {
+			p.send(c.in)
+			if !c.closed {
+				p.send(connect)
+			}
+			time.Sleep(time.Minute)
+			if n := p.requests(); n != c.requests {
+				t.Errorf("%q, %s: %d requests, want %d", c.in, c.status, n, c.requests)
+			}
+			p.wantClosed(c.closed)
+		})
+	}
+}

@@ -11,6 +11,10 @@ import (
 // to one.
 const DeclinedField = "upgrade-declined"
 
+// AbsoluteField marks a request whose target had a scheme and an authority, which only proxies are
+// sent, as DeclinedField marks a response: the client codec writes such a target again.
+const AbsoluteField = "absolute-target"
+
 // framing is how the end of what we send is told.
 type framing uint8
 
@@ -20,7 +24,7 @@ const (
 	framedChunked                // chunked
 	framedClose                  // HTTP/1.0: by closing
 	framedRaw                    // upgraded: by closing our half
-	framedLater                  // an upgrade not answered yet
+	framedLater                  // an upgrade or a CONNECT that is not answered yet
 )
 
 // Stream is one exchange. Its methods may be called from any goroutine and never block. They do
@@ -29,8 +33,8 @@ type Stream struct {
 	c         *Conn
 	method    string
 	http10    bool
-	upgrade   bool
-	upgradeTo string // server: the protocol of the request
+	tunnel    bool   // an upgrade, or CONNECT
+	upgradeTo string // server: the protocol of an upgrade; empty: CONNECT
 	reused    bool   // client: the connection served before
 
 	// The wire's lock guards everything from here on.
@@ -107,7 +111,10 @@ func (s *Stream) writeHeadersLocked(fields []hpack.HeaderField, end bool) error 
 }
 
 func (s *Stream) writeResponseLocked(r *response, fields []hpack.HeaderField, end bool) {
-	if s.state == streamOpen && (end || r.mayOutrun(s.method)) {
+	early := s.state == streamOpen && (end || r.mayOutrun(s.method))
+	if early || s.method == "CONNECT" && r.code >= 300 && r.code != 407 {
+		// Who wanted a tunnel may have said something in it. A proxy that wants a password is asked
+		// again.
 		s.c.drainLocked()
 	}
 	r.close = s.c.drainingLocked()

@@ -113,8 +113,11 @@ func sameHost(fields []hpack.HeaderField, n int) bool {
 func validPseudo(f hpack.HeaderField) string {
 	ok := false
 	switch f.Name {
-	case ":method", ":protocol":
+	case ":method":
 		ok = isToken(f.Value)
+	case ":protocol": // what Upgrade says of one, which may have a version (RFC 9110 §7.8)
+		name, version, versioned := strings.Cut(f.Value, "/")
+		ok = isToken(name) && (!versioned || isToken(version))
 	case ":scheme":
 		ok = isScheme(f.Value)
 	case ":authority":

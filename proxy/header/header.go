@@ -16,11 +16,13 @@ import (
 //	                 unmeshed callers
 //	tulle-proto      set by outbound, when what travels as HTTP/2 is for HTTP/1 to restore;
 //	                 believed by inbound, from a verified peer; removed by inbound, always
+//	tulle-method     the same, of an upgrade that is not a GET: HTTP/2 calls each a CONNECT
 const (
 	headerPrefix = "tulle-"
 	ClientID     = "tulle-client-id"
 	Error        = "tulle-error"
 	Proto        = "tulle-proto"
+	Method       = "tulle-method"
 	// headerXFCC carries identities in other meshes; an application might believe one that its
 	// caller forged.
 	headerXFCC = "x-forwarded-client-cert"

@@ -118,7 +118,15 @@ func misspelling() []forger {
 		says("line feeds only", never, "GET / HTTP/1.1\n§"),
 		says("absolute form", let, "GET http://app/ HTTP/1.1\r\n§"),
 		says("absolute form of another scheme", never, "GET ftp://app/ HTTP/1.1\r\n§"),
-		says("CONNECT", same("501"), "CONNECT app:443 HTTP/1.1\r\n§"),
+		// An application that answers it as any method would read on in the tunnel.
+		says("CONNECT", wants{"502|app", "502|app", not, not}, "CONNECT app:443 HTTP/1.1\r\n§"),
+		says("CONNECT, then a request", wants{"502|app", "502|app", not, not},
+			"CONNECT app:443 HTTP/1.1\r\nHost: app\r\n\r\nGET / HTTP/1.1\r\n§"),
+		says("CONNECT, a pause, a request", wants{"502|app", "502|app", not, not},
+			"CONNECT app:443 HTTP/1.1\r\nHost: app\r\n\r\n|GET / HTTP/1.1\r\n§"),
+		says("an upgrade that is declined, a pause, a request", let,
+			"POST / HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"+
+				"|GET / HTTP/1.1\r\n§"),
 		says("OPTIONS *", let, "OPTIONS * HTTP/1.1\r\n§"),
 		bareReturns(carried),
 	}
