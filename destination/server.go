@@ -394,18 +394,11 @@ func (d *Destination) answer(
 type trustedBy struct {
 	source  *spiffe.Source
 	changed <-chan struct{} // closed when verify should be called again
-	version uint64          // of the roots that the caller was verified with, plus one
 }
 
-// verify says whether the caller is still trusted. Our own SVID changes too, and identity may be
-// away: neither is a reason to verify 10,000 chains again.
+// verify says whether the caller is still trusted.
 func (t *trustedBy) verify(who peerIdentity) error {
-	t.changed = t.source.Changed()
-	version := t.source.BundlesVersion() + 1
-	if version == t.version {
-		return nil
-	}
-	t.version = version
+	t.changed = t.source.BundlesChanged()
 	if _, err := spiffe.Verify(who.tls.State.PeerCertificates, t.source); err != nil {
 		return status.Errorf(codes.Unauthenticated, "the certificate is no longer trusted: %v", err)
 	}

@@ -135,7 +135,7 @@ func (s *service) Bundles(
 	defer age.Stop()
 	var sent *api.BundlesResponse
 	for {
-		changed := s.authority.source.Changed()
+		changed := s.authority.source.BundlesChanged()
 		if next := bundles(s.authority.source.Bundles()); len(next.Bundles) > 0 &&
 			!proto.Equal(next, sent) {
 			if err := stream.Send(next); err != nil {

@@ -63,7 +63,7 @@ func (t *trust) run(ctx context.Context) error {
 func (t *trust) follow(ctx context.Context) {
 	last := ""
 	for {
-		changed := t.authority.source.Changed()
+		changed := t.authority.source.BundlesChanged()
 		if now := t.authority.trusted(); now != last {
 			last = now
 			t.queueAll()

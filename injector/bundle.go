@@ -51,7 +51,7 @@ func (b *bundleKeeper) run(ctx context.Context) error {
 	tick := time.NewTicker(bundleEvery)
 	defer tick.Stop()
 	for {
-		changed := b.source.Changed()
+		changed := b.source.BundlesChanged()
 		b.note(ctx, b.sync(ctx))
 		select {
 		case <-changed:

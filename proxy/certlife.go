@@ -90,11 +90,15 @@ func (l *meshLife) recheck() {
 // connections when this proxy's own certificate does.
 func (p *Proxy) watchRoots(ctx context.Context) {
 	var last *x509svid.SVID
+	var roots <-chan struct{}
 	for {
 		changed := p.source.Changed()
-		// Before the look: a connection is in the list, or sees this.
-		p.rootsAt.Store(time.Now().UnixNano())
-		p.lives.Each(func(l *meshLife) { l.recheck() })
+		if now := p.source.BundlesChanged(); now != roots {
+			roots = now
+			// Before the look: a connection is in the list, or sees this.
+			p.rootsAt.Store(time.Now().UnixNano())
+			p.lives.Each(func(l *meshLife) { l.recheck() })
+		}
 		if own := p.source.SVID(); own != last {
 			last = own
 			p.destination.Renew()

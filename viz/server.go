@@ -279,7 +279,7 @@ func (v *Server) watch(ctx context.Context, one *stream, who *certified) (stop f
 		expired := time.NewTimer(time.Until(chain[0].NotAfter))
 		defer expired.Stop()
 		for {
-			changed := v.cfg.Source.Changed()
+			changed := v.cfg.Source.BundlesChanged()
 			if _, err := spiffe.Verify(chain, v.cfg.Source); err != nil {
 				one.cancel(fmt.Errorf("the certificate is no longer trusted: %w", err))
 				return

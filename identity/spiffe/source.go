@@ -30,16 +30,17 @@ type state struct {
 	svid    *x509svid.SVID
 	leaf    *tls.Certificate
 	bundles Bundles
-	// counts changes of the bundles, so that a reader can tell them from changes of the SVID
-	version uint64
-	problem error
-	changed chan struct{}
+	// counts how often the bundles were set, to what they were or to others
+	version        uint64
+	problem        error
+	changed        chan struct{}
+	bundlesChanged chan struct{}
 }
 
 // NewSource makes a Source without an SVID and without roots.
 func NewSource() *Source {
 	s := &Source{}
-	s.state.Store(&state{changed: make(chan struct{})})
+	s.state.Store(&state{changed: make(chan struct{}), bundlesChanged: make(chan struct{})})
 	return s
 }
 
@@ -49,12 +50,13 @@ func (s *Source) SVID() *x509svid.SVID { return s.state.Load().svid }
 // Bundles must not be changed.
 func (s *Source) Bundles() Bundles { return s.state.Load().bundles }
 
-// BundlesVersion is another after each change of the bundles, and the same after a change of the
-// SVID alone or a problem.
-func (s *Source) BundlesVersion() uint64 { return s.state.Load().version }
-
 // Changed is closed at the next change. Take it before looking at what may change.
 func (s *Source) Changed() <-chan struct{} { return s.state.Load().changed }
+
+// BundlesChanged is closed at the next change of the bundles, and at no other. Who must verify
+// thousands of peers again waits for this one: a renewal that fails closes Changed every few
+// seconds, and identity says its bundles again on each new stream.
+func (s *Source) BundlesChanged() <-chan struct{} { return s.state.Load().bundlesChanged }
 
 // SetSVID replaces the SVID: handshakes from now on use the new one.
 func (s *Source) SetSVID(svid *x509svid.SVID) {
@@ -84,8 +86,17 @@ func (s *Source) SetBundle(td spiffeid.TrustDomain, roots []*x509.Certificate) {
 }
 
 func (st *state) setBundles(b Bundles) {
+	if !st.bundles.equal(b) {
+		st.bundlesChanged = make(chan struct{})
+	}
 	st.bundles = b
 	st.version++
+}
+
+func (b Bundles) equal(other Bundles) bool {
+	return maps.EqualFunc(b, other, func(x, y []*x509.Certificate) bool {
+		return slices.EqualFunc(x, y, (*x509.Certificate).Equal)
+	})
 }
 
 func (s *Source) update(change func(*state)) {
@@ -97,6 +108,9 @@ func (s *Source) update(change func(*state)) {
 	change(&next)
 	s.state.Store(&next)
 	close(last.changed)
+	if next.bundlesChanged != last.bundlesChanged {
+		close(last.bundlesChanged)
+	}
 }
 
 // SetProblem says why there is no fresh SVID; Ready repeats it. SetSVID clears it.
