@@ -6,7 +6,8 @@
 //	kube/, files/  sources: they read Kubernetes, or a directory, in the registry's terms
 //	registry/      what is known; each change marks the topics that it touches
 //	hub.go         one cell per question, which holds the latest answer: recomputed when a topic
-//	               that it read is touched, compared, published
+//	               that it read is touched, compared, published: losses at once, the rest as
+//	               pace.go says
 //	answer.go      a question → its answer, out of:
 //	  view.go        the registry, read for one mesh
 //	  resolve.go     a key → what it means to its caller
@@ -16,7 +17,9 @@
 //	  inbound.go     → Inbound
 //	  config.go      → Config
 //	  reports.go     → the status of a policy, which status/ writes back
-//	stream.go      one proxy's stream: its keys, what it holds, what it must be sent
+//	watcher.go     which cells have changed, for one stream
+//	stream.go      one proxy's stream: what it asks, and says that it holds
+//	flush.go       what has changed → what the proxy must be sent
 //	part.go        what is sent, in messages of bounded size
 //	rejection.go   what proxies say they cannot use
 //	server.go      gRPC over mTLS: who asks, admission, limits
@@ -28,7 +31,10 @@
 //
 // Nothing can block an informer: an event changes an index under a short lock and leaves a mark.
 // There is no queue that could overflow: a slow proxy finds, when it is ready for more, the latest
-// answers, and is sent the difference from what it has.
+// answers, and is sent the difference from what it has. A flush costs what has changed, and not
+// what is watched. A loss (an endpoint that is gone, not ready or ending; a service, a policy that
+// is gone) is published at once and comes first in a flush; what else changes is published
+// together while the cluster is busy.
 //
 // It refuses to believe what a caller says of itself: namespace and service account come from its
 // certificate, and its pod's name, attested by identity, counts only while that pod runs that

@@ -43,7 +43,9 @@ func TestSlicesBeforePodsKeepTheLastAnswer(t *testing.T) {
 			gone := &registry.Workload{Meta: registry.Meta{Namespace: "shop", Name: step.gone}}
 			reg.Owner("test").Apply(registry.Change{Delete: []registry.Object{gone}})
 		}
-		h.update()
+		b := newBacklog()
+		h.publishLosses(b)
+		h.publish(b)
 		var pods []string
 		for _, ep := range c.answer.Load().endpoints().snapshot.GetEndpoints().GetEndpoints() {
 			pods = append(pods, ep.GetWorkload().GetPod())

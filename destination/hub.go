@@ -2,28 +2,26 @@ package destination
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// debounce lets the events of one change (a rollout, an edit of several files) arrive together. An
-// edit is felt this much later; the promise is one second.
-const debounce = 20 * time.Millisecond
-
 // hub keeps one cell for each question that somebody asks.
 //
-// Lock order: cell.computing → Registry.mu (read) → hub.mu. Nothing is locked while hub.mu is
-// held.
+// Lock order: cell.computing → Registry.mu (read) → hub.mu → watcher.mu.
 type hub struct {
 	registry *registry.Registry
 	mesh     *Mesh
 
-	mu      sync.Mutex // guards the maps, and every cell's topics and watchers
-	cells   map[question]*cell
+	mu      sync.Mutex         // guards the maps, and every cell's topics and watchers
+	cells   map[question]*cell // so that a question is hashed once: who asks it keeps the cell
 	byTopic map[registry.Topic]map[*cell]struct{}
+
+	examined atomic.Uint64 // answers that streams looked at
 }
 
 // cell holds the latest answer to a question. Earlier ones are gone: whoever was too slow for them
@@ -38,19 +36,6 @@ type cell struct {
 	watchers map[*watcher]struct{}
 }
 
-// watcher is woken when an answer that it watches has changed. wake holds at most one token:
-// changes that come before the watcher has received it need no second one.
-type watcher struct{ wake chan struct{} }
-
-func newWatcher() *watcher { return &watcher{wake: make(chan struct{}, 1)} }
-
-func (w *watcher) notify() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
 func newHub(reg *registry.Registry, mesh *Mesh) *hub {
 	return &hub{
 		registry: reg, mesh: mesh,
@@ -58,58 +43,104 @@ func newHub(reg *registry.Registry, mesh *Mesh) *hub {
 	}
 }
 
-// run recomputes what changes of the state have touched, until the context ends.
+// backlog is what may wait. Only the hub's goroutine uses it.
+type backlog struct {
+	topics  map[registry.Topic]struct{} // touched, and what read them not answered anew yet
+	changed map[*cell]struct{}          // answered anew, and nobody woken yet
+}
+
+func newBacklog() *backlog {
+	return &backlog{map[registry.Topic]struct{}{}, map[*cell]struct{}{}}
+}
+
+// run recomputes what changes of the state have touched, until the context ends: at once where
+// something may be lost, and else when the pacer says.
 func (h *hub) run(ctx context.Context) {
+	var p pacer
+	defer p.resume()
+	b := newBacklog()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.registry.Changed():
+			h.publishLosses(b)
+		case <-p.rested():
+			p.resume()
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(debounce):
+		if len(b.topics) > 0 && !p.resting() {
+			p.rest(h.publish(b))
 		}
-		h.update()
 	}
 }
 
-// update recomputes each cell that read a touched topic, once, and wakes the watchers of those that
-// changed.
-func (h *hub) update() {
-	for _, c := range h.stale(h.registry.TakeTouched()) {
-		c.computing.Lock()
-		changed := h.computeLocked(c)
-		c.computing.Unlock()
-		if changed {
+// publishLosses answers anew what a loss has touched, and wakes who watches it. What else has been
+// touched waits.
+func (h *hub) publishLosses(b *backlog) {
+	touched := h.registry.TakeTouched()
+	maps.Copy(b.topics, touched.Rest)
+	for c := range h.stale(touched.Lost) {
+		_, waits := b.changed[c]
+		if h.compute(c) || waits {
+			delete(b.changed, c)
 			h.notify(c)
 		}
 	}
 }
 
-func (h *hub) stale(touched map[registry.Topic]struct{}) []*cell {
+// publish answers anew what has waited, and then wakes who watches it, so that each watcher finds
+// all that has changed. It says how many it has woken. Losses do not wait for it.
+func (h *hub) publish(b *backlog) (woken int) {
+	stale := h.stale(b.topics)
+	clear(b.topics)
+	for c := range stale {
+		select {
+		case <-h.registry.Changed():
+			h.publishLosses(b)
+		default:
+		}
+		if h.compute(c) {
+			b.changed[c] = struct{}{}
+		}
+	}
+	woken = h.notify(slices.Collect(maps.Keys(b.changed))...)
+	clear(b.changed)
+	return woken
+}
+
+// stale returns the cells that read one of these topics.
+func (h *hub) stale(topics map[registry.Topic]struct{}) map[*cell]struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seen := map[*cell]struct{}{}
-	var out []*cell
-	for t := range touched {
-		for c := range h.byTopic[t] {
-			if _, ok := seen[c]; !ok {
-				seen[c] = struct{}{}
-				out = append(out, c)
-			}
-		}
+	out := map[*cell]struct{}{}
+	for t := range topics {
+		maps.Copy(out, h.byTopic[t])
 	}
 	return out
 }
 
-func (h *hub) notify(c *cell) {
+// notify wakes who watches any of these cells, and says how many: each finds all of them.
+func (h *hub) notify(changed ...*cell) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for w := range c.watchers {
+	woken := map[*watcher]struct{}{}
+	for _, c := range changed {
+		for w := range c.watchers {
+			w.add(c)
+			woken[w] = struct{}{}
+		}
+	}
+	for w := range woken {
 		w.notify()
 	}
+	return len(woken)
+}
+
+// compute answers a cell's question anew, and says whether the answer is another one.
+func (h *hub) compute(c *cell) (changed bool) {
+	c.computing.Lock()
+	defer c.computing.Unlock()
+	return h.computeLocked(c)
 }
 
 // computeLocked answers a cell's question anew, and says whether the answer is another one. It
@@ -201,6 +232,7 @@ func (h *hub) release(c *cell, w *watcher) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(c.watchers, w)
+	w.forget(c)
 	if len(c.watchers) > 0 {
 		return
 	}

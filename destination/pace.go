@@ -2,27 +2,26 @@ package destination
 
 import "time"
 
-// A stream rests restFactor times as long as its last flush took, but at most maxRest. So one
-// stream takes a fifth of a processor however often its proxy, or the cluster, makes it flush; a
-// flush of the usual hundred keys takes less than a millisecond, and nobody notices its rest. An
-// edit must be felt within a second.
+// The hub rests after it has woken watchers, for as long as their streams take to flush, about; so
+// half of a processor at most goes into what may wait, however much the cluster changes. What
+// changes meanwhile is published together. The first change after a quiet time waits for nothing,
+// and a loss never does. An edit must be felt within a second.
 const (
-	restFactor = 4
-	maxRest    = 500 * time.Millisecond
+	flushCost = 50 * time.Microsecond // of one stream, about: to encode, encrypt and write a change
+	minRest   = 20 * time.Millisecond // the events of one edit or rollout arrive together
+	maxRest   = 500 * time.Millisecond
 )
 
-// pacer spaces the flushes of one stream. Only the stream's handler uses it.
+// pacer spaces what may wait. Only the hub's goroutine uses it.
 type pacer struct {
-	wake  <-chan struct{}
-	timer *time.Timer // nil unless the stream rests
+	timer *time.Timer // nil unless the hub rests
 }
 
-// next has a token when it is time to flush.
-func (p *pacer) next() <-chan struct{} {
-	if p.timer != nil {
-		return nil
-	}
-	return p.wake
+func (p *pacer) resting() bool { return p.timer != nil }
+
+// rest begins a rest after so many watchers were woken.
+func (p *pacer) rest(woken int) {
+	p.timer = time.NewTimer(min(max(time.Duration(woken)*flushCost, minRest), maxRest))
 }
 
 // rested fires at the end of the rest.
@@ -34,12 +33,9 @@ func (p *pacer) rested() <-chan time.Time {
 }
 
 // resume ends the rest.
-func (p *pacer) resume() { p.timer = nil }
-
-// measure flushes, and begins the rest.
-func (p *pacer) measure(flush func() error) error {
-	began := time.Now()
-	err := flush()
-	p.timer = time.NewTimer(min(restFactor*time.Since(began), maxRest))
-	return err
+func (p *pacer) resume() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.timer = nil
 }

@@ -41,6 +41,11 @@ const (
 	// replicas that came later.
 	streamAge    = 30 * time.Minute
 	helloTimeout = 10 * time.Second // for the first message
+
+	// What a proxy says on one stream is read no faster than this. Each new key costs an answer,
+	// of a large service a millisecond; a proxy that begins asks for all of its keys at once.
+	requestsPerSecond = 100
+	requestBurst      = 2 * api.MaxKeys
 )
 
 // connectionLimits are what callers may hold. A proxy has one connection, and a second while it
@@ -63,6 +68,12 @@ type Config struct {
 	Metrics  prometheus.Registerer // may be nil
 }
 
+// requestLimit is how fast one stream's requests are read.
+type requestLimit struct {
+	perSecond rate.Limit
+	burst     int
+}
+
 // Destination answers proxies from a Source.
 type Destination struct {
 	cfg      Config
@@ -72,6 +83,7 @@ type Destination struct {
 	admit    *rate.Limiter
 
 	limits   serve.Limits
+	requests requestLimit
 	streams  atomic.Int64
 	mu       sync.Mutex // guards perPod
 	perPod   map[types.NamespacedName]*podShare
@@ -89,6 +101,7 @@ func New(cfg Config) *Destination {
 		admit:    rate.NewLimiter(admitPerSecond, admitBurst),
 		perPod:   map[types.NamespacedName]*podShare{},
 		limits:   connectionLimits,
+		requests: requestLimit{requestsPerSecond, requestBurst},
 		rejected: newRejections(cfg.Log),
 	}
 	d.register(cfg.Metrics)
@@ -111,6 +124,10 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 		prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
 			func() float64 { return float64(d.streams.Load()) }),
+		prometheus.NewCounterFunc(
+			prometheus.CounterOpts{Name: "tulle_destination_examined_answers_total",
+				Help: "Answers that streams looked at to find what to send."},
+			func() float64 { return float64(d.hub.examined.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_cells",
 			Help: "Distinct questions that are asked."},
 			func() float64 { return float64(d.hub.size()) }))
@@ -315,11 +332,14 @@ type requests struct {
 // listen reads until the stream ends. It owns the stream's receiving side.
 func (d *Destination) listen(rpc discoverStream, s *stream) requests {
 	r := requests{hello: make(chan *api.Hello, 1), ended: make(chan error, 1)}
-	d.readers.Go(func() { r.ended <- r.read(rpc, s) })
+	limiter := rate.NewLimiter(d.requests.perSecond, d.requests.burst)
+	d.readers.Go(func() { r.ended <- r.read(rpc, s, limiter) })
 	return r
 }
 
-func (r requests) read(rpc discoverStream, s *stream) error {
+// read takes what the proxy says, as fast as the limiter lets it. What is not read yet waits in the
+// connection's window, and then in the proxy.
+func (r requests) read(rpc discoverStream, s *stream, limiter *rate.Limiter) error {
 	first, err := rpc.Recv()
 	if err != nil {
 		return err
@@ -329,6 +349,9 @@ func (r requests) read(rpc discoverStream, s *stream) error {
 	}
 	r.hello <- first.GetHello()
 	for {
+		if err := limiter.Wait(rpc.Context()); err != nil {
+			return status.FromContextError(err).Err()
+		}
 		req, err := rpc.Recv()
 		if err != nil {
 			return err
@@ -367,15 +390,12 @@ func (d *Destination) answer(
 	if err := trust.verify(who); err != nil {
 		return err
 	}
-	pace := pacer{wake: s.watcher.wake}
 	for {
 		select {
-		case <-pace.next():
-			if err := pace.measure(s.flush); err != nil {
+		case <-s.watcher.wake:
+			if err := s.flush(); err != nil {
 				return err
 			}
-		case <-pace.rested():
-			pace.resume()
 		case <-trust.changed:
 			if err := trust.verify(who); err != nil {
 				return err

@@ -9,7 +9,8 @@
 //	labels.go    labels, interned: few sets of them are on many objects
 //	registry.go  what is known, by kind and name, and whose it is
 //	index.go     ways to an object that do not go by its name: addresses, services, workloads
-//	topic.go     what a change touches, and what an answer depends on
+//	topic.go     what an answer depends on, and what has been touched of that
+//	touch.go     what a change touches, and whether something is lost by it
 //	view.go      reading, which remembers the topics that it read
 //
 // Objects are immutable once a source has put them here: readers and the source share them.

@@ -28,7 +28,7 @@ type Registry struct {
 	nodesByAddress     index[netip.Addr, string]
 	nodesByNetwork     index[netip.Prefix, string]
 
-	touched map[Topic]struct{}
+	touched Touched
 	changed chan struct{} // holds one token while touched is not empty
 }
 
@@ -53,15 +53,14 @@ func New() *Registry {
 		nodesByAddress:     index[netip.Addr, string]{},
 		nodesByNetwork:     index[netip.Prefix, string]{},
 
-		touched: map[Topic]struct{}{},
 		changed: make(chan struct{}, 1),
 	}
-	r.services = newTable[Name](r.indexServiceLocked)
-	r.slices = newTable[sliceKey](r.indexSliceLocked)
-	r.workloads = newTable[Name](r.indexWorkloadLocked)
-	r.nodes = newTable[Name](r.indexNodeLocked)
-	r.namespaces = newTable[Name](r.indexNamespaceLocked)
-	r.policies = newTable[PolicyRef](r.indexPolicyLocked)
+	r.services = newTable[Name](r.indexServiceLocked, r.touchServiceLocked)
+	r.slices = newTable[sliceKey](r.indexSliceLocked, r.touchSliceLocked)
+	r.workloads = newTable[Name](r.indexWorkloadLocked, r.touchWorkloadLocked)
+	r.nodes = newTable[Name](r.indexNodeLocked, r.touchNodeLocked)
+	r.namespaces = newTable[Name](nil, r.touchNamespaceLocked)
+	r.policies = newTable[PolicyRef](nil, r.touchPolicyLocked)
 	return r
 }
 
@@ -92,7 +91,7 @@ func (o *Owner) Apply(c Change) {
 	for _, obj := range c.Set {
 		obj.updateLocked(r, o, true)
 	}
-	if len(r.touched) > 0 {
+	if len(r.touched.Lost)+len(r.touched.Rest) > 0 {
 		select {
 		case r.changed <- struct{}{}:
 		default:
@@ -140,31 +139,38 @@ func (a owned[T]) compare(b owned[T]) int {
 // table holds the objects of one kind. Of several owners' objects of one key, the first counts.
 type table[K comparable, T Object] struct {
 	objects map[K][]owned[T]
-	index   func(key K, obj T, present bool) // keeps the indexes, and touches topics
+	index   func(key K, obj T, present bool) // keeps the indexes; nil where there are none
+	touch   func(key K, was, is T)           // marks topics; one of the two may be nil
 }
 
-func newTable[K comparable, T Object](index func(key K, obj T, present bool)) table[K, T] {
-	return table[K, T]{objects: map[K][]owned[T]{}, index: index}
+func newTable[K comparable, T Object](
+	index func(key K, obj T, present bool), touch func(key K, was, is T),
+) table[K, T] {
+	return table[K, T]{objects: map[K][]owned[T]{}, index: index, touch: touch}
 }
 
-// update sets an owner's object, or removes it. What counted before leaves the indexes, and what
-// counts now enters them; each touches the topics that depend on it.
+// update sets an owner's object, or removes it. What counted before leaves the indexes, what counts
+// now enters them, and the topics are touched that depend on either.
 func (t *table[K, T]) update(key K, one owned[T], present bool) {
 	all := t.objects[key]
-	if len(all) > 0 {
-		t.index(key, all[0].object, false)
+	had, was := len(all) > 0, t.get(key)
+	if had && t.index != nil {
+		t.index(key, was, false)
 	}
 	all = slices.DeleteFunc(all, func(o owned[T]) bool { return o.owner.name == one.owner.name })
 	if present {
 		i, _ := slices.BinarySearchFunc(all, one, owned[T].compare)
 		all = slices.Insert(all, i, one)
 	}
+	t.objects[key] = all
 	if len(all) == 0 {
 		delete(t.objects, key)
-		return
+	} else if t.index != nil {
+		t.index(key, all[0].object, true)
 	}
-	t.objects[key] = all
-	t.index(key, all[0].object, true)
+	if had || len(all) > 0 {
+		t.touch(key, was, t.get(key))
+	}
 }
 
 // get returns the object that counts, or nil.
@@ -176,21 +182,17 @@ func (t *table[K, T]) get(key K) (obj T) {
 }
 
 func (r *Registry) indexServiceLocked(name Name, svc *Service, present bool) {
-	r.touch(topicService, name)
 	for _, addr := range svc.Addresses {
 		r.servicesByAddress.set(addr, name, present)
-		r.touchAddress(addr)
 	}
 }
 
 func (r *Registry) indexSliceLocked(key sliceKey, slice *Slice, present bool) {
 	r.slicesByService.set(slice.Service, key, present)
-	r.touch(topicEndpoints, slice.Service)
 	for i := range slice.Endpoints {
 		ep := &slice.Endpoints[i]
 		if ep.Workload.Name != "" {
 			r.slicesByWorkload.set(ep.Workload, key, present)
-			r.touch(topicWorkload, ep.Workload)
 		}
 		if ep.Address.IsValid() {
 			r.slicesByAddress.set(ep.Address, key, present)
@@ -199,38 +201,16 @@ func (r *Registry) indexSliceLocked(key sliceKey, slice *Slice, present bool) {
 }
 
 func (r *Registry) indexWorkloadLocked(name Name, w *Workload, present bool) {
-	r.touch(topicWorkload, name)
-	r.touchServices(r.slicesByWorkload[name])
-	if w.HostNetwork || w.Ended {
-		return // the address is the node's, or may be another's already
-	}
-	for _, addr := range w.Addresses {
-		if addr.IsLoopback() {
-			continue // a mesh on one machine: every workload has it
-		}
+	for _, addr := range w.own() {
 		r.workloadsByAddress.set(addr, name, present)
-		r.touchAddress(addr)
-		r.touchServices(r.slicesByAddress[addr])
 	}
 }
 
-func (r *Registry) indexNodeLocked(name Name, node *Node, present bool) {
-	r.touch(topicNode, name)
+func (r *Registry) indexNodeLocked(_ Name, node *Node, present bool) {
 	for _, addr := range node.Addresses {
 		r.nodesByAddress.set(addr, node.Name, present)
-		r.touchAddress(addr)
 	}
 	for _, network := range node.Networks {
 		r.nodesByNetwork.set(network, node.Name, present)
-		r.touch(topicNetworks, Name{})
 	}
-}
-
-func (r *Registry) indexNamespaceLocked(name Name, _ *Namespace, _ bool) {
-	r.touch(topicNamespace, name)
-}
-
-func (r *Registry) indexPolicyLocked(ref PolicyRef, _ *Policy, _ bool) {
-	r.touched[Topic{kind: topicPolicy, of: ref.Kind, name: ref.Name}] = struct{}{}
-	r.touch(topicPolicies, Name{})
 }

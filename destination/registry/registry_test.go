@@ -125,8 +125,9 @@ func TestTopics(t *testing.T) {
 		for name, topics := range reads {
 			hit := false
 			for topic := range topics {
-				_, ok := touched[topic]
-				hit = hit || ok
+				_, rest := touched.Rest[topic]
+				_, lost := touched.Lost[topic]
+				hit = hit || rest || lost
 			}
 			if hit != want[name] {
 				t.Errorf("%T %s: who read the %s is told: %v", c.object, c.object.Key(), name, hit)

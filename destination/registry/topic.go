@@ -25,17 +25,48 @@ const (
 	topicNetworks
 )
 
-func (r *Registry) touch(kind topicKind, name Name) {
-	r.touched[Topic{kind: kind, name: name}] = struct{}{}
+// Touched is the topics that changes have touched.
+type Touched struct {
+	Lost map[Topic]struct{} // of them something is gone that proxies must not use any longer
+	Rest map[Topic]struct{}
 }
 
-func (r *Registry) touchAddress(addr netip.Addr) {
-	r.touched[Topic{kind: topicAddress, addr: addr}] = struct{}{}
+// touch marks a topic. It is in Lost once one of the changes was a loss.
+func (t *Touched) touch(topic Topic, lost bool) {
+	if _, already := t.Lost[topic]; already {
+		return
+	}
+	into := &t.Rest
+	if lost {
+		delete(t.Rest, topic)
+		into = &t.Lost
+	}
+	if *into == nil {
+		*into = map[Topic]struct{}{}
+	}
+	(*into)[topic] = struct{}{}
 }
 
-func (r *Registry) touchServices(slices map[sliceKey]struct{}) {
-	for key := range slices {
-		r.touch(topicEndpoints, r.slices.objects[key][0].object.Service)
+// touching marks what one change touches.
+type touching struct {
+	registry *Registry
+	lost     bool
+}
+
+func (t touching) topic(kind topicKind, name Name) {
+	t.registry.touched.touch(Topic{kind: kind, name: name}, t.lost)
+}
+
+func (t touching) addresses(all []netip.Addr) {
+	for _, addr := range all {
+		t.registry.touched.touch(Topic{kind: topicAddress, addr: addr}, t.lost)
+	}
+}
+
+// servicesOf touches the endpoints of the services whose slices these are.
+func (t touching) servicesOf(keys map[sliceKey]struct{}) {
+	for key := range keys {
+		t.topic(topicEndpoints, t.registry.slices.objects[key][0].object.Service)
 	}
 }
 
@@ -43,10 +74,10 @@ func (r *Registry) touchServices(slices map[sliceKey]struct{}) {
 func (r *Registry) Changed() <-chan struct{} { return r.changed }
 
 // TakeTouched returns the topics touched since the last call.
-func (r *Registry) TakeTouched() map[Topic]struct{} {
+func (r *Registry) TakeTouched() Touched {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	touched := r.touched
-	r.touched = map[Topic]struct{}{}
+	r.touched = Touched{}
 	return touched
 }

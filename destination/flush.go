@@ -1,0 +1,344 @@
+package destination
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// streamView is what the keys of a stream are answered with, as it has looked last, and what of
+// that its proxy has. A flush looks at what has changed since, and at nothing else.
+type streamView struct {
+	keys map[string]*interest
+	uses map[*cell]*use
+	from map[resourceID][]*use // the answers that a resource is in; the last one counts
+
+	sent map[resourceID]string // the proxy's versions, as far as it could use them
+	// the versions that it rejected, or was not sent for what it lacks
+	unusable map[resourceID]string
+}
+
+func newStreamView() streamView {
+	return streamView{
+		keys: map[string]*interest{}, uses: map[*cell]*use{}, from: map[resourceID][]*use{},
+		sent: map[resourceID]string{}, unusable: map[resourceID]string{},
+	}
+}
+
+// interest is a key of a stream.
+type interest struct {
+	key      *api.Key
+	own      *use   // the key's own answer
+	clusters []*use // those that the answer refers to
+	refused  string // why there is no answer, as the proxy was told
+}
+
+// use is a cell whose answer is that of a key, or a cluster that answers refer to.
+type use struct {
+	cell   *cell
+	answer *answer // as the stream has looked at it last
+	by     map[*interest]struct{}
+}
+
+// round is what one flush must look at.
+type round struct {
+	keys      map[*interest]struct{} // whether they have an answer
+	resources map[resourceID]struct{}
+}
+
+// flush brings the proxy from what it has to what its keys are answered with now.
+func (s *stream) flush() error {
+	said, ok := s.takeReceived()
+	if !ok {
+		return nil
+	}
+	r := s.look(said)
+	s.markUnusable(said.rejected)
+	if err := s.refuse(r); err != nil {
+		return err
+	}
+	batches := batches(s.difference(r))
+	if len(batches) == 0 && said.fresh {
+		batches = append(batches, nil)
+	}
+	for _, batch := range batches {
+		all := &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: batch}}
+		err := s.send(&api.DiscoverResponse{Message: all})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look follows the keys that came and went, and the answers that have changed.
+func (s *stream) look(said received) *round {
+	r := &round{map[*interest]struct{}{}, map[resourceID]struct{}{}}
+	for id, version := range said.held { // what nothing refers to any more is removed
+		s.view.sent[id] = version
+		r.resources[id] = struct{}{}
+	}
+	for c := range s.watcher.take() {
+		if u := s.view.uses[c]; u != nil {
+			s.refresh(u, r)
+		}
+	}
+	for name, key := range said.added {
+		i := &interest{key: key}
+		s.view.keys[name] = i
+		i.own = s.use(s.caller.question(key), i, r)
+		s.refer(i, r)
+		r.keys[i] = struct{}{}
+	}
+	for name := range said.dropped {
+		i := s.view.keys[name]
+		delete(s.view.keys, name)
+		for _, u := range append(i.clusters, i.own) {
+			s.leave(u, i, r)
+		}
+		delete(r.keys, i)
+	}
+	return r
+}
+
+// use watches a question for a key.
+func (s *stream) use(q question, i *interest, r *round) *use {
+	c := s.hub.watch(q, s.watcher)
+	u := s.view.uses[c]
+	if u == nil {
+		u = &use{cell: c, answer: &answer{}, by: map[*interest]struct{}{}}
+		s.view.uses[c] = u
+		s.refresh(u, r)
+	}
+	u.by[i] = struct{}{}
+	return u
+}
+
+// leave lets go of what a key no longer needs.
+func (s *stream) leave(u *use, i *interest, r *round) {
+	if _, needed := u.by[i]; !needed {
+		return // an answer may name a cluster twice
+	}
+	if delete(u.by, i); len(u.by) > 0 {
+		return
+	}
+	for _, res := range u.answer.resources {
+		s.provide(res.id, u, false)
+		r.resources[res.id] = struct{}{}
+	}
+	delete(s.view.uses, u.cell)
+	s.hub.release(u.cell, s.watcher)
+}
+
+// refresh looks at a cell's answer.
+func (s *stream) refresh(u *use, r *round) {
+	s.hub.examined.Add(1)
+	last, next := u.answer, u.cell.answer.Load()
+	if last == next {
+		return
+	}
+	u.answer = next
+	for _, res := range last.resources {
+		s.provide(res.id, u, false)
+		r.resources[res.id] = struct{}{}
+	}
+	for _, res := range next.resources {
+		s.provide(res.id, u, true)
+		r.resources[res.id] = struct{}{}
+	}
+	for i := range u.by {
+		if i.own == u {
+			s.refer(i, r)
+		}
+		if i.own == u || last.isPartial() || next.isPartial() {
+			r.keys[i] = struct{}{}
+		}
+	}
+}
+
+// isPartial says whether there may be a proxy that does not get all of the answer.
+func (a *answer) isPartial() bool {
+	return a.invalid != "" || slices.ContainsFunc(a.resources, func(r *resource) bool {
+		return len(r.needs) > 0
+	})
+}
+
+// provide says that a resource is in an answer, or no longer.
+func (s *stream) provide(id resourceID, u *use, does bool) {
+	all := slices.DeleteFunc(s.view.from[id], func(other *use) bool { return other == u })
+	if does {
+		all = append(all, u)
+	}
+	if s.view.from[id] = all; len(all) == 0 {
+		delete(s.view.from, id)
+	}
+}
+
+// refer watches the clusters that a key's answer names now, and no longer those of the last one.
+func (s *stream) refer(i *interest, r *round) {
+	last := i.clusters
+	i.clusters = make([]*use, 0, len(i.own.answer.refs))
+	for _, ref := range i.own.answer.refs {
+		i.clusters = append(i.clusters, s.use(question{cluster: ref.on(s.caller.node)}, i, r))
+	}
+	for _, u := range last {
+		if !slices.Contains(i.clusters, u) {
+			s.leave(u, i, r)
+		}
+	}
+}
+
+// markUnusable believes a proxy about the version that it was sent last, and no other.
+func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected) {
+	for id, r := range rejected {
+		if version, sent := s.view.sent[id]; sent && version == r.GetVersion() {
+			s.view.unusable[id] = r.GetVersion()
+			s.rejections.add(s, id, r.GetVersion(), r.GetReason())
+		}
+	}
+}
+
+// wanted returns a resource as the proxy should have it, or nil where no key needs it. Withheld is
+// why the proxy cannot be sent it: it keeps what it has.
+func (s *stream) wanted(id resourceID) (r *resource, withheld string) {
+	from := s.view.from[id]
+	if len(from) == 0 {
+		return nil, ""
+	}
+	for _, r = range from[len(from)-1].answer.resources {
+		if r.id == id {
+			break
+		}
+	}
+	return r, s.withheld(r)
+}
+
+// withheld says why a resource is beyond the proxy, which would reject it, or "".
+func (s *stream) withheld(r *resource) string {
+	lacking := slices.DeleteFunc(slices.Clone(r.needs), func(c string) bool { return s.able[c] })
+	if len(lacking) == 0 {
+		return ""
+	}
+	return "the proxy lacks what the answer needs: " + strings.Join(lacking, ", ")
+}
+
+// refuse says why keys have no answer, once for each reason.
+func (s *stream) refuse(r *round) error {
+	for i := range r.keys {
+		reason := s.reason(i)
+		if reason == i.refused {
+			continue
+		}
+		i.refused = reason
+		if reason == "" {
+			continue
+		}
+		m := &api.DiscoverResponse_Invalid{Invalid: &api.Invalid{Key: i.key, Reason: reason}}
+		if err := s.send(&api.DiscoverResponse{Message: m}); err != nil {
+			return fmt.Errorf("refuse %s: %w", api.KeyString(i.key), err)
+		}
+	}
+	return nil
+}
+
+// reason is why a key has no answer, or not all of it, or "".
+func (s *stream) reason(i *interest) string {
+	for _, u := range append(slices.Clone(i.clusters), i.own) {
+		for _, r := range u.answer.resources {
+			if why := s.withheld(r); why != "" {
+				return why
+			}
+		}
+	}
+	return i.own.answer.invalid
+}
+
+// difference lists what the proxy must be sent of what a flush looks at. What calls must not go to
+// any longer comes first: endpoints that are gone from a cluster that the proxy has. Then what is
+// referred to comes before what refers to it, and what nothing refers to any more goes last, so
+// that each message is consistent with those before it.
+func (s *stream) difference(r *round) []*api.Resource {
+	var losses, updates, removals []*api.Resource
+	for _, id := range slices.SortedFunc(maps.Keys(r.resources), inOrder) {
+		now, withheld := s.wanted(id)
+		switch {
+		case withheld != "":
+			s.withhold(now, withheld)
+		case now != nil:
+			update, loses := s.update(now)
+			if loses {
+				losses = append(losses, update...)
+			} else {
+				updates = append(updates, update...)
+			}
+		default:
+			s.forgive(id)
+			if _, has := s.view.sent[id]; has {
+				delete(s.view.sent, id)
+				removals = append(removals, id.removal())
+			}
+		}
+	}
+	return slices.Concat(losses, updates, removals)
+}
+
+// withhold remembers that the proxy is not sent a version.
+func (s *stream) withhold(r *resource, why string) {
+	if s.view.unusable[r.id] != r.version {
+		s.view.unusable[r.id] = r.version
+		s.rejections.add(s, r.id, r.version, why)
+	}
+}
+
+// update returns what the proxy must be sent to have a resource as it is now, and whether it loses
+// endpoints by it. What it rejected it does not have: it gets the next version whole.
+func (s *stream) update(r *resource) (parts []*api.Resource, loses bool) {
+	has := s.view.sent[r.id]
+	if has == r.version {
+		return nil, false
+	}
+	if s.view.unusable[r.id] == has {
+		has = ""
+	}
+	s.forgive(r.id)
+	s.view.sent[r.id] = r.version
+	if delta := r.deltas[has]; delta != nil {
+		return delta, len(delta[0].GetEndpointsDelta().GetRemoved()) > 0
+	}
+	// the whole may lack any of what the proxy has
+	return r.parts, has != "" && r.id.kind == api.Kind_KIND_ENDPOINTS
+}
+
+// forgive forgets that the proxy cannot use a resource, for it is about to be sent another version,
+// or none.
+func (s *stream) forgive(id resourceID) {
+	if _, ok := s.view.unusable[id]; ok {
+		delete(s.view.unusable, id)
+		s.rejections.remove(s, id)
+	}
+}
+
+// batches puts resources into messages.
+func batches(all []*api.Resource) [][]*api.Resource {
+	return cut(all, func(r *api.Resource) int { return proto.Size(r) })
+}
+
+// inOrder puts clusters and their endpoints before routes.
+func inOrder(a, b resourceID) int {
+	if r := rank(a.kind) - rank(b.kind); r != 0 {
+		return r
+	}
+	return strings.Compare(a.name, b.name)
+}
+
+func rank(k api.Kind) int {
+	if k == api.Kind_KIND_ROUTE || k == api.Kind_KIND_INBOUND {
+		return int(k) + 10
+	}
+	return int(k)
+}

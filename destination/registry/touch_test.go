@@ -1,0 +1,161 @@
+package registry
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func endpoint(addr string, change ...func(*Endpoint)) Endpoint {
+	ep := Endpoint{
+		Address: netip.MustParseAddr(addr), Ready: true,
+		Workload: Name{Namespace: "shop", Name: "pod-" + addr},
+	}
+	for _, f := range change {
+		f(&ep)
+	}
+	return ep
+}
+
+func sliceOf(endpoints ...Endpoint) *Slice {
+	return &Slice{
+		Meta: Meta{Namespace: "shop", Name: "web-a"}, Service: Name{Namespace: "shop", Name: "web"},
+		Ports: []NamedPort{{"http", 80}}, Endpoints: endpoints,
+	}
+}
+
+func workload(change ...func(*Workload)) *Workload {
+	w := &Workload{
+		Meta: Meta{Namespace: "shop", Name: "pod-10.1.0.1"}, UID: "1",
+		Addresses: []netip.Addr{netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.1.0.2")},
+	}
+	for _, f := range change {
+		f(w)
+	}
+	return w
+}
+
+func onPort(number uint16, s *Slice) *Slice {
+	s.Ports = []NamedPort{{"http", number}}
+	return s
+}
+
+// What proxies must not use any longer is told apart from what they may use now.
+func TestALossIsToldApart(t *testing.T) {
+	one, two := "10.1.0.1", "10.1.0.2"
+	unready := func(ep *Endpoint) { ep.Ready = false }
+	terminating := func(ep *Endpoint) { ep.Terminating = true }
+	renamed := func(ep *Endpoint) { ep.Workload.Name = "other" }
+	policy := &Policy{Kind: "P", Meta: Meta{Namespace: "shop", Name: "web"}}
+	labelled := service("web", time.Time{}, one)
+	labelled.Annotations = map[string]string{"tulle.dev/opaque-ports": "80"}
+	portless := sliceOf(endpoint(one))
+	portless.Ports = nil
+	for name, c := range map[string]struct {
+		was, is Object
+		lost    bool
+	}{
+		"a first slice":            {nil, sliceOf(endpoint(one)), false},
+		"an endpoint more":         {sliceOf(endpoint(one)), sliceOf(endpoint(two), endpoint(one)), false},
+		"an endpoint less":         {sliceOf(endpoint(one), endpoint(two)), sliceOf(endpoint(two)), true},
+		"an unready one less":      {sliceOf(endpoint(one, unready)), sliceOf(), false},
+		"an endpoint gets ready":   {sliceOf(endpoint(one, unready)), sliceOf(endpoint(one)), false},
+		"an endpoint gets unready": {sliceOf(endpoint(one)), sliceOf(endpoint(one, unready)), true},
+		"an endpoint terminates":   {sliceOf(endpoint(one)), sliceOf(endpoint(one, terminating)), true},
+		"an endpoint's workload":   {sliceOf(endpoint(one)), sliceOf(endpoint(one, renamed)), true},
+		"another port":             {sliceOf(endpoint(one)), onPort(81, sliceOf(endpoint(one))), true},
+		"no port":                  {sliceOf(endpoint(one)), portless, true},
+		"a slice is gone":          {sliceOf(endpoint(one)), nil, true},
+		"an empty slice is gone":   {sliceOf(), nil, false},
+
+		"a workload":            {nil, workload(), false},
+		"a workload is gone":    {workload(), nil, true},
+		"a workload terminates": {workload(), workload(func(w *Workload) { w.Terminating = true }), true},
+		"a workload ends":       {workload(), workload(func(w *Workload) { w.Ended = true }), true},
+		"a workload's successor": {
+			workload(), workload(func(w *Workload) { w.UID = "2" }), true},
+		"a workload's address": {
+			workload(), workload(func(w *Workload) { w.Addresses = w.Addresses[:1] }), true},
+		"a workload's annotation": {
+			workload(), workload(func(w *Workload) { w.Annotations = labelled.Annotations }), false},
+
+		"a service":              {nil, service("web", time.Time{}, one), false},
+		"a service's annotation": {service("web", time.Time{}, one), labelled, false},
+		"a service's address": {
+			service("web", time.Time{}, one), service("web", time.Time{}, two), true},
+		"a service is gone": {service("web", time.Time{}, one), nil, true},
+		"a policy":          {nil, policy, false},
+		"a policy is gone":  {policy, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := New()
+			owner := r.Owner("test")
+			if c.was != nil {
+				owner.Apply(set(c.was))
+			}
+			r.TakeTouched()
+			if c.is != nil {
+				owner.Apply(set(c.is))
+			} else {
+				owner.Apply(gone(c.was))
+			}
+			touched := r.TakeTouched()
+			if lost := len(touched.Lost) > 0; lost != c.lost {
+				t.Errorf("it is a loss: %v; touched are %v", lost, touched)
+			}
+			if len(touched.Lost)+len(touched.Rest) == 0 {
+				t.Error("nothing is touched")
+			}
+		})
+	}
+}
+
+// A loss stays one whatever comes after it, and nothing is touched twice.
+func TestALossStaysOneUntilItIsTaken(t *testing.T) {
+	r := New()
+	owner := r.Owner("test")
+	owner.Apply(set(sliceOf(endpoint("10.1.0.1"))))
+	owner.Apply(set(sliceOf()))
+	owner.Apply(set(sliceOf(endpoint("10.1.0.2"))))
+	touched := r.TakeTouched()
+	web := Topic{kind: topicEndpoints, name: Name{Namespace: "shop", Name: "web"}}
+	_, lost := touched.Lost[web]
+	if _, rest := touched.Rest[web]; !lost || rest {
+		t.Errorf("touched are %v", touched)
+	}
+}
+
+// Of a slice's workloads only those that entered or left it are touched: a workload's inbound side
+// depends on the slices that name it, and not on who else is in them.
+func TestAWorkloadIsTouchedByItsOwnSlicesOnly(t *testing.T) {
+	r := New()
+	owner := r.Owner("test")
+	one, two, three := endpoint("10.1.0.1"), endpoint("10.1.0.2"), endpoint("10.1.0.3")
+	check := func(what string, s *Slice, want ...Endpoint) {
+		t.Helper()
+		r.TakeTouched()
+		owner.Apply(set(s))
+		touched, n := r.TakeTouched(), 0
+		for _, topics := range []map[Topic]struct{}{touched.Lost, touched.Rest} {
+			for topic := range topics {
+				if topic.kind == topicWorkload {
+					n++
+				}
+			}
+		}
+		for _, ep := range want {
+			topic := Topic{kind: topicWorkload, name: ep.Workload}
+			_, lost := touched.Lost[topic]
+			if _, rest := touched.Rest[topic]; !lost && !rest {
+				t.Errorf("%s: %s is not touched", what, ep.Workload)
+			}
+		}
+		if n != len(want) {
+			t.Errorf("%s: %d workloads are touched, want %d", what, n, len(want))
+		}
+	}
+	check("a slice", sliceOf(one, two), one, two)
+	check("one gets unready", sliceOf(one, endpoint("10.1.0.2", func(ep *Endpoint) { ep.Ready = false })))
+	check("one leaves, one enters", sliceOf(one, three), two, three)
+	check("other ports", onPort(81, sliceOf(one, three)), one, three)
+}
