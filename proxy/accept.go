@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -37,35 +38,39 @@ func (p *Proxy) listen() error {
 		serve := func(nc net.Conn) *forward.ServerConn {
 			return p.serveOutbound(nc, key, netip.AddrPort{})
 		}
-		if err := p.open(u.Listen, "outbound "+u.Authority, serve); err != nil {
+		if err := p.open(u.Listen, "outbound "+u.Authority, &p.outbound, serve); err != nil {
 			return err
 		}
 	}
-	return p.open(p.cfg.InboundListen, "inbound", p.serveInbound)
+	return p.open(p.cfg.InboundListen, "inbound", &p.inbound, p.serveInbound)
 }
 
 // listenOutbound also listens on the other family's loopback: that is where the redirection sends
 // IPv6.
 func (p *Proxy) listenOutbound(addr string) error {
-	if err := p.open(addr, "outbound", p.serveRedirected); err != nil {
+	if err := p.open(addr, "outbound", &p.outbound, p.serveRedirected); err != nil {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(addr)
 	if host != "127.0.0.1" {
 		return nil
 	}
-	if err := p.open(net.JoinHostPort("::1", port), "outbound", p.serveRedirected); err != nil {
+	second := net.JoinHostPort("::1", port)
+	if err := p.open(second, "outbound", &p.outbound, p.serveRedirected); err != nil {
 		p.log.Info("no IPv6 on this host's loopback, serving IPv4 only", "err", err)
 	}
 	return nil
 }
 
-func (p *Proxy) open(addr, what string, serve func(net.Conn) *forward.ServerConn) error {
+// serveFunc finds out what a connection is; nil: it is over.
+type serveFunc = func(net.Conn) *forward.ServerConn
+
+func (p *Proxy) open(addr, what string, open *atomic.Int64, serve serveFunc) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen for %s on %s: %w", what, addr, err)
 	}
-	p.listeners = append(p.listeners, listener{l, what, serve})
+	p.listeners = append(p.listeners, listener{l, what, open, serve})
 	return nil
 }
 
@@ -73,7 +78,8 @@ func (p *Proxy) open(addr, what string, serve func(net.Conn) *forward.ServerConn
 type listener struct {
 	net.Listener
 	what  string
-	serve func(net.Conn) *forward.ServerConn // nil: the connection is over
+	open  *atomic.Int64 // the open connections of its direction
+	serve serveFunc
 }
 
 // accept runs until the listener is closed. Each connection gets a goroutine.
@@ -88,31 +94,47 @@ func (p *Proxy) accept(l listener) {
 			p.sleep(acceptPause)
 			continue
 		}
-		n := p.metrics.Connections.Add(1)
-		if n > int64(p.limits.MaxConnections) {
+		if !p.admit(l) {
 			p.refused.limit.Inc()
-			p.metrics.Connections.Add(-1)
 			tunnel.Abort(nc)
 			continue
 		}
-		p.trimmer.count(n)
 		p.tasks.Add(1)
 		go p.serve(l, nc)
 	}
 }
 
+// admit counts a connection, unless there are too many. No direction has what is reserved for the
+// other: strangers at the inbound port do not keep the application from calling.
+func (p *Proxy) admit(l listener) bool {
+	all, own := p.metrics.Connections.Add(1), l.open.Add(1)
+	most := int64(p.limits.MaxConnections)
+	if all > most || own > most-int64(p.limits.ReservedConnections) {
+		p.leave(l)
+		return false
+	}
+	p.trimmer.count(all)
+	return true
+}
+
+// leave takes a connection out of what admit counts, and returns how many are left.
+func (p *Proxy) leave(l listener) int64 {
+	l.open.Add(-1)
+	return p.metrics.Connections.Add(-1)
+}
+
 // serve finds out what a connection is. What is opaque it carries itself; HTTP's it starts.
 func (p *Proxy) serve(l listener, nc net.Conn) {
 	if c := l.serve(nc); c != nil {
-		p.forward.Serve(c, func() { p.ended(nc) })
+		p.forward.Serve(c, func() { p.ended(l, nc) })
 		return
 	}
-	p.ended(nc)
+	p.ended(l, nc)
 }
 
-func (p *Proxy) ended(nc net.Conn) {
+func (p *Proxy) ended(l listener, nc net.Conn) {
 	nc.Close()
-	p.trimmer.count(p.metrics.Connections.Add(-1))
+	p.trimmer.count(p.leave(l))
 	p.tasks.Done()
 }
 

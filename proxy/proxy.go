@@ -68,6 +68,8 @@ type Proxy struct {
 	forward   *forward.Forwarder
 	tunnels   *tunnel.Carrier
 	listeners []listener
+	inbound   atomic.Int64 // the open connections that are accepted on the way in
+	outbound  atomic.Int64 // and on the way out
 
 	lives   live.Set[*meshLife]
 	rootsAt atomic.Int64       // when the roots may last have changed, unix nanoseconds

@@ -114,6 +114,8 @@ type Limits struct {
 	MaxFullConns int
 	// MaxConnections bounds the accepted connections, of all listeners together.
 	MaxConnections int
+	// ReservedConnections is how many of them each direction, inbound and outbound, has for itself.
+	ReservedConnections int
 	// MaxTargets bounds the destinations that are remembered. The least recently used go first.
 	MaxTargets int
 
@@ -161,13 +163,14 @@ func DefaultLimits() Limits {
 		SpareStreamWindow: 1 << 8,
 		MaxOutput:         128 << 10,
 
-		MaxQueue:        1024,
-		MaxHTTP1Conns:   1024,
-		MaxHTTP2Conns:   4,
-		MaxCloggedConns: 48,
-		MaxFullConns:    60,
-		MaxConnections:  16384,
-		MaxTargets:      4096,
+		MaxQueue:            1024,
+		MaxHTTP1Conns:       1024,
+		MaxHTTP2Conns:       4,
+		MaxCloggedConns:     48,
+		MaxFullConns:        60,
+		MaxConnections:      16384,
+		ReservedConnections: 2048,
+		MaxTargets:          4096,
 
 		EndpointRest:   time.Second,
 		EWMADefaultRTT: 30 * time.Millisecond,
