@@ -46,7 +46,7 @@
 //	credit    a window that is given back to whoever sent what has left; refunded: what had it
 //	spent     of an exchange: ended, and known to nobody, so that its memory serves another
 //
-// # Where it differs from the design
+// # Between two proxies
 //
 // A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a
 // request was HTTP/1, or is for an application that declares it, to restore it. The inbound port is
