@@ -70,7 +70,7 @@ func (s *server) stop() {
 const planeStart = 10 * time.Second
 
 // startPlane starts the three servers on free ports. ctx bounds the start only.
-func startPlane(ctx context.Context, folders []string, log *slog.Logger) (p *plane, err error) {
+func startPlane(ctx context.Context, folders []string, log *slog.Logger) (*plane, error) {
 	td, err := spiffeid.TrustDomainFromString(trustDomain)
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
@@ -79,20 +79,15 @@ func startPlane(ctx context.Context, folders []string, log *slog.Logger) (p *pla
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
 	}
-	p = &plane{log: log, dev: dev, td: td, folders: folders, sources: map[string]*spiffe.Source{},
+	p := &plane{log: log, dev: dev, td: td, folders: folders, sources: map[string]*spiffe.Source{},
 		servers: map[string]*server{}}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
 	ctx, cancel := context.WithTimeout(ctx, planeStart)
 	defer cancel()
 	starts := []func(context.Context) error{p.startIdentity, p.startDestination, p.startViz}
 	for _, start := range starts {
 		if err := start(ctx); err != nil {
-			return nil, err
+			return nil, errors.Join(err, p.close())
 		}
 	}
 	return p, nil
@@ -132,6 +127,9 @@ func (p *plane) source(ctx context.Context, server string) (*spiffe.Source, erro
 	if err != nil {
 		return nil, err
 	}
+	// a start that is over ends the plane, and the wait with it
+	stop := context.AfterFunc(ctx, p.cancel)
+	defer stop()
 	src, err := p.dev.Source(p.ctx, id)
 	if err != nil {
 		return nil, err
