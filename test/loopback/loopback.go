@@ -9,10 +9,12 @@ import (
 )
 
 // Ports that are found are below those that the kernel gives to outgoing connections: one of them
-// could take a port before it is listened on.
+// could take a port before it is listened on. They are below those of `meshctl dev` too, which has
+// its own way to find ports: a block's listener, which nobody accepts from, would take the place of
+// a service that is about to listen, and its callers would wait for ever.
 const (
-	first = 20000
-	ports = 12000
+	first = 11000
+	ports = 9000
 	// A process takes ports of blocks that are its own: it listens on a block's first port for as
 	// long as it lives. Two processes that look for ports at the same time never find the same one.
 	blockSize = 200
