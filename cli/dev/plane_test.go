@@ -2,6 +2,7 @@ package dev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,6 +20,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/viz"
 )
 
@@ -107,15 +109,18 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeProfile(t, profiles, "10")
-	p, err := startPlane(t.Context(), []string{objects, profiles}, slog.New(slog.DiscardHandler))
+	var p *plane
+	await.Return(t, "the control plane's start", func() {
+		p, err = startPlane(t.Context(), []string{objects, profiles}, quiet)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	defer await.Return(t, "the control plane's end", func() {
 		if err := p.close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	a := ask1(t, p, identityOf("shop", "web"))
 	v2 := pl.behind("payments-v2")[0]
 	a.subscribe("payments.shop.svc.cluster.local:80")
@@ -159,12 +164,27 @@ func writeProfile(t *testing.T, dir, weight string) {
 	}
 }
 
+var quiet = slog.New(slog.DiscardHandler)
+
+// A start that is interrupted, by a Ctrl-C or because it takes too long, is an error.
+func TestPlaneInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	await.Return(t, "the control plane's start", func() {
+		if _, err := startPlane(ctx, nil, quiet); !errors.Is(err, context.Canceled) {
+			t.Errorf("an interrupted start: %v", err)
+		}
+	})
+}
+
 // checkRestarts restarts what can be, and finds it where it was.
 func checkRestarts(t *testing.T, p *plane) {
 	t.Helper()
 	before := p.queryAddr
 	for _, name := range []string{"viz", "destination"} {
-		if err := p.restart(name); err != nil {
+		var err error
+		await.Return(t, "a restart of "+name, func() { err = p.restart(name) })
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,7 +3,6 @@ package dev
 import (
 	"bufio"
 	"fmt"
-
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/await"
+	testports "github.com/tulle-mesh/tulle/test/loopback"
 )
 
 // The test binary is also the processes that the tests start.
@@ -64,12 +66,17 @@ func superviseForever() {
 func testSupervisor(t *testing.T) *supervisor {
 	t.Helper()
 	s := newSupervisor(newRun())
-	t.Cleanup(func() {
+	t.Cleanup(func() { closeSupervisor(t, s) })
+	return s
+}
+
+func closeSupervisor(t *testing.T, s *supervisor) {
+	t.Helper()
+	await.Return(t, "the supervisor's end", func() {
 		if err := s.close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 func shell(t *testing.T, s *supervisor, script string) *process {
@@ -83,17 +90,13 @@ func shell(t *testing.T, s *supervisor, script string) *process {
 
 func ended(t *testing.T, p *process) {
 	t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("process %d does not end", p.cmd.Process.Pid)
-	}
+	await.Receive(t, fmt.Sprintf("the end of process %d", p.cmd.Process.Pid), p.done)
 }
 
 func TestProcessCrash(t *testing.T) {
 	s := testSupervisor(t)
 	p := shell(t, s, "seq 1 100; echo oh no >&2; exit 7")
-	if got := <-s.exited; got != p {
+	if got := await.Receive(t, "a notice of the exit", s.exited); got != p {
 		t.Fatalf("%s exited, want %s", got.name, p.name)
 	}
 	if got := p.ending(); got != "ended with status 7" {
@@ -133,7 +136,9 @@ func TestStop(t *testing.T) {
 	stubborn := shell(t, s, "trap '' TERM; sleep 1000 & echo ready; while :; do sleep 0.01; done")
 	waitForReady(t, polite)
 	waitForReady(t, stubborn)
-	stop([]*process{polite, stubborn}, time.Second)
+	await.Return(t, "the end of both", func() {
+		stop([]*process{polite, stubborn}, time.Second)
+	})
 	if polite.err != nil {
 		t.Errorf("polite: %v", polite.err)
 	}
@@ -142,10 +147,14 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// pause leaves the processors to what is waited for, which there is nothing to wait on for: it
+// happens in another process.
+func pause() { time.Sleep(5 * time.Millisecond) }
+
 // waitForReady waits until a process has said that its traps are set.
 func waitForReady(t *testing.T, p *process) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(await.Limit); time.Now().Before(deadline); pause() {
 		if strings.Contains(p.tail(), "ready") {
 			return
 		}
@@ -153,10 +162,10 @@ func waitForReady(t *testing.T, p *process) {
 	t.Fatalf("%s does not get ready", p.name)
 }
 
-// waitForLines waits until a run has so many processes.
-func waitForLines(t *testing.T, id string, n int) {
+// waitForMarked waits until a run has so many processes.
+func waitForMarked(t *testing.T, id string, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(await.Limit); time.Now().Before(deadline); pause() {
 		if pids, err := marked(id); err != nil {
 			t.Fatal(err)
 		} else if len(pids) >= n {
@@ -171,42 +180,60 @@ func TestCloseSweeps(t *testing.T) {
 	s := newSupervisor(newRun())
 	p := shell(t, s, "setsid sleep 1000 & exit 0")
 	ended(t, p)
-	waitForLines(t, s.run.ID, 1)
-	if err := s.close(); err != nil {
-		t.Fatal(err)
-	}
+	waitForMarked(t, s.run.ID, 1)
+	closeSupervisor(t, s)
 	if pids, _ := marked(s.run.ID); len(pids) > 0 {
 		t.Errorf("left behind: %v", pids)
 	}
 }
 
-// superviseElsewhere starts a process that holds the folder and has a run of its own.
-func superviseElsewhere(t *testing.T, dir string) (cmd *exec.Cmd, id string) {
+// elsewhere is a process that holds a folder and has a run of its own.
+type elsewhere struct {
+	id    string // of the run
+	pid   int
+	ended chan struct{} // closed when it has been waited for
+}
+
+// superviseElsewhere starts one, and kills it at the test's end if the test has not.
+func superviseElsewhere(t *testing.T, dir string) *elsewhere {
 	t.Helper()
-	cmd = exec.Command(os.Args[0], dir)
+	cmd := exec.Command(os.Args[0], dir)
 	cmd.Env = append(os.Environ(), "DEV_TEST_ROLE=supervise")
-	out, err := cmd.StdoutPipe()
+	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	t.Cleanup(func() { r.Close() })
+	cmd.Stdout = w // a file: nobody waits for who else holds it
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
+	e := &elsewhere{pid: cmd.Process.Pid, ended: make(chan struct{})}
+	go func() {
+		defer close(e.ended)
+		cmd.Wait() // killed, all of them
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		await.Receive(t, "the end of the other supervisor", e.ended)
+	})
+	r.SetReadDeadline(time.Now().Add(await.Limit))
+	line, err := bufio.NewReader(r).ReadString('\n')
 	id, ok := strings.CutPrefix(strings.TrimSpace(line), "run ")
 	if !ok {
-		t.Fatalf("the supervisor said %q", line)
+		t.Fatalf("the supervisor said %q, %v", line, err)
 	}
-	waitForLines(t, id, 2)
-	return cmd, id
+	e.id = id
+	waitForMarked(t, id, 2)
+	return e
 }
 
 // A restart that comes too late starts nothing, and breaks nothing.
 func TestStartAfterClose(t *testing.T) {
 	s := newSupervisor(newRun())
-	if err := s.close(); err != nil {
-		t.Fatal(err)
-	}
+	closeSupervisor(t, s)
 	_, err := s.start(spec{name: "late", argv: []string{"sh", "-c", "sleep 1000"}, log: filepath.Join(t.TempDir(), "log")})
 	if err == nil || !strings.Contains(err.Error(), "the mesh is ending") {
 		t.Errorf("start after close: %v", err)
@@ -217,19 +244,21 @@ func TestStartAfterClose(t *testing.T) {
 // started.
 func TestKilledSupervisorLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), ".mesh")
-	cmd, id := superviseElsewhere(t, dir)
+	other := superviseElsewhere(t, dir)
 	if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), "meshctl dev down") {
 		t.Errorf("a second Up in the folder: %v", err)
 	}
-	shellPID := shellOf(t, cmd.Process.Pid)
-	cmd.Process.Signal(syscall.SIGKILL)
-	cmd.Wait()
+	shellPID := shellOf(t, other.pid)
+	if err := syscall.Kill(other.pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await.Receive(t, "the end of the killed supervisor", other.ended)
 	waitGone(t, shellPID)
 	st, err := openState(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pids, _ := marked(id); len(pids) > 0 {
+	if pids, _ := marked(other.id); len(pids) > 0 {
 		t.Errorf("left behind: %v", pids)
 	}
 	os.Remove(st.path("log"))
@@ -259,7 +288,7 @@ func shellOf(t *testing.T, pid int) int {
 // reaps.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(await.Limit); time.Now().Before(deadline); pause() {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(text), ") Z ") {
 			return
@@ -306,5 +335,18 @@ func TestAllocator(t *testing.T) {
 			t.Errorf("%s given twice, or reserved", addr)
 		}
 		seen[addr] = true
+	}
+}
+
+// Tests that run beside a mesh never take a port from it between its choice and its use.
+func TestAllocatorSharesNoPortWithTests(t *testing.T) {
+	for range 100 {
+		port, err := portOf(testports.Free())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if port >= firstPort && port < lastPort {
+			t.Fatalf("tests use port %d, which a mesh may choose", port)
+		}
 	}
 }

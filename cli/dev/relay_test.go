@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // echo answers every connection with what it sends, in pieces that the test chooses by flushing.
@@ -38,8 +40,13 @@ func startRelay(t *testing.T, target, marker string, owner func(*net.TCPAddr) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.close)
+	t.Cleanup(func() { closeRelay(t, r) })
 	return r
+}
+
+func closeRelay(t *testing.T, r *relay) {
+	t.Helper()
+	await.Return(t, "the relay's end", r.close)
 }
 
 func dial(t *testing.T, addr string) *net.TCPConn {
@@ -92,7 +99,7 @@ func TestRelayRecords(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := startRelay(t, echo(t), "MARKER", nobody)
 			exchange(t, dial(t, r.l.Addr().String()), c.pieces...)
-			r.close()
+			closeRelay(t, r)
 			c.want.From, c.want.To, c.want.Connections = "web-0", "checkout-0", 1
 			if got := r.list(); !reflect.DeepEqual(got, []Record{c.want}) {
 				t.Errorf("recorded %+v, want %+v", got, c.want)
@@ -110,7 +117,7 @@ func TestRelayLarge(t *testing.T) {
 	if err != nil || !bytes.Equal(got, text) {
 		t.Fatalf("%d bytes came back of %d: %v", len(got), len(text), err)
 	}
-	r.close()
+	closeRelay(t, r)
 	if rec := r.list()[0]; rec.Markers != 200_000 {
 		t.Errorf("%d markers, want 200000", rec.Markers)
 	}
@@ -122,7 +129,7 @@ func TestRelayCloseEndsConnections(t *testing.T) {
 	c := dial(t, r.l.Addr().String())
 	io.WriteString(c, "x")
 	io.ReadFull(c, make([]byte, 1))
-	r.close()
+	closeRelay(t, r)
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection outlived the relay")
 	}
@@ -147,12 +154,12 @@ func TestOwner(t *testing.T) {
 		return name
 	})
 	exchange(t, dial(t, r.l.Addr().String()), "x")
-	if got := <-asked; got != "me" {
+	if got := await.Receive(t, "a question for the owner", asked); got != "me" {
 		t.Errorf("owner %q, want this process", got)
 	}
 	stranger := owners{func() map[int]string { return map[int]string{1: "init"} }}
 	c := dial(t, r.l.Addr().String())
-	<-asked
+	await.Receive(t, "another question for the owner", asked)
 	if got := stranger.of(c.LocalAddr().(*net.TCPAddr)); got != "" {
 		t.Errorf("owner %q of a connection that no named process holds", got)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/output"
 )
 
@@ -39,10 +40,18 @@ func serveForever() {
 	os.Exit(1)
 }
 
+// buildTimeout is for a build without a cache on a machine with more to do than this.
+const buildTimeout = 5 * time.Minute
+
 // buildProxy makes the real one; its version is the one it has without a linker's.
 var buildProxy = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(os.Getenv("DEV_TEST_BIN"), "mesh-proxy")
-	if out, err := exec.Command("go", "build", "-o", path, "github.com/tulle-mesh/tulle/proxy/mesh-proxy").CombinedOutput(); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", "build", "-o", path,
+		"github.com/tulle-mesh/tulle/proxy/mesh-proxy")
+	build.WaitDelay = time.Second // what the go command started may hold its output open
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build mesh-proxy: %w\n%s", err, out)
 	}
 	return path, nil
@@ -95,7 +104,7 @@ func (r *running) says(t *testing.T, what string) {
 // gone waits for Up's end and finds nothing left of it.
 func (r *running) gone(t *testing.T) error {
 	t.Helper()
-	err := <-r.ended
+	err := await.Receive(t, "the end of Up", r.ended)
 	if _, statErr := os.Stat(r.dir); !os.IsNotExist(statErr) {
 		t.Errorf("the state folder is still there: %v", statErr)
 	}
@@ -123,8 +132,8 @@ func TestUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	front, back := &ports.Instances[0], &ports.Instances[1]
-	if !listens(t.Context(), front.App, nil) { // nobody calls it, so Up did not wait
-		t.Fatal("front does not listen")
+	if !reachable(t, front.App) { // nobody calls it, so Up did not wait
+		t.Fatalf("front does not listen:\n%s", r.out.String())
 	}
 	first := getText(t, "http://"+front.App)
 	if !strings.HasPrefix(first, "hello of ") {
@@ -154,7 +163,7 @@ func TestUp(t *testing.T) {
 	if strings.Contains(r.out.String(), "The end of its log") {
 		t.Errorf("a restart is reported as a crash:\n%s", r.out.String())
 	}
-	http.Get("http://" + back.App + "/crash")
+	client.Get("http://" + back.App + "/crash")
 	r.says(t, "back-0 ended with status 9. The end of its log")
 	r.says(t, "    somebody wanted me to crash")
 	r.cancel()
@@ -175,9 +184,20 @@ func TestUpInterrupted(t *testing.T) {
 	}
 }
 
+// client waits for no answer for ever: what listens at an address may be another's process.
+var client = http.Client{Timeout: await.Limit}
+
+// reachable says whether something listens at an address before long.
+func reachable(t *testing.T, addr string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
+	defer cancel()
+	return listens(ctx, addr, nil)
+}
+
 func getText(t *testing.T, url string) string {
 	t.Helper()
-	resp, err := http.Get(url)
+	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,13 +258,13 @@ func TestDown(t *testing.T) {
 	if said, err := Down(t.Context(), dir); err != nil || said != "no mesh runs here" {
 		t.Errorf("Down of nothing: %q, %v", said, err)
 	}
-	cmd, id := superviseElsewhere(t, dir)
+	other := superviseElsewhere(t, dir)
 	said, err := Down(t.Context(), dir)
 	if err != nil || said != "the mesh is down" {
 		t.Errorf("Down: %q, %v", said, err)
 	}
-	cmd.Wait()
-	if pids, _ := marked(id); len(pids) > 0 {
+	await.Receive(t, "the end of the supervisor that Down ended", other.ended)
+	if pids, _ := marked(other.id); len(pids) > 0 {
 		t.Errorf("left behind: %v", pids)
 	}
 	os.Remove(filepath.Join(dir, "log"))

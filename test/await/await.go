@@ -1,9 +1,10 @@
 // Package await bounds what tests wait for. A wait that is too long fails its test by name and
-// shows every goroutine: without that a test that misses an event hangs until its binary is killed,
-// and nobody can say what it waited for.
+// shows every goroutine and every process below: without that a test that misses an event hangs
+// until its binary is killed, and nobody can say what it waited for.
 package await
 
 import (
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -44,5 +45,6 @@ func fail(t testing.TB, what string) {
 	t.Helper()
 	stacks := make([]byte, maxStacks)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	t.Fatalf("not within %v: %s. All goroutines:\n%s", Limit, what, stacks)
+	t.Fatalf("not within %v: %s. All goroutines:\n%s\nProcesses below this one:\n%s", Limit, what,
+		stacks, descendants(os.Getpid()))
 }

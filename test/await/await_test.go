@@ -2,6 +2,7 @@ package await
 
 import (
 	"fmt"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -21,8 +22,15 @@ func (f *failing) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// What does not come fails the test, with the name of what was awaited and the stacks of everybody.
+// What does not come fails the test, with the name of what was awaited, the stacks of everybody and
+// the processes that were started.
 func TestWhatDoesNotComeIsNamed(t *testing.T) {
+	child := exec.Command("sleep", "1234")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer child.Wait()
+	defer child.Process.Kill()
 	synctest.Test(t, func(t *testing.T) {
 		f := &failing{TB: t}
 		done := make(chan struct{})
@@ -31,7 +39,7 @@ func TestWhatDoesNotComeIsNamed(t *testing.T) {
 			Receive(f, "the answer", make(chan int))
 		}()
 		<-done
-		for _, want := range []string{"the answer", "goroutine ", "await.Receive"} {
+		for _, want := range []string{"the answer", "goroutine ", "await.Receive", "sleep 1234"} {
 			if !strings.Contains(f.said, want) {
 				t.Errorf("no %q in %.200q", want, f.said)
 			}
