@@ -1,7 +1,6 @@
 package dev
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,18 +13,20 @@ import (
 const (
 	firstPort = 20000
 	lastPort  = 32000
+	// A mesh chooses ports of blocks that are its own, so that two meshes on one machine never
+	// choose the same port while neither's processes listen yet.
+	portBlock = 200
 )
 
-// allocator hands out loopback addresses, none of them twice.
+// allocator hands out loopback addresses, none of them twice. close gives its blocks back.
 type allocator struct {
-	next  int
-	taken map[int]bool
+	next, end int // of the block in use
+	taken     map[int]bool
+	blocks    []net.Listener // what makes them this allocator's
 }
 
-// newAllocator starts somewhere else each time, so that two meshes on one machine rarely try the
-// same ports.
 func newAllocator(reserved []int) *allocator {
-	a := &allocator{next: firstPort + rand.IntN(lastPort-firstPort), taken: map[int]bool{}}
+	a := &allocator{taken: map[int]bool{}}
 	for _, port := range reserved {
 		a.taken[port] = true
 	}
@@ -34,11 +35,14 @@ func newAllocator(reserved []int) *allocator {
 
 // address is a loopback address that nobody listens on.
 func (a *allocator) address() (string, error) {
-	for range lastPort - firstPort {
-		port := a.next
-		if a.next++; a.next >= lastPort {
-			a.next = firstPort
+	for {
+		if a.next == a.end {
+			if err := a.takeBlock(); err != nil {
+				return "", err
+			}
 		}
+		port := a.next
+		a.next++
 		if a.taken[port] {
 			continue
 		}
@@ -51,8 +55,30 @@ func (a *allocator) address() (string, error) {
 		a.taken[port] = true
 		return addr, nil
 	}
-	return "", errors.New("no free port on 127.0.0.1 from " + strconv.Itoa(
-		firstPort) + " to " + strconv.Itoa(lastPort))
+}
+
+// takeBlock goes on with a block that no allocator has. Who has one holds its name among the
+// abstract sockets (unix(7)): like a port it is taken once in a network namespace, and free when
+// its process has ended, however it ended.
+func (a *allocator) takeBlock() error {
+	const blocks = (lastPort - firstPort) / portBlock
+	start := rand.IntN(blocks)
+	for i := range blocks {
+		first := firstPort + (start+i)%blocks*portBlock
+		l, err := net.Listen("unix", fmt.Sprintf("@tulle-dev-ports-%d", first))
+		if err == nil {
+			a.blocks = append(a.blocks, l)
+			a.next, a.end = first, first+portBlock
+			return nil
+		}
+	}
+	return fmt.Errorf("no free port on 127.0.0.1 from %d to %d", firstPort, lastPort)
+}
+
+func (a *allocator) close() {
+	for _, l := range a.blocks {
+		l.Close()
+	}
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -14,21 +14,33 @@ type plan struct {
 	alloc *allocator
 }
 
-// newPlan chooses the addresses; with record, one more per instance, for its relay.
+// newPlan chooses the addresses; with record, one more per instance, for its relay. They are this
+// mesh's until close.
 func newPlan(m *Mesh, record bool) (*plan, error) {
 	p := &plan{mesh: m, alloc: newAllocator(fixedPorts(m)), ports: Ports{Namespace: m.Namespace}}
-	for i := range m.Services {
-		for _, w := range m.Services[i].workloads() {
-			if err := p.addInstances(&m.Services[i], w, record); err != nil {
-				return nil, err
-			}
-		}
+	if err := p.addServices(record); err != nil {
+		p.close()
+		return nil, err
 	}
 	if err := p.connect(); err != nil {
+		p.close()
 		return nil, err
 	}
 	p.ports.Calls = p.calls()
 	return p, nil
+}
+
+func (p *plan) close() { p.alloc.close() }
+
+func (p *plan) addServices(record bool) error {
+	for i := range p.mesh.Services {
+		for _, w := range p.mesh.Services[i].workloads() {
+			if err := p.addInstances(&p.mesh.Services[i], w, record); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func fixedPorts(m *Mesh) []int {

@@ -14,6 +14,9 @@ func mustPlan(t *testing.T, record bool, text string) *plan {
 		t.Fatal(err)
 	}
 	p, err := newPlan(m, record)
+	if err == nil {
+		t.Cleanup(p.close)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -324,7 +324,8 @@ func TestAllocator(t *testing.T) {
 	}
 	defer l.Close()
 	a := newAllocator([]int{firstPort + 7})
-	a.next = firstPort + 6
+	defer a.close()
+	a.next, a.end = firstPort+6, firstPort+portBlock
 	seen := map[string]bool{loopback(firstPort + 7): true}
 	for range 100 {
 		addr, err := a.address()
@@ -335,6 +336,36 @@ func TestAllocator(t *testing.T) {
 			t.Errorf("%s given twice, or reserved", addr)
 		}
 		seen[addr] = true
+	}
+}
+
+// Two meshes that choose at the same moment, before the processes of either listen, share no port,
+// also when they need more than a block; what one gives back is another's to choose.
+func TestAllocatorsShareNoPort(t *testing.T) {
+	seen := map[string]bool{}
+	const many = 3 * portBlock
+	for range 20 {
+		a := newAllocator(nil)
+		t.Cleanup(a.close)
+		for range 10 {
+			addr, err := a.address()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[addr] {
+				t.Fatalf("%s was chosen twice", addr)
+			}
+			seen[addr] = true
+		}
+	}
+	for range 2 * (lastPort - firstPort) / many {
+		a := newAllocator(nil)
+		for range many {
+			if _, err := a.address(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.close()
 	}
 }
 

@@ -247,6 +247,9 @@ func (s *session) watch() {
 
 // close ends everything, callers first, so that nobody is left to call what is gone.
 func (s *session) close() error {
+	if s.plan != nil {
+		defer s.plan.close()
+	}
 	if s.super == nil {
 		return s.state.remove()
 	}
