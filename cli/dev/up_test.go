@@ -135,10 +135,7 @@ func TestUp(t *testing.T) {
 	if !reachable(t, front.App) { // nobody calls it, so Up did not wait
 		t.Fatalf("front does not listen:\n%s", r.out.String())
 	}
-	first := getText(t, "http://"+front.App)
-	if !strings.HasPrefix(first, "hello of ") {
-		t.Fatalf("front answers %q", first)
-	}
+	first := greeting(t, front.App, "")
 	findings, err := Check(t.Context(), r.dir, 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +151,7 @@ func TestUp(t *testing.T) {
 	if err := Restart(t.Context(), r.dir, back.Name); err != nil {
 		t.Fatal(err)
 	}
-	if again := getText(t, "http://"+front.App); !strings.HasPrefix(again, "hello of ") || again == first {
-		t.Errorf("after a restart front answers %q, before %q", again, first)
-	}
+	greeting(t, front.App, first)
 	if err := Restart(t.Context(), r.dir, "nobody"); err == nil || !strings.Contains(err.Error(), `nothing here is called "nobody"`) {
 		t.Errorf("restart of nobody: %v", err)
 	}
@@ -193,6 +188,20 @@ func reachable(t *testing.T, addr string) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	defer cancel()
 	return listens(ctx, addr, nil)
+}
+
+// greeting is what an instance passes on from the one behind it, once that is another than the last
+// one: a machine with more to do may take longer for a handshake than a proxy waits.
+func greeting(t *testing.T, addr, last string) string {
+	t.Helper()
+	text := ""
+	for deadline := time.Now().Add(await.Limit); time.Now().Before(deadline); pause() {
+		if text = getText(t, "http://"+addr); strings.HasPrefix(text, "hello of ") && text != last {
+			return text
+		}
+	}
+	t.Fatalf("%s answers %q, and before %q", addr, text, last)
+	return ""
 }
 
 func getText(t *testing.T, url string) string {
