@@ -15,7 +15,7 @@ const (
 	lastPort  = 32000
 	// A mesh chooses ports of blocks that are its own, so that two meshes on one machine never
 	// choose the same port while neither's processes listen yet.
-	portBlock = 200
+	portBlock = 50
 )
 
 // allocator hands out loopback addresses, none of them twice. close gives its blocks back.
