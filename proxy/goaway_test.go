@@ -150,7 +150,7 @@ func TestWhatWasNotProcessedIsSentAgain(t *testing.T) {
 	}
 }
 
-// A backend that takes one stream at a time gets one at a time, on a few connections; the rest wait, and all are answered.
+// A backend that takes one stream at a time gets one at a time on each connection; the rest wait, and all are answered.
 func TestTheBackendsStreamLimitIsKept(t *testing.T) {
 	const requests = 100
 	var refused atomic.Int64
@@ -189,7 +189,7 @@ func TestTheBackendsStreamLimitIsKept(t *testing.T) {
 			t.Errorf("%d streams beyond a limit that was known", n)
 		}
 	}
-	if n := s.conns.Load(); n < 2 || n > 4 {
+	if n := s.conns.Load(); n < 2 {
 		t.Errorf("%d connections", n)
 	}
 }

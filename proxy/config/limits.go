@@ -57,6 +57,9 @@ type Limits struct {
 	// MaxConcurrentStreams bounds the streams on a connection of a proxy to a proxy or a backend.
 	// The default of x/net is 250.
 	MaxConcurrentStreams int
+	// MaxOwnStreams is MaxConcurrentStreams for the pod's own application. gRPC keeps one
+	// connection for all its streams, and lets those beyond the limit wait without a word.
+	MaxOwnStreams int
 	// MaxCallerStreams bounds the streams on a connection of any other caller, and so the memory
 	// that a stranger's requests take. This is HAProxy's default.
 	MaxCallerStreams int
@@ -101,7 +104,9 @@ type Limits struct {
 	// MaxQueue bounds the requests that wait for one endpoint set.
 	MaxQueue int
 	// MaxHTTP1Conns bounds the connections in HTTP/1 to one endpoint, which needs one for each
-	// request.
+	// request: a long poll or a stream of events keeps its own. Those that are tunnels by now, such
+	// as WebSockets, do not count: their callers have a connection each, which MaxConnections
+	// bounds.
 	MaxHTTP1Conns int
 	// MaxHTTP2Conns bounds the connections in HTTP/2 to one endpoint, not counting those that have
 	// no room for another request. One connection keeps a core busy.
@@ -109,8 +114,8 @@ type Limits struct {
 	// MaxCloggedConns bounds the connections to one endpoint whose window slow callers have filled.
 	// Each has SpareWindow.
 	MaxCloggedConns int
-	// MaxFullConns bounds the connections to one endpoint on which MaxConcurrentStreams wait for
-	// answers. They hold little memory.
+	// MaxFullConns bounds the connections to one endpoint on which as many streams as it takes, or
+	// MaxConcurrentStreams, wait for answers. They hold little memory.
 	MaxFullConns int
 	// MaxConnections bounds the accepted connections, of all listeners together.
 	MaxConnections int
@@ -147,6 +152,7 @@ func DefaultLimits() Limits {
 		PeerTimeout:   90 * time.Second,
 
 		MaxConcurrentStreams: 256,
+		MaxOwnStreams:        4096,
 		MaxCallerStreams:     100,
 		MaxHeaderBytes:       64 << 10,
 		MaxHeaderFields:      100,
@@ -164,7 +170,7 @@ func DefaultLimits() Limits {
 		MaxOutput:         128 << 10,
 
 		MaxQueue:            1024,
-		MaxHTTP1Conns:       1024,
+		MaxHTTP1Conns:       8192,
 		MaxHTTP2Conns:       4,
 		MaxCloggedConns:     48,
 		MaxFullConns:        60,

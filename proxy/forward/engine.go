@@ -20,11 +20,17 @@ type client interface {
 	server
 	open(fields []hpack.HeaderField, end bool, w waiter) (stream, error)
 	Clogged() bool // slow takers of its data leave no window for others
+	// PeerStreams is how many requests the peer takes at a time.
+	PeerStreams() int
+	Full() bool // as many requests as it takes at a time are under way
 }
 
 type http1Client struct{ *h1.Conn }
 
-func (http1Client) Clogged() bool { return false } // each exchange has a connection
+// Each exchange has a connection.
+func (http1Client) Clogged() bool    { return false }
+func (http1Client) PeerStreams() int { return 1 }
+func (c http1Client) Full() bool     { return c.Active() > 0 }
 
 func (c http1Client) open(fields []hpack.HeaderField, end bool, w waiter) (stream, error) {
 	s, err := c.OpenStream(fields, end, w)
@@ -44,7 +50,9 @@ func (c http2Client) open(fields []hpack.HeaderField, end bool, w waiter) (strea
 	return s, nil
 }
 
-func (p *pool) newClient(c *clientConn, spare bool) client {
+// newClient makes a connection's engine. streams are what the endpoint is known to take on one, for
+// those beyond it would be refused; 0: it has said nothing yet.
+func (p *pool) newClient(c *clientConn, spare bool, streams int) client {
 	c.batch.queue, c.batch.reader = &p.f.flushes, c.wire
 	if p.kind == plainHTTP1 {
 		o := p.f.http1Options(&c.batch)
@@ -53,7 +61,7 @@ func (p *pool) newClient(c *clientConn, spare bool) client {
 	}
 	o := p.f.http2Options(&c.batch)
 	o.OnCapacity, o.OnGoAway = c.capacity, c.goingAway
-	o.OnBreach = p.f.breached.backend
+	o.OnBreach, o.FirstStreams = p.f.breached.backend, streams
 	if p.kind == meshHTTP2 {
 		o.KeepAlive = p.f.Limits.MeshKeepAlive
 	}
@@ -110,8 +118,12 @@ func (f *Forwarder) newHTTP2Server(c *ServerConn) *h2.Conn {
 	}
 	o.OnStream = func(*h2.Stream) h2.Sink { return &next.exchange }
 	o.EnableConnect, o.OnBreach = true, f.breached.caller
-	if !c.side.peer() {
-		o.MaxStreams = f.Limits.MaxCallerStreams
+	o.Trusted = true
+	switch {
+	case c.side.stranger():
+		o.Trusted, o.MaxStreams = false, f.Limits.MaxCallerStreams
+	case !c.side.peer():
+		o.MaxStreams = f.Limits.MaxOwnStreams
 	}
 	return h2.NewServer(c.wire, o)
 }

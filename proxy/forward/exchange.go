@@ -100,6 +100,7 @@ func (a *attempt) Owner() any { return a.x.c }
 
 func (a *attempt) memory() *h2.Stream { return &a.http2 }
 func (a *attempt) headOnly() bool     { return a.x.headersEnd() }
+func (a *attempt) tunnels() bool      { return a.x.tunnel }
 
 // OnHeaders takes the request's head, or its trailers.
 func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {

@@ -32,6 +32,7 @@ type Forwarder struct {
 	draining atomic.Bool
 
 	dialFailures *metric.Counter
+	crowded      *metric.Counter
 	shedWork     *metric.Counter
 	breached     struct{ caller, backend func(code uint32) } // of HTTP/2, on a stream
 }
@@ -62,6 +63,7 @@ func New(o Options) *Forwarder {
 		Options:      o,
 		unknown:      &discover.Answer{Route: route.Unknown(route.NewBudget(nil))},
 		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
+		crowded:      o.Metrics.Counter(metric.ShedWork, "connections"),
 		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
 	}
 	f.breached.caller, f.breached.backend = f.breach(roleCaller), f.breach(roleBackend)

@@ -62,6 +62,7 @@ func (s *toApplication) authority() string { return s.app.First().Address }
 
 func (s *toApplication) callerID() string { return s.caller.ID }
 func (s *toApplication) peer() bool       { return s.caller.Meshed() }
+func (s *toApplication) stranger() bool   { return !s.caller.Meshed() }
 func (s *toApplication) explains() bool   { return s.caller.Meshed() }
 
 // declared asks the port's own services: the caller may have come by the pod's address, of which

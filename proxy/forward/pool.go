@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -76,8 +77,9 @@ type pool struct {
 
 	mu      sync.Mutex // guards everything below; taken after an exchange's, before a connection's
 	conns   []*clientConn
-	idle    []*clientConn // of HTTP/1, the last used last
-	next    int           // of HTTP/2: where the search for a free stream begins
+	idle    []*clientConn            // of HTTP/1, the last used last
+	tunnels map[*clientConn]struct{} // of HTTP/1, and in neither list: what they carry is not HTTP
+	next    int                      // of HTTP/2: where the search for a free stream begins
 	dialing int
 	waiting balance.Queue
 	retired bool
@@ -112,6 +114,8 @@ type waiter interface {
 	// head is what begins the stream, in b's memory; headOnly says whether that is all of it.
 	head(b *batch) []hpack.HeaderField
 	headOnly() bool
+	// tunnels says whether the stream becomes a tunnel, if the endpoint agrees.
+	tunnels() bool
 	// memory is for an HTTP/2 stream.
 	memory() *h2.Stream
 	// opened says that the stream is open, and its head on its way.
@@ -159,6 +163,9 @@ func (p *pool) openLocked(w waiter, head []hpack.HeaderField) (*clientConn, stre
 			return nil, nil, err
 		}
 		p.idle = p.idle[:len(p.idle)-1]
+		if err == nil && w.tunnels() {
+			p.setAsideLocked(c)
+		}
 		if err == nil {
 			return c, up, nil
 		}
@@ -184,6 +191,15 @@ func (p *pool) openLocked(w waiter, head []hpack.HeaderField) (*clientConn, stre
 	return nil, nil, nil
 }
 
+// setAsideLocked takes a connection that may become a tunnel out of those that are counted.
+func (p *pool) setAsideLocked(c *clientConn) {
+	p.forgetLocked(c)
+	if p.tunnels == nil {
+		p.tunnels = map[*clientConn]struct{}{}
+	}
+	p.tunnels[c] = struct{}{}
+}
+
 // widenLocked dials for another core if c has plenty to do.
 func (p *pool) widenLocked(c *clientConn) {
 	if p.next%busyEvery == 0 && p.dialing == 0 &&
@@ -194,15 +210,15 @@ func (p *pool) widenLocked(c *clientConn) {
 }
 
 // roomlessLocked is how many connections have no room for anyone: slow callers have filled them, or
-// as many streams as we put on one wait for answers. What a backend itself limits is not made up
-// for.
+// as many streams as one takes wait for answers. What a backend limits is a connection, and not
+// what all callers together may ask of it: without a proxy each has its own.
 func (p *pool) roomlessLocked() int {
 	clogged, full := 0, 0
 	for _, c := range p.conns {
 		switch {
 		case c.engine.Clogged():
 			clogged++
-		case c.engine.Active() >= p.f.Limits.MaxConcurrentStreams:
+		case c.engine.Full():
 			full++
 		}
 	}
@@ -232,6 +248,9 @@ func (p *pool) dialMoreLocked() {
 	if p.kind == plainHTTP1 {
 		want, limit = p.waiting.Size(), p.e.Limits().MaxHTTP1Conns
 	}
+	if p.dialing < want && len(p.conns)+p.dialing >= limit {
+		p.f.crowded.Inc()
+	}
 	for p.dialing < want && len(p.conns)+p.dialing < limit {
 		p.dialOneLocked()
 	}
@@ -250,7 +269,8 @@ func (p *pool) connect() {
 
 func (p *pool) start(w *wire.Conn) {
 	c := &clientConn{pool: p, wire: w}
-	c.engine = p.newClient(c, p.spare())
+	spare, streams := p.others()
+	c.engine = p.newClient(c, spare, streams)
 	if !p.add(c) {
 		w.Close()
 		p.f.Tasks.Done()
@@ -273,12 +293,16 @@ func (p *pool) ended(c *clientConn, err error) {
 	c.wire.Close()
 }
 
-// spare reports whether the next connection is only for what others have no room for. Those are
-// many when slow callers fill them, so each holds less.
-func (p *pool) spare() bool {
+// others reports whether the next connection is only for what others have no room for, and how many
+// streams those take; 0: there are none. Such connections are many when slow callers fill them, so
+// each holds less.
+func (p *pool) others() (spare bool, streams int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.conns) >= p.e.Limits().MaxHTTP2Conns
+	if len(p.conns) > 0 {
+		streams = p.conns[0].engine.PeerStreams()
+	}
+	return len(p.conns) >= p.e.Limits().MaxHTTP2Conns, streams
 }
 
 // add makes a new connection available; false: the endpoint has left meanwhile.
@@ -352,6 +376,7 @@ func (p *pool) forgetLocked(c *clientConn) {
 	is := func(o *clientConn) bool { return o == c }
 	p.conns = slices.DeleteFunc(p.conns, is)
 	p.idle = slices.DeleteFunc(p.idle, is)
+	delete(p.tunnels, c)
 }
 
 // leave lets c end as soon as its streams have.
@@ -375,6 +400,10 @@ func (c *clientConn) goingAway() {
 func (c *clientConn) capacity() {
 	p := c.pool
 	p.mu.Lock()
+	if _, aside := p.tunnels[c]; aside { // it has become no tunnel
+		delete(p.tunnels, c)
+		p.conns = append(p.conns, c)
+	}
 	if p.kind == plainHTTP1 && slices.Contains(p.conns, c) {
 		p.idle = append(p.idle, c)
 	}
@@ -397,9 +426,9 @@ func (p *pool) remove(c *clientConn) {
 func (p *pool) retire() (stranded []balance.Waiter) {
 	p.mu.Lock()
 	p.retired = true
-	list := p.conns
+	list := slices.AppendSeq(p.conns, maps.Keys(p.tunnels))
 	stranded = p.waiting.All()
-	p.conns, p.idle = nil, nil
+	p.conns, p.idle, p.tunnels = nil, nil, nil
 	p.mu.Unlock()
 	for _, c := range list {
 		c.engine.GoAway()

@@ -22,6 +22,8 @@ type side interface {
 	callerID() string
 	// peer reports whether the caller is a proxy.
 	peer() bool
+	// stranger reports whether the caller is neither a proxy nor the pod's own application.
+	stranger() bool
 	// explains reports whether the caller may be told the mesh's reasons.
 	explains() bool
 	// declared is what the services in front of e call its protocol.

@@ -106,7 +106,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 		w: w, o: o.withDefaults(), server: server, now: now,
 		streams: make(map[uint32]*Stream), nextID: 1,
 		sendWindow: initialWindow, peerInitial: initialWindow, localInitial: initialWindow,
-		peerMaxStreams: presumedStreams, peerMaxHeaders: math.MaxInt,
+		peerMaxStreams: o.withDefaults().FirstStreams, peerMaxHeaders: math.MaxInt,
 		resets:   newBudget(resetBurst, resetPerSecond, now),
 		overhead: newBudget(overheadBurst, overheadPerSecond, now),
 	}

@@ -37,7 +37,9 @@ type Options struct {
 	// the connection's lock held, and may only count.
 	OnBreach func(code uint32)
 
-	MaxStreams      int // server: told to the peer; client: a bound beside the peer's own
+	MaxStreams int // server: told to the peer; client: a bound beside the peer's own
+	// FirstStreams is how many streams a client opens before it knows how many the server takes.
+	FirstStreams    int
 	MaxHeaderBytes  int // a decoded header list as RFC 9113 §6.5.2 counts it
 	MaxHeaderFields int // cookie crumbs included
 	StreamWindow    int // received and not consumed, a stream
@@ -49,7 +51,10 @@ type Options struct {
 
 	// Near tells a client that the server is on this machine: if its answers trickle, it is given
 	// the processor before they are read.
-	Near          bool
+	Near bool
+	// Trusted tells a server that its client makes no floods. One that cancels many requests, for
+	// their server is slow, is not to lose the others.
+	Trusted       bool
 	EnableConnect bool          // server: offer extended CONNECT (RFC 8441)
 	StartTimeout  time.Duration // the peer's preface and first SETTINGS; default 10 s
 	HeaderTimeout time.Duration // an unfinished frame or header block; default 10 s
@@ -71,6 +76,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	o.MaxStreams = orDefault(o.MaxStreams, defaultMaxStreams)
+	o.FirstStreams = orDefault(o.FirstStreams, presumedStreams)
 	o.MaxHeaderBytes = orDefault(o.MaxHeaderBytes, defaultHeaderBytes)
 	o.MaxHeaderFields = orDefault(o.MaxHeaderFields, defaultHeaderFields)
 	o.StreamWindow = orDefault(o.StreamWindow, defaultStreamWindow)

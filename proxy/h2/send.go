@@ -77,7 +77,7 @@ func (c *Conn) tooLongLocked(fields []hpack.HeaderField) bool {
 
 // roomLocked says whether another stream fits.
 func (c *Conn) roomLocked() bool {
-	if len(c.streams) >= min(c.peerMaxStreams, c.o.MaxStreams) {
+	if c.fullLocked() {
 		return false
 	}
 	if c.w.QueuedLocked() >= c.o.MaxOutput {
@@ -85,6 +85,24 @@ func (c *Conn) roomLocked() bool {
 		return false
 	}
 	return !c.cloggedLocked()
+}
+
+// PeerStreams is how many streams the peer takes at a time, or is presumed to.
+func (c *Conn) PeerStreams() int {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.peerMaxStreams
+}
+
+// Full says whether as many streams are open as the peer, or this client, takes at a time.
+func (c *Conn) Full() bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.fullLocked()
+}
+
+func (c *Conn) fullLocked() bool {
+	return len(c.streams) >= min(c.peerMaxStreams, c.o.MaxStreams)
 }
 
 // Clogged says whether streams whose data nobody takes hold half of the connection's window. A new

@@ -23,7 +23,8 @@ const (
 	RetryCause
 	// ControlPlaneError is a failed call to identity, destination or viz.
 	ControlPlaneError
-	// ShedWork is work that was refused to stay within a bound: queue, memory, streams.
+	// ShedWork is work that was refused to stay within a bound: queue, memory, streams; or that
+	// waits, for its endpoint has as many connections as it may.
 	ShedWork
 	events
 )
