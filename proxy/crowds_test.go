@@ -28,22 +28,30 @@ func hanging(begun chan<- struct{}) http.Handler {
 	})
 }
 
+const maxFrame = 16 << 10
+
 // crowd is a caller of many requests on one connection of HTTP/2.
 type crowd struct {
 	framing
 	last uint32 // stream
 }
 
-func (c *crowd) get(path string) {
+func (c *crowd) get(path string, fields ...[2]string) {
 	var b bytes.Buffer
 	e := hpack.NewEncoder(&b)
-	for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"},
-		{":path", path}} {
+	head := [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"},
+		{":path", path}}
+	for _, h := range append(head, fields...) {
 		check(c.t, e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}))
 	}
 	c.last += 2
-	check(c.t, c.WriteHeaders(http2.HeadersFrameParam{StreamID: c.last, BlockFragment: b.Bytes(),
-		EndHeaders: true, EndStream: true}))
+	first := b.Next(maxFrame)
+	check(c.t, c.WriteHeaders(http2.HeadersFrameParam{StreamID: c.last, BlockFragment: first,
+		EndHeaders: b.Len() == 0, EndStream: true}))
+	for b.Len() > 0 {
+		more := b.Next(maxFrame)
+		check(c.t, c.WriteContinuation(c.last, b.Len() == 0, more))
+	}
 }
 
 // watches opens requests on one connection, and returns it when all have been answered.

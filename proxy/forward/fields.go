@@ -17,10 +17,11 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	if c.refuses() { // a proxy's, which says what it translated
 		x.http1 = header.Value(fields, header.Proto) == header.ProtoHTTP1
 	}
-	x.req = header.Keep(newHead(len(fields)), fields)
+	x.req = header.Keep(newHead(len(fields)+2), fields)
 	if id := c.side.callerID(); id != "" {
 		x.req = append(x.req, hpack.HeaderField{Name: header.ClientID, Value: id})
 	}
+	x.nameCaller()
 	x.nameAuthority()
 	x.grpc = isGRPC(header.Value(fields, "content-type"))
 	x.takeTunnel(fields)
@@ -69,6 +70,32 @@ func meshUpgrade(fields []hpack.HeaderField) []hpack.HeaderField {
 // dropField takes a field off, in place.
 func dropField(fields []hpack.HeaderField, name string) []hpack.HeaderField {
 	return slices.DeleteFunc(fields, func(f hpack.HeaderField) bool { return f.Name == name })
+}
+
+// nameCaller says where a caller without an identity calls from, as any proxy would, for the
+// application sees only this one's connections. What the caller says itself comes first.
+func (x *exchange) nameCaller() {
+	from := x.c.side.address()
+	if from == "" {
+		return
+	}
+	proto, last := false, -1
+	for i := range x.req {
+		switch x.req[i].Name {
+		case "x-forwarded-proto":
+			proto = true
+		case "x-forwarded-for":
+			last = i
+		}
+	}
+	if last >= 0 {
+		x.req[last].Value += ", " + from
+	} else {
+		x.req = append(x.req, hpack.HeaderField{Name: "x-forwarded-for", Value: from})
+	}
+	if !proto {
+		x.req = append(x.req, hpack.HeaderField{Name: "x-forwarded-proto", Value: "http"})
+	}
 }
 
 // nameAuthority names what a request is for that does not say so itself, as HTTP/1.0 allows: what

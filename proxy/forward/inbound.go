@@ -21,20 +21,16 @@ type toApplication struct {
 	port   *discover.Port // of the reader, who learns it anew
 	app    *balance.Cluster
 	only   route.Backend // that there is
+	from   string        // the address of a caller without an identity
 }
 
 // Inbound is a connection for the application, not served yet: see Speak and Serve.
 func (f *Forwarder) Inbound(a *discover.Arrival) *ServerConn {
-	return &ServerConn{
-		f: f,
-		side: &toApplication{
-			f:      f,
-			caller: a.Caller,
-			number: a.Port.Number,
-			port:   a.Port,
-			app:    a.App,
-		},
+	s := &toApplication{f: f, caller: a.Caller, number: a.Port.Number, port: a.Port, app: a.App}
+	if !a.Caller.Meshed() {
+		s.from = a.Caller.Address.String()
 	}
+	return &ServerConn{f: f, side: s}
 }
 
 // admit asks today's policy: a connection may be older than it.
@@ -62,6 +58,7 @@ func (s *toApplication) authority() string { return s.app.First().Address }
 
 func (s *toApplication) callerID() string { return s.caller.ID }
 func (s *toApplication) peer() bool       { return s.caller.Meshed() }
+func (s *toApplication) address() string  { return s.from }
 func (s *toApplication) stranger() bool   { return !s.caller.Meshed() }
 func (s *toApplication) explains() bool   { return s.caller.Meshed() }
 

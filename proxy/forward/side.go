@@ -24,6 +24,9 @@ type side interface {
 	peer() bool
 	// stranger reports whether the caller is neither a proxy nor the pod's own application.
 	stranger() bool
+	// address is where a caller without an identity calls from, for the application; empty: nobody
+	// asks.
+	address() string
 	// explains reports whether the caller may be told the mesh's reasons.
 	explains() bool
 	// declared is what the services in front of e call its protocol.

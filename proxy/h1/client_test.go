@@ -128,6 +128,12 @@ func TestResponsesRead(t *testing.T) {
 	}{
 		{"informational", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: l\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 			":status=100 | :status=103 link=l | :status=200 content-length=0 end", getWords, false},
+		{"informational, with a length", "HTTP/1.1 100 C\r\nContent-Length: 0\r\n\r\n" +
+			"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n",
+			":status=100 | :status=999 content-length=0 end", getWords, false},
+		{"many cookies", "HTTP/1.1 200 OK\r\n" + strings.Repeat("Set-Cookie: a\r\n", 150) +
+			"Content-Length: 0\r\n\r\n",
+			":status=200" + strings.Repeat(" set-cookie=a", 150) + " content-length=0 end", getWords, false},
 		{"chunked with trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\nCookie: c\r\n\r\n",
 			`:status=200 | data "hi" | a=b end`, getWords, false},
 		{"head", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", ":status=200 content-length=5 end", head, false},

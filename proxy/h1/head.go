@@ -183,15 +183,15 @@ func (h *head) finish() error {
 }
 
 func (h *head) field(line []byte) error {
-	if h.count++; h.count > h.maxFields {
-		return errTooMany
-	}
 	if line[0] == ' ' || line[0] == '\t' {
 		return errFolded
 	}
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 {
 		return errName
+	}
+	if err := h.countField(line[:colon]); err != nil {
+		return err
 	}
 	value := trim(line[colon+1:])
 	f := h.repeated(line[:colon])
@@ -206,6 +206,18 @@ func (h *head) field(line []byte) error {
 		return err
 	}
 	return h.special(name, value)
+}
+
+// countField bounds the fields, but for cookies: a server sets each in a field of its own, and
+// they are bounded by their size.
+func (h *head) countField(name []byte) error {
+	if foldEqual(name, "cookie") || foldEqual(name, "set-cookie") {
+		return nil
+	}
+	if h.count++; h.count > h.maxFields {
+		return errTooMany
+	}
+	return nil
 }
 
 // repeated is the field of the previous message that stands where this one does, if it has the same

@@ -32,8 +32,11 @@ func (h *head) finishResponse() error {
 	if err := h.framing(); err != nil {
 		return err
 	}
-	if h.code < 200 && (h.lengthSeen || h.codings > 0) {
+	if h.code < 200 && (h.length > 0 || h.codings > 0) {
 		return errSwitch // RFC 9110 §8.6: an informational response has no body to frame
+	}
+	if h.code < 200 && h.lengthSeen {
+		h.drop("content-length") // of nothing, which some say all the same
 	}
 	h.close = h.close || h.http10
 	if h.code == 204 && (h.length > 0 || h.codings > 0) || h.code == 304 && h.codings > 0 {

@@ -63,8 +63,8 @@ func isLowerToken(s string) bool {
 	return len(s) > 0
 }
 
-// isTarget says whether s is an origin-form target, or "*" for OPTIONS. A fragment is never sent,
-// and a byte above 0x7e is no part of a URI.
+// isTarget says whether s is an origin-form target, or "*" for OPTIONS. A fragment is never sent.
+// Bytes above 0x7f are no part of a URI, but clients send UTF-8 as it is.
 func isTarget[T chars](method, s T) bool {
 	if len(s) == 1 && s[0] == '*' {
 		return string(method) == "OPTIONS"
@@ -73,7 +73,7 @@ func isTarget[T chars](method, s T) bool {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
-		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '#' {
+		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '#' {
 			return false
 		}
 	}

@@ -117,7 +117,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	c.drain.last = maxStreamID
 	c.timers.begin(now)
 	c.enc.limit = tableSize
-	c.dec = newDecoder(c.o.MaxHeaderBytes, c.emit)
+	c.dec = newDecoder(maxBlock*c.o.MaxHeaderBytes, c.emit)
 	w.MaxOutput = c.o.MaxOutput
 	w.OnDrain = c.onDrain
 	return c

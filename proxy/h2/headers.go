@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"strings"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -10,6 +11,10 @@ import (
 // has at most twice MaxHeaderBytes, which is eight full frames. The rest leaves room for senders
 // that split early.
 const maxContinuations = 32
+
+// maxBlock times the allowed size, compressed, ends the connection, and so does a single string of
+// that size.
+const maxBlock = 2
 
 // bombFactor times the allowed size, decoded, ends the connection. A header block so large is an
 // attack: one byte may stand for a field of 4 KiB in the table (CVE-2016-6581). A smaller one that
@@ -31,6 +36,7 @@ type block struct {
 	pieces   int
 	size     int // decoded, as §6.5.2 counts
 	count    int
+	grpc     bool // said of a request that is too large
 	since    time.Time
 }
 
@@ -80,7 +86,7 @@ func unpad(h frameHeader, p []byte) ([]byte, error) {
 
 func (c *Conn) decode(h frameHeader, p []byte) error {
 	c.block.bytes += len(p)
-	if c.block.bytes > 2*c.o.MaxHeaderBytes {
+	if c.block.bytes > maxBlock*c.o.MaxHeaderBytes {
 		return connError(CodeEnhanceYourCalm, "header block too large")
 	}
 	if err := c.dec.write(p); err != nil {
@@ -112,7 +118,9 @@ func (c *Conn) undecodable(err error) error {
 // is bounded too.
 func (c *Conn) emit(f *hpack.HeaderField) {
 	b := &c.block
-	b.count++
+	if !isCookie(f.Name) {
+		b.count++
+	}
 	b.size += fieldCost(f)
 	if b.count > c.o.MaxHeaderFields || b.size > c.o.MaxHeaderBytes {
 		b.tooLarge = true
@@ -120,6 +128,7 @@ func (c *Conn) emit(f *hpack.HeaderField) {
 			b.bomb = true
 			c.dec.muted = true
 		}
+		b.grpc = b.grpc || isGRPC(f)
 		return
 	}
 	c.fields = append(c.fields, *f)
@@ -127,6 +136,14 @@ func (c *Conn) emit(f *hpack.HeaderField) {
 		last := &c.fields[len(c.fields)-1]
 		last.Value = trimBlanks(last.Value)
 	}
+}
+
+// isCookie tells fields of which a message may have as many as its size allows: a client sends each
+// cookie as a field of its own (§8.2.3), and so does a server.
+func isCookie(name string) bool { return name == "cookie" || name == "set-cookie" }
+
+func isGRPC(f *hpack.HeaderField) bool {
+	return f.Name == "content-type" && strings.HasPrefix(f.Value, "application/grpc")
 }
 
 func (c *Conn) onBlock() error {
@@ -217,11 +234,19 @@ func (c *Conn) begin(id uint32, m message) error {
 	return nil
 }
 
-// refuseLarge answers a head that is too large to keep: 431 (RFC 6585 §5), and no stream.
+// refuseLarge answers a head that is too large to keep: 431 (RFC 6585 §5), or what gRPC calls it,
+// and no stream.
 func (c *Conn) refuseLarge(id uint32) error {
+	answer := tooLarge
+	for i := range c.fields {
+		c.block.grpc = c.block.grpc || isGRPC(&c.fields[i])
+	}
+	if c.block.grpc {
+		answer = tooLargeGRPC
+	}
 	c.w.Lock()
 	defer c.w.Unlock()
-	c.encodeLocked(id, tooLarge, true)
+	c.encodeLocked(id, answer, true)
 	if !c.block.end {
 		c.appendResetLocked(id, CodeNone)
 		c.rememberResetLocked(id)
@@ -235,6 +260,13 @@ func (c *Conn) refuseLarge(id uint32) error {
 var tooLarge = []hpack.HeaderField{
 	{Name: ":status", Value: "431"},
 	{Name: "content-length", Value: "0"},
+}
+
+var tooLargeGRPC = []hpack.HeaderField{
+	{Name: ":status", Value: "200"},
+	{Name: "content-type", Value: "application/grpc"},
+	{Name: "grpc-status", Value: "8"}, // RESOURCE_EXHAUSTED
+	{Name: "grpc-message", Value: "the request's header fields are too large"},
 }
 
 // onStreamBlockUnlocks takes a response, an informational one, or trailers.

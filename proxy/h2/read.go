@@ -22,6 +22,9 @@ func (c *Conn) step(b []byte) (int, error) {
 		return 0, nil
 	}
 	h := parseHeader(b)
+	if c.start == startSettings && string(b[:len(http1)]) == http1 {
+		return 0, connError(CodeProtocol, "the peer speaks HTTP/1, and not HTTP/2")
+	}
 	if err := c.expected(h); err != nil {
 		return 0, err
 	}
@@ -34,6 +37,9 @@ func (c *Conn) step(b []byte) (int, error) {
 	end := frameHeaderLen + h.length
 	return end, c.onFrame(h, b[frameHeaderLen:end])
 }
+
+// http1 begins every answer of a server that knows HTTP/1 only, which refuses our preface.
+const http1 = "HTTP/1."
 
 func (c *Conn) readPreface(b []byte) (int, error) {
 	n := min(len(b), len(preface))
@@ -157,6 +163,9 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 			return connError(CodeProtocol, "RST_STREAM on an idle stream")
 		}
 		return c.spendOverheadLocked(1)
+	}
+	if code == CodeNone && !c.server && !s.state.in(remoteClosedStates) {
+		code = CodeInternal // NO_ERROR is for what comes after a whole answer (§8.1)
 	}
 	c.removeLocked(s)
 	ownerless := s.state.in(ownerlessStates)

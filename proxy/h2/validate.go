@@ -159,7 +159,7 @@ func statusOf(v string) int {
 		}
 		n = n*10 + int(v[i]-'0')
 	}
-	if n < 100 || n > 599 {
+	if n < 100 { // above 599 nothing is defined, but some applications send it
 		return 0
 	}
 	return n

@@ -37,6 +37,9 @@ const (
 // ownID is what the inbound proxy says of the caller.
 const ownID = "tulle-client-id: spiffe://cluster.local/ns/default/sa/caller\r\n"
 
+// ownFrom is what it says of a caller without an identity.
+const ownFrom = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n"
+
 func refused(name, send string) request { return request{name: name, send: send, want: "400"} }
 
 func runRequests(ctx context.Context, m *mesh, r *report) error {
@@ -104,7 +107,9 @@ func (c request) conclude(m *mesh, nc net.Conn, br *bufio.Reader, method string)
 		}
 	}
 	raw, list := m.seen.take()
-	raw = strings.ReplaceAll(raw, ownID, "") // the one header that the proxy adds
+	for _, own := range []string{ownID, ownFrom} { // the headers that the proxy adds
+		raw = strings.ReplaceAll(raw, own, "")
+	}
 	for _, t := range list {
 		requests = append(requests, t.String())
 	}
