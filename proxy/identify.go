@@ -201,10 +201,14 @@ func (p *Proxy) dialMesh(
 	if e.Identity.IsZero() {
 		return nil, errors.New("the endpoint is meshed, and its identity is not known")
 	}
-	nc, err := p.dialer.DialContext(ctx, "tcp", e.Mesh)
+	dial, cancel := context.WithTimeout(ctx, e.DialTimeout())
+	nc, err := p.dialer.DialContext(dial, "tcp", e.Mesh)
+	cancel()
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel = context.WithTimeout(ctx, e.HandshakeTimeout())
+	defer cancel()
 	w, err := handshake(ctx, nc, wire.NewTLSClient(nc, p.meshClientConfig(e, alpn)))
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ const keepAliveProbes = 6
 // newDialer makes connections whose peers may not vanish unnoticed while nothing is sent to them.
 func newDialer(l *config.Limits) *net.Dialer {
 	every := l.PeerTimeout / keepAliveProbes
-	return &net.Dialer{Timeout: l.DialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+	return &net.Dialer{Timeout: l.DialOutside, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: every, Interval: every, Count: keepAliveProbes - 1}}
 }
 

@@ -69,8 +69,52 @@ func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) { e.ewma.fai
 // Limits are its cluster's of the moment.
 func (e *Endpoint) Limits() *Limits { return &e.cluster.Current().Params.Limits }
 
-// Rest passes the endpoint over for a while, if another is there: it could not be dialed.
-func (e *Endpoint) Rest(now time.Time) { e.health.rest(now, e.Limits().Rest) }
+// Alone reports whether its cluster has no other endpoint.
+func (e *Endpoint) Alone() bool { return len(e.cluster.Current().All) <= 1 }
+
+// DialTimeout bounds a dial.
+func (e *Endpoint) DialTimeout() time.Duration {
+	if e.Alone() {
+		return e.Limits().DialTimeout
+	}
+	return e.Limits().DialElsewhere
+}
+
+// HandshakeTimeout bounds a TLS handshake. While another endpoint is there, whoever waits must have
+// time left for it.
+func (e *Endpoint) HandshakeTimeout() time.Duration {
+	if e.Alone() {
+		return e.Limits().Handshake
+	}
+	return min(e.Limits().Handshake, 2*e.Limits().DialElsewhere)
+}
+
+// Rest passes the endpoint over for a while, if another is there: it could not be dialed. Each dial
+// that fails doubles the rest, until one is answered. It returns how long that is.
+func (e *Endpoint) Rest(now time.Time) time.Duration {
+	l := e.Limits()
+	d := pause(l.Rest, l.RestMax, int(e.health.failures.Add(1)))
+	e.health.rest(now, d)
+	return d
+}
+
+// RestLonger passes the endpoint over until whoever dials it again has heard.
+func (e *Endpoint) RestLonger(now time.Time, d time.Duration) { e.health.rest(now, d) }
+
+// Reached notes that a dial was answered.
+func (e *Endpoint) Reached() {
+	if e.health.failures.Load() > 0 {
+		e.health.failures.Store(0)
+		e.health.until.Store(0)
+	}
+}
+
+// pause after the nth failure is between half of what it may be and all of it, so that the proxies
+// of a cluster do not dial a node that comes back all at once.
+func pause(first, most time.Duration, n int) time.Duration {
+	d := min(first<<min(n-1, 16), most)
+	return d/2 + rand.N(d/2+1)
+}
 
 // HasAnswered reports whether the endpoint ever has.
 func (e *Endpoint) HasAnswered() bool { return e.answered.Load() }
@@ -93,7 +137,8 @@ func (e *Endpoint) Label(l *metric.Labels, own string) {
 
 // health is whether an endpoint may be picked.
 type health struct {
-	until atomic.Int64 // the end of its rest, since epoch; 0: it has had none
+	until    atomic.Int64 // the end of its rest, since epoch; 0: it has none
+	failures atomic.Int32 // dials that failed since the last one that was answered
 }
 
 // epoch makes rests monotonic: a wall clock that is set back must not make them longer.

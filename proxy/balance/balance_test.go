@@ -63,3 +63,24 @@ func TestARestEnds(t *testing.T) {
 		t.Error("an endpoint was not picked after its rest")
 	}
 }
+
+// Each failure in a row doubles the rest, up to a bound, and an answer ends it.
+func TestRestsGrow(t *testing.T) {
+	now := time.Now()
+	p := Params{Limits: Limits{Rest: time.Second, RestMax: time.Minute}}
+	c := NewCluster("web", func() any { return nil }).Lone("a", p)
+	e := c.First()
+	most := time.Second
+	for range 10 {
+		if d := e.Rest(now); d < most/2 || d > most+1 {
+			t.Errorf("a rest of %v, want %v or up to half less", d, most)
+		}
+		most = min(2*most, time.Minute)
+	}
+	if e.Reached(); !e.health.ready(now) {
+		t.Error("an endpoint that answers still rests")
+	}
+	if d := e.Rest(now); d > time.Second+1 {
+		t.Errorf("a rest of %v after an answer", d)
+	}
+}

@@ -22,8 +22,12 @@ type Limits struct {
 	// DiscoveryWait is how long a first request waits for destination, and any request for an
 	// endpoint, a connection or a stream, before it fails.
 	DiscoveryWait time.Duration
-	// DialTimeout bounds a dial. Inside a cluster a SYN that is not answered in a second was lost.
-	DialTimeout time.Duration
+	// DialTimeout bounds a dial: the kernel repeats a SYN that was lost after a second.
+	// DialElsewhere is for an endpoint that is not the only one, since another is tried then;
+	// DialOutside is for what is outside the cluster.
+	DialTimeout, DialElsewhere, DialOutside time.Duration
+	// HandshakeTimeout bounds a TLS handshake with an endpoint: one whose core is busy signs late.
+	HandshakeTimeout time.Duration
 	// MaxTries bounds how often one request is sent, the first time included.
 	MaxTries int
 	// RetryBodyLimit is how much of a request's body is kept, in bytes. A request with a longer one
@@ -126,8 +130,9 @@ type Limits struct {
 
 	// EndpointRest is how long an endpoint that could not be dialed is passed over while there is
 	// another. It is long enough for a dead pod to leave the endpoint set, and so short that one
-	// which recovered is soon used again.
-	EndpointRest time.Duration
+	// which recovered is soon used again. It doubles with each dial that fails, up to
+	// EndpointRestMax.
+	EndpointRest, EndpointRestMax time.Duration
 	// EWMADefaultRTT is an endpoint's latency before the first sample (Linkerd's value). EWMADecay
 	// is how fast what was measured is forgotten. Destination may set both for a cluster.
 	EWMADefaultRTT, EWMADecay time.Duration
@@ -136,9 +141,14 @@ type Limits struct {
 // DefaultLimits are the limits of every proxy that is not in a test.
 func DefaultLimits() Limits {
 	return Limits{
-		DetectTimeout:   time.Second,
-		DiscoveryWait:   3 * time.Second,
-		DialTimeout:     time.Second,
+		DetectTimeout: time.Second,
+		DiscoveryWait: 3 * time.Second,
+		DialTimeout:   3 * time.Second,
+		DialElsewhere: time.Second,
+		DialOutside:   10 * time.Second,
+
+		HandshakeTimeout: 10 * time.Second,
+
 		MaxTries:        5,
 		RetryBodyLimit:  64 << 10,
 		RetryBackoffMin: 25 * time.Millisecond,
@@ -178,8 +188,9 @@ func DefaultLimits() Limits {
 		ReservedConnections: 2048,
 		MaxTargets:          4096,
 
-		EndpointRest:   time.Second,
-		EWMADefaultRTT: 30 * time.Millisecond,
-		EWMADecay:      10 * time.Second,
+		EndpointRest:    time.Second,
+		EndpointRestMax: time.Minute,
+		EWMADefaultRTT:  30 * time.Millisecond,
+		EWMADecay:       10 * time.Second,
 	}
 }

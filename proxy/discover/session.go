@@ -317,6 +317,9 @@ func (d *Session) defaults() balance.Params {
 		MaxHTTP1Conns: l.MaxHTTP1Conns,
 		MaxHTTP2Conns: l.MaxHTTP2Conns,
 		DialTimeout:   l.DialTimeout,
+		DialElsewhere: l.DialElsewhere,
+		Handshake:     l.HandshakeTimeout,
 		Rest:          l.EndpointRest,
+		RestMax:       l.EndpointRestMax,
 	}}
 }

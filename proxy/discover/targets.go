@@ -147,7 +147,9 @@ func (d *Session) outside(addr string) bool {
 func (t *Target) pastTheMesh() *Answer {
 	t.outsideOnce.Do(func() {
 		c := balance.NewCluster(route.OutsideAuthority, t.d.Attach)
-		c.Lone(t.Name(), t.d.defaults()) // a name is looked up as it stands
+		p := t.d.defaults()
+		p.DialTimeout = t.d.Cfg.Limits.DialOutside
+		c.Lone(t.Name(), p) // a name is looked up as it stands
 		t.outside = &Answer{route.Outside(t.budget), []*balance.Cluster{c}}
 	})
 	return t.outside

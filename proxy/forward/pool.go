@@ -83,6 +83,7 @@ type pool struct {
 	dialing int
 	waiting balance.Queue
 	retired bool
+	probing bool // one of those that dial has failed, and tries again
 }
 
 // placement is what became of an attempt.
@@ -259,12 +260,41 @@ func (p *pool) dialMoreLocked() {
 // connect dials, and starts the connection's reader.
 func (p *pool) connect() {
 	w, err := p.dial()
-	if err != nil {
-		p.dialFailed(err)
-		p.f.Tasks.Done()
-		return
+	probing := false
+	for err != nil {
+		if probing = p.dialFailed(err, probing); !probing {
+			p.f.Tasks.Done()
+			return
+		}
+		w, err = p.dial()
 	}
+	if probing {
+		p.mu.Lock()
+		p.probing = false
+		p.mu.Unlock()
+	}
+	p.e.Reached()
 	p.start(w)
+}
+
+// probe waits until an endpoint that could not be dialed may be dialed again, which it does for
+// everybody while another endpoint answers them: no request waits to see whether the node is back.
+// It returns false if there is nothing to find out.
+func (p *pool) probe(rest time.Duration) bool {
+	p.e.RestLonger(time.Now(), rest+2*p.e.Limits().DialTimeout)
+	select {
+	case <-time.After(rest):
+	case <-p.f.Ctx.Done():
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired || len(p.conns) > 0 || p.e.Alone() {
+		p.probing = false
+		return false
+	}
+	p.dialing++
+	return true
 }
 
 func (p *pool) start(w *wire.Conn) {
@@ -322,11 +352,11 @@ func (p *pool) add(c *clientConn) bool {
 
 // dial connects, and for a meshed endpoint proves both identities.
 func (p *pool) dial() (*wire.Conn, error) {
-	ctx, cancel := context.WithTimeout(p.f.Ctx, p.e.Limits().DialTimeout)
-	defer cancel()
 	if p.kind == meshHTTP2 {
-		return p.f.DialMesh(ctx, p.e, config.ALPNHTTP)
+		return p.f.DialMesh(p.f.Ctx, p.e, config.ALPNHTTP)
 	}
+	ctx, cancel := context.WithTimeout(p.f.Ctx, p.e.DialTimeout())
+	defer cancel()
 	nc, err := p.f.DialPlain(ctx, p.e.Address)
 	if err != nil {
 		return nil, err
@@ -335,13 +365,16 @@ func (p *pool) dial() (*wire.Conn, error) {
 }
 
 // dialFailed tells the waiting tries, unless another connection may yet take them: of HTTP/1 each
-// needs its own.
-func (p *pool) dialFailed(err error) {
+// needs its own. One of those that failed probes the endpoint, and returns true when it is to dial
+// again.
+func (p *pool) dialFailed(err error, probing bool) (again bool) {
 	p.f.Log.Debug("cannot connect to an endpoint", "endpoint", p.e.Address, "err", err)
 	p.f.dialFailures.Inc()
-	p.e.Rest(time.Now())
+	rest := p.e.Rest(time.Now())
 	p.mu.Lock()
 	p.dialing--
+	probes := probing || !p.probing && !p.retired && !p.e.Alone()
+	p.probing = p.probing || probes
 	var failed []balance.Waiter
 	if p.dialing == 0 && (len(p.conns) == 0 || p.kind == plainHTTP1) {
 		failed = p.waiting.All()
@@ -352,6 +385,7 @@ func (p *pool) dialFailed(err error) {
 		w.(waiter).undelivered(fmt.Sprintf("cannot connect to %s: %v", p.e.Address, err), &b)
 	}
 	b.flush()
+	return probes && p.probe(rest)
 }
 
 // serve hands free streams to waiting tries, in order. No lock is held: an exchange's comes before

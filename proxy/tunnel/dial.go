@@ -29,6 +29,7 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 		up, err = c.dialOpaque(e)
 		e.Done()
 		if err == nil {
+			e.Reached()
 			e.Observe(time.Since(began), set.Params, time.Now())
 			return e, up, nil
 		}
@@ -60,12 +61,16 @@ func (c *Carrier) sleep(d time.Duration) {
 }
 
 func (c *Carrier) dialOpaque(e *balance.Endpoint) (leg, error) {
-	ctx, cancel := context.WithTimeout(c.Ctx, e.Limits().DialTimeout)
-	defer cancel()
 	if e.Meshed() {
-		return c.dialTunnel(ctx, e)
+		return c.dialTunnel(e)
 	}
-	nc, err := c.Dialer.DialContext(ctx, "tcp", e.Address)
+	return c.connect(e, e.Address)
+}
+
+func (c *Carrier) connect(e *balance.Endpoint, addr string) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(c.Ctx, e.DialTimeout())
+	defer cancel()
+	nc, err := c.Dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +78,14 @@ func (c *Carrier) dialOpaque(e *balance.Endpoint) (leg, error) {
 }
 
 // dialTunnel opens an opaque connection inside mTLS.
-func (c *Carrier) dialTunnel(ctx context.Context, e *balance.Endpoint) (leg, error) {
-	nc, err := c.Dialer.DialContext(ctx, "tcp", e.Mesh)
+func (c *Carrier) dialTunnel(e *balance.Endpoint) (leg, error) {
+	nc, err := c.connect(e, e.Mesh)
 	if err != nil {
 		return nil, err
 	}
-	tl := newTLSLeg(nc.(*net.TCPConn), nil, tls.Client, c.MeshConfig(e, config.ALPNTCP))
+	ctx, cancel := context.WithTimeout(c.Ctx, e.HandshakeTimeout())
+	defer cancel()
+	tl := newTLSLeg(nc, nil, tls.Client, c.MeshConfig(e, config.ALPNTCP))
 	if err := tl.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		return nil, err
