@@ -124,7 +124,8 @@ func misspelling() []forger {
 			"CONNECT app:443 HTTP/1.1\r\nHost: app\r\n\r\nGET / HTTP/1.1\r\n§"),
 		says("CONNECT, a pause, a request", wants{"502|app", "502|app", not, not},
 			"CONNECT app:443 HTTP/1.1\r\nHost: app\r\n\r\n|GET / HTTP/1.1\r\n§"),
-		says("an upgrade that is declined, a pause, a request", let,
+		says("an upgrade that is declined, a pause, a request",
+			wants{let.declared, let.undeclared, not, not},
 			"POST / HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"+
 				"|GET / HTTP/1.1\r\n§"),
 		says("OPTIONS *", let, "OPTIONS * HTTP/1.1\r\n§"),
