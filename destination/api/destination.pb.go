@@ -1749,6 +1749,7 @@ type HTTPRule struct {
 	Timeouts        *Timeouts              `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	Retry           *Retry                 `protobuf:"bytes,6,opt,name=retry,proto3" json:"retry,omitempty"` // absent: never retried, but for what was surely not delivered
 	ResponseClasses []*ResponseClass       `protobuf:"bytes,7,rep,name=response_classes,json=responseClasses,proto3" json:"response_classes,omitempty"`
+	Hedge           *Hedge                 `protobuf:"bytes,8,opt,name=hedge,proto3" json:"hedge,omitempty"` // absent: none. Only beside retry
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1828,6 +1829,13 @@ func (x *HTTPRule) GetRetry() *Retry {
 func (x *HTTPRule) GetResponseClasses() []*ResponseClass {
 	if x != nil {
 		return x.ResponseClasses
+	}
+	return nil
+}
+
+func (x *HTTPRule) GetHedge() *Hedge {
+	if x != nil {
+		return x.Hedge
 	}
 	return nil
 }
@@ -2802,6 +2810,52 @@ func (x *Retry) GetMaxTries() uint32 {
 	return 0
 }
 
+// Hedge is a second try beside one that is slow, of what may be retried and within its budget; the
+// first answer counts. It is strict.
+type Hedge struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AfterMs       uint64                 `protobuf:"varint,1,opt,name=after_ms,json=afterMs,proto3" json:"after_ms,omitempty"` // of the slow try; at least MinHedge (limits.go)
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hedge) Reset() {
+	*x = Hedge{}
+	mi := &file_destination_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hedge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hedge) ProtoMessage() {}
+
+func (x *Hedge) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
+func (*Hedge) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Hedge) GetAfterMs() uint64 {
+	if x != nil {
+		return x.AfterMs
+	}
+	return 0
+}
+
 type RetryBudget struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	RetryRatio          float64                `protobuf:"fixed64,1,opt,name=retry_ratio,json=retryRatio,proto3" json:"retry_ratio,omitempty"`
@@ -2813,7 +2867,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +2879,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +2892,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -2874,7 +2928,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +2940,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +2953,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -2932,7 +2986,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +2998,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3011,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -3040,7 +3094,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3106,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3119,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -3085,7 +3139,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3151,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3164,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3144,7 +3198,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3210,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3223,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Cluster) GetName() string {
@@ -3229,7 +3283,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3295,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3308,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -3280,7 +3334,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3346,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3359,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -3325,7 +3379,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3337,7 +3391,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3350,7 +3404,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -3385,7 +3439,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3451,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3464,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Endpoint) GetId() string {
@@ -3497,7 +3551,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3509,7 +3563,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3522,7 +3576,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Locality) GetRegion() string {
@@ -3578,7 +3632,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3644,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3657,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -3672,7 +3726,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3738,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3751,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -3716,7 +3770,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3728,7 +3782,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3741,7 +3795,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Probe) GetPath() string {
@@ -3762,7 +3816,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3774,7 +3828,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3787,7 +3841,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Config) GetLog() *Log {
@@ -3807,7 +3861,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3819,7 +3873,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3832,7 +3886,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Log) GetLevel() Level {
@@ -3934,7 +3988,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
-	"\x04rule\x18\x05 \x01(\tR\x04rule\"\xa5\x03\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\"\xd8\x03\n" +
 	"\bHTTPRule\x124\n" +
 	"\x06origin\x18\x01 \x01(\v2\x1c.tulle.destination.v1.OriginR\x06origin\x121\n" +
 	"\x05match\x18\x02 \x01(\v2\x1b.tulle.destination.v1.MatchR\x05match\x126\n" +
@@ -3942,7 +3996,8 @@ const file_destination_proto_rawDesc = "" +
 	"\bbackends\x18\x04 \x03(\v2\x1d.tulle.destination.v1.BackendR\bbackends\x12:\n" +
 	"\btimeouts\x18\x05 \x01(\v2\x1e.tulle.destination.v1.TimeoutsR\btimeouts\x121\n" +
 	"\x05retry\x18\x06 \x01(\v2\x1b.tulle.destination.v1.RetryR\x05retry\x12N\n" +
-	"\x10response_classes\x18\a \x03(\v2#.tulle.destination.v1.ResponseClassR\x0fresponseClasses\"\x9d\x01\n" +
+	"\x10response_classes\x18\a \x03(\v2#.tulle.destination.v1.ResponseClassR\x0fresponseClasses\x121\n" +
+	"\x05hedge\x18\b \x01(\v2\x1b.tulle.destination.v1.HedgeR\x05hedge\"\x9d\x01\n" +
 	"\aTLSRule\x124\n" +
 	"\x06origin\x18\x01 \x01(\v2\x1c.tulle.destination.v1.OriginR\x06origin\x12!\n" +
 	"\fserver_names\x18\x02 \x03(\tR\vserverNames\x129\n" +
@@ -3998,7 +4053,9 @@ const file_destination_proto_rawDesc = "" +
 	"request_ms\x18\x01 \x01(\x04R\trequestMs\x12\x15\n" +
 	"\x06try_ms\x18\x02 \x01(\x04R\x05tryMs\"$\n" +
 	"\x05Retry\x12\x1b\n" +
-	"\tmax_tries\x18\x01 \x01(\rR\bmaxTries\"z\n" +
+	"\tmax_tries\x18\x01 \x01(\rR\bmaxTries\"\"\n" +
+	"\x05Hedge\x12\x19\n" +
+	"\bafter_ms\x18\x01 \x01(\x04R\aafterMs\"z\n" +
 	"\vRetryBudget\x12\x1f\n" +
 	"\vretry_ratio\x18\x01 \x01(\x01R\n" +
 	"retryRatio\x123\n" +
@@ -4124,7 +4181,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -4164,22 +4221,23 @@ var file_destination_proto_goTypes = []any{
 	(*Backend)(nil),           // 35: tulle.destination.v1.Backend
 	(*Timeouts)(nil),          // 36: tulle.destination.v1.Timeouts
 	(*Retry)(nil),             // 37: tulle.destination.v1.Retry
-	(*RetryBudget)(nil),       // 38: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 39: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 40: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 41: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 42: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 43: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 44: tulle.destination.v1.EWMA
-	(*Endpoints)(nil),         // 45: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 46: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 47: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 48: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 49: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 50: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 51: tulle.destination.v1.Probe
-	(*Config)(nil),            // 52: tulle.destination.v1.Config
-	(*Log)(nil),               // 53: tulle.destination.v1.Log
+	(*Hedge)(nil),             // 38: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 39: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 40: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 41: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 42: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 43: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 44: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 45: tulle.destination.v1.EWMA
+	(*Endpoints)(nil),         // 46: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 47: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 48: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 49: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 50: tulle.destination.v1.Inbound
+	(*Authorization)(nil),     // 51: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 52: tulle.destination.v1.Probe
+	(*Config)(nil),            // 53: tulle.destination.v1.Config
+	(*Log)(nil),               // 54: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	7,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -4201,16 +4259,16 @@ var file_destination_proto_depIdxs = []int32{
 	20, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,  // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
 	21, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	43, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	45, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	46, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	49, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	52, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	44, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	46, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	47, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	50, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	53, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,  // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,  // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	22, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
 	35, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	38, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	39, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
 	24, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
 	25, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
 	26, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
@@ -4220,50 +4278,51 @@ var file_destination_proto_depIdxs = []int32{
 	35, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
 	36, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
 	37, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	39, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	23, // 39: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	35, // 40: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	23, // 41: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	35, // 42: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	29, // 43: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	30, // 44: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	31, // 45: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	28, // 46: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	28, // 47: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	27, // 48: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	27, // 49: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	33, // 50: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	33, // 51: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	34, // 52: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	34, // 53: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	32, // 54: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	40, // 55: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	42, // 56: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	41, // 57: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	41, // 58: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	40, // 59: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	40, // 60: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	44, // 61: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	22, // 62: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	47, // 63: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	47, // 64: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,  // 65: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	48, // 66: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	17, // 67: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,  // 68: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	3,  // 69: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	4,  // 70: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	50, // 71: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	24, // 72: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	51, // 73: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	22, // 74: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	53, // 75: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	5,  // 76: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	77, // [77:77] is the sub-list for method output_type
-	77, // [77:77] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	40, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	38, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	23, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	35, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	23, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	35, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	29, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	30, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	31, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	28, // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	28, // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	27, // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	27, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	33, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	33, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	34, // 53: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	34, // 54: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	32, // 55: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	41, // 56: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	43, // 57: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	42, // 58: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	42, // 59: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	41, // 60: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	41, // 61: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	45, // 62: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	22, // 63: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	48, // 64: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	48, // 65: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,  // 66: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	49, // 67: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	17, // 68: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,  // 69: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	3,  // 70: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	4,  // 71: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	51, // 72: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	24, // 73: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	52, // 74: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	22, // 75: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	54, // 76: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	5,  // 77: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	78, // [78:78] is the sub-list for method output_type
+	78, // [78:78] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -4325,13 +4384,13 @@ func file_destination_proto_init() {
 		(*Filter_RequestHeaders)(nil),
 		(*Filter_ResponseHeaders)(nil),
 	}
-	file_destination_proto_msgTypes[34].OneofWrappers = []any{
+	file_destination_proto_msgTypes[35].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[37].OneofWrappers = []any{
+	file_destination_proto_msgTypes[38].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 	}
 	type x struct{}
@@ -4340,7 +4399,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

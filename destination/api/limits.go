@@ -1,5 +1,11 @@
 package api
 
+import "time"
+
+// MinHedge is the least time that a try has before another is sent beside it: the resolution of
+// the proxy's timers.
+const MinHedge = 5 * time.Millisecond
+
 // What one stream may carry. Both ends hold to these, so neither can say what the other refuses.
 const (
 	// MaxRequest bounds a message from a proxy. A key has some 320 bytes at most, so it is Resume that

@@ -66,6 +66,9 @@ func (e *Endpoint) Observe(d time.Duration, p Params, now time.Time) { e.ewma.ob
 // Failed takes the latency of a failure, which says nothing good.
 func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) { e.ewma.fail(d, p, now) }
 
+// Outlasted takes a latency that is more than so long: nobody waited for the answer.
+func (e *Endpoint) Outlasted(d time.Duration, p Params, now time.Time) { e.ewma.outlast(d, p, now) }
+
 // Limits are its cluster's of the moment.
 func (e *Endpoint) Limits() *Limits { return &e.cluster.Current().Params.Limits }
 

@@ -25,6 +25,24 @@ func TestEWMARisesAtOnceAndFallsWithTime(t *testing.T) {
 	}
 }
 
+// What nobody waited for was slower than that: it raises the estimate, and never lowers it.
+func TestWhatIsOutlastedOnlyRaises(t *testing.T) {
+	p := Params{Initial: 30 * time.Millisecond, Decay: 10 * time.Second}
+	now := time.Unix(0, 0)
+	var e ewma
+	e.reset(p, now)
+	for _, tt := range []struct{ outlasted, want time.Duration }{
+		{time.Millisecond, 30 * time.Millisecond},
+		{50 * time.Millisecond, 50 * time.Millisecond},
+		{-time.Millisecond, 50 * time.Millisecond}, // clocks of two readers
+	} {
+		e.outlast(tt.outlasted, p, now)
+		if got := e.load(p, now); got != float64(tt.want) {
+			t.Errorf("after %v: %v, want %v", tt.outlasted, time.Duration(got), tt.want)
+		}
+	}
+}
+
 func TestPickAvoidsTheEndpointThatFailed(t *testing.T) {
 	now := time.Now()
 	a, b, c := &Endpoint{id: "a"}, &Endpoint{id: "b"}, &Endpoint{id: "c"}

@@ -71,6 +71,14 @@ func (e *ewma) fail(d time.Duration, p Params, now time.Time) {
 	e.rtt, e.at = max(cost, float64(d), e.rtt), now
 }
 
+// outlast takes what a latency is more than. That can only raise the estimate.
+func (e *ewma) outlast(d time.Duration, p Params, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rtt *= weight(now.Sub(e.at), p.Decay)
+	e.rtt, e.at = max(e.rtt, float64(d)), now
+}
+
 // load is the cost of sending one more request.
 func (e *ewma) load(p Params, now time.Time) float64 {
 	e.mu.Lock()

@@ -50,16 +50,17 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
 	// be told to have been read or not.
-	if failed && (x.reqEnd || end) && x.retryWithin(a, b) {
+	if failed && (x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, b)) {
 		return
 	}
+	x.win(a, b)
 	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
 	if x.down.WriteHeaders(a.conn.scratch, end) != nil {
 		x.fail(502, "the response's header fields are more than the caller takes", b)
 		return
 	}
 	x.enter(phaseAnswering)
-	x.winner, x.reached, x.failed = a, a.endpoint, failed
+	x.failed = failed
 	x.kept, x.body = false, nil
 	x.freeHead()
 	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {
@@ -128,6 +129,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel
 		// turned.
 		x.timeout("the request took longer than its timeout", b)
+	case x.without(a, b):
 	case x.winner == a:
 		x.failed = true
 		x.brokenOff(a, code, err)
@@ -211,7 +213,7 @@ func (a *attempt) openQueued(b *batch) bool {
 	case up != nil:
 		a.opened(conn, up, b)
 	case err != nil:
-		x.unsendable(p, b)
+		x.unsendable(a, b)
 	default:
 		x.findAnew(a, b)
 	}

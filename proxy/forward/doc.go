@@ -9,6 +9,7 @@
 //	fields.go      which header fields are passed on; head.go, for how long they are kept
 //	attempt.go     one try at a backend; retry.go, whether there is another
 //	live.go        the tries that are under way
+//	hedge.go       a second try beside one that is slow
 //	translate.go   which protocol the application is spoken to in
 //	pool.go        the connections to an endpoint, and which tries wait for one
 //	stall.go       peers that take nothing, and bodies that stop arriving
@@ -39,14 +40,16 @@
 //
 //	new       → waiting, ended
 //	waiting   → waiting, trying, backoff, ended
-//	trying    → waiting, backoff, answering, ended
+//	trying    → waiting, hedging, backoff, answering, ended
+//	hedging   → waiting, trying, answering, ended
 //	backoff   → waiting, ended
 //	answering → ended
 //	ended     →
 //
 // A new exchange is admitted and its first try waits for an endpoint, a connection and a stream; or
 // it ends with an answer of ours. The try is then with a backend. If that fails, or cannot be
-// asked, the next one waits, after a backoff where it would be at the same endpoint. The first
+// asked, the next one waits, after a backoff where it would be at the same endpoint. Beside a try
+// that is slow there may be another, a hedge; if one of the two fails, the other goes on. The first
 // final head is the caller's, and no other try follows. phase.go has the one place that changes a
 // phase, and the one timer that belongs to it.
 package forward

@@ -39,6 +39,7 @@ type exchange struct {
 	tries   uint8    // made so far
 	// Outside of what the profile allows, for a try most likely reached nobody.
 	resent   bool
+	hedged   bool              // or it was decided against
 	last     *balance.Endpoint // of the try before
 	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
@@ -281,20 +282,23 @@ func (x *exchange) findEndpoint(a *attempt, b *batch) {
 	x.openAt(a, set, b)
 }
 
-// openAt picks an endpoint and asks its pool for a stream.
+// openAt sends a to one of the endpoints.
 func (x *exchange) openAt(a *attempt, set *balance.EndpointSet, b *batch) {
-	a.endpoint = set.Pick(balance.Key{Avoid: x.last, Now: b.time()})
-	x.reached = a.endpoint
+	x.sendTo(a, set.Pick(balance.Key{Avoid: x.last, Now: b.time()}), b)
+}
+
+// sendTo asks an endpoint's pool for a stream for a.
+func (x *exchange) sendTo(a *attempt, e *balance.Endpoint, b *batch) {
+	a.endpoint, x.reached = e, e
 	a.pool = transportOf(a.endpoint).pools.of(x.kindFor(a.endpoint), x.c.f, a.endpoint)
 	a.endpoint.Begin()
 	switch a.pool.open(a, b) {
 	case queued:
 		x.await(a)
 	case refused:
-		x.releasePending(a)
-		x.fail(503, "too many requests wait for "+a.endpoint.Address, b)
+		x.giveUp(a, 503, "too many requests wait for "+a.endpoint.Address, b)
 	case unsendable:
-		x.unsendable(a.pool, b)
+		x.unsendable(a, b)
 	case endpointLeft:
 		x.findAnew(a, b) // the set has changed since it was read
 	}
@@ -338,7 +342,7 @@ func (x *exchange) overdue(a *attempt, b *batch) {
 		return
 	}
 	a.count(true)
-	if !x.retryWithin(a, b) {
+	if !x.without(a, b) && !x.retryWithin(a, b) {
 		x.timeout("the try took longer than its timeout", b)
 	}
 }
@@ -347,10 +351,10 @@ func (x *exchange) overdue(a *attempt, b *batch) {
 func (x *exchange) waited(a *attempt, b *batch) {
 	name := x.cluster.Name
 	if a.endpoint == nil {
-		x.fail(503, "no endpoint is ready for "+name, b)
+		x.giveUp(a, 503, "no endpoint is ready for "+name, b)
 		return
 	}
-	x.fail(503, "no connection to "+name+" came free in time", b)
+	x.giveUp(a, 503, "no connection to "+name+" came free in time", b)
 }
 
 // timeout answers 504, or cuts a response that has begun.

@@ -114,8 +114,11 @@ type answers struct {
 	mu     sync.Mutex
 	status string
 	body   []byte
+	grpc   string // grpc-status, of the last head
 	ended  chan struct{}
 	once   sync.Once
+
+	consumed atomic.Int64 // bytes of the request
 }
 
 func newAnswers() *answers { return &answers{wire: wire.New(nil, nil), ended: make(chan struct{})} }
@@ -126,6 +129,7 @@ func (s *answers) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	if v := header.Value(fields, ":status"); v != "" {
 		s.status = v
 	}
+	s.grpc = header.Value(fields, "grpc-status")
 	s.end(end)
 	return nil
 }
@@ -151,7 +155,7 @@ func (s *answers) Reset(code uint32) {
 	s.end(true)
 }
 
-func (s *answers) Consumed(int)     {}
+func (s *answers) Consumed(n int)   { s.consumed.Add(int64(n)) }
 func (s *answers) Wire() *wire.Conn { return s.wire }
 func (s *answers) Over() bool       { return false }
 

@@ -2,7 +2,7 @@ package forward
 
 import "time"
 
-// maxLive tries of one request may be under way at a time.
+// maxLive tries of one request may be under way at a time: one that is slow, and its hedge.
 const maxLive = 2
 
 // tries are those of a request that are under way, the older one first. They are in the exchange's
@@ -32,14 +32,15 @@ func (l *tries) all() []*attempt {
 	return l[:n]
 }
 
-// anySent reports whether one of them is with a backend.
-func (l *tries) anySent() bool {
-	for _, a := range l.all() {
-		if a.up != nil {
-			return true
-		}
+// phase is the exchange's while they are under way, and none of them has brought an answer.
+func (l *tries) phase() phase {
+	switch {
+	case l[1] != nil:
+		return phaseHedging
+	case l[0].up != nil:
+		return phaseTrying
 	}
-	return false
+	return phaseWaiting
 }
 
 // due is when the first of them is; 0: none ever is.

@@ -13,12 +13,13 @@ const (
 	phaseNew       phase = iota // its head is not here yet, or it is being admitted
 	phaseWaiting                // a try waits for an endpoint, a connection or a stream
 	phaseTrying                 // a try is with a backend, which has not answered
+	phaseHedging                // it is slow, and there is another one beside it
 	phaseBackoff                // the next try is not due
 	phaseAnswering              // a final head went to the caller
 	phaseEnded                  // recorded; some of the response may still be held for the caller
 )
 
-var phaseNames = [...]string{"new", "waiting", "trying", "backoff", "answering", "ended"}
+var phaseNames = [...]string{"new", "waiting", "trying", "hedging", "backoff", "answering", "ended"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -26,7 +27,8 @@ func (p phase) String() string { return phaseNames[p] }
 var drawn = [...][]phase{
 	phaseNew:       {phaseWaiting, phaseEnded},
 	phaseWaiting:   {phaseWaiting, phaseTrying, phaseBackoff, phaseEnded},
-	phaseTrying:    {phaseWaiting, phaseBackoff, phaseAnswering, phaseEnded},
+	phaseTrying:    {phaseWaiting, phaseHedging, phaseBackoff, phaseAnswering, phaseEnded},
+	phaseHedging:   {phaseWaiting, phaseTrying, phaseAnswering, phaseEnded},
 	phaseBackoff:   {phaseWaiting, phaseEnded},
 	phaseAnswering: {phaseEnded},
 	phaseEnded:     {},
@@ -54,16 +56,20 @@ func (x *exchange) enter(next phase) {
 	x.disarm()
 }
 
-// proceed enters the phase that the tries under way make.
+// proceed enters the phase that the tries under way make, and arms its timer for what is due first.
 func (x *exchange) proceed() {
-	next := phaseWaiting
-	if x.live.anySent() {
-		next = phaseTrying
+	if next := x.live.phase(); next != x.phase {
+		x.enter(next)
 	}
-	x.enter(next)
-	if due := x.live.due(); due > 0 {
-		x.arm(due)
+	due := x.live.due()
+	if at := x.hedgeDue(); at > 0 && (due == 0 || at < due) {
+		due = at
 	}
+	if due == 0 {
+		x.disarm()
+		return
+	}
+	x.arm(due)
 }
 
 // age is how long ago the request came.
@@ -129,5 +135,8 @@ func (x *exchange) stepExpired(b *batch) {
 		if a != nil && x.live.has(a) && a.due > 0 && age >= a.due {
 			x.overdue(a, b)
 		}
+	}
+	if due := x.hedgeDue(); due > 0 && age >= due {
+		x.hedge(b)
 	}
 }

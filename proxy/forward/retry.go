@@ -12,18 +12,18 @@ import (
 
 // retryWithin leaves a and starts another try, if the profile and its budget allow one.
 func (x *exchange) retryWithin(a *attempt, b *batch) bool {
-	if !x.rule.Retry || !x.replayable() {
-		return false
-	}
-	if x.rule.MaxTries > 0 && int(x.tries) >= x.rule.MaxTries {
-		return false
-	}
-	if !x.withdraw() {
+	if !x.repeatable() || !x.withdraw() {
 		return false
 	}
 	x.record().Retries.Add(1)
 	x.retry(a, b)
 	return true
+}
+
+// repeatable: the profile allows another try, but for the budget.
+func (x *exchange) repeatable() bool {
+	return x.rule.Retry && x.replayable() &&
+		(x.rule.MaxTries == 0 || int(x.tries) < x.rule.MaxTries)
 }
 
 // resend is again for what never left: nothing was asked of anybody, so neither profile nor budget
@@ -117,6 +117,9 @@ func (a *attempt) undelivered(reason string, b *batch) {
 		return
 	}
 	a.count(true)
+	if x.without(a, b) {
+		return
+	}
 	if x.c.refuses() {
 		x.abandon(a, b)
 		x.refuse(b)
@@ -141,6 +144,9 @@ func (a *attempt) stranded(b *batch) {
 // findAnew places a anew, among the endpoints of the moment: nothing was sent, so it is the
 // same try.
 func (x *exchange) findAnew(a *attempt, b *batch) {
+	if x.without(a, b) {
+		return
+	}
 	a.endpoint.Done()
 	a.endpoint, a.pool = nil, nil
 	x.findEndpoint(a, b)
@@ -148,12 +154,13 @@ func (x *exchange) findAnew(a *attempt, b *batch) {
 
 // unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an
 // HTTP/2 one has said that it takes (RFC 9113 §6.5.2).
-func (x *exchange) unsendable(p *pool, b *batch) {
-	if p.kind != plainHTTP1 {
-		x.fail(431, "the request's header fields are more than "+p.e.Address+" takes", b)
+func (x *exchange) unsendable(a *attempt, b *batch) {
+	if a.pool.kind != plainHTTP1 {
+		x.giveUp(a, 431,
+			"the request's header fields are more than "+a.endpoint.Address+" takes", b)
 		return
 	}
-	x.fail(400, "this request cannot be written as HTTP/1.1, which the application speaks", b)
+	x.giveUp(a, 400, "this request cannot be written as HTTP/1.1, which the application speaks", b)
 }
 
 // refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.

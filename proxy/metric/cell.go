@@ -10,10 +10,11 @@ import (
 type Cell struct {
 	Requests          atomic.Uint64 // ended, as the caller saw them
 	Failures          atomic.Uint64 // of Requests: not a success by the route's class of response
-	Tries             atomic.Uint64 // outbound: what was really sent, retries included
+	Tries             atomic.Uint64 // outbound: what was really sent, retries and hedges included
 	FailedTries       atomic.Uint64
 	Retries           atomic.Uint64
-	RetriesRefused    atomic.Uint64 // wanted, but beyond the budget
+	RetriesRefused    atomic.Uint64 // wanted, but beyond the budget; hedges too
+	Hedges            atomic.Uint64
 	Timeouts          atomic.Uint64
 	ConnectionsOpened atomic.Uint64
 	ConnectionsOpen   atomic.Uint64 // a gauge: use OpenConnection and CloseConnection

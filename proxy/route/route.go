@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"regexp"
 	"slices"
@@ -41,6 +42,7 @@ type Rule struct {
 	Try      time.Duration
 	Retry    bool
 	MaxTries int
+	Hedge    time.Duration // what a try has before there is a second one beside it; 0: all it wants
 	classes  []class
 	Route    *Route
 }
@@ -79,7 +81,7 @@ func (r *Route) HTTPOnly() bool {
 // proxy's to do, once.
 func (r *Route) OnlyNames() {
 	for _, u := range r.rules {
-		u.Retry, u.Request, u.Try = false, 0, 0
+		u.Retry, u.Request, u.Try, u.Hedge = false, 0, 0, 0
 	}
 }
 
@@ -221,6 +223,9 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 			return nil, err
 		}
 	}
+	if u.Hedge, err = compileHedge(m); err != nil {
+		return nil, err
+	}
 	if u.Filters, err = compileFilters(m.Filters); err != nil {
 		return nil, err
 	}
@@ -237,6 +242,24 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 		u.classes = append(u.classes, class{match, c.Failure})
 	}
 	return u, nil
+}
+
+func compileHedge(m *api.HTTPRule) (time.Duration, error) {
+	if m.Hedge == nil {
+		return 0, nil
+	}
+	if err := api.Understood(m.Hedge); err != nil {
+		return 0, err
+	}
+	if m.Retry == nil {
+		return 0, errors.New("a hedge of what may not be retried")
+	}
+	const most = uint64(math.MaxInt64 / time.Millisecond)
+	after := time.Duration(min(m.Hedge.AfterMs, most)) * time.Millisecond
+	if after < api.MinHedge {
+		return 0, fmt.Errorf("a hedge after %s, less than %s", after, api.MinHedge)
+	}
+	return after, nil
 }
 
 func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"golang.org/x/net/http2/hpack"
@@ -174,4 +175,40 @@ func TestWhatIsShownMayGrow(t *testing.T) {
 	if u := r.Find(nil); u == r.Fallback || u.Request == 0 {
 		t.Error("the rule is not the one that was sent")
 	}
+}
+
+// A hedge is of what may be retried, after a time that the timers can tell; any other is refused.
+func TestHedges(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		rule  *api.HTTPRule
+		after time.Duration
+		err   string
+	}{
+		{name: "none", rule: &api.HTTPRule{Retry: &api.Retry{}}},
+		{name: "the least", rule: hedging(5), after: 5 * time.Millisecond},
+		{name: "too soon", rule: hedging(4), err: "a hedge after 4ms, less than 5ms"},
+		{name: "at once", rule: hedging(0), err: "a hedge after 0s, less than 5ms"},
+		{name: "never", rule: hedging(math.MaxUint64), after: math.MaxInt64 / time.Millisecond * time.Millisecond},
+		{name: "unretried", rule: &api.HTTPRule{Hedge: &api.Hedge{AfterMs: 50}},
+			err: "a hedge of what may not be retried"},
+	} {
+		r, err := Compile(found(tt.rule), NewBudget(nil))
+		if err != nil || tt.err != "" {
+			if tt.err == "" || err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.err)
+			}
+			continue
+		}
+		if got := r.rules[0].Hedge; got != tt.after {
+			t.Errorf("%s: after %v, want %v", tt.name, got, tt.after)
+		}
+		if r.OnlyNames(); r.rules[0].Hedge != 0 {
+			t.Errorf("%s: the service's own proxy hedges", tt.name)
+		}
+	}
+}
+
+func hedging(after uint64) *api.HTTPRule {
+	return &api.HTTPRule{Retry: &api.Retry{}, Hedge: &api.Hedge{AfterMs: after}}
 }

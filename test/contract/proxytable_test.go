@@ -14,7 +14,7 @@ import (
 // not skip a field.
 var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.Match", "tulle.destination.v1.Filter", "tulle.destination.v1.ResponseMatch",
-	"tulle.destination.v1.Authorization",
+	"tulle.destination.v1.Authorization", "tulle.destination.v1.Hedge",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.

@@ -146,7 +146,8 @@ func (p place) known(m protoreflect.Message) {
 	complete(m)
 }
 
-// complete gives a message what it cannot be without: a member of each oneof, and a header's name.
+// complete gives a message what it cannot be without: a member of each oneof, a header's name, a
+// hedge's time.
 func complete(m protoreflect.Message) {
 	for i := range m.Descriptor().Oneofs().Len() {
 		one := m.Descriptor().Oneofs().Get(i)
@@ -154,8 +155,11 @@ func complete(m protoreflect.Message) {
 			member(m, one)
 		}
 	}
-	if h, ok := m.Interface().(*api.Header); ok {
-		h.Name = "x-any"
+	switch m := m.Interface().(type) {
+	case *api.Header:
+		m.Name = "x-any"
+	case *api.Hedge:
+		m.AfterMs = uint64(api.MinHedge.Milliseconds())
 	}
 }
 
@@ -182,6 +186,9 @@ func (p place) in(good proto.Message, change func(protoreflect.Message)) proto.M
 }
 
 func step(m protoreflect.Message, f protoreflect.FieldDescriptor) protoreflect.Message {
+	if rule, ok := m.Interface().(*api.HTTPRule); ok {
+		rule.Retry = &api.Retry{} // a hedge cannot be without
+	}
 	if !f.IsList() {
 		return m.Mutable(f).Message()
 	}

@@ -1,0 +1,92 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/balance"
+)
+
+// hedgeDue is the exchange's age at which the try under way is slow enough for a second one beside
+// it; 0: there will be none.
+func (x *exchange) hedgeDue() time.Duration {
+	if x.rule.Hedge == 0 || x.hedged || x.phase != phaseTrying {
+		return 0
+	}
+	return x.live[0].sent.Sub(x.start) + x.rule.Hedge
+}
+
+// hedge sends a second try beside the one under way, once a request, to another endpoint.
+func (x *exchange) hedge(b *batch) {
+	x.hedged = true
+	slow := x.live[0]
+	e := x.elsewhere(slow, b)
+	if e == nil || !x.hedgeable() || !x.withdraw() {
+		x.proceed()
+		return
+	}
+	x.cell(slow.endpoint).Hedges.Add(1)
+	x.tries++
+	x.shared = true
+	a := &attempt{x: x}
+	x.live.add(a)
+	x.sendTo(a, e, b)
+}
+
+// hedgeable: the request may be repeated, and all of it is here and stays, whatever of it leaves
+// with the slow try.
+func (x *exchange) hedgeable() bool {
+	return x.repeatable() && x.reqEnd && x.reqBytes <= uint64(x.c.f.Limits.RetryBodyLimit)
+}
+
+// elsewhere is another endpoint than a's; nil: there is none.
+func (x *exchange) elsewhere(a *attempt, b *batch) *balance.Endpoint {
+	set := x.cluster.Current()
+	if set == nil {
+		return nil
+	}
+	e := set.Pick(balance.Key{Avoid: a.endpoint, Now: b.time()})
+	if e == nil || e.Address == a.endpoint.Address { // the only one, or the same one announced anew
+		return nil
+	}
+	return e
+}
+
+// without reports whether another try goes on without a, which is left then.
+func (x *exchange) without(a *attempt, b *batch) bool {
+	if x.live[1] == nil {
+		return false
+	}
+	x.abandon(a, b)
+	x.reached = x.live[0].endpoint
+	x.proceed()
+	return true
+}
+
+// giveUp is for a try that cannot be placed: the request fails by it, unless another goes on.
+func (x *exchange) giveUp(a *attempt, status int, reason string, b *batch) {
+	if !x.without(a, b) {
+		x.fail(status, reason, b)
+	}
+}
+
+// win makes a, whose final head has come, the one that answers and counts the request.
+func (x *exchange) win(a *attempt, b *batch) {
+	x.winner, x.reached = a, a.endpoint
+	for _, other := range x.live {
+		if other != nil && other != a {
+			x.lose(other, b)
+		}
+	}
+}
+
+// lose leaves a try that another one was faster than. It is no failure of its endpoint, and does
+// not make it look fast either: an endpoint whose slow answers nobody waits for would be forgotten
+// to be slow, and draw requests.
+func (x *exchange) lose(a *attempt, b *batch) {
+	if a.up != nil {
+		a.count(false)
+		now := b.time()
+		a.endpoint.Outlasted(now.Sub(a.sent), x.cluster.Current().Params, now)
+	}
+	x.abandon(a, b)
+}
