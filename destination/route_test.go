@@ -19,6 +19,7 @@ spec:
   - name: read
     condition: {method: GET, pathRegex: "/a/[^/]*", not: {any: [{pathRegex: /a/b}, {method: HEAD}]}}
     isRetryable: true
+    hedge: {after: 50ms}
     timeout: 1500us
     responseClasses:
     - {condition: {status: {min: 500}}, isFailure: true}
@@ -46,7 +47,7 @@ spec: {routes: [{name: mine}]}`
 	const want = `origin:{group:"tulle.dev" kind:"ServiceProfile" namespace:"shop" name:"web.shop.svc.cluster.local" rule:"read"} match:{all:{matches:{method:"GET"} matches:{path:{regex:"/a/[^/]*"}} ` +
 		`matches:{not:{any:{matches:{path:{regex:"/a/b"}} matches:{method:"HEAD"}}}}}} timeouts:{request_ms:2} retry:{} ` +
 		`response_classes:{match:{status:{min:500 max:599}} failure:true} ` +
-		`response_classes:{match:{all:{matches:{status:{min:100 max:499}} matches:{not:{status:{min:404 max:404}}}}}}`
+		`response_classes:{match:{all:{matches:{status:{min:100 max:499}} matches:{not:{status:{min:404 max:404}}}}}} hedge:{after_ms:50}`
 	r := route("shop")
 	if got := strings.Join(strings.Fields(r.Http[0].String()), " "); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

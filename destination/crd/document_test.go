@@ -30,8 +30,15 @@ func TestServiceProfileErrorsNameFileLineAndField(t *testing.T) {
 		"no weight":         {header + "  dstOverrides: [{authority: a, weight: 0}]\n", "at least one weight must be above 0"},
 		"negative weight":   {header + "  dstOverrides: [{authority: a, weight: -1}, {authority: b, weight: 1}]\n", "spec.dstOverrides[0].weight"},
 		"opaque port":       {header + "  opaquePorts: [6379, 10-5]\n", "spec.opaquePorts[1]"},
-		"linkerd's group":   {strings.Replace(header, "tulle.dev/v1alpha1", "linkerd.io/v1alpha2", 1), "apiVersion of a ServiceProfile must be tulle.dev/v1alpha1, not linkerd.io/v1alpha2"},
-		"name":              {strings.Replace(header, "web.shop", "web_shop", 1), "f.yaml:4: metadata.name"},
+		"hedge unretried": {header + "  routes:\n" + condition + "    hedge: {after: 50ms}\n",
+			"f.yaml:9: spec.routes[0].hedge: Forbidden: only a route with isRetryable: true"},
+		"hedge never": {header + "  routes:\n" + condition + "    isRetryable: true\n    hedge: {}\n",
+			"f.yaml:10: spec.routes[0].hedge.after: Required value: such as 50ms"},
+		"hedge at once": {header + "  routes:\n" + condition + "    isRetryable: true\n" +
+			"    hedge:\n      after: 4ms\n",
+			"f.yaml:11: spec.routes[0].hedge.after: Invalid value: \"4ms\": must be between 5ms and 24h"},
+		"linkerd's group": {strings.Replace(header, "tulle.dev/v1alpha1", "linkerd.io/v1alpha2", 1), "apiVersion of a ServiceProfile must be tulle.dev/v1alpha1, not linkerd.io/v1alpha2"},
+		"name":            {strings.Replace(header, "web.shop", "web_shop", 1), "f.yaml:4: metadata.name"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,9 @@ const (
 	// MaxDepth is how deep all, any and not nest below a condition.
 	MaxDepth = 3
 
+	// MinHedge is the least time before a hedge: proxies refuse less (destination/api).
+	MinHedge = 5 * time.Millisecond
+
 	maxTimeout = 24 * time.Hour
 	// minTTL and maxTTL bound a retry budget's window. In a shorter one a few requests decide; a
 	// longer one still counts failures that are over. Linkerd's proxy has the same bounds.

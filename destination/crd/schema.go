@@ -100,7 +100,7 @@ func routeSchema() schemaProps {
 	least := int64(1)
 	name := text("What metrics call the route.", MaxRouteName)
 	name.MinLength = &least
-	return object("", props{
+	route := object("", props{
 		"name":      name,
 		"condition": nest(requestSchema, 0),
 		"isRetryable": {Type: "boolean",
@@ -115,7 +115,23 @@ func routeSchema() schemaProps {
 				"condition": nest(responseSchema, 0),
 				"isFailure": {Type: "boolean"},
 			}, "condition")),
+		"hedge": hedgeSchema(),
 	}, "name", "condition")
+	route.XValidations = []apix.ValidationRule{
+		rule("!has(self.hedge) || (has(self.isRetryable) && self.isRetryable)",
+			"hedge: "+hedgeNeedsRetries),
+	}
+	return route
+}
+
+func hedgeSchema() schemaProps {
+	least := int64(1)
+	after := durationSchema("How long the slow one has had, such as 50ms.",
+		MinHedge.String(), maxTimeout.String())
+	after.MinLength = &least
+	return object(
+		"A second try, at another endpoint, beside one that is slow. The first answer counts.",
+		props{"after": after}, "after")
 }
 
 // nest completes a condition's own fields with all, any and not, as deep as MaxDepth. Below it the

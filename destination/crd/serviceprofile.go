@@ -43,7 +43,7 @@ type ServiceProfileList struct {
 	Items []ServiceProfile `json:"items"`
 }
 
-// ServiceProfileSpec is Linkerd's, field by field.
+// ServiceProfileSpec is Linkerd's, field by field, but for what is marked as added.
 type ServiceProfileSpec struct {
 	Routes       []Route              `json:"routes,omitempty"` // the first that matches decides
 	RetryBudget  *RetryBudget         `json:"retryBudget,omitempty"`
@@ -58,6 +58,13 @@ type Route struct {
 	IsRetryable     bool            `json:"isRetryable,omitempty"`
 	Timeout         string          `json:"timeout,omitempty"` // a Go duration; empty or 0: none
 	ResponseClasses []ResponseClass `json:"responseClasses,omitempty"`
+	Hedge           *Hedge          `json:"hedge,omitempty"` // added; needs isRetryable
+}
+
+// Hedge sends a second try to another endpoint beside one that is slow. The first answer counts.
+type Hedge struct {
+	// how long the slow one has had: a Go duration, such as the route's p95
+	After string `json:"after"`
 }
 
 // RequestMatch holds when every field that is set holds.

@@ -60,6 +60,7 @@ func (r *Route) validate(path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, r.Condition.validate(path.Child("condition"), 0)...)
 	errs = append(errs, validateDuration(path.Child("timeout"), r.Timeout, 0, maxTimeout)...)
+	errs = append(errs, r.Hedge.validate(path.Child("hedge"), r.IsRetryable)...)
 	errs = append(errs, atMost(path.Child("responseClasses"), len(r.ResponseClasses),
 		MaxResponseClasses)...)
 	for i, class := range r.ResponseClasses {
@@ -68,6 +69,22 @@ func (r *Route) validate(path *field.Path) field.ErrorList {
 	}
 	return errs
 }
+
+func (h *Hedge) validate(path *field.Path, retryable bool) field.ErrorList {
+	switch {
+	case h == nil:
+		return nil
+	case !retryable:
+		return field.ErrorList{field.Forbidden(path, hedgeNeedsRetries)}
+	case h.After == "":
+		return field.ErrorList{field.Required(path.Child("after"),
+			"such as 50ms: the time that nearly every request is answered in")}
+	}
+	return validateDuration(path.Child("after"), h.After, MinHedge, maxTimeout)
+}
+
+const hedgeNeedsRetries = "only a route with isRetryable: true may have one, " +
+	"for a hedged request reaches two endpoints"
 
 func (m *RequestMatch) validate(path *field.Path, depth int) field.ErrorList {
 	if m == nil || (m.PathRegex == "" && m.Method == "" && m.All == nil && m.Any == nil &&

@@ -28,6 +28,9 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 		if r.Retry {
 			rule.Retry = &api.Retry{}
 		}
+		if r.Hedge > 0 {
+			rule.Hedge = &api.Hedge{AfterMs: milliseconds(r.Hedge)}
+		}
 		out = append(out, rule)
 	}
 	return out

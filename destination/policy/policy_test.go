@@ -89,17 +89,19 @@ func TestMergeOfSingleThings(t *testing.T) {
 func TestMessages(t *testing.T) {
 	r := route("shop", "a", 1)
 	r.Rules = []Rule{{
-		Name: "r", Timeout: 1500 * time.Microsecond, Retry: true, Filters: []*api.Filter{{}},
+		Name: "r", Timeout: 1500 * time.Microsecond, Retry: true, Hedge: 50 * time.Millisecond,
+		Filters:  []*api.Filter{{}},
 		Backends: []Backend{{Host: "canary", Weight: 3}}, Responses: []*api.ResponseClass{{Failure: true}},
 	}}
 	p := Merge([]Route{r}, web, "client")
 	rule := p.HTTP(func(all []Backend) []*api.Backend { return []*api.Backend{{Cluster: all[0].String(), Weight: 7}} })[0]
-	if rule.Timeouts.GetRequestMs() != 2 || rule.Retry == nil || len(rule.Filters) != 1 ||
+	if rule.Timeouts.GetRequestMs() != 2 || rule.Retry == nil || rule.Hedge.GetAfterMs() != 50 ||
+		len(rule.Filters) != 1 ||
 		rule.Backends[0].Cluster != "canary" || rule.Origin.GetRule() != "r" || rule.Origin.GetName() != "a" {
 		t.Errorf("a caller is told %v", rule)
 	}
 	rule = p.Named()[0]
-	if rule.Timeouts != nil || rule.Retry != nil || rule.Filters != nil || rule.Backends != nil ||
+	if rule.Timeouts != nil || rule.Retry != nil || rule.Hedge != nil || rule.Filters != nil || rule.Backends != nil ||
 		len(rule.ResponseClasses) != 1 || rule.Origin.GetRule() != "r" {
 		t.Errorf("the service is told %v", rule)
 	}
@@ -137,5 +139,12 @@ func TestWeightsFit32Bits(t *testing.T) {
 		if sum > math.MaxUint32 {
 			t.Errorf("%s: the sum is %d", name, sum)
 		}
+	}
+}
+
+// What a profile may say of a hedge a proxy takes, and nothing less.
+func TestTheLeastHedgeIsTheProxys(t *testing.T) {
+	if crd.MinHedge != api.MinHedge {
+		t.Errorf("%v in a profile, %v on the wire", crd.MinHedge, api.MinHedge)
 	}
 }

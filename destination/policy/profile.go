@@ -58,6 +58,9 @@ func profileRule(r *crd.Route) Rule {
 		Name: r.Name, Match: requestMatch(r.Condition), Timeout: duration(r.Timeout),
 		Retry: r.IsRetryable,
 	}
+	if r.Hedge != nil {
+		out.Hedge = duration(r.Hedge.After)
+	}
 	for _, class := range r.ResponseClasses {
 		out.Responses = append(out.Responses,
 			&api.ResponseClass{Match: responseMatch(class.Condition), Failure: class.IsFailure})

@@ -36,6 +36,7 @@ type Rule struct {
 	Backends  []Backend // empty: the route's
 	Timeout   time.Duration
 	Retry     bool
+	Hedge     time.Duration // of what may be retried; 0: none
 	Responses []*api.ResponseClass
 }
 

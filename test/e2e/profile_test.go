@@ -74,6 +74,8 @@ func TestBadProfileRefused(t *testing.T) {
 	for field, change := range map[string][2]string{
 		"spec.routes[0].condition.pathRegex": {"/fail/.*", "/fail/(.*"},
 		"spec.routes[1].timeout":             {"300ms", "soon"},
+		"spec.routes[0].hedge.after":         {"isRetryable: true", "isRetryable: true\n    hedge: {after: 1ms}"},
+		"isRetryable: true may have one":     {"timeout: 300ms", "hedge: {after: 50ms}"},
 		"isRetryabel":                        {"isRetryable", "isRetryabel"},
 		"spec.retryBudget.retryRatio":        {"retryRatio: 1", "retryRatio: -1"},
 	} {
