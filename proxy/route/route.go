@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"regexp"
 	"slices"
@@ -214,8 +213,8 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 		Route:    r,
 		Retry:    m.Retry != nil,
 		MaxTries: int(m.Retry.GetMaxTries()),
-		Request:  time.Duration(m.Timeouts.GetRequestMs()) * time.Millisecond,
-		Try:      time.Duration(m.Timeouts.GetTryMs()) * time.Millisecond,
+		Request:  milliseconds(m.Timeouts.GetRequestMs()),
+		Try:      milliseconds(m.Timeouts.GetTryMs()),
 	}
 	var err error
 	if m.Match != nil {
@@ -254,12 +253,18 @@ func compileHedge(m *api.HTTPRule) (time.Duration, error) {
 	if m.Retry == nil {
 		return 0, errors.New("a hedge of what may not be retried")
 	}
-	const most = uint64(math.MaxInt64 / time.Millisecond)
-	after := time.Duration(min(m.Hedge.AfterMs, most)) * time.Millisecond
+	after := milliseconds(m.Hedge.AfterMs)
 	if after < api.MinHedge {
 		return 0, fmt.Errorf("a hedge after %s, less than %s", after, api.MinHedge)
 	}
 	return after, nil
+}
+
+// longest stands for all that are longer: a sum of times must not overflow.
+const longest = 100 * 365 * 24 * time.Hour
+
+func milliseconds(n uint64) time.Duration {
+	return time.Duration(min(n, uint64(longest/time.Millisecond))) * time.Millisecond
 }
 
 func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {

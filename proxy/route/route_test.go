@@ -189,7 +189,7 @@ func TestHedges(t *testing.T) {
 		{name: "the least", rule: hedging(5), after: 5 * time.Millisecond},
 		{name: "too soon", rule: hedging(4), err: "a hedge after 4ms, less than 5ms"},
 		{name: "at once", rule: hedging(0), err: "a hedge after 0s, less than 5ms"},
-		{name: "never", rule: hedging(math.MaxUint64), after: math.MaxInt64 / time.Millisecond * time.Millisecond},
+		{name: "never", rule: hedging(math.MaxUint64), after: longest},
 		{name: "unretried", rule: &api.HTTPRule{Hedge: &api.Hedge{AfterMs: 50}},
 			err: "a hedge of what may not be retried"},
 	} {
@@ -205,6 +205,16 @@ func TestHedges(t *testing.T) {
 		}
 		if r.OnlyNames(); r.rules[0].Hedge != 0 {
 			t.Errorf("%s: the service's own proxy hedges", tt.name)
+		}
+	}
+}
+
+// Times that are longer than any request lasts do not turn into short ones, or negative ones.
+func TestTimesDoNotOverflow(t *testing.T) {
+	for _, ms := range []uint64{math.MaxUint64, math.MaxInt64, math.MaxUint64/1_000_000 + 1} {
+		r := compile(t, found(&api.HTTPRule{Timeouts: &api.Timeouts{RequestMs: ms, TryMs: ms}}))
+		if u := r.rules[0]; u.Request != longest || u.Try != longest {
+			t.Errorf("%d ms become %v and %v", ms, u.Request, u.Try)
 		}
 	}
 }
