@@ -59,6 +59,7 @@ type resource struct {
 	snapshot *api.Resource
 	parts    []*api.Resource            // the snapshot, as it is sent
 	needs    []string                   // capabilities without which a proxy cannot use it
+	policies []registry.PolicyRef       // what it was made from
 	deltas   map[string][]*api.Resource // by the version that each applies to, as it is sent
 }
 
@@ -80,7 +81,7 @@ func (a *answer) equal(b *answer) bool {
 	return a != nil && a.invalid == b.invalid && slices.Equal(a.refs, b.refs) &&
 		a.report.Equal(b.report) && slices.Equal(a.policies, b.policies) &&
 		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool {
-			return x.version == y.version
+			return x.version == y.version && slices.Equal(x.policies, y.policies)
 		})
 }
 
@@ -139,6 +140,7 @@ func (v *view) computeOutbound(q question) *answer {
 	}
 	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key),
 		&api.Resource{Body: &api.Resource_Route{Route: route}})
+	r.policies = v.used
 	return &answer{resources: []*resource{r}, refs: refs}
 }
 
@@ -157,8 +159,10 @@ func (v *view) computeInbound(q question) *answer {
 		return &answer{invalid: err.Error()}
 	}
 	name := api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: q.port}})
-	return &answer{resources: []*resource{newResource(
-		api.Kind_KIND_INBOUND, name, &api.Resource{Body: &api.Resource_Inbound{Inbound: in}})}}
+	r := newResource(api.Kind_KIND_INBOUND, name,
+		&api.Resource{Body: &api.Resource_Inbound{Inbound: in}})
+	r.policies = v.used
+	return &answer{resources: []*resource{r}}
 }
 
 // versionBytes is how much of a SHA-256 makes a version. Only versions of one resource are

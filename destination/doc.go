@@ -22,12 +22,14 @@
 //	flush.go       what has changed → what the proxy must be sent
 //	part.go        what is sent, in messages of bounded size
 //	rejection.go   what proxies say they cannot use
+//	standing.go    what proxies made of a policy, told to the registry
 //	server.go      gRPC over mTLS: who asks, admission, limits
 //
 // The answer to a question is a function of the registry alone, so every replica gives the same
-// one, and its version is the hash of its content. Endpoints are recomputed from all slices of a
-// service on each change, never patched. There is one exception: where a service would be left
-// without endpoints only because its workloads are not known yet, it keeps those it had.
+// one, but for a policy's status, in which each speaks of its own proxies. A version is the hash of
+// its content. Endpoints are recomputed from all slices of a service on each change, never patched.
+// There is one exception: where a service would be left without endpoints only because its
+// workloads are not known yet, it keeps those it had.
 //
 // Nothing can block an informer: an event changes an index under a short lock and leaves a mark.
 // There is no queue that could overflow: a slow proxy finds, when it is ready for more, the latest
@@ -43,7 +45,7 @@
 // state every rule) counts as absent, and its status says so: were its last valid content kept,
 // replicas would disagree.
 //
-// Goroutines: Destination.Serve owns the source's, the hub's, the writer of status and the gRPC
-// server's, and waits for them. A stream has two, its handler's and its reader's, and both end
-// with it.
+// Goroutines: Destination.Serve owns the source's, the hub's, the standings', the writer of status
+// and the gRPC server's, and waits for them. A stream has two, its handler's and its reader's, and
+// both end with it.
 package destination

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // streamView is what the keys of a stream are answered with, as it has looked last, and what of
@@ -18,15 +19,22 @@ type streamView struct {
 	uses map[*cell]*use
 	from map[resourceID][]*use // the answers that a resource is in; the last one counts
 
-	sent map[resourceID]string // the proxy's versions, as far as it could use them
-	// the versions that it rejected, or was not sent for what it lacks
-	unusable map[resourceID]string
+	sent     map[resourceID]string // the proxy's versions, as far as it could use them
+	unusable map[resourceID]unusable
+	// the policies that resources of the proxy were made from, and the other way round
+	madeFrom map[resourceID][]registry.PolicyRef
+	made     map[registry.PolicyRef]map[resourceID]struct{}
 }
+
+// unusable is a version that the proxy rejected, or was not sent for what it lacks.
+type unusable struct{ version, reason string }
 
 func newStreamView() streamView {
 	return streamView{
 		keys: map[string]*interest{}, uses: map[*cell]*use{}, from: map[resourceID][]*use{},
-		sent: map[resourceID]string{}, unusable: map[resourceID]string{},
+		sent: map[resourceID]string{}, unusable: map[resourceID]unusable{},
+		madeFrom: map[resourceID][]registry.PolicyRef{},
+		made:     map[registry.PolicyRef]map[resourceID]struct{}{},
 	}
 }
 
@@ -49,6 +57,7 @@ type use struct {
 type round struct {
 	keys      map[*interest]struct{} // whether they have an answer
 	resources map[resourceID]struct{}
+	policies  map[registry.PolicyRef]struct{} // how they stand with the proxy
 }
 
 // flush brings the proxy from what it has to what its keys are answered with now.
@@ -58,11 +67,12 @@ func (s *stream) flush() error {
 		return nil
 	}
 	r := s.look(said)
-	s.markUnusable(said.rejected)
+	s.markUnusable(said.rejected, r)
 	if err := s.refuse(r); err != nil {
 		return err
 	}
 	batches := batches(s.difference(r))
+	s.tellStandings(r)
 	if len(batches) == 0 && said.fresh {
 		batches = append(batches, nil)
 	}
@@ -78,7 +88,9 @@ func (s *stream) flush() error {
 
 // look follows the keys that came and went, and the answers that have changed.
 func (s *stream) look(said received) *round {
-	r := &round{map[*interest]struct{}{}, map[resourceID]struct{}{}}
+	r := &round{
+		map[*interest]struct{}{}, map[resourceID]struct{}{}, map[registry.PolicyRef]struct{}{},
+	}
 	for id, version := range said.held { // what nothing refers to any more is removed
 		s.view.sent[id] = version
 		r.resources[id] = struct{}{}
@@ -194,13 +206,20 @@ func (s *stream) refer(i *interest, r *round) {
 }
 
 // markUnusable believes a proxy about the version that it was sent last, and no other.
-func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected) {
-	for id, r := range rejected {
-		if version, sent := s.view.sent[id]; sent && version == r.GetVersion() {
-			s.view.unusable[id] = r.GetVersion()
-			s.rejections.add(s, id, r.GetVersion(), r.GetReason())
+func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected, r *round) {
+	for id, m := range rejected {
+		if version, sent := s.view.sent[id]; sent && version == m.GetVersion() {
+			s.markOne(id, unusable{version, m.GetReason()})
+			for _, ref := range s.view.madeFrom[id] {
+				r.policies[ref] = struct{}{}
+			}
 		}
 	}
+}
+
+func (s *stream) markOne(id resourceID, u unusable) {
+	s.view.unusable[id] = u
+	s.rejections.add(s, id, u.version, u.reason)
 }
 
 // wanted returns a resource as the proxy should have it, or nil where no key needs it. Withheld is
@@ -266,6 +285,11 @@ func (s *stream) difference(r *round) []*api.Resource {
 	var losses, updates, removals []*api.Resource
 	for _, id := range slices.SortedFunc(maps.Keys(r.resources), inOrder) {
 		now, withheld := s.wanted(id)
+		if now != nil {
+			s.attribute(id, now.policies, r)
+		} else {
+			s.attribute(id, nil, r)
+		}
 		switch {
 		case withheld != "":
 			s.withhold(now, withheld)
@@ -289,9 +313,8 @@ func (s *stream) difference(r *round) []*api.Resource {
 
 // withhold remembers that the proxy is not sent a version.
 func (s *stream) withhold(r *resource, why string) {
-	if s.view.unusable[r.id] != r.version {
-		s.view.unusable[r.id] = r.version
-		s.rejections.add(s, r.id, r.version, why)
+	if s.view.unusable[r.id].version != r.version {
+		s.markOne(r.id, unusable{r.version, why})
 	}
 }
 
@@ -302,7 +325,7 @@ func (s *stream) update(r *resource) (parts []*api.Resource, loses bool) {
 	if has == r.version {
 		return nil, false
 	}
-	if s.view.unusable[r.id] == has {
+	if s.view.unusable[r.id].version == has {
 		has = ""
 	}
 	s.forgive(r.id)

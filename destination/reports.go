@@ -21,6 +21,7 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 	facts := status.Facts{}
 	if profile, ok := policy.Body.(*crd.ServiceProfile); ok {
 		facts = v.profileFacts(profile)
+		facts.Standing = v.Standing(ref)
 	}
 	return status.Of(policy, facts)
 }
@@ -87,49 +88,70 @@ func (d *Destination) writeStatus(ctx context.Context) error {
 // watchReports tells set of each policy's report, and of each change of one, until the context
 // ends.
 func (d *Destination) watchReports(ctx context.Context, set func(*status.Report)) {
-	w := newWatcher()
-	list := d.hub.watch(question{policies: true}, w)
-	cells := map[registry.PolicyRef]*cell{}
-	last := map[registry.PolicyRef]*status.Report{}
-	defer func() {
-		d.hub.release(list, w)
-		for _, c := range cells {
-			d.hub.release(c, w)
-		}
-	}()
-	w.notify()
+	f := reportFollower{
+		hub: d.hub, watcher: newWatcher(), set: set,
+		cells: map[registry.PolicyRef]*cell{}, told: map[*cell]*status.Report{},
+	}
+	f.list = f.hub.watch(question{policies: true}, f.watcher)
+	defer f.release()
+	f.follow()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.wake:
+		case <-f.watcher.wake:
 		}
-		d.followPolicies(list.answer.Load().policies, cells, w)
-		for ref, c := range cells {
-			report := c.answer.Load().report
-			if report != nil && !report.Equal(last[ref]) {
-				set(report)
+		for c := range f.watcher.take() {
+			if c == f.list {
+				f.follow()
+			} else if f.cells[c.question.report] == c {
+				f.tell(c)
 			}
-			last[ref] = report
 		}
 	}
 }
 
-// followPolicies watches the reports of these policies, and of no other.
-func (d *Destination) followPolicies(
-	refs []registry.PolicyRef, cells map[registry.PolicyRef]*cell, w *watcher,
-) {
+// reportFollower watches the reports of the policies that there are.
+type reportFollower struct {
+	hub     *hub
+	watcher *watcher
+	set     func(*status.Report)
+	list    *cell // which policies there are
+	cells   map[registry.PolicyRef]*cell
+	told    map[*cell]*status.Report
+}
+
+// follow watches the reports of the policies that came, and no longer those of the ones that went.
+func (f *reportFollower) follow() {
 	there := map[registry.PolicyRef]bool{}
-	for _, ref := range refs {
+	for _, ref := range f.list.answer.Load().policies {
 		there[ref] = true
-		if cells[ref] == nil {
-			cells[ref] = d.hub.watch(question{report: ref}, w)
+		if f.cells[ref] == nil {
+			f.cells[ref] = f.hub.watch(question{report: ref}, f.watcher)
+			f.tell(f.cells[ref])
 		}
 	}
-	for ref, c := range cells {
+	for ref, c := range f.cells {
 		if !there[ref] {
-			d.hub.release(c, w)
-			delete(cells, ref)
+			f.hub.release(c, f.watcher)
+			delete(f.cells, ref)
+			delete(f.told, c)
 		}
+	}
+}
+
+// tell passes on a report that says something else than the last one.
+func (f *reportFollower) tell(c *cell) {
+	report := c.answer.Load().report
+	if report != nil && !report.Equal(f.told[c]) {
+		f.set(report)
+	}
+	f.told[c] = report
+}
+
+func (f *reportFollower) release() {
+	f.hub.release(f.list, f.watcher)
+	for _, c := range f.cells {
+		f.hub.release(c, f.watcher)
 	}
 }

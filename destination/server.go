@@ -91,6 +91,8 @@ type Destination struct {
 	messages prometheus.Counter
 	refusals *prometheus.CounterVec // of streams
 	rejected *rejections            // of resources
+
+	standings *standings // of policies
 }
 
 // New prepares a Destination. Serve starts it.
@@ -103,6 +105,8 @@ func New(cfg Config) *Destination {
 		limits:   connectionLimits,
 		requests: requestLimit{requestsPerSecond, requestBurst},
 		rejected: newRejections(cfg.Log),
+
+		standings: newStandings(reg, cfg.Status.Replica()),
 	}
 	d.register(cfg.Metrics)
 	return d
@@ -155,6 +159,10 @@ func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
 	})
 	group.Go(func() error {
 		d.hub.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		d.standings.run(ctx)
 		return nil
 	})
 	group.Go(func() error { return d.writeStatus(ctx) })
@@ -225,7 +233,7 @@ func (d *Destination) converse(rpc discoverStream) error {
 		d.messages.Inc()
 		return rpc.Send(m)
 	})
-	s.share = share
+	s.share, s.standings = share, d.standings
 	defer s.close()
 	requests := d.listen(rpc, s)
 	hello, err := awaitHello(ctx, requests.hello, requests.ended)

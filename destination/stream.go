@@ -24,6 +24,7 @@ type stream struct {
 
 	share      *podShare
 	rejections *rejections
+	standings  *standings
 	able       map[string]bool // the proxy's capabilities
 
 	mu      sync.Mutex // guards what the reader changes
@@ -43,6 +44,7 @@ func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse)
 		hub: h, caller: c, share: &podShare{}, rejections: r, send: send, watcher: newWatcher(),
 		able: map[string]bool{}, keys: map[string]struct{}{},
 		said: newReceived(), view: newStreamView(),
+		standings: newStandings(h.registry, ""),
 	}
 }
 
@@ -224,5 +226,8 @@ func (s *stream) close() {
 	s.view.uses = nil
 	for id := range s.view.unusable {
 		s.rejections.remove(s, id)
+	}
+	for ref := range s.view.made {
+		s.standings.remove(ref, s)
 	}
 }

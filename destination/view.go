@@ -27,6 +27,7 @@ type view struct {
 	*registry.View
 	mesh   *Mesh
 	unseen bool // a service's endpoint names a workload that the registry does not have
+	used   []registry.PolicyRef
 }
 
 func (m *Mesh) read(reg *registry.Registry, f func(*view)) {
@@ -38,8 +39,10 @@ func (v *view) policy(svc *registry.Service, callerNamespace string) *policy.Pol
 	var routes []policy.Route
 	for _, ns := range []string{callerNamespace, svc.Namespace} {
 		name := registry.Name{Namespace: ns, Name: v.mesh.host(svc.Key())}
-		p := v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name})
+		ref := registry.PolicyRef{Kind: crd.Kind, Name: name}
+		p := v.Policy(ref)
 		if p != nil && p.Problem == "" {
+			v.used = append(v.used, ref)
 			routes = append(routes, policy.FromServiceProfile(
 				p.Body.(*crd.ServiceProfile), p.Created))
 		}

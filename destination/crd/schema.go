@@ -48,6 +48,8 @@ func version() apix.CustomResourceDefinitionVersion {
 			{Name: "Retryable", Type: "integer", JSONPath: ".status.retryable"},
 			{Name: "Accepted", Type: "string",
 				JSONPath: `.status.conditions[?(@.type=="Accepted")].status`},
+			{Name: "Programmed", Type: "string",
+				JSONPath: `.status.conditions[?(@.type=="Programmed")].status`},
 			{Name: "Age", Type: "date", JSONPath: ".metadata.creationTimestamp"},
 		},
 	}

@@ -11,8 +11,8 @@ import (
 // Name is an object's namespace and name. Nodes and namespaces have no namespace.
 type Name = types.NamespacedName
 
-// Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Namespace or
-// *Policy.
+// Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Namespace, *Policy
+// or *Standing.
 type Object interface {
 	Key() Name
 	meta() *Meta
@@ -165,6 +165,25 @@ type Status struct {
 	Conditions []metav1.Condition
 	Counts     map[string]int32 // by field, such as routes
 }
+
+// Standing is what proxies made of a policy, as far as this replica hears them.
+type Standing struct {
+	Meta
+	Kind       string
+	Replica    string
+	Proxies    int // which were sent something that was made from the policy
+	Rejected   int // how many of them cannot use it
+	Rejections []Rejection
+}
+
+// Rejection is one proxy's word on why it cannot use a policy.
+type Rejection struct {
+	Pod    Name
+	Reason string
+}
+
+// Ref names the policy.
+func (s *Standing) Ref() PolicyRef { return PolicyRef{Kind: s.Kind, Name: s.Key()} }
 
 // PolicyRef names a policy among all kinds of them.
 type PolicyRef struct {

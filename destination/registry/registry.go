@@ -19,6 +19,7 @@ type Registry struct {
 	nodes      table[Name, *Node]
 	namespaces table[Name, *Namespace]
 	policies   table[PolicyRef, *Policy]
+	standings  table[PolicyRef, *Standing]
 
 	servicesByAddress  index[netip.Addr, Name]
 	workloadsByAddress index[netip.Addr, Name]
@@ -61,6 +62,7 @@ func New() *Registry {
 	r.nodes = newTable[Name](r.indexNodeLocked, r.touchNodeLocked)
 	r.namespaces = newTable[Name](nil, r.touchNamespaceLocked)
 	r.policies = newTable[PolicyRef](nil, r.touchPolicyLocked)
+	r.standings = newTable[PolicyRef](nil, r.touchStandingLocked)
 	return r
 }
 
@@ -121,6 +123,10 @@ func (n *Namespace) updateLocked(r *Registry, o *Owner, present bool) {
 
 func (p *Policy) updateLocked(r *Registry, o *Owner, present bool) {
 	r.policies.update(p.Ref(), owned[*Policy]{p, o}, present)
+}
+
+func (s *Standing) updateLocked(r *Registry, o *Owner, present bool) {
+	r.standings.update(s.Ref(), owned[*Standing]{s, o}, present)
 }
 
 // owned is an object, and who put it there.

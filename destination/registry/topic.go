@@ -22,6 +22,7 @@ const (
 	topicNode
 	topicPolicy
 	topicPolicies // which policies there are
+	topicStanding // what proxies made of the named policy
 	topicNetworks
 )
 

@@ -143,6 +143,10 @@ func (r *Registry) touchPolicyLocked(ref PolicyRef, was, is *Policy) {
 	touching{registry: r}.topic(topicPolicies, Name{})
 }
 
+func (r *Registry) touchStandingLocked(ref PolicyRef, _, _ *Standing) {
+	r.touched.touch(Topic{kind: topicStanding, of: ref.Kind, name: ref.Name}, false)
+}
+
 // present returns those of the two that are there.
 func present[T any](was, is *T) []*T {
 	return slices.DeleteFunc([]*T{was, is}, func(obj *T) bool { return obj == nil })

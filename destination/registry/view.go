@@ -136,6 +136,12 @@ func (v *View) Policy(ref PolicyRef) *Policy {
 	return v.registry.policies.get(ref)
 }
 
+// Standing returns what proxies made of a policy, or nil while none has been sent any of it.
+func (v *View) Standing(ref PolicyRef) *Standing {
+	v.topics[Topic{kind: topicStanding, of: ref.Kind, name: ref.Name}] = struct{}{}
+	return v.registry.standings.get(ref)
+}
+
 // Policies lists all policies, in one order on every replica.
 func (v *View) Policies() []PolicyRef {
 	v.reads(topicPolicies, Name{})

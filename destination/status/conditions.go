@@ -1,6 +1,7 @@
 package status
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,16 +17,20 @@ import (
 const (
 	Accepted     = "Accepted"     // destination uses the policy
 	ResolvedRefs = "ResolvedRefs" // everything that the policy names is there
+	Programmed   = "Programmed"   // proxies have it, and none has said that it cannot use it
 
 	ReasonAccepted        = "Accepted"
 	ReasonInvalid         = "Invalid"
 	ReasonTargetNotFound  = "TargetNotFound"
 	ReasonResolvedRefs    = "ResolvedRefs"
 	ReasonBackendNotFound = "BackendNotFound"
+	ReasonProgrammed      = "Programmed"
+	ReasonPending         = "Pending"  // no proxy has asked
+	ReasonRejected        = "Rejected" // some proxy cannot use it
 )
 
 // owned lists the types of condition that are ours.
-var owned = [...]string{Accepted, ResolvedRefs}
+var owned = [...]string{Accepted, ResolvedRefs, Programmed}
 
 // maxMessage bounds a condition's text; the API server takes 32 KiB, and nobody reads that.
 const maxMessage = 1024
@@ -35,6 +40,7 @@ type Facts struct {
 	NoTarget string   // why the policy applies to nothing, or ""
 	Missing  []string // the backends that it names and that are not there
 	Counts   map[string]int32
+	Standing *registry.Standing // what proxies made of it; nil while none was sent any of it
 }
 
 // Report is the status that an object should have.
@@ -50,7 +56,7 @@ func Of(p *registry.Policy, facts Facts) *Report {
 	want := registry.Status{Conditions: conditions(p, facts), Counts: facts.Counts}
 	for i := range want.Conditions {
 		c := &want.Conditions[i]
-		c.Message = c.Message[:min(len(c.Message), maxMessage)]
+		c.Message = strings.ToValidUTF8(c.Message[:min(len(c.Message), maxMessage)], "")
 		c.ObservedGeneration = p.Generation
 		last := meta.FindStatusCondition(p.Reported.Conditions, c.Type)
 		if last != nil && last.Status == c.Status {
@@ -72,7 +78,29 @@ func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
 			resolved(facts.Missing)}
 	}
 	return []metav1.Condition{
-		yes(Accepted, ReasonAccepted, "the "+noun(p.Kind)+" is in use"), resolved(facts.Missing)}
+		yes(Accepted, ReasonAccepted, "the "+noun(p.Kind)+" is in use"), resolved(facts.Missing),
+		programmed(noun(p.Kind), facts.Standing)}
+}
+
+// programmed speaks of the proxies that are connected to the replica which leads, for it knows of
+// no others. How many they are is what it was when the standing was told, about.
+func programmed(noun string, s *registry.Standing) metav1.Condition {
+	switch {
+	case s == nil:
+		return metav1.Condition{Type: Programmed, Status: metav1.ConditionUnknown,
+			Reason: ReasonPending, Message: "no proxy has asked for what the " + noun + " is about"}
+	case s.Rejected == 0:
+		return yes(Programmed, ReasonProgrammed, fmt.Sprintf(
+			"of the proxies connected to %s, about %d have been sent it, and none rejects it",
+			s.Replica, s.Proxies))
+	}
+	var who []string
+	for _, r := range s.Rejections {
+		who = append(who, fmt.Sprintf("%s (%s)", r.Pod, r.Reason))
+	}
+	return no(Programmed, ReasonRejected, fmt.Sprintf(
+		"of the proxies connected to %s, about %d of %d cannot use it and keep what they had: %s",
+		s.Replica, s.Rejected, s.Proxies, strings.Join(who, ", ")))
 }
 
 // noun is what a message calls an object of a kind.
