@@ -56,10 +56,12 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	x.win(a, b)
 	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
 	if x.down.WriteHeaders(a.conn.scratch, end) != nil {
-		x.fail(502, "the response's header fields are more than the caller takes", b)
+		x.fail(502, outcome.HeaderTooLarge,
+			"the response's header fields are more than the caller takes", b)
 		return
 	}
 	x.enter(phaseAnswering)
+	x.seen.Answered(status, b.time())
 	x.failed = failed
 	x.kept, x.body = false, nil
 	x.freeHead()
@@ -128,7 +130,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	case x.late():
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel
 		// turned.
-		x.timeout("the request took longer than its timeout", b)
+		x.timeout(outcome.RequestTimeout, requestTimeout, b)
 	case x.without(a, b):
 	case x.winner == a:
 		x.failed = true
@@ -145,9 +147,11 @@ func (a *attempt) OnReset(code uint32, err error) {
 	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(a, b):
 	case errors.Is(err, h2.ErrRefused) && x.resendElsewhere(a, b), x.retryWithin(a, b):
 	case refused:
-		x.fail(503, "the application behind "+a.endpoint.Address+" takes no requests", b)
+		x.fail(503, outcome.RefusedStream,
+			"the application behind "+a.endpoint.Address+" takes no requests", b)
 	default:
-		x.fail(502, "the connection to "+a.endpoint.Address+" broke: "+reasonOf(err), b)
+		x.fail(502, outcome.ResetByPeer,
+			"the connection to "+a.endpoint.Address+" broke: "+reasonOf(err), b)
 	}
 }
 

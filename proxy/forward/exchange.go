@@ -62,8 +62,8 @@ type exchange struct {
 	weight   int // of req, among its connection's heads
 	trailers []hpack.HeaderField
 	reqEnd   bool
-	body     []byte // what came so far, while it may have to be sent again
 	kept     bool   // body is everything that came
+	body     []byte // what came so far, while it may have to be sent again
 	refunded int    // bytes of body whose window the caller has back
 
 	respEnd   bool // the response has ended; of an upgraded connection, that half
@@ -73,8 +73,9 @@ type exchange struct {
 	respBytes uint64
 	reqBytes  uint64
 
-	memory recycler  // what it is in; nil: the collector's
-	next   *exchange // in a batch's spent
+	seen   *outcome.Record // nil: nobody looks
+	memory recycler        // what it is in; nil: the collector's
+	next   *exchange       // in a batch's spent
 }
 
 // attempt is one try at the backend. It is the sink of its stream: what an earlier try still says
@@ -207,10 +208,11 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 	x.start = x.c.batch.time()
 	x.kept, x.reqEnd = true, end
 	x.takeRequest(fields)
+	x.look()
 	a, refusal := x.admit()
 	x.rule = a.Find(x.req)
 	if refusal != nil {
-		x.fail(refusal.Status, refusal.Reason, &x.c.batch)
+		x.fail(refusal.Status, x.refusedFor(), refusal.Reason, &x.c.batch)
 		return
 	}
 	if !x.weighHead() {
@@ -224,7 +226,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 	}
 	x.armDeadline(header.Value(fields, "grpc-timeout"))
 	if x.backend, x.cluster = x.c.side.choose(a, x.rule); x.backend == nil {
-		x.fail(503, "no backend of "+a.Authority+" has any weight", &x.c.batch)
+		x.fail(503, outcome.NoEndpoints, "no backend of "+a.Authority+" has any weight", &x.c.batch)
 		return
 	}
 	x.awaitBody()
@@ -234,7 +236,9 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 // admit finds where the request goes, and says why it is not served.
 func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 	if x.c.f.shed(x.start) {
-		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: "the proxy is out of memory"}
+		const words = "the proxy is out of memory"
+		x.seen.Because(outcome.Overload, words)
+		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: words}
 	}
 	return x.c.side.admit(x)
 }
@@ -275,7 +279,8 @@ func (x *exchange) findEndpoint(a *attempt, b *batch) {
 			return
 		}
 		if set == nil {
-			x.fail(503, "too many requests wait for an endpoint of "+x.cluster.Name, b)
+			x.fail(503, outcome.QueueFull,
+				"too many requests wait for an endpoint of "+x.cluster.Name, b)
 			return
 		}
 	}
@@ -296,7 +301,9 @@ func (x *exchange) sendTo(a *attempt, e *balance.Endpoint, b *batch) {
 	case queued:
 		x.await(a)
 	case refused:
-		x.giveUp(a, 503, "too many requests wait for "+a.endpoint.Address, b)
+		if !x.without(a, b) {
+			x.fail(503, outcome.QueueFull, "too many requests wait for "+a.endpoint.Address, b)
+		}
 	case unsendable:
 		x.unsendable(a, b)
 	case endpointLeft:
@@ -343,25 +350,27 @@ func (x *exchange) overdue(a *attempt, b *batch) {
 	}
 	a.count(true)
 	if !x.without(a, b) && !x.retryWithin(a, b) {
-		x.timeout("the try took longer than its timeout", b)
+		x.timeout(outcome.TryTimeout, "the try took longer than its timeout", b)
 	}
 }
 
 // waited: no endpoint, connection or stream came free for a in time.
 func (x *exchange) waited(a *attempt, b *batch) {
 	name := x.cluster.Name
-	if a.endpoint == nil {
-		x.giveUp(a, 503, "no endpoint is ready for "+name, b)
-		return
+	switch {
+	case x.without(a, b):
+	case a.endpoint == nil:
+		x.fail(503, outcome.NoEndpoints, "no endpoint is ready for "+name, b)
+	default:
+		x.fail(503, outcome.QueueTimeout, "no connection to "+name+" came free in time", b)
 	}
-	x.giveUp(a, 503, "no connection to "+name+" came free in time", b)
 }
 
 // timeout answers 504, or cuts a response that has begun.
-func (x *exchange) timeout(reason string, b *batch) {
+func (x *exchange) timeout(why outcome.Reason, words string, b *batch) {
 	x.outcome = outcome.Timeout
 	x.countSent(true)
-	x.fail(504, reason, b)
+	x.fail(504, why, words, b)
 }
 
 // countSent records the tries that are with a backend.
@@ -423,14 +432,19 @@ func (a *attempt) wake(b *batch) {
 }
 
 // fail answers with an error of ours, or cuts the response that has begun.
-func (x *exchange) fail(status int, reason string, b *batch) {
+func (x *exchange) fail(status int, why outcome.Reason, words string, b *batch) {
+	x.seen.Because(why, words)
 	x.abandonAll(b)
 	x.failed = true
 	if x.phase == phaseAnswering {
-		x.cutShort(h2.CodeInternal, status, reason, b)
+		x.seen.CutOff()
+		x.cutShort(h2.CodeInternal, status, words, b)
 	} else {
 		x.c.f.errorAnswered(status)
-		x.write(x.errorReply(status, reason))
+		r := x.errorReply(status, words)
+		x.write(r)
+		x.seen.Answered(r.status, b.time())
+		x.seen.GRPC(header.Value(r.fields, "grpc-status"))
 		x.endEarly(b)
 	}
 	b.touch(x.down)

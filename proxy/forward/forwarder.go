@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/live"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 	"github.com/tulle-mesh/tulle/proxy/wire"
@@ -55,6 +56,7 @@ type Options struct {
 	Watch func(state *tls.ConnectionState, from net.Addr, drain, end func()) (stop func())
 	// Strangers bounds the addresses in metrics.
 	Strangers *metric.Addresses
+	Seen      *outcome.Watch // who looks at requests hangs there
 }
 
 // New makes a forwarder, which works for as long as Options.Ctx lasts.

@@ -67,6 +67,7 @@ func grpcFailure(status string) bool {
 // that it was told of, a moment before our own wheel turned.
 func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
 	status := header.Value(fields, "grpc-status")
+	x.seen.GRPC(status)
 	if status == "4" && x.late() {
 		x.outcome = outcome.Timeout
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/memory"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -72,8 +73,9 @@ func (x *exchange) longFits(mine, limit int) bool {
 // processed.
 func (x *exchange) refuseHead() {
 	x.c.f.shedWork.Inc()
+	x.seen.Because(outcome.Overload, "")
 	if x.c.http1 {
-		x.fail(503, "too many long requests wait for their answers", &x.c.batch)
+		x.fail(503, outcome.Overload, "too many long requests wait for their answers", &x.c.batch)
 		return
 	}
 	x.refuse(&x.c.batch)

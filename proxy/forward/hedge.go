@@ -62,13 +62,6 @@ func (x *exchange) without(a *attempt, b *batch) bool {
 	return true
 }
 
-// giveUp is for a try that cannot be placed: the request fails by it, unless another goes on.
-func (x *exchange) giveUp(a *attempt, status int, reason string, b *batch) {
-	if !x.without(a, b) {
-		x.fail(status, reason, b)
-	}
-}
-
 // win makes a, whose final head has come, the one that answers and counts the request.
 func (x *exchange) win(a *attempt, b *batch) {
 	x.winner, x.reached = a, a.endpoint

@@ -3,6 +3,7 @@ package forward
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
@@ -116,9 +117,11 @@ func (x *exchange) Expired(t *timer.Timer) {
 // answer in time.
 func (x *exchange) deadlineExpired(b *batch) {
 	if !x.tunnel || x.phase != phaseAnswering {
-		x.timeout("the request took longer than its timeout", b)
+		x.timeout(outcome.RequestTimeout, requestTimeout, b)
 	}
 }
+
+const requestTimeout = "the request took longer than its timeout"
 
 // stepExpired: the present phase took its time, unless the timer was disarmed or armed anew since
 // it fired.

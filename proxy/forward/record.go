@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/route"
@@ -12,13 +13,47 @@ import (
 // recordOutcome counts a finished request in its cell, whatever way it ended; it is the only place
 // that does.
 func (x *exchange) recordOutcome(now time.Time) {
+	r := outcome.Request{Outcome: x.outcome, Failed: x.failed, Latency: now.Sub(x.start)}
+	r.Read, r.Written = x.c.side.farBytes(x)
+	x.show(r)
 	if x.outcome == outcome.Refused {
 		// The caller's proxy tries elsewhere and counts the request there; here nobody was asked.
 		return
 	}
-	r := outcome.Request{Outcome: x.outcome, Failed: x.failed, Latency: now.Sub(x.start)}
-	r.Read, r.Written = x.c.side.farBytes(x)
 	r.Count(x.record())
+}
+
+// look begins the request's record, if somebody looks.
+func (x *exchange) look() {
+	if x.seen = x.c.f.Seen.Begin(x.start); x.seen == nil {
+		return
+	}
+	x.seen.Asked(header.Value(x.req, ":method"), header.Value(x.req, ":path"),
+		header.Value(x.req, ":authority"))
+	x.seen.HTTP1, x.seen.ClientAddress = x.http1, x.c.wire.RemoteAddr().String()
+}
+
+// show gives the request's record away: nobody else has seen how it ended.
+func (x *exchange) show(r outcome.Request) {
+	if x.seen == nil {
+		return
+	}
+	x.seen.Labels = x.c.side.labels(x, x.reached)
+	if x.reached != nil {
+		x.seen.Endpoint = x.reached.Address
+	}
+	x.seen.Tries, x.seen.Upgraded = int(x.tries), x.tunnel
+	x.seen.RequestBytes, x.seen.ResponseBytes = x.reqBytes, x.respBytes
+	x.seen.End(r)
+	x.seen = nil
+}
+
+// refusedFor is why a request is not admitted, in one word.
+func (x *exchange) refusedFor() outcome.Reason {
+	if x.port == nil { // outbound
+		return outcome.NoRoute
+	}
+	return outcome.Denied
 }
 
 // count records one try, once.

@@ -126,7 +126,7 @@ func (a *attempt) undelivered(reason string, b *batch) {
 		return
 	}
 	if !x.resend(a, b) {
-		x.fail(503, reason, b)
+		x.fail(503, outcome.ConnectFailed, reason, b)
 	}
 }
 
@@ -155,12 +155,15 @@ func (x *exchange) findAnew(a *attempt, b *batch) {
 // unsendable: a peer sent in HTTP/2 what the application's HTTP/1 has no words for, or more than an
 // HTTP/2 one has said that it takes (RFC 9113 §6.5.2).
 func (x *exchange) unsendable(a *attempt, b *batch) {
-	if a.pool.kind != plainHTTP1 {
-		x.giveUp(a, 431,
+	switch {
+	case x.without(a, b):
+	case a.pool.kind != plainHTTP1:
+		x.fail(431, outcome.HeaderTooLarge,
 			"the request's header fields are more than "+a.endpoint.Address+" takes", b)
-		return
+	default:
+		x.fail(400, outcome.BadRequest,
+			"this request cannot be written as HTTP/1.1, which the application speaks", b)
 	}
-	x.giveUp(a, 400, "this request cannot be written as HTTP/1.1, which the application speaks", b)
 }
 
 // refuse passes on that the application took nothing, so that the caller's proxy tries elsewhere.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is
@@ -68,7 +69,7 @@ func (x *exchange) bodyPaused(b *batch) {
 		x.c.f.Wheel.Arm(&x.stall, left, x)
 		return
 	}
-	x.fail(408, "the request's body stopped arriving", b)
+	x.fail(408, outcome.IdleTimeout, "the request's body stopped arriving", b)
 }
 
 // stalled ends an exchange whose peer took nothing for too long.
@@ -87,7 +88,7 @@ func (x *exchange) stalled(b *batch) {
 		x.cutTail(b)
 		return
 	}
-	x.timeout("the body did not move for too long", b)
+	x.timeout(outcome.IdleTimeout, "the body did not move for too long", b)
 }
 
 // cutTail gives up the rest of a response that has ended: the backend's window is given back,

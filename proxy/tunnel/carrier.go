@@ -13,6 +13,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/live"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // Carrier carries opaque connections: it has what all tunnels share. Use newCarrier.
@@ -42,6 +43,7 @@ type Options struct {
 	Watch func(state *tls.ConnectionState, from net.Addr, drain, end func()) (stop func())
 	// Strangers bounds the addresses in metrics.
 	Strangers *metric.Addresses
+	Seen      *outcome.Watch // who looks at connections hangs there
 }
 
 // New makes a carrier, which works for as long as Options.Ctx lasts.

@@ -7,6 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // Inbound carries an opaque connection to the application.
@@ -32,6 +33,7 @@ func (c *Carrier) dialApplication(nc net.Conn, a *discover.Arrival) leg {
 	if err != nil {
 		c.Log.Debug("the application does not answer", "port", a.Port.Number, "err", err)
 		c.refused.undialable.Inc()
+		c.refusedInbound(nc, a, outcome.ConnectFailed, err.Error())
 		Abort(nc)
 		return nil
 	}
@@ -46,17 +48,23 @@ func (c *Carrier) carryInbound(nc net.Conn, up leg, a *discover.Arrival, w Words
 		who.Security = metric.TLSPassthrough
 	}
 	t := c.newTunnel(nc, up)
-	leave, refused := a.Port.Admit(a.Caller, func() { t.Close() })
+	leave, refused := a.Port.Admit(a.Caller, func() { t.cut(errForbidden) })
 	if refused != nil {
 		t.Close()
 		c.refuse(nc, a, refused)
 		return
 	}
 	defer leave()
+	r, l := c.look(nc), c.inboundLabels(a, who)
+	reach(r, a.App.First(), l)
+	t.carry(w, c.Metrics.Cell(l), r)
+}
+
+func (c *Carrier) inboundLabels(a *discover.Arrival, who authorize.Caller) metric.Labels {
 	l := metric.Labels{Protocol: "tcp", Port: uint32(a.Port.Number)}
 	a.Port.Now().Fallback.Label(&l)
 	who.Label(&l, c.Identity, c.Strangers)
-	t.carry(w, c.Metrics.Cell(l))
+	return l
 }
 
 // refuse cuts a connection that its caller may not have: it has not ended in order.
@@ -64,5 +72,15 @@ func (c *Carrier) refuse(nc net.Conn, a *discover.Arrival, why *authorize.Refusa
 	c.Sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID,
 		"port", a.Port.Number, "reason", why.Reason)
 	c.refused.policy.Inc()
+	c.refusedInbound(nc, a, outcome.Denied, why.Reason)
 	Abort(nc)
+}
+
+// refusedInbound shows a connection that does not get to the application.
+func (c *Carrier) refusedInbound(
+	nc net.Conn, a *discover.Arrival, why outcome.Reason, words string,
+) {
+	if r := c.look(nc); r != nil {
+		unreached(r, c.inboundLabels(a, a.Caller), why, words)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
@@ -25,14 +26,23 @@ func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
 	if c.shed(nc) {
 		return
 	}
+	r := c.look(nc)
 	o, err := c.openOpaque(t)
 	if err != nil {
+		l := metric.Labels{Direction: metric.Outbound, Authority: t.Name(), Protocol: "tcp"}
+		unreached(r, l, whyUnreached(err), err.Error())
 		c.Sampled.Info("cannot forward a connection", "to", t.Name(), "err", err)
 		Abort(nc) // what could not be reached has not ended in order
 		return
 	}
 	defer o.up.Close()
-	c.newTunnel(nc, o.up).carry(w, c.Metrics.Cell(c.opaqueLabels(o, w.first)))
+	c.carryOutbound(nc, o, w, r)
+}
+
+func (c *Carrier) carryOutbound(nc net.Conn, o opaque, w Words, r *outcome.Record) {
+	l := c.opaqueLabels(o, w.first)
+	reach(r, o.endpoint, l)
+	c.newTunnel(nc, o.up).carry(w, c.Metrics.Cell(l), r)
 }
 
 // openOpaque picks an endpoint of a target and connects to it.
@@ -53,6 +63,13 @@ func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
 }
 
 var errUnknown = errors.New("destination knows nothing by this address")
+
+func whyUnreached(err error) outcome.Reason {
+	if errors.Is(err, errUnknown) {
+		return outcome.NoRoute
+	}
+	return outcome.ConnectFailed
+}
 
 func (c *Carrier) opaqueLabels(o opaque, f detect.First) metric.Labels {
 	l := metric.Labels{

@@ -65,7 +65,7 @@ func (c *Carrier) attend(
 	if _, err := nc.Write(w.answer); err != nil {
 		return http, false, errors.Join(err, cut(nc, o.up))
 	}
-	c.newTunnel(nc, o.up).carry(w, c.Metrics.Cell(c.opaqueLabels(o, w.first)))
+	c.carryOutbound(nc, o, w, c.look(nc))
 	return http, false, nil
 }
 

@@ -30,7 +30,7 @@ func joined(t *testing.T, p *Carrier) (client, server *net.TCPConn, cell *metric
 	cell, ended = p.Metrics.Cell(metric.Labels{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.newTunnel(down, up).carry(Words{}, cell)
+		p.newTunnel(down, up).carry(Words{}, cell, nil)
 		down.Close()
 		up.Close()
 	}()

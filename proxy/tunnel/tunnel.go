@@ -12,14 +12,17 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // tunnel is an opaque connection's two legs.
 type tunnel struct {
-	c        *Carrier
-	down, up leg
-	last     atomic.Int64 // when bytes last moved, either way; unix nanoseconds
-	ended    atomic.Int32 // directions that came to an orderly end
+	c              *Carrier
+	down, up       leg
+	last           atomic.Int64          // when bytes last moved, either way; unix nanoseconds
+	ended          atomic.Int32          // directions that came to an orderly end
+	said, answered atomic.Uint64         // bytes of the caller's and of the server's
+	broke          atomic.Pointer[error] // what cut it first; nil: nothing has
 	// The caller's first, while it may yet be a request's; of the goroutine that copies to up.
 	line *detect.Line
 }
@@ -35,18 +38,19 @@ func (c *Carrier) newTunnel(down net.Conn, up leg) *tunnel {
 // config.IdleTCP. The end of one direction is passed on as such, and the other goes on; a reset,
 // and an end that is not orderly, is passed on as a reset. A tunnel cannot be asked to end, so its
 // certificate's end is its.
-func (t *tunnel) carry(w Words, cell *metric.Cell) {
+func (t *tunnel) carry(w Words, cell *metric.Cell, r *outcome.Record) {
+	defer t.show(r)
 	cell.OpenConnection()
 	defer cell.CloseConnection()
 	defer t.c.track(t)()
 	defer t.watch(t.down)()
 	defer t.watch(t.up)()
 	var back sync.WaitGroup
-	back.Go(func() { t.copy(t.down, t.up, &cell.ReadBytes) })
+	back.Go(func() { t.answered.Add(t.copy(t.down, t.up, &cell.ReadBytes)) })
 	if err := t.begin(w, cell); err == nil {
-		t.copy(t.up, t.down, &cell.WrittenBytes)
+		t.said.Add(t.copy(t.up, t.down, &cell.WrittenBytes))
 	} else {
-		t.Close()
+		t.cut(err)
 	}
 	back.Wait()
 }
@@ -54,6 +58,7 @@ func (t *tunnel) carry(w Words, cell *metric.Cell) {
 // begin passes on what the caller says first.
 func (t *tunnel) begin(w Words, cell *metric.Cell) (err error) {
 	cell.ReadBytes.Add(uint64(len(w.answer)))
+	t.answered.Add(uint64(len(w.answer)))
 	t.line = w.line
 	if w.caller != nil {
 		return t.hear(w.caller, cell)
@@ -93,6 +98,7 @@ func (t *tunnel) pass(b []byte, cell *metric.Cell) error {
 		return err
 	}
 	cell.WrittenBytes.Add(uint64(len(b)))
+	t.said.Add(uint64(len(b)))
 	return nil
 }
 
@@ -101,7 +107,7 @@ func (t *tunnel) watch(l leg) (stop func()) {
 	if !ok {
 		return func() {}
 	}
-	state, end := tl.ConnectionState(), func() { t.Close() }
+	state, end := tl.ConnectionState(), func() { t.cut(errCertificate) }
 	return t.c.Watch(&state, l.RemoteAddr(), end, end)
 }
 
@@ -110,17 +116,29 @@ func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
 // Close cuts both legs and so ends both copies.
 func (t *tunnel) Close() error { return cut(t.down, t.up) }
 
-// copy carries one direction. After an error that is no end, nothing sensible can follow: both legs
-// are cut.
-func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) {
+// cut cuts both legs because of err.
+func (t *tunnel) cut(err error) {
+	t.broke.CompareAndSwap(nil, &err)
+	t.Close()
+}
+
+var (
+	errCertificate = errors.New("the certificate that the connection was made with has ended")
+	errForbidden   = errors.New("the policy no longer allows the connection")
+)
+
+// copy carries one direction, and returns how much of it. After an error that is no end, nothing
+// sensible can follow: both legs are cut.
+func (t *tunnel) copy(dst, src leg, count *atomic.Uint64) (moved uint64) {
 	f := newFlow(t, dst, src, count)
 	err := f.run()
 	if errors.Is(err, io.EOF) {
 		err = t.halfClose(f)
 	}
 	if err != nil {
-		t.Close()
+		t.cut(err)
 	}
+	return f.moved
 }
 
 // halfClose passes the end of f on and stays until the other direction has ended too, for src may

@@ -1,0 +1,128 @@
+package outcome
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
+)
+
+// maxText bounds each piece of a peer's text in a record, in bytes.
+const maxText = 1 << 10
+
+// Record is all that is seen of one request, or of one opaque connection, for whoever looks at it.
+// It belongs to who forwards until End gives it to the hook. On a nil one, of what nobody looks at,
+// its methods do nothing.
+type Record struct {
+	Request
+	Labels        metric.Labels // of the series that counts it
+	Start         time.Time
+	FirstByte     time.Duration // from Start until the response's head went on; 0: it did not
+	Method        string        // empty: an opaque connection
+	Path          string        // without its query
+	Authority     string        // as the caller names it
+	HTTP1         bool          // the caller speaks it
+	ClientAddress string        // IP:PORT of who connected
+	Endpoint      string        // IP:PORT of the application that was reached; empty: none was
+	Status        int           // of HTTP; 0: no head went to the caller
+	GRPCStatus    string        // a number, as it was sent
+	Tries         int
+	RequestBytes  uint64 // of the body, or of all that the caller said
+	ResponseBytes uint64
+	Upgraded      bool // to a connection of another protocol
+	Cut           bool // the response, or the opaque connection, was broken off
+	Reason        Reason
+	Detail        string // the same in words, for people
+
+	hook *Hook
+}
+
+// Hook is somebody who looks: an access log. It never changes.
+type Hook struct {
+	// End takes a record that is complete. It is called by readers, and must not block.
+	End func(*Record)
+}
+
+// Watch is where a hook hangs. Without one a request costs one look at it.
+type Watch struct{ hook atomic.Pointer[Hook] }
+
+// Set hangs another hook; nil: nobody looks at what begins from now on. What has begun is the
+// earlier one's.
+func (w *Watch) Set(h *Hook) { w.hook.Store(h) }
+
+// Begin is the beginning of a request or of an opaque connection. It returns nil if nobody looks at
+// it: then nothing has to be kept for it.
+func (w *Watch) Begin(at time.Time) *Record {
+	if w == nil {
+		return nil
+	}
+	h := w.hook.Load()
+	if h == nil {
+		return nil
+	}
+	return &Record{Start: at, hook: h}
+}
+
+// Asked keeps what the request's head says and may be shown: neither a query, which often holds
+// secrets, nor user and password of an authority.
+func (r *Record) Asked(method, path, authority string) {
+	if r == nil {
+		return
+	}
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	r.Method, r.Path, r.Authority = keep(method), keep(path), keep(authority)
+}
+
+// keep is a copy of a peer's text, whose own memory is used again.
+func keep(s string) string { return strings.Clone(s[:min(len(s), maxText)]) }
+
+// Answered: the response's final head has gone to the caller.
+func (r *Record) Answered(status int, at time.Time) {
+	if r != nil {
+		r.Status, r.FirstByte = status, at.Sub(r.Start)
+	}
+}
+
+// GRPC keeps the status of gRPC.
+func (r *Record) GRPC(status string) {
+	if r != nil {
+		r.GRPCStatus = keep(status)
+	}
+}
+
+// Because says why it does not go well, in one word and in many. The first word counts: the others
+// follow from it.
+func (r *Record) Because(why Reason, detail string) {
+	if r != nil && r.Reason == Plain {
+		r.Reason, r.Detail = why, keep(detail)
+	}
+}
+
+// CutOff: the response, of which the caller has the beginning, is broken off.
+func (r *Record) CutOff() {
+	if r != nil {
+		r.Cut = true
+	}
+}
+
+// End completes the record and gives it away.
+func (r *Record) End(q Request) {
+	if r == nil {
+		return
+	}
+	r.Request = q
+	r.Cut = r.Cut || q.Outcome == Reset || q.Outcome == Cancelled && r.Status != 0
+	switch q.Outcome {
+	case Cancelled:
+		r.Because(ClientGone, "")
+	case Reset:
+		r.Because(ResetByPeer, "")
+	case Refused:
+		r.Because(RefusedStream, "")
+	}
+	r.hook.End(r)
+}
