@@ -1,7 +1,9 @@
 package destination
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -36,26 +38,42 @@ func (v *view) config(name registry.Name) (*api.Config, error) {
 		own = &w.Meta
 	}
 	out := &api.Config{}
-	level, err := v.levelOf(own)
+	level, err := word[api.Level](v, own, levels)
 	if level != api.Level_LEVEL_UNSPECIFIED {
 		out.Log = &api.Log{Level: level}
 	}
-	return out, err
+	format, formatErr := word[api.Format](v, own, formats)
+	if format != api.Format_FORMAT_UNSPECIFIED {
+		out.AccessLog = &api.AccessLog{Format: format}
+	}
+	return out, errors.Join(err, formatErr)
 }
 
-func (v *view) levelOf(own *registry.Meta) (api.Level, error) {
-	value, ok := v.annotation(own, names.AnnotationLogLevel)
+// words are an annotation's values, and the numbers of an enum that they stand for.
+type words struct {
+	annotation string
+	allowed    []string
+	prefix     string // of the enum's names
+	numbers    map[string]int32
+}
+
+var (
+	levels = words{names.AnnotationLogLevel, []string{"debug", "info", "warn", "error"}, "LEVEL_",
+		api.Level_value}
+	formats = words{names.AnnotationAccessLog, []string{"none", "json"}, "FORMAT_",
+		api.Format_value}
+)
+
+// word is the enum's number that the nearest annotation says; 0: none is set.
+func word[E ~int32](v *view, own *registry.Meta, w words) (E, error) {
+	value, ok := v.annotation(own, w.annotation)
 	if !ok {
-		return api.Level_LEVEL_UNSPECIFIED, nil
+		return 0, nil
 	}
-	level, ok := api.Level_value["LEVEL_"+strings.ToUpper(strings.TrimSpace(value))]
-	if !ok || level == int32(api.Level_LEVEL_UNSPECIFIED) {
-		return api.Level_LEVEL_UNSPECIFIED, notOneOf(
-			names.AnnotationLogLevel, value, "debug, info, warn, error")
+	name := strings.ToLower(strings.TrimSpace(value))
+	if !slices.Contains(w.allowed, name) {
+		return 0, fmt.Errorf("annotation %s: %q is not one of %s", w.annotation, value,
+			strings.Join(w.allowed, ", "))
 	}
-	return api.Level(level), nil
-}
-
-func notOneOf(annotation, value, allowed string) error {
-	return fmt.Errorf("annotation %s: %q is not one of %s", annotation, value, allowed)
+	return E(w.numbers[w.prefix+strings.ToUpper(name)]), nil
 }

@@ -11,9 +11,12 @@ var self = &api.Key{Key: &api.Key_Self{Self: &api.Self{}}}
 
 // annotated is a namespace or a pod of shop's with an annotation.
 func annotated(kind, name, annotation string) string {
-	text := `{apiVersion: v1, kind: ` + kind + `, metadata: {name: ` + name + `, annotations: {` + annotation + `}`
+	text := `{apiVersion: v1, kind: ` + kind + `, metadata: {name: ` + name + `, annotations: {` +
+		annotation + `}`
 	if kind == "Pod" {
-		return text + `, namespace: shop}, spec: {serviceAccountName: web, containers: [{name: app}]}, status: {phase: Running}}`
+		return text +
+			`, namespace: shop}, ` +
+			`spec: {serviceAccountName: web, containers: [{name: app}]}, status: {phase: Running}}`
 	}
 	return text + "}}"
 }
@@ -34,7 +37,7 @@ func TestAnnotationsReachProxiesThatRun(t *testing.T) {
 	s := startServer(t, cluster)
 	close(s.gate.open)
 	c := s.dial(t, s.root.source(t, "spiffe://cluster.local/ns/shop/sa/web", "web-1"))
-	c.hello(api.CapabilityConfig)
+	c.hello(api.CapabilityConfig, api.CapabilityAccessLog)
 	c.resume()
 	c.subscribe(self)
 	c.wants()
@@ -56,6 +59,11 @@ func TestAnnotationsReachProxiesThatRun(t *testing.T) {
 	if got := c.told().GetLog().GetLevel(); got != api.Level_LEVEL_DEBUG {
 		t.Errorf("the namespace again: %v", got)
 	}
+	now("Namespace", "shop", "tulle.dev/access-log: json")
+	got := c.told()
+	if got.GetLog() != nil || got.GetAccessLog().GetFormat() != api.Format_FORMAT_JSON {
+		t.Errorf("told %v, want an access log", got)
+	}
 	now("Namespace", "shop", "")
 	if got := c.told(); got != nil {
 		t.Errorf("nobody says anything, and the proxy is told %v", got)
@@ -72,9 +80,11 @@ func TestAnAnnotationThatMeansNothingIsNamed(t *testing.T) {
 	c.subscribe(self)
 	c.wants()
 	for _, bad := range []string{"loud", "unspecified", "\"\""} {
-		s.apply(t, objectsOf(t, annotated("Namespace", "shop", "tulle.dev/proxy-log-level: "+bad))...)
+		s.apply(t, objectsOf(t, annotated("Namespace", "shop",
+			"tulle.dev/proxy-log-level: "+bad))...)
 		invalid := c.next().GetInvalid()
-		want := "annotation tulle.dev/proxy-log-level: \"" + strings.Trim(bad, `"`) + "\" is not one of debug, info, warn, error"
+		want := "annotation tulle.dev/proxy-log-level: \"" + strings.Trim(bad, `"`) +
+			"\" is not one of debug, info, warn, error"
 		if api.KeyString(invalid.GetKey()) != "self" || invalid.GetReason() != want {
 			t.Errorf("the proxy is told %v, want %s", invalid, want)
 		}
@@ -88,7 +98,8 @@ func TestConfigNeedsACapability(t *testing.T) {
 	c := s.proxy(t)
 	s.apply(t, objectsOf(t, annotated("Namespace", "shop", "tulle.dev/proxy-log-level: debug"))...)
 	c.subscribe(self)
-	if got := c.next().GetInvalid(); !strings.HasSuffix(got.GetReason(), "lacks what the answer needs: config") {
+	if got := c.next().GetInvalid(); !strings.HasSuffix(got.GetReason(),
+		"lacks what the answer needs: config") {
 		t.Errorf("told %v", got)
 	}
 }

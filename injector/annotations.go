@@ -29,7 +29,7 @@ var inherited = []string{
 
 // live are the annotations that destination reads on a pod, or else on its namespace, for as long
 // as the pod runs. They are only checked: a copy on the pod would hide the namespace's next change.
-var live = []string{names.AnnotationLogLevel}
+var live = []string{names.AnnotationLogLevel, names.AnnotationAccessLog}
 
 // nearest are those annotations, out of a list, that count for a pod: its own, or else its
 // namespace's.
@@ -66,6 +66,11 @@ func parseSettings(annotations map[string]string) (settings, error) {
 	}
 	if err := oneOf(names.AnnotationLogLevel, s.logLevel, "debug", "info", "warn",
 		"error"); err != nil {
+		return s, err
+	}
+	// Destination reads it, and tells the proxies.
+	if err := oneOf(names.AnnotationAccessLog, annotations[names.AnnotationAccessLog], "none",
+		"json"); err != nil {
 		return s, err
 	}
 	if err := s.parsePorts(annotations); err != nil {

@@ -154,7 +154,7 @@ func TestWebhookLeavesPodsAlone(t *testing.T) {
 
 func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
 	for annotation, value := range map[string]string{
-		names.AnnotationMode: "srict", names.AnnotationLogLevel: "loud", names.AnnotationProxyCPUs: "0", names.AnnotationSkipInbound: "80,x",
+		names.AnnotationMode: "srict", names.AnnotationLogLevel: "loud", names.AnnotationAccessLog: "jsn", names.AnnotationProxyCPUs: "0", names.AnnotationSkipInbound: "80,x",
 		names.AnnotationSkipOutbound: "70000", names.AnnotationOpaquePorts: "9-8",
 	} {
 		hook, _ := newWebhook(shop(nil))

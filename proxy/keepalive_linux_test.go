@@ -16,7 +16,7 @@ func TestTheSilenceOfAPlaintextBackendIsBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	defer l.Close()
-	p, err := New(config.Config{TokenFile: "none", Limits: limits}, "test", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	p, err := New(config.Config{TokenFile: "none", Limits: limits}, "test", Output{Log: slog.New(slog.DiscardHandler)})
 	check(t, err)
 	defer p.cancel()
 	nc, err := p.dialPlain(t.Context(), l.Addr().String())

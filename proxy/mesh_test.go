@@ -43,6 +43,7 @@ type testMesh struct {
 	stopID   func()        // ends identity, and waits
 	viz      string        // its address, if there is one
 	limits   config.Limits // of the proxies that are run next
+	access   io.Writer     // their access logs
 }
 
 // limits are what a proxy lives by, unless a test says otherwise.
@@ -52,7 +53,7 @@ const trustDomain = "cluster.local"
 
 func newMesh(t testing.TB, lifetime time.Duration) *testMesh {
 	t.Helper()
-	m := &testMesh{t: t, limits: limits, dir: t.TempDir(), trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
+	m := &testMesh{t: t, limits: limits, access: io.Discard, dir: t.TempDir(), trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
 	td := spiffeid.RequireTrustDomainFromString(trustDomain)
 	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Lifetime: lifetime, Log: m.log})
 	check(t, err)
@@ -235,7 +236,9 @@ func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 	cfg, err := config.Parse(func(k string) string { return env[k] })
 	check(m.t, err)
 	cfg.Limits = m.limits
-	p, err := proxy.New(cfg, "test", m.log.With("proxy", env[config.EnvIdentity]), &slog.LevelVar{})
+	p, err := proxy.New(cfg, "test", proxy.Output{
+		Log: m.log.With("proxy", env[config.EnvIdentity]), Level: &slog.LevelVar{}, Access: m.access,
+	})
 	check(m.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -25,6 +26,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/live"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/record"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 	"github.com/tulle-mesh/tulle/proxy/timer"
@@ -67,6 +69,8 @@ type Proxy struct {
 	told      slog.Level // the log level, by destination or the environment; discovery's
 	forward   *forward.Forwarder
 	tunnels   *tunnel.Carrier
+	seen      outcome.Watch // whoever looks at requests and connections
+	access    *record.AccessLog
 	listeners []listener
 	inbound   atomic.Int64 // the open connections that are accepted on the way in
 	outbound  atomic.Int64 // and on the way out
@@ -83,13 +87,15 @@ type counts struct {
 	controlErrors struct{ identity, destination, viz *metric.Counter }
 }
 
+// Output is where a proxy says what it has to say.
+type Output struct {
+	Log    *slog.Logger
+	Level  *slog.LevelVar // of Log
+	Access io.Writer      // of the access log, while it is on
+}
+
 // New makes a proxy; nothing runs before Run.
-func New(
-	cfg config.Config,
-	version string,
-	log *slog.Logger,
-	level *slog.LevelVar,
-) (*Proxy, error) {
+func New(cfg config.Config, version string, out Output) (*Proxy, error) {
 	token, err := newToken(cfg)
 	if err != nil {
 		return nil, err
@@ -97,9 +103,9 @@ func New(
 	p := &Proxy{
 		cfg:      cfg,
 		limits:   cfg.Limits,
-		log:      log,
-		sampled:  sample.Logger(log),
-		level:    level,
+		log:      out.Log,
+		sampled:  sample.Logger(out.Log),
+		level:    out.Level,
 		version:  version,
 		drain:    make(chan struct{}),
 		token:    token,
@@ -112,6 +118,8 @@ func New(
 		trimmer:  newTrimmer(),
 		told:     cfg.LogLevel,
 	}
+	p.access = record.NewAccessLog(out.Access, out.Log,
+		p.metrics.Counter(metric.ShedWork, "access_log"))
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP},
 		spiffe.AnyPeer)
@@ -148,6 +156,7 @@ func (p *Proxy) newStages() {
 		DialPlain: p.dialPlain,
 		Watch:     p.watchMesh,
 		Strangers: &p.strangers,
+		Seen:      &p.seen,
 	})
 	p.tunnels = tunnel.New(tunnel.Options{
 		Ctx:        p.ctx,
@@ -161,6 +170,7 @@ func (p *Proxy) newStages() {
 		MeshConfig: p.meshClientConfig,
 		Watch:      p.watchMesh,
 		Strangers:  &p.strangers,
+		Seen:       &p.seen,
 	})
 }
 
@@ -341,6 +351,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 		c.Close()
 	}
 	p.tasks.Wait()
+	p.access.Close()
 	p.tunnels.Close()
 	p.wheel.Close()
 }

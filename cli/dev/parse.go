@@ -153,6 +153,9 @@ func (p *parser) service(key, n *yaml.Node) {
 		s.tell(names.AnnotationLogLevel, p.word(v, what+": logLevel",
 			"debug", "info", "warn", "error"))
 	}
+	known["accessLog"] = func(v *yaml.Node) {
+		s.tell(names.AnnotationAccessLog, p.word(v, what+": accessLog", "none", "json"))
+	}
 	known["variants"] = func(v *yaml.Node) { s.Variants = p.variants(v, key.Value) }
 	known["calls"] = func(v *yaml.Node) {
 		for _, item := range p.list(v, what+": calls") {
@@ -173,7 +176,7 @@ func (p *parser) service(key, n *yaml.Node) {
 
 // onlyMeshed refuses what is for a service's proxies where there are none.
 func (p *parser) onlyMeshed(n *yaml.Node, seen map[string]bool, what string) {
-	for _, field := range []string{"logLevel"} {
+	for _, field := range []string{"logLevel", "accessLog"} {
 		if seen[field] {
 			p.fail(n, "%s: is not meshed, so %q has no meaning", what, field)
 		}

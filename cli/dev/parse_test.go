@@ -23,6 +23,7 @@ services:
     replicas: 2
     appProtocol: kubernetes.io/h2c
     logLevel: debug
+    accessLog: json
     calls: [payments-v2]
   payments:
     variants:
@@ -52,7 +53,7 @@ func TestParse(t *testing.T) {
 	v2 := Workload{Name: "payments-v2", Command: []string{"demo", "checkout"}, Replicas: 3}
 	want := &Mesh{Dir: dir, Namespace: "shop", Profiles: []string{filepath.Join(dir, "profiles")}, Try: []string{"look around"}, Services: []Service{
 		{Name: "web", Workload: web, Calls: []string{"checkout", "payments"}},
-		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}, Protocol: "kubernetes.io/h2c", Told: map[string]string{"tulle.dev/proxy-log-level": "debug"}},
+		{Name: "checkout", Workload: checkout, Calls: []string{"payments-v2"}, Protocol: "kubernetes.io/h2c", Told: map[string]string{"tulle.dev/proxy-log-level": "debug", "tulle.dev/access-log": "json"}},
 		{Name: "payments", Workload: Workload{Name: "payments", Replicas: 1}, Variants: []Workload{one("payments-v1", "payments"), v2}},
 		{Name: "db", Workload: Workload{Name: "db", Address: "127.0.0.1:5432", Replicas: 1}},
 		{Name: "legacy", Workload: one("legacy", "legacy"), Calls: []string{"checkout"}, Unmeshed: true},

@@ -9,6 +9,7 @@ const (
 	CapabilityTCPRules        = "rules/tcp"
 	CapabilityAudit           = "action/audit"
 	CapabilityConfig          = "config"
+	CapabilityAccessLog       = "config/access-log"
 )
 
 // Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
@@ -24,6 +25,9 @@ func (x *Resource) Needs() []string {
 		}
 		return need
 	case *Resource_Config:
+		if body.Config.GetAccessLog() != nil {
+			return []string{CapabilityConfig, CapabilityAccessLog}
+		}
 		return []string{CapabilityConfig}
 	}
 	return nil

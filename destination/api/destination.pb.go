@@ -306,6 +306,55 @@ func (Action) EnumDescriptor() ([]byte, []int) {
 	return file_destination_proto_rawDescGZIP(), []int{4}
 }
 
+type Format int32
+
+const (
+	Format_FORMAT_UNSPECIFIED Format = 0
+	Format_FORMAT_NONE        Format = 1 // no access log
+	Format_FORMAT_JSON        Format = 2
+)
+
+// Enum value maps for Format.
+var (
+	Format_name = map[int32]string{
+		0: "FORMAT_UNSPECIFIED",
+		1: "FORMAT_NONE",
+		2: "FORMAT_JSON",
+	}
+	Format_value = map[string]int32{
+		"FORMAT_UNSPECIFIED": 0,
+		"FORMAT_NONE":        1,
+		"FORMAT_JSON":        2,
+	}
+)
+
+func (x Format) Enum() *Format {
+	p := new(Format)
+	*p = x
+	return p
+}
+
+func (x Format) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Format) Descriptor() protoreflect.EnumDescriptor {
+	return file_destination_proto_enumTypes[5].Descriptor()
+}
+
+func (Format) Type() protoreflect.EnumType {
+	return &file_destination_proto_enumTypes[5]
+}
+
+func (x Format) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Format.Descriptor instead.
+func (Format) EnumDescriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{5}
+}
+
 // Level is the least that is logged.
 type Level int32
 
@@ -346,11 +395,11 @@ func (x Level) String() string {
 }
 
 func (Level) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[5].Descriptor()
+	return file_destination_proto_enumTypes[6].Descriptor()
 }
 
 func (Level) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[5]
+	return &file_destination_proto_enumTypes[6]
 }
 
 func (x Level) Number() protoreflect.EnumNumber {
@@ -359,7 +408,7 @@ func (x Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Level.Descriptor instead.
 func (Level) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{5}
+	return file_destination_proto_rawDescGZIP(), []int{6}
 }
 
 type DiscoverRequest struct {
@@ -3810,6 +3859,7 @@ func (x *Probe) GetPath() string {
 type Config struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Log           *Log                   `protobuf:"bytes,1,opt,name=log,proto3" json:"log,omitempty"`
+	AccessLog     *AccessLog             `protobuf:"bytes,2,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"` // capability "config/access-log"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3851,6 +3901,58 @@ func (x *Config) GetLog() *Log {
 	return nil
 }
 
+func (x *Config) GetAccessLog() *AccessLog {
+	if x != nil {
+		return x.AccessLog
+	}
+	return nil
+}
+
+// AccessLog is a line for each request and opaque connection, on the proxy's standard output.
+type AccessLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        Format                 `protobuf:"varint,1,opt,name=format,proto3,enum=tulle.destination.v1.Format" json:"format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessLog) Reset() {
+	*x = AccessLog{}
+	mi := &file_destination_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessLog) ProtoMessage() {}
+
+func (x *AccessLog) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
+func (*AccessLog) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *AccessLog) GetFormat() Format {
+	if x != nil {
+		return x.Format
+	}
+	return Format_FORMAT_UNSPECIFIED
+}
+
 // Log is of what the proxy says on its standard error.
 type Log struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3861,7 +3963,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +3975,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +3988,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Log) GetLevel() Level {
@@ -4124,9 +4226,13 @@ const file_destination_proto_rawDesc = "" +
 	"identities\x18\x01 \x03(\tR\n" +
 	"identities\"\x1b\n" +
 	"\x05Probe\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"5\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"u\n" +
 	"\x06Config\x12+\n" +
-	"\x03log\x18\x01 \x01(\v2\x19.tulle.destination.v1.LogR\x03log\"8\n" +
+	"\x03log\x18\x01 \x01(\v2\x19.tulle.destination.v1.LogR\x03log\x12>\n" +
+	"\n" +
+	"access_log\x18\x02 \x01(\v2\x1f.tulle.destination.v1.AccessLogR\taccessLog\"A\n" +
+	"\tAccessLog\x124\n" +
+	"\x06format\x18\x01 \x01(\x0e2\x1c.tulle.destination.v1.FormatR\x06format\"8\n" +
 	"\x03Log\x121\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x1b.tulle.destination.v1.LevelR\x05level*u\n" +
 	"\x04Kind\x12\x14\n" +
@@ -4158,7 +4264,11 @@ const file_destination_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_DENY\x10\x01\x12\x10\n" +
 	"\fACTION_AUDIT\x10\x02\x12\x10\n" +
-	"\fACTION_ALLOW\x10\x03*`\n" +
+	"\fACTION_ALLOW\x10\x03*B\n" +
+	"\x06Format\x12\x16\n" +
+	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vFORMAT_NONE\x10\x01\x12\x0f\n" +
+	"\vFORMAT_JSON\x10\x02*`\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vLEVEL_DEBUG\x10\x01\x12\x0e\n" +
@@ -4180,149 +4290,153 @@ func file_destination_proto_rawDescGZIP() []byte {
 	return file_destination_proto_rawDescData
 }
 
-var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
 	(Protocol)(0),             // 2: tulle.destination.v1.Protocol
 	(Mode)(0),                 // 3: tulle.destination.v1.Mode
 	(Action)(0),               // 4: tulle.destination.v1.Action
-	(Level)(0),                // 5: tulle.destination.v1.Level
-	(*DiscoverRequest)(nil),   // 6: tulle.destination.v1.DiscoverRequest
-	(*Hello)(nil),             // 7: tulle.destination.v1.Hello
-	(*Subscribe)(nil),         // 8: tulle.destination.v1.Subscribe
-	(*Unsubscribe)(nil),       // 9: tulle.destination.v1.Unsubscribe
-	(*Resume)(nil),            // 10: tulle.destination.v1.Resume
-	(*Held)(nil),              // 11: tulle.destination.v1.Held
-	(*Rejected)(nil),          // 12: tulle.destination.v1.Rejected
-	(*Key)(nil),               // 13: tulle.destination.v1.Key
-	(*Self)(nil),              // 14: tulle.destination.v1.Self
-	(*DiscoverResponse)(nil),  // 15: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),           // 16: tulle.destination.v1.Welcome
-	(*Workload)(nil),          // 17: tulle.destination.v1.Workload
-	(*Invalid)(nil),           // 18: tulle.destination.v1.Invalid
-	(*Resources)(nil),         // 19: tulle.destination.v1.Resources
-	(*Resource)(nil),          // 20: tulle.destination.v1.Resource
-	(*Route)(nil),             // 21: tulle.destination.v1.Route
-	(*Metadata)(nil),          // 22: tulle.destination.v1.Metadata
-	(*Origin)(nil),            // 23: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),          // 24: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),           // 25: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),           // 26: tulle.destination.v1.TCPRule
-	(*Match)(nil),             // 27: tulle.destination.v1.Match
-	(*MatchList)(nil),         // 28: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),         // 29: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),       // 30: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),        // 31: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),            // 32: tulle.destination.v1.Filter
-	(*HeaderModifier)(nil),    // 33: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),            // 34: tulle.destination.v1.Header
-	(*Backend)(nil),           // 35: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 36: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 37: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 38: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 39: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 40: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 41: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 42: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 43: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 44: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 45: tulle.destination.v1.EWMA
-	(*Endpoints)(nil),         // 46: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 47: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 48: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 49: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 50: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 51: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 52: tulle.destination.v1.Probe
-	(*Config)(nil),            // 53: tulle.destination.v1.Config
-	(*Log)(nil),               // 54: tulle.destination.v1.Log
+	(Format)(0),               // 5: tulle.destination.v1.Format
+	(Level)(0),                // 6: tulle.destination.v1.Level
+	(*DiscoverRequest)(nil),   // 7: tulle.destination.v1.DiscoverRequest
+	(*Hello)(nil),             // 8: tulle.destination.v1.Hello
+	(*Subscribe)(nil),         // 9: tulle.destination.v1.Subscribe
+	(*Unsubscribe)(nil),       // 10: tulle.destination.v1.Unsubscribe
+	(*Resume)(nil),            // 11: tulle.destination.v1.Resume
+	(*Held)(nil),              // 12: tulle.destination.v1.Held
+	(*Rejected)(nil),          // 13: tulle.destination.v1.Rejected
+	(*Key)(nil),               // 14: tulle.destination.v1.Key
+	(*Self)(nil),              // 15: tulle.destination.v1.Self
+	(*DiscoverResponse)(nil),  // 16: tulle.destination.v1.DiscoverResponse
+	(*Welcome)(nil),           // 17: tulle.destination.v1.Welcome
+	(*Workload)(nil),          // 18: tulle.destination.v1.Workload
+	(*Invalid)(nil),           // 19: tulle.destination.v1.Invalid
+	(*Resources)(nil),         // 20: tulle.destination.v1.Resources
+	(*Resource)(nil),          // 21: tulle.destination.v1.Resource
+	(*Route)(nil),             // 22: tulle.destination.v1.Route
+	(*Metadata)(nil),          // 23: tulle.destination.v1.Metadata
+	(*Origin)(nil),            // 24: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),          // 25: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),           // 26: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),           // 27: tulle.destination.v1.TCPRule
+	(*Match)(nil),             // 28: tulle.destination.v1.Match
+	(*MatchList)(nil),         // 29: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),         // 30: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),       // 31: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),        // 32: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),            // 33: tulle.destination.v1.Filter
+	(*HeaderModifier)(nil),    // 34: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),            // 35: tulle.destination.v1.Header
+	(*Backend)(nil),           // 36: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 37: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 38: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 39: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 40: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 41: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 42: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 43: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 44: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 45: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 46: tulle.destination.v1.EWMA
+	(*Endpoints)(nil),         // 47: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 48: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 49: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 50: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 51: tulle.destination.v1.Inbound
+	(*Authorization)(nil),     // 52: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 53: tulle.destination.v1.Probe
+	(*Config)(nil),            // 54: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 55: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 56: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	7,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	8,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	9,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	10, // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	12, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	13, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	13, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	11, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	8,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	9,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	10, // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	11, // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	13, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	14, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	14, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	12, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
 	0,  // 8: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
 	0,  // 9: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
-	14, // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	16, // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	19, // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	18, // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	17, // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	13, // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	20, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	15, // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	17, // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	20, // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	19, // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	18, // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	14, // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	21, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,  // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	21, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	44, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	46, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	47, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	50, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	53, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	22, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	45, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	47, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	48, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	51, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	54, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,  // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,  // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	22, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	35, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	39, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	24, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	25, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	26, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	23, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	27, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	32, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	35, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	36, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	37, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	40, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	38, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	23, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	35, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	23, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	35, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	29, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	30, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	31, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	28, // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	28, // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	27, // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	27, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	33, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	33, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	34, // 53: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	34, // 54: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	32, // 55: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	41, // 56: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	43, // 57: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	42, // 58: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	42, // 59: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	41, // 60: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	41, // 61: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	45, // 62: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	22, // 63: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	48, // 64: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	48, // 65: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	23, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	36, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	40, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	25, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	26, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	27, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	24, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	28, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	33, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	36, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	37, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	38, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	41, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	39, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	24, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	36, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	24, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	36, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	30, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	31, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	32, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	29, // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	29, // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	28, // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	28, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	34, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	34, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	35, // 53: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	35, // 54: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	33, // 55: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	42, // 56: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	44, // 57: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	43, // 58: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	43, // 59: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	42, // 60: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	42, // 61: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	46, // 62: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	23, // 63: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	49, // 64: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	49, // 65: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
 	2,  // 66: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	49, // 67: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	17, // 68: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	50, // 67: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	18, // 68: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
 	2,  // 69: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
 	3,  // 70: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
 	4,  // 71: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	51, // 72: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	24, // 73: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	52, // 74: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	22, // 75: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	54, // 76: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	5,  // 77: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	78, // [78:78] is the sub-list for method output_type
-	78, // [78:78] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	52, // 72: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	25, // 73: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	53, // 74: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	23, // 75: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	56, // 76: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	55, // 77: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	5,  // 78: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	6,  // 79: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -4398,8 +4512,8 @@ func file_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   49,
+			NumEnums:      7,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,7 +15,8 @@ const (
 	AnnotationProxyCPUs    = Prefix + "proxy-cpus" // GOMAXPROCS
 	AnnotationProxyImage   = Prefix + "proxy-image"
 	// debug | info | warn | error; like all that is live, it reaches pods that run
-	AnnotationLogLevel = Prefix + "proxy-log-level"
+	AnnotationLogLevel  = Prefix + "proxy-log-level"
+	AnnotationAccessLog = Prefix + "access-log" // none | json; live
 )
 
 // Labels and annotations that the mesh writes.

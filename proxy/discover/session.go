@@ -34,6 +34,7 @@ const (
 // capabilities are what this proxy is able to do of what not every proxy is.
 var capabilities = []string{
 	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityConfig,
+	api.CapabilityAccessLog,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.

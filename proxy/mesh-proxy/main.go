@@ -56,9 +56,10 @@ func serve() int {
 	level := &slog.LevelVar{}
 	level.Set(cfg.LogLevel)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	signal.Ignore(syscall.SIGPIPE) // whoever reads our output may go away: traffic goes on
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	p, err := proxy.New(cfg, version, log, level)
+	p, err := proxy.New(cfg, version, proxy.Output{Log: log, Level: level, Access: os.Stdout})
 	if err == nil {
 		err = p.Run(ctx)
 	}

@@ -1,4 +1,9 @@
-// Package record tells viz what was counted: all series once, then those that changed, on one
+// Package record is where what was seen of requests goes.
+//
+// report.go tells viz what was counted: all series once, then those that changed, on one
 // stream. Counters are cumulative, so what a lost report would have said the next one says. Nothing
 // waits for viz. Run is its one goroutine, its caller's.
+//
+// accesslog.go writes a line for each request and opaque connection while somebody wants to read
+// them, from records of package outcome (line.go). It shows no header, no query and no body.
 package record

@@ -19,7 +19,8 @@ func TestTheLastWriterOfTheLogLevelWins(t *testing.T) {
 	}
 	r.send(config(api.Level_LEVEL_WARN))
 	r.logs("warn")
-	req, err := http.NewRequest(http.MethodPut, "http://"+r.proxy.admin+"/log-level", strings.NewReader("debug"))
+	req, err := http.NewRequest(http.MethodPut, "http://"+r.proxy.admin+"/log-level",
+		strings.NewReader("debug"))
 	check(t, err)
 	resp, err := http.DefaultClient.Do(req)
 	check(t, err)

@@ -95,6 +95,7 @@ func (m *mesh) source(id spiffeid.ID) *spiffe.Source {
 type sidecar struct {
 	*proxy.Proxy
 	inbound, admin string
+	access         output.Buffer
 	out            map[string]string // listeners, by authority
 }
 
@@ -137,7 +138,9 @@ func (m *mesh) start(s setup) *sidecar {
 	if s.limits.MaxTargets != 0 {
 		cfg.Limits = s.limits
 	}
-	c.Proxy, err = proxy.New(cfg, "test", m.log.With("proxy", s.account), &slog.LevelVar{})
+	c.Proxy, err = proxy.New(cfg, "test", proxy.Output{
+		Log: m.log.With("proxy", s.account), Level: &slog.LevelVar{}, Access: &c.access,
+	})
 	check(m.t, err)
 	m.run(c.Proxy)
 	c.ready(m.t)

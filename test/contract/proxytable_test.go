@@ -133,7 +133,8 @@ func (r *road) resource(l *lane, p place) {
 func (r *road) config(l *lane, p place) {
 	good := func(level api.Level) *api.Resource {
 		return &api.Resource{Kind: api.Kind_KIND_CONFIG, Name: "self", Version: version(),
-			Body: &api.Resource_Config{Config: &api.Config{Log: &api.Log{Level: level}}}}
+			Body: &api.Resource_Config{Config: &api.Config{Log: &api.Log{Level: level},
+				AccessLog: &api.AccessLog{Format: api.Format_FORMAT_NONE}}}}
 	}
 	for _, f := range p.faults() {
 		r.refused(l, p, f, good(api.Level_LEVEL_WARN))
