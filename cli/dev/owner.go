@@ -16,12 +16,21 @@ type owners struct {
 	processes func() map[int]string // pid: instance
 }
 
+// looks is how often a connection is looked for. The kernel's table is read in pieces, and what moves
+// in it meanwhile can be missed.
+const looks = 3
+
 // of is the name of the process that owns a loopback address's connection, or "".
 func (o owners) of(peer *net.TCPAddr) string {
-	inode := socketInode(peer)
-	if inode == "" {
-		return ""
+	for range looks {
+		if inode := socketInode(peer); inode != "" {
+			return o.holder(inode)
+		}
 	}
+	return ""
+}
+
+func (o owners) holder(inode string) string {
 	for pid, name := range o.processes() {
 		if holds(pid, inode) {
 			return name

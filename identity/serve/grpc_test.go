@@ -259,12 +259,14 @@ func TestAnsweredCallsGoOn(t *testing.T) {
 	client := healthpb.NewHealthClient(r.dial("watcher", "127.0.0.2"))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*limits.Ask)
 	defer cancel()
+	began := time.Now()
 	s, err := client.Watch(ctx, &healthpb.HealthCheckRequest{})
 	for err == nil {
 		_, err = s.Recv()
 	}
-	if ctx.Err() == nil {
-		t.Errorf("it ended before its caller's deadline: %v", err)
+	// The server knows the deadline too, and may be the first to end the call by it.
+	if lasted := time.Since(began); lasted < 3*limits.Ask {
+		t.Errorf("it ended after %v: %v", lasted, err)
 	}
 }
 
