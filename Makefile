@@ -20,8 +20,9 @@ build:
 	$(BUILD) -o bin/ ./proxy/mesh-proxy ./cli/meshctl
 	@echo "built $(VERSION) with $$(go env GOVERSION)"
 
+# make lint vets the same packages.
 test:
-	CGO_ENABLED=1 go test -race -timeout 6m ./...
+	CGO_ENABLED=1 go test -race -vet=off -timeout 6m ./...
 	go test -run Allocations ./proxy ./proxy/h2
 
 # deadcode looks twice: at what neither a main nor a test reaches, and at what only tests do in what users get. test/layout/dead

@@ -16,8 +16,8 @@ type owners struct {
 	processes func() map[int]string // pid: instance
 }
 
-// looks is how often a connection is looked for. The kernel's table is read in pieces, and what moves
-// in it meanwhile can be missed.
+// looks is how often a connection is looked for. The kernel's table is read in pieces, and what
+// moves in it meanwhile can be missed.
 const looks = 3
 
 // of is the name of the process that owns a loopback address's connection, or "".

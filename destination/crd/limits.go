@@ -25,6 +25,9 @@ const (
 	// longer one still counts failures that are over. Linkerd's proxy has the same bounds.
 	minTTL = time.Second
 	maxTTL = time.Minute
+
+	// maxRetriesPerSecond is more than a proxy can do.
+	maxRetriesPerSecond = 1_000_000
 )
 
 // listLimit is how many conditions an all or any holds at each depth: fewer the deeper, for their

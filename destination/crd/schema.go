@@ -90,9 +90,8 @@ func specSchema() schemaProps {
 	return object("", props{
 		"routes": list("Classes of requests. The first that matches decides.", MaxRoutes,
 			routeSchema()),
-		"retryBudget": budgetSchema(),
-		"dstOverrides": list("Other authorities that take a share of the traffic.", MaxDstOverrides,
-			overrideSchema()),
+		"retryBudget":  budgetSchema(),
+		"dstOverrides": overridesSchema(),
 		"opaquePorts": list("Ports of the service that carry no HTTP.", MaxOpaquePorts,
 			portSchema()),
 	})
@@ -201,7 +200,7 @@ func durationSchema(description, least, most string) schemaProps {
 }
 
 func budgetSchema() schemaProps {
-	zero, one, top := 0.0, 1.0, 1e6
+	zero, one, top := 0.0, 1.0, float64(maxRetriesPerSecond)
 	ttl := durationSchema("The window over which the budget is counted.", minTTL.String(), "60s")
 	ttl.Default = raw(DefaultRetryTTL)
 	return object(
@@ -214,30 +213,64 @@ func budgetSchema() schemaProps {
 		})
 }
 
-func overrideSchema() schemaProps {
-	zero := 0.0
-	authority := text("host or host:port; without a port the caller's is kept.", 253+6)
-	authority.Pattern = `^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?[.]?(:[0-9]{1,5})?$`
-	return object("", props{
-		"authority": authority,
-		"weight": {
-			Description:  "A share relative to the others', such as 10 or 500m.",
-			XIntOrString: true,
-			AnyOf:        []schemaProps{{Type: "integer"}, {Type: "string"}},
-			Minimum:      &zero,
-			Pattern:      `^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)(m|k|M)?$`,
-		},
-	}, "authority", "weight")
+func overridesSchema() schemaProps {
+	out := list("Other authorities that take a share of the traffic.", MaxDstOverrides,
+		overrideSchema())
+	out.XValidations = []apix.ValidationRule{rule(
+		`self.size() == 0 || self.exists(o, type(o.weight) == int ? o.weight > 0 : `+
+			`!isQuantity(o.weight) || quantity(o.weight).isGreaterThan(quantity('0')))`,
+		"at least one weight must be above 0")}
+	return out
 }
 
+func overrideSchema() schemaProps {
+	authority := text("host or host:port; without a port the caller's is kept.", maxAuthority,
+		rule(`self.split(':')[0].size() <= 253`, "a host has at most 253 characters"),
+		rule(fmt.Sprintf(`!self.matches('%s') || !self.contains(':') || `+
+			`(int(self.split(':')[1]) >= 1 && int(self.split(':')[1]) <= 65535)`, authorityPattern),
+			"a port is a number from 1 to 65535"))
+	authority.Pattern = authorityPattern
+	own := props{"authority": authority, "weight": weightSchema()}
+	return object("", own, "authority", "weight")
+}
+
+const (
+	maxAuthority     = int64(253 + len(".:65535"))
+	label            = `[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?`
+	authorityPattern = `^` + label + `([.]` + label + `)*[.]?(:[0-9]{1,5})?$`
+)
+
+func weightSchema() schemaProps {
+	zero, digits := 0.0, int64(32)
+	return schemaProps{
+		Description:  "A share relative to the others', such as 10 or 500m.",
+		XIntOrString: true,
+		AnyOf:        []schemaProps{{Type: "integer"}, {Type: "string"}},
+		Minimum:      &zero,
+		MaxLength:    &digits,
+		Pattern:      `^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)(m|k|M)?$`,
+		XValidations: []apix.ValidationRule{rule(
+			`type(self) == int ? self <= 1000000 : !isQuantity(self) || `+
+				`!quantity(self).isGreaterThan(quantity('1M'))`,
+			"must be between 0 and 1M")},
+	}
+}
+
+// portSchema takes a port, or a range whose first port is not above its last.
 func portSchema() schemaProps {
-	first, last := 1.0, 65535.0
+	first, last, longest := 1.0, 65535.0, int64(len("65535-65535"))
+	const form = `^[0-9]{1,5}(-[0-9]{1,5})?$`
 	return schemaProps{
 		Minimum:      &first,
 		Maximum:      &last,
+		MaxLength:    &longest,
 		XIntOrString: true,
 		AnyOf:        []schemaProps{{Type: "integer"}, {Type: "string"}},
-		Pattern:      `^[0-9]{1,5}(-[0-9]{1,5})?$`,
+		Pattern:      form,
+		XValidations: []apix.ValidationRule{rule(fmt.Sprintf(`type(self) == int || `+
+			`!self.matches('%s') || (self.split('-').all(p, int(p) >= 1 && int(p) <= 65535) && `+
+			`int(self.split('-')[0]) <= int(self.split('-')[self.split('-').size() - 1]))`, form),
+			"must be a port such as 6379, or a range such as 6000-6999")},
 	}
 }
 

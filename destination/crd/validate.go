@@ -170,6 +170,10 @@ func (b *RetryBudget) validate(path *field.Path) field.ErrorList {
 		return nil
 	}
 	errs := validateDuration(path.Child("ttl"), b.TTL, minTTL, maxTTL)
+	if n := b.MinRetriesPerSecond; n != nil && *n > maxRetriesPerSecond {
+		errs = append(errs, field.Invalid(path.Child("minRetriesPerSecond"), *n,
+			fmt.Sprintf("must be at most %d", maxRetriesPerSecond)))
+	}
 	if r := b.RetryRatio; r != nil && !(*r >= 0 && *r <= 1) {
 		errs = append(errs, field.Invalid(path.Child("retryRatio"), *r,
 			"must be between 0 and 1: the share of requests that may be retried"))

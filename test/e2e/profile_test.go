@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
 const profile = `apiVersion: tulle.dev/v1alpha1
@@ -84,4 +86,72 @@ func TestBadProfileRefused(t *testing.T) {
 			t.Errorf("%s → %s: want a refusal that names %s, got %v", change[0], change[1], field, err)
 		}
 	}
+}
+
+// edges are values about which the API server and destination, which reads files as well, might
+// disagree: a field of the profile's spec, and what it holds.
+var edges = []string{
+	`opaquePorts: ["70000"]`, `opaquePorts: ["9-1"]`, `opaquePorts: ["0"]`, `opaquePorts: [0]`,
+	`opaquePorts: ["1-65535"]`, `opaquePorts: ["1-65536"]`, `opaquePorts: ["65535"]`,
+	`opaquePorts: [65536]`, `opaquePorts: ["http"]`, `opaquePorts: ["00080"]`, `opaquePorts: ["1-"]`,
+	`opaquePorts: ["80-80"]`, `opaquePorts: ["-80"]`, `opaquePorts: [3306, "6000-6999"]`,
+	`dstOverrides: [{authority: "a..b", weight: 1}]`,
+	`dstOverrides: [{authority: "a-.b", weight: 1}]`,
+	`dstOverrides: [{authority: "A.b.", weight: 1}]`,
+	`dstOverrides: [{authority: "a.b:0", weight: 1}]`,
+	`dstOverrides: [{authority: "a.b:65535", weight: 500m}]`,
+	`dstOverrides: [{authority: "a.b:65536", weight: 500m}]`,
+	`dstOverrides: [{authority: "a.b:", weight: 500m}]`,
+	`dstOverrides: [{authority: "` + strings.Repeat("a", 253) + `", weight: 1}]`,
+	`dstOverrides: [{authority: "` + strings.Repeat("a", 254) + `", weight: 1}]`,
+	`dstOverrides: [{authority: "` + strings.Repeat("a", 254) + `:80", weight: 1}]`,
+	`dstOverrides: [{authority: a, weight: 0}]`, `dstOverrides: [{authority: a, weight: "0"}]`,
+	`dstOverrides: [{authority: a, weight: 0}, {authority: b, weight: 1m}]`,
+	`dstOverrides: [{authority: a, weight: 1M}]`, `dstOverrides: [{authority: a, weight: 1000001}]`,
+	`dstOverrides: [{authority: a, weight: "1000.1k"}]`, `dstOverrides: [{authority: a, weight: -1}]`,
+	`dstOverrides: [{authority: a, weight: 2M}]`, `dstOverrides: []`,
+	`retryBudget: {minRetriesPerSecond: 1000001}`, `retryBudget: {minRetriesPerSecond: 1000000}`,
+	`retryBudget: {ttl: 61s}`, `retryBudget: {ttl: 60s}`, `retryBudget: {ttl: 999ms}`,
+	`retryBudget: {retryRatio: 1.01}`, `retryBudget: {ttl: 9999999999999h}`,
+	`routes: [{name: a, condition: {method: "GET "}}]`,
+	`routes: [{name: a, condition: {method: "` + strings.Repeat("A", 65) + `"}}]`,
+	`routes: [{name: "", condition: {method: GET}}]`, `routes: [{name: a, condition: {}}]`,
+	`routes: [{name: a, condition: {all: []}}]`, `routes: [{name: a, condition: {not: {}}}]`,
+	`routes: [{name: a, condition: {pathRegex: "/(a|"}}]`,
+	`routes: [{name: a, condition: {pathRegex: "/\\u00e4{1000}"}}]`,
+	`routes: [{name: a, condition: {pathRegex: "` + strings.Repeat("ä", 512) + `"}}]`,
+	`routes: [{name: a, condition: {pathRegex: "` + strings.Repeat("ä", 513) + `"}}]`,
+	`routes: [{name: "` + strings.Repeat("ä", 253) + `", condition: {method: GET}}]`,
+	`routes: [{name: a, condition: {method: GET}, timeout: 24h1ns}]`,
+	`routes: [{name: a, condition: {method: GET}, timeout: 24h}]`,
+	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {status: {min: 99}}}]}]`,
+	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {status: {min: 500, max: 499}}}]}]`,
+	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {status: {max: 600}}}]}]`,
+	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {}}]}]`,
+}
+
+// What the API server accepts is what destination uses: a profile that only one of them refuses is
+// either lost without a word, or works from a file and not in a cluster.
+func TestTheAPIServerAcceptsWhatDestinationDoes(t *testing.T) {
+	ready(t)
+	for _, spec := range edges {
+		text := "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\n" +
+			"metadata: {name: a.shop.svc.cluster.local}\nspec: {" + spec + "}\n"
+		ours := accepted(t, text)
+		_, theirs := try(text, "kubectl", "create", "--dry-run=server", "-n", byCLI, "-f", "-")
+		if (ours == nil) != (theirs == nil) {
+			t.Errorf("%.120s:\n  destination says %v\n  the API server says %v", spec, ours, theirs)
+		}
+	}
+}
+
+// accepted is destination's word on a profile in a file.
+func accepted(t *testing.T, text string) error {
+	t.Helper()
+	docs, err := crd.Documents("profile.yaml", []byte(text))
+	if err != nil {
+		return err
+	}
+	_, err = docs[0].ServiceProfile()
+	return err
 }
