@@ -14,6 +14,14 @@ import (
 // exchanged says something, ends that half, and returns what comes back.
 func exchanged(t *testing.T, addr, said string) string {
 	t.Helper()
+	heard, err := heardAfter(t, addr, said)
+	check(t, err)
+	return heard
+}
+
+// heardAfter is exchanged, with how the connection ended.
+func heardAfter(t *testing.T, addr, said string) (string, error) {
+	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	check(t, err)
 	defer nc.Close()
@@ -21,8 +29,7 @@ func exchanged(t *testing.T, addr, said string) string {
 	say(t, nc, said)
 	check(t, nc.(*net.TCPConn).CloseWrite())
 	b, err := io.ReadAll(nc)
-	check(t, err)
-	return string(b)
+	return string(b), err
 }
 
 // ways are the ways to an application: by the caller's proxy, by its own, and by both.
