@@ -162,7 +162,7 @@ func DefaultLimits() Limits {
 		PeerTimeout:   90 * time.Second,
 
 		MaxConcurrentStreams: 256,
-		MaxOwnStreams:        4096,
+		MaxOwnStreams:        1024,
 		MaxCallerStreams:     100,
 		MaxHeaderBytes:       64 << 10,
 		MaxHeaderFields:      100,

@@ -118,13 +118,12 @@ func (f *Forwarder) newHTTP2Server(c *ServerConn) *h2.Conn {
 	}
 	o.OnStream = func(*h2.Stream) h2.Sink { return &next.exchange }
 	o.EnableConnect, o.OnBreach = true, f.breached.caller
-	o.Trusted = true
 	switch {
 	case c.side.stranger():
-		o.Trusted, o.MaxStreams = false, f.Limits.MaxCallerStreams
+		o.MaxStreams = f.Limits.MaxCallerStreams
 	case !c.side.peer():
-		o.MaxStreams = f.Limits.MaxOwnStreams
-	}
+		o.Trusted, o.MaxStreams = true, f.Limits.MaxOwnStreams
+	} // a peer leaves a connection before it has cancelled more than a server takes
 	return h2.NewServer(c.wire, o)
 }
 

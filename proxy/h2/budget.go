@@ -83,10 +83,20 @@ func (c *Conn) countPeerErrorLocked(code uint32) error {
 // spendResetLocked charges a server for a reset that the peer caused. A client is not charged: each
 // reset costs its peer a request of ours, so they make no flood.
 func (c *Conn) spendResetLocked() error {
-	if !c.server || c.o.Trusted || c.resets.spend(1, c.now) {
+	if !c.server || c.resets.spend(1, c.now) {
 		return nil
 	}
 	return connError(CodeEnhanceYourCalm, "too many streams reset")
+}
+
+// spendCancelLocked charges a client's own RST_STREAM soon after its request, unless it is trusted:
+// an application with short deadlines sends as many as its backend is slow. What nobody sends but
+// by mistake is charged to all.
+func (c *Conn) spendCancelLocked(s *Stream) error {
+	if c.o.Trusted || c.now.Sub(s.born) >= rapidReset {
+		return nil
+	}
+	return c.spendResetLocked()
 }
 
 // countCancelLocked charges a client's reset of a request that it has just made. A client that has

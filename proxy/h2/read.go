@@ -170,10 +170,7 @@ func (c *Conn) onReset(h frameHeader, p []byte) error {
 	c.removeLocked(s)
 	ownerless := s.state.in(ownerlessStates)
 	s.dropLocked()
-	var err error
-	if c.now.Sub(s.born) < rapidReset {
-		err = c.spendResetLocked()
-	}
+	err := c.spendCancelLocked(s)
 	c.w.Unlock()
 	if !ownerless {
 		s.tellReset(code, &StreamError{Code: code, Remote: true, early: s.early})

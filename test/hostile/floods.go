@@ -63,17 +63,25 @@ func slowly(a *attack) *attack {
 	return a
 }
 
+// rapidReset cancels each request at once.
+func rapidReset(name, want, counted string) *attack {
+	return heavy(http2Attack(name, want, counted, func(p *peer) {
+		block := p.get("/")
+		p.flood(plenty, func(int) { p.WriteRSTStream(p.open(block, true), http2.ErrCodeCancel) })
+	}))
+}
+
+// overcrowd opens more streams than anybody may have.
+func overcrowd(name, want, counted string) *attack {
+	return heavy(http2Attack(name, want, counted, func(p *peer) {
+		block := p.post("/hang")
+		p.flood(plenty, func(int) { p.open(block, false) })
+	}))
+}
+
 // http2Floods are of requests, and of what comes with them.
 func http2Floods() []*attack {
 	return append([]*attack{
-		heavy(http2Attack("rapid reset (CVE-2023-44487)", calm, calmed, func(p *peer) {
-			block := p.get("/")
-			p.flood(plenty, func(int) { p.WriteRSTStream(p.open(block, true), http2.ErrCodeCancel) })
-		})),
-		heavy(http2Attack("streams beyond the limit", calm, calmed, func(p *peer) {
-			block := p.post("/hang")
-			p.flood(plenty, func(int) { p.open(block, false) })
-		})),
 		http2Attack("CONTINUATION flood (CVE-2023-45288)", calm, calmed, func(p *peer) {
 			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.get("/")})
 			p.flood(plenty, func(int) { p.WriteContinuation(1, false, nil) })

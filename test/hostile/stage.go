@@ -115,6 +115,12 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 			}
 		}
 	}
+	add([]*attack{
+		rapidReset("rapid reset (CVE-2023-44487)", calm, calmed),
+		overcrowd("streams beyond the limit", calm, calmed),
+	}, s.inbound, s.meshed)
+	// The application keeps its connection: its own requests are what it has to lose.
+	add([]*attack{rapidReset("rapid reset by the application", served, "")}, s.outbound)
 	add(http2Floods(), s.inbound, s.meshed, s.outbound)
 	add(append(chatter(), mistakes()...), s.inbound, s.meshed) // frames are the same code wherever the connection is from
 	add(http1Floods(), s.inbound, s.outbound)
