@@ -52,8 +52,8 @@ type Options struct {
 	// Near tells a client that the server is on this machine: if its answers trickle, it is given
 	// the processor before they are read.
 	Near bool
-	// Trusted tells a server that its client makes no floods of cancelled requests. One that cancels
-	// many, for their server is slow, is not to lose the others.
+	// Trusted tells a server that its client makes no floods of cancelled requests. One that
+	// cancels many, for their server is slow, is not to lose the others.
 	Trusted       bool
 	EnableConnect bool          // server: offer extended CONNECT (RFC 8441)
 	StartTimeout  time.Duration // the peer's preface and first SETTINGS; default 10 s
