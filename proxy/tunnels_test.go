@@ -100,37 +100,55 @@ func TestTunnelsOfAnyKind(t *testing.T) {
 // An application that is no proxy answers CONNECT as it does any method and reads on. What it reads
 // then must not be what its caller says in the tunnel.
 func TestNoTunnelIntoAnApplicationThatReadsOn(t *testing.T) {
-	var mu sync.Mutex
-	var seen []string
-	answers := map[string]http.HandlerFunc{
-		"empty":      func(w http.ResponseWriter, r *http.Request) {},
-		"of length":  func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") },
-		"chunked":    func(w http.ResponseWriter, r *http.Request) { w.(http.Flusher).Flush() },
-		"no content": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) },
-		"forbidden":  func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) },
-	}
-	for name, h := range answers {
-		addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			mu.Lock()
-			seen = append(seen, r.Header.Get("Tulle-Client-Id"))
-			mu.Unlock()
-			h(w, r)
-		}))
+	for answer, want := range map[string]string{
+		"200 OK\r\nContent-Length: 0\r\n\r\n":                   "502",
+		"200 OK\r\nContent-Length: 5\r\n\r\nhello":              "502",
+		"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": "502",
+		"204 No Content\r\n\r\n":                                "502",
+		"403 Forbidden\r\nContent-Length: 0\r\n\r\n":            "403",
+	} {
+		seen, addr := readsOn(t, answer)
 		for way, to := range ways(t, addr) {
 			// What the caller has said in a tunnel that there is not is left unread: after the answer
 			// comes a reset, or the end.
 			got, _ := heardAfter(t, to, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"+
 				"GET / HTTP/1.1\r\nHost: a\r\nTulle-Client-Id: forged\r\nConnection: close\r\n\r\n")
-			if want := "HTTP/1.1 502"; name != "forbidden" && !strings.HasPrefix(got, want) {
-				t.Errorf("%s, %s: %q, want %s", name, way, got, want)
+			if !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+				t.Errorf("%q, %s: %q, want %s", answer, way, got, want)
+			}
+		}
+		if said := seen(); !strings.Contains(said, "CONNECT a:80") || strings.Contains(said, "forged") {
+			t.Errorf("%q: the application was told %q", answer, said)
+		}
+	}
+}
+
+// readsOn is an application that gives every request the same answer. seen is all that it was told.
+func readsOn(t *testing.T, answer string) (seen func() string, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	var said strings.Builder
+	serve := func(nc net.Conn) {
+		defer nc.Close()
+		lines := bufio.NewScanner(nc)
+		for lines.Scan() {
+			mu.Lock()
+			said.WriteString(lines.Text() + "\n")
+			mu.Unlock()
+			if lines.Text() == "" {
+				io.WriteString(nc, "HTTP/1.1 "+answer)
 			}
 		}
 	}
-	for _, id := range seen {
-		if id == "forged" {
-			t.Error("the application was told a forged identity")
+	go func() {
+		for nc, err := l.Accept(); err == nil; nc, err = l.Accept() {
+			go serve(nc)
 		}
-	}
+	}()
+	return func() string { mu.Lock(); defer mu.Unlock(); return said.String() }, l.Addr().String()
 }
 
 // A request to a forward proxy says where it is to go.
