@@ -94,6 +94,8 @@ func pausing() []forger {
 
 // misspelling forgers say a request line that is not quite one.
 func misspelling() []forger {
+	// Go's server says no length after CONNECT, as of 1.26.11, and takes nothing more: a tunnel.
+	const tunnel = "200|502|app"
 	later, long := same("505"), same("414")
 	return []forger{
 		says("a line of 17 KiB", long, "GET /"+repeat("x", 17<<10)+" HTTP/1.1\r\n§"),
@@ -119,10 +121,10 @@ func misspelling() []forger {
 		says("absolute form", let, "GET http://app/ HTTP/1.1\r\n§"),
 		says("absolute form of another scheme", never, "GET ftp://app/ HTTP/1.1\r\n§"),
 		// An application that answers it as any method would read on in the tunnel.
-		says("CONNECT", wants{"502|app", "502|app", not, not}, "CONNECT app:443 HTTP/1.1\r\n§"),
-		says("CONNECT, then a request", wants{"502|app", "502|app", not, not},
+		says("CONNECT", wants{tunnel, tunnel, not, not}, "CONNECT app:443 HTTP/1.1\r\n§"),
+		says("CONNECT, then a request", wants{tunnel, tunnel, not, not},
 			"CONNECT app:443 HTTP/1.1\r\nHost: app\r\n\r\nGET / HTTP/1.1\r\n§"),
-		says("CONNECT, a pause, a request", wants{"502|app", "502|app", not, not},
+		says("CONNECT, a pause, a request", wants{tunnel, tunnel, not, not},
 			"CONNECT app:443 HTTP/1.1\r\nHost: app\r\n\r\n|GET / HTTP/1.1\r\n§"),
 		says("an upgrade that is declined, a pause, a request",
 			wants{let.declared, let.undeclared, not, not},
