@@ -73,11 +73,12 @@ func (x *exchange) longFits(mine, limit int) bool {
 // processed.
 func (x *exchange) refuseHead() {
 	x.c.f.shedWork.Inc()
-	x.seen.Because(outcome.Overload, "")
+	const words = "too many long requests wait for their answers"
 	if x.c.http1 {
-		x.fail(503, outcome.Overload, "too many long requests wait for their answers", &x.c.batch)
+		x.fail(503, outcome.Overload, words, &x.c.batch)
 		return
 	}
+	x.seen.Because(outcome.Overload, words)
 	x.refuse(&x.c.batch)
 }
 

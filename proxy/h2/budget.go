@@ -6,8 +6,8 @@ const (
 	// resetBurst and resetPerSecond bound the requests that a peer may make us begin and throw
 	// away: by its own RST_STREAM soon after the request (CVE-2023-44487), or by breaking the
 	// protocol so that we reset (CVE-2025-8671). Every stream that ends well earns one reset back,
-	// so a client that cancels half of its requests never runs out. A trusted client is not
-	// charged.
+	// so a client that cancels half of its requests never runs out. A trusted client is charged for
+	// breaking the protocol only.
 	resetBurst     = 500
 	resetPerSecond = 50
 	// resetsBeforeLeaving is how many requests a client resets soon after it made them before it

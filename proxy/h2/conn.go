@@ -102,11 +102,12 @@ func NewClient(w *wire.Conn, o Options) *Conn {
 
 func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	now := time.Now()
+	o = o.withDefaults()
 	c := &Conn{
-		w: w, o: o.withDefaults(), server: server, now: now,
+		w: w, o: o, server: server, now: now,
 		streams: make(map[uint32]*Stream), nextID: 1,
 		sendWindow: initialWindow, peerInitial: initialWindow, localInitial: initialWindow,
-		peerMaxStreams: o.withDefaults().FirstStreams, peerMaxHeaders: math.MaxInt,
+		peerMaxStreams: o.FirstStreams, peerMaxHeaders: math.MaxInt,
 		resets:   newBudget(resetBurst, resetPerSecond, now),
 		overhead: newBudget(overheadBurst, overheadPerSecond, now),
 	}

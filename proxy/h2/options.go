@@ -41,7 +41,7 @@ type Options struct {
 	// FirstStreams is how many streams a client opens before it knows how many the server takes.
 	FirstStreams    int
 	MaxHeaderBytes  int // a decoded header list as RFC 9113 §6.5.2 counts it
-	MaxHeaderFields int // cookie crumbs included
+	MaxHeaderFields int // but for cookies, which MaxHeaderBytes bounds
 	StreamWindow    int // received and not consumed, a stream
 	// FirstWindow is a stream's window before anything was consumed. Each half of it that is
 	// consumed doubles it, up to StreamWindow, which is the default.
