@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -285,7 +287,7 @@ func app(t testing.TB, h http.Handler) string {
 // appOf is one that may know only one of the two.
 func appOf(t testing.TB, http1, http2 bool, h http.Handler) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{Control: narrow}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check(t, err)
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(http1)
@@ -339,15 +341,27 @@ const clientTimeout = 2 * await.Limit
 func http2Client(t testing.TB) *http.Client {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	tr := &http.Transport{Protocols: protocols}
+	tr := &http.Transport{Protocols: protocols, DialContext: (&net.Dialer{Control: narrow}).DialContext}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: clientTimeout}
 }
 
 func http1Client(t testing.TB) *http.Client {
-	tr := &http.Transport{}
+	tr := &http.Transport{DialContext: (&net.Dialer{Control: narrow}).DialContext}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: clientTimeout}
+}
+
+// narrow bounds what the kernel keeps for a socket of the test. By itself the kernel would come to
+// keep megabytes, and then a reader that takes nothing would stop nobody.
+func narrow(_, _ string, c syscall.RawConn) error {
+	const size = 256 << 10
+	var receive, send error
+	err := c.Control(func(fd uintptr) {
+		receive = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, size)
+		send = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, size)
+	})
+	return errors.Join(err, receive, send)
 }
 
 // testLog shows logs of a test that failed.

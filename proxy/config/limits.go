@@ -119,8 +119,9 @@ type Limits struct {
 	// Each has SpareWindow.
 	MaxCloggedConns int
 	// MaxFullConns bounds the connections to one endpoint on which as many streams as it takes, or
-	// MaxConcurrentStreams, wait for answers. With 250 streams each (x/net's servers), those of one
-	// caller's flood take half of a sidecar's memory.
+	// MaxConcurrentStreams, wait for answers. A hundred callers that have MaxCallerStreams each on
+	// one endpoint of 250 streams a connection (x/net's servers) leave room for others; with
+	// sixteen more of them, a flood takes all of a sidecar's memory.
 	MaxFullConns int
 	// MaxConnections bounds the accepted connections, of all listeners together.
 	MaxConnections int
@@ -184,7 +185,7 @@ func DefaultLimits() Limits {
 		MaxHTTP1Conns:       8192,
 		MaxHTTP2Conns:       4,
 		MaxCloggedConns:     48,
-		MaxFullConns:        20,
+		MaxFullConns:        44,
 		MaxConnections:      16384,
 		ReservedConnections: 2048,
 		MaxTargets:          4096,

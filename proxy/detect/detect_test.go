@@ -117,6 +117,7 @@ func readWith(
 			io.WriteString(client, s)
 		}
 		if end {
+			synctest.Wait() // a closed pipe, unlike a socket, takes no deadline
 			client.Close()
 		}
 	}()

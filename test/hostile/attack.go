@@ -252,5 +252,3 @@ func (r *row) judgeVictim(base time.Duration) bool {
 func (r *row) mayRefuse() bool {
 	return r.crowds && !*timing && r.seen.refused*100 <= r.seen.n*slowAllowed
 }
-
-func mib(n int) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

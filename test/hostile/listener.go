@@ -288,20 +288,6 @@ func (c *city) sieges(pattern *regexp.Regexp) (all []*siege) {
 
 func (s *siege) String() string { return s.assault.name + ", " + s.listener.name }
 
-const siegeColumns = "%-22s  %-24s  %9s  %10s  %10s  %s\n"
-
-func (s *siege) print() {
-	mark := "ok"
-	if len(s.failures) > 0 {
-		mark = "FAILED"
-	}
-	fmt.Printf(siegeColumns, s.assault.name, s.listener.name, fmt.Sprint(s.answered),
-		s.worst.Round(time.Millisecond), mib(s.peak), mark)
-	for _, f := range s.failures {
-		fmt.Println("   ", f)
-	}
-}
-
 // many lets two attacks at a time have thousands of sockets: a process may not have enough for all.
 var many = make(chan struct{}, 2)
 
@@ -391,12 +377,12 @@ func (s *siege) callHonestly(here <-chan struct{}) {
 	}
 }
 
-// besiege runs what matches, and says whether something failed. Servers are attacked side by side,
-// each by one attack at a time.
-func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
+// besiege runs what matches, and returns what failed. Servers are attacked side by side, each by
+// one attack at a time.
+func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
 	c, err := openCity(ctx, dir)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer c.close()
 	lanes, n := map[*child][]*siege{}, 0
@@ -413,7 +399,9 @@ func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bo
 				s.run()
 				printing.Lock()
 				s.print()
-				failed = failed || len(s.failures) > 0
+				for _, f := range s.failures {
+					findings = append(findings, s.String()+": "+f)
+				}
 				printing.Unlock()
 				if s.server.here() != nil {
 					return // nothing more can be learnt
@@ -423,5 +411,5 @@ func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bo
 	}
 	all.Wait()
 	fmt.Printf("%d rows in %v\n", n, time.Since(began).Round(time.Second))
-	return failed, nil
+	return findings, nil
 }

@@ -76,19 +76,19 @@ type table struct {
 	cells   []*cell
 }
 
-// tabulate runs the rows that match, and says whether something failed.
-func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (failed bool, err error) {
+// tabulate runs the rows that match, and returns what failed.
+func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
 	rows := slices.DeleteFunc(forgers(), func(f forger) bool {
 		return !pattern.MatchString("detection: " + f.name)
 	})
 	if len(rows) == 0 {
-		return false, nil
+		return nil, nil
 	}
 	began := time.Now()
 	t := &table{}
 	defer t.close()
 	if err := t.open(ctx, dir); err != nil {
-		return false, fmt.Errorf("detection: %w", err)
+		return nil, fmt.Errorf("detection: %w", err)
 	}
 	t.fill(rows)
 	problems := t.run()
@@ -96,14 +96,13 @@ func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (failed b
 	t.judge() // now that what each was told last is known
 	printing.Lock()
 	defer printing.Unlock()
-	failed = t.print(rows)
+	findings = t.print(rows)
 	for _, err := range problems {
-		failed = true
-		fmt.Println("FAILED detection:", err)
+		findings = append(findings, "detection: "+err.Error())
 	}
 	took := time.Since(began).Round(time.Second)
 	fmt.Printf("%d rows, %d cells in %v\n", len(rows), len(t.cells), took)
-	return failed, nil
+	return findings, nil
 }
 
 func (t *table) open(ctx context.Context, dir string) (err error) {
@@ -466,49 +465,4 @@ func (o *oracle) awaitTold(what string) error {
 			return fmt.Errorf("it was not told of %s within %v", what, cellTime)
 		}
 	}
-}
-
-const cellColumns = "%-44s  %-16s  %-16s  %-16s  %-16s  %s\n"
-
-// print writes a line for each row: what came of it at the doors that are not refused for being in
-// plaintext.
-func (t *table) print(rows []forger) (failed bool) {
-	fmt.Printf("\n"+cellColumns, "detection", "declared", "undeclared", "h2c, declared",
-		"h2c, undeclared", "")
-	for i := range rows {
-		var seen [4][]string
-		var failures []string
-		for _, c := range t.cells {
-			if c.forger != &rows[i] {
-				continue
-			}
-			if at := seen[c.column()]; !(c.strict && !c.meshed) && !slices.Contains(at, c.outcome) {
-				seen[c.column()] = append(at, c.outcome)
-			}
-			if c.failure != "" {
-				failures = append(failures,
-					fmt.Sprintf("FAILED detection: %s, %v: %s", c.forger.name, c.door, c.failure))
-			}
-		}
-		mark := "ok"
-		if len(failures) > 0 {
-			mark, failed = "FAILED", true
-		}
-		join := func(n int) string { return strings.Join(seen[n], "|") }
-		fmt.Printf(cellColumns, rows[i].name, join(0), join(1), join(2), join(3), mark)
-		for _, f := range failures {
-			fmt.Println(f)
-		}
-	}
-	return failed
-}
-
-func (c *cell) column() (n int) {
-	if !c.declared {
-		n++
-	}
-	if c.http2 {
-		n += 2
-	}
-	return n
 }
