@@ -22,7 +22,7 @@ build:
 
 # make lint vets the same packages.
 test:
-	CGO_ENABLED=1 go test -race -vet=off -timeout 6m ./...
+	CGO_ENABLED=1 go test -race -vet=off -ldflags=-w -p 3 -timeout 6m ./proxy ./...
 	go test -run Allocations ./proxy ./proxy/h2
 
 # deadcode looks twice: at what neither a main nor a test reaches, and at what only tests do in what users get. test/layout/dead

@@ -33,10 +33,14 @@ type pairing struct {
 	seen   *calls
 }
 
+// soonLeft is Limits.HalfClosed where it is how every client in HTTP/1 cancels.
+const soonLeft = 50 * time.Millisecond
+
 // pairings has every client on every way.
 func pairings(t *testing.T) []pairing {
 	t.Helper()
 	m := newMesh(t, 0)
+	m.limits.HalfClosed = soonLeft
 	seen := &calls{}
 	addr := app(t, seen)
 	web := pod{"web-0", addr, loopback.Free()}

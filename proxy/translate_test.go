@@ -20,6 +20,7 @@ import (
 func declared(t *testing.T, appProtocol, addr string) (ways map[string]string) {
 	t.Helper()
 	m := newMesh(t, 0)
+	m.limits.HalfClosed = soonLeft
 	web := pod{"web-0", addr, loopback.Free()}
 	m.declare("web", appProtocol, web)
 	m.declare("plain", appProtocol, pod{"plain-0", addr, ""})

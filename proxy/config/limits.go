@@ -45,6 +45,9 @@ type Limits struct {
 	// BodyIdle is how long the body of a request, unless it is gRPC's, may pause before there is an
 	// answer. This is Envoy's value.
 	BodyIdle time.Duration
+	// HalfClosed is how long a caller in HTTP/1 that has ended its half while it awaits a response
+	// is waited for, before that end counts as how it cancels the request.
+	HalfClosed time.Duration
 	// BodyStall is how long a stream lives while its peer takes nothing of what is held for it.
 	BodyStall time.Duration
 	// MeshKeepAlive is how long a proxy that this one is connected to may say nothing before it
@@ -159,6 +162,7 @@ func DefaultLimits() Limits {
 		IdleHTTP:      60 * time.Second,
 		HeaderTimeout: 10 * time.Second,
 		BodyIdle:      5 * time.Minute,
+		HalfClosed:    5 * time.Second,
 		BodyStall:     60 * time.Second,
 		MeshKeepAlive: 10 * time.Second,
 		PeerTimeout:   90 * time.Second,

@@ -142,6 +142,7 @@ func (f *Forwarder) http1Options(b *batch) h1.Options {
 		MaxOutput:       f.Limits.MaxOutput,
 		HeaderTimeout:   f.Limits.HeaderTimeout,
 		IdleTimeout:     f.Limits.IdleHTTP,
+		HalfClosed:      f.Limits.HalfClosed,
 	}
 }
 

@@ -74,10 +74,12 @@ func (k *taken) OnSent(int)            {}
 
 // take reads all requests in b.
 func take(b []byte) (all []*taken) {
-	c := NewServer(wire.New(&reel{r: bytes.NewReader(b)}, nil), Options{OnStream: func(s *Stream) Sink {
+	accept := func(s *Stream) Sink {
 		all = append(all, &taken{s: s})
 		return all[len(all)-1]
-	}})
+	}
+	o := Options{OnStream: accept, HalfClosed: 1} // nobody answers a request that is not whole
+	c := NewServer(wire.New(&reel{r: bytes.NewReader(b)}, nil), o)
 	if err := c.Serve(); errors.Is(err, ErrUndrawn) { // any other end is the other targets' business
 		panic(err)
 	}
