@@ -1,34 +1,22 @@
 package forward
 
 import (
-	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"testing"
 
+	"github.com/tulle-mesh/tulle/test/drawing"
 	"github.com/tulle-mesh/tulle/test/undrawn"
 )
 
 // The drawing in doc.go is what the code goes by.
 func TestPhasesAreAsDrawn(t *testing.T) {
-	doc, err := os.ReadFile("doc.go")
-	check(t, err)
-	got := map[string]string{}
-	for line := range strings.Lines(string(doc)) {
-		if from, to, ok := strings.Cut(strings.TrimPrefix(line, "//\t"), "→"); ok {
-			got[strings.TrimSpace(from)] = strings.TrimSpace(to)
+	next := make([]uint8, len(drawn))
+	for from, phases := range drawn {
+		for _, to := range phases {
+			next[from] |= 1 << to
 		}
 	}
-	for from, next := range drawn {
-		want := strings.Trim(fmt.Sprint(next), "[]")
-		if to := got[phase(from).String()]; strings.ReplaceAll(to, ",", "") != want {
-			t.Errorf("%s is drawn to become %q, and becomes %q", phase(from), to, want)
-		}
-	}
-	if len(got) != len(drawn) {
-		t.Errorf("%d phases are drawn, of %d", len(got), len(drawn))
-	}
+	drawing.Holds(t, "An exchange's phases", phaseNames[:], next)
 }
 
 // What is not drawn is told, and refused by every test.

@@ -2,35 +2,12 @@ package h1
 
 import (
 	"fmt"
-	"math/bits"
 	"net"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/tulle-mesh/tulle/proxy/wire"
+	"github.com/tulle-mesh/tulle/test/drawing"
 )
-
-// drawing is what doc.go draws under a heading: what follows each state.
-func drawing(t *testing.T, heading string) map[string]string {
-	t.Helper()
-	doc, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, found := strings.Cut(string(doc), "// # "+heading+"\n")
-	if !found {
-		t.Fatalf("doc.go has no section %q", heading)
-	}
-	section, _, _ = strings.Cut(section, "// # ")
-	drawn := map[string]string{}
-	for line := range strings.Lines(section) {
-		if from, to, ok := strings.Cut(strings.TrimPrefix(line, "//\t"), "→"); ok {
-			drawn[strings.TrimSpace(from)] = strings.TrimSpace(to)
-		}
-	}
-	return drawn
-}
 
 // machine is a table of states, for a test of the table itself.
 type machine struct {
@@ -78,50 +55,8 @@ func enterLife(c *Conn, from, to uint8) uint8 {
 // The drawings in doc.go are what the code goes by.
 func TestStatesAreAsDrawn(t *testing.T) {
 	for _, m := range machines {
-		drawn := drawing(t, m.heading)
-		for from, next := range m.drawn {
-			var want []string
-			for to := range m.drawn {
-				if next>>to&1 != 0 {
-					want = append(want, m.names[to])
-				}
-			}
-			to := strings.ReplaceAll(drawn[m.names[from]], ",", "")
-			if !sameNames(to, want) {
-				t.Errorf("%s: %s is drawn to become %q, and may become %v",
-					m.heading, m.names[from], to, want)
-			}
-		}
-		if n := reachable(m); len(drawn) != n {
-			t.Errorf("%s: %d states are drawn, of %d", m.heading, len(drawn), n)
-		}
+		drawing.Holds(t, m.heading, m.names, m.drawn)
 	}
-}
-
-// reachable is how many states can be, from the first one on.
-func reachable(m machine) (n int) {
-	all := set(1)
-	for range m.drawn {
-		for from, next := range m.drawn {
-			if all>>from&1 != 0 {
-				all |= next
-			}
-		}
-	}
-	return bits.OnesCount8(uint8(all))
-}
-
-func sameNames(list string, names []string) bool {
-	got := map[string]bool{}
-	for _, n := range strings.Fields(list) {
-		got[n] = true
-	}
-	for _, n := range names {
-		if !got[n] {
-			return false
-		}
-	}
-	return len(got) == len(names)
 }
 
 // A change that is not drawn does not happen, and ends the connection.
