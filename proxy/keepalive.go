@@ -25,11 +25,19 @@ func (p *Proxy) dialPlain(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := boundSilence(nc, p.limits.PeerTimeout); err != nil {
+	if onLoopback(nc) {
+		return nc, nil // the pod's own application does not vanish without its kernel's word
+	}
+	if err := boundSilence(nc, p.limits.UnackedTimeout); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("bound the silence of %s: %w", addr, err)
 	}
 	return nc, nil
+}
+
+func onLoopback(nc net.Conn) bool {
+	a, ok := nc.RemoteAddr().(*net.TCPAddr)
+	return ok && a.IP.IsLoopback()
 }
 
 // boundSilence ends a connection of which the kernel has had no acknowledgement for d, though it

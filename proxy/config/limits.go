@@ -48,18 +48,24 @@ type Limits struct {
 	// HalfClosed is how long a caller in HTTP/1 that has ended its half while it awaits a response
 	// is waited for, before that end counts as how it cancels the request.
 	HalfClosed time.Duration
-	// BodyStall is how long a stream lives while its peer takes nothing of what is held for it.
+	// BodyStall is how long a request lives while its peer takes nothing of what is held for it,
+	// and a connection whose peer reads nothing at all. This is Envoy's value. A gRPC stream or an
+	// upgraded connection has no such bound: to take nothing is how its peer slows the other down,
+	// and who works on an item for minutes does nothing wrong. What is held for it is bounded by
+	// its window.
 	BodyStall time.Duration
 	// MeshKeepAlive is how long a proxy that this one is connected to may say nothing before it
 	// gets a PING, and how long it may take to answer. Only proxies get PINGs: servers of gRPC
 	// allow one every five minutes, and end the connection of a client that sends four sooner (gRPC
 	// A8).
 	MeshKeepAlive time.Duration
-	// PeerTimeout is how long the kernel of a peer in plaintext may say nothing. It sets TCP's
-	// keep-alive, and for HTTP its user timeout too (RFC 5482), and finds a peer that vanished
-	// without a word. The user timeout also counts the time in which a window stays closed. So it
-	// is longer than BodyStall, after which the peer is told in HTTP.
+	// PeerTimeout is how long the kernel of a peer in plaintext may say nothing while nothing is on
+	// its way there. It sets TCP's keep-alive, and finds a peer that vanished without a word.
 	PeerTimeout time.Duration
+	// UnackedTimeout is how long something may be on its way to a peer in plaintext HTTP: TCP's
+	// user timeout (RFC 5482). It also counts the time in which a window stays closed. So it is
+	// longer than BodyStall, after which the peer is told in HTTP.
+	UnackedTimeout time.Duration
 
 	// MaxConcurrentStreams bounds the streams on a connection of a proxy to a proxy or a backend.
 	// The default of x/net is 250.
@@ -163,9 +169,11 @@ func DefaultLimits() Limits {
 		HeaderTimeout: 10 * time.Second,
 		BodyIdle:      5 * time.Minute,
 		HalfClosed:    5 * time.Second,
-		BodyStall:     60 * time.Second,
+		BodyStall:     5 * time.Minute,
 		MeshKeepAlive: 10 * time.Second,
 		PeerTimeout:   90 * time.Second,
+
+		UnackedTimeout: 5*time.Minute + 30*time.Second,
 
 		MaxConcurrentStreams: 256,
 		MaxOwnStreams:        1024,

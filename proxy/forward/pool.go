@@ -274,6 +274,7 @@ func (p *pool) connect() {
 		p.mu.Unlock()
 	}
 	p.e.Reached()
+	w.Stall = p.f.Limits.BodyStall
 	p.start(w)
 }
 

@@ -25,6 +25,7 @@ type ServerConn struct {
 // plaintext.
 func (c *ServerConn) Speak(w *wire.Conn, state *tls.ConnectionState, http1 bool) {
 	c.wire, c.tls, c.http1 = w, state, http1
+	w.Stall = c.f.Limits.BodyStall
 }
 
 // refuses reports whether "not delivered" may be passed back as such: the caller is a proxy, and

@@ -8,18 +8,21 @@ import (
 )
 
 // hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is
-// given up: what is held for it is memory that it decides about.
+// given up, unless it may pause: what is held for it is memory that it decides about.
 func (x *exchange) hold(held *int, n int) {
 	if n <= 0 {
 		return
 	}
 	x.shared = true
-	if !x.holds() {
+	if !x.holds() && !x.mayPause() {
 		x.progressedAt = time.Now()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyStall, x)
 	}
 	*held += n
 }
+
+// mayPause reports whether either side may say and take nothing for as long as it likes.
+func (x *exchange) mayPause() bool { return x.grpc || x.tunnel }
 
 // holds reports whether anything is held for a peer.
 func (x *exchange) holds() bool {
@@ -47,7 +50,7 @@ func (x *exchange) progressed(held *int, n int) {
 // awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded
 // connection may be silent for as long as it likes, and so may a caller that is being answered.
 func (x *exchange) awaitsBody() bool {
-	return !x.reqEnd && x.phase < phaseAnswering && !x.grpc && !x.tunnel
+	return !x.reqEnd && x.phase < phaseAnswering && !x.mayPause()
 }
 
 // awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a

@@ -58,3 +58,29 @@ func stallAPeer(t *testing.T, behind int) {
 		<-talked
 	})
 }
+
+// An upgraded connection may pause for as long as it likes: its peer gets everything in the end.
+func TestAnUpgradedConnectionMayPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, a := net.Pipe()
+		w := wire.New(a, nil)
+		r := &recorder{}
+		c := NewServer(w, Options{OnStream: func(s *Stream) Sink { r.stream = s; return r }})
+		served := make(chan error, 1)
+		go func() { served <- c.Serve() }()
+		io.WriteString(near, "GET / HTTP/1.1\r\nhost: a\r\n"+
+			"connection: upgrade\r\nupgrade: chat\r\n\r\n")
+		synctest.Wait()
+		r.stream.WriteHeaders(fields(":status=200"), false)
+		r.stream.WriteData([]byte("an event"), true)
+		r.stream.Flush()
+		time.Sleep(time.Hour)
+		near.SetReadDeadline(time.Now().Add(time.Minute))
+		heard, err := io.ReadAll(near)
+		if text := string(heard); !strings.HasSuffix(text, "\r\n\r\nan event") {
+			t.Errorf("%q, %v; the exchange heard %s", text, err, r.heard())
+		}
+		near.Close()
+		<-served
+	})
+}

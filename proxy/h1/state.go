@@ -111,6 +111,9 @@ func (s *Stream) enterLocked(next streamState) {
 		return
 	}
 	s.state = next
+	if next == streamRaw {
+		s.c.w.WaitForever() // an upgraded connection may pause, as TCP may
+	}
 }
 
 // finishLocalLocked notes that we have said all. A server's exchange is over then.

@@ -28,8 +28,8 @@ type Conn struct {
 	// MaxOutput is the high-water mark of the output, bytes. The Conn accepts more; its users ask
 	// QueuedLocked and stop.
 	MaxOutput int
-	// Stall is how long a peer may take nothing of what waits for it. Then the output is dropped
-	// and the reader has lastRead left.
+	// Stall is how long a peer may take nothing of what waits for it, unless WaitForever was
+	// called. Then the output is dropped and the reader has lastRead left.
 	Stall time.Duration
 
 	nc    net.Conn
@@ -37,6 +37,7 @@ type Conn struct {
 	tls   *tls.Conn
 	state *tls.ConnectionState
 	open  atomic.Bool // the TLS handshake is over (or there is none)
+	waits atomic.Bool // for ever, not for Stall
 
 	// Used by the reader alone.
 	in       input
@@ -107,6 +108,10 @@ func newConn(nc net.Conn) *Conn {
 	}
 	return c
 }
+
+// WaitForever lets the peer take nothing for as long as it likes. What is being written already may
+// still end by Stall.
+func (c *Conn) WaitForever() { c.waits.Store(true) }
 
 // Handshake runs the TLS handshake on its caller's goroutine. It is nothing on a plaintext
 // connection.

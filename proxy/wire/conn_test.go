@@ -307,6 +307,25 @@ func TestStall(t *testing.T) {
 	})
 }
 
+// One that may pause is waited for, however long it takes nothing.
+func TestWhoMayPauseIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		c := New(a, nil)
+		c.WaitForever()
+		put(c, []byte("hello"))
+		c.Flush()
+		time.Sleep(24 * time.Hour)
+		got := make([]byte, len("hello"))
+		if _, err := io.ReadFull(b, got); err != nil || string(got) != "hello" {
+			t.Errorf("%q, %v", got, err)
+		}
+		c.Close()
+		b.Close()
+		c.Wait()
+	})
+}
+
 func BenchmarkFlush(b *testing.B) {
 	x, y := tcpPair(b)
 	c := New(x, nil)

@@ -239,8 +239,11 @@ func (c *Conn) write(b []byte) {
 }
 
 func (c *Conn) writeWaiting(p []byte) (int, error) {
-	// fails only on a closed connection, and then so does Write
-	c.nc.SetWriteDeadline(time.Now().Add(c.Stall))
+	var until time.Time
+	if !c.waits.Load() {
+		until = time.Now().Add(c.Stall)
+	}
+	c.nc.SetWriteDeadline(until) // fails only on a closed connection, and then so does Write
 	n, err := c.nc.Write(p)
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
