@@ -35,7 +35,8 @@ func TestChainShownByAServerThatWantsOurs(t *testing.T) {
 	client, server := net.Pipe()
 	refused := make(chan error, 1)
 	go func() {
-		conn := tls.Server(server, spiffe.ServerConfig(source, []string{config.ALPNHTTP}, spiffe.AnyPeer))
+		conn := tls.Server(server,
+			spiffe.ServerConfig(source, []string{config.ALPNHTTP}, spiffe.AnyPeer))
 		refused <- conn.HandshakeContext(t.Context())
 		server.Close()
 	}()
@@ -50,17 +51,21 @@ func TestChainShownByAServerThatWantsOurs(t *testing.T) {
 	if err := verifyChain(chain, []*x509.Certificate{ca.Root()}, "shop", "web"); err != nil {
 		t.Error(err)
 	}
-	if err := verifyChain(chain, []*x509.Certificate{ca.Root()}, "tulle", "tulle-identity"); err == nil || !strings.Contains(err.Error(), "expected spiffe://cluster.local/ns/tulle/sa/tulle-identity") {
+	const want = "expected spiffe://cluster.local/ns/tulle/sa/tulle-identity"
+	err = verifyChain(chain, []*x509.Certificate{ca.Root()}, "tulle", "tulle-identity")
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("another's identity passed: %v", err)
 	}
 	if err := verifyChain(chain, []*x509.Certificate{newCA(t).Root()}, "shop", "web"); err == nil {
 		t.Error("a strange root vouched")
 	}
 	one := describe(pod("shop", "web-1", nil), chain, []*x509.Certificate{ca.Root()})
-	if !one.Trusted || one.ID != "spiffe://cluster.local/ns/shop/sa/web" || one.Pod != "shop/web-1" || one.Serial != "2" {
+	if !one.Trusted || one.ID != "spiffe://cluster.local/ns/shop/sa/web" ||
+		one.Pod != "shop/web-1" || one.Serial != "2" {
 		t.Errorf("described as %+v", one)
 	}
-	if strange := describe(pod("shop", "web-1", nil), chain, nil); strange.Trusted || strange.Problem == "" {
+	if strange := describe(pod("shop", "web-1", nil), chain, nil); strange.Trusted ||
+		strange.Problem == "" {
 		t.Errorf("trusted without roots: %+v", strange)
 	}
 }
@@ -72,7 +77,8 @@ func TestNothingShown(t *testing.T) {
 		server.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 		server.Close()
 	}()
-	if _, err := readChain(t.Context(), client, ""); err == nil || !strings.Contains(err.Error(), "no certificate was shown") {
+	_, err := readChain(t.Context(), client, "")
+	if err == nil || !strings.Contains(err.Error(), "no certificate was shown") {
 		t.Errorf("error %v", err)
 	}
 }

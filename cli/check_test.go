@@ -21,7 +21,8 @@ import (
 
 func newChecker(objects ...runtime.Object) (*checker, *fake.Clientset) {
 	client := fake.NewClientset(objects...)
-	a := &app{IOStreams: genericiooptions.NewTestIOStreamsDiscard(), version: "v1", meshSpace: "tulle"}
+	a := &app{IOStreams: genericiooptions.NewTestIOStreamsDiscard(), version: "v1",
+		meshSpace: "tulle"}
 	return &checker{app: a, client: client}, client
 }
 
@@ -30,7 +31,8 @@ func namespace(name string, labels map[string]string) *corev1.Namespace {
 }
 
 func pod(ns, name string, change func(*corev1.Pod)) *corev1.Pod {
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: map[string]string{}, Annotations: map[string]string{}}}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name,
+		Labels: map[string]string{}, Annotations: map[string]string{}}}
 	if change != nil {
 		change(p)
 	}
@@ -41,7 +43,8 @@ func withProxy(version string, ready bool) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
 		p.Labels["tulle.dev/mesh"], p.Annotations["tulle.dev/injected"] = "tulle", version
 		running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
-		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "tulle-proxy", Ready: ready, State: running}}
+		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "tulle-proxy",
+			Ready: ready, State: running}}
 	}
 }
 
@@ -49,39 +52,76 @@ func withProxy(version string, ready bool) func(*corev1.Pod) {
 func TestChecksFindTheirFaults(t *testing.T) {
 	on := map[string]string{"tulle.dev/inject": "enabled"}
 	two := int32(2)
-	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-viz"}, Spec: appsv1.DeploymentSpec{
-		Replicas: &two, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "r:5000/tulle/meshctl:v0"}}}},
-	}, Status: appsv1.DeploymentStatus{ReadyReplicas: 2}}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-viz"},
+		Spec: appsv1.DeploymentSpec{Replicas: &two, Template: corev1.PodTemplateSpec{
+			Spec: corev1.PodSpec{Containers: []corev1.Container{
+				{Image: "r:5000/tulle/meshctl:v0"},
+			}},
+		}},
+		Status: appsv1.DeploymentStatus{ReadyReplicas: 2},
+	}
 	waiting := pod("tulle", "tulle-identity-1", func(p *corev1.Pod) {
 		p.Labels["app.kubernetes.io/name"] = "tulle-identity"
-		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "tulle-identity", State: corev1.ContainerState{
-			Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}}}}
+		state := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{
+			Reason: "ImagePullBackOff", Message: "no such image",
+		}}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{
+			{Name: "tulle-identity", State: state},
+		}
 	})
-	notReady := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-identity"}}
+	notReady := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-identity"},
+	}
 	trust := func(ns, text string) *corev1.ConfigMap {
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "tulle-trust"}, Data: map[string]string{"ca.crt": text}}
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "tulle-trust"},
+			Data: map[string]string{"ca.crt": text}}
 	}
 	for name, c := range map[string]struct {
 		objects []runtime.Object
 		check   func(*checker, context.Context)
 		want    string // verdict, check and cause, as drawn
 	}{
-		"pod security":  {[]runtime.Object{namespace("shop", map[string]string{"tulle.dev/inject": "enabled", "pod-security.kubernetes.io/enforce": "baseline"})}, (*checker).checkPodSecurity, "× namespace shop admits the redirection's init container\n    its Pod Security level is baseline"},
-		"privileged":    {[]runtime.Object{namespace("shop", on)}, (*checker).checkPodSecurity, "√ every namespace with injection admits"},
+		"pod security": {[]runtime.Object{namespace("shop", map[string]string{
+			"tulle.dev/inject": "enabled", "pod-security.kubernetes.io/enforce": "baseline"})},
+			(*checker).checkPodSecurity, "× namespace shop admits the redirection's init " +
+				"container\n    its Pod Security level is baseline"},
+		"privileged": {[]runtime.Object{namespace("shop", on)}, (*checker).checkPodSecurity,
+			"√ every namespace with injection admits"},
 		"no deployment": {nil, (*checker).checkControlPlane, "× tulle-destination is ready"},
-		"image missing": {[]runtime.Object{notReady, waiting}, (*checker).checkControlPlane, "0 of 1 pods are ready: tulle-identity-1: tulle-identity waits: ImagePullBackOff no such image"},
-		"version skew":  {[]runtime.Object{deployment}, (*checker).checkControlPlane, "‼ tulle-viz has this meshctl's version\n    it is v0, meshctl is v1"},
-		"no webhook":    {nil, (*checker).checkWebhook, "× the webhook is configured\n    there is none"},
-		"no trust":      {nil, (*checker).checkIdentity, "× the trust roots are published"},
-		"old trust": {[]runtime.Object{namespace("shop", nil), namespace("old", nil), namespace("none", nil), trust("shop", "now"), trust("old", "then")},
-			func(c *checker, ctx context.Context) { c.checkTrustEverywhere(ctx, "now") }, "× every namespace has the trust roots\n    missing or old in: none, old"},
-		"proxy not ready":   {[]runtime.Object{pod("shop", "web", withProxy("v1", false))}, (*checker).checkProxies, "× every proxy is ready\n    shop/web: tulle-proxy runs and is not ready"},
-		"proxy version":     {[]runtime.Object{pod("shop", "web", withProxy("v0", true))}, (*checker).checkProxies, "‼ every proxy has this meshctl's version\n    shop/web (v0)"},
-		"unmeshed":          {[]runtime.Object{namespace("shop", on), pod("shop", "old", nil)}, (*checker).checkProxies, "‼ every pod has a proxy where injection is on\n    shop/old: it was made before injection was on"},
-		"host network":      {[]runtime.Object{namespace("shop", on), pod("shop", "node", func(p *corev1.Pod) { p.Spec.HostNetwork = true })}, (*checker).checkProxies, "shop/node: host network"},
-		"opted out":         {[]runtime.Object{namespace("shop", on), pod("shop", "out", func(p *corev1.Pod) { p.Annotations["tulle.dev/inject"] = "disabled" })}, (*checker).checkProxies, "√ every pod has a proxy where injection is on (1)"},
-		"finished":          {[]runtime.Object{pod("shop", "job", func(p *corev1.Pod) { withProxy("v0", false)(p); p.Status.Phase = corev1.PodSucceeded })}, (*checker).checkProxies, "√ every proxy is ready (1)"},
-		"already installed": {[]runtime.Object{&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-identity"}}}, (*checker).checkAbsent, "‼ the control plane is not installed yet"},
+		"image missing": {[]runtime.Object{notReady, waiting}, (*checker).checkControlPlane,
+			"0 of 1 pods are ready: tulle-identity-1: tulle-identity waits: ImagePullBackOff no " +
+				"such image"},
+		"version skew": {[]runtime.Object{deployment}, (*checker).checkControlPlane,
+			"‼ tulle-viz has this meshctl's version\n    it is v0, meshctl is v1"},
+		"no webhook": {nil, (*checker).checkWebhook,
+			"× the webhook is configured\n    there is none"},
+		"no trust": {nil, (*checker).checkIdentity, "× the trust roots are published"},
+		"old trust": {[]runtime.Object{namespace("shop", nil), namespace("old", nil),
+			namespace("none", nil), trust("shop", "now"), trust("old", "then")},
+			func(c *checker, ctx context.Context) { c.checkTrustEverywhere(ctx, "now") },
+			"× every namespace has the trust roots\n    missing or old in: none, old"},
+		"proxy not ready": {[]runtime.Object{pod("shop", "web", withProxy("v1", false))},
+			(*checker).checkProxies,
+			"× every proxy is ready\n    shop/web: tulle-proxy runs and is not ready"},
+		"proxy version": {[]runtime.Object{pod("shop", "web", withProxy("v0", true))},
+			(*checker).checkProxies, "‼ every proxy has this meshctl's version\n    shop/web (v0)"},
+		"unmeshed": {[]runtime.Object{namespace("shop", on), pod("shop", "old", nil)},
+			(*checker).checkProxies, "‼ every pod has a proxy where injection is on\n" +
+				"    shop/old: it was made before injection was on"},
+		"host network": {[]runtime.Object{namespace("shop", on),
+			pod("shop", "node", func(p *corev1.Pod) { p.Spec.HostNetwork = true })},
+			(*checker).checkProxies, "shop/node: host network"},
+		"opted out": {[]runtime.Object{namespace("shop", on), pod("shop", "out",
+			func(p *corev1.Pod) { p.Annotations["tulle.dev/inject"] = "disabled" })},
+			(*checker).checkProxies, "√ every pod has a proxy where injection is on (1)"},
+		"finished": {[]runtime.Object{pod("shop", "job", func(p *corev1.Pod) {
+			withProxy("v0", false)(p)
+			p.Status.Phase = corev1.PodSucceeded
+		})}, (*checker).checkProxies, "√ every proxy is ready (1)"},
+		"already installed": {[]runtime.Object{&appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-identity"}}},
+			(*checker).checkAbsent, "‼ the control plane is not installed yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checker, _ := newChecker(c.objects...)
@@ -107,8 +147,11 @@ func TestChecksFindTheirFaults(t *testing.T) {
 
 func TestKubernetesVersion(t *testing.T) {
 	for v, want := range map[version.Info]verdict{
-		{Major: "1", Minor: "28", GitVersion: "v1.28.9"}: broken, {Major: "1", Minor: "29+", GitVersion: "v1.29.1-gke"}: fine,
-		{Major: "1", Minor: "34", GitVersion: "v1.34.4"}: fine, {Major: "2", Minor: "0", GitVersion: "v2"}: broken, {Major: "1", Minor: "x"}: broken,
+		{Major: "1", Minor: "28", GitVersion: "v1.28.9"}:      broken,
+		{Major: "1", Minor: "29+", GitVersion: "v1.29.1-gke"}: fine,
+		{Major: "1", Minor: "34", GitVersion: "v1.34.4"}:      fine,
+		{Major: "2", Minor: "0", GitVersion: "v2"}:            broken,
+		{Major: "1", Minor: "x"}:                              broken,
 	} {
 		checker, client := newChecker()
 		checker.begin("kubernetes-api")
@@ -130,11 +173,13 @@ func TestFindingsCount(t *testing.T) {
 		t.Errorf("errors %d, warnings too %d", c.count(broken), c.count(warning))
 	}
 	var out bytes.Buffer
-	if err := c.draw(&out, true); err != nil || strings.Contains(out.String(), "√") || !strings.Contains(out.String(), "Found 1 error(s) and 1 warning(s).") {
+	if err := c.draw(&out, true); err != nil || strings.Contains(out.String(), "√") ||
+		!strings.Contains(out.String(), "Found 1 error(s) and 1 warning(s).") {
 		t.Errorf("short: %v\n%s", err, out.String())
 	}
 	text, err := json.Marshal(c.done)
-	if err != nil || !strings.Contains(string(text), `{"check":"b","result":"warning","cause":"cause","next":"next"}`) {
+	if err != nil || !strings.Contains(string(text),
+		`{"check":"b","result":"warning","cause":"cause","next":"next"}`) {
 		t.Errorf("JSON: %v %s", err, text)
 	}
 }
@@ -143,14 +188,16 @@ func TestLongListsAreCut(t *testing.T) {
 	c, _ := newChecker()
 	c.begin("x")
 	c.listed("check", broken, slices.Repeat([]string{"pod"}, maxNamed+3), 20, "next")
-	if cause := c.done[0].Findings[0].Cause; strings.Count(cause, "pod") != maxNamed || !strings.HasSuffix(cause, "and 3 more") {
+	cause := c.done[0].Findings[0].Cause
+	if strings.Count(cause, "pod") != maxNamed || !strings.HasSuffix(cause, "and 3 more") {
 		t.Errorf("cause %q", cause)
 	}
 }
 
 func TestSameCertificatesInAnyOrder(t *testing.T) {
 	a, b := &x509.Certificate{Raw: []byte("a")}, &x509.Certificate{Raw: []byte("b")}
-	if !sameCertificates([]*x509.Certificate{a, b}, []*x509.Certificate{b, a}) || sameCertificates([]*x509.Certificate{a}, []*x509.Certificate{a, b}) {
+	if !sameCertificates([]*x509.Certificate{a, b}, []*x509.Certificate{b, a}) ||
+		sameCertificates([]*x509.Certificate{a}, []*x509.Certificate{a, b}) {
 		t.Error("compared wrongly")
 	}
 }

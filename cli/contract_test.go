@@ -15,7 +15,8 @@ import (
 func run(t *testing.T, stdin string, args ...string) (out, errOut string, status int) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	root := newRoot("v1", genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &stdout, ErrOut: &stderr})
+	root := newRoot("v1",
+		genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &stdout, ErrOut: &stderr})
 	root.SetArgs(args)
 	status = report(&stderr, root.ExecuteContext(t.Context()))
 	return stdout.String(), stderr.String(), status
@@ -47,7 +48,8 @@ func TestEveryCommandKeepsTheContract(t *testing.T) {
 	root.InitDefaultCompletionCmd()
 	walk(root, func(cmd *cobra.Command) {
 		path := cmd.CommandPath()
-		if strings.HasPrefix(path, "meshctl completion") || strings.HasPrefix(path, "meshctl help") {
+		if strings.HasPrefix(path, "meshctl completion") ||
+			strings.HasPrefix(path, "meshctl help") {
 			return // cobra's own
 		}
 		if cmd.Short == "" || cmd.Long == "" || cmd.Example == "" {
@@ -128,7 +130,8 @@ func TestExitStatus(t *testing.T) {
 	} {
 		out, errOut, status := run(t, "", c.args...)
 		if status != c.status || !strings.Contains(errOut, c.errOut) {
-			t.Errorf("%v: status %d, want %d; standard error %q, want %q", c.args, status, c.status, errOut, c.errOut)
+			t.Errorf("%v: status %d, want %d; standard error %q, want %q", c.args, status, c.status,
+				errOut, c.errOut)
 		}
 		if status == 2 && out != "" {
 			t.Errorf("%v: standard output %q", c.args, out)

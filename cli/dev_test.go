@@ -17,7 +17,8 @@ func runDev(t *testing.T, args ...string) (status int, out, complaint string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	var stdout, stderr bytes.Buffer
-	root := newRoot("dev", genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr})
+	root := newRoot("dev",
+		genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr})
 	root.SetArgs(append([]string{"dev"}, args...))
 	status = report(&stderr, root.ExecuteContext(t.Context()))
 	return status, stdout.String(), stderr.String()
@@ -45,7 +46,8 @@ func TestDevWithoutAMesh(t *testing.T) {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			status, out, complaint := runDev(t, c.args...)
 			if status != c.status || !strings.Contains(complaint, c.want) || out != "" {
-				t.Errorf("status %d, want %d; stdout %q; stderr %q, want %q", status, c.status, out, complaint, c.want)
+				t.Errorf("status %d, want %d; stdout %q; stderr %q, want %q", status, c.status, out,
+					complaint, c.want)
 			}
 			if left, _ := filepath.Glob("*"); len(left) > 0 {
 				t.Errorf("it left %v", left)
@@ -59,7 +61,8 @@ func TestDevWithoutAMesh(t *testing.T) {
 
 func TestDevFindings(t *testing.T) {
 	var out bytes.Buffer
-	err := printDevFindings(&out, []dev.Finding{{OK: true, Text: "fine"}, {OK: false, Text: "not fine"}})
+	err := printDevFindings(&out,
+		[]dev.Finding{{OK: true, Text: "fine"}, {OK: false, Text: "not fine"}})
 	if exitStatus(err) != exitFindings || out.String() != "√ fine\n× not fine\n" {
 		t.Errorf("%v, %q", err, out.String())
 	}

@@ -37,7 +37,10 @@ func TestInjectStandardInput(t *testing.T) {
 	if status != 0 || errOut != "deployment \"web\" injected\n" {
 		t.Fatalf("status %d, standard error %q", status, errOut)
 	}
-	for _, want := range []string{"name: web   # the front\n", "image: tulle/mesh-proxy:v1\n", "spiffe://cluster.local/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"} {
+	for _, want := range []string{
+		"name: web   # the front\n", "image: tulle/mesh-proxy:v1\n",
+		"spiffe://cluster.local/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)
 		}
@@ -49,11 +52,13 @@ func TestInjectStandardInput(t *testing.T) {
 }
 
 func TestInjectFlagsReachThePods(t *testing.T) {
-	out, _, status := run(t, webDeployment, "inject", "-", "--trust-domain=example.org", "--image-registry=r.example/t", "--image-tag=7",
-		"--cluster-networks=10.1.0.0/16", "--proxy-log-level=debug", "--image-pull-policy=Never", "--tulle-namespace=mesh")
+	out, _, status := run(t, webDeployment, "inject", "-", "--trust-domain=example.org",
+		"--image-registry=r.example/t", "--image-tag=7", "--cluster-networks=10.1.0.0/16",
+		"--proxy-log-level=debug", "--image-pull-policy=Never", "--tulle-namespace=mesh")
 	for _, want := range []string{
-		"image: r.example/t/mesh-proxy:7", "spiffe://example.org/ns/mesh/sa/tulle-identity", "audience: identity.tulle.dev/example.org",
-		`"10.1.0.0/16"`, "value: debug", "imagePullPolicy: Never", "tulle-viz.mesh.svc.cluster.local.:8084",
+		"image: r.example/t/mesh-proxy:7", "spiffe://example.org/ns/mesh/sa/tulle-identity",
+		"audience: identity.tulle.dev/example.org", `"10.1.0.0/16"`, "value: debug",
+		"imagePullPolicy: Never", "tulle-viz.mesh.svc.cluster.local.:8084",
 	} {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("status %d, output lacks %q:\n%s", status, want, out)
@@ -64,12 +69,15 @@ func TestInjectFlagsReachThePods(t *testing.T) {
 func TestInjectFolders(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{
-		"a.yaml": webDeployment, "b.yml": strings.TrimSuffix(strings.ReplaceAll(webDeployment, "web", "api"), "\n"),
-		"sub/c.json": `{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}`, "README.md": "# no manifest\n",
+		"a.yaml":     webDeployment,
+		"b.yml":      strings.TrimSuffix(strings.ReplaceAll(webDeployment, "web", "api"), "\n"),
+		"sub/c.json": `{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}`,
+		"README.md":  "# no manifest\n",
 		"sub/d.yaml": "---\n# a comment only\n",
 	})
 	out, errOut, status := run(t, "", "inject", dir)
-	want := "deployment \"web\" injected\ndeployment \"api\" injected\nservice \"web\" skipped: not a workload\n"
+	want := "deployment \"web\" injected\ndeployment \"api\" injected\n" +
+		"service \"web\" skipped: not a workload\n"
 	if status != 0 || errOut != want {
 		t.Fatalf("status %d, standard error:\n%s", status, errOut)
 	}
@@ -81,7 +89,8 @@ func TestInjectFolders(t *testing.T) {
 	if back != plain {
 		t.Errorf("uninject(inject(folder)) is\n%s\nwant\n%s", back, plain)
 	}
-	if _, errOut, status := run(t, "", "inject", t.TempDir()); status != 1 || !strings.Contains(errOut, "no .yaml") {
+	if _, errOut, status := run(t, "", "inject", t.TempDir()); status != 1 ||
+		!strings.Contains(errOut, "no .yaml") {
 		t.Errorf("an empty folder: status %d, %q", status, errOut)
 	}
 }
@@ -89,12 +98,16 @@ func TestInjectFolders(t *testing.T) {
 // Half an output, piped into kubectl, would be half a deployment.
 func TestInjectPrintsAllOrNothing(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"a.yaml": webDeployment, "b.yaml": "kind: [\n", "c.yaml": "a:\n\tb: c\n"})
+	write(t, dir, map[string]string{
+		"a.yaml": webDeployment, "b.yaml": "kind: [\n", "c.yaml": "a:\n\tb: c\n",
+	})
 	out, errOut, status := run(t, "", "inject", dir)
 	if out != "" || status != 1 {
 		t.Errorf("status %d, output %q", status, out)
 	}
-	for _, want := range []string{filepath.Join(dir, "b.yaml") + ":", filepath.Join(dir, "c.yaml") + ":2:"} {
+	for _, want := range []string{
+		filepath.Join(dir, "b.yaml") + ":", filepath.Join(dir, "c.yaml") + ":2:",
+	} {
 		if !strings.Contains(errOut, want) {
 			t.Errorf("standard error %q does not name %q", errOut, want)
 		}

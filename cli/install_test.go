@@ -18,7 +18,10 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 	if !strings.HasPrefix(first, crds) || strings.Count(crds, "\nkind: ") != 1 {
 		t.Error("--crds prints something else than the CRDs")
 	}
-	for _, want := range []string{"image: tulle/meshctl:v1", "--proxy-image=tulle/mesh-proxy:v1", "--trust-domain=cluster.local"} {
+	for _, want := range []string{
+		"image: tulle/meshctl:v1", "--proxy-image=tulle/mesh-proxy:v1",
+		"--trust-domain=cluster.local",
+	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q", want)
 		}
@@ -27,7 +30,8 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 
 // What install writes into a Deployment is what serve understands.
 func TestInstalledArgumentsParse(t *testing.T) {
-	text, _, _ := run(t, "", "install", "--identity-lifetime=30s", "--trust-domain=example.org", "--tulle-namespace=mesh")
+	text, _, _ := run(t, "", "install", "--identity-lifetime=30s", "--trust-domain=example.org",
+		"--tulle-namespace=mesh")
 	n := 0
 	for block := range strings.SplitSeq(text, "      - args:\n") {
 		var args []string
@@ -61,15 +65,20 @@ func TestInstalledArgumentsParse(t *testing.T) {
 
 func TestDeletionOrder(t *testing.T) {
 	refs := []reference{
-		newReference("v1", "Namespace", "", "tulle"), newReference("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "c"),
-		newReference("v1", "ConfigMap", "shop", "tulle-trust"), newReference("apps/v1", "Deployment", "tulle", "d"),
-		newReference("rbac", "ClusterRole", "", "r"), newReference("rbac", "ClusterRoleBinding", "", "b"), newReference("adm", "MutatingWebhookConfiguration", "", "w"),
+		newReference("v1", "Namespace", "", "tulle"),
+		newReference("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "c"),
+		newReference("v1", "ConfigMap", "shop", "tulle-trust"),
+		newReference("apps/v1", "Deployment", "tulle", "d"),
+		newReference("rbac", "ClusterRole", "", "r"),
+		newReference("rbac", "ClusterRoleBinding", "", "b"),
+		newReference("adm", "MutatingWebhookConfiguration", "", "w"),
 	}
 	var got []string
 	for _, r := range deletionOrder(refs) {
 		got = append(got, r.Kind)
 	}
-	want := []string{"MutatingWebhookConfiguration", "ClusterRoleBinding", "ClusterRole", "Deployment", "ConfigMap", "Namespace", "CustomResourceDefinition"}
+	want := []string{"MutatingWebhookConfiguration", "ClusterRoleBinding", "ClusterRole",
+		"Deployment", "ConfigMap", "Namespace", "CustomResourceDefinition"}
 	if !slices.Equal(got, want) {
 		t.Errorf("order %v, want %v", got, want)
 	}

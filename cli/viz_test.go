@@ -29,26 +29,35 @@ func ptr[T any](v T) *T { return &v }
 func fixed(t *testing.T) (addr string, asked func() []string) {
 	var questions []string
 	figures := viz.Figures{
-		Requests: 1000, Failures: 7, Tries: 1400, FailedTries: 407, Retries: 400, Timeouts: 3, Connections: 4, WindowRequests: 600,
-		WindowTimeouts: 2, SuccessRate: ptr(0.9931), RPS: 10, ActualSuccessRate: ptr(0.7093), ActualRPS: 14, RetryRate: ptr(0.4),
-		P50Ms: ptr(4.04), P95Ms: ptr(38.2), P99Ms: ptr(12_345.6), ReadBytesPerSecond: 2048, WrittenBytesPerSecond: 100,
+		Requests: 1000, Failures: 7, Tries: 1400, FailedTries: 407, Retries: 400, Timeouts: 3,
+		Connections: 4, WindowRequests: 600, WindowTimeouts: 2, SuccessRate: ptr(0.9931),
+		RPS: 10, ActualSuccessRate: ptr(0.7093), ActualRPS: 14, RetryRate: ptr(0.4),
+		P50Ms: ptr(4.04), P95Ms: ptr(38.2), P99Ms: ptr(12_345.6), ReadBytesPerSecond: 2048,
+		WrittenBytesPerSecond: 100,
 	}
 	answers := map[string]any{
 		"/api/stat": viz.Stat{Rows: []viz.StatRow{
-			{Name: "web", Namespace: "shop", Kind: "deployment", Meshed: true, Proxies: 2, MeasuredBy: "server", Figures: figures},
-			{Name: "idle", Namespace: "bank", Kind: "deployment", Meshed: true, Proxies: 1, MeasuredBy: "server"},
-			{Name: "legacy", Namespace: "shop", Kind: "deployment", MeasuredBy: "client", Figures: figures},
+			{Name: "web", Namespace: "shop", Kind: "deployment", Meshed: true, Proxies: 2,
+				MeasuredBy: "server", Figures: figures},
+			{Name: "idle", Namespace: "bank", Kind: "deployment", Meshed: true, Proxies: 1,
+				MeasuredBy: "server"},
+			{Name: "legacy", Namespace: "shop", Kind: "deployment", MeasuredBy: "client",
+				Figures: figures},
 		}},
 		"/api/edges": viz.Edges{Rows: []viz.EdgeRow{
-			{Src: "web", SrcNamespace: "shop", Dst: "checkout", DstNamespace: "shop", ClientID: "spiffe://cluster.local/ns/shop/sa/web",
-				ServerID: "spiffe://cluster.local/ns/shop/sa/checkout", Encrypted: true, Security: "mtls", ReportedBy: "both", Figures: figures},
-			{Src: "10.1.2.3", Dst: "web", DstNamespace: "shop", Security: "plaintext-unmeshed", Reason: "plaintext: the caller has no proxy", ReportedBy: "server"},
+			{Src: "web", SrcNamespace: "shop", Dst: "checkout", DstNamespace: "shop",
+				ClientID: "spiffe://cluster.local/ns/shop/sa/web",
+				ServerID: "spiffe://cluster.local/ns/shop/sa/checkout", Encrypted: true,
+				Security: "mtls", ReportedBy: "both", Figures: figures},
+			{Src: "10.1.2.3", Dst: "web", DstNamespace: "shop", Security: "plaintext-unmeshed",
+				Reason: "plaintext: the caller has no proxy", ReportedBy: "server"},
 		}},
 		"/api/routes": viz.Routes{Rows: []viz.RouteRow{
 			{Route: "POST /pay", Service: "checkout", Namespace: "shop", Figures: figures},
 			{Route: "[default]", Service: "checkout", Namespace: "shop"},
 		}},
-		"/api/top": viz.Top{Rows: []viz.TopRow{{From: "web", To: "checkout", Route: "POST /pay", Figures: figures}}},
+		"/api/top": viz.Top{Rows: []viz.TopRow{{From: "web", To: "checkout", Route: "POST /pay",
+			Figures: figures}}},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		questions = append(questions, r.URL.String())
@@ -61,7 +70,8 @@ func fixed(t *testing.T) (addr string, asked func() []string) {
 // meshctl runs the command line and gives both outputs.
 func meshctl(ctx context.Context, args ...string) (out, errs string, status int) {
 	var stdout, stderr bytes.Buffer
-	root := newRoot("test", genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr})
+	root := newRoot("test",
+		genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr})
 	root.SetArgs(args)
 	status = report(&stderr, root.ExecuteContext(ctx))
 	return stdout.String(), stderr.String(), status
@@ -82,7 +92,8 @@ func TestVizGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr, _ := fixed(t)
-			out, errs, status := meshctl(t.Context(), append([]string{"viz", "--viz-addr", addr}, strings.Fields(args)...)...)
+			out, errs, status := meshctl(t.Context(),
+				append([]string{"viz", "--viz-addr", addr}, strings.Fields(args)...)...)
 			if status != exitOK || errs != "" {
 				t.Fatalf("status %d, stderr %q", status, errs)
 			}
@@ -113,16 +124,19 @@ func golden(t *testing.T, path, got string) {
 func TestVizAsksWhatItWasTold(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	for args, want := range map[string]string{
-		"stat deploy/web -n shop":                   "/api/stat?namespace=shop&resource=deploy%2Fweb&window=1m0s",
-		"stat deploy":                               "/api/stat?resource=deploy&window=1m0s",
-		"stat ns -n shop":                           "/api/stat?resource=ns&window=1m0s",
-		"stat deploy/web --to svc/x --window 10m":   "/api/stat?resource=deploy%2Fweb&to=svc%2Fx&window=10m0s",
-		"edges pod --ago 5m":                        "/api/edges?ago=5m0s&resource=pod&window=1m0s",
-		"routes svc --from deploy/web":              "/api/routes?from=deploy%2Fweb&resource=svc&window=1m0s",
-		"routes --from ds/a --from-namespace other": "/api/routes?from=ds%2Fa&fromNamespace=other&window=1m0s",
+		"stat deploy/web -n shop": "/api/stat?namespace=shop&resource=deploy%2Fweb&window=1m0s",
+		"stat deploy":             "/api/stat?resource=deploy&window=1m0s",
+		"stat ns -n shop":         "/api/stat?resource=ns&window=1m0s",
+		"stat deploy/web --to svc/x --window 10m": "/api/stat?resource=deploy%2Fweb&to=svc%2Fx" +
+			"&window=10m0s",
+		"edges pod --ago 5m":           "/api/edges?ago=5m0s&resource=pod&window=1m0s",
+		"routes svc --from deploy/web": "/api/routes?from=deploy%2Fweb&resource=svc&window=1m0s",
+		"routes --from ds/a --from-namespace other": "/api/routes?from=ds%2Fa" +
+			"&fromNamespace=other&window=1m0s",
 	} {
 		addr, asked := fixed(t)
-		if _, errs, status := meshctl(t.Context(), append([]string{"viz", "--viz-addr", addr}, strings.Fields(args)...)...); status != exitOK {
+		argv := append([]string{"viz", "--viz-addr", addr}, strings.Fields(args)...)
+		if _, errs, status := meshctl(t.Context(), argv...); status != exitOK {
 			t.Errorf("%s: status %d: %s", args, status, errs)
 		}
 		if got := asked(); len(got) != 1 || got[0] != want {
@@ -144,8 +158,10 @@ func TestVizRefusesNonsense(t *testing.T) {
 		"routes svc --from house/x":         `"house" is no kind`,
 		"stat deploy --from x --bad-option": "unknown flag",
 	} {
-		_, errs, status := meshctl(t.Context(), append([]string{"viz", "--viz-addr", "127.0.0.1:1"}, strings.Fields(args)...)...)
-		if status != exitUsage || !strings.Contains(errs, want) || !strings.Contains(errs, "--help") {
+		_, errs, status := meshctl(t.Context(),
+			append([]string{"viz", "--viz-addr", "127.0.0.1:1"}, strings.Fields(args)...)...)
+		if status != exitUsage || !strings.Contains(errs, want) ||
+			!strings.Contains(errs, "--help") {
 			t.Errorf("%s: status %d, %q; want %q", args, status, errs, want)
 		}
 	}
@@ -154,7 +170,8 @@ func TestVizRefusesNonsense(t *testing.T) {
 func TestVizUnreachable(t *testing.T) {
 	addr := loopback.Free()
 	_, errs, status := meshctl(t.Context(), "viz", "stat", "deploy", "--viz-addr", addr)
-	if status != exitError || !strings.Contains(errs, "connection refused") || !strings.Contains(errs, "meshctl dev status") {
+	if status != exitError || !strings.Contains(errs, "connection refused") ||
+		!strings.Contains(errs, "meshctl dev status") {
 		t.Errorf("status %d: %s", status, errs)
 	}
 }
@@ -175,7 +192,9 @@ func TestVizFindsTheMeshInThisFolder(t *testing.T) {
 	if status != exitOK || !strings.Contains(errs, addr) || !strings.Contains(out, `"web"`) {
 		t.Errorf("status %d: %s%s", status, errs, out)
 	}
-	if _, errs, status := meshctl(t.Context(), "viz", "stat", "deploy", "--kubeconfig", filepath.Join(dir, "none")); status != exitError {
+	none := filepath.Join(dir, "none")
+	_, errs, status = meshctl(t.Context(), "viz", "stat", "deploy", "--kubeconfig", none)
+	if status != exitError {
 		t.Errorf("with --kubeconfig: status %d: %s", status, errs)
 	}
 	if len(asked()) != 1 {

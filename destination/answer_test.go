@@ -90,7 +90,8 @@ func (v *view) describe(ref clusterRef) string {
 	for _, ep := range a.resources[1].snapshot.GetEndpoints().Endpoints {
 		text := ep.Id
 		if ep.MeshAddress != "" {
-			text += "@" + ep.MeshAddress + "=" + strings.TrimPrefix(ep.Identity, "spiffe://cluster.local/ns/")
+			text += "@" + ep.MeshAddress + "=" +
+				strings.TrimPrefix(ep.Identity, "spiffe://cluster.local/ns/")
 		}
 		if ep.Protocol != api.Protocol_PROTOCOL_DETECT {
 			text += " " + short(ep.Protocol)
@@ -108,7 +109,9 @@ func authority(text string) *api.Key { return &api.Key{Key: &api.Key_Authority{A
 const cluster = `
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
 ---
-{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: a}}, spec: {podCIDRs: [10.1.0.0/16, "fd01::/64"]}, status: {addresses: [{type: InternalIP, address: 10.1.255.1}]}}
+{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: a}}, ` +
+	`spec: {podCIDRs: [10.1.0.0/16, "fd01::/64"]}, ` +
+	`status: {addresses: [{type: InternalIP, address: 10.1.255.1}]}}
 ---
 apiVersion: v1
 kind: Service
@@ -123,8 +126,10 @@ metadata: {name: web-a, namespace: shop, labels: {kubernetes.io/service-name: we
 addressType: IPv4
 ports: [{name: http, port: 8080, protocol: TCP}]
 endpoints:
-- {addresses: [10.1.0.1], nodeName: n1, zone: a, conditions: {ready: true}, targetRef: {kind: Pod, name: web-1, namespace: shop, uid: u1}}
-- {addresses: [10.1.0.2], nodeName: n2, conditions: {ready: true}, targetRef: {kind: Pod, name: web-2, namespace: shop, uid: u2}}
+- {addresses: [10.1.0.1], nodeName: n1, zone: a, conditions: {ready: true}, ` +
+	`targetRef: {kind: Pod, name: web-1, namespace: shop, uid: u1}}
+- {addresses: [10.1.0.2], nodeName: n2, conditions: {ready: true}, ` +
+	`targetRef: {kind: Pod, name: web-2, namespace: shop, uid: u2}}
 ---
 apiVersion: v1
 kind: Pod
@@ -133,7 +138,8 @@ metadata:
   namespace: shop
   uid: u1
   labels: {tulle.dev/mesh: tulle, pod-template-hash: 5d4f}
-  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-5d4f, uid: x, controller: true}]
+  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-5d4f, uid: x, ` +
+	`controller: true}]
 spec:
   serviceAccountName: web
   nodeName: n1
@@ -155,7 +161,8 @@ status: {phase: Running, podIP: 10.1.0.2, podIPs: [{ip: 10.1.0.2}]}
 apiVersion: v1
 kind: Service
 metadata: {name: db, namespace: shop}
-spec: {clusterIP: None, publishNotReadyAddresses: true, ports: [{name: pg, port: 5432, appProtocol: postgresql}]}
+spec: {clusterIP: None, publishNotReadyAddresses: true, ` +
+	`ports: [{name: pg, port: 5432, appProtocol: postgresql}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -163,12 +170,17 @@ metadata: {name: db-a, namespace: shop, labels: {kubernetes.io/service-name: db}
 addressType: IPv4
 ports: [{name: pg, port: 5432}]
 endpoints:
-- {addresses: [10.1.0.10], hostname: db-0, conditions: {ready: true, serving: false}, targetRef: {kind: Pod, name: db-0}}
-- {addresses: [10.1.0.11], hostname: db-1, conditions: {ready: true}, targetRef: {kind: Pod, name: db-1}}
+- {addresses: [10.1.0.10], hostname: db-0, conditions: {ready: true, serving: false}, ` +
+	`targetRef: {kind: Pod, name: db-0}}
+- {addresses: [10.1.0.11], hostname: db-1, conditions: {ready: true}, ` +
+	`targetRef: {kind: Pod, name: db-1}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: db-0, namespace: shop}, spec: {nodeName: n1, containers: [{name: a, image: i}]}, status: {podIP: 10.1.0.10, podIPs: [{ip: 10.1.0.10}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: db-0, namespace: shop}, spec: {nodeName: n1, ` +
+	`containers: [{name: a, image: i}]}, status: {podIP: 10.1.0.10, podIPs: [{ip: 10.1.0.10}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: db-1, namespace: shop}, spec: {containers: [{name: a, image: i}]}, status: {podIP: 10.1.0.11, podIPs: [{ip: 10.1.0.11}]}}
+{apiVersion: v1, kind: Pod, ` +
+	`metadata: {name: db-1, namespace: shop}, spec: {containers: [{name: a, image: i}]}, ` +
+	`status: {podIP: 10.1.0.11, podIPs: [{ip: 10.1.0.11}]}}
 `
 
 const (
@@ -192,36 +204,57 @@ var outbound = []struct {
 	tweak func(*Mesh)
 }{
 	{name: "cluster IP", who: stranger, key: address("10.96.0.10:80"), want: "FOUND " + web},
-	{name: "cluster IP, mapped into IPv6", who: stranger, key: address("[::ffff:10.96.0.10]:80"), want: "FOUND " + web},
+	{name: "cluster IP, mapped into IPv6", who: stranger, key: address("[::ffff:10.96.0.10]:80"),
+		want: "FOUND " + web},
 	{name: "one's own service", who: webPod, key: address("10.96.0.10:80"), want: "FOUND " + web},
 	{name: "no such port", who: stranger, key: address("10.96.0.10:81"), want: "NOT_FOUND"},
 	{name: "a UDP port", who: stranger, key: address("10.96.0.10:53"), want: "NOT_FOUND"},
-	{name: "unknown, in a configured network", who: stranger, key: address("10.96.7.7:80"), want: "NOT_FOUND"},
-	{name: "unknown, in a node's pod network", who: stranger, key: address("10.1.9.9:80"), want: "NOT_FOUND"},
-	{name: "a node in the pod network", who: stranger, key: address("10.1.255.1:10250"), want: "OUTSIDE"},
+	{name: "unknown, in a configured network", who: stranger, key: address("10.96.7.7:80"),
+		want: "NOT_FOUND"},
+	{name: "unknown, in a node's pod network", who: stranger, key: address("10.1.9.9:80"),
+		want: "NOT_FOUND"},
+	{name: "a node in the pod network", who: stranger, key: address("10.1.255.1:10250"),
+		want: "OUTSIDE"},
 	{name: "outside", who: stranger, key: address("192.0.2.1:443"), want: "OUTSIDE"},
 	{name: "outside, IPv6", who: stranger, key: address("[2001:db8::1]:443"), want: "OUTSIDE"},
 
 	{name: "short name", who: webPod, key: authority("web"), want: "FOUND " + web},
-	{name: "short name in another namespace", who: stranger, key: authority("web"), want: "NOT_FOUND"},
+	{name: "short name in another namespace", who: stranger, key: authority("web"),
+		want: "NOT_FOUND"},
 	{name: "name.namespace", who: stranger, key: authority("web.shop:80"), want: "FOUND " + web},
-	{name: "name.namespace.svc", who: stranger, key: authority("web.shop.svc"), want: "FOUND " + web},
-	{name: "full name", who: stranger, key: authority("Web.shop.svc.cluster.local:80"), want: "FOUND " + web},
-	{name: "full name with the root's dot", who: stranger, key: authority("web.shop.svc.cluster.local.:80"), want: "FOUND " + web},
-	{name: "authority that is an address", who: stranger, key: authority("10.96.0.10:80"), want: "FOUND " + web},
+	{name: "name.namespace.svc", who: stranger, key: authority("web.shop.svc"),
+		want: "FOUND " + web},
+	{name: "full name", who: stranger, key: authority("Web.shop.svc.cluster.local:80"),
+		want: "FOUND " + web},
+	{name: "full name with the root's dot", who: stranger,
+		key: authority("web.shop.svc.cluster.local.:80"), want: "FOUND " + web},
+	{name: "authority that is an address", who: stranger, key: authority("10.96.0.10:80"),
+		want: "FOUND " + web},
 	{name: "name without that port", who: webPod, key: authority("web:81"), want: "NOT_FOUND"},
-	{name: "unknown in a namespace we have", who: stranger, key: authority("nobody.shop"), want: "NOT_FOUND"},
-	{name: "unknown in the zone", who: stranger, key: authority("nobody.nowhere.svc.cluster.local"), want: "NOT_FOUND"},
-	{name: "a name of the world", who: stranger, key: authority("example.com:443"), want: "OUTSIDE"},
+	{name: "unknown in a namespace we have", who: stranger, key: authority("nobody.shop"),
+		want: "NOT_FOUND"},
+	{name: "unknown in the zone", who: stranger, key: authority("nobody.nowhere.svc.cluster.local"),
+		want: "NOT_FOUND"},
+	{name: "a name of the world", who: stranger, key: authority("example.com:443"),
+		want: "OUTSIDE"},
 
-	{name: "pod IP", who: webPod, key: address("10.1.0.2:9999"), want: "FOUND 10.1.0.2:9999[web-2/10.1.0.2:9999@10.1.0.2:4143=shop/sa/default]"},
-	{name: "StatefulSet name", who: webPod, key: authority("db-1.db:5432"), want: "FOUND OPAQUE db-1.db.shop.svc.cluster.local:5432[db-1/10.1.0.11:5432 OPAQUE]"},
-	{name: "full StatefulSet name", who: stranger, key: authority("db-0.db.shop.svc.cluster.local:5432"), want: "FOUND OPAQUE db-0.db.shop.svc.cluster.local:5432[db-0/10.1.0.10:5432 OPAQUE]"},
-	{name: "StatefulSet name of nobody", who: webPod, key: authority("db-7.db.shop.svc.cluster.local:5432"), want: "NOT_FOUND"},
-	{name: "headless, not ready but published", who: webPod, key: authority("db:5432"), want: "FOUND OPAQUE db.shop.svc.cluster.local:5432[db-0/10.1.0.10:5432 OPAQUE db-1/10.1.0.11:5432 OPAQUE]"},
+	{name: "pod IP", who: webPod, key: address("10.1.0.2:9999"),
+		want: "FOUND 10.1.0.2:9999[web-2/10.1.0.2:9999@10.1.0.2:4143=shop/sa/default]"},
+	{name: "StatefulSet name", who: webPod, key: authority("db-1.db:5432"),
+		want: "FOUND OPAQUE db-1.db.shop.svc.cluster.local:5432[db-1/10.1.0.11:5432 OPAQUE]"},
+	{name: "full StatefulSet name",
+		who: stranger, key: authority("db-0.db.shop.svc.cluster.local:5432"),
+		want: "FOUND OPAQUE db-0.db.shop.svc.cluster.local:5432[db-0/10.1.0.10:5432 OPAQUE]"},
+	{name: "StatefulSet name of nobody", who: webPod,
+		key: authority("db-7.db.shop.svc.cluster.local:5432"), want: "NOT_FOUND"},
+	{name: "headless, not ready but published", who: webPod, key: authority("db:5432"),
+		want: "FOUND OPAQUE db.shop.svc.cluster.local:5432[" +
+			"db-0/10.1.0.10:5432 OPAQUE db-1/10.1.0.11:5432 OPAQUE]"},
 
-	{name: "not ready, terminating, wrong port", who: webPod, key: authority("api"), want: "FOUND api.shop.svc.cluster.local:80[10.9.0.1:80]", more: `
-{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, spec: {clusterIP: 10.96.0.11, ports: [{port: 80}]}}
+	{name: "not ready, terminating, wrong port", who: webPod, key: authority("api"),
+		want: "FOUND api.shop.svc.cluster.local:80[10.9.0.1:80]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.11, ports: [{port: 80}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -234,98 +267,206 @@ endpoints:
 - {addresses: [10.9.0.3], conditions: {ready: true, serving: true, terminating: true}}
 - {addresses: [], conditions: {ready: true}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: api-b, namespace: shop, labels: {kubernetes.io/service-name: api}}, addressType: IPv4, ports: [{name: other, port: 81}], endpoints: [{addresses: [10.9.0.4]}]}
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: api-b, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: api}}, addressType: IPv4, ` +
+			`ports: [{name: other, port: 81}], endpoints: [{addresses: [10.9.0.4]}]}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: api-c, namespace: shop, labels: {kubernetes.io/service-name: api}}, addressType: FQDN, ports: [{name: "", port: 80}], endpoints: [{addresses: [example.com]}]}`},
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: api-c, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: api}}, addressType: FQDN, ` +
+			`ports: [{name: "", port: 80}], endpoints: [{addresses: [example.com]}]}`},
 
-	{name: "no selector, an address that is a pod's", who: webPod, key: authority("legacy"), want: "FOUND legacy.shop.svc.cluster.local:80[192.0.2.7:8080 " + web1 + "]", more: `
-{apiVersion: v1, kind: Service, metadata: {name: legacy, namespace: shop}, spec: {clusterIP: 10.96.0.12, ports: [{port: 80}]}}
+	{name: "no selector, an address that is a pod's", who: webPod, key: authority("legacy"),
+		want: "FOUND legacy.shop.svc.cluster.local:80[192.0.2.7:8080 " + web1 + "]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: legacy, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.12, ports: [{port: 80}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: legacy-a, namespace: shop, labels: {kubernetes.io/service-name: legacy}}, addressType: IPv4, ports: [{port: 8080}], endpoints: [{addresses: [192.0.2.7]}, {addresses: [10.1.0.1]}]}`},
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: legacy-a, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: legacy}}, addressType: IPv4, ` +
+			`ports: [{port: 8080}], ` +
+			`endpoints: [{addresses: [192.0.2.7]}, {addresses: [10.1.0.1]}]}`},
 
-	{name: "named targetPort that differs by pod", who: webPod, key: authority("two"), want: "FOUND two.shop.svc.cluster.local:80[web-1/10.1.0.1:8080@10.1.0.1:4143=shop/sa/web web-2/10.1.0.2:9090@10.1.0.2:4143=shop/sa/default]", more: `
-{apiVersion: v1, kind: Service, metadata: {name: two, namespace: shop}, spec: {clusterIP: 10.96.0.13, ports: [{port: 80, targetPort: http}]}}
+	{name: "named targetPort that differs by pod", who: webPod, key: authority("two"),
+		want: "FOUND two.shop.svc.cluster.local:80[web-1/10.1.0.1:8080@10.1.0.1:4143=shop/sa/web " +
+			"web-2/10.1.0.2:9090@10.1.0.2:4143=shop/sa/default]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: two, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.13, ports: [{port: 80, targetPort: http}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: two-a, namespace: shop, labels: {kubernetes.io/service-name: two}}, addressType: IPv4, ports: [{port: 8080}], endpoints: [{addresses: [10.1.0.1], targetRef: {kind: Pod, name: web-1}}]}
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: two-a, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: two}}, ` +
+			`addressType: IPv4, ports: [{port: 8080}], ` +
+			`endpoints: [{addresses: [10.1.0.1], targetRef: {kind: Pod, name: web-1}}]}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: two-b, namespace: shop, labels: {kubernetes.io/service-name: two}}, addressType: IPv4, ports: [{port: 9090}], endpoints: [{addresses: [10.1.0.2], targetRef: {kind: Pod, name: web-2}}]}`},
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: two-b, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: two}}, ` +
+			`addressType: IPv4, ports: [{port: 9090}], ` +
+			`endpoints: [{addresses: [10.1.0.2], targetRef: {kind: Pod, name: web-2}}]}`},
 
-	{name: "hostNetwork is never meshed", who: webPod, key: authority("host"), want: "FOUND host.shop.svc.cluster.local:80[agent/10.1.255.1:80]", more: `
-{apiVersion: v1, kind: Service, metadata: {name: host, namespace: shop}, spec: {clusterIP: 10.96.0.14, ports: [{port: 80}]}}
+	{name: "hostNetwork is never meshed", who: webPod, key: authority("host"),
+		want: "FOUND host.shop.svc.cluster.local:80[agent/10.1.255.1:80]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: host, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.14, ports: [{port: 80}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: host-a, namespace: shop, labels: {kubernetes.io/service-name: host}}, addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.1.255.1], targetRef: {kind: Pod, name: agent}}]}
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: host-a, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: host}}, addressType: IPv4, ` +
+			`ports: [{port: 80}], ` +
+			`endpoints: [{addresses: [10.1.255.1], targetRef: {kind: Pod, name: agent}}]}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: agent, namespace: shop, labels: {tulle.dev/mesh: tulle}}, spec: {hostNetwork: true, containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.255.1}}`},
+{apiVersion: v1, kind: Pod, metadata: {name: agent, ` +
+			`namespace: shop, labels: {tulle.dev/mesh: tulle}}, spec: {hostNetwork: true, ` +
+			`containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.255.1}}`},
 
-	{name: "hostNetwork by the node's address", who: webPod, key: address("10.1.255.1:80"), want: "OUTSIDE", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: agent, namespace: shop}, spec: {hostNetwork: true, containers: [{name: a, image: p}]}, status: {podIP: 10.1.255.1}}`},
+	{name: "hostNetwork by the node's address", who: webPod, key: address("10.1.255.1:80"),
+		want: "OUTSIDE", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: agent, namespace: shop}, spec: {hostNetwork: true, ` +
+			`containers: [{name: a, image: p}]}, status: {podIP: 10.1.255.1}}`},
 
-	{name: "internalTrafficPolicy Local", who: webPod, key: authority("near"), want: "FOUND near.shop.svc.cluster.local:80[" + web1 + "]", more: local},
-	{name: "internalTrafficPolicy Local, node unknown", who: caller{namespace: "shop"}, key: authority("near"), want: "FOUND near.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]", more: local},
-	{name: "internalTrafficPolicy Local, nothing here", who: caller{namespace: "shop", node: "n3"}, key: authority("near"), want: "FOUND near.shop.svc.cluster.local:80[]", more: local},
+	{name: "internalTrafficPolicy Local", who: webPod, key: authority("near"),
+		want: "FOUND near.shop.svc.cluster.local:80[" + web1 + "]", more: local},
+	{name: "internalTrafficPolicy Local, node unknown",
+		who: caller{namespace: "shop"}, key: authority("near"),
+		want: "FOUND near.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]", more: local},
+	{name: "internalTrafficPolicy Local, nothing here", who: caller{namespace: "shop", node: "n3"},
+		key: authority("near"), want: "FOUND near.shop.svc.cluster.local:80[]", more: local},
 
-	{name: "ExternalName to the world", who: webPod, key: authority("ext:443"), want: "OUTSIDE", more: `
-{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, spec: {type: ExternalName, externalName: db.example.com}}`},
-	{name: "ExternalName to a service", who: webPod, key: authority("ext:80"), want: "FOUND " + web, more: `
-{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, spec: {type: ExternalName, externalName: web.shop.svc.cluster.local.}}`},
-	{name: "ExternalName to nobody", who: webPod, key: authority("ext:80"), want: "NOT_FOUND", more: `
-{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, spec: {type: ExternalName, externalName: nobody.shop.svc.cluster.local}}`},
-	{name: "ExternalName in a ring", who: webPod, key: authority("ext:80"), want: "NOT_FOUND", more: `
-{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, spec: {type: ExternalName, externalName: ext.shop.svc.cluster.local}}`},
+	{name: "ExternalName to the world", who: webPod, key: authority("ext:443"), want: "OUTSIDE",
+		more: `
+{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, ` +
+			`spec: {type: ExternalName, externalName: db.example.com}}`},
+	{name: "ExternalName to a service", who: webPod, key: authority("ext:80"), want: "FOUND " + web,
+		more: `
+{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, ` +
+			`spec: {type: ExternalName, externalName: web.shop.svc.cluster.local.}}`},
+	{name: "ExternalName to nobody", who: webPod, key: authority("ext:80"), want: "NOT_FOUND",
+		more: `
+{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, ` +
+			`spec: {type: ExternalName, externalName: nobody.shop.svc.cluster.local}}`},
+	{name: "ExternalName in a ring", who: webPod, key: authority("ext:80"), want: "NOT_FOUND",
+		more: `
+{apiVersion: v1, kind: Service, metadata: {name: ext, namespace: shop}, ` +
+			`spec: {type: ExternalName, externalName: ext.shop.svc.cluster.local}}`},
 
-	{name: "an address that another pod has now", who: webPod, key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u9, labels: {tulle.dev/mesh: tulle}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.77}}
+	{name: "an address that another pod has now", who: webPod, key: address("10.96.0.10:80"),
+		want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
+{apiVersion: v1, kind: Pod, ` +
+			`metadata: {name: web-1, namespace: shop, uid: u9, labels: {tulle.dev/mesh: tulle}}, ` +
+			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.77}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: thief, namespace: shop}, spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
-	{name: "another pod of the same name and address", who: webPod, key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u9}, spec: {serviceAccountName: thief, containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
-	{name: "the same pod, which has lost the address", who: webPod, key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u1}, spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.77}}`},
-	{name: "an address of two pods: one has ended", who: webPod, key: address("10.1.0.1:80"), want: "FOUND 10.1.0.1:80[web-1/10.1.0.1:80@10.1.0.1:4143=shop/sa/web]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: a-job, namespace: shop, creationTimestamp: "2030-01-01T00:00:00Z"}, spec: {containers: [{name: a, image: p}]}, status: {phase: Succeeded, podIP: 10.1.0.1}}`},
-	{name: "an address of two pods: the newer has it", who: webPod, key: address("10.1.0.1:80"), want: "FOUND 10.1.0.1:80[a-new/10.1.0.1:80]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: a-new, namespace: shop, creationTimestamp: "2030-01-01T00:00:00Z"}, spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
-	{name: "a terminating pod leaves before its slice says so", who: webPod, key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web1 + "]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, uid: u2, deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
-	{name: "a terminating pod that was chosen stays", who: webPod, key: address("10.1.0.2:80"), want: "FOUND 10.1.0.2:80[web-2/10.1.0.2:80@10.1.0.2:4143=shop/sa/default]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, uid: u2, deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
-	{name: "a pod that the informer has not seen", who: webPod, key: authority("early"), want: "FOUND early.shop.svc.cluster.local:80[]", more: `
-{apiVersion: v1, kind: Service, metadata: {name: early, namespace: shop}, spec: {clusterIP: 10.96.0.15, ports: [{port: 80}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: thief, namespace: shop}, ` +
+			`spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
+	{name: "another pod of the same name and address", who: webPod, key: address("10.96.0.10:80"),
+		want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u9}, ` +
+			`spec: {serviceAccountName: thief, containers: [{name: a, image: p}]}, ` +
+			`status: {podIP: 10.1.0.1}}`},
+	{name: "the same pod, which has lost the address", who: webPod, key: address("10.96.0.10:80"),
+		want: "FOUND web.shop.svc.cluster.local:80[" + web2 + "]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u1}, ` +
+			`spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.77}}`},
+	{name: "an address of two pods: one has ended", who: webPod, key: address("10.1.0.1:80"),
+		want: "FOUND 10.1.0.1:80[web-1/10.1.0.1:80@10.1.0.1:4143=shop/sa/web]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: a-job, namespace: shop, ` +
+			`creationTimestamp: "2030-01-01T00:00:00Z"}, spec: {containers: [{name: a, ` +
+			`image: p}]}, status: {phase: Succeeded, podIP: 10.1.0.1}}`},
+	{name: "an address of two pods: the newer has it", who: webPod, key: address("10.1.0.1:80"),
+		want: "FOUND 10.1.0.1:80[a-new/10.1.0.1:80]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: a-new, ` +
+			`namespace: shop, creationTimestamp: "2030-01-01T00:00:00Z"}, ` +
+			`spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.1}}`},
+	{name: "a terminating pod leaves before its slice says so", who: webPod,
+		key: address("10.96.0.10:80"), want: "FOUND web.shop.svc.cluster.local:80[" + web1 + "]",
+		more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, uid: u2, ` +
+			`deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, ` +
+			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
+	{name: "a terminating pod that was chosen stays", who: webPod, key: address("10.1.0.2:80"),
+		want: "FOUND 10.1.0.2:80[web-2/10.1.0.2:80@10.1.0.2:4143=shop/sa/default]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, uid: u2, ` +
+			`deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, ` +
+			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
+	{name: "a pod that the informer has not seen", who: webPod, key: authority("early"),
+		want: "FOUND early.shop.svc.cluster.local:80[]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: early, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.15, ports: [{port: 80}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: early-a, namespace: shop, labels: {kubernetes.io/service-name: early}}, addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.1.0.50], targetRef: {kind: Pod, name: early-1}}]}`},
-	{name: "a slice that claims a pod of another namespace", who: webPod, key: authority("web.evil"), want: "FOUND web.evil.svc.cluster.local:80[]", more: `
-{apiVersion: v1, kind: Service, metadata: {name: web, namespace: evil}, spec: {clusterIP: 10.96.0.16, ports: [{port: 80}]}}
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: early-a, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: early}}, addressType: IPv4, ` +
+			`ports: [{port: 80}], ` +
+			`endpoints: [{addresses: [10.1.0.50], targetRef: {kind: Pod, name: early-1}}]}`},
+	{name: "a slice that claims a pod of another namespace", who: webPod,
+		key: authority("web.evil"), want: "FOUND web.evil.svc.cluster.local:80[]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: evil}, ` +
+			`spec: {clusterIP: 10.96.0.16, ports: [{port: 80}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: w, namespace: evil, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.1.0.1], targetRef: {kind: Pod, name: web-1, namespace: shop}}]}`},
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, ` +
+			`metadata: {name: w, namespace: evil, labels: {kubernetes.io/service-name: web}}, ` +
+			`addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.1.0.1], ` +
+			`targetRef: {kind: Pod, name: web-1, namespace: shop}}]}`},
 
-	{name: "dual stack: each pod once", who: webPod, key: address("10.96.0.10:80"), want: "FOUND " + web, more: dual("IPv4")},
-	{name: "dual stack, IPv6 first", who: webPod, key: address("[fd96::10]:80"), want: "FOUND web.shop.svc.cluster.local:80[web-1/[fd01::1]:8080@[fd01::1]:4143=shop/sa/web " + web2 + "]", more: dual("IPv6")},
+	{name: "dual stack: each pod once", who: webPod, key: address("10.96.0.10:80"),
+		want: "FOUND " + web, more: dual("IPv4")},
+	{name: "dual stack, IPv6 first", who: webPod, key: address("[fd96::10]:80"),
+		want: "FOUND web.shop.svc.cluster.local:80[" +
+			"web-1/[fd01::1]:8080@[fd01::1]:4143=shop/sa/web " + web2 + "]", more: dual("IPv6")},
 
-	{name: "a skipped port is not meshed", who: webPod, key: address("10.1.0.60:6000"), want: "FOUND 10.1.0.60:6000[s/10.1.0.60:6000]", more: skipping},
-	{name: "the proxy's admin port is not meshed", who: webPod, key: address("10.1.0.60:4191"), want: "FOUND 10.1.0.60:4191[s/10.1.0.60:4191]", more: skipping},
-	{name: "its other ports are", who: webPod, key: address("10.1.0.60:7001"), want: "FOUND 10.1.0.60:7001[s/10.1.0.60:7001@10.1.0.60:4143=shop/sa/default]", more: skipping},
-	{name: "a mesh address is not believed on Kubernetes", who: webPod, key: address("10.1.0.61:80"), want: "FOUND 10.1.0.61:80[m/10.1.0.61:80]", more: meshAddress},
-	{name: "nor of a meshed pod", who: webPod, key: address("10.1.0.63:80"), want: "FOUND 10.1.0.63:80[meshed/10.1.0.63:80@10.1.0.63:4143=shop/sa/default]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: meshed, namespace: shop, labels: {tulle.dev/mesh: tulle}, annotations: {tulle.dev/mesh-address: "192.0.2.1:9443"}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.63}}`},
-	{name: "a mesh address on one machine", who: webPod, key: address("10.1.0.61:80"), want: "FOUND 10.1.0.61:80[m/10.1.0.61:80@127.0.0.1:9443=shop/sa/default]", more: meshAddress, tweak: func(m *Mesh) { m.LocalMesh = true }},
+	{name: "a skipped port is not meshed", who: webPod, key: address("10.1.0.60:6000"),
+		want: "FOUND 10.1.0.60:6000[s/10.1.0.60:6000]", more: skipping},
+	{name: "the proxy's admin port is not meshed", who: webPod, key: address("10.1.0.60:4191"),
+		want: "FOUND 10.1.0.60:4191[s/10.1.0.60:4191]", more: skipping},
+	{name: "its other ports are", who: webPod, key: address("10.1.0.60:7001"),
+		want: "FOUND 10.1.0.60:7001[s/10.1.0.60:7001@10.1.0.60:4143=shop/sa/default]",
+		more: skipping},
+	{name: "a mesh address is not believed on Kubernetes",
+		who: webPod, key: address("10.1.0.61:80"), want: "FOUND 10.1.0.61:80[m/10.1.0.61:80]",
+		more: meshAddress},
+	{name: "nor of a meshed pod", who: webPod, key: address("10.1.0.63:80"),
+		want: "FOUND 10.1.0.63:80[meshed/10.1.0.63:80@10.1.0.63:4143=shop/sa/default]", more: `
+{apiVersion: v1, kind: Pod, ` +
+			`metadata: {name: meshed, namespace: shop, labels: {tulle.dev/mesh: tulle}, ` +
+			`annotations: {tulle.dev/mesh-address: "192.0.2.1:9443"}}, ` +
+			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.63}}`},
+	{name: "a mesh address on one machine", who: webPod, key: address("10.1.0.61:80"),
+		want: "FOUND 10.1.0.61:80[m/10.1.0.61:80@127.0.0.1:9443=shop/sa/default]",
+		more: meshAddress, tweak: func(m *Mesh) { m.LocalMesh = true }},
 
-	{name: "opaque by the service", who: webPod, key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]", more: opaque("annotations: {tulle.dev/opaque-ports: \"25,80\"}", "")},
-	{name: "opaque by the namespace", who: webPod, key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]", more: opaque("", "") + `
+	{name: "opaque by the service", who: webPod,
+		key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]",
+		more: opaque("annotations: {tulle.dev/opaque-ports: \"25,80\"}", "")},
+	{name: "opaque by the namespace", who: webPod, key: authority("op:80"),
+		want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]", more: opaque("", "") + `
 ---
-{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {tulle.dev/opaque-ports: 70-90}}}`},
-	{name: "the service beats the namespace", who: webPod, key: authority("op:80"), want: "FOUND op.shop.svc.cluster.local:80[]", more: opaque("annotations: {tulle.dev/opaque-ports: \"\"}", "") + `
+{apiVersion: v1, kind: Namespace, ` +
+			`metadata: {name: shop, annotations: {tulle.dev/opaque-ports: 70-90}}}`},
+	{name: "the service beats the namespace",
+		who: webPod, key: authority("op:80"), want: "FOUND op.shop.svc.cluster.local:80[]",
+		more: opaque("annotations: {tulle.dev/opaque-ports: \"\"}", "") + `
 ---
-{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {tulle.dev/opaque-ports: 70-90}}}`},
-	{name: "appProtocol", who: webPod, key: authority("op:80"), want: "FOUND HTTP2 op.shop.svc.cluster.local:80[]", more: opaque("", "appProtocol: kubernetes.io/h2c")},
-	{name: "appProtocol of somebody's own", who: webPod, key: authority("op:80"), want: "FOUND op.shop.svc.cluster.local:80[]", more: opaque("", "appProtocol: example.com/x")},
-	{name: "opaque by the profile", who: webPod, key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]", more: opaque("", "appProtocol: http") + `
+{apiVersion: v1, kind: Namespace, ` +
+			`metadata: {name: shop, annotations: {tulle.dev/opaque-ports: 70-90}}}`},
+	{name: "appProtocol", who: webPod,
+		key: authority("op:80"), want: "FOUND HTTP2 op.shop.svc.cluster.local:80[]",
+		more: opaque("", "appProtocol: kubernetes.io/h2c")},
+	{name: "appProtocol of somebody's own",
+		who: webPod, key: authority("op:80"), want: "FOUND op.shop.svc.cluster.local:80[]",
+		more: opaque("", "appProtocol: example.com/x")},
+	{name: "opaque by the profile", who: webPod,
+		key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]",
+		more: opaque("", "appProtocol: http") + `
 ---
-{apiVersion: tulle.dev/v1alpha1, kind: ServiceProfile, metadata: {name: op.shop.svc.cluster.local, namespace: shop}, spec: {opaquePorts: [70-90]}}`},
-	{name: "opaque by the pod that was chosen", who: webPod, key: address("10.1.0.62:6379"), want: "FOUND OPAQUE 10.1.0.62:6379[r/10.1.0.62:6379 OPAQUE]", more: `
-{apiVersion: v1, kind: Pod, metadata: {name: r, namespace: shop, annotations: {tulle.dev/opaque-ports: redis}}, spec: {containers: [{name: a, image: p, ports: [{name: redis, containerPort: 6379}]}]}, status: {podIP: 10.1.0.62}}`},
+{apiVersion: tulle.dev/v1alpha1, ` +
+			`kind: ServiceProfile, metadata: {name: op.shop.svc.cluster.local, namespace: shop}, ` +
+			`spec: {opaquePorts: [70-90]}}`},
+	{name: "opaque by the pod that was chosen", who: webPod, key: address("10.1.0.62:6379"),
+		want: "FOUND OPAQUE 10.1.0.62:6379[r/10.1.0.62:6379 OPAQUE]", more: `
+{apiVersion: v1, kind: Pod, ` +
+			`metadata: {name: r, namespace: shop, annotations: {tulle.dev/opaque-ports: redis}}, ` +
+			`spec: {containers: [{name: a, image: p, ` +
+			`ports: [{name: redis, containerPort: 6379}]}]}, status: {podIP: 10.1.0.62}}`},
 
-	{name: "canary", who: stranger, key: authority("web.shop"), want: "FOUND web.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]*900 canary.shop.svc.cluster.local:80[]*100 nobody.shop.svc.cluster.local:81[]*50", more: `
-{apiVersion: v1, kind: Service, metadata: {name: canary, namespace: shop}, spec: {clusterIP: 10.96.0.17, ports: [{port: 80}]}}
+	{name: "canary", who: stranger, key: authority("web.shop"),
+		want: "FOUND web.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]*900 " +
+			"canary.shop.svc.cluster.local:80[]*100 nobody.shop.svc.cluster.local:81[]*50", more: `
+{apiVersion: v1, kind: Service, metadata: {name: canary, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.17, ports: [{port: 80}]}}
 ---
 apiVersion: tulle.dev/v1alpha1
 kind: ServiceProfile
@@ -337,12 +478,18 @@ spec:
   - {authority: unused.shop, weight: 0}
   - {authority: "nobody.shop.svc.cluster.local:81", weight: 50m}`},
 
-	{name: "no address", who: webPod, key: address("web:80"), want: `invalid: address "web:80" must be IP:port`},
-	{name: "no port", who: webPod, key: address("10.0.0.1"), want: `invalid: address "10.0.0.1" must be IP:port`},
-	{name: "port 0", who: webPod, key: address("10.0.0.1:0"), want: `invalid: address "10.0.0.1:0" must be IP:port`},
-	{name: "zone", who: webPod, key: address("[fe80::1%eth0]:80"), want: `invalid: address "[fe80::1%eth0]:80" must be IP:port`},
-	{name: "port out of range", who: webPod, key: authority("web:70000"), want: `invalid: authority "web:70000": port "70000" must be a number, 1 to 65535`},
-	{name: "too long", who: webPod, key: authority(strings.Repeat("a", 300)), want: "invalid: an authority of 300 bytes is too long"},
+	{name: "no address", who: webPod, key: address("web:80"),
+		want: `invalid: address "web:80" must be IP:port`},
+	{name: "no port", who: webPod, key: address("10.0.0.1"),
+		want: `invalid: address "10.0.0.1" must be IP:port`},
+	{name: "port 0", who: webPod, key: address("10.0.0.1:0"),
+		want: `invalid: address "10.0.0.1:0" must be IP:port`},
+	{name: "zone", who: webPod, key: address("[fe80::1%eth0]:80"),
+		want: `invalid: address "[fe80::1%eth0]:80" must be IP:port`},
+	{name: "port out of range", who: webPod, key: authority("web:70000"),
+		want: `invalid: authority "web:70000": port "70000" must be a number, 1 to 65535`},
+	{name: "too long", who: webPod, key: authority(strings.Repeat("a", 300)),
+		want: "invalid: an authority of 300 bytes is too long"},
 	{name: "userinfo", who: webPod, key: authority("me@web"), want: `invalid: authority "me@web"`},
 }
 
@@ -354,7 +501,8 @@ func TestOutbound(t *testing.T) {
 				c.tweak(mesh)
 			}
 			got := ask(registryOf(t, cluster, c.more), mesh, c.key, c.who)
-			if got != c.want && !(strings.HasPrefix(c.want, "invalid: ") && strings.HasPrefix(got, c.want)) {
+			if got != c.want &&
+				!(strings.HasPrefix(c.want, "invalid: ") && strings.HasPrefix(got, c.want)) {
 				t.Errorf("\n got %s\nwant %s", got, c.want)
 			}
 		})
@@ -362,21 +510,35 @@ func TestOutbound(t *testing.T) {
 }
 
 const local = `
-{apiVersion: v1, kind: Service, metadata: {name: near, namespace: shop}, spec: {clusterIP: 10.96.0.20, internalTrafficPolicy: Local, ports: [{port: 80}]}}
+{apiVersion: v1, kind: Service, metadata: {name: near, namespace: shop}, ` +
+	`spec: {clusterIP: 10.96.0.20, internalTrafficPolicy: Local, ports: [{port: 80}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: near-a, namespace: shop, labels: {kubernetes.io/service-name: near}}, addressType: IPv4, ports: [{port: 8080}], endpoints: [{addresses: [10.1.0.1], nodeName: n1, targetRef: {kind: Pod, name: web-1}}, {addresses: [10.1.0.2], nodeName: n2, targetRef: {kind: Pod, name: web-2}}]}`
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: near-a, namespace: shop, ` +
+	`labels: {kubernetes.io/service-name: near}}, addressType: IPv4, ports: [{port: 8080}], ` +
+	`endpoints: [{addresses: [10.1.0.1], nodeName: n1, targetRef: {kind: Pod, name: web-1}}, ` +
+	`{addresses: [10.1.0.2], nodeName: n2, targetRef: {kind: Pod, name: web-2}}]}`
 
 const skipping = `
-{apiVersion: v1, kind: Pod, metadata: {name: s, namespace: shop, labels: {tulle.dev/mesh: tulle}, annotations: {tulle.dev/skip-inbound-ports: "5000,6000-6999"}}, spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.60}}`
+{apiVersion: v1, ` +
+	`kind: Pod, metadata: {name: s, namespace: shop, labels: {tulle.dev/mesh: tulle}, ` +
+	`annotations: {tulle.dev/skip-inbound-ports: "5000,6000-6999"}}, ` +
+	`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.60}}`
 
 const meshAddress = `
-{apiVersion: v1, kind: Pod, metadata: {name: m, namespace: shop, annotations: {tulle.dev/mesh-address: "127.0.0.1:9443"}}, spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.61}}`
+{apiVersion: v1, kind: Pod, metadata: {name: m, ` +
+	`namespace: shop, annotations: {tulle.dev/mesh-address: "127.0.0.1:9443"}}, ` +
+	`spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.61}}`
 
 func dual(first string) string {
 	return strings.ReplaceAll(`
-{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.10, clusterIPs: [10.96.0.10, "fd96::10"], ipFamilies: [FIRST], ports: [{name: http, port: 80, targetPort: http}]}}
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, `+
+		`spec: {clusterIP: 10.96.0.10, clusterIPs: [10.96.0.10, "fd96::10"], `+
+		`ipFamilies: [FIRST], ports: [{name: http, port: 80, targetPort: http}]}}
 ---
-{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-6, namespace: shop, labels: {kubernetes.io/service-name: web}}, addressType: IPv6, ports: [{name: http, port: 8080}], endpoints: [{addresses: ["fd01::1"], targetRef: {kind: Pod, name: web-1, uid: u1}}]}`, "FIRST", first)
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-6, `+
+		`namespace: shop, labels: {kubernetes.io/service-name: web}}, addressType: IPv6, `+
+		`ports: [{name: http, port: 8080}], endpoints: [{addresses: ["fd01::1"], `+
+		`targetRef: {kind: Pod, name: web-1, uid: u1}}]}`, "FIRST", first)
 }
 
 func opaque(meta, port string) string {
@@ -386,25 +548,37 @@ func opaque(meta, port string) string {
 	if port != "" {
 		port = ", " + port
 	}
-	return "{apiVersion: v1, kind: Service, metadata: {name: op, namespace: shop" + meta + "}, spec: {clusterIP: 10.96.0.18, ports: [{port: 80" + port + "}]}}"
+	return "{apiVersion: v1, kind: Service, metadata: {name: op, namespace: shop" + meta +
+		"}, spec: {clusterIP: 10.96.0.18, ports: [{port: 80" + port + "}]}}"
 }
 
 func TestInbound(t *testing.T) {
 	const profile = `
-{apiVersion: tulle.dev/v1alpha1, kind: ServiceProfile, metadata: {name: web.shop.svc.cluster.local, namespace: shop}, spec: {routes: [{name: r, isRetryable: true, timeout: 1s, condition: {method: GET}}]}}`
+{apiVersion: tulle.dev/v1alpha1, ` +
+		`kind: ServiceProfile, metadata: {name: web.shop.svc.cluster.local, namespace: shop}, ` +
+		`spec: {routes: [{name: r, isRetryable: true, timeout: 1s, condition: {method: GET}}]}}`
 	cases := []struct {
 		name, more, pod string
 		port            uint32
 		want            string
 	}{
-		{"plain", "", "web-1", 8080, "PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] []"},
-		{"routes for metrics only", profile, "web-1", 8080, "PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [r]"},
+		{"plain", "", "web-1", 8080,
+			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] []"},
+		{"routes for metrics only", profile, "web-1", 8080,
+			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [r]"},
 		{"a port that no service has", "", "web-1", 9999, "PERMISSIVE DETECT  [] []"},
 		{"what the service's appProtocol says", "", "db-0", 5432, "PERMISSIVE OPAQUE db [] []"},
-		{"strict by the namespace", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {tulle.dev/mode: strict}}}", "web-2", 80, "STRICT DETECT  [] []"},
-		{"strict by the namespace, no pod attested", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {tulle.dev/mode: strict}}}", "", 80, "STRICT DETECT  [] []"},
-		{"a mode that does not exist", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {tulle.dev/mode: stric}}}", "web-2", 80, "STRICT DETECT  [] []"},
-		{"opaque by the pod", "{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, annotations: {tulle.dev/opaque-ports: \"8080\"}}, spec: {containers: [{name: a, image: i}]}}", "web-2", 8080, "PERMISSIVE OPAQUE web [] []"},
+		{"strict by the namespace", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, " +
+			"annotations: {tulle.dev/mode: strict}}}", "web-2", 80, "STRICT DETECT  [] []"},
+		{"strict by the namespace, no pod attested", "{apiVersion: v1, kind: Namespace, " +
+			"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}}", "", 80,
+			"STRICT DETECT  [] []"},
+		{"a mode that does not exist", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, " +
+			"annotations: {tulle.dev/mode: stric}}}", "web-2", 80, "STRICT DETECT  [] []"},
+		{"opaque by the pod",
+			"{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, annotations: " +
+				"{tulle.dev/opaque-ports: \"8080\"}}, spec: {containers: [{name: a, image: i}]}}",
+			"web-2", 8080, "PERMISSIVE OPAQUE web [] []"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -423,7 +597,8 @@ func TestInbound(t *testing.T) {
 						t.Error("an inbound rule retries or times out")
 					}
 				}
-				if got := fmt.Sprintf("%s %s %s %s %s", short(in.Mode), short(in.Protocol), in.Service.GetService(), paths, routes); got != c.want {
+				if got := fmt.Sprintf("%s %s %s %s %s", short(in.Mode), short(in.Protocol),
+					in.Service.GetService(), paths, routes); got != c.want {
 					t.Errorf("got %q, want %q", got, c.want)
 				}
 			})

@@ -16,14 +16,16 @@ func BenchmarkEndpoints1000(b *testing.B) {
 	for s := range 10 {
 		var addresses []string
 		for i := range 100 {
-			addresses = append(addresses, netip.AddrFrom4([4]byte{192, 0, byte(s), byte(i)}).String())
+			addresses = append(addresses,
+				netip.AddrFrom4([4]byte{192, 0, byte(s), byte(i)}).String())
 		}
 		next := slice(addresses...)
 		next.Name = fmt.Sprint("web-", s)
 		apply(reg, next)
 	}
 	h, w := newHub(reg, testMesh()), newWatcher()
-	c := h.watch(question{cluster: clusterRef{service: registry.Name{Namespace: "shop", Name: "web"}, port: 80}}, w)
+	service := registry.Name{Namespace: "shop", Name: "web"}
+	c := h.watch(question{cluster: clusterRef{service: service, port: 80}}, w)
 	b.ReportAllocs()
 	for b.Loop() {
 		h.computeLocked(c)

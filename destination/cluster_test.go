@@ -29,7 +29,8 @@ spec:
 		return out
 	}
 	want := []string{
-		"10.1.0.2:8080", "10.1.0.99:8080", webName, "db-1.db.shop.svc.cluster.local:5432", "nobody:5432",
+		"10.1.0.2:8080", "10.1.0.99:8080", webName, "db-1.db.shop.svc.cluster.local:5432",
+		"nobody:5432",
 	}
 	split := refs(authority("web.shop:80"))
 	for i, ref := range split {

@@ -16,7 +16,8 @@ func TestDiagnostics(t *testing.T) {
 		s.Diagnostics().ServeHTTP(w, r)
 		return w.Code, w.Body.String()
 	}
-	if code, body := ask("localhost:8087", "authority=web.shop"); code != 503 || !strings.Contains(body, "not been read") {
+	if code, body := ask("localhost:8087", "authority=web.shop"); code != 503 ||
+		!strings.Contains(body, "not been read") {
 		t.Errorf("before the source is read: %d %s", code, body)
 	}
 	close(s.gate.open)
@@ -45,7 +46,10 @@ func TestDiagnostics(t *testing.T) {
 }
 
 func TestQueriesStayOnLoopback(t *testing.T) {
-	for address, ok := range map[string]bool{"127.0.0.1:8087": true, "[::1]:0": true, ":8087": false, "0.0.0.0:8087": false, "localhost": false, "10.0.0.1:1": false} {
+	for address, ok := range map[string]bool{
+		"127.0.0.1:8087": true, "[::1]:0": true, ":8087": false, "0.0.0.0:8087": false,
+		"localhost": false, "10.0.0.1:1": false,
+	} {
 		if err := requireLoopback(address); (err == nil) != ok {
 			t.Errorf("%q: %v", address, err)
 		}

@@ -11,11 +11,17 @@ import (
 
 // Whatever a proxy sends, the stream answers with messages that can be encoded, or ends.
 func FuzzRequests(f *testing.F) {
-	for _, key := range []*api.Key{address("10.96.0.10:80"), authority("web.shop"), authority("db-1.db:5432"), {Key: &api.Key_InboundPort{InboundPort: 8080}}, nil} {
-		held := []*api.Held{{Kind: api.Kind_KIND_ENDPOINTS, Name: webName, Version: "0123456789abcdef01234567"}}
-		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}}))
+	for _, key := range []*api.Key{
+		address("10.96.0.10:80"), authority("web.shop"), authority("db-1.db:5432"),
+		{Key: &api.Key_InboundPort{InboundPort: 8080}}, nil,
+	} {
+		held := []*api.Held{{Kind: api.Kind_KIND_ENDPOINTS, Name: webName,
+			Version: "0123456789abcdef01234567"}}
+		f.Add(encode(f, &api.DiscoverRequest{
+			Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}}))
 		f.Add(encode(f, resume(true, held...)))
-		f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}}))
+		f.Add(encode(f, &api.DiscoverRequest{
+			Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}}))
 	}
 	reg := registryOf(f, cluster)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -24,10 +30,11 @@ func FuzzRequests(f *testing.F) {
 			return
 		}
 		h := newHub(reg, testMesh())
-		s := newStream(h, caller{namespace: "shop", pod: "web-1", node: "n1"}, newRejections(slog.New(slog.DiscardHandler)), func(m *api.DiscoverResponse) error {
-			_, err := proto.Marshal(m)
-			return err
-		})
+		s := newStream(h, caller{namespace: "shop", pod: "web-1", node: "n1"},
+			newRejections(slog.New(slog.DiscardHandler)), func(m *api.DiscoverResponse) error {
+				_, err := proto.Marshal(m)
+				return err
+			})
 		if s.receive(req) != nil {
 			return
 		}

@@ -79,7 +79,8 @@ func (k *k8s) replica(name string) (d *Destination, stop func()) {
 	d = New(Config{
 		Mesh: *testMesh(), Log: log,
 		Source: &kube.Source{Client: k.typed, Dynamic: k.dynamic, Log: log},
-		Status: &status.Writer{Client: k.typed, Dynamic: k.dynamic, Namespace: "tulle", Identity: name, Log: log},
+		Status: &status.Writer{Client: k.typed, Dynamic: k.dynamic, Namespace: "tulle",
+			Identity: name, Log: log},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -126,7 +127,8 @@ func applyStatus(client *dynamicfake.FakeDynamicClient) clienttesting.ReactionFu
 		u := obj.(*unstructured.Unstructured).DeepCopy()
 		has := &crd.ServiceProfile{}
 		if content, ok := u.Object["status"].(map[string]any); ok {
-			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, &has.Status); err != nil {
+			err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, &has.Status)
+			if err != nil {
 				return true, nil, err
 			}
 		}
@@ -149,7 +151,8 @@ func (k *k8s) until(want string) {
 	w := newWatcher()
 	c := k.hub.watch(question{address: "10.96.0.10:80", namespace: "other"}, w)
 	defer k.hub.release(c, w)
-	endpoints := k.hub.watch(question{cluster: clusterRef{service: registry.Name{Namespace: "shop", Name: "web"}, port: 80}}, w)
+	service := registry.Name{Namespace: "shop", Name: "web"}
+	endpoints := k.hub.watch(question{cluster: clusterRef{service: service, port: 80}}, w)
 	defer k.hub.release(endpoints, w)
 	for {
 		got := ask(k.registry, testMesh(), address("10.96.0.10:80"), caller{namespace: "other"})
@@ -168,7 +171,8 @@ func TestKubernetesFeedsTheState(t *testing.T) {
 	k := startKubernetes(t)
 	k.until("FOUND " + web)
 	ctx := t.Context()
-	if err := k.typed.CoreV1().Pods("shop").Delete(ctx, "web-1", metav1.DeleteOptions{}); err != nil {
+	if err := k.typed.CoreV1().Pods("shop").Delete(ctx, "web-1",
+		metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	k.until("FOUND web.shop.svc.cluster.local:80[" + web2 + "]")
@@ -185,14 +189,17 @@ func TestKubernetesFeedsTheState(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.until("FOUND web.shop.svc.cluster.local:80[]")
-	if err := k.typed.CoreV1().Services("shop").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
+	if err := k.typed.CoreV1().Services("shop").Delete(ctx, "web",
+		metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	k.until("NOT_FOUND")
 }
 
 // accepted waits for the condition in a profile's status.
-func (k *k8s) accepted(name string, want metav1.ConditionStatus, text string) crd.ServiceProfileStatus {
+func (k *k8s) accepted(
+	name string, want metav1.ConditionStatus, text string,
+) crd.ServiceProfileStatus {
 	k.t.Helper()
 	profiles := k.dynamic.Resource(crd.ServiceProfileResource()).Namespace("shop")
 	ctx, cancel := context.WithTimeout(k.t.Context(), 10*time.Second)
@@ -208,7 +215,8 @@ func (k *k8s) accepted(name string, want metav1.ConditionStatus, text string) cr
 			k.t.Fatal(err)
 		}
 		status, c := statusOf(k.t, u)
-		if c != nil && c.Status == want && strings.Contains(c.Message, text) && c.ObservedGeneration == u.GetGeneration() {
+		if c != nil && c.Status == want && strings.Contains(c.Message, text) &&
+			c.ObservedGeneration == u.GetGeneration() {
 			return status
 		}
 		select {
@@ -219,7 +227,9 @@ func (k *k8s) accepted(name string, want metav1.ConditionStatus, text string) cr
 	}
 }
 
-func statusOf(t *testing.T, u *unstructured.Unstructured) (status crd.ServiceProfileStatus, accepted *metav1.Condition) {
+func statusOf(
+	t *testing.T, u *unstructured.Unstructured,
+) (status crd.ServiceProfileStatus, accepted *metav1.Condition) {
 	t.Helper()
 	data, err := json.Marshal(u.Object["status"])
 	if err != nil {
@@ -236,19 +246,26 @@ func TestProfilesAreJudged(t *testing.T) {
 	const name = "web.shop.svc.cluster.local"
 	profiles := k.dynamic.Resource(crd.ServiceProfileResource()).Namespace("shop")
 	profile := typedObjects(t, `
-{apiVersion: tulle.dev/v1alpha1, kind: ServiceProfile, metadata: {name: web.shop.svc.cluster.local, namespace: shop, generation: 1}, spec: {opaquePorts: [80],
-routes: [{name: a, condition: {method: GET}, isRetryable: true}, {name: b, condition: {method: POST}}]}}`)[0].(*crd.ServiceProfile)
-	if _, err := profiles.Create(t.Context(), untyped(t, profile), metav1.CreateOptions{}); err != nil {
+{apiVersion: tulle.dev/v1alpha1, kind: ServiceProfile, `+
+		`metadata: {name: web.shop.svc.cluster.local, namespace: shop, generation: 1}, `+
+		`spec: {opaquePorts: [80],
+routes: [{name: a, condition: {method: GET}, isRetryable: true}, `+
+		`{name: b, condition: {method: POST}}]}}`)[0].(*crd.ServiceProfile)
+	if _, err := profiles.Create(t.Context(), untyped(t, profile),
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	k.until(strings.ReplaceAll(strings.Replace("FOUND "+web, "FOUND", "FOUND OPAQUE", 1), web1+" "+web2, web1+" OPAQUE "+web2+" OPAQUE"))
+	k.until(strings.ReplaceAll(strings.Replace("FOUND "+web, "FOUND", "FOUND OPAQUE", 1),
+		web1+" "+web2, web1+" OPAQUE "+web2+" OPAQUE"))
 	if s := k.accepted(name, metav1.ConditionTrue, "in use"); s.Routes != 2 || s.Retryable != 1 {
 		t.Errorf("status is %v", s)
 	}
 
 	broken := untyped(t, profile)
 	broken.SetGeneration(2)
-	if err := unstructured.SetNestedSlice(broken.Object, []any{map[string]any{"authority": "x", "weight": "0"}}, "spec", "dstOverrides"); err != nil {
+	weightless := []any{map[string]any{"authority": "x", "weight": "0"}}
+	err := unstructured.SetNestedSlice(broken.Object, weightless, "spec", "dstOverrides")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := profiles.Update(t.Context(), broken, metav1.UpdateOptions{}); err != nil {
@@ -274,16 +291,20 @@ routes: [{name: a, condition: {method: GET}, isRetryable: true}, {name: b, condi
 func TestProfileOfNobodySaysSo(t *testing.T) {
 	k := startKubernetes(t)
 	for name, want := range map[string]string{
-		"web":                            "\"web\" is not a service's full DNS name, such as web.shop.svc.cluster.local",
+		"web": "\"web\" is not a service's full DNS name, such as " +
+			"web.shop.svc.cluster.local",
 		"late.shop.svc.cluster.local":    "no service is called late.shop.svc.cluster.local",
 		"db-0.db.shop.svc.cluster.local": "name it after the service, db.shop.svc.cluster.local",
 	} {
 		k.create(name, "spec: {}")
-		if s := k.accepted(name, metav1.ConditionFalse, want); s.Conditions[0].Reason != status.ReasonTargetNotFound {
+		s := k.accepted(name, metav1.ConditionFalse, want)
+		if s.Conditions[0].Reason != status.ReasonTargetNotFound {
 			t.Errorf("%s: %v", name, s.Conditions)
 		}
 	}
-	late := typedObjects(t, `{apiVersion: v1, kind: Service, metadata: {name: late, namespace: shop}, spec: {clusterIP: 10.96.0.44, ports: [{port: 80}]}}`)[0]
+	late := typedObjects(t, `{apiVersion: v1, kind: Service, `+
+		`metadata: {name: late, namespace: shop}, `+
+		`spec: {clusterIP: 10.96.0.44, ports: [{port: 80}]}}`)[0]
 	if err := k.typed.Tracker().Add(late); err != nil {
 		t.Fatal(err)
 	}
@@ -295,11 +316,14 @@ func TestMissingBackendsAreNamed(t *testing.T) {
 	k := startKubernetes(t)
 	const name = "web.shop.svc.cluster.local"
 	k.create(name, `
-spec: {dstOverrides: [{authority: "db.shop:5432", weight: 1}, {authority: nobody.shop, weight: 1}, {authority: unused.shop, weight: 0}]}
-status: {conditions: [{type: Seen, status: "True", reason: Theirs, message: by another controller, lastTransitionTime: "2026-01-01T00:00:00Z"}]}`)
+spec: {dstOverrides: [{authority: "db.shop:5432", weight: 1}, `+
+		`{authority: nobody.shop, weight: 1}, {authority: unused.shop, weight: 0}]}
+status: {conditions: [{type: Seen, status: "True", reason: Theirs, `+
+		`message: by another controller, lastTransitionTime: "2026-01-01T00:00:00Z"}]}`)
 	k.accepted(name, metav1.ConditionTrue, "in use")
 	conditions := k.status(name).Conditions
-	if c := meta.FindStatusCondition(conditions, status.ResolvedRefs); c == nil || c.Status != metav1.ConditionFalse ||
+	if c := meta.FindStatusCondition(conditions, status.ResolvedRefs); c == nil ||
+		c.Status != metav1.ConditionFalse ||
 		!strings.HasSuffix(c.Message, "not there: nobody.shop") {
 		t.Errorf("%s is %v", status.ResolvedRefs, c)
 	}
@@ -340,7 +364,8 @@ func (k *k8s) writes() (n int) {
 // create makes a profile in namespace shop.
 func (k *k8s) create(name, rest string) {
 	k.t.Helper()
-	text := "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\nmetadata: {name: " + name + ", namespace: shop, generation: 1}\n" + rest
+	text := "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\nmetadata: {name: " + name +
+		", namespace: shop, generation: 1}\n" + rest
 	profile := typedObjects(k.t, text)[0].(*crd.ServiceProfile)
 	_, err := k.dynamic.Resource(crd.ServiceProfileResource()).Namespace("shop").
 		Create(k.t.Context(), untyped(k.t, profile), metav1.CreateOptions{})
@@ -351,7 +376,8 @@ func (k *k8s) create(name, rest string) {
 
 func (k *k8s) status(name string) crd.ServiceProfileStatus {
 	k.t.Helper()
-	u, err := k.dynamic.Resource(crd.ServiceProfileResource()).Namespace("shop").Get(k.t.Context(), name, metav1.GetOptions{})
+	profiles := k.dynamic.Resource(crd.ServiceProfileResource()).Namespace("shop")
+	u, err := profiles.Get(k.t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		k.t.Fatal(err)
 	}

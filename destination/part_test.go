@@ -79,11 +79,15 @@ func TestTheLargestProfileFitsAMessage(t *testing.T) {
 	long := strings.Repeat("r", crd.MaxRegex)
 	few := strings.Repeat(`{"method":"GET"},`, 2)
 	some := strings.Repeat(`{"method":"GET","any":[`+few[:len(few)-1]+`]},`, 4)
-	deep := strings.Repeat(`{"any":[`+strings.Repeat(`{"pathRegex":"`+long+`"},`, 1)+`{"method":"G","pathRegex":"`+long+`"}]},`, 4)
+	deep := strings.Repeat(`{"any":[`+strings.Repeat(`{"pathRegex":"`+long+`"},`, 1)+
+		`{"method":"G","pathRegex":"`+long+`"}]},`, 4)
 	for name, condition := range map[string]string{
-		"both":             `{"any":[` + strings.Repeat(`{"all":[`+deep[:len(deep)-1]+`]},`, 9) + `{"method":"GET"}]}`,
-		"long expressions": `{"any":[` + strings.Repeat(`{"pathRegex":"`+long+`"},`, 6) + `{"method":"GET"}]}`,
-		"many conditions":  `{"any":[` + strings.Repeat(`{"method":"G","all":[`+some[:len(some)-1]+`]},`, 9) + `{"method":"GET"}]}`,
+		"both": `{"any":[` + strings.Repeat(`{"all":[`+deep[:len(deep)-1]+`]},`, 9) +
+			`{"method":"GET"}]}`,
+		"long expressions": `{"any":[` + strings.Repeat(`{"pathRegex":"`+long+`"},`, 6) +
+			`{"method":"GET"}]}`,
+		"many conditions": `{"any":[` + strings.Repeat(`{"method":"G","all":[`+some[:len(some)-1]+
+			`]},`, 9) + `{"method":"GET"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			profile := largest(t, condition)
@@ -109,11 +113,13 @@ func TestTheLargestProfileFitsAMessage(t *testing.T) {
 // largest is a profile with as many routes of one condition as validate.
 func largest(t *testing.T, condition string) string {
 	t.Helper()
-	route := fmt.Sprintf(`{"name":%q,"condition":%s}`, strings.Repeat("n", crd.MaxRouteName), condition)
+	route := fmt.Sprintf(`{"name":%q,"condition":%s}`, strings.Repeat("n", crd.MaxRouteName),
+		condition)
 	routes := min(crd.MaxRoutes, (crd.MaxSpec-(1<<10))/(len(route)+1))
 	text := fmt.Sprintf(`{"apiVersion":"tulle.dev/v1alpha1","kind":"ServiceProfile","metadata":`+
 		`{"namespace":"shop","name":"web.shop.svc.cluster.local"},"spec":{"routes":[%s]}}`,
-		strings.Join(strings.Split(strings.Repeat(route+"\n", routes)[:routes*(len(route)+1)-1], "\n"), ","))
+		strings.Join(strings.Split(strings.Repeat(route+"\n", routes)[:routes*(len(route)+1)-1],
+			"\n"), ","))
 	if !json.Valid([]byte(text)) {
 		t.Fatal("the test's profile is no JSON")
 	}

@@ -47,13 +47,16 @@ func newRoot(t testing.TB) *root {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign,
 	}
 	return &root{key, sign(t, template, template, key.Public(), key)}
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, public any, key *ecdsa.PrivateKey) *x509.Certificate {
+func sign(
+	t testing.TB, template, parent *x509.Certificate, public any, key *ecdsa.PrivateKey,
+) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
@@ -84,7 +87,8 @@ func (r *root) source(t testing.TB, id, pod string) *spiffe.Source {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, r.cert, key.Public(), r.key)
 	s := spiffe.NewSource()
-	s.SetSVID(&x509svid.SVID{ID: spiffeid.RequireFromString(id), Certificates: []*x509.Certificate{cert}, PrivateKey: key})
+	s.SetSVID(&x509svid.SVID{ID: spiffeid.RequireFromString(id),
+		Certificates: []*x509.Certificate{cert}, PrivateKey: key})
 	s.SetBundles(spiffe.Bundles{
 		spiffeid.RequireTrustDomainFromString("cluster.local"): {r.cert},
 		spiffeid.RequireTrustDomainFromString("elsewhere"):     {r.cert},
@@ -130,9 +134,11 @@ func startServer(t testing.TB, documents ...string) *server {
 // startLimited has limits that a test can exceed.
 func startLimited(t testing.TB, limits serve.Limits, documents ...string) *server {
 	t.Helper()
-	s := &server{root: newRoot(t), gate: &gate{make(chan *registry.Registry, 1), make(chan struct{})}}
+	s := &server{root: newRoot(t),
+		gate: &gate{make(chan *registry.Registry, 1), make(chan struct{})}}
 	s.identity = s.root.source(t, serverID, "")
-	s.Destination = New(Config{Mesh: *testMesh(), Source: s.gate, Identity: s.identity, Log: slog.New(slog.DiscardHandler)})
+	s.Destination = New(Config{Mesh: *testMesh(), Source: s.gate, Identity: s.identity,
+		Log: slog.New(slog.DiscardHandler)})
 	s.limits = limits
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -209,13 +215,15 @@ func (c *client) say(req *api.DiscoverRequest) {
 
 func (c *client) hello(capabilities ...string) *api.Workload {
 	c.t.Helper()
-	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test", Capabilities: capabilities}}})
+	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{
+		Hello: &api.Hello{Version: "test", Capabilities: capabilities}}})
 	return c.next().GetWelcome().GetWorkload()
 }
 
 func (c *client) subscribe(key *api.Key) {
 	c.t.Helper()
-	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
+	c.say(&api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
 }
 
 // resume names all that is held.
@@ -225,12 +233,15 @@ func (c *client) resume(held ...*api.Held) {
 }
 
 func resume(last bool, held ...*api.Held) *api.DiscoverRequest {
-	return &api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Held: held, Last: last}}}
+	return &api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Held: held, Last: last}},
+	}
 }
 
 func (c *client) unsubscribe(key *api.Key) {
 	c.t.Helper()
-	c.say(&api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}})
+	c.say(&api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}})
 }
 
 func (c *client) next() *api.DiscoverResponse {
@@ -310,7 +321,8 @@ func slice(addresses ...string) *registry.Slice {
 		Ports: []registry.NamedPort{{Name: "http", Number: 80}},
 	}
 	for _, text := range addresses {
-		out.Endpoints = append(out.Endpoints, registry.Endpoint{Address: netip.MustParseAddr(text), Ready: true})
+		out.Endpoints = append(out.Endpoints,
+			registry.Endpoint{Address: netip.MustParseAddr(text), Ready: true})
 	}
 	return out
 }

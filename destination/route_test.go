@@ -39,15 +39,20 @@ spec: {routes: [{name: mine}]}`
 	route := func(namespace string) *api.Route {
 		var out *api.Route
 		testMesh().read(reg, func(v *view) {
-			out = v.compute(caller{namespace: namespace}.question(authority("web.shop"))).resources[0].snapshot.GetRoute()
+			q := caller{namespace: namespace}.question(authority("web.shop"))
+			out = v.compute(q).resources[0].snapshot.GetRoute()
 		})
 		return out
 	}
 
-	const want = `origin:{group:"tulle.dev" kind:"ServiceProfile" namespace:"shop" name:"web.shop.svc.cluster.local" rule:"read"} match:{all:{matches:{method:"GET"} matches:{path:{regex:"/a/[^/]*"}} ` +
-		`matches:{not:{any:{matches:{path:{regex:"/a/b"}} matches:{method:"HEAD"}}}}}} timeouts:{request_ms:2} retry:{} ` +
+	const want = `origin:{group:"tulle.dev" ` +
+		`kind:"ServiceProfile" namespace:"shop" name:"web.shop.svc.cluster.local" rule:"read"} ` +
+		`match:{all:{matches:{method:"GET"} matches:{path:{regex:"/a/[^/]*"}} ` +
+		`matches:{not:{any:{matches:{path:{regex:"/a/b"}} matches:{method:"HEAD"}}}}}} ` +
+		`timeouts:{request_ms:2} retry:{} ` +
 		`response_classes:{match:{status:{min:500 max:599}} failure:true} ` +
-		`response_classes:{match:{all:{matches:{status:{min:100 max:499}} matches:{not:{status:{min:404 max:404}}}}}} hedge:{after_ms:50}`
+		`response_classes:{match:{all:{matches:{status:{min:100 max:499}} ` +
+		`matches:{not:{status:{min:404 max:404}}}}}} hedge:{after_ms:50}`
 	r := route("shop")
 	if got := strings.Join(strings.Fields(r.Http[0].String()), " "); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
@@ -55,7 +60,8 @@ spec: {routes: [{name: mine}]}`
 	if b := r.RetryBudget; b.RetryRatio != 0.5 || b.MinRetriesPerSecond != 0 || b.TtlMs != 10_000 {
 		t.Errorf("budget is %v", b)
 	}
-	if r := route("other"); r.Http[0].Origin.Rule != "mine" || r.RetryBudget.RetryRatio != 0.2 || r.RetryBudget.MinRetriesPerSecond != 10 {
+	if r := route("other"); r.Http[0].Origin.Rule != "mine" || r.RetryBudget.RetryRatio != 0.2 ||
+		r.RetryBudget.MinRetriesPerSecond != 10 {
 		t.Errorf("the caller's own profile does not win: %v", r)
 	}
 	if r := route("third"); r.Http[0].Origin.Rule != "read" {

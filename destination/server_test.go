@@ -22,7 +22,8 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	s := startServer(t, cluster)
 	close(s.gate.open)
 	c := s.dial(t, s.root.source(t, "spiffe://cluster.local/ns/shop/sa/web", "web-1"))
-	if w := c.hello(); w.GetKind() != "deployment" || w.GetName() != "web" || w.GetPod() != "web-1" {
+	w := c.hello()
+	if w.GetKind() != "deployment" || w.GetName() != "web" || w.GetPod() != "web-1" {
 		t.Errorf("known as %v", w)
 	}
 	c.resume()
@@ -44,7 +45,8 @@ func TestSnapshotThenDeltas(t *testing.T) {
 	c.unsubscribe(key)
 	c.wants("Route address/10.96.0.10:80 removed")
 	c.unsubscribe(authority("web"))
-	c.wants("Cluster "+webName+" removed", "Endpoints "+webName+" removed", "Route authority/web removed")
+	c.wants("Cluster "+webName+" removed", "Endpoints "+webName+" removed",
+		"Route authority/web removed")
 
 	c.subscribe(&api.Key{Key: &api.Key_InboundPort{InboundPort: 8080}})
 	c.wants("Inbound inbound/8080")
@@ -88,7 +90,10 @@ func TestVersionsAreEqualOnReplicas(t *testing.T) {
 	objects := objectsOf(t, cluster)
 	versions := func(reg *registry.Registry) (out []string) {
 		testMesh().read(reg, func(v *view) {
-			for _, q := range []question{{address: "10.96.0.10:80", namespace: "shop"}, {cluster: clusterRef{service: objects[2].Key(), port: 80}}} {
+			for _, q := range []question{
+				{address: "10.96.0.10:80", namespace: "shop"},
+				{cluster: clusterRef{service: objects[2].Key(), port: 80}},
+			} {
 				for _, r := range v.compute(q).seal().resources {
 					out = append(out, r.version)
 				}
@@ -146,10 +151,12 @@ func TestInvalidKeysAreSaidSo(t *testing.T) {
 	c := s.proxy(t)
 	for _, key := range []*api.Key{
 		address("web:80"), address("10.0.0.1"), address(""), authority("we b"), authority("a:b:c"),
-		{Key: &api.Key_InboundPort{InboundPort: 0}}, {Key: &api.Key_InboundPort{InboundPort: 65536}},
+		{Key: &api.Key_InboundPort{InboundPort: 0}},
+		{Key: &api.Key_InboundPort{InboundPort: 65536}},
 	} {
 		c.subscribe(key)
-		if invalid := c.next().GetInvalid(); invalid == nil || invalid.Reason == "" || api.KeyString(invalid.Key) != api.KeyString(key) {
+		if invalid := c.next().GetInvalid(); invalid == nil || invalid.Reason == "" ||
+			api.KeyString(invalid.Key) != api.KeyString(key) {
 			t.Errorf("%v is answered by %v", key, invalid)
 		}
 		if r := c.next().GetResources(); r == nil || len(r.Resources) != 0 {
@@ -169,16 +176,22 @@ func TestRefusals(t *testing.T) {
 		code    codes.Code
 		text    string
 	}{
-		"a pod that does not exist":  {id: "spiffe://cluster.local/ns/shop/sa/web", pod: "web-9", code: codes.PermissionDenied, text: "no pod shop/web-9"},
-		"a pod of another account":   {id: "spiffe://cluster.local/ns/shop/sa/web", pod: "web-2", code: codes.PermissionDenied, text: "runs as service account web"},
-		"a pod of another namespace": {id: "spiffe://cluster.local/ns/other/sa/web", pod: "web-1", code: codes.PermissionDenied, text: "no pod other/web-1"},
-		"no Hello":                   {id: "spiffe://cluster.local/ns/shop/sa/web", pod: "web-1", first: &api.DiscoverRequest{}, code: codes.InvalidArgument, text: "must be Hello"},
-		"another trust domain":       {id: "spiffe://elsewhere/ns/shop/sa/web", pod: "web-1", code: codes.Unavailable},
+		"a pod that does not exist": {id: "spiffe://cluster.local/ns/shop/sa/web", pod: "web-9",
+			code: codes.PermissionDenied, text: "no pod shop/web-9"},
+		"a pod of another account": {id: "spiffe://cluster.local/ns/shop/sa/web", pod: "web-2",
+			code: codes.PermissionDenied, text: "runs as service account web"},
+		"a pod of another namespace": {id: "spiffe://cluster.local/ns/other/sa/web", pod: "web-1",
+			code: codes.PermissionDenied, text: "no pod other/web-1"},
+		"no Hello": {id: "spiffe://cluster.local/ns/shop/sa/web", pod: "web-1",
+			first: &api.DiscoverRequest{}, code: codes.InvalidArgument, text: "must be Hello"},
+		"another trust domain": {id: "spiffe://elsewhere/ns/shop/sa/web", pod: "web-1",
+			code: codes.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := s.root.source(t, c.id, c.pod)
-			conn, err := grpc.NewClient(s.addr, grpc.WithTransportCredentials(credentials.NewTLS(
-				spiffe.ClientConfig(src, spiffeid.RequireFromString(serverID), []string{"h2"}, ""))))
+			id := spiffeid.RequireFromString(serverID)
+			cfg := credentials.NewTLS(spiffe.ClientConfig(src, id, []string{"h2"}, ""))
+			conn, err := grpc.NewClient(s.addr, grpc.WithTransportCredentials(cfg))
 			if err != nil {
 				t.Fatal(err)
 			}

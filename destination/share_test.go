@@ -94,10 +94,13 @@ func TestWhatAProxySaysBeforeItIsAnsweredIsBounded(t *testing.T) {
 func (c *client) sayMuch() {
 	const each = 128 // of a message
 	for i := range api.MaxKeys {
-		c.SendMsg(&api.DiscoverRequest{Message: &api.DiscoverRequest_Rejected{Rejected: &api.Rejected{
+		rejected := &api.Rejected{
 			Kind: api.Kind_KIND_ROUTE, Name: fmt.Sprintf("%d-%s", i, strings.Repeat("n", 300)),
 			Reason: strings.Repeat("r", api.MaxReason),
-		}}}) // an error is found by receiving
+		}
+		c.SendMsg(&api.DiscoverRequest{
+			Message: &api.DiscoverRequest_Rejected{Rejected: rejected},
+		}) // an error is found by receiving
 	}
 	for i := range api.MaxHeld / each {
 		var held []*api.Held

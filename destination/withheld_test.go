@@ -14,7 +14,8 @@ func (s *server) answered(key *api.Key, route *api.Route) *resource {
 	s.hub.mu.Lock()
 	c := s.hub.cells[webPod.question(key)]
 	s.hub.mu.Unlock()
-	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key), &api.Resource{Body: &api.Resource_Route{Route: route}})
+	r := newResource(api.Kind_KIND_ROUTE, api.KeyString(key),
+		&api.Resource{Body: &api.Resource_Route{Route: route}})
 	c.answer.Store((&answer{resources: []*resource{r}}).seal())
 	s.hub.notify(c)
 	return r
@@ -37,12 +38,15 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 
 	filter := &api.Filter{Filter: &api.Filter_RequestHeaders{RequestHeaders: &api.HeaderModifier{}}}
 	beyond := &api.Route{
-		Resolution: api.Resolution_RESOLUTION_FOUND, Http: []*api.HTTPRule{{Filters: []*api.Filter{filter}}},
+		Resolution: api.Resolution_RESOLUTION_FOUND,
+		Http:       []*api.HTTPRule{{Filters: []*api.Filter{filter}}},
 	}
 	r := s.answered(key, beyond)
-	able.wants("Route authority/web", "Cluster "+webName+" removed", "Endpoints "+webName+" removed")
+	able.wants("Route authority/web", "Cluster "+webName+" removed",
+		"Endpoints "+webName+" removed")
 	invalid := unable.next().GetInvalid()
-	if api.KeyString(invalid.GetKey()) != "authority/web" || !strings.Contains(invalid.GetReason(), api.CapabilityRequestHeaders) {
+	if api.KeyString(invalid.GetKey()) != "authority/web" ||
+		!strings.Contains(invalid.GetReason(), api.CapabilityRequestHeaders) {
 		t.Errorf("the proxy is told %v", invalid)
 	}
 	// The proxy keeps both while its route names them.
@@ -63,25 +67,30 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 	one := (&api.Filter{}).ProtoReflect().Descriptor().Oneofs().Get(0)
 	for i := range one.Fields().Len() {
-		m := &api.Filter{}
-		m.ProtoReflect().Set(one.Fields().Get(i), protoreflect.ValueOfMessage(m.ProtoReflect().NewField(one.Fields().Get(i)).Message()))
+		m, field := &api.Filter{}, one.Fields().Get(i)
+		m.ProtoReflect().Set(field,
+			protoreflect.ValueOfMessage(m.ProtoReflect().NewField(field).Message()))
 		filters := []*api.Filter{m}
 		backends := []*api.Backend{{Filters: filters}}
 		for where, route := range map[string]*api.Route{
-			"a rule": {Http: []*api.HTTPRule{{Filters: filters}}}, "a rule's backend": {Http: []*api.HTTPRule{{Backends: backends}}},
+			"a rule":            {Http: []*api.HTTPRule{{Filters: filters}}},
+			"a rule's backend":  {Http: []*api.HTTPRule{{Backends: backends}}},
 			"a route's backend": {Backends: backends},
 		} {
 			r := &api.Resource{Body: &api.Resource_Route{Route: route}}
 			if len(r.Needs()) != 1 {
-				t.Errorf("%s of %s needs %v, want one capability", one.Fields().Get(i).Name(), where, r.Needs())
+				t.Errorf("%s of %s needs %v, want one capability", field.Name(), where, r.Needs())
 			}
 		}
 	}
 	for want, r := range map[string]*api.Resource{
-		api.CapabilityTLSRules: {Body: &api.Resource_Route{Route: &api.Route{Tls: []*api.TLSRule{{}}}}},
-		api.CapabilityTCPRules: {Body: &api.Resource_Route{Route: &api.Route{Tcp: []*api.TCPRule{{}}}}},
-		api.CapabilityConfig:   {Body: &api.Resource_Config{Config: &api.Config{}}},
-		api.CapabilityAudit:    {Body: &api.Resource_Inbound{Inbound: &api.Inbound{DefaultAction: api.Action_ACTION_AUDIT}}},
+		api.CapabilityTLSRules: {
+			Body: &api.Resource_Route{Route: &api.Route{Tls: []*api.TLSRule{{}}}}},
+		api.CapabilityTCPRules: {
+			Body: &api.Resource_Route{Route: &api.Route{Tcp: []*api.TCPRule{{}}}}},
+		api.CapabilityConfig: {Body: &api.Resource_Config{Config: &api.Config{}}},
+		api.CapabilityAudit: {Body: &api.Resource_Inbound{
+			Inbound: &api.Inbound{DefaultAction: api.Action_ACTION_AUDIT}}},
 	} {
 		if got := r.Needs(); len(got) != 1 || got[0] != want {
 			t.Errorf("needs %v, want %s", got, want)

@@ -37,7 +37,8 @@ func startDev(t *testing.T) (*Dev, string) {
 }
 
 func byJoin(token, expected string, csr []byte) *api.CertifyRequest {
-	return &api.CertifyRequest{Attestation: &api.CertifyRequest_JoinToken{JoinToken: token}, ExpectedId: expected, Csr: csr}
+	return &api.CertifyRequest{Attestation: &api.CertifyRequest_JoinToken{JoinToken: token},
+		ExpectedId: expected, Csr: csr}
 }
 
 func TestJoinTokens(t *testing.T) {
@@ -57,7 +58,8 @@ func TestJoinTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if peer, err := verifyRaw(resp.Certificates, d.authority.source); err != nil || peer.ID != webID || peer.Pod != "web" {
+		if peer, err := verifyRaw(resp.Certificates, d.authority.source); err != nil ||
+			peer.ID != webID || peer.Pod != "web" {
 			t.Fatalf("certified %+v, %v", peer, err)
 		}
 	}
@@ -66,13 +68,18 @@ func TestJoinTokens(t *testing.T) {
 		code codes.Code
 		want string
 	}{
-		"another's ID":     {byJoin(token, apiID.String(), csr), codes.PermissionDenied, apiID.String()},
-		"the server's ID":  {byJoin(token, d.ServerID().String(), csr), codes.PermissionDenied, "expects to be"},
-		"unknown":          {byJoin(token+"x", webID.String(), csr), codes.Unauthenticated, "meshctl dev up"},
-		"none":             {byJoin("", webID.String(), csr), codes.InvalidArgument, "no join token"},
-		"Kubernetes token": {byToken(token, webID.String(), csr), codes.InvalidArgument, "no join token"},
+		"another's ID": {byJoin(token, apiID.String(), csr), codes.PermissionDenied,
+			apiID.String()},
+		"the server's ID": {byJoin(token, d.ServerID().String(), csr), codes.PermissionDenied,
+			"expects to be"},
+		"unknown": {byJoin(token+"x", webID.String(), csr), codes.Unauthenticated,
+			"meshctl dev up"},
+		"none": {byJoin("", webID.String(), csr), codes.InvalidArgument, "no join token"},
+		"Kubernetes token": {byToken(token, webID.String(), csr), codes.InvalidArgument,
+			"no join token"},
 	} {
-		if _, err := certify(t, conn, c.req); status.Code(err) != c.code || !strings.Contains(err.Error(), c.want) {
+		_, err := certify(t, conn, c.req)
+		if status.Code(err) != c.code || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -109,7 +116,8 @@ func TestDevRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Serve(timeout(t), l); err == nil || !strings.Contains(err.Error(), "loopback only") {
+	if err := d.Serve(timeout(t), l); err == nil ||
+		!strings.Contains(err.Error(), "loopback only") {
 		t.Errorf("off loopback: %v", err)
 	}
 	if _, err := l.Accept(); err == nil {

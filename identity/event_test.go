@@ -18,7 +18,8 @@ import (
 // A refusal is an event on the pod that was refused; of a caller that proved nothing, on identity
 // itself, whatever it claims to be.
 func TestRefusalsBecomeEvents(t *testing.T) {
-	r := start(t, cluster(map[string]authentication.TokenReviewStatus{goodToken: reviewed(nil), "bad": {}}), time.Hour)
+	reviews := map[string]authentication.TokenReviewStatus{goodToken: reviewed(nil), "bad": {}}
+	r := start(t, cluster(reviews), time.Hour)
 	posted, err := r.client.CoreV1().Events("").Watch(t.Context(), meta.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -26,14 +27,17 @@ func TestRefusalsBecomeEvents(t *testing.T) {
 	defer posted.Stop()
 	conn, csr := r.dial(t), request(t, newKey(t), nil)
 	for token, want := range map[string]core.ObjectReference{
-		goodToken: {APIVersion: "v1", Kind: "Pod", Namespace: "shop", Name: "web-7d9f", UID: "0123"},
-		"bad":     {APIVersion: "apps/v1", Kind: "Deployment", Namespace: "tulle", Name: "tulle-identity"},
+		goodToken: {APIVersion: "v1", Kind: "Pod", Namespace: "shop", Name: "web-7d9f",
+			UID: "0123"},
+		"bad": {APIVersion: "apps/v1", Kind: "Deployment", Namespace: "tulle",
+			Name: "tulle-identity"},
 	} {
 		if _, err := certify(t, conn, byToken(token, apiID.String(), csr)); err == nil {
 			t.Fatal("not refused")
 		}
 		e := nextEvent(t, posted)
-		if e.InvolvedObject != want || e.Namespace != want.Namespace || e.Reason != "CertificateRefused" || e.Type != core.EventTypeWarning {
+		if e.InvolvedObject != want || e.Namespace != want.Namespace ||
+			e.Reason != "CertificateRefused" || e.Type != core.EventTypeWarning {
 			t.Errorf("event %+v", e)
 		}
 		if strings.Contains(e.Message, goodToken) {
@@ -80,7 +84,8 @@ func TestEventsAboutOneObjectAreLimitedAndLeaveRoomForOthers(t *testing.T) {
 			e.warn(e.caller(attested{}), "CertificateRefused", text)
 			pass(100 * time.Millisecond)
 		}
-		web := attested{ID: spiffeid.RequireFromString("spiffe://cluster.local/ns/shop/sa/web"), Pod: "web-1"}
+		web := attested{ID: spiffeid.RequireFromString("spiffe://cluster.local/ns/shop/sa/web"),
+			Pod: "web-1"}
 		e.warn(e.caller(web), "CertificateRefused", "no")
 		pass(time.Second)
 		ofPod, writes := 0, 0
@@ -112,7 +117,8 @@ func TestAnEventThatWasForgottenIsWrittenAgain(t *testing.T) {
 				t.Fatalf("posted %+v", got)
 			}
 			for _, event := range f.posted(t) {
-				if err := f.client.CoreV1().Events(event.Namespace).Delete(t.Context(), event.Name, meta.DeleteOptions{}); err != nil {
+				if err := f.client.CoreV1().Events(event.Namespace).Delete(t.Context(), event.Name,
+					meta.DeleteOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -134,7 +140,8 @@ func TestAnsweredCounts(t *testing.T) {
 			if family.GetName() == "tulle_identity_certify_total" {
 				got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
 			}
-			if family.GetName() == "tulle_identity_issuer_expiry_timestamp_seconds" && m.GetGauge().GetValue() < float64(time.Now().Unix()) {
+			if family.GetName() == "tulle_identity_issuer_expiry_timestamp_seconds" &&
+				m.GetGauge().GetValue() < float64(time.Now().Unix()) {
 				t.Error("the issuer's expiry is not told")
 			}
 		}

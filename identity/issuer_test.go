@@ -82,24 +82,38 @@ func TestIssuersThatAreRefused(t *testing.T) {
 		m    material
 		want string
 	}{
-		"empty":              {material{}, "tls.key: no PEM"},
-		"no certificate":     {material{key: good.key, roots: good.roots}, "tls.crt: no certificate"},
-		"no roots":           {material{chain: good.chain, key: good.key}, "ca.crt"},
-		"garbage":            {material{chain: []byte("x"), key: []byte("y"), roots: []byte("z")}, "no PEM"},
-		"truncated":          {material{chain: good.chain[:len(good.chain)/2], key: good.key, roots: good.roots}, "tls.crt"},
-		"truncated key":      {material{chain: good.chain, key: good.key[:len(good.key)/2], roots: good.roots}, "tls.key"},
-		"bad DER":            {material{chain: encodePEM("CERTIFICATE", []byte{1}), key: good.key, roots: good.roots}, "certificate 1"},
-		"certificate as key": {material{chain: good.chain, key: good.chain, roots: good.roots}, "is not a private key"},
-		"another key":        {material{chain: good.chain, key: stranger.keyPEM(t), roots: good.roots}, "does not belong"},
-		"RSA":                {materialOf(t, []*pair{issue(t, caTemplate(), nil, rsaKey)}, root), "ECDSA P-256"},
-		"P-384":              {materialOf(t, []*pair{issue(t, caTemplate(), nil, p384)}, root), "ECDSA P-256"},
-		"not a CA":           {with(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature }), "not a CA"},
-		"does not sign":      {with(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), "not a CA"},
-		"expired":            {with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "expired"},
-		"not yet valid":      {with(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), "not valid before"},
-		"foreign root":       {materialOf(t, []*pair{root}, stranger), "does not lead to a root"},
-		"names constrained":  {with(func(c *x509.Certificate) { c.PermittedURIDomains = []string{"other.example"} }), "do not verify"},
-		"path of length 0":   {materialOf(t, deepChain(t, root), root), "verif"},
+		"empty":          {material{}, "tls.key: no PEM"},
+		"no certificate": {material{key: good.key, roots: good.roots}, "tls.crt: no certificate"},
+		"no roots":       {material{chain: good.chain, key: good.key}, "ca.crt"},
+		"garbage": {material{chain: []byte("x"), key: []byte("y"), roots: []byte("z")},
+			"no PEM"},
+		"truncated": {material{chain: good.chain[:len(good.chain)/2], key: good.key,
+			roots: good.roots}, "tls.crt"},
+		"truncated key": {material{chain: good.chain, key: good.key[:len(good.key)/2],
+			roots: good.roots}, "tls.key"},
+		"bad DER": {material{chain: encodePEM("CERTIFICATE", []byte{1}), key: good.key,
+			roots: good.roots}, "certificate 1"},
+		"certificate as key": {material{chain: good.chain, key: good.chain, roots: good.roots},
+			"is not a private key"},
+		"another key": {material{chain: good.chain, key: stranger.keyPEM(t), roots: good.roots},
+			"does not belong"},
+		"RSA":   {materialOf(t, []*pair{issue(t, caTemplate(), nil, rsaKey)}, root), "ECDSA P-256"},
+		"P-384": {materialOf(t, []*pair{issue(t, caTemplate(), nil, p384)}, root), "ECDSA P-256"},
+		"not a CA": {with(func(c *x509.Certificate) {
+			c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature
+		}), "not a CA"},
+		"does not sign": {with(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }),
+			"not a CA"},
+		"expired": {with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
+			"expired"},
+		"not yet valid": {with(func(c *x509.Certificate) {
+			c.NotBefore = time.Now().Add(time.Hour)
+		}), "not valid before"},
+		"foreign root": {materialOf(t, []*pair{root}, stranger), "does not lead to a root"},
+		"names constrained": {with(func(c *x509.Certificate) {
+			c.PermittedURIDomains = []string{"other.example"}
+		}), "do not verify"},
+		"path of length 0": {materialOf(t, deepChain(t, root), root), "verif"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseIssuer(td, c.m)

@@ -104,7 +104,8 @@ func ownIssuer(t testing.TB) *issuer {
 
 func testAuthority(t testing.TB, life time.Duration) *authority {
 	t.Helper()
-	a := &authority{trustDomain: td, namespace: "tulle", clusterDomain: "cluster.local", life: life, source: spiffe.NewSource()}
+	a := &authority{trustDomain: td, namespace: "tulle", clusterDomain: "cluster.local", life: life,
+		source: spiffe.NewSource()}
 	a.use(ownIssuer(t))
 	return a
 }

@@ -32,7 +32,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // apiServer takes a token for the service account in the control plane's namespace that it names.
 func apiServer() *fake.Clientset {
 	client := fake.NewClientset(&core.Namespace{ObjectMeta: meta.ObjectMeta{Name: "tulle"}})
-	client.PrependReactor("create", "tokenreviews", func(a kubetest.Action) (bool, runtime.Object, error) {
+	react := func(a kubetest.Action) (bool, runtime.Object, error) {
 		review := a.(kubetest.CreateAction).GetObject().(*authentication.TokenReview).DeepCopy()
 		review.Status = authentication.TokenReviewStatus{
 			Authenticated: true, Audiences: review.Spec.Audiences,
@@ -45,7 +45,8 @@ func apiServer() *fake.Clientset {
 			},
 		}
 		return true, review, nil
-	})
+	}
+	client.PrependReactor("create", "tokenreviews", react)
 	return client
 }
 
@@ -58,7 +59,8 @@ func TestRenewalHasNoGap(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- identity.Run(ctx, identity.Config{
-			Client: client, Log: quiet, Lifetime: 2 * time.Second, Listen: addr, HealthListen: "127.0.0.1:0",
+			Client: client, Log: quiet, Lifetime: 2 * time.Second, Listen: addr,
+			HealthListen: "127.0.0.1:0",
 		})
 	}()
 	defer func() {
@@ -139,7 +141,8 @@ func trustFile(t *testing.T, ctx context.Context, client *fake.Clientset) string
 // echo accepts any mesh peer, and sends it one byte.
 func echo(t *testing.T, src *spiffe.Source) string {
 	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", spiffe.ServerConfig(src, []string{"h2"}, spiffe.AnyPeer))
+	l, err := tls.Listen("tcp", "127.0.0.1:0",
+		spiffe.ServerConfig(src, []string{"h2"}, spiffe.AnyPeer))
 	if err != nil {
 		t.Fatal(err)
 	}

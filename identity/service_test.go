@@ -56,9 +56,11 @@ func reviewed(change func(*authentication.TokenReviewStatus)) authentication.Tok
 }
 
 // cluster is a client-go fake that reviews tokens; only the API server is not real in these tests.
-func cluster(reviews map[string]authentication.TokenReviewStatus, objects ...runtime.Object) *fake.Clientset {
+func cluster(
+	reviews map[string]authentication.TokenReviewStatus, objects ...runtime.Object,
+) *fake.Clientset {
 	client := fake.NewClientset(objects...)
-	client.PrependReactor("create", "tokenreviews", func(a kubetest.Action) (bool, runtime.Object, error) {
+	react := func(a kubetest.Action) (bool, runtime.Object, error) {
 		review := a.(kubetest.CreateAction).GetObject().(*authentication.TokenReview).DeepCopy()
 		if got := review.Spec.Audiences; len(got) != 1 || got[0] != testAudience {
 			return true, nil, errors.New("asked for the wrong audience")
@@ -69,7 +71,8 @@ func cluster(reviews map[string]authentication.TokenReviewStatus, objects ...run
 		}
 		review.Status = s
 		return true, review, nil
-	})
+	}
+	client.PrependReactor("create", "tokenreviews", react)
 	return client
 }
 
@@ -85,7 +88,8 @@ type running struct {
 func start(t *testing.T, client *fake.Clientset, life time.Duration) *running {
 	t.Helper()
 	log := &output.Buffer{}
-	cfg := Config{Client: client, Lifetime: life, Log: slog.New(slog.NewTextHandler(log, nil))}.withDefaults()
+	cfg := Config{Client: client, Lifetime: life,
+		Log: slog.New(slog.NewTextHandler(log, nil))}.withDefaults()
 	s, err := newServer(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +130,8 @@ func timeout(t *testing.T) context.Context {
 
 func (r *running) dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	return dial(t, r.addr, spiffe.BootstrapClientConfig(r.authority.source.Bundles()[td], identityID, []string{"h2"}))
+	return dial(t, r.addr,
+		spiffe.BootstrapClientConfig(r.authority.source.Bundles()[td], identityID, []string{"h2"}))
 }
 
 func dial(t *testing.T, addr string, cfg *tls.Config) *grpc.ClientConn {
@@ -139,17 +144,23 @@ func dial(t *testing.T, addr string, cfg *tls.Config) *grpc.ClientConn {
 	return conn
 }
 
-func certify(t *testing.T, conn *grpc.ClientConn, req *api.CertifyRequest) (*api.CertifyResponse, error) {
+func certify(
+	t *testing.T, conn *grpc.ClientConn, req *api.CertifyRequest,
+) (*api.CertifyResponse, error) {
 	t.Helper()
 	return identitygrpc.NewIdentityClient(conn).Certify(timeout(t), req)
 }
 
 func byToken(token, expected string, csr []byte) *api.CertifyRequest {
-	return &api.CertifyRequest{Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: token}, ExpectedId: expected, Csr: csr}
+	return &api.CertifyRequest{
+		Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: token},
+		ExpectedId:  expected, Csr: csr,
+	}
 }
 
 func TestCertify(t *testing.T) {
-	r := start(t, cluster(map[string]authentication.TokenReviewStatus{goodToken: reviewed(nil)}), time.Hour)
+	r := start(t, cluster(map[string]authentication.TokenReviewStatus{goodToken: reviewed(nil)}),
+		time.Hour)
 	key := newKey(t)
 	resp, err := certify(t, r.dial(t), byToken(goodToken, webID.String(), request(t, key, nil)))
 	if err != nil {
@@ -162,10 +173,12 @@ func TestCertify(t *testing.T) {
 	src := spiffe.NewSource()
 	src.SetBundle(td, roots)
 	peer, err := verifyRaw(resp.Certificates, src)
-	if err != nil || peer.ID != webID || peer.Pod != "web-7d9f" || !key.PublicKey.Equal(peer.Leaf.PublicKey) {
+	if err != nil || peer.ID != webID || peer.Pod != "web-7d9f" ||
+		!key.PublicKey.Equal(peer.Leaf.PublicKey) {
 		t.Fatalf("certified %+v, %v", peer, err)
 	}
-	if text := r.log.String(); strings.Contains(text, goodToken) || !strings.Contains(text, "certificate issued") {
+	text := r.log.String()
+	if strings.Contains(text, goodToken) || !strings.Contains(text, "certificate issued") {
 		t.Errorf("the log: %s", text)
 	}
 }
@@ -174,18 +187,26 @@ func TestCertifyRefuses(t *testing.T) {
 	reviews := map[string]authentication.TokenReviewStatus{
 		goodToken:         reviewed(nil),
 		"unauthenticated": {Error: "token expired"},
-		"not ours":        reviewed(func(s *authentication.TokenReviewStatus) { s.Audiences = []string{"https://kubernetes.default.svc"} }),
-		"no audience":     reviewed(func(s *authentication.TokenReviewStatus) { s.Audiences = nil }),
-		"two audiences":   reviewed(func(s *authentication.TokenReviewStatus) { s.Audiences = append(s.Audiences, "other") }),
-		"unbound":         reviewed(func(s *authentication.TokenReviewStatus) { s.User.Extra = nil }),
-		"no uid":          reviewed(func(s *authentication.TokenReviewStatus) { delete(s.User.Extra, podUIDKey) }),
+		"not ours": reviewed(func(s *authentication.TokenReviewStatus) {
+			s.Audiences = []string{"https://kubernetes.default.svc"}
+		}),
+		"no audience": reviewed(func(s *authentication.TokenReviewStatus) { s.Audiences = nil }),
+		"two audiences": reviewed(func(s *authentication.TokenReviewStatus) {
+			s.Audiences = append(s.Audiences, "other")
+		}),
+		"unbound": reviewed(func(s *authentication.TokenReviewStatus) { s.User.Extra = nil }),
+		"no uid": reviewed(
+			func(s *authentication.TokenReviewStatus) { delete(s.User.Extra, podUIDKey) }),
 		"two pods": reviewed(func(s *authentication.TokenReviewStatus) {
 			s.User.Extra[podNameKey] = authentication.ExtraValue{"a", "b"}
 		}),
-		"a user":     reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "admin" }),
-		"a node":     reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "system:node:shop:web" }),
-		"bare names": reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "shop:web" }),
-		"odd names":  reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username += ":x" }),
+		"a user": reviewed(func(s *authentication.TokenReviewStatus) { s.User.Username = "admin" }),
+		"a node": reviewed(
+			func(s *authentication.TokenReviewStatus) { s.User.Username = "system:node:shop:web" }),
+		"bare names": reviewed(
+			func(s *authentication.TokenReviewStatus) { s.User.Username = "shop:web" }),
+		"odd names": reviewed(
+			func(s *authentication.TokenReviewStatus) { s.User.Username += ":x" }),
 	}
 	r := start(t, cluster(reviews), time.Hour)
 	conn := r.dial(t)
@@ -196,25 +217,39 @@ func TestCertifyRefuses(t *testing.T) {
 		want string
 	}
 	table := map[string]refusal{
-		"nothing":         {&api.CertifyRequest{}, codes.InvalidArgument, "expected_id"},
-		"no token":        {byToken("", webID.String(), good), codes.InvalidArgument, "no Kubernetes token"},
-		"huge token":      {byToken(strings.Repeat("x", maxToken+1), webID.String(), good), codes.InvalidArgument, "at most"},
-		"huge request":    {byToken(strings.Repeat("x", api.MaxRequest+1), webID.String(), good), codes.ResourceExhausted, "larger than max"},
-		"join token":      {&api.CertifyRequest{Attestation: &api.CertifyRequest_JoinToken{JoinToken: goodToken}, ExpectedId: webID.String(), Csr: good}, codes.InvalidArgument, "no Kubernetes token"},
-		"bad expected ID": {byToken(goodToken, "web.shop", good), codes.InvalidArgument, "expected_id"},
-		"another ID":      {byToken(goodToken, apiID.String(), good), codes.PermissionDenied, webID.String() + ", the caller expects to be " + apiID.String()},
-		"identity's ID":   {byToken(goodToken, identityID.String(), good), codes.PermissionDenied, "expects to be " + identityID.String()},
-		"API server away": {byToken("unreviewed", webID.String(), good), codes.Unavailable, "no route to the API server for (the token)"},
+		"nothing": {&api.CertifyRequest{}, codes.InvalidArgument, "expected_id"},
+		"no token": {byToken("", webID.String(), good), codes.InvalidArgument,
+			"no Kubernetes token"},
+		"huge token": {byToken(strings.Repeat("x", maxToken+1), webID.String(), good),
+			codes.InvalidArgument, "at most"},
+		"huge request": {byToken(strings.Repeat("x", api.MaxRequest+1), webID.String(), good),
+			codes.ResourceExhausted, "larger than max"},
+		"join token": {&api.CertifyRequest{
+			Attestation: &api.CertifyRequest_JoinToken{JoinToken: goodToken},
+			ExpectedId:  webID.String(), Csr: good,
+		}, codes.InvalidArgument, "no Kubernetes token"},
+		"bad expected ID": {byToken(goodToken, "web.shop", good), codes.InvalidArgument,
+			"expected_id"},
+		"another ID": {byToken(goodToken, apiID.String(), good), codes.PermissionDenied,
+			webID.String() + ", the caller expects to be " + apiID.String()},
+		"identity's ID": {byToken(goodToken, identityID.String(), good), codes.PermissionDenied,
+			"expects to be " + identityID.String()},
+		"API server away": {byToken("unreviewed", webID.String(), good), codes.Unavailable,
+			"no route to the API server for (the token)"},
 	}
 	for token, want := range map[string]string{
-		"unauthenticated": "token expired", "not ours": "audiences", "no audience": "audiences", "two audiences": "audiences",
-		"unbound": "bound to no pod", "no uid": "bound to no pod", "two pods": "bound to no pod",
-		"a user": "not a service account", "a node": "not a service account", "odd names": "not a service account", "bare names": "not a service account",
+		"unauthenticated": "token expired", "not ours": "audiences",
+		"no audience": "audiences", "two audiences": "audiences", "unbound": "bound to no pod",
+		"no uid": "bound to no pod", "two pods": "bound to no pod",
+		"a user": "not a service account", "a node": "not a service account",
+		"odd names": "not a service account", "bare names": "not a service account",
 	} {
-		table["token "+token] = refusal{byToken(token, webID.String(), good), codes.Unauthenticated, want}
+		table["token "+token] = refusal{byToken(token, webID.String(), good),
+			codes.Unauthenticated, want}
 	}
 	for name, bad := range badRequests(t) {
-		table["CSR "+name] = refusal{byToken(goodToken, webID.String(), bad.csr), codes.InvalidArgument, bad.want}
+		table["CSR "+name] = refusal{byToken(goodToken, webID.String(), bad.csr),
+			codes.InvalidArgument, bad.want}
 	}
 	for name, c := range table {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +262,8 @@ func TestCertifyRefuses(t *testing.T) {
 			}
 		})
 	}
-	if text := r.log.String(); strings.Contains(text, goodToken) || strings.Contains(text, "unreviewed") {
+	text := r.log.String()
+	if strings.Contains(text, goodToken) || strings.Contains(text, "unreviewed") {
 		t.Errorf("a token is in the log: %s", text)
 	}
 }
@@ -235,7 +271,10 @@ func TestCertifyRefuses(t *testing.T) {
 // Two services answer on the port; there is no third, and no plaintext.
 func TestGarbageOnThePort(t *testing.T) {
 	r := start(t, cluster(nil), time.Hour)
-	for _, junk := range []string{"", "\x00", "GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\xff\xff"} {
+	for _, junk := range []string{
+		"", "\x00", "GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"\x16\x03\x01\xff\xff",
+	} {
 		nc, err := net.Dial("tcp", r.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -244,7 +283,8 @@ func TestGarbageOnThePort(t *testing.T) {
 		nc.Close()
 	}
 	conn := r.dial(t)
-	err := conn.Invoke(timeout(t), "/"+identitygrpc.Identity_ServiceDesc.ServiceName+"/Sign", &api.CertifyRequest{}, &api.CertifyResponse{})
+	err := conn.Invoke(timeout(t), "/"+identitygrpc.Identity_ServiceDesc.ServiceName+"/Sign",
+		&api.CertifyRequest{}, &api.CertifyResponse{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("an unknown method: %v", err)
 	}

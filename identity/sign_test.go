@@ -26,8 +26,10 @@ func TestOnlyTheAttestedIdentityIsSigned(t *testing.T) {
 	basic, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject:        pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}},
 		DNSNames:       []string{"tulle-identity.tulle.svc"},
-		EmailAddresses: []string{"a@b.c"}, IPAddresses: []net.IP{{1, 2, 3, 4}}, URIs: []*url.URL{apiID.URL()},
-		ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}},
+		EmailAddresses: []string{"a@b.c"}, IPAddresses: []net.IP{{1, 2, 3, 4}},
+		URIs: []*url.URL{apiID.URL()},
+		ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true,
+			Value: []byte{0x30, 3, 1, 1, 0xff}}},
 	}, key)
 	if err != nil {
 		t.Fatal(err)
@@ -44,16 +46,20 @@ func TestOnlyTheAttestedIdentityIsSigned(t *testing.T) {
 	if got := leaf.Subject.String(); got != "CN=web-7d9f" {
 		t.Errorf("subject %q", got)
 	}
-	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != webID.String() || len(leaf.DNSNames)+len(leaf.EmailAddresses)+len(leaf.IPAddresses) != 0 {
-		t.Errorf("names %v %v %v %v", leaf.URIs, leaf.DNSNames, leaf.EmailAddresses, leaf.IPAddresses)
+	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != webID.String() ||
+		len(leaf.DNSNames)+len(leaf.EmailAddresses)+len(leaf.IPAddresses) != 0 {
+		t.Errorf("names %v %v %v %v", leaf.URIs, leaf.DNSNames, leaf.EmailAddresses,
+			leaf.IPAddresses)
 	}
-	if leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature || len(leaf.ExtKeyUsage) != 2 || !key.PublicKey.Equal(leaf.PublicKey) {
+	if leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature || len(leaf.ExtKeyUsage) != 2 ||
+		!key.PublicKey.Equal(leaf.PublicKey) {
 		t.Errorf("CA %v, usage %v, extended %v", leaf.IsCA, leaf.KeyUsage, leaf.ExtKeyUsage)
 	}
 	if leaf.SerialNumber.BitLen() > 128 || leaf.SerialNumber.BitLen() < 64 {
 		t.Errorf("serial %x", leaf.SerialNumber)
 	}
-	if skew, life := time.Since(leaf.NotBefore), time.Until(leaf.NotAfter); skew < backdate || life > time.Hour || life < 59*time.Minute {
+	skew, life := time.Since(leaf.NotBefore), time.Until(leaf.NotAfter)
+	if skew < backdate || life > time.Hour || life < 59*time.Minute {
 		t.Errorf("valid from %v ago for %v", skew, life)
 	}
 }
@@ -70,7 +76,8 @@ func TestLifeEndsWithTheIssuers(t *testing.T) {
 	if err != nil || chain[0].NotAfter.After(short.NotAfter) {
 		t.Fatalf("ends %v, the issuer %v, %v", chain[0].NotAfter, short.NotAfter, err)
 	}
-	if _, err := i.template(subject{ID: webID}, short.NotAfter.Add(time.Second), time.Hour); err == nil || !strings.Contains(err.Error(), "expired") {
+	_, err = i.template(subject{ID: webID}, short.NotAfter.Add(time.Second), time.Hour)
+	if err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Fatalf("an expired issuer signs: %v", err)
 	}
 }
@@ -78,16 +85,19 @@ func TestLifeEndsWithTheIssuers(t *testing.T) {
 func TestServersHaveDNSNames(t *testing.T) {
 	a := testAuthority(t, time.Hour)
 	for id, want := range map[string][]string{
-		"spiffe://cluster.local/ns/tulle/sa/tulle-injector": {"tulle-injector.tulle.svc", "tulle-injector.tulle.svc.cluster.local"},
-		"spiffe://cluster.local/ns/shop/sa/tulle-injector":  nil,
-		"spiffe://cluster.local/ns/tulle/sa/default":        nil,
+		"spiffe://cluster.local/ns/tulle/sa/tulle-injector": {"tulle-injector.tulle.svc",
+			"tulle-injector.tulle.svc.cluster.local"},
+		"spiffe://cluster.local/ns/shop/sa/tulle-injector": nil,
+		"spiffe://cluster.local/ns/tulle/sa/default":       nil,
 	} {
-		chain, _, err := a.certify(attested{ID: spiffeid.RequireFromString(id)}, &newKey(t).PublicKey)
+		chain, _, err := a.certify(attested{ID: spiffeid.RequireFromString(id)},
+			&newKey(t).PublicKey)
 		if err != nil || !slices.Equal(chain[0].DNSNames, want) {
 			t.Errorf("%s: %v, %v", id, chain[0].DNSNames, err)
 		}
 	}
-	if _, _, err := a.certify(attested{ID: spiffeid.RequireFromString("spiffe://other.example/ns/shop/sa/web")}, &newKey(t).PublicKey); err == nil {
+	foreign := attested{ID: spiffeid.RequireFromString("spiffe://other.example/ns/shop/sa/web")}
+	if _, _, err := a.certify(foreign, &newKey(t).PublicKey); err == nil {
 		t.Error("signed for another trust domain")
 	}
 }

@@ -31,7 +31,8 @@ type following struct {
 }
 
 func follow(t *testing.T, client *fake.Clientset) *following {
-	a := &authority{trustDomain: td, namespace: "tulle", clusterDomain: "cluster.local", life: time.Hour, source: spiffe.NewSource()}
+	a := &authority{trustDomain: td, namespace: "tulle", clusterDomain: "cluster.local",
+		life: time.Hour, source: spiffe.NewSource()}
 	e := newEvents(client, "tulle", quiet)
 	s := &store{client: client, namespace: "tulle", authority: a, events: e, log: quiet}
 	tr := &trust{client: client, authority: a, log: quiet}
@@ -44,7 +45,8 @@ func follow(t *testing.T, client *fake.Clientset) *following {
 			}
 		})
 	}
-	return &following{authority: a, client: client, events: e, stop: func() { cancel(); all.Wait() }}
+	return &following{authority: a, client: client, events: e,
+		stop: func() { cancel(); all.Wait() }}
 }
 
 // bubble is a test on a fake clock: a minute's re-read takes no time.
@@ -57,7 +59,8 @@ func pass(d time.Duration) {
 
 func (f *following) secret(t *testing.T) *core.Secret {
 	t.Helper()
-	s, err := f.client.CoreV1().Secrets("tulle").Get(t.Context(), names.IssuerSecret, meta.GetOptions{})
+	s, err := f.client.CoreV1().Secrets("tulle").Get(t.Context(), names.IssuerSecret,
+		meta.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +70,10 @@ func (f *following) secret(t *testing.T) *core.Secret {
 func (f *following) storeIssuer(t *testing.T, m material) {
 	t.Helper()
 	s := f.secret(t)
-	s.Data = map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots}
-	if _, err := f.client.CoreV1().Secrets("tulle").Update(t.Context(), s, meta.UpdateOptions{}); err != nil {
+	s.Data = map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key,
+		caKey: m.roots}
+	_, err := f.client.CoreV1().Secrets("tulle").Update(t.Context(), s, meta.UpdateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -110,7 +115,8 @@ func TestFirstStartMakesAnIssuer(t *testing.T) {
 		again := follow(t, f.client)
 		defer again.stop()
 		pass(time.Hour)
-		if !again.authority.issuer.Load().cert.Equal(i.cert) || !f.authority.issuer.Load().cert.Equal(i.cert) {
+		if !again.authority.issuer.Load().cert.Equal(i.cert) ||
+			!f.authority.issuer.Load().cert.Equal(i.cert) {
 			t.Error("a second replica, or time, made another issuer")
 		}
 	})
@@ -122,7 +128,7 @@ func TestReplicasRaceForTheFirstIssuer(t *testing.T) {
 		client := fake.NewClientset()
 		var winner *issuer
 		once := sync.Once{}
-		client.PrependReactor("create", "secrets", func(kubetest.Action) (bool, runtime.Object, error) {
+		react := func(kubetest.Action) (bool, runtime.Object, error) {
 			once.Do(func() {
 				m, err := makeIssuer(td)
 				if err != nil {
@@ -131,11 +137,14 @@ func TestReplicasRaceForTheFirstIssuer(t *testing.T) {
 				winner, _ = parseIssuer(td, m)
 				client.Tracker().Add(&core.Secret{
 					ObjectMeta: meta.ObjectMeta{Name: names.IssuerSecret, Namespace: "tulle"},
-					Data:       map[string][]byte{core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots},
+					Data: map[string][]byte{
+						core.TLSCertKey: m.chain, core.TLSPrivateKeyKey: m.key, caKey: m.roots,
+					},
 				})
 			})
 			return false, nil, nil
-		})
+		}
+		client.PrependReactor("create", "secrets", react)
 		f := follow(t, client)
 		defer f.stop()
 		pass(time.Second)
@@ -169,13 +178,16 @@ func TestIssuerIsRotatedAndKept(t *testing.T) {
 			t.Errorf("events: %s", got)
 		}
 
-		f.storeIssuer(t, material{chain: overlap.chain, key: old[core.TLSPrivateKeyKey], roots: overlap.roots})
+		f.storeIssuer(t,
+			material{chain: overlap.chain, key: old[core.TLSPrivateKeyKey], roots: overlap.roots})
 		pass(time.Hour)
-		if got := f.reasons(t); f.authority.issuer.Load() != i || got != "IssuerUpdateSkipped on Secret, IssuerUpdated on Secret" {
+		if got := f.reasons(t); f.authority.issuer.Load() != i ||
+			got != "IssuerUpdateSkipped on Secret, IssuerUpdated on Secret" {
 			t.Errorf("an invalid update; events: %s", got)
 		}
 
-		if err := f.client.CoreV1().Secrets("tulle").Delete(t.Context(), names.IssuerSecret, meta.DeleteOptions{}); err != nil {
+		if err := f.client.CoreV1().Secrets("tulle").Delete(t.Context(), names.IssuerSecret,
+			meta.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Hour)
@@ -226,7 +238,8 @@ func TestAPIServerComesLate(t *testing.T) {
 		f := follow(t, client)
 		defer f.stop()
 		pass(10 * time.Second)
-		if err := f.authority.ready(); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		err := f.authority.ready()
+		if err == nil || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("ready: %v", err)
 		}
 		mu.Lock()

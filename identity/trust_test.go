@@ -19,7 +19,8 @@ func namespace(name string) *core.Namespace {
 // holds says whether a namespace's ConfigMap is as it should be.
 func (f *following) holds(t *testing.T, ns string) bool {
 	t.Helper()
-	m, err := f.client.CoreV1().ConfigMaps(ns).Get(t.Context(), names.TrustConfigMap, meta.GetOptions{})
+	m, err := f.client.CoreV1().ConfigMaps(ns).Get(t.Context(), names.TrustConfigMap,
+		meta.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false
 	}
@@ -42,7 +43,8 @@ func TestTrustIsInEveryNamespace(t *testing.T) {
 		if f.holds(t, "leaving") {
 			t.Error("made in a namespace that is going away")
 		}
-		if _, err := f.client.CoreV1().Namespaces().Create(t.Context(), namespace("late"), meta.CreateOptions{}); err != nil {
+		if _, err := f.client.CoreV1().Namespaces().Create(t.Context(), namespace("late"),
+			meta.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
@@ -59,15 +61,17 @@ func TestTrustIsRepaired(t *testing.T) {
 		pass(time.Second)
 		maps := f.client.CoreV1().ConfigMaps("shop")
 		edited := &core.ConfigMap{
-			ObjectMeta: meta.ObjectMeta{Name: names.TrustConfigMap, Namespace: "shop", Labels: map[string]string{"team": "web"}},
-			Data:       map[string]string{names.TrustKey: "mine", "note": "keep"},
+			ObjectMeta: meta.ObjectMeta{Name: names.TrustConfigMap, Namespace: "shop",
+				Labels: map[string]string{"team": "web"}},
+			Data: map[string]string{names.TrustKey: "mine", "note": "keep"},
 		}
 		if _, err := maps.Update(t.Context(), edited, meta.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
 		got, err := maps.Get(t.Context(), names.TrustConfigMap, meta.GetOptions{})
-		if err != nil || !f.holds(t, "shop") || got.Data["note"] != "keep" || got.Labels["team"] != "web" {
+		if err != nil || !f.holds(t, "shop") || got.Data["note"] != "keep" ||
+			got.Labels["team"] != "web" {
 			t.Errorf("after an edit: %v %v, %v", got.Data, got.Labels, err)
 		}
 		if err := maps.Delete(t.Context(), names.TrustConfigMap, meta.DeleteOptions{}); err != nil {

@@ -92,7 +92,8 @@ func TestManyLargeReviewsAreBounded(t *testing.T) {
 	var all sync.WaitGroup
 	for range 24 {
 		all.Go(func() {
-			resp, err := http.Post(server.URL+WebhookPath, "application/json", strings.NewReader(large))
+			resp, err := http.Post(server.URL+WebhookPath, "application/json",
+				strings.NewReader(large))
 			if err == nil {
 				resp.Body.Close()
 			}

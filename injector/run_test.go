@@ -38,8 +38,9 @@ func newAuthority(t *testing.T) authority {
 	t.Helper()
 	td := spiffeid.RequireTrustDomainFromString("cluster.local")
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, URIs: []*url.URL{td.ID().URL()},
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, URIs: []*url.URL{td.ID().URL()},
 	}
 	cert, key := sign(t, template, nil)
 	return authority{cert, key}
@@ -49,14 +50,17 @@ func (a authority) svid(t *testing.T) *x509svid.SVID {
 	t.Helper()
 	id := spiffeid.RequireFromString("spiffe://cluster.local/ns/tulle/sa/tulle-injector")
 	cert, key := sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		URIs: []*url.URL{id.URL()}, DNSNames: []string{"tulle-injector.tulle.svc"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Minute),
+		NotAfter: time.Now().Add(time.Hour), URIs: []*url.URL{id.URL()},
+		DNSNames: []string{"tulle-injector.tulle.svc"}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, &a)
 	return &x509svid.SVID{ID: id, Certificates: []*x509.Certificate{cert}, PrivateKey: key}
 }
 
-func sign(t *testing.T, template *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
+func sign(
+	t *testing.T, template *x509.Certificate, by *authority,
+) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -90,9 +94,11 @@ func listen(t *testing.T) net.Listener {
 // name, before and after a change of roots.
 func TestRunServesWhatItsCABundleVerifies(t *testing.T) {
 	client := fake.NewClientset(shop(nil), &admissionv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: WebhookName}, Webhooks: []admissionv1.MutatingWebhook{{Name: "a"}, {Name: "b"}},
+		ObjectMeta: metav1.ObjectMeta{Name: WebhookName},
+		Webhooks:   []admissionv1.MutatingWebhook{{Name: "a"}, {Name: "b"}},
 	})
-	writes, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Watch(t.Context(), metav1.ListOptions{})
+	writes, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Watch(
+		t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +115,8 @@ func TestRunServesWhatItsCABundleVerifies(t *testing.T) {
 		source.SetSVID(root.svid(t))
 		source.SetBundle(td, []*x509.Certificate{root.cert})
 		bundle := written(t, writes, root)
-		if answer := postTLS(t, s.Listen.Addr().String(), bundle, review(t, `{}`, nil)); !strings.Contains(answer, `"patchType":"JSONPatch"`) {
+		answer := postTLS(t, s.Listen.Addr().String(), bundle, review(t, `{}`, nil))
+		if !strings.Contains(answer, `"patchType":"JSONPatch"`) {
 			t.Errorf("answer: %s", answer)
 		}
 	}
@@ -125,7 +132,8 @@ func written(t *testing.T, writes watch.Interface, root authority) []byte {
 	want := bundlePEM([]*x509.Certificate{root.cert})
 	for event := range writes.ResultChan() {
 		config := event.Object.(*admissionv1.MutatingWebhookConfiguration)
-		if bytes.Equal(config.Webhooks[0].ClientConfig.CABundle, want) && bytes.Equal(config.Webhooks[1].ClientConfig.CABundle, want) {
+		if bytes.Equal(config.Webhooks[0].ClientConfig.CABundle, want) &&
+			bytes.Equal(config.Webhooks[1].ClientConfig.CABundle, want) {
 			return want
 		}
 	}
@@ -138,11 +146,13 @@ func postTLS(t *testing.T, addr string, bundle []byte, body string) string {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(bundle)
 	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "tulle-injector.tulle.svc"}, ForceAttemptHTTP2: true,
+		TLSClientConfig:   &tls.Config{RootCAs: pool, ServerName: "tulle-injector.tulle.svc"},
+		ForceAttemptHTTP2: true,
 	}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
-	resp, err := client.Post("https://"+addr+WebhookPath, "application/json", strings.NewReader(body))
+	resp, err := client.Post("https://"+addr+WebhookPath, "application/json",
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +166,8 @@ func postTLS(t *testing.T, addr string, bundle []byte, body string) string {
 
 func TestNotReadyWithoutRoots(t *testing.T) {
 	td := spiffeid.RequireTrustDomainFromString("cluster.local")
-	b := newBundleKeeper(Server{Source: spiffe.NewSource(), Client: fake.NewClientset(), Log: slog.New(slog.DiscardHandler)}, td)
+	b := newBundleKeeper(Server{Source: spiffe.NewSource(), Client: fake.NewClientset(),
+		Log: slog.New(slog.DiscardHandler)}, td)
 	if b.ready() == nil {
 		t.Error("ready before it looked")
 	}

@@ -16,8 +16,8 @@ import (
 
 func testConfig() Config {
 	return Config{
-		Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle", ClusterNetworks: DefaultClusterNetworks,
-		ProxyImage: "tulle/mesh-proxy:v1",
+		Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle",
+		ClusterNetworks: DefaultClusterNetworks, ProxyImage: "tulle/mesh-proxy:v1",
 	}
 }
 
@@ -71,7 +71,9 @@ func TestInjectTextThenUninjectGivesBackTheInput(t *testing.T) {
 // isSubsequence forgives the literals that were replaced and are remembered: null and ~.
 func isSubsequence(want, text []byte) bool {
 	i := 0
-	for _, b := range []byte(strings.NewReplacer("annotations\": null", "annotations\": ", "initContainers: null", "initContainers: ", "labels: ~", "labels: ").Replace(string(want))) {
+	without := strings.NewReplacer("annotations\": null", "annotations\": ",
+		"initContainers: null", "initContainers: ", "labels: ~", "labels: ")
+	for _, b := range []byte(without.Replace(string(want))) {
 		j := bytes.IndexByte(text[i:], b)
 		if j < 0 {
 			return false

@@ -40,13 +40,15 @@ func review(t *testing.T, pod string, change func(*admissionv1.AdmissionRequest)
 	t.Helper()
 	q := &admissionv1.AdmissionRequest{
 		UID: "42", Namespace: "shop", Operation: admissionv1.Create,
-		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Object: runtime.RawExtension{Raw: []byte(pod)},
+		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+		Object:   runtime.RawExtension{Raw: []byte(pod)},
 	}
 	if change != nil {
 		change(q)
 	}
 	text, err := json.Marshal(admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: q,
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request:  q,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +65,8 @@ func post(hook http.Handler, body string) *httptest.ResponseRecorder {
 func response(t *testing.T, rw *httptest.ResponseRecorder) *admissionv1.AdmissionResponse {
 	t.Helper()
 	var out admissionv1.AdmissionReview
-	if err := json.Unmarshal(rw.Body.Bytes(), &out); err != nil || rw.Code != 200 || out.Response == nil {
+	err := json.Unmarshal(rw.Body.Bytes(), &out)
+	if err != nil || rw.Code != 200 || out.Response == nil {
 		t.Fatalf("status %d, %v: %s", rw.Code, err, rw.Body)
 	}
 	return out.Response
@@ -73,16 +76,23 @@ func response(t *testing.T, rw *httptest.ResponseRecorder) *admissionv1.Admissio
 // it.
 func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 	pods := map[string]string{
-		"bare":  `{"metadata":{},"spec":{"containers":[{"name":"a","image":"b"}]}}`,
-		"full":  `{"metadata":{"name":"p","annotations":{"a/b":"c"},"labels":{"x":"y"}},"spec":{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],"volumes":[{"name":"v"}],"future":{"deep":[1,2]}}}`,
-		"empty": `{"metadata":{"annotations":{},"labels":{}},"spec":{"initContainers":[],"containers":[],"volumes":[]}}`,
+		"bare": `{"metadata":{},"spec":{"containers":[{"name":"a","image":"b"}]}}`,
+		"full": `{"metadata":{"name":"p","annotations":{"a/b":"c"},"labels":{"x":"y"}},` +
+			`"spec":{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],` +
+			`"volumes":[{"name":"v"}],"future":{"deep":[1,2]}}}`,
+		"empty": `{"metadata":{"annotations":{},"labels":{}},` +
+			`"spec":{"initContainers":[],"containers":[],"volumes":[]}}`,
 		// a copied label must not let the pod run without a proxy
-		"copied": `{"metadata":{"annotations":{"tulle.dev/injected":"old"},"labels":{"tulle.dev/mesh":"x"}},"spec":{"containers":[{"name":"a"}]}}`,
-		"null":   `{"metadata":{"annotations":null,"labels":null},"spec":{"initContainers":null,"containers":null,"volumes":null}}`,
+		"copied": `{"metadata":{"annotations":{"tulle.dev/injected":"old"},` +
+			`"labels":{"tulle.dev/mesh":"x"}},"spec":{"containers":[{"name":"a"}]}}`,
+		"null": `{"metadata":{"annotations":null,"labels":null},` +
+			`"spec":{"initContainers":null,"containers":null,"volumes":null}}`,
 	}
 	for name, pod := range pods {
 		t.Run(name, func(t *testing.T) {
-			hook, _ := newWebhook(shop(map[string]string{names.AnnotationMode: "strict", "unrelated": "x"}))
+			hook, _ := newWebhook(shop(map[string]string{
+				names.AnnotationMode: "strict", "unrelated": "x",
+			}))
 			answer := response(t, post(hook, review(t, pod, nil)))
 			if !answer.Allowed || answer.UID != "42" || answer.PatchType == nil {
 				t.Fatalf("answer: %+v", answer)
@@ -99,10 +109,12 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 				t.Error("the patch dropped an unknown field")
 			}
 			var before, after corev1.PodTemplateSpec
-			if err := errors.Join(json.Unmarshal([]byte(pod), &before), json.Unmarshal(got, &after)); err != nil {
+			if err := errors.Join(json.Unmarshal([]byte(pod), &before),
+				json.Unmarshal(got, &after)); err != nil {
 				t.Fatal(err)
 			}
-			change, _, err := Plan(testConfig(), before, map[string]string{names.AnnotationMode: "strict"})
+			change, _, err := Plan(testConfig(), before,
+				map[string]string{names.AnnotationMode: "strict"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,18 +129,24 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 }
 
 func TestWebhookLeavesPodsAlone(t *testing.T) {
-	owned := `"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-1","uid":"7","controller":true}]`
+	owned := `"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-1",` +
+		`"uid":"7","controller":true}]`
 	for name, c := range map[string]struct {
 		pod     string
 		change  func(*admissionv1.AdmissionRequest)
 		warning string
 	}{
-		"injected":      {pod: `{"spec":{"initContainers":[{"name":"tulle-proxy"}]}}`},
-		"opted out":     {pod: `{"metadata":{"annotations":{"tulle.dev/inject":"disabled"}}}`},
-		"host network":  {pod: `{"metadata":{` + owned + `},"spec":{"hostNetwork":true}}`, warning: string(HostNetwork)},
-		"proxy's uid":   {pod: `{"metadata":{"generateName":"x-"},"spec":{"containers":[{"securityContext":{"runAsUser":2102}}]}}`, warning: string(ProxyUID)},
-		"control plane": {pod: `{}`, change: func(q *admissionv1.AdmissionRequest) { q.Namespace = "tulle" }, warning: string(ControlPlane)},
-		"dry run":       {pod: `{"spec":{"hostNetwork":true}}`, change: func(q *admissionv1.AdmissionRequest) { q.DryRun = ptr(true) }, warning: string(HostNetwork)},
+		"injected":  {pod: `{"spec":{"initContainers":[{"name":"tulle-proxy"}]}}`},
+		"opted out": {pod: `{"metadata":{"annotations":{"tulle.dev/inject":"disabled"}}}`},
+		"host network": {pod: `{"metadata":{` + owned + `},"spec":{"hostNetwork":true}}`,
+			warning: string(HostNetwork)},
+		"proxy's uid": {pod: `{"metadata":{"generateName":"x-"},` +
+			`"spec":{"containers":[{"securityContext":{"runAsUser":2102}}]}}`,
+			warning: string(ProxyUID)},
+		"control plane": {pod: `{}`, warning: string(ControlPlane),
+			change: func(q *admissionv1.AdmissionRequest) { q.Namespace = "tulle" }},
+		"dry run": {pod: `{"spec":{"hostNetwork":true}}`, warning: string(HostNetwork),
+			change: func(q *admissionv1.AdmissionRequest) { q.DryRun = ptr(true) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hook, client := newWebhook(shop(nil))
@@ -145,7 +163,8 @@ func TestWebhookLeavesPodsAlone(t *testing.T) {
 			}
 			for _, call := range client.Actions() {
 				if call.GetVerb() != "get" {
-					t.Errorf("a review, which anybody can forge, made it %s %s", call.GetVerb(), call.GetResource().Resource)
+					t.Errorf("a review, which anybody can forge, made it %s %s", call.GetVerb(),
+						call.GetResource().Resource)
 				}
 			}
 		})
@@ -154,30 +173,42 @@ func TestWebhookLeavesPodsAlone(t *testing.T) {
 
 func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
 	for annotation, value := range map[string]string{
-		names.AnnotationMode: "srict", names.AnnotationLogLevel: "loud", names.AnnotationAccessLog: "jsn", names.AnnotationProxyCPUs: "0", names.AnnotationSkipInbound: "80,x",
-		names.AnnotationSkipOutbound: "70000", names.AnnotationOpaquePorts: "9-8",
+		names.AnnotationMode: "srict", names.AnnotationLogLevel: "loud",
+		names.AnnotationAccessLog: "jsn", names.AnnotationProxyCPUs: "0",
+		names.AnnotationSkipInbound: "80,x", names.AnnotationSkipOutbound: "70000",
+		names.AnnotationOpaquePorts: "9-8",
 	} {
 		hook, _ := newWebhook(shop(nil))
-		answer := response(t, post(hook, review(t, `{"metadata":{"annotations":{"`+annotation+`":"`+value+`"}}}`, nil)))
-		if answer.Allowed || !strings.Contains(answer.Result.Message, annotation) || answer.Result.Code != 422 {
+		answer := response(t, post(hook,
+			review(t, `{"metadata":{"annotations":{"`+annotation+`":"`+value+`"}}}`, nil)))
+		if answer.Allowed || !strings.Contains(answer.Result.Message, annotation) ||
+			answer.Result.Code != 422 {
 			t.Errorf("%s=%s: %+v", annotation, value, answer)
 		}
 	}
 }
 
 func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
-	with := func(change func(*admissionv1.AdmissionRequest)) string { return review(t, `{}`, change) }
+	with := func(change func(*admissionv1.AdmissionRequest)) string {
+		return review(t, `{}`, change)
+	}
 	for name, c := range map[string]struct{ body, want string }{
-		"nothing":        {"", "read admission review"},
-		"no JSON":        {"kind: AdmissionReview", "read admission review"},
-		"truncated":      {review(t, `{}`, nil)[:60], "read admission review"},
-		"another kind":   {`{"apiVersion":"v1","kind":"Pod"}`, "want admission.k8s.io/v1 AdmissionReview"},
-		"old version":    {`{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}`, "want admission.k8s.io/v1"},
-		"no request":     {`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, "no request"},
-		"no uid":         {with(func(q *admissionv1.AdmissionRequest) { q.UID = "" }), "no uid"},
-		"not about pods": {with(func(q *admissionv1.AdmissionRequest) { q.Resource.Resource = "services" }), "only pods are injected"},
-		"no object":      {with(func(q *admissionv1.AdmissionRequest) { q.Object.Raw = nil }), "no object"},
-		"no pod":         {review(t, `{"spec":"none"}`, nil), "read the pod"},
+		"nothing":   {"", "read admission review"},
+		"no JSON":   {"kind: AdmissionReview", "read admission review"},
+		"truncated": {review(t, `{}`, nil)[:60], "read admission review"},
+		"another kind": {`{"apiVersion":"v1","kind":"Pod"}`,
+			"want admission.k8s.io/v1 AdmissionReview"},
+		"old version": {`{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}`,
+			"want admission.k8s.io/v1"},
+		"no request": {`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`,
+			"no request"},
+		"no uid": {with(func(q *admissionv1.AdmissionRequest) { q.UID = "" }), "no uid"},
+		"not about pods": {with(func(q *admissionv1.AdmissionRequest) {
+			q.Resource.Resource = "services"
+		}), "only pods are injected"},
+		"no object": {with(func(q *admissionv1.AdmissionRequest) { q.Object.Raw = nil }),
+			"no object"},
+		"no pod": {review(t, `{"spec":"none"}`, nil), "read the pod"},
 	} {
 		hook, _ := newWebhook()
 		if rw := post(hook, c.body); rw.Code != 400 || !strings.Contains(rw.Body.String(), c.want) {
@@ -185,7 +216,8 @@ func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
 		}
 	}
 	hook, _ := newWebhook()
-	if rw := post(hook, strings.Repeat(" ", maxReview+1)); rw.Code != 413 || !strings.Contains(rw.Body.String(), "too large") {
+	if rw := post(hook, strings.Repeat(" ", maxReview+1)); rw.Code != 413 ||
+		!strings.Contains(rw.Body.String(), "too large") {
 		t.Errorf("too large: status %d %q", rw.Code, rw.Body)
 	}
 	rw := httptest.NewRecorder()
@@ -199,14 +231,21 @@ func TestWebhookRefusesWhatIsNoReview(t *testing.T) {
 // other settings.
 func TestWebhookFailsWithoutTheNamespace(t *testing.T) {
 	hook, client := newWebhook(shop(nil))
-	client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("away") })
-	if rw := post(hook, review(t, `{}`, nil)); rw.Code != 500 || !strings.Contains(rw.Body.String(), "away") {
+	client.PrependReactor("get", "namespaces",
+		func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("away")
+		})
+	rw := post(hook, review(t, `{}`, nil))
+	if rw.Code != 500 || !strings.Contains(rw.Body.String(), "away") {
 		t.Errorf("status %d %q", rw.Code, rw.Body)
 	}
 }
 
 func FuzzWebhook(f *testing.F) {
-	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","namespace":"shop","resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"annotations":{"tulle.dev/mode":"strict"}},"spec":{"containers":[{}]}}}}`)
+	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview",` +
+		`"request":{"uid":"1","namespace":"shop","resource":{"version":"v1","resource":"pods"},` +
+		`"object":{"metadata":{"annotations":{"tulle.dev/mode":"strict"}},` +
+		`"spec":{"containers":[{}]}}}}`)
 	f.Add(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}`)
 	f.Add(`[]`)
 	hook, _ := newWebhook(shop(nil))
@@ -233,7 +272,8 @@ func FuzzWebhook(f *testing.F) {
 func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 	var pod corev1.PodTemplateSpec
 	text := `{"spec":{"containers":[{"name":"a","ports":[{"name":"web","containerPort":8080}],
-		"readinessProbe":{"httpGet":{"path":"/ready?deep=1","port":"web"}},"livenessProbe":{"grpc":{"port":9090}}},
+		"readinessProbe":{"httpGet":{"path":"/ready?deep=1","port":"web"}},` +
+		`"livenessProbe":{"grpc":{"port":9090}}},
 		{"name":"b","livenessProbe":{"httpGet":{"path":"/a,b","port":8080}},
 		"startupProbe":{"httpGet":{"scheme":"HTTPS","port":8443}}}]}}`
 	if err := json.Unmarshal([]byte(text), &pod); err != nil {
@@ -258,12 +298,15 @@ func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 // it would hide the namespace's next change.
 func TestLiveAnnotationsAreCheckedAndNotCopied(t *testing.T) {
 	for _, level := range []string{"debug", "loud"} {
-		hook, _ := newWebhook(shop(map[string]string{names.AnnotationLogLevel: level, names.AnnotationMode: "strict"}))
+		hook, _ := newWebhook(shop(map[string]string{
+			names.AnnotationLogLevel: level, names.AnnotationMode: "strict",
+		}))
 		answer := response(t, post(hook, review(t, `{"metadata":{}}`, nil)))
 		if answer.Allowed != (level == "debug") {
 			t.Errorf("%s: %+v", level, answer)
 		}
-		if patch := string(answer.Patch); strings.Contains(patch, "proxy-log-level") || strings.Contains(patch, level) {
+		patch := string(answer.Patch)
+		if strings.Contains(patch, "proxy-log-level") || strings.Contains(patch, level) {
 			t.Errorf("%s is copied: %s", level, patch)
 		} else if answer.Allowed && !strings.Contains(patch, "strict") {
 			t.Errorf("the mode is not: %s", patch)

@@ -12,16 +12,18 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// A proxy that starts, or starts again, while destination is away does not know who may call: it admits the kubelet's
-// probes, says why it is not ready, and refuses all else until it does know.
+// A proxy that starts, or starts again, while destination is away does not know who may call: it
+// admits the kubelet's probes, says why it is not ready, and refuses all else until it does know.
 func TestNobodyIsAdmittedUntilDestinationHasAnswered(t *testing.T) {
 	for _, mode := range []string{"permissive", "strict"} {
 		t.Run(mode, func(t *testing.T) {
 			m := newMesh(t, 0)
 			m.limits.DiscoveryWait /= 10 // which a peer waits for
-			web := pod{"web-0", app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})), loopback.Free()}
+			addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+			web := pod{"web-0", addr, loopback.Free()}
 			m.service("web", web)
-			m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: "+mode+"}}\n")
+			m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+				"metadata: {name: shop, annotations: {tulle.dev/mode: "+mode+"}}\n")
 			for _, start := range []string{"new", "restarted"} {
 				m.stopDest()
 				_, stop := m.unanswered(t, web, start)
@@ -42,7 +44,8 @@ func (m *testMesh) unanswered(t *testing.T, web pod, start string) (*running, fu
 	env[config.EnvProbes] = port + "/ready"
 	_, stop := m.run(env)
 	awaitStatus(t, "http://"+r.admin+"/ready", 503)
-	if _, body, _ := get(t, http1Client(t), "http://"+r.admin+"/ready"); !strings.Contains(body, "nobody is admitted but probes") {
+	_, body, _ := get(t, http1Client(t), "http://"+r.admin+"/ready")
+	if !strings.Contains(body, "nobody is admitted but probes") {
 		t.Errorf("%s: it is not ready because %q", start, body)
 	}
 	for path, want := range map[string]int{"/ready": 200, "/other": 503} {
@@ -51,9 +54,11 @@ func (m *testMesh) unanswered(t *testing.T, web pod, start string) (*running, fu
 		}
 	}
 	awaitCertificate(t, r)
-	tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
+	tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP,
+		workloadID("web"))
 	check(t, err)
-	io.WriteString(tc, "GET /other HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n") // an error is an answer
+	// an error is an answer
+	io.WriteString(tc, "GET /other HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
 	if b, _ := io.ReadAll(tc); strings.HasPrefix(string(b), "HTTP/1.1 200") {
 		t.Errorf("%s: a peer was served: %q", start, b)
 	}
@@ -63,7 +68,8 @@ func (m *testMesh) unanswered(t *testing.T, web pod, start string) (*running, fu
 func awaitStatus(t *testing.T, url string, want int) {
 	t.Helper()
 	last := 0
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if resp, err := http.Get(url); err == nil {
 			resp.Body.Close()
 			if last = resp.StatusCode; last == want {
@@ -77,8 +83,10 @@ func awaitStatus(t *testing.T, url string, want int) {
 // awaitCertificate waits until peers can make a connection, whatever else the proxy waits for.
 func awaitCertificate(t *testing.T, r *running) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if _, body, _ := get(t, http1Client(t), "http://"+r.admin+"/ready"); !strings.Contains(body, "certificate") {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		_, body, _ := get(t, http1Client(t), "http://"+r.admin+"/ready")
+		if !strings.Contains(body, "certificate") {
 			return
 		}
 	}

@@ -50,13 +50,15 @@ func TestAnInterimAnswerOfNoLengthIsPassed(t *testing.T) {
 	addr := serveTCP(t, saidAfterARequest("HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n"+
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
 	for way, to := range ways(t, addr) {
-		if status, body, _ := get(t, http1Client(t), "http://"+to); status != 200 || body != "hello" {
+		status, body, _ := get(t, http1Client(t), "http://"+to)
+		if status != 200 || body != "hello" {
 			t.Errorf("%s: %d %q", way, status, body)
 		}
 	}
 }
 
-// One request with a head that is too large ends by itself, and is told so: gRPC's in its own words.
+// One request with a head that is too large ends by itself, and is told so: gRPC's in its own
+// words.
 func TestAHeadTooLargeEndsNoOtherStream(t *testing.T) {
 	for way, to := range ways(t, app(t, hanging(make(chan struct{}, 10)))) {
 		c := watches(t, to, 1)
@@ -113,10 +115,12 @@ func TestTheApplicationLearnsItsCallersAddress(t *testing.T) {
 	for way, to := range ways(t, addr) {
 		for said, want := range map[string]string{
 			"": "[127.0.0.1][http]",
-			"X-Forwarded-For: a\r\nX-Forwarded-For: b, c\r\nX-Forwarded-Proto: https\r\n": "[a b, c, 127.0.0.1][https]",
+			"X-Forwarded-For: a\r\nX-Forwarded-For: b, c\r\n" +
+				"X-Forwarded-Proto: https\r\n": "[a b, c, 127.0.0.1][https]",
 		} {
 			if way != "inbound" {
-				want = strings.NewReplacer(", 127.0.0.1", "", "[127.0.0.1][http]", "[][]").Replace(want)
+				r := strings.NewReplacer(", 127.0.0.1", "", "[127.0.0.1][http]", "[][]")
+				want = r.Replace(want)
 			}
 			got := exchanged(t, to, "GET / HTTP/1.0\r\nHost: a\r\n"+said+"\r\n")
 			if !strings.HasSuffix(got, "\r\n\r\n"+want) {

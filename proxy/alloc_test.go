@@ -21,8 +21,9 @@ import (
 
 // The race detector makes sync.Pool forget on purpose, so this is built without it.
 
-// maxAllocs is what a request may allocate in one proxy, everything counted: two engines, the exchange, discovery, routing,
-// balancing, deadlines and metrics. It only ever goes down. Two are the values that differ; a record of TLS is shared by many.
+// maxAllocs is what a request may allocate in one proxy, everything counted: two engines, the
+// exchange, discovery, routing, balancing, deadlines and metrics. It only ever goes down. Two are
+// the values that differ; a record of TLS is shared by many.
 const maxAllocs = 2.5
 
 const (
@@ -31,8 +32,9 @@ const (
 	allocRounds = 1000 // batches that are counted
 )
 
-// TestAllocationsPerRequest sends requests of ten fields of which two differ each time, and gets answers of six that do not. Both
-// peers are scripts that write bytes made beforehand, and allocate nothing.
+// TestAllocationsPerRequest sends requests of ten fields of which two differ each time, and gets
+// answers of six that do not. Both peers are scripts that write bytes made beforehand, and allocate
+// nothing.
 func TestAllocationsPerRequest(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -111,19 +113,26 @@ func newScriptClient(t testing.TB, addr string) *scriptClient {
 	check(t, w.WriteSettings())
 	check(t, w.WriteSettingsAck()) // of the proxy's, which come for certain
 	first, rest, values := requestBlocks()
-	check(t, w.WriteHeaders(http2.HeadersFrameParam{StreamID: c.stream, BlockFragment: first, EndHeaders: true, EndStream: true}))
+	check(t, w.WriteHeaders(http2.HeadersFrameParam{StreamID: c.stream, BlockFragment: first,
+		EndHeaders: true, EndStream: true}))
 	c.await(t, 1)
 	c.prepare(rest, values)
 	return c
 }
 
-// requestBlocks are the header block that fills the peer's table, the one that is sent from then on, and where in that the values
-// are that differ: of :path and x-request-id, literals whose names are indexed.
+// requestBlocks are the header block that fills the peer's table, the one that is sent from then
+// on, and where in that the values are that differ: of :path and x-request-id, literals whose names
+// are indexed.
 func requestBlocks() (first, rest []byte, values []int) {
-	fields := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web.shop.svc.cluster.local"},
-		{Name: "user-agent", Value: "grpc-go/1.85.0"}, {Name: "accept", Value: "application/json"}, {Name: "accept-encoding", Value: "gzip, br"},
-		{Name: "cookie", Value: "session=0123456789abcdef"}, {Name: "authorization", Value: "Bearer abcdefghijklmnopqrstuvwxyz"}}
-	const path, id = "\x04", "\x0f\x2f" // literals without indexing (RFC 7541 §6.2.2), names 4 and 62: the newest of the table
+	fields := []hpack.HeaderField{
+		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "web.shop.svc.cluster.local"},
+		{Name: "user-agent", Value: "grpc-go/1.85.0"}, {Name: "accept", Value: "application/json"},
+		{Name: "accept-encoding", Value: "gzip, br"},
+		{Name: "cookie", Value: "session=0123456789abcdef"},
+		{Name: "authorization", Value: "Bearer abcdefghijklmnopqrstuvwxyz"}}
+	// literals without indexing (RFC 7541 §6.2.2), names 4 and 62: the newest of the table
+	const path, id = "\x04", "\x0f\x2f"
 	var b bytes.Buffer
 	e := hpack.NewEncoder(&b)
 	literal := func(name string) {
@@ -155,7 +164,8 @@ func (c *scriptClient) prepare(block []byte, values []int) {
 	w := http2.NewFramer(&b, nil)
 	for range allocBatch {
 		at := b.Len()
-		w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true, EndStream: true})
+		w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block,
+			EndHeaders: true, EndStream: true})
 		c.ids = append(c.ids, at+5)
 		for _, v := range values {
 			c.values = append(c.values, at+frameHeader+v+1)
@@ -201,7 +211,9 @@ func (c *scriptClient) await(t testing.TB, streams int) {
 }
 
 // nextFrame's payload is the reader's until the next call.
-func nextFrame(r *bufio.Reader) (kind http2.FrameType, flags byte, stream uint32, payload []byte, err error) {
+func nextFrame(
+	r *bufio.Reader,
+) (kind http2.FrameType, flags byte, stream uint32, payload []byte, err error) {
 	h, err := r.Peek(frameHeader)
 	if err != nil {
 		return 0, 0, 0, nil, err
@@ -280,13 +292,15 @@ func answerFrames() (first, rest []byte) {
 	e := hpack.NewEncoder(&block)
 	frames := func() []byte {
 		block.Reset()
-		for _, f := range [][2]string{{":status", "200"}, {"content-type", "text/plain"}, {"content-length", fmt.Sprint(len(scriptBody))},
-			{"server", "app/1.2"}, {"date", "Mon, 23 Nov 2026 13:00:00 GMT"}, {"cache-control", "no-store"}} {
+		for _, f := range [][2]string{{":status", "200"}, {"content-type", "text/plain"},
+			{"content-length", fmt.Sprint(len(scriptBody))}, {"server", "app/1.2"},
+			{"date", "Mon, 23 Nov 2026 13:00:00 GMT"}, {"cache-control", "no-store"}} {
 			e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 		}
 		var b bytes.Buffer
 		w := http2.NewFramer(&b, nil)
-		w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
+		w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(),
+			EndHeaders: true})
 		w.WriteData(1, true, scriptBody)
 		return b.Bytes()
 	}

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Exchanges are used again. Whatever the callers do to them, every answer is to its own request, and of its own body.
+// Exchanges are used again. Whatever the callers do to them, every answer is to its own request,
+// and of its own body.
 func TestEveryAnswerIsItsOwn(t *testing.T) {
 	const callers, each = 24, 150
 	url, _, _ := newMesh(t, time.Hour).pair(http.HandlerFunc(echoOwn))
@@ -61,8 +62,8 @@ func echoOwn(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Last", name)
 }
 
-// askOwn sends a request, with a body that may be larger than any window; every eighth caller leaves early. ok: it was
-// answered.
+// askOwn sends a request, with a body that may be larger than any window; every eighth caller
+// leaves early. ok: it was answered.
 func askOwn(c *http.Client, url, name string, n int) (ok bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -72,7 +73,8 @@ func askOwn(c *http.Client, url, name string, n int) (ok bool, err error) {
 	}
 	size := []int{0, 1, 1, 20, 20, 300, 10_000}[n%7]
 	body := strings.Repeat(name+";", size)
-	req, err := http.NewRequestWithContext(ctx, []string{"GET", "POST"}[min(size, 1)], url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, []string{"GET", "POST"}[min(size, 1)], url,
+		strings.NewReader(body))
 	if err != nil {
 		return false, err
 	}
@@ -86,8 +88,11 @@ func askOwn(c *http.Client, url, name string, n int) (ok bool, err error) {
 	if err != nil {
 		return false, unless(leaves, err)
 	}
-	if resp.StatusCode != 200 || resp.Header.Get("X-Name") != name || string(b) != body || resp.Trailer.Get("X-Last") != name {
-		return true, fmt.Errorf("%s: %d, the answer of %q with %d bytes of %d, last %q", name, resp.StatusCode, resp.Header.Get("X-Name"), len(b), len(body), resp.Trailer.Get("X-Last"))
+	if resp.StatusCode != 200 || resp.Header.Get("X-Name") != name || string(b) != body ||
+		resp.Trailer.Get("X-Last") != name {
+		return true, fmt.Errorf("%s: %d, the answer of %q with %d bytes of %d, last %q",
+			name, resp.StatusCode, resp.Header.Get("X-Name"), len(b), len(body),
+			resp.Trailer.Get("X-Last"))
 	}
 	return true, nil
 }

@@ -94,7 +94,8 @@ func isTimeout(err error) bool {
 // A proxy whose certificate has run out can call nobody; it must live to be certified again.
 func TestAnExpiredCertificateIsAnErrorAndNoCrash(t *testing.T) {
 	m := newMesh(t, 4*time.Second)
-	web := pod{"web-0", app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})), loopback.Free()}
+	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	caller := m.caller("web")
 	url := "http://" + caller.out["web"]
@@ -152,11 +153,12 @@ func TestRemovingARootEndsWhatItVouchedFor(t *testing.T) {
 		})
 		t.Run("http, "+role, func(t *testing.T) {
 			m := newMesh(t, 0)
-			url, caller, callee := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(200)
 				http.NewResponseController(w).Flush()
 				<-r.Context().Done()
-			}))
+			})
+			url, caller, callee := m.pair(hang)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
@@ -180,7 +182,8 @@ func TestAPolicyChangeEndsTunnelsItRefuses(t *testing.T) {
 	addr, _, callee := m.tunnels()
 	meshed := open(t, addr)
 	c := open(t, callee.inbound)
-	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+		"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
 	awaitEnd(t, c)
 	check(t, ping(meshed))
 }

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// few is a server that admits few streams at a time, and says so in the SETTINGS that a client's first streams may cross.
+// few is a server that admits few streams at a time, and says so in the SETTINGS that a client's
+// first streams may cross.
 func few(t *testing.T, streams uint32, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,24 +28,28 @@ func serveFew(t *testing.T, l net.Listener, streams uint32, h http.Handler) {
 	t.Cleanup(func() { s.Close() })
 }
 
-// What a new connection gets beyond a limit that it had not told yet is refused, unprocessed (RFC 9113 §5.1.2, §8.7), and
-// nobody hears of that: each request is processed once, whatever its method, with all of its body.
+// What a new connection gets beyond a limit that it had not told yet is refused, unprocessed (RFC
+// 9113 §5.1.2, §8.7), and nobody hears of that: each request is processed once, whatever its
+// method, with all of its body.
 func TestTheSurplusOfANewConnectionIsNotLost(t *testing.T) {
 	for _, tt := range []struct {
 		streams       uint32
 		callers, size int // the bodies of those that wait fit into the window of their connection
 		client        func(testing.TB) *http.Client
 	}{
-		{1, 100, 0, http2Client}, {1, 100, 4 << 10, http2Client}, {1, 10, 48 << 10, http2Client}, {10, 100, 4 << 10, http2Client},
-		{10, 100, 0, http1Client}, {10, 100, 4 << 10, http1Client},
+		{1, 100, 0, http2Client}, {1, 100, 4 << 10, http2Client}, {1, 10, 48 << 10, http2Client},
+		{10, 100, 4 << 10, http2Client}, {10, 100, 0, http1Client}, {10, 100, 4 << 10, http1Client},
 	} {
-		t.Run(fmt.Sprintf("%d callers for %d streams, %d bytes", tt.callers, tt.streams, tt.size), func(t *testing.T) {
+		name := fmt.Sprintf("%d callers for %d streams, %d bytes", tt.callers, tt.streams, tt.size)
+		t.Run(name, func(t *testing.T) {
 			seen := &processed{by: map[string]int{}}
 			for way, to := range declared(t, "http2", few(t, tt.streams, seen)) {
 				c := tt.client(t)
 				var all sync.WaitGroup
 				for i := range tt.callers {
-					all.Go(func() { seen.ask(t, c, fmt.Sprintf("http://%s/%s-%d", to, way[:3], i), tt.size) })
+					all.Go(func() {
+						seen.ask(t, c, fmt.Sprintf("http://%s/%s-%d", to, way[:3], i), tt.size)
+					})
 				}
 				all.Wait()
 			}
@@ -74,7 +79,8 @@ func (p *processed) ask(t *testing.T, c *http.Client, url string, size int) {
 		return
 	}
 	defer resp.Body.Close()
-	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || string(b) != fmt.Sprint(size, " <nil>") {
+	b, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 200 || string(b) != fmt.Sprint(size, " <nil>") {
 		t.Errorf("%s: %d %q", url, resp.StatusCode, b)
 	}
 }

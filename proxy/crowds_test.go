@@ -122,7 +122,8 @@ func TestALimitOfStreamsIsAConnections(t *testing.T) {
 	watches(t, m.caller("web").out["web"], 90)
 }
 
-// Tunnels are as many as their callers. Requests have a bound, and it is counted where they meet it.
+// Tunnels are as many as their callers. Requests have a bound, and it is counted where they meet
+// it.
 func TestTunnelsDoNotCountAsConnections(t *testing.T) {
 	m := newMesh(t, 0)
 	m.limits.MaxHTTP1Conns, m.limits.DiscoveryWait = 3, 500*time.Millisecond

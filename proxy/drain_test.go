@@ -18,7 +18,9 @@ import (
 // A connection that was accepted is served, though the drain began before its first byte.
 func TestDrainServesWhatWasAccepted(t *testing.T) {
 	m := newMesh(t, 0)
-	url, caller, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "served") }))
+	url, caller, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "served")
+	}))
 	warm := http1Client(t)
 	get(t, warm, url)
 	warm.CloseIdleConnections()
@@ -35,7 +37,8 @@ func TestDrainServesWhatWasAccepted(t *testing.T) {
 	select {
 	case <-stopped:
 		t.Fatal("Run returned with a connection open")
-	case <-time.After(100 * time.Millisecond): // long enough for a drain that sees nothing to be over
+	// long enough for a drain that sees nothing to be over
+	case <-time.After(100 * time.Millisecond):
 	}
 	_, err = io.WriteString(c, "HTTP/1.1\r\nhost: web\r\n\r\n")
 	check(t, err)
@@ -51,7 +54,8 @@ func TestDrainServesWhatWasAccepted(t *testing.T) {
 // accepted waits until the proxy holds a connection of its caller's.
 func accepted(t testing.TB, r *running) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); r.p.Connections() == 0; time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(5 * time.Second)
+	for ; r.p.Connections() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was accepted")
 		}
@@ -113,7 +117,8 @@ func TestRunLeavesNoGoroutine(t *testing.T) {
 
 var oursInStack = regexp.MustCompile(`tulle/proxy(/h1|/h2|/wire|/rpc|/admin)?\.`)
 
-// goroutinesOfOurs is the stacks of those that run the data plane's code. The servers of the test's mesh go on.
+// goroutinesOfOurs is the stacks of those that run the data plane's code. The servers of the test's
+// mesh go on.
 func goroutinesOfOurs() string {
 	b := make([]byte, 4<<20)
 	var left []string

@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// An answer before the end of a body reaches the caller, whatever the body would still have been, and the next request is
-// none the worse.
+// An answer before the end of a body reaches the caller, whatever the body would still have been,
+// and the next request is none the worse.
 func TestEarlyAnswers(t *testing.T) {
 	m := newMesh(t, 0)
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +35,8 @@ func TestEarlyAnswers(t *testing.T) {
 				url := "http://" + caller.out[u]
 				for range 20 {
 					hold := make(chan struct{})
-					body := io.MultiReader(strings.NewReader(strings.Repeat("x", 300<<10)), endless{hold})
+					body := io.MultiReader(strings.NewReader(strings.Repeat("x", 300<<10)),
+						endless{hold})
 					resp, err := c.Post(url, "text/plain", io.NopCloser(body))
 					check(t, err)
 					got, err := io.ReadAll(resp.Body)
@@ -82,8 +83,10 @@ func TestATimeoutIsForTheAnswerToAnUpgrade(t *testing.T) {
 	}))
 	ws := "ws" + strings.TrimPrefix(url, "http")
 	c, resp, err := websocket.DefaultDialer.Dial(ws+"/chat", nil)
-	for began := time.Now(); err != nil && resp != nil && resp.StatusCode == 504 && time.Since(began) < await.Limit; {
-		c, resp, err = websocket.DefaultDialer.Dial(ws+"/chat", nil) // a busy machine answered too late
+	began := time.Now()
+	for err != nil && resp != nil && resp.StatusCode == 504 && time.Since(began) < await.Limit {
+		// a busy machine answered too late
+		c, resp, err = websocket.DefaultDialer.Dial(ws+"/chat", nil)
 	}
 	check(t, err)
 	defer c.Close()

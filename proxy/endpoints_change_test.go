@@ -13,14 +13,17 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// Endpoints come and go many times a second, callers give up, and every request that waits for its answer gets it.
+// Endpoints come and go many times a second, callers give up, and every request that waits for its
+// answer gets it.
 func TestNoRequestIsLostWhileEndpointsComeAndGo(t *testing.T) {
 	m := newMesh(t, 0)
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex()
 		io.Copy(w, r.Body)
 	}))
-	pods := []pod{{"web-0", addr, loopback.Free()}, {"web-1", addr, loopback.Free()}, {"web-2", addr, ""}}
+	pods := []pod{
+		{"web-0", addr, loopback.Free()}, {"web-1", addr, loopback.Free()}, {"web-2", addr, ""},
+	}
 	m.service("web", pods...)
 	for _, p := range pods[:2] {
 		m.proxy("web", p)
@@ -31,7 +34,8 @@ func TestNoRequestIsLostWhileEndpointsComeAndGo(t *testing.T) {
 	defer cancel()
 	var callers sync.WaitGroup
 	var sent atomic.Int64
-	for i, c := range []*http.Client{http1Client(t), http2Client(t), http1Client(t), http2Client(t)} {
+	clients := []*http.Client{http1Client(t), http2Client(t), http1Client(t), http2Client(t)}
+	for i, c := range clients {
 		callers.Go(func() {
 			body := strings.Repeat("x", 1+i*20_000)
 			for n := 0; ctx.Err() == nil; n++ {
@@ -45,7 +49,8 @@ func TestNoRequestIsLostWhileEndpointsComeAndGo(t *testing.T) {
 					got, rerr := io.ReadAll(resp.Body)
 					resp.Body.Close()
 					if err = rerr; err == nil && (resp.StatusCode != 200 || string(got) != body) {
-						t.Errorf("caller %d, request %d: %d, %d bytes, %v", i, n, resp.StatusCode, len(got), resp.Header)
+						t.Errorf("caller %d, request %d: %d, %d bytes, %v",
+							i, n, resp.StatusCode, len(got), resp.Header)
 					}
 				}
 				if err != nil && one.Err() == nil {

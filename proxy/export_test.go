@@ -16,7 +16,8 @@ func (p *Proxy) Source() *spiffe.Source { return p.source }
 // Connections is how many accepted ones are open.
 func (p *Proxy) Connections() int64 { return p.metrics.Connections.Load() }
 
-// Pending is how many requests the endpoints of an authority's default backends are believed to work on.
+// Pending is how many requests the endpoints of an authority's default backends are believed to
+// work on.
 func (p *Proxy) Pending(authority string) (n int64) {
 	a := p.discovery.Target(&api.Key{Key: &api.Key_Authority{Authority: authority}}).Now()
 	for _, c := range a.Members {

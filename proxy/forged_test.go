@@ -15,7 +15,8 @@ import (
 
 const forgedID = "spiffe://cluster.local/ns/bank/sa/admin"
 
-// forgery is how a caller says a request, in pieces with a pause between, that it hopes is not taken for HTTP.
+// forgery is how a caller says a request, in pieces with a pause between, that it hopes is not
+// taken for HTTP.
 type forgery struct {
 	name   string
 	pieces []string
@@ -31,17 +32,20 @@ func forgeries() []forgery {
 		{"after silence, in two pieces", []string{"", "GE", "T / HTTP/1.1" + forgedHead}},
 		{"a method in lower case", []string{"get / HTTP/1.1" + forgedHead}},
 		{"a method of 40 letters", []string{strings.Repeat("A", 40) + " / HTTP/1.1" + forgedHead}},
-		{"a line of 17 KiB", []string{"GET /" + strings.Repeat("x", 17<<10) + " HTTP/1.1" + forgedHead}},
+		{"a line of 17 KiB",
+			[]string{"GET /" + strings.Repeat("x", 17<<10) + " HTTP/1.1" + forgedHead}},
 		{"an empty line first", []string{"\r\nGET / HTTP/1.1" + forgedHead}},
 		{"tabs", []string{"GET\t/\tHTTP/1.1" + forgedHead}},
 		{"no version", []string{"GET /" + forgedHead}},
-		{"after a PROXY header", []string{"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1" + forgedHead}},
-		{"after a binary PROXY header", []string{"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00GET / HTTP/1.1" + forgedHead}},
+		{"after a PROXY header",
+			[]string{"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1" + forgedHead}},
+		{"after a binary PROXY header",
+			[]string{"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00GET / HTTP/1.1" + forgedHead}},
 	}
 }
 
-// What no header may say is said by nobody, however little a request looks like one at first: in plaintext, and by a peer
-// whose identity is verified but not what it says.
+// What no header may say is said by nobody, however little a request looks like one at first: in
+// plaintext, and by a peer whose identity is verified but not what it says.
 func TestNoCallerForgesAnIdentityByNotLookingLikeHTTP(t *testing.T) {
 	for _, declared := range []string{"", "http"} {
 		t.Run("appProtocol="+declared, func(t *testing.T) {
@@ -55,10 +59,15 @@ func TestNoCallerForgesAnIdentityByNotLookingLikeHTTP(t *testing.T) {
 			caller := m.caller("web")
 			_, port, _ := net.SplitHostPort(addr)
 			dial := map[string]func() (net.Conn, error){
-				"in plaintext":               func() (net.Conn, error) { return net.Dial("tcp", web.mesh) },
-				"through the caller's proxy": func() (net.Conn, error) { return net.Dial("tcp", caller.out["web"]) },
+				"in plaintext": func() (net.Conn, error) {
+					return net.Dial("tcp", web.mesh)
+				},
+				"through the caller's proxy": func() (net.Conn, error) {
+					return net.Dial("tcp", caller.out["web"])
+				},
 				"as a peer's opaque connection": func() (net.Conn, error) {
-					return m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
+					return m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP,
+						workloadID("web"))
 				},
 			}
 			var all sync.WaitGroup
@@ -68,8 +77,10 @@ func TestNoCallerForgesAnIdentityByNotLookingLikeHTTP(t *testing.T) {
 					check(t, err)
 					all.Go(func() {
 						defer nc.Close()
-						if answer := f.say(nc, 2*m.limits.DetectTimeout+100*time.Millisecond); strings.Contains(answer, forgedID) {
-							t.Errorf("%s, %s: the application believes that it was called by %s", f.name, how, forgedID)
+						answer := f.say(nc, 2*m.limits.DetectTimeout+100*time.Millisecond)
+						if strings.Contains(answer, forgedID) {
+							t.Errorf("%s, %s: the application believes that it was called by %s",
+								f.name, how, forgedID)
 						} else if !strings.HasPrefix(answer, "HTTP/1.1 ") {
 							t.Errorf("%s, %s: answered %q, want HTTP", f.name, how, answer)
 						}
@@ -94,7 +105,8 @@ func (f forgery) say(nc net.Conn, pause time.Duration) string {
 	return string(b)
 }
 
-// A port that is declared to be HTTP gives nothing else to its application: the rest is answered 400, or cut.
+// A port that is declared to be HTTP gives nothing else to its application: the rest is answered
+// 400, or cut.
 func TestADeclaredPortTakesHTTPOnly(t *testing.T) {
 	m := impatient(t)
 	a := accept(t)
@@ -103,12 +115,14 @@ func TestADeclaredPortTakesHTTPOnly(t *testing.T) {
 	m.proxy("web", web)
 	_, port, _ := net.SplitHostPort(a.addr)
 	hello := string(foreignHello(t))
-	for _, first := range []string{"\x00opaque", "*1\r\n$4\r\nPING\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1" + forgedHead, hello} {
+	for _, first := range []string{"\x00opaque", "*1\r\n$4\r\nPING\r\n",
+		"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1" + forgedHead, hello} {
 		for _, meshed := range []bool{false, true} {
 			var nc net.Conn
 			var err error
 			if meshed {
-				nc, err = m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
+				nc, err = m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP,
+					workloadID("web"))
 			} else {
 				nc, err = net.Dial("tcp", web.mesh)
 			}
@@ -137,7 +151,8 @@ func TestHTTPAfterAGreetingIsCut(t *testing.T) {
 	m.service("web", web)
 	m.proxy("web", web)
 	caller := m.caller("web")
-	for how, to := range map[string]string{"in plaintext": web.mesh, "through the caller's proxy": caller.out["web"]} {
+	for how, to := range map[string]string{"in plaintext": web.mesh,
+		"through the caller's proxy": caller.out["web"]} {
 		for _, request := range []string{"GET / HTTP/1.1" + forgedHead, "QUIT\r\n"} {
 			nc, err := net.Dial("tcp", to)
 			check(t, err)
@@ -158,15 +173,16 @@ func TestHTTPAfterAGreetingIsCut(t *testing.T) {
 	}
 }
 
-// A server may answer one word, and the next, though either may become a request's method; it is heard as soon as the caller
-// pauses. Once it has answered, a request is cut.
+// A server may answer one word, and the next, though either may become a request's method; it is
+// heard as soon as the caller pauses. Once it has answered, a request is cut.
 func TestAWordIsAnswered(t *testing.T) {
 	m := impatient(t)
 	a := accept(t)
 	web := pod{"web-0", a.addr, loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
-	for how, to := range map[string]string{"in plaintext": web.mesh, "through the caller's proxy": m.caller("web").out["web"]} {
+	for how, to := range map[string]string{"in plaintext": web.mesh,
+		"through the caller's proxy": m.caller("web").out["web"]} {
 		t.Run(how, func(t *testing.T) {
 			nc, err := net.Dial("tcp", to)
 			check(t, err)
@@ -197,7 +213,8 @@ func TestAServerThatGotTheBeginningOfARequestIsReset(t *testing.T) {
 	web := pod{"web-0", a.addr, loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
-	paths := map[string]string{"in plaintext": web.mesh, "through the caller's proxy": m.caller("web").out["web"]}
+	paths := map[string]string{"in plaintext": web.mesh,
+		"through the caller's proxy": m.caller("web").out["web"]}
 	for how, to := range paths {
 		t.Run(how, func(t *testing.T) {
 			nc, err := net.Dial("tcp", to)
@@ -208,22 +225,26 @@ func TestAServerThatGotTheBeginningOfARequestIsReset(t *testing.T) {
 			wantRead(t, first, "GET *")
 			say(t, nc, " HTTP/1.1"+forgedHead)
 			wantReset(t, first)
-			if b, _ := io.ReadAll(nc); !strings.HasPrefix(string(b), "HTTP/1.1 400 ") { // no star, but for OPTIONS
+			// no star, but for OPTIONS
+			if b, _ := io.ReadAll(nc); !strings.HasPrefix(string(b), "HTTP/1.1 400 ") {
 				t.Errorf("answered %q", b)
 			}
 		})
 	}
 }
 
-// What follows a caller's first bytes is nobody's business, unless it makes them a request line that some server takes.
+// What follows a caller's first bytes is nobody's business, unless it makes them a request line
+// that some server takes.
 func TestALineThatBecomesARequestIsCut(t *testing.T) {
 	m := impatient(t)
 	a := accept(t)
 	web := pod{"web-0", a.addr, loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
-	for how, to := range map[string]string{"in plaintext": web.mesh, "through the caller's proxy": m.caller("web").out["web"]} {
-		for rest, cut := range map[string]bool{" HTTP/1.1" + forgedHead: true, " HTTP/1.1 200\r\n": false} {
+	for how, to := range map[string]string{"in plaintext": web.mesh,
+		"through the caller's proxy": m.caller("web").out["web"]} {
+		for rest, cut := range map[string]bool{" HTTP/1.1" + forgedHead: true,
+			" HTTP/1.1 200\r\n": false} {
 			nc, err := net.Dial("tcp", to)
 			check(t, err)
 			defer nc.Close()
@@ -240,7 +261,8 @@ func TestALineThatBecomesARequestIsCut(t *testing.T) {
 	}
 }
 
-// A peer's opaque connection to a port of which nobody said anything is carried as before: with bytes, TLS and silence.
+// A peer's opaque connection to a port of which nobody said anything is carried as before: with
+// bytes, TLS and silence.
 func TestAPeersOpaqueConnectionIsCarried(t *testing.T) {
 	m := impatient(t)
 	web := pod{"web-0", echo(t), loopback.Free()}
@@ -248,7 +270,8 @@ func TestAPeersOpaqueConnectionIsCarried(t *testing.T) {
 	m.proxy("web", web)
 	_, port, _ := net.SplitHostPort(web.app)
 	for _, first := range []string{"\x00opaque\n", "PING\r\n", string(foreignHello(t)) + "\n"} {
-		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
+		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP,
+			workloadID("web"))
 		check(t, err)
 		say(t, tc, first)
 		wantRead(t, tc, first)

@@ -80,7 +80,8 @@ func (c *framedConn) answer(id uint32) {
 	var b bytes.Buffer
 	hpack.NewEncoder(&b).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
 	c.write(func() {
-		c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(), EndHeaders: true, EndStream: true})
+		c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(),
+			EndHeaders: true, EndStream: true})
 	})
 }
 
@@ -104,8 +105,8 @@ func post(t *testing.T, c *http.Client, url string) int {
 	return resp.StatusCode
 }
 
-// What a backend says it has not processed is sent again, whatever its method: refused, or above the last stream of a
-// GOAWAY. What it has taken is answered on the connection that goes away.
+// What a backend says it has not processed is sent again, whatever its method: refused, or above
+// the last stream of a GOAWAY. What it has taken is answered on the connection that goes away.
 func TestWhatWasNotProcessedIsSentAgain(t *testing.T) {
 	for name, refuse := range map[string]func(c *framedConn, id uint32){
 		"refused": func(c *framedConn, id uint32) {
@@ -150,13 +151,15 @@ func TestWhatWasNotProcessedIsSentAgain(t *testing.T) {
 	}
 }
 
-// A backend that takes one stream at a time gets one at a time on each connection; the rest wait, and all are answered.
+// A backend that takes one stream at a time gets one at a time on each connection; the rest wait,
+// and all are answered.
 func TestTheBackendsStreamLimitIsKept(t *testing.T) {
 	const requests = 100
 	var refused atomic.Int64
 	var mu sync.Mutex
 	open := map[*framedConn]bool{}
-	s := &framed{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 1}}, on: func(c *framedConn, id uint32) {
+	settings := []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 1}}
+	s := &framed{settings: settings, on: func(c *framedConn, id uint32) {
 		mu.Lock()
 		defer mu.Unlock()
 		if open[c] {
@@ -174,7 +177,8 @@ func TestTheBackendsStreamLimitIsKept(t *testing.T) {
 		}()
 	}}
 	url, c := outboundTo(t, s.serve(t)), http2Client(t)
-	for _, known := range []bool{false, true} { // before a connection's SETTINGS some may come too early; those are sent again
+	// before a connection's SETTINGS some may come too early; those are sent again
+	for _, known := range []bool{false, true} {
 		refused.Store(0)
 		var all sync.WaitGroup
 		for range requests {
@@ -194,7 +198,8 @@ func TestTheBackendsStreamLimitIsKept(t *testing.T) {
 	}
 }
 
-// A drain says first that it comes and, once the caller has heard, which streams it takes: none is lost between.
+// A drain says first that it comes and, once the caller has heard, which streams it takes: none is
+// lost between.
 func TestADrainGoesAwayInTwoSteps(t *testing.T) {
 	held := make(chan struct{})
 	release := sync.OnceFunc(func() { close(held) })
@@ -213,10 +218,12 @@ func TestADrainGoesAwayInTwoSteps(t *testing.T) {
 	request := func(id uint32) {
 		var b bytes.Buffer
 		e := hpack.NewEncoder(&b)
-		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"}, {":path", "/"}} {
+		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"},
+			{":authority", "web"}, {":path", "/"}} {
 			e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
 		}
-		check(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(), EndHeaders: true, EndStream: true}))
+		check(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(),
+			EndHeaders: true, EndStream: true}))
 	}
 	request(1)
 	check(t, f.WritePing(false, [8]byte{1}))
@@ -246,7 +253,9 @@ func TestADrainGoesAwayInTwoSteps(t *testing.T) {
 		}
 	}
 	check(t, await.Receive(t, "the proxy has drained", ending))
-	if s := strings.Join(got, ", "); s != "goaway 2147483647, goaway 3, answer, answer" && !strings.HasPrefix(s, "goaway 2147483647, goaway 3, answer, answer, goaway 3") {
+	s := strings.Join(got, ", ")
+	if s != "goaway 2147483647, goaway 3, answer, answer" &&
+		!strings.HasPrefix(s, "goaway 2147483647, goaway 3, answer, answer, goaway 3") {
 		t.Error(s)
 	}
 }

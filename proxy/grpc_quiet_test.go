@@ -13,14 +13,16 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// A gRPC stream may say nothing for as long as it likes. grpc-go's servers end the connection of who sends them PINGs while it
-// does, so only proxies get ours: no unmeshed backend does, nor the application behind a proxy.
+// A gRPC stream may say nothing for as long as it likes. grpc-go's servers end the connection of
+// who sends them PINGs while it does, so only proxies get ours: no unmeshed backend does, nor the
+// application behind a proxy.
 func TestAQuietStreamIsNotDisturbed(t *testing.T) {
 	const quiet = 2 * time.Second
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	s := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
-		if err := errors.Join(s.RecvMsg(&emptypb.Empty{}), s.SendMsg(&emptypb.Empty{})); err != nil {
+		err := errors.Join(s.RecvMsg(&emptypb.Empty{}), s.SendMsg(&emptypb.Empty{}))
+		if err != nil {
 			return err
 		}
 		select {
@@ -38,15 +40,18 @@ func TestAQuietStreamIsNotDisturbed(t *testing.T) {
 	m.service("bare", pod{"bare-0", web.app, ""})
 	m.service("web", web)
 	m.proxy("web", web)
-	for name, to := range map[string]string{"an unmeshed backend": m.caller("bare").out["bare"], "the application behind a proxy": web.mesh} {
+	for name, to := range map[string]string{"an unmeshed backend": m.caller("bare").out["bare"],
+		"the application behind a proxy": web.mesh} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cc, err := grpc.NewClient(to, grpc.WithTransportCredentials(insecure.NewCredentials()))
 			check(t, err)
 			defer cc.Close()
-			st, err := cc.NewStream(within(t, 30*time.Second), &grpc.StreamDesc{ServerStreams: true}, "/x.Y/Watch")
+			st, err := cc.NewStream(within(t, 30*time.Second),
+				&grpc.StreamDesc{ServerStreams: true}, "/x.Y/Watch")
 			check(t, err)
-			check(t, errors.Join(st.SendMsg(&emptypb.Empty{}), st.CloseSend(), st.RecvMsg(&emptypb.Empty{})))
+			check(t, errors.Join(st.SendMsg(&emptypb.Empty{}), st.CloseSend(),
+				st.RecvMsg(&emptypb.Empty{})))
 			if err := st.RecvMsg(&emptypb.Empty{}); !errors.Is(err, io.EOF) {
 				t.Errorf("the stream was cut: %v", err)
 			}

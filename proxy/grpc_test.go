@@ -60,7 +60,8 @@ func grpcPair(t *testing.T, s *scripted, profile string) (testgrpc.TestServiceCl
 
 func dialGRPC(t *testing.T, addr string) testgrpc.TestServiceClient {
 	t.Helper()
-	cc, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+	cc, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry())
 	check(t, err)
 	t.Cleanup(func() { cc.Close() })
 	return testgrpc.NewTestServiceClient(cc)
@@ -84,8 +85,11 @@ func TestGRPCDeadlinesReachTheBackend(t *testing.T) {
 		granted <- time.Until(d)
 		return nil
 	}}
-	c, _ := grpcPair(t, s, "  routes:\n  - {name: all, condition: {pathRegex: /.*}, timeout: 30s}\n")
-	for caller, most := range map[time.Duration]time.Duration{10 * time.Second: 10 * time.Second, time.Hour: 30 * time.Second, 0: 30 * time.Second} {
+	c, _ := grpcPair(t, s,
+		"  routes:\n  - {name: all, condition: {pathRegex: /.*}, timeout: 30s}\n")
+	for caller, most := range map[time.Duration]time.Duration{
+		10 * time.Second: 10 * time.Second, time.Hour: 30 * time.Second, 0: 30 * time.Second,
+	} {
 		ctx := t.Context()
 		if caller > 0 {
 			ctx = within(t, caller)
@@ -107,9 +111,11 @@ func TestGRPCDeadlinesAreEnforced(t *testing.T) {
 			<-held
 			return nil
 		}}
-	c, _ := grpcPair(t, s, "  routes:\n  - {name: all, condition: {pathRegex: /.*}, timeout: 300ms}\n")
+	c, _ := grpcPair(t, s,
+		"  routes:\n  - {name: all, condition: {pathRegex: /.*}, timeout: 300ms}\n")
 	t.Cleanup(func() { close(held) })
-	if _, err := c.EmptyCall(t.Context(), &testgrpc.Empty{}); status.Code(err) != codes.DeadlineExceeded {
+	_, err := c.EmptyCall(t.Context(), &testgrpc.Empty{})
+	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("before an answer: %v", err)
 	}
 	stream, err := c.FullDuplexCall(t.Context())
@@ -129,7 +135,9 @@ func TestGRPCCancellationReachesTheBackend(t *testing.T) {
 		over <- struct{}{}
 		return ctx.Err()
 	}}
-	s.stream = func(c testgrpc.TestService_FullDuplexCallServer) error { return s.unary(c.Context()) }
+	s.stream = func(c testgrpc.TestService_FullDuplexCallServer) error {
+		return s.unary(c.Context())
+	}
 	c, _ := grpcPair(t, s, "")
 	for name, call := range map[string]func(context.Context){
 		"unary": func(ctx context.Context) { c.EmptyCall(ctx, &testgrpc.Empty{}) },
@@ -172,7 +180,8 @@ func TestABrokenGRPCStreamIsUnavailable(t *testing.T) {
 	}
 }
 
-// What failed by its gRPC status is tried again, if the profile says so; what is the caller's doing is not.
+// What failed by its gRPC status is tried again, if the profile says so; what is the caller's doing
+// is not.
 func TestGRPCRetriesByStatus(t *testing.T) {
 	var calls atomic.Int64
 	var code atomic.Uint32
@@ -182,19 +191,25 @@ func TestGRPCRetriesByStatus(t *testing.T) {
 		}
 		return nil
 	}}
-	c, _ := grpcPair(t, s, "  routes:\n  - {name: all, condition: {pathRegex: /.*}, isRetryable: true}\n  retryBudget: {retryRatio: 1, minRetriesPerSecond: 100, ttl: 10s}\n")
-	for want, again := range map[codes.Code]bool{codes.Unavailable: true, codes.Internal: true, codes.Unknown: true, codes.DataLoss: true,
-		codes.DeadlineExceeded: true, codes.NotFound: false, codes.InvalidArgument: false, codes.Aborted: false, codes.ResourceExhausted: false} {
+	c, _ := grpcPair(t, s,
+		"  routes:\n  - {name: all, condition: {pathRegex: /.*}, isRetryable: true}\n"+
+			"  retryBudget: {retryRatio: 1, minRetriesPerSecond: 100, ttl: 10s}\n")
+	for want, again := range map[codes.Code]bool{codes.Unavailable: true, codes.Internal: true,
+		codes.Unknown: true, codes.DataLoss: true, codes.DeadlineExceeded: true,
+		codes.NotFound: false, codes.InvalidArgument: false, codes.Aborted: false,
+		codes.ResourceExhausted: false} {
 		calls.Store(0)
 		code.Store(uint32(want))
 		_, err := c.EmptyCall(within(t, 30*time.Second), &testgrpc.Empty{})
-		if again && (err != nil || calls.Load() != 3) || !again && (status.Code(err) != want || calls.Load() != 1) {
+		if again && (err != nil || calls.Load() != 3) ||
+			!again && (status.Code(err) != want || calls.Load() != 1) {
 			t.Errorf("%v: %v after %d calls", want, err, calls.Load())
 		}
 	}
 }
 
-// An endpoint that fails at once is the fastest, and must not draw the calls for it: its status tells, not its speed.
+// An endpoint that fails at once is the fastest, and must not draw the calls for it: its status
+// tells, not its speed.
 func TestAFailingGRPCEndpointIsAvoided(t *testing.T) {
 	var bad, good atomic.Int64
 	broken, _ := serveGRPC(t, &scripted{unary: func(context.Context) error {

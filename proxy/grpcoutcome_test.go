@@ -45,10 +45,14 @@ func grpcBackend(begun, gone chan<- string) http.HandlerFunc {
 	}
 }
 
-// callGRPC is a caller that leaves its deadline to others. The status is the trailers', or that of a head that is all.
-func callGRPC(t *testing.T, ctx context.Context, c *http.Client, url, timeout string) (status string, err error) {
+// callGRPC is a caller that leaves its deadline to others. The status is the trailers', or that of
+// a head that is all.
+func callGRPC(
+	t *testing.T, ctx context.Context, c *http.Client, url, timeout string,
+) (status string, err error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, "POST", url, strings.NewReader(strings.Repeat("\x00", 5)))
+	req, err := http.NewRequestWithContext(ctx, "POST", url,
+		strings.NewReader(strings.Repeat("\x00", 5)))
 	check(t, err)
 	req.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
 	if timeout != "" {
@@ -73,7 +77,8 @@ func callGRPC(t *testing.T, ctx context.Context, c *http.Client, url, timeout st
 type tally struct{ requests, failures, tries, failedTries, timeouts int }
 
 func (a tally) minus(b tally) tally {
-	return tally{a.requests - b.requests, a.failures - b.failures, a.tries - b.tries, a.failedTries - b.failedTries, a.timeouts - b.timeouts}
+	return tally{a.requests - b.requests, a.failures - b.failures, a.tries - b.tries,
+		a.failedTries - b.failedTries, a.timeouts - b.timeouts}
 }
 
 func counted(t *testing.T, r *running, direction string) (sum tally) {
@@ -81,12 +86,14 @@ func counted(t *testing.T, r *running, direction string) (sum tally) {
 	resp, err := asker.Get("http://" + r.admin + "/metrics")
 	check(t, err)
 	defer resp.Body.Close()
-	into := map[string]*int{"tulle_requests_total": &sum.requests, "tulle_request_failures_total": &sum.failures, "tulle_tries_total": &sum.tries,
+	into := map[string]*int{"tulle_requests_total": &sum.requests,
+		"tulle_request_failures_total": &sum.failures, "tulle_tries_total": &sum.tries,
 		"tulle_try_failures_total": &sum.failedTries, "tulle_timeouts_total": &sum.timeouts}
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		name, rest, _ := strings.Cut(lines.Text(), "{")
 		n := 0
-		if into[name] == nil || !strings.Contains(rest, `direction="`+direction+`"`) || !strings.Contains(rest, `protocol="grpc"`) {
+		if into[name] == nil || !strings.Contains(rest, `direction="`+direction+`"`) ||
+			!strings.Contains(rest, `protocol="grpc"`) {
 			continue
 		}
 		fmt.Sscan(rest[strings.LastIndexByte(rest, ' ')+1:], &n)
@@ -95,7 +102,8 @@ func counted(t *testing.T, r *running, direction string) (sum tally) {
 	return sum
 }
 
-// Every way a call can end is told to its caller as gRPC tells it, and counted once for what it was, at both proxies.
+// Every way a call can end is told to its caller as gRPC tells it, and counted once for what it
+// was, at both proxies.
 func TestGRPCOutcomes(t *testing.T) {
 	gone := make(chan string, 1)
 	m := newMesh(t, 0)
@@ -120,7 +128,8 @@ func TestGRPCOutcomes(t *testing.T) {
 		{"/begun/0", "200m", "4", tally{1, 1, 1, 1, 1}, tally{1, -1, 1, -1, -1}, true},
 	} {
 		out, in := counted(t, caller, "outbound"), counted(t, callee, "inbound")
-		if got, err := callGRPC(t, t.Context(), c, url+tt.path, tt.timeout); got != tt.want || err != nil {
+		got, err := callGRPC(t, t.Context(), c, url+tt.path, tt.timeout)
+		if got != tt.want || err != nil {
 			t.Errorf("%s within %q: status %q, %v; want %s", tt.path, tt.timeout, got, err, tt.want)
 		}
 		awaitTally(t, caller, "outbound", tt.path, out, tt.outbound)
@@ -152,12 +161,13 @@ func TestCancelledGRPCIsNoFailure(t *testing.T) {
 	}
 }
 
-// awaitTally waits for what is counted: a caller may hear of its end before that. -1 is anything: which of two clocks was
-// first nobody can say.
+// awaitTally waits for what is counted: a caller may hear of its end before that. -1 is anything:
+// which of two clocks was first nobody can say.
 func awaitTally(t *testing.T, r *running, direction, what string, before, want tally) {
 	t.Helper()
 	var got tally
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(30 * time.Second)
+	for ; time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		got = counted(t, r, direction).minus(before)
 		if want.failures < 0 {
 			got.failures, got.failedTries, got.timeouts = -1, -1, -1

@@ -13,16 +13,17 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Long heads of requests that wait take no more than a bound, however many connections they are on: beyond it they are let
-// go once they were sent, and nobody is refused.
+// Long heads of requests that wait take no more than a bound, however many connections they are on:
+// beyond it they are let go once they were sent, and nobody is refused.
 func TestLongHeadsOfAllCallersAreLetGo(t *testing.T) {
 	callers := 2 * limits.MaxLongHeads / longHead
 	arrived, release := make(chan struct{}), make(chan struct{})
 	m := newMesh(t, 0)
-	m.declare("plain", "http2", pod{"plain-0", few(t, math.MaxInt32, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	addr := few(t, math.MaxInt32, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		arrived <- struct{}{}
 		<-release
-	})), ""})
+	}))
+	m.declare("plain", "http2", pod{"plain-0", addr, ""})
 	caller := m.caller("plain")
 	c := http1Client(t)
 	limit := within(t, 30*time.Second)
@@ -39,24 +40,27 @@ func TestLongHeadsOfAllCallersAreLetGo(t *testing.T) {
 			t.Fatalf("%d requests have arrived", i)
 		}
 	}
-	if n := caller.p.Heads(); n > int64(limits.MaxKeptLongHeads) || n < int64(limits.MaxKeptLongHeads/2) {
+	n := caller.p.Heads()
+	if n > int64(limits.MaxKeptLongHeads) || n < int64(limits.MaxKeptLongHeads/2) {
 		t.Errorf("heads of %d bytes wait", n)
 	}
 	close(release)
 	all.Wait()
 }
 
-// Those that cannot be sent yet are refused beyond a bound, to be tried again; another caller still has a place.
+// Those that cannot be sent yet are refused beyond a bound, to be tried again; another caller still
+// has a place.
 func TestLongHeadsOfAllCallersAreBounded(t *testing.T) {
 	const callers = 40
 	release := make(chan struct{})
 	m := newMesh(t, 0)
-	m.declare("plain", "http2", pod{"plain-0", few(t, 1, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	addr := few(t, 1, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-release:
 		case <-r.Context().Done():
 		}
-	})), ""})
+	}))
+	m.declare("plain", "http2", pod{"plain-0", addr, ""})
 	caller := m.caller("plain")
 	seen := make(chan struct{})
 	limit := within(t, 30*time.Second)

@@ -35,7 +35,8 @@ func (g *gathering) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Many requests with long heads may wait for their answers on one connection: the heads are let go once they were sent.
+// Many requests with long heads may wait for their answers on one connection: the heads are let go
+// once they were sent.
 func TestHeadsThatWaitAreBounded(t *testing.T) {
 	const callers = 80 // their heads are three times what a connection may have waiting
 	m := newMesh(t, 0)
@@ -122,11 +123,13 @@ func TestHeadsThatCannotBeSentAreRefused(t *testing.T) {
 		}
 	}
 	if least := limits.MaxHeads/longHead - 2; answered < least {
-		t.Errorf("%d requests were answered and %d refused, want %d answers", answered, refused, least)
+		t.Errorf("%d requests were answered and %d refused, want %d answers",
+			answered, refused, least)
 	}
 }
 
-// askLong opens so many streams with long heads, all but the first once known is closed, if it is not nil.
+// askLong opens so many streams with long heads, all but the first once known is closed, if it is
+// not nil.
 func askLong(nc net.Conn, streams int, known <-chan struct{}) {
 	var block bytes.Buffer
 	e := hpack.NewEncoder(&block)
@@ -139,12 +142,14 @@ func askLong(nc net.Conn, streams int, known <-chan struct{}) {
 			<-known
 		}
 		block.Reset()
-		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "plain"}, {":path", "/"}, {"x-long", strings.Repeat("*", longHead)}} {
+		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"},
+			{":authority", "plain"}, {":path", "/"}, {"x-long", strings.Repeat("*", longHead)}} {
 			e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
 		}
 		first := min(block.Len(), 16<<10)
 		id := uint32(2*i + 1)
-		f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: first == block.Len(), BlockFragment: block.Bytes()[:first]})
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true,
+			EndHeaders: first == block.Len(), BlockFragment: block.Bytes()[:first]})
 		if first < block.Len() {
 			f.WriteContinuation(id, true, block.Bytes()[first:])
 		}

@@ -7,19 +7,20 @@ import (
 	"testing"
 )
 
-// A peer that takes short heads only (RFC 9113 §6.5.2) is not sent long ones: what we answer instead says why, and the
-// connection to the peer lives on.
+// A peer that takes short heads only (RFC 9113 §6.5.2) is not sent long ones: what we answer
+// instead says why, and the connection to the peer lives on.
 func TestAHeadLongerThanThePeerTakes(t *testing.T) {
 	long := strings.Repeat("x", 8<<10)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	s := &http.Server{Protocols: protocols, MaxHeaderBytes: 4 << 10, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
 			w.Header().Set("X-Long", long)
 		}
-	})}
+	})
+	s := &http.Server{Protocols: protocols, MaxHeaderBytes: 4 << 10, Handler: h}
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	c := http2Client(t)
@@ -39,10 +40,12 @@ func TestAHeadLongerThanThePeerTakes(t *testing.T) {
 				if status, body := ask("/", "short"); status != 200 {
 					t.Errorf("a short one: %d %q", status, body)
 				}
-				if status, body := ask("/", long); status != 431 || !strings.Contains(body, "more than") {
+				if status, body := ask("/", long); status != 431 ||
+					!strings.Contains(body, "more than") {
 					t.Errorf("a long request: %d %q", status, body)
 				}
-				if status, body := ask("/long", "short"); status != 502 || !strings.Contains(body, "more than") {
+				if status, body := ask("/long", "short"); status != 502 ||
+					!strings.Contains(body, "more than") {
 					t.Errorf("a long response: %d %q", status, body)
 				}
 			}

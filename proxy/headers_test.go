@@ -14,10 +14,11 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// reservedNames are nobody's to send, in every spelling that an application may take for them: CGI and WSGI read an
-// underscore as a hyphen.
-var reservedNames = []string{"tulle-client-id", "tulle-error", "tulle-proto", "tulle-anything", "x-forwarded-client-cert",
-	"tulle_client_id", "content_length", "transfer_encoding", "x_forwarded-client_cert"}
+// reservedNames are nobody's to send, in every spelling that an application may take for them: CGI
+// and WSGI read an underscore as a hyphen.
+var reservedNames = []string{"tulle-client-id", "tulle-error", "tulle-proto", "tulle-anything",
+	"x-forwarded-client-cert", "tulle_client_id", "content_length", "transfer_encoding",
+	"x_forwarded-client_cert"}
 
 // forge sets every reserved name.
 func forge(h http.Header, prefix string) {
@@ -61,14 +62,16 @@ func send(t *testing.T, c *http.Client, url string) message {
 	return message{resp.Header, resp.Trailer}
 }
 
-// meshPeer is an HTTP/2 client with an SVID and no proxy: nothing keeps it from sending what it likes.
+// meshPeer is an HTTP/2 client with an SVID and no proxy: nothing keeps it from sending what it
+// likes.
 func (m *testMesh) meshPeer(to, app string) *http.Client {
 	_, port, _ := net.SplitHostPort(app)
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	tr := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
+	dial := func(context.Context, string, string) (net.Conn, error) {
 		return m.dialMesh("client", to, port+config.SNISuffix, config.ALPNHTTP, workloadID("web"))
-	}}
+	}
+	tr := &http.Transport{Protocols: protocols, DialContext: dial}
 	m.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
@@ -110,7 +113,9 @@ func TestReservedHeadersInEveryDirection(t *testing.T) {
 				cell(t, "response, "+n, got.head, n, "")
 				cell(t, "response's trailers, "+n, got.trailer, n, "")
 			}
-			for where, h := range map[string]http.Header{"request": asked.head, "request's trailers": asked.trailer, "response": got.head, "response's trailers": got.trailer} {
+			for where, h := range map[string]http.Header{"request": asked.head,
+				"request's trailers": asked.trailer, "response": got.head,
+				"response's trailers": got.trailer} {
 				cell(t, where+", x-mine", h, "x-mine", "kept")
 			}
 		})
@@ -131,11 +136,13 @@ func TestTulleErrorStaysInTheMesh(t *testing.T) {
 	addr := app(t, http.NotFoundHandler())
 	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
-	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+		"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
 	m.proxy("web", web)
 	for name, c := range map[string]*http.Client{"http1": http1Client(t), "http2": http2Client(t)} {
 		status, _, header := get(t, c, "http://"+web.mesh)
-		for deadline := time.Now().Add(10 * time.Second); status != 403 && time.Now().Before(deadline); {
+		deadline := time.Now().Add(10 * time.Second)
+		for status != 403 && time.Now().Before(deadline) {
 			status, _, header = get(t, c, "http://"+web.mesh) // until the change has arrived
 		}
 		if status != 403 || header.Get("Tulle-Error") != "" {
@@ -152,7 +159,8 @@ func TestTulleErrorStaysInTheMesh(t *testing.T) {
 	m.proxy("down", down)
 	caller := m.caller("down")
 	for name, c := range map[string]*http.Client{"http1": http1Client(t), "http2": http2Client(t)} {
-		if status, _, header := get(t, c, "http://"+caller.out["down"]); status != 503 || header.Get("Tulle-Error") == "" {
+		status, _, header := get(t, c, "http://"+caller.out["down"])
+		if status != 503 || header.Get("Tulle-Error") == "" {
 			t.Errorf("%s, meshed: %d %v", name, status, header)
 		}
 	}

@@ -54,7 +54,8 @@ func TestHTTPThroughTwoProxies(t *testing.T) {
 			if got := r.Header["Tulle-Client-Id"]; len(got) != 1 || got[0] != workloadID("client") {
 				t.Errorf("the application sees caller %q, want %q", got, workloadID("client"))
 			}
-			if r.Header.Get("X-Mine") != "kept" || r.Header.Get("X-Forwarded-Client-Cert") != "" || r.Header.Get("Tulle-Proto") != "" {
+			if r.Header.Get("X-Mine") != "kept" || r.Header.Get("X-Forwarded-Client-Cert") != "" ||
+				r.Header.Get("Tulle-Proto") != "" {
 				t.Errorf("request headers: %v", r.Header)
 			}
 		})

@@ -77,7 +77,8 @@ func TestGRPCInteropThroughTheMesh(t *testing.T) {
 	m.service("web", web)
 	m.proxy("web", web)
 	caller := m.caller("web")
-	cc, err := grpc.NewClient(caller.out["web"], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := grpc.NewClient(caller.out["web"],
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(t, err)
 	t.Cleanup(func() { cc.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -102,7 +103,8 @@ func TestGRPCInteropThroughTheMesh(t *testing.T) {
 func TestGRPCErrorsOfOursAreStatuses(t *testing.T) {
 	m := newMesh(t, 0)
 	caller := m.caller("nowhere")
-	cc, err := grpc.NewClient(caller.out["nowhere"], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := grpc.NewClient(caller.out["nowhere"],
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(t, err)
 	t.Cleanup(func() { cc.Close() })
 	_, err = testgrpc.NewTestServiceClient(cc).EmptyCall(t.Context(), &testgrpc.Empty{})
@@ -114,7 +116,9 @@ func TestGRPCErrorsOfOursAreStatuses(t *testing.T) {
 func TestPlaintextIsAdmittedOrRefusedByMode(t *testing.T) {
 	m := newMesh(t, 0)
 	clientID := make(chan string, 10)
-	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { clientID <- r.Header.Get("Tulle-Client-Id") }))
+	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		clientID <- r.Header.Get("Tulle-Client-Id")
+	}))
 	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	m.proxy("web", web)
@@ -126,7 +130,8 @@ func TestPlaintextIsAdmittedOrRefusedByMode(t *testing.T) {
 	if id := await.Receive(t, "the request arrives", clientID); resp.StatusCode != 200 || id != "" {
 		t.Errorf("permissive: status %d, the application sees %q", resp.StatusCode, id)
 	}
-	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+		"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		status, _, header := get(t, http1Client(t), "http://"+web.mesh)
 		if status == 403 {
@@ -165,7 +170,9 @@ func served(c *tls.Conn) bool {
 func TestBypassMatrix(t *testing.T) {
 	m := newMesh(t, 0)
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
-	other := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("reached an application nobody configured") }))
+	other := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Error("reached an application nobody configured")
+	}))
 	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	r := m.proxy("web", web)
@@ -181,7 +188,8 @@ func TestBypassMatrix(t *testing.T) {
 		{"not a port", "web", false}, {"zero", "0", false}, {"too big", "70000", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := m.dialMesh("client", web.mesh, tt.sni+config.SNISuffix, config.ALPNTCP, workloadID("web"))
+			c, err := m.dialMesh("client", web.mesh, tt.sni+config.SNISuffix, config.ALPNTCP,
+				workloadID("web"))
 			if ok := err == nil && served(c); ok != tt.ok {
 				t.Errorf("served: %v (%v), want %v", ok, err, tt.ok)
 			}
@@ -192,7 +200,9 @@ func TestBypassMatrix(t *testing.T) {
 func TestPeerMustProveTheExpectedIdentity(t *testing.T) {
 	m := newMesh(t, 0)
 	var reached atomic.Bool
-	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reached.Store(true) }))
+	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reached.Store(true)
+	}))
 	impostor := pod{"web-0", addr, loopback.Free()}
 	m.write("pod-other.yaml", podYAML("other", pod{"other-0", addr, impostor.mesh}))
 	m.service("web", impostor) // destination says web; the proxy there is other's
@@ -200,15 +210,19 @@ func TestPeerMustProveTheExpectedIdentity(t *testing.T) {
 	caller := m.caller("web")
 	status, body, header := get(t, http1Client(t), "http://"+caller.out["web"])
 	if status < 500 || reached.Load() {
-		t.Errorf("status %d %s %v, reached %v: want an error, and never plaintext", status, body, header, reached.Load())
+		t.Errorf("status %d %s %v, reached %v: want an error, and never plaintext",
+			status, body, header, reached.Load())
 	}
 }
 
 func TestCertificatesRotateUnderLoad(t *testing.T) {
-	// A connection is asked to end a tenth of a lifetime before it must. On a busy machine a request may take some of that.
+	// A connection is asked to end a tenth of a lifetime before it must. On a busy machine a
+	// request may take some of that.
 	const lifetime = 8 * time.Second
 	m := newMesh(t, lifetime)
-	url, caller, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+	url, caller, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(w, r.Body)
+	}))
 	c := http1Client(t)
 	serials := map[string]bool{}
 	for began := time.Now(); len(serials) < 3 || time.Since(began) < lifetime; {
@@ -226,7 +240,8 @@ func TestCertificatesRotateUnderLoad(t *testing.T) {
 
 // serial is the certificate that a proxy shows now.
 func (m *testMesh) serial(r *running) string {
-	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{config.ALPNHTTP}, ServerName: "1" + config.SNISuffix}
+	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{config.ALPNHTTP},
+		ServerName: "1" + config.SNISuffix}
 	c, err := tls.Dial("tcp", r.inbound, cfg)
 	if err != nil {
 		return ""
@@ -279,8 +294,10 @@ func TestGarbageOnEveryPort(t *testing.T) {
 	url, caller, callee := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	hello, err := os.ReadFile("testdata/clienthello")
 	check(t, err)
-	garbage := []string{"\x00", "\x16\x03\x01", "\x16\x03\x01\x40\x00" + strings.Repeat("a", 20000), "GET ", "GET / HTTP/1.1\r\nhost: a\r\n\x00: \r\n\r\n",
-		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + strings.Repeat("\xff", 100), strings.Repeat("A", 100<<10), string(hello[:60]), string(hello) + "junk"}
+	garbage := []string{"\x00", "\x16\x03\x01", "\x16\x03\x01\x40\x00" + strings.Repeat("a", 20000),
+		"GET ", "GET / HTTP/1.1\r\nhost: a\r\n\x00: \r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + strings.Repeat("\xff", 100),
+		strings.Repeat("A", 100<<10), string(hello[:60]), string(hello) + "junk"}
 	for _, addr := range []string{caller.out["web"], callee.inbound, caller.admin, m.dest} {
 		for _, g := range garbage {
 			c, err := net.Dial("tcp", addr)

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A backend in plaintext that vanished is found out by TCP, whether something was sent to it or not,
-// and not before it could be ended for taking nothing. The pod's own application is not given up for
-// taking nothing.
+// A backend in plaintext that vanished is found out by TCP, whether something was sent to it or
+// not, and not before it could be ended for taking nothing. The pod's own application is not given
+// up for taking nothing.
 func TestTheSilenceOfAPlaintextBackendIsBounded(t *testing.T) {
 	p, err := New(config.Config{TokenFile: "none", Limits: limits}, "test",
 		Output{Log: slog.New(slog.DiscardHandler)})

@@ -31,7 +31,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/undrawn"
 )
 
-// testMesh is a whole mesh in one process: a real identity and a real destination on loopback, over files.
+// testMesh is a whole mesh in one process: a real identity and a real destination on loopback, over
+// files.
 type testMesh struct {
 	t        testing.TB
 	dir      string
@@ -55,21 +56,25 @@ const trustDomain = "cluster.local"
 
 func newMesh(t testing.TB, lifetime time.Duration) *testMesh {
 	t.Helper()
-	m := &testMesh{t: t, limits: limits, access: io.Discard, dir: t.TempDir(), trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
+	m := &testMesh{t: t, limits: limits, access: io.Discard, dir: t.TempDir(),
+		trust: filepath.Join(t.TempDir(), "ca.crt"), log: testLog(t)}
 	td := spiffeid.RequireTrustDomainFromString(trustDomain)
 	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Lifetime: lifetime, Log: m.log})
 	check(t, err)
 	m.dev = dev
 	check(t, os.WriteFile(m.trust, dev.Roots(), 0o600))
 	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
-	m.identity, m.stopID = m.background("", func(ctx context.Context, l net.Listener) error { return dev.Serve(ctx, l) })
+	m.identity, m.stopID = m.background("", func(ctx context.Context, l net.Listener) error {
+		return dev.Serve(ctx, l)
+	})
 	m.dest, m.destDue = loopback.Free(), true
 	m.stopDest = func() { m.destDue = false }
 	return m
 }
 
-// startDestination is called with the first proxy, unless stopDest was called before: by then a test has written what is to
-// be so from the start. Destination's first answers have all of it, and a proxy never sees a part.
+// startDestination is called with the first proxy, unless stopDest was called before: by then a
+// test has written what is to be so from the start. Destination's first answers have all of it, and
+// a proxy never sees a part.
 func (m *testMesh) startDestination() {
 	m.destDue = false
 	ctx, cancel := context.WithCancel(context.Background())
@@ -77,14 +82,17 @@ func (m *testMesh) startDestination() {
 	src, err := m.dev.Source(ctx, spiffeid.RequireFromString(serverID("destination")))
 	check(m.t, err)
 	d := destination.New(destination.Config{
-		Mesh: destination.Mesh{TrustDomain: spiffeid.RequireTrustDomainFromString(trustDomain), ClusterDomain: trustDomain, LocalMesh: true,
+		Mesh: destination.Mesh{TrustDomain: spiffeid.RequireTrustDomainFromString(trustDomain),
+			ClusterDomain: trustDomain, LocalMesh: true,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Source: &files.Source{Dir: m.dir, Log: m.log}, Identity: src, Log: m.log})
 	m.dest, m.stopDest = m.background(m.dest, d.Serve)
 }
 
 // background serves on loopback until the test ends, or stop is called.
-func (m *testMesh) background(addr string, serve func(context.Context, net.Listener) error) (string, func()) {
+func (m *testMesh) background(
+	addr string, serve func(context.Context, net.Listener) error,
+) (string, func()) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
@@ -105,7 +113,9 @@ func (m *testMesh) background(addr string, serve func(context.Context, net.Liste
 	return l.Addr().String(), stop
 }
 
-func serverID(name string) string { return "spiffe://" + trustDomain + "/ns/tulle/sa/tulle-" + name }
+func serverID(name string) string {
+	return "spiffe://" + trustDomain + "/ns/tulle/sa/tulle-" + name
+}
 
 func workloadID(name string) string { return "spiffe://" + trustDomain + "/ns/shop/sa/" + name }
 
@@ -135,7 +145,8 @@ func (m *testMesh) declare(name, appProtocol string, pods ...pod) {
 	m.t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: %s}\n"+
-		"spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], ports: [{name: p, port: 80, protocol: TCP, appProtocol: %q}]}\n", name, appProtocol)
+		"spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], "+
+		"ports: [{name: p, port: 80, protocol: TCP, appProtocol: %q}]}\n", name, appProtocol)
 	for _, p := range pods {
 		host, port, _ := net.SplitHostPort(p.app)
 		fmt.Fprintf(&b, `---
@@ -144,7 +155,8 @@ kind: EndpointSlice
 metadata: {namespace: shop, name: %[1]s-%[2]s, labels: {kubernetes.io/service-name: %[1]s}}
 addressType: IPv4
 ports: [{name: p, port: %[3]s, protocol: TCP}]
-endpoints: [{addresses: [%[4]s], conditions: {ready: true}, targetRef: {kind: Pod, namespace: shop, name: %[2]s}}]
+endpoints: [{addresses: [%[4]s], conditions: {ready: true}, `+
+			`targetRef: {kind: Pod, namespace: shop, name: %[2]s}}]
 `, name, p.name, port, host)
 		b.WriteString(podYAML(name, p))
 	}
@@ -153,8 +165,11 @@ endpoints: [{addresses: [%[4]s], conditions: {ready: true}, targetRef: {kind: Po
 
 func podYAML(account string, p pod) string {
 	if p.mesh == "" {
-		return fmt.Sprintf("---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: shop, name: %s}\n"+
-			"spec: {serviceAccountName: %s, containers: [{name: app}]}\nstatus: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n", p.name, account)
+		return fmt.Sprintf("---\napiVersion: v1\nkind: Pod\n"+
+			"metadata: {namespace: shop, name: %s}\n"+
+			"spec: {serviceAccountName: %s, containers: [{name: app}]}\n"+
+			"status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n",
+			p.name, account)
 	}
 	return fmt.Sprintf(`---
 apiVersion: v1
@@ -164,12 +179,14 @@ metadata:
   name: %s
   labels: {tulle.dev/mesh: tulle}
   annotations: {tulle.dev/mesh-address: "%s"}
-spec: {serviceAccountName: %s, containers: [{name: app}], initContainers: [{name: tulle-proxy, restartPolicy: Always}]}
+spec: {serviceAccountName: %s, containers: [{name: app}], `+
+		`initContainers: [{name: tulle-proxy, restartPolicy: Always}]}
 status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}
 `, p.name, p.mesh, account)
 }
 
-// running is a workload's proxy: its own addresses and, by service, those that its application dials.
+// running is a workload's proxy: its own addresses and, by service, those that its application
+// dials.
 type running struct {
 	inbound, admin string
 	out            map[string]string
@@ -194,10 +211,11 @@ func (m *testMesh) describe(name string, p pod, upstreams ...string) (*running, 
 	_, port, _ := net.SplitHostPort(app)
 	id := spiffeid.RequireFromString(workloadID(name))
 	env := map[string]string{
-		config.EnvIdentity: id.String(), config.EnvTrustFile: m.trust, config.EnvTokenFile: m.token(id, podName),
-		config.EnvIdentityAddr: m.identity, config.EnvIdentityID: m.dev.ServerID().String(),
-		config.EnvDestinationAddr: m.dest, config.EnvDestinationID: serverID("destination"),
-		config.EnvInboundListen: r.inbound, config.EnvInboundApps: port + "=" + app, config.EnvAdminListen: r.admin,
+		config.EnvIdentity: id.String(), config.EnvTrustFile: m.trust,
+		config.EnvTokenFile: m.token(id, podName), config.EnvIdentityAddr: m.identity,
+		config.EnvIdentityID: m.dev.ServerID().String(), config.EnvDestinationAddr: m.dest,
+		config.EnvDestinationID: serverID("destination"), config.EnvInboundListen: r.inbound,
+		config.EnvInboundApps: port + "=" + app, config.EnvAdminListen: r.admin,
 		config.EnvDrainGrace: "5s",
 	}
 	var list []string
@@ -239,7 +257,8 @@ func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 	check(m.t, err)
 	cfg.Limits = m.limits
 	p, err := proxy.New(cfg, "test", proxy.Output{
-		Log: m.log.With("proxy", env[config.EnvIdentity]), Level: &slog.LevelVar{}, Access: m.access,
+		Log: m.log.With("proxy", env[config.EnvIdentity]), Level: &slog.LevelVar{},
+		Access: m.access,
 	})
 	check(m.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -341,7 +360,8 @@ const clientTimeout = 2 * await.Limit
 func http2Client(t testing.TB) *http.Client {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	tr := &http.Transport{Protocols: protocols, DialContext: (&net.Dialer{Control: narrow}).DialContext}
+	tr := &http.Transport{Protocols: protocols,
+		DialContext: (&net.Dialer{Control: narrow}).DialContext}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: clientTimeout}
 }
@@ -372,5 +392,6 @@ func testLog(t testing.TB) *slog.Logger {
 			t.Log(b.String())
 		}
 	})
-	return slog.New(undrawn.Refuse(t, slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}), forward.Undrawn))
+	h := slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})
+	return slog.New(undrawn.Refuse(t, h, forward.Undrawn))
 }

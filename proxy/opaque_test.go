@@ -46,7 +46,8 @@ func (a *accepting) next(t testing.TB) *net.TCPConn {
 	}
 }
 
-// opaquePaths are the ways that a connection takes through one proxy or two, each with the application at its end.
+// opaquePaths are the ways that a connection takes through one proxy or two, each with the
+// application at its end.
 func opaquePaths(t *testing.T, m *testMesh) map[string]func() (client, server *net.TCPConn) {
 	t.Helper()
 	a := accept(t)
@@ -180,17 +181,20 @@ func wantBroken(t testing.TB, c *net.TCPConn) {
 	check(t, err)
 	var reset error
 	err = raw.Read(func(fd uintptr) bool {
-		if n, e := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil && n != 0 {
+		n, e := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
+		if e == nil && n != 0 {
 			reset = syscall.Errno(n)
 		}
 		return reset != nil
 	})
-	if err != nil || !errors.Is(reset, syscall.ECONNRESET) && !errors.Is(reset, syscall.EPIPE) { // the kernel says EPIPE when the end was first
+	// the kernel says EPIPE when the end was first
+	if err != nil || !errors.Is(reset, syscall.ECONNRESET) && !errors.Is(reset, syscall.EPIPE) {
 		t.Fatalf("%v, %v; want a reset", reset, err)
 	}
 }
 
-// TLS that ends without its alert was cut, by whomever: the application must not take it for an end (RFC 8446 §6.1).
+// TLS that ends without its alert was cut, by whomever: the application must not take it for an end
+// (RFC 8446 §6.1).
 func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 	m := newMesh(t, 0)
 	a := accept(t)
@@ -201,7 +205,8 @@ func TestATruncatedTunnelIsNoEnd(t *testing.T) {
 	m.write("pod-client.yaml", podYAML("client", pod{"client-0", "127.0.0.1:1", loopback.Free()}))
 	_, port, _ := net.SplitHostPort(a.addr)
 	for _, orderly := range []bool{true, false} {
-		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP, workloadID("web"))
+		tc, err := m.dialMesh("client", web.mesh, port+config.SNISuffix, config.ALPNTCP,
+			workloadID("web"))
 		check(t, err)
 		say(t, tc, "all but the rest")
 		server := await.Receive(t, "the application is dialed", a.conns)
@@ -226,7 +231,8 @@ func TestAnUnreachableApplicationIsAReset(t *testing.T) {
 	m.service("plain", pod{"plain-0", web.app, ""})
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
-	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
+	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh,
+		"two hops": caller.out["web"]} {
 		t.Run(name, func(t *testing.T) {
 			c, err := net.Dial("tcp", addr)
 			if errors.Is(err, syscall.ECONNRESET) {
@@ -262,7 +268,8 @@ func TestOpaqueBulk(t *testing.T) {
 			for range 4 {
 				check(t, await.Receive(t, "all bytes have moved", done))
 			}
-			if !bytes.Equal(up.Sum(nil), upGot.Sum(nil)) || !bytes.Equal(down.Sum(nil), downGot.Sum(nil)) {
+			if !bytes.Equal(up.Sum(nil), upGot.Sum(nil)) ||
+				!bytes.Equal(down.Sum(nil), downGot.Sum(nil)) {
 				t.Error("what arrived is not what was sent")
 			}
 		})
@@ -312,7 +319,8 @@ func TestAResetDuringDetection(t *testing.T) {
 
 func awaitConnections(t testing.TB, r *running, want int64) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); r.p.Connections() != want; time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(30 * time.Second)
+	for ; r.p.Connections() != want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections, want %d", r.p.Connections(), want)
 		}

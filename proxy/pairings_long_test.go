@@ -23,8 +23,9 @@ import (
 
 const (
 	hugeBody = 1 << 30
-	// grownAtMost is how much larger than idle a proxy may be while two such bodies go through it both ways. Measured: 5 to 9 MiB. The
-	// collector does not begin before a heap of 16 MiB, which is 4 MiB times the proxy's GOGC, and an idle proxy has some of it.
+	// grownAtMost is how much larger than idle a proxy may be while two such bodies go through it
+	// both ways. Measured: 5 to 9 MiB. The collector does not begin before a heap of 16 MiB, which
+	// is 4 MiB times the proxy's GOGC, and an idle proxy has some of it.
 	grownAtMost = 16 << 20
 	openFor     = 3 * time.Minute
 )
@@ -33,7 +34,8 @@ const (
 func processes(t *testing.T) (url string, pids []int, seen *calls) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "mesh-proxy")
-	out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./mesh-proxy").CombinedOutput()
+	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./mesh-proxy")
+	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -80,8 +82,8 @@ func resident(t *testing.T, pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// 1 GiB both ways at once, in HTTP/1 and in HTTP/2, to readers that pause, beside streams that stay open for minutes and
-// say little: all arrives whole, and neither proxy grows.
+// 1 GiB both ways at once, in HTTP/1 and in HTTP/2, to readers that pause, beside streams that stay
+// open for minutes and say little: all arrives whole, and neither proxy grows.
 func TestHugeBodiesAndLongStreams(t *testing.T) {
 	url, pids, seen := processes(t)
 	clients := map[string]*http.Client{"http1": http1Client(t), "http2": http2Client(t)}
@@ -110,7 +112,8 @@ func TestHugeBodiesAndLongStreams(t *testing.T) {
 	cancel()
 	watch.Wait()
 	for i, name := range []string{"caller's", "callee's"} {
-		t.Logf("the %s proxy: %.1f MiB idle, %.1f at most", name, float64(idle[i])/(1<<20), float64(most[i])/(1<<20))
+		t.Logf("the %s proxy: %.1f MiB idle, %.1f at most",
+			name, float64(idle[i])/(1<<20), float64(most[i])/(1<<20))
 		if most[i]-idle[i] > grownAtMost {
 			t.Errorf("the %s proxy grew by %d KiB", name, (most[i]-idle[i])>>10)
 		}

@@ -23,9 +23,9 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// pairing is a client of one protocol and a way to the backend. Undeclared, the backend is spoken to in the client's protocol:
-// through two proxies an HTTP/1 engine meets an HTTP/2 one twice, through one proxy each engine meets its like. translate_test.go
-// has the other two.
+// pairing is a client of one protocol and a way to the backend. Undeclared, the backend is spoken
+// to in the client's protocol: through two proxies an HTTP/1 engine meets an HTTP/2 one twice,
+// through one proxy each engine meets its like. translate_test.go has the other two.
 type pairing struct {
 	name   string
 	url    string
@@ -53,8 +53,10 @@ func pairings(t *testing.T) []pairing {
 		name   string
 		client *http.Client
 	}{{"http1", http1Client(t)}, {"http2", http2Client(t)}} {
-		for _, way := range []struct{ name, addr string }{{"outbound", caller.out["plain"]}, {"inbound", web.mesh}, {"two hops", caller.out["web"]}} {
-			list = append(list, pairing{c.name + ", " + way.name, "http://" + way.addr, c.client, seen})
+		for _, way := range []struct{ name, addr string }{{"outbound", caller.out["plain"]},
+			{"inbound", web.mesh}, {"two hops", caller.out["web"]}} {
+			p := pairing{c.name + ", " + way.name, "http://" + way.addr, c.client, seen}
+			list = append(list, p)
 		}
 	}
 	return list
@@ -98,7 +100,8 @@ func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		flush.EnableFullDuplex()
 		w.Header().Set("Trailer", "X-After")
 		n, err := io.Copy(countingWriter{w, &c.sent}, r.Body)
-		w.Header().Set("X-After", strings.TrimSpace(fmt.Sprintf("%s %v %d", r.Trailer.Get("X-Sum"), err, n)))
+		w.Header().Set("X-After",
+			strings.TrimSpace(fmt.Sprintf("%s %v %d", r.Trailer.Get("X-Sum"), err, n)))
 	case "/talk":
 		flush.EnableFullDuplex()
 		for in := bufio.NewScanner(r.Body); in.Scan(); flush.Flush() {
@@ -119,7 +122,8 @@ func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			flush.Flush()
 		}
 		defer close(c.over(r.URL.RawQuery))
-		if _, err := io.Copy(io.Discard, r.Body); err == nil { // net/http hears of a client that left while it reads
+		// net/http hears of a client that left while it reads
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
 			<-r.Context().Done()
 		}
 	case "/cut":
@@ -142,7 +146,9 @@ func (w countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (p pairing) do(t *testing.T, method, path string, body io.Reader, edit func(*http.Request)) *http.Response {
+func (p pairing) do(
+	t *testing.T, method, path string, body io.Reader, edit func(*http.Request),
+) *http.Response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -175,9 +181,11 @@ func (p pairing) all(t *testing.T) {
 		name string
 		run  func(*testing.T, pairing)
 	}{
-		{"without a body", withoutBody}, {"head", head}, {"small", small}, {"trailers", trailers}, {"hints", hints},
-		{"continue", continued}, {"expectation failed", expectationFailed}, {"answered early", answeredEarly}, {"cancelled", cancelled},
-		{"cancelled in the answer", cancelledBegun}, {"cancelled while sending", cancelledSending}, {"cut", cut}, {"cut in the answer", cutBegun},
+		{"without a body", withoutBody}, {"head", head}, {"small", small}, {"trailers", trailers},
+		{"hints", hints}, {"continue", continued}, {"expectation failed", expectationFailed},
+		{"answered early", answeredEarly}, {"cancelled", cancelled},
+		{"cancelled in the answer", cancelledBegun}, {"cancelled while sending", cancelledSending},
+		{"cut", cut}, {"cut in the answer", cutBegun},
 	} {
 		t.Run(p.name+"/"+tt.name, func(t *testing.T) { tt.run(t, p) })
 	}
@@ -187,7 +195,9 @@ func withoutBody(t *testing.T, p pairing) {
 	for _, code := range []int{200, 204, 304, 404, 500} {
 		for _, method := range []string{"GET", "POST", "HEAD", "OPTIONS", "DELETE"} {
 			resp := p.do(t, method, "/status?code="+strconv.Itoa(code), nil, nil)
-			if body := read(t, resp); resp.StatusCode != code || body != "" || resp.Header.Get("X-Body") != "0" || resp.Header.Get("Etag") != `"x"` {
+			body := read(t, resp)
+			if resp.StatusCode != code || body != "" || resp.Header.Get("X-Body") != "0" ||
+				resp.Header.Get("Etag") != `"x"` {
 				t.Errorf("%s %d: %d %q %v", method, code, resp.StatusCode, body, resp.Header)
 			}
 		}
@@ -218,7 +228,8 @@ func small(t *testing.T, p pairing) {
 }
 
 func trailers(t *testing.T, p pairing) {
-	resp := p.do(t, "POST", "/echo", io.MultiReader(strings.NewReader("hello")), func(r *http.Request) {
+	hello := io.MultiReader(strings.NewReader("hello"))
+	resp := p.do(t, "POST", "/echo", hello, func(r *http.Request) {
 		r.Trailer = http.Header{"X-Sum": {"42"}}
 	})
 	body := read(t, resp)
@@ -229,21 +240,26 @@ func trailers(t *testing.T, p pairing) {
 
 func hints(t *testing.T, p pairing) {
 	var got []string
-	resp := p.do(t, "GET", "/early", nil, traced(&httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 		got = append(got, fmt.Sprintf("%d %s", code, h.Get("Link")))
 		return nil
-	}}))
+	}}
+	resp := p.do(t, "GET", "/early", nil, traced(trace))
 	body := read(t, resp)
-	if s := strings.Join(got, "; "); body != "after hints" || !strings.HasPrefix(s, "103 </style.css>; rel=preload; 102") {
+	if s := strings.Join(got, "; "); body != "after hints" ||
+		!strings.HasPrefix(s, "103 </style.css>; rel=preload; 102") {
 		t.Errorf("%q after %q", body, s)
 	}
 }
 
 func traced(trace *httptrace.ClientTrace) func(*http.Request) {
-	return func(r *http.Request) { *r = *r.WithContext(httptrace.WithClientTrace(r.Context(), trace)) }
+	return func(r *http.Request) {
+		*r = *r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+	}
 }
 
-// The body is sent when the backend asks for it, and not before: the transport waits, for longer than the test has.
+// The body is sent when the backend asks for it, and not before: the transport waits, for longer
+// than the test has.
 func continued(t *testing.T, p pairing) {
 	p.client = patient(p.client)
 	var asked atomic.Bool
@@ -265,7 +281,8 @@ func patient(c *http.Client) *http.Client {
 func expectationFailed(t *testing.T, p pairing) {
 	p.client = patient(p.client)
 	var sent atomic.Int64
-	resp := p.do(t, "POST", "/refuse", io.TeeReader(strings.NewReader("hello"), countingWriter{io.Discard, &sent}), func(r *http.Request) {
+	hello := io.TeeReader(strings.NewReader("hello"), countingWriter{io.Discard, &sent})
+	resp := p.do(t, "POST", "/refuse", hello, func(r *http.Request) {
 		r.Header.Set("Expect", "100-continue")
 		r.ContentLength = 5
 	})
@@ -274,7 +291,8 @@ func expectationFailed(t *testing.T, p pairing) {
 	}
 }
 
-// answeredEarly: the answer does not wait for a body that has not ended, and what follows is none the worse.
+// answeredEarly: the answer does not wait for a body that has not ended, and what follows is none
+// the worse.
 func answeredEarly(t *testing.T, p pairing) {
 	for range 3 {
 		hold := make(chan struct{})
@@ -331,7 +349,8 @@ func (p pairing) cancel(t *testing.T, path string, body io.Reader) {
 	req, err := http.NewRequestWithContext(ctx, method, p.url+path+"?"+unique(t), body)
 	check(t, err)
 	sent := make(chan struct{})
-	traced(&httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }})(req)
+	wrote := func(httptrace.WroteRequestInfo) { close(sent) }
+	traced(&httptrace.ClientTrace{WroteRequest: wrote})(req)
 	if path == "/hang" {
 		go func() {
 			<-sent
@@ -389,13 +408,16 @@ func TestACutAnswerToHTTP10IsNoEnd(t *testing.T) {
 }
 
 const (
-	// largeBody is twice what the kernel keeps on a way for a proxy: 6 MiB to be read, and 4 MiB sent.
+	// largeBody is twice what the kernel keeps on a way for a proxy: 6 MiB to be read, and 4 MiB
+	// sent.
 	largeBody = 24 << 20
-	// heldAtMost is what all of a pairing may hold for a reader that takes nothing, the test's client and backend included.
+	// heldAtMost is what all of a pairing may hold for a reader that takes nothing, the test's
+	// client and backend included.
 	heldAtMost = 10 << 20
 )
 
-// A reader that takes nothing stops the writer, through every engine, with little held on the way; what then comes is whole.
+// A reader that takes nothing stops the writer, through every engine, with little held on the way;
+// what then comes is whole.
 func TestPairingsLargeBothWaysWithASlowReader(t *testing.T) {
 	for _, p := range pairings(t) {
 		t.Run(p.name, func(t *testing.T) {
@@ -412,7 +434,8 @@ func TestPairingsLargeBothWaysWithASlowReader(t *testing.T) {
 			if err != nil || n != size {
 				t.Fatalf("%d bytes of %d, %v", n, size, err)
 			}
-			if got, want := resp.Trailer.Get("X-After"), fmt.Sprintf("<nil> %d", size); got != want {
+			got, want := resp.Trailer.Get("X-After"), fmt.Sprintf("<nil> %d", size)
+			if got != want {
 				t.Errorf("trailer %q, want %q", got, want)
 			}
 			if stopped >= size {
@@ -422,7 +445,8 @@ func TestPairingsLargeBothWaysWithASlowReader(t *testing.T) {
 	}
 }
 
-// awaitStop waits until a count stands still; on a loaded machine perhaps too soon, which only asks less of what follows.
+// awaitStop waits until a count stands still; on a loaded machine perhaps too soon, which only asks
+// less of what follows.
 func awaitStop(n *atomic.Int64) int64 {
 	last := n.Load()
 	for {
@@ -442,7 +466,8 @@ func liveHeap() int64 {
 	return int64(s[0].Value.Uint64())
 }
 
-// pattern is a body that can be told from every other at each byte: a source, and a sink that compares.
+// pattern is a body that can be told from every other at each byte: a source, and a sink that
+// compares.
 type pattern struct {
 	at, left int64
 }

@@ -16,7 +16,8 @@ func TestALongRequestIsSentElsewhereToo(t *testing.T) {
 		http.NewResponseController(w).EnableFullDuplex()
 		io.Copy(w, r.Body)
 	}))
-	good, down := pod{"web-0", addr, loopback.Free()}, pod{"web-1", loopback.Free(), loopback.Free()}
+	good := pod{"web-0", addr, loopback.Free()}
+	down := pod{"web-1", loopback.Free(), loopback.Free()}
 	m.service("web", good, down)
 	m.proxy("web", good)
 	m.proxy("web", down)
@@ -29,7 +30,8 @@ func TestALongRequestIsSentElsewhereToo(t *testing.T) {
 			got, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if err != nil || resp.StatusCode != 200 || string(got) != body {
-				t.Fatalf("%s, request %d: %d, %d bytes, %v %v", name, i, resp.StatusCode, len(got), err, resp.Header)
+				t.Fatalf("%s, request %d: %d, %d bytes, %v %v",
+					name, i, resp.StatusCode, len(got), err, resp.Header)
 			}
 		}
 	}

@@ -31,7 +31,8 @@ func (m *testMesh) startViz(totals chan<- uint64) {
 			var total uint64
 			for _, one := range r.Series {
 				series[one.Id] = one.Requests
-				outbound[one.Id] = outbound[one.Id] || one.Labels.GetDirection() == api.Direction_DIRECTION_OUTBOUND
+				outbound[one.Id] = outbound[one.Id] ||
+					one.Labels.GetDirection() == api.Direction_DIRECTION_OUTBOUND
 			}
 			for id, n := range series {
 				if outbound[id] {

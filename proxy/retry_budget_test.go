@@ -15,8 +15,8 @@ spec:
   retryBudget: {retryRatio: 0.2, minRetriesPerSecond: 1, ttl: 60s}
 `
 
-// A route that works pays nothing into the budget of one that fails: 100 failing requests get 20 retries and the minimum's
-// 60 (of one ttl), however many others there are.
+// A route that works pays nothing into the budget of one that fails: 100 failing requests get 20
+// retries and the minimum's 60 (of one ttl), however many others there are.
 func TestOnlyRetryableRequestsPayIntoTheBudget(t *testing.T) {
 	m := newMesh(t, 0)
 	m.write("profile.yaml", retriedRoute)

@@ -10,7 +10,9 @@ import (
 func TestARetriedRequestCountsWhereItEnded(t *testing.T) {
 	m := newMesh(t, 0)
 	m.profile("  routes:\n  - {name: r, condition: {pathRegex: /.*}, isRetryable: true}\n")
-	bad := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }))
+	bad := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(500)
+	}))
 	good := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	m.service("web", pod{"bad-0", bad, ""}, pod{"good-0", good, ""})
 	caller := m.caller("web")

@@ -27,8 +27,9 @@ func resetting(t *testing.T) (addr string, acted *atomic.Int64) {
 	}), acted
 }
 
-// What lies between a proxy and a backend may reset a connection after the backend has acted: such a POST is not repeated,
-// and fails. A reset by the pod's own application is its kernel's word that nobody has read, which is believed once.
+// What lies between a proxy and a backend may reset a connection after the backend has acted: such
+// a POST is not repeated, and fails. A reset by the pod's own application is its kernel's word that
+// nobody has read, which is believed once.
 func TestAResetRequestIsNotRepeatedAgainAndAgain(t *testing.T) {
 	m := newMesh(t, 0)
 	far, farActed := resetting(t)
@@ -46,12 +47,14 @@ func TestAResetRequestIsNotRepeatedAgainAndAgain(t *testing.T) {
 		"an unmeshed backend":   {m.caller("pay").out["pay"], farActed, 1, 502},
 		"the pod's application": {web.mesh, nearActed, 2, 503},
 	} {
-		// Without a body the request leaves in one write, however busy the machine is: only then is a reset believed.
+		// Without a body the request leaves in one write, however busy the machine is: only then is
+		// a reset believed.
 		resp, err := http1Client(t).Post("http://"+test.to+"/charge?amount=100", "", nil)
 		check(t, err)
 		resp.Body.Close()
 		if n := test.acted.Load(); n != test.times || resp.StatusCode != test.status {
-			t.Errorf("%s: acted %d times, want %d; status %d, want %d", name, n, test.times, resp.StatusCode, test.status)
+			t.Errorf("%s: acted %d times, want %d; status %d, want %d",
+				name, n, test.times, resp.StatusCode, test.status)
 		}
 	}
 }

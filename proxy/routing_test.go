@@ -18,7 +18,8 @@ import (
 // profile writes a ServiceProfile for web.
 func (m *testMesh) profile(spec string) {
 	m.t.Helper()
-	m.write("profile.yaml", "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\nmetadata: {namespace: shop, name: web.shop.svc.cluster.local}\nspec:\n"+spec)
+	m.write("profile.yaml", "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\n"+
+		"metadata: {namespace: shop, name: web.shop.svc.cluster.local}\nspec:\n"+spec)
 }
 
 func TestRetriesOnlyWhatTheProfileMarks(t *testing.T) {
@@ -54,7 +55,8 @@ func TestRetriesOnlyWhatTheProfileMarks(t *testing.T) {
 			body, err := io.ReadAll(resp.Body)
 			check(t, err)
 			if resp.StatusCode != tt.status || calls.Load() != tt.calls {
-				t.Errorf("status %d after %d calls, want %d after %d", resp.StatusCode, calls.Load(), tt.status, tt.calls)
+				t.Errorf("status %d after %d calls, want %d after %d",
+					resp.StatusCode, calls.Load(), tt.status, tt.calls)
 			}
 			if string(body) != tt.body {
 				t.Errorf("%d bytes came back, want the %d that were sent", len(body), len(tt.body))
@@ -78,7 +80,8 @@ func TestTimeoutEndsARequestWithItsReason(t *testing.T) {
 		began := time.Now()
 		status, _, header := get(t, c, url+"/slow")
 		if status != 504 || !strings.Contains(header.Get("Tulle-Error"), "timeout") {
-			t.Fatalf("status %d, tulle-error %q; want 504 and the timeout named", status, header.Get("Tulle-Error"))
+			t.Fatalf("status %d, tulle-error %q; want 504 and the timeout named",
+				status, header.Get("Tulle-Error"))
 		}
 		if d := time.Since(began); d < 100*time.Millisecond {
 			t.Fatalf("ended after %v, before its timeout", d)
@@ -143,14 +146,18 @@ func (m *testMesh) timesOut(c *http.Client, url string) bool {
 
 func TestEndpointThatRefusesIsPassedOver(t *testing.T) {
 	m := newMesh(t, 0)
-	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
-	good, down := pod{"web-0", addr, loopback.Free()}, pod{"web-1", loopback.Free(), loopback.Free()}
+	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(w, r.Body)
+	}))
+	good := pod{"web-0", addr, loopback.Free()}
+	down := pod{"web-1", loopback.Free(), loopback.Free()}
 	m.service("web", good, down) // web-1 has a proxy, and no application behind it
 	m.proxy("web", good)
 	m.proxy("web", down)
 	caller := m.caller("web")
 	for i := range 50 { // POST: not delivered is not delivered
-		resp, err := http1Client(t).Post("http://"+caller.out["web"], "text/plain", strings.NewReader("body"))
+		resp, err := http1Client(t).Post("http://"+caller.out["web"], "text/plain",
+			strings.NewReader("body"))
 		check(t, err)
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
@@ -238,7 +245,8 @@ func TestBodiesOfAnySizeBothWays(t *testing.T) {
 			resp.Body.Close()
 			cancel()
 			if err != nil || string(got) != sent {
-				t.Errorf("%s, %d bytes: got %d back, equal %v, %v", name, size, len(got), string(got) == sent, err)
+				t.Errorf("%s, %d bytes: got %d back, equal %v, %v",
+					name, size, len(got), string(got) == sent, err)
 			}
 		}
 	}

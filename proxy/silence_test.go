@@ -40,7 +40,8 @@ func TestSilentConnectionIsServedAsHTTPWhenItSpeaks(t *testing.T) {
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		check(t, err)
 		if resp.StatusCode != 200 || resp.Header.Get("X-Caller") != workloadID("client") {
-			t.Errorf("status %d, the application saw %q: want it served as HTTP", resp.StatusCode, resp.Header.Get("X-Caller"))
+			t.Errorf("status %d, the application saw %q: want it served as HTTP",
+				resp.StatusCode, resp.Header.Get("X-Caller"))
 		}
 	}
 }
@@ -71,7 +72,8 @@ func TestSilentConnectionToNobodyIsAnsweredWhenItSpeaks(t *testing.T) {
 	}
 }
 
-// A client that was cut before anybody understood it has not ended: its server, which was dialed for it, sees a reset too.
+// A client that was cut before anybody understood it has not ended: its server, which was dialed
+// for it, sees a reset too.
 func TestACutSilentConnectionIsNoEnd(t *testing.T) {
 	m := impatient(t)
 	a := accept(t)
@@ -80,7 +82,8 @@ func TestACutSilentConnectionIsNoEnd(t *testing.T) {
 	m.service("plain", pod{"plain-0", a.addr, ""})
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
-	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]} {
+	for name, addr := range map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh,
+		"two hops": caller.out["web"]} {
 		for _, word := range []string{"", "GE"} { // it may become HTTP
 			t.Run(fmt.Sprintf("%s, after %q", name, word), func(t *testing.T) {
 				client, err := net.Dial("tcp", addr)

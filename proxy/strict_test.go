@@ -13,7 +13,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// Strict is strict for what is no HTTP too: bytes that nobody knows, and TLS that is not the mesh's.
+// Strict is strict for what is no HTTP too: bytes that nobody knows, and TLS that is not the
+// mesh's.
 func TestStrictRefusesOpaqueAndForeignTLS(t *testing.T) {
 	m := newMesh(t, 0)
 	hello := foreignHello(t)
@@ -35,7 +36,8 @@ func TestStrictRefusesOpaqueAndForeignTLS(t *testing.T) {
 			t.Errorf("permissive: %q... does not reach the application", first[:4])
 		}
 	}
-	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+		"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
 	for deadline := time.Now().Add(10 * time.Second); reaches("\x00opaque"); {
 		if time.Now().After(deadline) {
 			t.Fatal("strict: opaque bytes reach the application")
@@ -60,7 +62,8 @@ func foreignHello(t *testing.T) []byte {
 	return b[:n]
 }
 
-// An application that will not switch protocols says so in its own words, and be it by answering as if nothing had been asked.
+// An application that will not switch protocols says so in its own words, and be it by answering as
+// if nothing had been asked.
 func TestAnUpgradeThatTheApplicationDeclines(t *testing.T) {
 	m := newMesh(t, 0)
 	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

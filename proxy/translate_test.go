@@ -16,7 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// declared is one application, meshed as "web" and unmeshed as "plain", whose services say what it speaks.
+// declared is one application, meshed as "web" and unmeshed as "plain", whose services say what it
+// speaks.
 func declared(t *testing.T, appProtocol, addr string) (ways map[string]string) {
 	t.Helper()
 	m := newMesh(t, 0)
@@ -26,7 +27,8 @@ func declared(t *testing.T, appProtocol, addr string) (ways map[string]string) {
 	m.declare("plain", appProtocol, pod{"plain-0", addr, ""})
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
-	return map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]}
+	return map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh,
+		"two hops": caller.out["web"]}
 }
 
 // An application that knows one protocol, and says so, is called in it whatever the caller speaks.
@@ -53,13 +55,16 @@ func TestDeclaredAsSpoken(t *testing.T) {
 		client      func(testing.TB) *http.Client
 		want        string
 	}{
-		{"", http1Client, "HTTP/1.1"}, {"", http2Client, "HTTP/2.0"}, {"http", http1Client, "HTTP/1.1"}, {"http2", http2Client, "HTTP/2.0"},
-		{"grpc", http1Client, "HTTP/2.0"}, {"http", http2Client, "HTTP/1.1"}, {"example.org/own", http1Client, "HTTP/1.1"},
+		{"", http1Client, "HTTP/1.1"}, {"", http2Client, "HTTP/2.0"},
+		{"http", http1Client, "HTTP/1.1"}, {"http2", http2Client, "HTTP/2.0"},
+		{"grpc", http1Client, "HTTP/2.0"}, {"http", http2Client, "HTTP/1.1"},
+		{"example.org/own", http1Client, "HTTP/1.1"},
 	} {
 		for way, addr := range declared(t, tt.appProtocol, app(t, &calls{})) {
 			status, _, h := get(t, tt.client(t), "http://"+addr+"/status?code=200")
 			if status != 200 || h.Get("X-Proto") != tt.want {
-				t.Errorf("%q, %s: %d in %q, want %q", tt.appProtocol, way, status, h.Get("X-Proto"), tt.want)
+				t.Errorf("%q, %s: %d in %q, want %q",
+					tt.appProtocol, way, status, h.Get("X-Proto"), tt.want)
 			}
 		}
 	}
@@ -69,7 +74,8 @@ func TestDeclaredAsSpoken(t *testing.T) {
 func TestGRPCIsNeverTranslated(t *testing.T) {
 	addr, _ := serveGRPC(t, &scripted{unary: func(context.Context) error { return nil }})
 	for way, to := range declared(t, "http", addr) {
-		if _, err := dialGRPC(t, to).EmptyCall(within(t, 30*time.Second), &testgrpc.Empty{}); err != nil {
+		_, err := dialGRPC(t, to).EmptyCall(within(t, 30*time.Second), &testgrpc.Empty{})
+		if err != nil {
 			t.Errorf("%s: %v", way, err)
 		}
 	}
@@ -79,7 +85,8 @@ func TestGRPCIsNeverTranslated(t *testing.T) {
 func TestGRPCWebIsOrdinaryHTTP(t *testing.T) {
 	ask := func(addr string) *http.Response {
 		t.Helper()
-		resp, err := http2Client(t).Post("http://"+addr+"/status?code=200", "application/grpc-web+proto", strings.NewReader("x"))
+		resp, err := http2Client(t).Post("http://"+addr+"/status?code=200",
+			"application/grpc-web+proto", strings.NewReader("x"))
 		check(t, err)
 		resp.Body.Close()
 		return resp
@@ -89,7 +96,8 @@ func TestGRPCWebIsOrdinaryHTTP(t *testing.T) {
 			t.Errorf("%s: %d in %q", way, resp.StatusCode, resp.Header.Get("X-Proto"))
 		}
 	}
-	if resp := ask(newMesh(t, 0).caller("nowhere").out["nowhere"]); resp.StatusCode != 503 || resp.Header.Get("Grpc-Status") != "" {
+	resp := ask(newMesh(t, 0).caller("nowhere").out["nowhere"])
+	if resp.StatusCode != 503 || resp.Header.Get("Grpc-Status") != "" {
 		t.Errorf("an error of ours: %d %v", resp.StatusCode, resp.Header)
 	}
 }
@@ -100,10 +108,12 @@ func TestProbesAreNotTranslated(t *testing.T) {
 	web := pod{"web-0", app(t, &calls{}), loopback.Free()}
 	m.declare("web", "http2", web)
 	_, port, _ := net.SplitHostPort(web.app)
-	m.edit("service-web.yaml", "{name: app}", "{name: app, readinessProbe: {httpGet: {path: /healthy, port: "+port+"}}}")
+	m.edit("service-web.yaml", "{name: app}",
+		"{name: app, readinessProbe: {httpGet: {path: /healthy, port: "+port+"}}}")
 	m.proxy("web", web)
 	c := http1Client(t)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // until destination has read of the probe
+	// until destination has read of the probe
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		status, _, h := get(t, c, "http://"+web.mesh+"/healthy")
 		if status == 200 && h.Get("X-Proto") == "HTTP/1.1" {
 			break
@@ -112,7 +122,8 @@ func TestProbesAreNotTranslated(t *testing.T) {
 			t.Fatalf("the probe: %d in %q", status, h.Get("X-Proto"))
 		}
 	}
-	if status, _, h := get(t, c, "http://"+web.mesh+"/length"); status != 200 || h.Get("X-Proto") != "HTTP/2.0" {
+	status, _, h := get(t, c, "http://"+web.mesh+"/length")
+	if status != 200 || h.Get("X-Proto") != "HTTP/2.0" {
 		t.Errorf("another: %d in %q", status, h.Get("X-Proto"))
 	}
 }
@@ -128,7 +139,9 @@ func (m *testMesh) edit(name, from, to string) {
 // A cookie that HTTP/2 brings in crumbs is one to an application of HTTP/1 (RFC 9113 §8.2.3).
 func TestCookiesAreJoined(t *testing.T) {
 	got := make(chan []string, 1)
-	addr := appOf(t, true, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got <- r.Header["Cookie"] }))
+	addr := appOf(t, true, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header["Cookie"]
+	}))
 	for way, to := range declared(t, "http", addr) {
 		req, err := http.NewRequest("GET", "http://"+to, nil)
 		check(t, err)
@@ -136,7 +149,8 @@ func TestCookiesAreJoined(t *testing.T) {
 		resp, err := http2Client(t).Do(req)
 		check(t, err)
 		resp.Body.Close()
-		if c := await.Receive(t, "the request arrives", got); strings.Join(c, "|") != "a=1; b=2; c=3" {
+		c := await.Receive(t, "the request arrives", got)
+		if strings.Join(c, "|") != "a=1; b=2; c=3" {
 			t.Errorf("%s: %q", way, c)
 		}
 	}

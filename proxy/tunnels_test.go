@@ -27,8 +27,8 @@ func tunneling(t *testing.T) (addr string) {
 					return
 				}
 				if name, proto, _ := strings.Cut(line, ": "); name == "upgrade" {
-					answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: " +
-						proto + "\r\n"
+					answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n" +
+						"Upgrade: " + proto + "\r\n"
 				}
 			}
 			fmt.Fprintf(c, "%s%q\n", answer, head)
@@ -63,8 +63,8 @@ func openTunnel(t *testing.T, addr, head string) (status int, got, echoed string
 	return resp.StatusCode, got, string(b)
 }
 
-// WebSocket clients may say that they have no body, docker and kubectl upgrade a POST, and clients of
-// a forward proxy want a tunnel.
+// WebSocket clients may say that they have no body, docker and kubectl upgrade a POST, and clients
+// of a forward proxy want a tunnel.
 func TestTunnelsOfAnyKind(t *testing.T) {
 	up := "Host: app:80\r\nConnection: Upgrade\r\nContent-Length: 0\r\n"
 	for way, addr := range ways(t, tunneling(t)) {
@@ -73,7 +73,8 @@ func TestTunnelsOfAnyKind(t *testing.T) {
 			status int
 			want   string
 		}{
-			{"GET /chat HTTP/1.1\r\n" + up + "Upgrade: websocket\r\n", 101, "GET /chat HTTP/1.1\r\n"},
+			{"GET /chat HTTP/1.1\r\n" + up + "Upgrade: websocket\r\n", 101,
+				"GET /chat HTTP/1.1\r\n"},
 			{"POST /attach HTTP/1.1\r\n" + up + "Upgrade: tcp\r\n", 101,
 				"POST /attach HTTP/1.1\r\n"},
 			{"POST /exec HTTP/1.1\r\n" + up + "Upgrade: SPDY/3.1\r\n", 101,
@@ -109,15 +110,16 @@ func TestNoTunnelIntoAnApplicationThatReadsOn(t *testing.T) {
 	} {
 		seen, addr := readsOn(t, answer)
 		for way, to := range ways(t, addr) {
-			// What the caller has said in a tunnel that there is not is left unread: after the answer
-			// comes a reset, or the end.
+			// What the caller has said in a tunnel that there is not is left unread: after the
+			// answer comes a reset, or the end.
 			got, _ := heardAfter(t, to, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"+
 				"GET / HTTP/1.1\r\nHost: a\r\nTulle-Client-Id: forged\r\nConnection: close\r\n\r\n")
 			if !strings.HasPrefix(got, "HTTP/1.1 "+want) {
 				t.Errorf("%q, %s: %q, want %s", answer, way, got, want)
 			}
 		}
-		if said := seen(); !strings.Contains(said, "CONNECT a:80") || strings.Contains(said, "forged") {
+		if said := seen(); !strings.Contains(said, "CONNECT a:80") ||
+			strings.Contains(said, "forged") {
 			t.Errorf("%q: the application was told %q", answer, said)
 		}
 	}
@@ -155,13 +157,18 @@ func readsOn(t *testing.T, answer string) (seen func() string, addr string) {
 func TestAnAbsoluteTargetStaysAbsolute(t *testing.T) {
 	for way, addr := range ways(t, tunneling(t)) {
 		for _, c := range []struct{ said, want string }{
-			{"GET http://a.test/x?y HTTP/1.1\r\nHost: a.test\r\n", `"GET http://a.test/x?y HTTP/1.1\r\nhost: a.test\r\n`},
-			{"GET http://a.test/x HTTP/1.1\r\nHost: a.test:80\r\n", `"GET http://a.test/x HTTP/1.1\r\nhost: a.test\r\n`},
-			{"PUT https://a.test HTTP/1.1\r\nHost: b\r\n", `"PUT https://a.test/ HTTP/1.1\r\nhost: a.test\r\n`},
-			{"OPTIONS http://a.test:81 HTTP/1.1\r\nHost: a.test:81\r\n", `"OPTIONS http://a.test:81 HTTP/1.1\r\nhost: a.test:81\r\n`},
+			{"GET http://a.test/x?y HTTP/1.1\r\nHost: a.test\r\n",
+				`"GET http://a.test/x?y HTTP/1.1\r\nhost: a.test\r\n`},
+			{"GET http://a.test/x HTTP/1.1\r\nHost: a.test:80\r\n",
+				`"GET http://a.test/x HTTP/1.1\r\nhost: a.test\r\n`},
+			{"PUT https://a.test HTTP/1.1\r\nHost: b\r\n",
+				`"PUT https://a.test/ HTTP/1.1\r\nhost: a.test\r\n`},
+			{"OPTIONS http://a.test:81 HTTP/1.1\r\nHost: a.test:81\r\n",
+				`"OPTIONS http://a.test:81 HTTP/1.1\r\nhost: a.test:81\r\n`},
 			{"GET /x HTTP/1.1\r\nHost: a.test\r\n", `"GET /x HTTP/1.1\r\nhost: a.test\r\n`},
 		} {
-			_, body, _ := strings.Cut(exchanged(t, addr, c.said+"Connection: close\r\n\r\n"), "\r\n\r\n")
+			_, body, _ := strings.Cut(exchanged(t, addr, c.said+"Connection: close\r\n\r\n"),
+				"\r\n\r\n")
 			if !strings.Contains(body, c.want) || strings.Contains(body, "absolute-target") {
 				t.Errorf("%s: %q: %q", way, c.said, body)
 			}

@@ -17,7 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// upgrading is an application that switches to a protocol of its own, and hands the connection to the test.
+// upgrading is an application that switches to a protocol of its own, and hands the connection to
+// the test.
 func upgrading(t *testing.T) *accepting {
 	t.Helper()
 	a := &accepting{conns: make(chan *net.TCPConn, 16)}
@@ -31,7 +32,8 @@ func upgrading(t *testing.T) *accepting {
 			return
 		}
 		t.Cleanup(func() { nc.Close() })
-		buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: " + r.Header.Get("Upgrade") + "\r\n\r\n")
+		buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: " +
+			r.Header.Get("Upgrade") + "\r\n\r\n")
 		buf.Flush()
 		a.conns <- nc.(*net.TCPConn)
 	}))
@@ -66,7 +68,8 @@ func upgradePaths(t *testing.T) (a *accepting, addrs map[string]string) {
 	m.service("plain", pod{"plain-0", a.addr, ""})
 	m.proxy("web", web)
 	caller := m.caller("web", "plain")
-	return a, map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh, "two hops": caller.out["web"]}
+	return a, map[string]string{"outbound": caller.out["plain"], "inbound": web.mesh,
+		"two hops": caller.out["web"]}
 }
 
 // Each half of an upgraded connection ends by itself, whoever is first; a reset is neither's end.
@@ -103,7 +106,8 @@ func TestUpgradedConnectionsEndAsTheyWere(t *testing.T) {
 	}
 }
 
-// An application that would go on in HTTP/2 after an upgrade is never asked to: nobody would look at the headers in that.
+// An application that would go on in HTTP/2 after an upgrade is never asked to: nobody would look
+// at the headers in that.
 func TestNoExtendedConnectBecomesAnUpgradeToHTTP2(t *testing.T) {
 	m := newMesh(t, 0)
 	a := accept(t)
@@ -120,11 +124,13 @@ func TestNoExtendedConnectBecomesAnUpgradeToHTTP2(t *testing.T) {
 	check(t, framer.WriteSettings())
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
-	for _, f := range []hpack.HeaderField{{Name: ":method", Value: "CONNECT"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "web"}, {Name: ":path", Value: "/"}, {Name: ":protocol", Value: "h2c"}} {
+	for _, f := range []hpack.HeaderField{{Name: ":method", Value: "CONNECT"},
+		{Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
+		{Name: ":path", Value: "/"}, {Name: ":protocol", Value: "h2c"}} {
 		check(t, enc.WriteField(f))
 	}
-	check(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}))
+	check(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(),
+		EndHeaders: true}))
 	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
 		f, err := framer.ReadFrame()

@@ -15,12 +15,13 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Callers whose requests wait for an answer hold up nobody else, as long as the backend takes more: neither the streams of a
-// few connections nor the queue for them may be theirs alone.
+// Callers whose requests wait for an answer hold up nobody else, as long as the backend takes more:
+// neither the streams of a few connections nor the queue for them may be theirs alone.
 func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
 	const callers = 25
 	w := waiting{taken: make(chan struct{}, callers*limits.MaxCallerStreams)}
-	s := &framed{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: math.MaxUint32}}, on: func(c *framedConn, id uint32) {
+	settings := []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: math.MaxUint32}}
+	s := &framed{settings: settings, on: func(c *framedConn, id uint32) {
 		if !w.take() {
 			c.answer(id)
 		}
@@ -32,11 +33,12 @@ func TestRequestsThatWaitHoldUpNobody(t *testing.T) {
 func TestAnswersThatNobodyTakesHoldUpNobody(t *testing.T) {
 	const callers, large = 60, 1 << 20
 	w := waiting{taken: make(chan struct{}, callers*limits.MaxCallerStreams)}
-	url := outboundTo(t, few(t, math.MaxInt32, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	addr := few(t, math.MaxInt32, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		if w.take() {
 			rw.Write(make([]byte, large)) // fails with the test's end
 		}
-	})))
+	}))
+	url := outboundTo(t, addr)
 	w.holdUpNobody(t, url, callers, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 }
 
@@ -86,10 +88,12 @@ func openAndWait(t *testing.T, addr string, settings ...http2.Setting) {
 	f.WriteSettings(settings...)
 	for i := range uint32(limits.MaxCallerStreams) {
 		block.Reset()
-		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "web"}, {":path", "/"}} {
+		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"},
+			{":authority", "web"}, {":path", "/"}} {
 			enc.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 		}
-		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: block.Bytes(),
+			EndHeaders: true, EndStream: true})
 	}
 	_, err = nc.Write(out.Bytes())
 	check(t, err)

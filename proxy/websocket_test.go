@@ -38,7 +38,8 @@ func (f framing) request(fields ...[2]string) {
 	for _, h := range fields {
 		e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
 	}
-	check(f.t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: b.Bytes(), EndHeaders: true}))
+	check(f.t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: b.Bytes(),
+		EndHeaders: true}))
 }
 
 // next is the next frame of the stream.
@@ -71,16 +72,18 @@ func (f framing) data() string {
 	}
 }
 
-// A client of HTTP/2 opens a WebSocket by extended CONNECT (RFC 8441); the application sees the Upgrade that it knows. The
-// halves end by themselves here too.
+// A client of HTTP/2 opens a WebSocket by extended CONNECT (RFC 8441); the application sees the
+// Upgrade that it knows. The halves end by themselves here too.
 func TestExtendedConnectBecomesAnUpgrade(t *testing.T) {
 	a, addrs := upgradePaths(t)
 	for name, addr := range addrs {
 		t.Run(name, func(t *testing.T) {
 			f := frames(t, addr)
-			f.request([2]string{":method", "CONNECT"}, [2]string{":protocol", "own"}, [2]string{":scheme", "http"},
-				[2]string{":authority", "web"}, [2]string{":path", "/chat"})
-			if h, ok := f.next().(*http2.MetaHeadersFrame); !ok || h.PseudoValue("status") != "200" {
+			f.request([2]string{":method", "CONNECT"}, [2]string{":protocol", "own"},
+				[2]string{":scheme", "http"}, [2]string{":authority", "web"},
+				[2]string{":path", "/chat"})
+			h, ok := f.next().(*http2.MetaHeadersFrame)
+			if !ok || h.PseudoValue("status") != "200" {
 				t.Fatalf("%v", h)
 			}
 			server := await.Receive(t, "the application is dialed", a.conns)

@@ -8,15 +8,19 @@ import (
 	"time"
 )
 
-// A response whose end has come while its caller still holds back the window must give the connection between the proxies
-// its window back in full: the sum of what these leave behind is many times that window.
+// A response whose end has come while its caller still holds back the window must give the
+// connection between the proxies its window back in full: the sum of what these leave behind is
+// many times that window.
 func TestHeldTailsDoNotUseUpTheMeshConnection(t *testing.T) {
 	m := newMesh(t, 0)
 	body := strings.Repeat("x", 48<<10)
-	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) }))
+	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, body)
+	}))
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	tr := &http.Transport{Protocols: protocols, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}}
+	tr := &http.Transport{Protocols: protocols,
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}}
 	t.Cleanup(tr.CloseIdleConnections)
 	c := &http.Client{Transport: tr, Timeout: 10 * time.Second}
 	for i := range 200 {

@@ -37,22 +37,27 @@ func TestEdgesJoinBothSides(t *testing.T) {
 		t.Fatalf("%d edges: %+v", len(rows), rows)
 	}
 	plain, meshed := rows[0], rows[1]
-	if meshed.Src != "web" || meshed.Dst != "checkout" || meshed.ClientID != web.stream.who.id || meshed.ServerID != checkout.stream.who.id {
+	if meshed.Src != "web" || meshed.Dst != "checkout" || meshed.ClientID != web.stream.who.id ||
+		meshed.ServerID != checkout.stream.who.id {
 		t.Errorf("meshed edge is %+v", meshed)
 	}
-	if !meshed.Encrypted || meshed.ReportedBy != "both" || meshed.Reason != "" || meshed.Requests != 50 || meshed.RPS != 5 {
+	if !meshed.Encrypted || meshed.ReportedBy != "both" || meshed.Reason != "" ||
+		meshed.Requests != 50 || meshed.RPS != 5 {
 		t.Errorf("meshed edge is %+v", meshed)
 	}
-	if plain.Src != "10.1.2.3" || plain.Dst != "web" || plain.Encrypted || plain.Reason != "plaintext: the caller has no proxy" {
+	if plain.Src != "10.1.2.3" || plain.Dst != "web" || plain.Encrypted ||
+		plain.Reason != "plaintext: the caller has no proxy" {
 		t.Errorf("plain edge is %+v", plain)
 	}
 	if plain.ReportedBy != "server" || plain.ClientID != "" || plain.Requests != 20 {
 		t.Errorf("plain edge is %+v", plain)
 	}
-	if rows := m.edges(Query{Resource: "pod/checkout-1"}); len(rows) != 1 || rows[0].Src != "web-1" || rows[0].ReportedBy != "both" {
+	if rows := m.edges(Query{Resource: "pod/checkout-1"}); len(rows) != 1 ||
+		rows[0].Src != "web-1" || rows[0].ReportedBy != "both" {
 		t.Errorf("edges of a pod are %+v", rows)
 	}
-	if rows := m.edges(Query{Resource: "svc/checkout"}); len(rows) != 1 || rows[0].Dst != "checkout" || rows[0].DstKind != "service" {
+	if rows := m.edges(Query{Resource: "svc/checkout"}); len(rows) != 1 ||
+		rows[0].Dst != "checkout" || rows[0].DstKind != "service" {
 		t.Errorf("edges of a service are %+v", rows)
 	}
 }
@@ -64,7 +69,8 @@ func TestEdgeOfOneSideIsNotBoth(t *testing.T) {
 	web, checkout := m.pod("shop", "web", "web-1"), m.pod("shop", "checkout", "checkout-1")
 	m.now = m.now.Add(time.Second)
 	sent := outbound(1, checkout, "")
-	sent.Requests, sent.Labels.OwnId, sent.Labels.PeerId = 50, web.stream.who.id, "spiffe://cluster.local/ns/shop/sa/impostor"
+	sent.Requests, sent.Labels.OwnId, sent.Labels.PeerId = 50, web.stream.who.id,
+		"spiffe://cluster.local/ns/shop/sa/impostor"
 	web.report(sent)
 	got := inbound(1, 50, 0, web.stream.who.id)
 	got.Labels.OwnId = checkout.stream.who.id
@@ -82,10 +88,12 @@ func TestEdgesOfUnmeshedDestination(t *testing.T) {
 	s := outbound(1, db, "")
 	s.Labels.Security, s.Labels.PeerId, s.Requests = api.Security_SECURITY_PLAINTEXT_UNMESHED, "", 5
 	lost := outbound(2, db, "")
-	lost.Labels.Security, lost.Labels.PeerId, lost.Labels.Peer, lost.Requests = api.Security_SECURITY_UNSPECIFIED, "", nil, 5
+	lost.Labels.Security, lost.Labels.PeerId, lost.Labels.Peer, lost.Requests =
+		api.Security_SECURITY_UNSPECIFIED, "", nil, 5
 	web.report(s, lost)
 	rows := m.edges(Query{})
-	if len(rows) != 1 || rows[0].Dst != "db" || rows[0].Encrypted || rows[0].Reason != "plaintext: the destination has no proxy" {
+	if len(rows) != 1 || rows[0].Dst != "db" || rows[0].Encrypted ||
+		rows[0].Reason != "plaintext: the destination has no proxy" {
 		t.Errorf("edges are %+v", rows)
 	}
 }
@@ -126,19 +134,24 @@ func TestTop(t *testing.T) {
 	if len(top.Rows) != 2 || top.Proxies != 2 || top.Total.Requests != 70 || top.Total.RPS != 7 {
 		t.Fatalf("top is %+v", top)
 	}
-	if row := top.Rows[0]; row.From != "web" || row.To != "checkout" || row.Route != "[default]" || !row.Encrypted || row.RPS != 5 {
+	if row := top.Rows[0]; row.From != "web" || row.To != "checkout" || row.Route != "[default]" ||
+		!row.Encrypted || row.RPS != 5 {
 		t.Errorf("first row is %+v", row)
 	}
-	if row := top.Rows[0]; row.ClientID != web.stream.who.id || row.ServerID != checkout.stream.who.id {
+	if row := top.Rows[0]; row.ClientID != web.stream.who.id ||
+		row.ServerID != checkout.stream.who.id {
 		t.Errorf("IDs are %q %q", row.ClientID, row.ServerID)
 	}
-	if row := top.Rows[1]; row.From != "10.1.2.3" || row.To != "web" || row.Security != "plaintext-unmeshed" {
+	if row := top.Rows[1]; row.From != "10.1.2.3" || row.To != "web" ||
+		row.Security != "plaintext-unmeshed" {
 		t.Errorf("second row is %+v", row)
 	}
-	if top := m.top(Query{Group: GroupPod, Resource: "pod/checkout-1"}); len(top.Rows) != 1 || top.Rows[0].To != "checkout-1" {
+	if top := m.top(Query{Group: GroupPod, Resource: "pod/checkout-1"}); len(top.Rows) != 1 ||
+		top.Rows[0].To != "checkout-1" {
 		t.Errorf("by pod: %+v", top.Rows)
 	}
-	if top := m.top(Query{Group: GroupService, To: "svc/checkout", Route: "[default]"}); len(top.Rows) != 1 || top.Rows[0].Route != "" {
+	service := Query{Group: GroupService, To: "svc/checkout", Route: "[default]"}
+	if top := m.top(service); len(top.Rows) != 1 || top.Rows[0].Route != "" {
 		t.Errorf("by service: %+v", top.Rows)
 	}
 }

@@ -12,12 +12,14 @@ func TestSamplesSurvivePacking(t *testing.T) {
 	for _, s := range []sample{
 		{},
 		{counters: counters{requests: 1}},
-		{counters: counters{requests: 300, failures: 1 << 40, latencySum: 7}, buckets: []bucket{{0, 1}, {metric.Buckets - 1, 1 << 50}}},
+		{counters: counters{requests: 300, failures: 1 << 40, latencySum: 7},
+			buckets: []bucket{{0, 1}, {metric.Buckets - 1, 1 << 50}}},
 		{buckets: []bucket{{5, 1}, {6, 2}, {200, 3}}},
 	} {
 		var got sample
 		got.parse(s.append(nil))
-		if got.counters != s.counters || len(got.buckets) != len(s.buckets) || len(s.buckets) > 0 && !reflect.DeepEqual(got.buckets, s.buckets) {
+		if got.counters != s.counters || len(got.buckets) != len(s.buckets) ||
+			len(s.buckets) > 0 && !reflect.DeepEqual(got.buckets, s.buckets) {
 			t.Errorf("%+v became %+v", s, got)
 		}
 	}
@@ -94,12 +96,14 @@ func BenchmarkStat(b *testing.B) {
 	m := &mesh{nil, s, now}
 	var pods []*pod
 	for i := range 200 {
-		pods = append(pods, m.pod("shop", "web", "web-"+string(rune('a'+i%26))+string(rune('a'+i/26))))
+		pods = append(pods,
+			m.pod("shop", "web", "web-"+string(rune('a'+i%26))+string(rune('a'+i/26))))
 	}
 	for step := range uint64(24) {
 		m.now = m.now.Add(slotLength)
 		for _, p := range pods {
-			r, err := checkReport(p.stream.who, p.message(inbound(1, step*100, step, ""), inbound(2, step*90, step, "spiffe://cluster.local/ns/a/sa/b")))
+			r, err := checkReport(p.stream.who, p.message(inbound(1, step*100, step, ""),
+				inbound(2, step*90, step, "spiffe://cluster.local/ns/a/sa/b")))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -36,9 +36,11 @@ func TestQuestionsThatMakeNoSense(t *testing.T) {
 		{"GET", "127.0.0.1", "/api/stat", 400, "resource is missing"},
 		{"GET", "127.0.0.1", "/api/stat?resource=house", 400, "no kind of resource"},
 		{"GET", "127.0.0.1", "/api/stat?resource=deploy/a/b", 400, "write KIND or KIND/NAME"},
-		{"GET", "127.0.0.1", "/api/stat?resource=deploy&from=deploy/a&to=svc/b", 400, "exclude each other"},
+		{"GET", "127.0.0.1", "/api/stat?resource=deploy&from=deploy/a&to=svc/b", 400,
+			"exclude each other"},
 		{"GET", "127.0.0.1", "/api/stat?resource=svc/a&to=svc/b", 400, "a service sends nothing"},
-		{"GET", "127.0.0.1", "/api/stat?resource=deploy&from=svc/b", 400, "a service sends nothing"},
+		{"GET", "127.0.0.1", "/api/stat?resource=deploy&from=svc/b", 400,
+			"a service sends nothing"},
 		{"GET", "127.0.0.1", "/api/stat?resource=deploy&window=soon", 400, "is no duration"},
 		{"GET", "127.0.0.1", "/api/stat?resource=deploy&window=1s", 400, "window is 1s"},
 		{"GET", "127.0.0.1", "/api/stat?resource=deploy&window=25h", 400, "window is 25h"},
@@ -53,9 +55,11 @@ func TestQuestionsThatMakeNoSense(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if w.Code != c.code || !strings.Contains(w.Body.String(), c.why) {
-			t.Errorf("%s %s at %s: %d %s; want %d %q", c.method, c.url, c.host, w.Code, w.Body, c.code, c.why)
+			t.Errorf("%s %s at %s: %d %s; want %d %q", c.method, c.url, c.host, w.Code, w.Body,
+				c.code, c.why)
 		}
-		if w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Header().Get("Access-Control-Allow-Origin") != "" {
+		if w.Header().Get("X-Content-Type-Options") != "nosniff" ||
+			w.Header().Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s %s: headers are %v", c.method, c.url, w.Header())
 		}
 	}
@@ -67,8 +71,10 @@ func TestQuestionsOnLoopbackOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	ca := newTestCA(t)
-	v := New(Config{Source: ca.source("tulle", "tulle-viz", "viz-0", time.Hour), TrustDomain: testDomain, Log: slog.New(slog.DiscardHandler)})
-	if err := v.Serve(context.Background(), listen(t), l); err == nil || !strings.Contains(err.Error(), "on loopback only") {
+	v := New(Config{Source: ca.source("tulle", "tulle-viz", "viz-0", time.Hour),
+		TrustDomain: testDomain, Log: slog.New(slog.DiscardHandler)})
+	if err := v.Serve(context.Background(), listen(t), l); err == nil ||
+		!strings.Contains(err.Error(), "on loopback only") {
 		t.Errorf("Serve ended with %v", err)
 	}
 }
@@ -79,7 +85,8 @@ func TestStreamedAnswers(t *testing.T) {
 	p := r.dial(ca.source("shop", "web", "web-1", time.Hour))
 	p.mustSend(webReport(time.Second, 10))
 	for accept, prefix := range map[string]string{"": "", "text/event-stream": "data: "} {
-		request, _ := http.NewRequest("GET", "http://"+r.client.addr+"/api/top?stream=1&interval=250ms", nil)
+		request, _ := http.NewRequest("GET",
+			"http://"+r.client.addr+"/api/top?stream=1&interval=250ms", nil)
 		request.Header.Set("Accept", accept)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
@@ -92,7 +99,8 @@ func TestStreamedAnswers(t *testing.T) {
 				continue // the empty line after an event
 			}
 			var top Top
-			if err := json.Unmarshal([]byte(text), &top); err != nil || len(top.Rows) != 1 || top.Rows[0].Requests != 10 {
+			err := json.Unmarshal([]byte(text), &top)
+			if err != nil || len(top.Rows) != 1 || top.Rows[0].Requests != 10 {
 				t.Errorf("%q: %v", text, err)
 			}
 			n++
@@ -105,16 +113,19 @@ func TestClientErrors(t *testing.T) {
 	ca := newTestCA(t)
 	r := startViz(t, ca)
 	_, err := r.client.Stat(t.Context(), Query{Resource: "house"})
-	if err == nil || !strings.Contains(err.Error(), "viz refused the question for stat") || !strings.Contains(err.Error(), "no kind") {
+	if err == nil || !strings.Contains(err.Error(), "viz refused the question for stat") ||
+		!strings.Contains(err.Error(), "no kind") {
 		t.Errorf("a bad question: %v", err)
 	}
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
-	if _, err := NewClient(other.Listener.Addr().String()).Top(t.Context(), Query{}); err == nil || !strings.Contains(err.Error(), "is this viz's address?") {
+	if _, err := NewClient(other.Listener.Addr().String()).Top(t.Context(), Query{}); err == nil ||
+		!strings.Contains(err.Error(), "is this viz's address?") {
 		t.Errorf("another server: %v", err)
 	}
 	r.stop()
-	if _, err := r.client.Edges(t.Context(), Query{}); err == nil || strings.Contains(err.Error(), "http://") {
+	if _, err := r.client.Edges(t.Context(), Query{}); err == nil ||
+		strings.Contains(err.Error(), "http://") {
 		t.Errorf("nobody there: %v", err)
 	}
 }

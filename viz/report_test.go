@@ -29,37 +29,63 @@ func TestBadReportsAreRefused(t *testing.T) {
 		code   codes.Code
 		why    string
 	}{
-		"more indexes than counts": {buckets([]uint32{1, 2}, []uint64{1}), codes.InvalidArgument, "2 bucket indexes and 1 counts"},
-		"more counts than indexes": {buckets(nil, []uint64{1}), codes.InvalidArgument, "0 bucket indexes and 1 counts"},
-		"outside the scheme":       {buckets([]uint32{metric.Buckets}, []uint64{1}), codes.InvalidArgument, "outside the scheme"},
-		"far outside":              {buckets([]uint32{math.MaxUint32}, []uint64{1}), codes.InvalidArgument, "outside the scheme"},
-		"descending":               {buckets([]uint32{5, 4}, []uint64{1, 1}), codes.InvalidArgument, "do not ascend"},
-		"twice the same":           {buckets([]uint32{5, 5}, []uint64{1, 1}), codes.InvalidArgument, "do not ascend"},
-		"huge bucket":              {buckets([]uint32{5}, []uint64{math.MaxUint64}), codes.InvalidArgument, "the limit is 2^53"},
-		"huge counter":             {series(func(s *api.Series) { s.ReadBytes = math.MaxUint64 }), codes.InvalidArgument, "the limit is 2^53"},
-		"huge gauge":               {series(func(s *api.Series) { s.ConnectionsOpen = 1 << 60 }), codes.InvalidArgument, "the limit is 2^53"},
-		"no direction":             {series(func(s *api.Series) { s.Labels.Direction = 0 }), codes.InvalidArgument, "no direction"},
-		"unknown direction":        {series(func(s *api.Series) { s.Labels.Direction = 9 }), codes.InvalidArgument, "no direction"},
-		"unknown security":         {series(func(s *api.Series) { s.Labels.Security = 9 }), codes.InvalidArgument, "security that this viz does not know"},
-		"security 33, a bit's 1":   {series(func(s *api.Series) { s.Labels.Security = 33 }), codes.InvalidArgument, "security that this viz does not know"},
-		"long label":               {series(func(s *api.Series) { s.Labels.Route = long }), codes.InvalidArgument, "a label has 513 bytes"},
-		"long peer":                {series(func(s *api.Series) { s.Labels.Peer = &api.Workload{Name: long} }), codes.InvalidArgument, "a label has"},
-		"no start id":              {func(m *api.ReportRequest) { m.StartId = "" }, codes.InvalidArgument, "start_id has 0 bytes"},
-		"long start id":            {func(m *api.ReportRequest) { m.StartId = long }, codes.InvalidArgument, "start_id has"},
-		"long version":             {func(m *api.ReportRequest) { m.Version = long }, codes.InvalidArgument, "version has"},
-		"long kind":                {func(m *api.ReportRequest) { m.Workload.Kind = long }, codes.InvalidArgument, "kind has"},
-		"old as the hills":         {func(m *api.ReportRequest) { m.UptimeMs = math.MaxUint64 }, codes.InvalidArgument, "no uptime"},
-		"empty series":             {func(m *api.ReportRequest) { m.Series = append(m.Series, nil) }, codes.InvalidArgument, "empty series"},
-		"the same series twice":    {func(m *api.ReportRequest) { m.Series = append(m.Series, m.Series[0]) }, codes.InvalidArgument, "twice"},
-		"too many series": {func(m *api.ReportRequest) { m.Series = make([]*api.Series, MaxSeriesPerProxy+1) },
-			codes.ResourceExhausted, "1025 series"},
-		"workload without a name": {func(m *api.ReportRequest) { m.Workload.Name = "" }, codes.PermissionDenied, `workload ""`},
+		"more indexes than counts": {buckets([]uint32{1, 2}, []uint64{1}), codes.InvalidArgument,
+			"2 bucket indexes and 1 counts"},
+		"more counts than indexes": {buckets(nil, []uint64{1}), codes.InvalidArgument,
+			"0 bucket indexes and 1 counts"},
+		"outside the scheme": {buckets([]uint32{metric.Buckets}, []uint64{1}),
+			codes.InvalidArgument, "outside the scheme"},
+		"far outside": {buckets([]uint32{math.MaxUint32}, []uint64{1}), codes.InvalidArgument,
+			"outside the scheme"},
+		"descending": {buckets([]uint32{5, 4}, []uint64{1, 1}), codes.InvalidArgument,
+			"do not ascend"},
+		"twice the same": {buckets([]uint32{5, 5}, []uint64{1, 1}), codes.InvalidArgument,
+			"do not ascend"},
+		"huge bucket": {buckets([]uint32{5}, []uint64{math.MaxUint64}), codes.InvalidArgument,
+			"the limit is 2^53"},
+		"huge counter": {series(func(s *api.Series) { s.ReadBytes = math.MaxUint64 }),
+			codes.InvalidArgument, "the limit is 2^53"},
+		"huge gauge": {series(func(s *api.Series) { s.ConnectionsOpen = 1 << 60 }),
+			codes.InvalidArgument, "the limit is 2^53"},
+		"no direction": {series(func(s *api.Series) { s.Labels.Direction = 0 }),
+			codes.InvalidArgument, "no direction"},
+		"unknown direction": {series(func(s *api.Series) { s.Labels.Direction = 9 }),
+			codes.InvalidArgument, "no direction"},
+		"unknown security": {series(func(s *api.Series) { s.Labels.Security = 9 }),
+			codes.InvalidArgument, "security that this viz does not know"},
+		"security 33, a bit's 1": {series(func(s *api.Series) { s.Labels.Security = 33 }),
+			codes.InvalidArgument, "security that this viz does not know"},
+		"long label": {series(func(s *api.Series) { s.Labels.Route = long }), codes.InvalidArgument,
+			"a label has 513 bytes"},
+		"long peer": {series(func(s *api.Series) { s.Labels.Peer = &api.Workload{Name: long} }),
+			codes.InvalidArgument, "a label has"},
+		"no start id": {func(m *api.ReportRequest) { m.StartId = "" }, codes.InvalidArgument,
+			"start_id has 0 bytes"},
+		"long start id": {func(m *api.ReportRequest) { m.StartId = long }, codes.InvalidArgument,
+			"start_id has"},
+		"long version": {func(m *api.ReportRequest) { m.Version = long }, codes.InvalidArgument,
+			"version has"},
+		"long kind": {func(m *api.ReportRequest) { m.Workload.Kind = long }, codes.InvalidArgument,
+			"kind has"},
+		"old as the hills": {func(m *api.ReportRequest) { m.UptimeMs = math.MaxUint64 },
+			codes.InvalidArgument, "no uptime"},
+		"empty series": {func(m *api.ReportRequest) { m.Series = append(m.Series, nil) },
+			codes.InvalidArgument, "empty series"},
+		"the same series twice": {func(m *api.ReportRequest) {
+			m.Series = append(m.Series, m.Series[0])
+		}, codes.InvalidArgument, "twice"},
+		"too many series": {func(m *api.ReportRequest) {
+			m.Series = make([]*api.Series, MaxSeriesPerProxy+1)
+		}, codes.ResourceExhausted, "1025 series"},
+		"workload without a name": {func(m *api.ReportRequest) { m.Workload.Name = "" },
+			codes.PermissionDenied, `workload ""`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := webReport(time.Second, 1)
 			c.change(m)
 			_, err := checkReport(testReporter, m)
-			if status.Code(err) != c.code || !strings.Contains(status.Convert(err).Message(), c.why) {
+			if status.Code(err) != c.code ||
+				!strings.Contains(status.Convert(err).Message(), c.why) {
 				t.Errorf("refused with %v, want %s and %q", err, c.code, c.why)
 			}
 		})
@@ -71,7 +97,8 @@ func TestBadReportsAreRefused(t *testing.T) {
 
 func TestWorkloadOfAPodByItself(t *testing.T) {
 	for name, w := range map[string]*api.Workload{
-		"not known yet": nil, "empty": {}, "its own": {Namespace: "shop", Kind: "Pod", Name: "web-1", Pod: "web-1"},
+		"not known yet": nil, "empty": {},
+		"its own": {Namespace: "shop", Kind: "Pod", Name: "web-1", Pod: "web-1"},
 	} {
 		m := webReport(time.Second, 1)
 		m.Workload = w
@@ -95,8 +122,10 @@ func TestLabelsArePrintable(t *testing.T) {
 // Whatever bytes a proxy sends, viz refuses them or its figures stay sound.
 func FuzzReport(f *testing.F) {
 	for _, change := range []func(*api.ReportRequest){
-		func(*api.ReportRequest) {}, func(m *api.ReportRequest) { m.Series[0].Bucket = nil }, func(m *api.ReportRequest) { m.Workload = nil },
-		func(m *api.ReportRequest) { m.Series[0].Labels = nil }, func(m *api.ReportRequest) { m.UptimeMs = 0 },
+		func(*api.ReportRequest) {}, func(m *api.ReportRequest) { m.Series[0].Bucket = nil },
+		func(m *api.ReportRequest) { m.Workload = nil },
+		func(m *api.ReportRequest) { m.Series[0].Labels = nil },
+		func(m *api.ReportRequest) { m.UptimeMs = 0 },
 	} {
 		m := webReport(time.Minute, 100)
 		change(m)
@@ -137,7 +166,8 @@ func checkSound(t *testing.T, s *store, now time.Time) {
 		t.Fatal(err)
 	}
 	for _, row := range answer.Rows {
-		if row.SuccessRate != nil && (*row.SuccessRate < 0 || *row.SuccessRate > 1) || math.IsNaN(row.RPS) || math.IsInf(row.RPS, 0) {
+		if row.SuccessRate != nil && (*row.SuccessRate < 0 || *row.SuccessRate > 1) ||
+			math.IsNaN(row.RPS) || math.IsInf(row.RPS, 0) {
 			t.Errorf("row is %+v", row)
 		}
 	}

@@ -37,7 +37,8 @@ func startViz(t *testing.T, ca *testCA) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- v.Serve(ctx, reports, queries) }()
-	r := &running{t: t, ca: ca, source: source, reports: reports.Addr().String(), client: NewClient(queries.Addr().String())}
+	r := &running{t: t, ca: ca, source: source, reports: reports.Addr().String(),
+		client: NewClient(queries.Addr().String())}
 	stopped := false
 	r.stop = func() {
 		if stopped {
@@ -112,8 +113,11 @@ func webReport(uptime time.Duration, requests uint64) *api.ReportRequest {
 	return &api.ReportRequest{
 		StartId: "first", UptimeMs: uint64(uptime.Milliseconds()),
 		Workload: &api.Workload{Namespace: "shop", Kind: "deployment", Name: "web", Pod: "web-1"},
-		Series: []*api.Series{{Id: 1, Labels: &api.Labels{Direction: api.Direction_DIRECTION_INBOUND}, Requests: requests,
-			Failures: requests / 10, Bucket: []uint32{8}, BucketCount: []uint64{requests}}},
+		Series: []*api.Series{{
+			Id: 1, Labels: &api.Labels{Direction: api.Direction_DIRECTION_INBOUND},
+			Requests: requests, Failures: requests / 10,
+			Bucket: []uint32{8}, BucketCount: []uint64{requests},
+		}},
 	}
 }
 
@@ -136,7 +140,8 @@ func TestReportOverTLS(t *testing.T) {
 	p.mustSend(webReport(time.Second, 100))
 	p.mustSend(webReport(2*time.Second, 200))
 	row := r.deploy("web")
-	if row.Requests != 200 || row.Failures != 20 || !row.Meshed || row.Proxies != 1 || row.RPS != 100 {
+	if row.Requests != 200 || row.Failures != 20 || !row.Meshed || row.Proxies != 1 ||
+		row.RPS != 100 {
 		t.Errorf("row is %+v", row)
 	}
 	if row.SuccessRate == nil || *row.SuccessRate != 0.9 {
@@ -157,7 +162,8 @@ func TestVizRestartKeepsTotalsAndDoesNotSpike(t *testing.T) {
 	second := startViz(t, ca)
 	p = second.dial(source)
 	p.mustSend(webReport(10*time.Minute+time.Second, 60_100))
-	if row := second.deploy("web"); row.Requests != 60_100 || row.RPS != 0 || row.SuccessRate != nil {
+	if row := second.deploy("web"); row.Requests != 60_100 || row.RPS != 0 ||
+		row.SuccessRate != nil {
 		t.Errorf("after the first report the row is %+v", row)
 	}
 	p.mustSend(webReport(10*time.Minute+2*time.Second, 60_200))
@@ -179,21 +185,28 @@ func TestForgedReportsAreRefused(t *testing.T) {
 		code   codes.Code
 		why    string
 	}{
-		"namespace": {forge(func(m *api.ReportRequest) { m.Workload.Namespace = "bank" }), codes.PermissionDenied, `for namespace "bank"`},
-		"pod":       {forge(func(m *api.ReportRequest) { m.Workload.Pod = "web-2" }), codes.PermissionDenied, `for pod "web-2"`},
-		"workload":  {forge(func(m *api.ReportRequest) { m.Workload.Name = "checkout" }), codes.PermissionDenied, `workload "checkout"`},
-		"prefix":    {forge(func(m *api.ReportRequest) { m.Workload.Name = "we" }), codes.PermissionDenied, `workload "we"`},
-		"own id": {forge(func(m *api.ReportRequest) { m.Series[0].Labels.OwnId = "spiffe://cluster.local/ns/bank/sa/web" }),
-			codes.PermissionDenied, "claims to be"},
+		"namespace": {forge(func(m *api.ReportRequest) { m.Workload.Namespace = "bank" }),
+			codes.PermissionDenied, `for namespace "bank"`},
+		"pod": {forge(func(m *api.ReportRequest) { m.Workload.Pod = "web-2" }),
+			codes.PermissionDenied, `for pod "web-2"`},
+		"workload": {forge(func(m *api.ReportRequest) { m.Workload.Name = "checkout" }),
+			codes.PermissionDenied, `workload "checkout"`},
+		"prefix": {forge(func(m *api.ReportRequest) { m.Workload.Name = "we" }),
+			codes.PermissionDenied, `workload "we"`},
+		"own id": {forge(func(m *api.ReportRequest) {
+			m.Series[0].Labels.OwnId = "spiffe://cluster.local/ns/bank/sa/web"
+		}), codes.PermissionDenied, "claims to be"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := r.dial(ca.source("shop", "web", "web-1", time.Hour)).send(c.report)
-			if status.Code(err) != c.code || !strings.Contains(status.Convert(err).Message(), c.why) {
+			if status.Code(err) != c.code ||
+				!strings.Contains(status.Convert(err).Message(), c.why) {
 				t.Errorf("refused with %v, want %s and %q", err, c.code, c.why)
 			}
 		})
 	}
-	if answer, err := r.client.Stat(context.Background(), Query{Resource: "deploy"}); err != nil || len(answer.Rows) != 0 {
+	if answer, err := r.client.Stat(context.Background(), Query{Resource: "deploy"}); err != nil ||
+		len(answer.Rows) != 0 {
 		t.Errorf("after forged reports stat says %+v, %v", answer, err)
 	}
 }
@@ -201,7 +214,8 @@ func TestForgedReportsAreRefused(t *testing.T) {
 func TestWhoMayNotReport(t *testing.T) {
 	ca := newTestCA(t)
 	r := startViz(t, ca)
-	if err := r.dial(ca.source("shop", "web", "", time.Hour)).send(webReport(time.Second, 1)); status.Code(err) != codes.PermissionDenied {
+	err := r.dial(ca.source("shop", "web", "", time.Hour)).send(webReport(time.Second, 1))
+	if status.Code(err) != codes.PermissionDenied {
 		t.Errorf("an SVID without a pod ended with %v", err)
 	}
 	stranger := newTestCA(t).source("shop", "web", "web-1", time.Hour)
@@ -237,7 +251,8 @@ func TestStreamEndsWithItsRoot(t *testing.T) {
 	p.mustSend(webReport(time.Second, 1))
 	r.source.SetBundle(testDomain, []*x509.Certificate{newTestCA(t).cert})
 	_, err := p.stream.Recv()
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no longer trusted") {
+	if status.Code(err) != codes.Unavailable ||
+		!strings.Contains(err.Error(), "no longer trusted") {
 		t.Errorf("the stream ended with %v", err)
 	}
 }
@@ -272,7 +287,10 @@ func TestNewerStreamReplacesOlder(t *testing.T) {
 func TestGarbageOnTheReportPort(t *testing.T) {
 	ca := newTestCA(t)
 	r := startViz(t, ca)
-	for _, bytes := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\xff\xff", "\x00", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
+	for _, bytes := range []string{
+		"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\xff\xff", "\x00",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	} {
 		c, err := net.Dial("tcp", r.reports)
 		if err != nil {
 			t.Fatal(err)

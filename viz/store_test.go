@@ -37,15 +37,17 @@ type pod struct {
 func (m *mesh) pod(ns, name, podName string) *pod {
 	id := "spiffe://cluster.local/ns/" + ns + "/sa/" + name
 	return &pod{
-		mesh: m, stream: &stream{who: reporter{id, ns, name, podName}}, started: m.now, startID: "a",
-		who: workload{ns, "deployment", name, podName},
+		mesh: m, stream: &stream{who: reporter{id, ns, name, podName}}, started: m.now,
+		startID: "a", who: workload{ns, "deployment", name, podName},
 	}
 }
 
 func (p *pod) message(series ...*api.Series) *api.ReportRequest {
 	return &api.ReportRequest{
-		StartId: p.startID, UptimeMs: uint64(p.mesh.now.Sub(p.started).Milliseconds()), Series: series,
-		Workload: &api.Workload{Namespace: p.who.namespace, Kind: p.who.kind, Name: p.who.name, Pod: p.who.pod},
+		StartId: p.startID, UptimeMs: uint64(p.mesh.now.Sub(p.started).Milliseconds()),
+		Series: series,
+		Workload: &api.Workload{Namespace: p.who.namespace, Kind: p.who.kind, Name: p.who.name,
+			Pod: p.who.pod},
 	}
 }
 
@@ -95,19 +97,24 @@ func (m *mesh) one(q Query) StatRow {
 }
 
 func inbound(id uint32, requests, failures uint64, peerID string) *api.Series {
-	s := &api.Series{Id: id, Labels: &api.Labels{Direction: api.Direction_DIRECTION_INBOUND, PeerId: peerID, Port: 8080}, Requests: requests, Failures: failures}
+	labels := &api.Labels{Direction: api.Direction_DIRECTION_INBOUND, PeerId: peerID, Port: 8080}
+	s := &api.Series{Id: id, Labels: labels, Requests: requests, Failures: failures}
 	s.Labels.Security = api.Security_SECURITY_MTLS
 	if peerID == "" {
-		s.Labels.Security, s.Labels.PeerAddress = api.Security_SECURITY_PLAINTEXT_UNMESHED, "10.1.2.3"
+		s.Labels.Security, s.Labels.PeerAddress =
+			api.Security_SECURITY_PLAINTEXT_UNMESHED, "10.1.2.3"
 	}
 	return s
 }
 
 func outbound(id uint32, to *pod, route string) *api.Series {
 	return &api.Series{Id: id, Labels: &api.Labels{
-		Direction: api.Direction_DIRECTION_OUTBOUND, Authority: to.who.name + ".shop.svc.cluster.local:80", Namespace: "shop", Service: to.who.name,
-		Route: route, Security: api.Security_SECURITY_MTLS, PeerId: to.stream.who.id,
-		Peer: &api.Workload{Namespace: to.who.namespace, Kind: to.who.kind, Name: to.who.name, Pod: to.who.pod},
+		Direction: api.Direction_DIRECTION_OUTBOUND,
+		Authority: to.who.name + ".shop.svc.cluster.local:80", Namespace: "shop",
+		Service: to.who.name, Route: route,
+		Security: api.Security_SECURITY_MTLS, PeerId: to.stream.who.id,
+		Peer: &api.Workload{Namespace: to.who.namespace, Kind: to.who.kind, Name: to.who.name,
+			Pod: to.who.pod},
 	}}
 }
 
@@ -129,7 +136,8 @@ func TestRatesAndQuantilesByHand(t *testing.T) {
 		web.report(s)
 	}
 	row := m.one(Query{Resource: "deploy/web", Namespace: "shop"})
-	if row.Requests != 300 || row.Failures != 30 || row.RPS != 10 || row.Connections != 4 || row.ReadBytesPerSecond != 1000 {
+	if row.Requests != 300 || row.Failures != 30 || row.RPS != 10 || row.Connections != 4 ||
+		row.ReadBytesPerSecond != 1000 {
 		t.Errorf("row is %+v", row)
 	}
 	if !near(row.SuccessRate, 0.9) {
@@ -137,7 +145,8 @@ func TestRatesAndQuantilesByHand(t *testing.T) {
 	}
 	// p50 is the 150th of 270 in [1.024, 1.152) ms; p95 the middle of [262.144, 294.912) ms; p99
 	// nine tenths into it.
-	if !near(row.P50Ms, 1.024+0.128*150/270) || !near(row.P95Ms, 262.144+32.768/2) || !near(row.P99Ms, 262.144+32.768*0.9) {
+	if !near(row.P50Ms, 1.024+0.128*150/270) || !near(row.P95Ms, 262.144+32.768/2) ||
+		!near(row.P99Ms, 262.144+32.768*0.9) {
 		t.Errorf("quantiles are %v %v %v", *row.P50Ms, *row.P95Ms, *row.P99Ms)
 	}
 }
@@ -160,7 +169,8 @@ func TestWindowForgetsWhatIsOlder(t *testing.T) {
 	if row := m.one(Query{Resource: "deploy", Ago: 2 * time.Minute}); row.RPS != 100 {
 		t.Errorf("two minutes ago: %v rps", row.RPS)
 	}
-	if row := m.one(Query{Resource: "deploy", Window: 4 * time.Minute}); math.Abs(row.RPS-52.5) > 1 {
+	row := m.one(Query{Resource: "deploy", Window: 4 * time.Minute})
+	if math.Abs(row.RPS-52.5) > 1 {
 		t.Errorf("over four minutes: %v rps", row.RPS)
 	}
 }
@@ -196,9 +206,11 @@ func TestReconnectNeitherLosesNorDoubles(t *testing.T) {
 	web.report(inbound(1, 210, 0, ""))
 	// The same report again, and one that the old stream still carried.
 	web.report(inbound(1, 210, 0, ""))
-	late := &pod{mesh: m, stream: stale, started: m.now.Add(-2 * time.Second), startID: "a", who: web.who}
+	late := &pod{mesh: m, stream: stale, started: m.now.Add(-2 * time.Second), startID: "a",
+		who: web.who}
 	late.report(inbound(1, 15, 0, ""))
-	if row := m.one(Query{Resource: "deploy/web"}); row.Requests != 210 || row.RPS != 10 || row.WindowRequests != 210 {
+	row := m.one(Query{Resource: "deploy/web"})
+	if row.Requests != 210 || row.RPS != 10 || row.WindowRequests != 210 {
 		t.Errorf("row is %+v", row)
 	}
 }
@@ -211,27 +223,31 @@ func TestLongSilenceCountsInTotalsOnly(t *testing.T) {
 	web.reconnect()
 	m.now = m.now.Add(10 * time.Minute)
 	web.report(inbound(1, 100_010, 0, ""))
-	if row := m.one(Query{Resource: "deploy/web"}); row.Requests != 100_010 || row.RPS != 0 || row.WindowRequests != 0 {
+	row := m.one(Query{Resource: "deploy/web"})
+	if row.Requests != 100_010 || row.RPS != 0 || row.WindowRequests != 0 {
 		t.Errorf("row is %+v", row)
 	}
 }
 
 func TestTwoPodsAddUp(t *testing.T) {
 	m := newMesh(t)
-	pods := []*pod{m.pod("shop", "web", "web-1"), m.pod("shop", "web", "web-2"), m.pod("shop", "checkout", "checkout-1")}
+	pods := []*pod{m.pod("shop", "web", "web-1"), m.pod("shop", "web", "web-2"),
+		m.pod("shop", "checkout", "checkout-1")}
 	for i := range uint64(20) {
 		m.now = m.now.Add(time.Second)
 		for j, p := range pods {
 			p.report(inbound(1, (i+1)*uint64(j+1), 0, ""))
 		}
 	}
-	if row := m.one(Query{Resource: "deploy/web"}); row.RPS != 3 || row.Requests != 60 || row.Proxies != 2 {
+	if row := m.one(Query{Resource: "deploy/web"}); row.RPS != 3 || row.Requests != 60 ||
+		row.Proxies != 2 {
 		t.Errorf("deploy/web is %+v", row)
 	}
 	if row := m.one(Query{Resource: "ns"}); row.RPS != 6 || row.Name != "shop" || row.Proxies != 3 {
 		t.Errorf("ns is %+v", row)
 	}
-	if rows := m.stat(Query{Resource: "pod"}); len(rows) != 3 || rows[2].Name != "web-2" || rows[2].RPS != 2 {
+	if rows := m.stat(Query{Resource: "pod"}); len(rows) != 3 || rows[2].Name != "web-2" ||
+		rows[2].RPS != 2 {
 		t.Errorf("pods are %+v", rows)
 	}
 	if rows := m.stat(Query{Resource: "deploy", Namespace: "bank"}); len(rows) != 0 {
@@ -247,7 +263,8 @@ func TestEndedProxyKeepsItsTotalsForAnHour(t *testing.T) {
 	m.store.end(m.now, web.stream)
 	m.now = m.now.Add(59 * time.Minute)
 	other.report(inbound(1, 1, 0, ""))
-	if row := m.one(Query{Resource: "deploy/web"}); row.Requests != 10 || row.Meshed || row.Proxies != 0 || row.RPS != 0 {
+	row := m.one(Query{Resource: "deploy/web"})
+	if row.Requests != 10 || row.Meshed || row.Proxies != 0 || row.RPS != 0 {
 		t.Errorf("row is %+v", row)
 	}
 	m.now = m.now.Add(2 * time.Minute)
@@ -270,23 +287,28 @@ func TestServiceIsMeasuredByItsCallers(t *testing.T) {
 	web.report(s)
 	checkout.report(inbound(1, 140, 42, web.stream.who.id))
 	row := m.one(Query{Resource: "svc/checkout"})
-	if row.MeasuredBy != "client" || !row.Meshed || row.Requests != 100 || row.RPS != 10 || row.ActualRPS != 14 || row.Timeouts != 3 {
+	if row.MeasuredBy != "client" || !row.Meshed || row.Requests != 100 || row.RPS != 10 ||
+		row.ActualRPS != 14 || row.Timeouts != 3 {
 		t.Errorf("service is %+v", row)
 	}
-	if !near(row.SuccessRate, 0.98) || !near(row.ActualSuccessRate, 0.7) || !near(row.RetryRate, 0.4) {
+	if !near(row.SuccessRate, 0.98) || !near(row.ActualSuccessRate, 0.7) ||
+		!near(row.RetryRate, 0.4) {
 		t.Errorf("rates are %v %v %v", *row.SuccessRate, *row.ActualSuccessRate, *row.RetryRate)
 	}
-	if row := m.one(Query{Resource: "deploy/checkout"}); row.MeasuredBy != "server" || row.Requests != 140 || row.RPS != 14 {
+	if row := m.one(Query{Resource: "deploy/checkout"}); row.MeasuredBy != "server" ||
+		row.Requests != 140 || row.RPS != 14 {
 		t.Errorf("deployment is %+v", row)
 	}
 	if row := m.one(Query{Resource: "deploy/web", To: "svc/checkout"}); row.Requests != 100 {
 		t.Errorf("web to checkout is %+v", row)
 	}
-	if row := m.one(Query{Resource: "deploy", From: "deploy/web"}); row.Name != "checkout" || row.Requests != 100 {
+	if row := m.one(Query{Resource: "deploy", From: "deploy/web"}); row.Name != "checkout" ||
+		row.Requests != 100 {
 		t.Errorf("from web is %+v", row)
 	}
 	routes, err := m.store.routes(m.now, Query{Resource: "svc/checkout"})
-	if err != nil || len(routes.Rows) != 1 || routes.Rows[0].Route != "POST /pay" || !near(routes.Rows[0].ActualSuccessRate, 0.7) {
+	if err != nil || len(routes.Rows) != 1 || routes.Rows[0].Route != "POST /pay" ||
+		!near(routes.Rows[0].ActualSuccessRate, 0.7) {
 		t.Errorf("routes are %+v, %v", routes, err)
 	}
 }
@@ -296,7 +318,8 @@ func TestUnmeshedDestinationHasARow(t *testing.T) {
 	web, db := m.pod("shop", "web", "web-1"), m.pod("shop", "db", "db-1")
 	m.now = m.now.Add(10 * time.Second)
 	s := outbound(1, db, "")
-	s.Labels.Security, s.Labels.PeerId, s.Requests = api.Security_SECURITY_PLAINTEXT_UNMESHED, "", 50
+	s.Labels.Security, s.Labels.PeerId, s.Requests =
+		api.Security_SECURITY_PLAINTEXT_UNMESHED, "", 50
 	web.report(s)
 	row := m.one(Query{Resource: "deploy/db"})
 	if row.Meshed || row.MeasuredBy != "client" || row.Requests != 50 || row.RPS != 5 {
@@ -317,8 +340,9 @@ func TestReportsThatChangeThePast(t *testing.T) {
 	unlabelled := inbound(2, 1, 0, "")
 	unlabelled.Labels = nil
 	for name, s := range map[string]*api.Series{
-		"counter 0 fell": inbound(1, 9, 0, ""), "bucket 9 fell": fell, "changed its labels": inbound(1, 11, 0, "spiffe://x/y"),
-		"without labels": unlabelled,
+		"counter 0 fell": inbound(1, 9, 0, ""), "bucket 9 fell": fell,
+		"changed its labels": inbound(1, 11, 0, "spiffe://x/y"),
+		"without labels":     unlabelled,
 	} {
 		err := web.try(s)
 		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), name) {
@@ -344,12 +368,14 @@ func TestSeriesAreCapped(t *testing.T) {
 		}
 		return out
 	}
-	if err := web.try(series(0, MaxSeriesPerProxy+1)...); status.Code(err) != codes.ResourceExhausted {
+	err := web.try(series(0, MaxSeriesPerProxy+1)...)
+	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("one series too many in a report: %v", err)
 	}
 	web.report(series(0, MaxSeriesPerProxy)...)
 	m.now = m.now.Add(time.Second)
-	if err := web.try(series(MaxSeriesPerProxy, 1)...); status.Code(err) != codes.ResourceExhausted {
+	err = web.try(series(MaxSeriesPerProxy, 1)...)
+	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("one series too many in all: %v", err)
 	}
 }

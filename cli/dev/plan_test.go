@@ -49,25 +49,32 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	web := at["web-1"]
-	if web == nil || web.ID != "spiffe://cluster.local/ns/shop/sa/web" || web.Mesh == "" || web.Admin == "" || web.Relay != "" {
+	if web == nil || web.ID != "spiffe://cluster.local/ns/shop/sa/web" || web.Mesh == "" ||
+		web.Admin == "" || web.Relay != "" {
 		t.Errorf("web-1: %+v", web)
 	}
-	if len(web.Upstreams) != 2 || web.Upstreams["payments"] == web.Upstreams["payments-v2"] || web.Upstreams["payments"] == at["web-0"].Upstreams["payments"] {
+	if len(web.Upstreams) != 2 || web.Upstreams["payments"] == web.Upstreams["payments-v2"] ||
+		web.Upstreams["payments"] == at["web-0"].Upstreams["payments"] {
 		t.Errorf("upstreams of web: %v and %v", web.Upstreams, at["web-0"].Upstreams)
 	}
-	if legacy := at["legacy-0"]; legacy.Mesh != "" || legacy.ID != "" || legacy.Upstreams["web"] != at["web-0"].Mesh || legacy.Upstreams["old"] != at["old-0"].App {
+	if legacy := at["legacy-0"]; legacy.Mesh != "" || legacy.ID != "" ||
+		legacy.Upstreams["web"] != at["web-0"].Mesh || legacy.Upstreams["old"] != at["old-0"].App {
 		t.Errorf("legacy-0 must call the first instance itself: %+v", legacy)
 	}
 	if db := at["db-0"]; db.App != "127.0.0.1:5432" || db.Mesh == "" {
 		t.Errorf("db-0: %+v", db)
 	}
 	wantCalls := []Call{
-		{From: "legacy", Service: "web", Possible: []Target{{"web", "spiffe://cluster.local/ns/shop/sa/web"}}},
+		{From: "legacy", Service: "web",
+			Possible: []Target{{"web", "spiffe://cluster.local/ns/shop/sa/web"}}},
 		{From: "legacy", Service: "old", Possible: []Target{{"old", ""}}},
-		{From: "web", FromID: "spiffe://cluster.local/ns/shop/sa/web", Service: "payments", Possible: []Target{
-			{"payments-v1", "spiffe://cluster.local/ns/shop/sa/payments-v1"}, {"payments-v2", "spiffe://cluster.local/ns/shop/sa/payments-v2"}}},
-		{From: "web", FromID: "spiffe://cluster.local/ns/shop/sa/web", Service: "payments-v2", Possible: []Target{
-			{"payments-v2", "spiffe://cluster.local/ns/shop/sa/payments-v2"}}},
+		{From: "web", FromID: "spiffe://cluster.local/ns/shop/sa/web", Service: "payments",
+			Possible: []Target{
+				{"payments-v1", "spiffe://cluster.local/ns/shop/sa/payments-v1"},
+				{"payments-v2", "spiffe://cluster.local/ns/shop/sa/payments-v2"}}},
+		{From: "web", FromID: "spiffe://cluster.local/ns/shop/sa/web", Service: "payments-v2",
+			Possible: []Target{
+				{"payments-v2", "spiffe://cluster.local/ns/shop/sa/payments-v2"}}},
 	}
 	if !reflect.DeepEqual(p.ports.Calls, wantCalls) {
 		t.Errorf("calls:\n got %+v\nwant %+v", p.ports.Calls, wantCalls)
@@ -113,8 +120,11 @@ func TestPlanRefusesAPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Mesh{Namespace: "x", Services: []Service{{Name: "web", Workload: Workload{Name: "web", Command: []string{"x"}, Port: port, Replicas: 1}}}}
-	if _, err := newPlan(m, false); err == nil || !strings.Contains(err.Error(), "service web wants port") || !strings.Contains(err.Error(), "$PORT") {
+	m := &Mesh{Namespace: "x", Services: []Service{{Name: "web",
+		Workload: Workload{Name: "web", Command: []string{"x"}, Port: port, Replicas: 1}}}}
+	if _, err := newPlan(m, false); err == nil ||
+		!strings.Contains(err.Error(), "service web wants port") ||
+		!strings.Contains(err.Error(), "$PORT") {
 		t.Errorf("plan: %v", err)
 	}
 }

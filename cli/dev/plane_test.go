@@ -37,8 +37,10 @@ func ask1(t *testing.T, p *plane, id string) *asker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := spiffe.ClientConfig(src, spiffeid.RequireFromString(serverID(names.Destination)), []string{"h2"}, "")
-	conn, err := grpc.NewClient(p.destinationAddr, grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
+	cfg := spiffe.ClientConfig(src, spiffeid.RequireFromString(serverID(names.Destination)),
+		[]string{"h2"}, "")
+	conn, err := grpc.NewClient(p.destinationAddr,
+		grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +52,10 @@ func ask1(t *testing.T, p *plane, id string) *asker {
 		t.Fatal(err)
 	}
 	a := &asker{t, stream, map[string]*api.Resource{}}
-	a.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test"}}})
-	a.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Last: true}}})
+	a.send(&api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test"}}})
+	a.send(
+		&api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Last: true}}})
 	return a
 }
 
@@ -65,7 +69,8 @@ func (a *asker) send(m *api.DiscoverRequest) {
 func (a *asker) subscribe(authority string) {
 	a.t.Helper()
 	key := &api.Key{Key: &api.Key_Authority{Authority: authority}}
-	a.send(&api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
+	a.send(&api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Subscribe{Subscribe: &api.Subscribe{Key: key}}})
 }
 
 // until receives until a resource, of these or earlier ones, satisfies.
@@ -101,7 +106,8 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	}
 	// identity.Dev calls the pod of a Source in its own process "dev"; destination believes only
 	// pods that exist.
-	me, err := podObject("shop", &Instance{Name: "dev", Service: "web", Workload: "web", App: "127.0.0.1:1"})
+	me, err := podObject("shop",
+		&Instance{Name: "dev", Service: "web", Workload: "web", App: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +130,12 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	a := ask1(t, p, identityOf("shop", "web"))
 	v2 := pl.behind("payments-v2")[0]
 	a.subscribe("payments.shop.svc.cluster.local:80")
-	a.until("the route to payments", func(r *api.Resource) bool { return canary(r.GetRoute()) == 10 })
+	a.until("the route to payments",
+		func(r *api.Resource) bool { return canary(r.GetRoute()) == 10 })
 	a.subscribe("payments-v2.shop.svc.cluster.local:80")
 	a.until("payments-v2's endpoint", func(r *api.Resource) bool {
-		return len(r.GetEndpoints().GetEndpoints()) == 1 && isMeshed(r.GetEndpoints().Endpoints[0], v2)
+		return len(r.GetEndpoints().GetEndpoints()) == 1 &&
+			isMeshed(r.GetEndpoints().Endpoints[0], v2)
 	})
 	writeProfile(t, profiles, "50")
 	a.until("the edited route", func(r *api.Resource) bool { return canary(r.GetRoute()) == 50 })
@@ -135,16 +143,17 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	a.subscribe("old.shop.svc.cluster.local:80")
 	a.until("old's endpoint", func(r *api.Resource) bool {
 		eps := r.GetEndpoints().GetEndpoints()
-		return len(eps) == 1 && eps[0].Address == old.Relay && eps[0].MeshAddress == "" && eps[0].Identity == "" &&
-			eps[0].Protocol == api.Protocol_PROTOCOL_HTTP2
+		return len(eps) == 1 && eps[0].Address == old.Relay && eps[0].MeshAddress == "" &&
+			eps[0].Identity == "" && eps[0].Protocol == api.Protocol_PROTOCOL_HTTP2
 	})
 	checkRestarts(t, p)
 }
 
 func isMeshed(ep *api.Endpoint, i *Instance) bool {
 	port, _ := portOf(i.App)
-	return ep.MeshAddress == i.Relay && ep.Address == i.App && ep.Identity == i.ID && int(ep.TargetPort) == port &&
-		ep.Workload.GetKind() == "deployment" && ep.Workload.GetName() == i.Workload
+	return ep.MeshAddress == i.Relay && ep.Address == i.App && ep.Identity == i.ID &&
+		int(ep.TargetPort) == port && ep.Workload.GetKind() == "deployment" &&
+		ep.Workload.GetName() == i.Workload
 }
 
 func canary(r *api.Route) uint32 {
@@ -188,7 +197,8 @@ func checkRestarts(t *testing.T, p *plane) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := viz.NewClient(before).Stat(t.Context(), viz.Query{Resource: "deploy"}); err != nil {
+	_, err := viz.NewClient(before).Stat(t.Context(), viz.Query{Resource: "deploy"})
+	if err != nil {
 		t.Errorf("viz does not answer where it did: %v", err)
 	}
 	ask1(t, p, identityOf("shop", "web")).subscribe("web.shop.svc.cluster.local:80")
@@ -203,11 +213,13 @@ func TestCheckProfiles(t *testing.T) {
 		t.Errorf("a profile for nobody: %q, %v", warnings, err)
 	}
 	for name, text := range map[string]string{
-		"unknown field": "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\nmetadata: {name: web.shop.svc.cluster.local}\nspec: {rotues: []}\n",
-		"another kind":  "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
-		"not YAML":      "a: [\n",
+		"unknown field": "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\n" +
+			"metadata: {name: web.shop.svc.cluster.local}\nspec: {rotues: []}\n",
+		"another kind": "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
+		"not YAML":     "a: [\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, "payments.yaml"), []byte(text), 0o600); err != nil {
+		err := os.WriteFile(filepath.Join(dir, "payments.yaml"), []byte(text), 0o600)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := checkProfiles(m); err == nil {

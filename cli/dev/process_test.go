@@ -51,7 +51,9 @@ func superviseForever() {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
-	if _, err := newSupervisor(r).start(spec{name: "sh", argv: []string{"sh", "-c", "sleep 1000 & echo started; wait"}, log: st.path("log")}); err != nil {
+	argv := []string{"sh", "-c", "sleep 1000 & echo started; wait"}
+	_, err = newSupervisor(r).start(spec{name: "sh", argv: argv, log: st.path("log")})
+	if err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
@@ -81,7 +83,8 @@ func closeSupervisor(t *testing.T, s *supervisor) {
 
 func shell(t *testing.T, s *supervisor, script string) *process {
 	t.Helper()
-	p, err := s.start(spec{name: "sh", argv: []string{"sh", "-c", script}, log: filepath.Join(t.TempDir(), "log")})
+	p, err := s.start(spec{name: "sh", argv: []string{"sh", "-c", script},
+		log: filepath.Join(t.TempDir(), "log")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +114,8 @@ func TestProcessCrash(t *testing.T) {
 func TestProcessSecret(t *testing.T) {
 	s := testSupervisor(t)
 	log := filepath.Join(t.TempDir(), "log")
-	p, err := s.start(spec{name: "sh", argv: []string{"sh", "-c", "cat <&3"}, secret: "s3cret", log: log})
+	p, err := s.start(spec{name: "sh", argv: []string{"sh", "-c", "cat <&3"}, secret: "s3cret",
+		log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +127,8 @@ func TestProcessSecret(t *testing.T) {
 
 func TestProcessStartFails(t *testing.T) {
 	s := testSupervisor(t)
-	_, err := s.start(spec{name: "web-0", argv: []string{"/nonexistent/program"}, log: filepath.Join(t.TempDir(), "log")})
+	_, err := s.start(spec{name: "web-0", argv: []string{"/nonexistent/program"},
+		log: filepath.Join(t.TempDir(), "log")})
 	if err == nil || !strings.Contains(err.Error(), "start web-0") {
 		t.Errorf("start: %v", err)
 	}
@@ -234,7 +239,8 @@ func superviseElsewhere(t *testing.T, dir string) *elsewhere {
 func TestStartAfterClose(t *testing.T) {
 	s := newSupervisor(newRun())
 	closeSupervisor(t, s)
-	_, err := s.start(spec{name: "late", argv: []string{"sh", "-c", "sleep 1000"}, log: filepath.Join(t.TempDir(), "log")})
+	_, err := s.start(spec{name: "late", argv: []string{"sh", "-c", "sleep 1000"},
+		log: filepath.Join(t.TempDir(), "log")})
 	if err == nil || !strings.Contains(err.Error(), "the mesh is ending") {
 		t.Errorf("start after close: %v", err)
 	}

@@ -36,7 +36,8 @@ func echo(t *testing.T) string {
 
 func startRelay(t *testing.T, target, marker string, owner func(*net.TCPAddr) string) *relay {
 	t.Helper()
-	r, err := newRelay(relayConfig{listen: "127.0.0.1:0", to: "checkout-0", target: target, marker: marker, owner: owner, log: slog.New(slog.DiscardHandler)})
+	r, err := newRelay(relayConfig{listen: "127.0.0.1:0", to: "checkout-0", target: target,
+		marker: marker, owner: owner, log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +89,12 @@ func TestRelayRecords(t *testing.T) {
 	}{
 		{"no marker", []string{"hello"}, Record{BytesTo: 5, BytesFrom: 5}},
 		{"one", []string{"xMARKERx"}, Record{BytesTo: 8, BytesFrom: 8, Markers: 2}},
-		{"across two reads", []string{"xMAR", "KERx"}, Record{BytesTo: 8, BytesFrom: 8, Markers: 2}},
-		{"byte by byte", strings.Split("MARKERMARKER", ""), Record{BytesTo: 12, BytesFrom: 12, Markers: 4}},
-		{"never counted twice", []string{"MARKER", "R", "KER"}, Record{BytesTo: 10, BytesFrom: 10, Markers: 2}},
+		{"across two reads", []string{"xMAR", "KERx"},
+			Record{BytesTo: 8, BytesFrom: 8, Markers: 2}},
+		{"byte by byte", strings.Split("MARKERMARKER", ""),
+			Record{BytesTo: 12, BytesFrom: 12, Markers: 4}},
+		{"never counted twice", []string{"MARKER", "R", "KER"},
+			Record{BytesTo: 10, BytesFrom: 10, Markers: 2}},
 		{"TLS", []string{"\x16\x03\x01", "..."}, Record{BytesTo: 6, BytesFrom: 6, TLS: 1}},
 		{"TLS only if it begins so", []string{"x", "\x16"}, Record{BytesTo: 2, BytesFrom: 2}},
 		{"nothing", nil, Record{}},

@@ -81,7 +81,8 @@ func startUp(t *testing.T, mesh string) *running {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	r.cancel = cancel
 	t.Cleanup(cancel)
-	o := Options{File: file, Dir: r.dir, Proxy: proxy, Version: "dev", Marker: DefaultMarker, Out: &r.out, Err: &r.out}
+	o := Options{File: file, Dir: r.dir, Proxy: proxy, Version: "dev", Marker: DefaultMarker,
+		Out: &r.out, Err: &r.out}
 	go func() { r.ended <- Up(ctx, o) }()
 	return r
 }
@@ -152,7 +153,8 @@ func TestUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	greeting(t, front.App, first)
-	if err := Restart(t.Context(), r.dir, "nobody"); err == nil || !strings.Contains(err.Error(), `nothing here is called "nobody"`) {
+	if err := Restart(t.Context(), r.dir, "nobody"); err == nil ||
+		!strings.Contains(err.Error(), `nothing here is called "nobody"`) {
 		t.Errorf("restart of nobody: %v", err)
 	}
 	if strings.Contains(r.out.String(), "The end of its log") {
@@ -221,10 +223,13 @@ func getText(t *testing.T, url string) string {
 // What cannot start is an error with the reason, and nothing stays.
 func TestUpFails(t *testing.T) {
 	cases := []struct{ name, mesh, want string }{
-		{"a service ends at once", `services: {a: {command: [sh, -c, "echo no database >&2; exit 4"]}, b: {command: [sh, -c, "sleep 100"], calls: [a]}}`,
+		{"a service ends at once",
+			`services: {a: {command: [sh, -c, "echo no database >&2; exit 4"]}, ` +
+				`b: {command: [sh, -c, "sleep 100"], calls: [a]}}`,
 			"a-0 ended with status 4 before it listened. The end of its log:\n    no database"},
 		{"no such program", `services: {a: {command: [./nothing-here]}}`, "start a-0: "},
-		{"not in PATH", `services: {a: {command: [nothing-is-called-so]}}`, "nothing-is-called-so is neither beside meshctl nor in PATH"},
+		{"not in PATH", `services: {a: {command: [nothing-is-called-so]}}`,
+			"nothing-is-called-so is neither beside meshctl nor in PATH"},
 		{"a bad mesh", `services: {a: {}}`, "mesh.yaml:1: service a: needs a command"},
 	}
 	for _, c := range cases {
@@ -245,7 +250,8 @@ func TestFindProxy(t *testing.T) {
 	if got, err := findProxy(t.Context(), path, "v1.2.3"); err != nil || got != path {
 		t.Errorf("findProxy: %q, %v", got, err)
 	}
-	if _, err := findProxy(t.Context(), path, "v1.2.4"); err == nil || !strings.Contains(err.Error(), `has version "v1.2.3" and this meshctl "v1.2.4"`) {
+	if _, err := findProxy(t.Context(), path, "v1.2.4"); err == nil ||
+		!strings.Contains(err.Error(), `has version "v1.2.3" and this meshctl "v1.2.4"`) {
 		t.Errorf("another version: %v", err)
 	}
 	if _, err := findProxy(t.Context(), path+"-not", "v1"); err == nil {
@@ -256,7 +262,8 @@ func TestFindProxy(t *testing.T) {
 		t.Errorf("in PATH: %q, %v", got, err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := findProxy(t.Context(), "", "v1"); err == nil || !strings.Contains(err.Error(), "make build") {
+	if _, err := findProxy(t.Context(), "", "v1"); err == nil ||
+		!strings.Contains(err.Error(), "make build") {
 		t.Errorf("nowhere: %v", err)
 	}
 }
@@ -289,7 +296,10 @@ func TestNobodyToAsk(t *testing.T) {
 	_, checkErr := Check(t.Context(), dir, 0)
 	_, _, statusErr := ReadStatus(t.Context(), dir)
 	_, recordsErr := Records(t.Context(), dir)
-	for what, err := range map[string]error{"check": checkErr, "status": statusErr, "records": recordsErr, "restart": Restart(t.Context(), dir, "viz")} {
+	for what, err := range map[string]error{
+		"check": checkErr, "status": statusErr, "records": recordsErr,
+		"restart": Restart(t.Context(), dir, "viz"),
+	} {
 		if err == nil || !strings.Contains(err.Error(), "meshctl dev up") {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -21,8 +21,9 @@ import (
 func testConfig() Config {
 	return Config{
 		Injector: injector.Config{
-			Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle", ClusterNetworks: injector.DefaultClusterNetworks,
-			ProxyImage: "tulle/mesh-proxy:v1", PullPolicy: "IfNotPresent", LogLevel: "info",
+			Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle",
+			ClusterNetworks: injector.DefaultClusterNetworks, ProxyImage: "tulle/mesh-proxy:v1",
+			PullPolicy: "IfNotPresent", LogLevel: "info",
 		},
 		ServerImage: "tulle/meshctl:v1", IdentityLifetime: 24 * time.Hour,
 	}
@@ -44,7 +45,9 @@ func TestSameBytesEveryTimeAndNoSecret(t *testing.T) {
 			t.Fatal("two renderings differ")
 		}
 	}
-	for _, forbidden := range []string{"kind: Secret", "PRIVATE KEY", "BEGIN CERTIFICATE", "creationTimestamp: null", "\nstatus:"} {
+	for _, forbidden := range []string{
+		"kind: Secret", "PRIVATE KEY", "BEGIN CERTIFICATE", "creationTimestamp: null", "\nstatus:",
+	} {
 		if bytes.Contains(text, []byte(forbidden)) {
 			t.Errorf("the manifest holds %q", forbidden)
 		}
@@ -99,7 +102,8 @@ func TestRights(t *testing.T) {
 		"Role tulle-destination coordination.k8s.io/leases [] create",
 		"Role tulle-destination coordination.k8s.io/leases [tulle-destination] get,update",
 		"ClusterRole tulle-injector /namespaces [] get",
-		"ClusterRole tulle-injector admissionregistration.k8s.io/mutatingwebhookconfigurations [tulle-injector] get,update",
+		"ClusterRole tulle-injector admissionregistration.k8s.io/mutatingwebhookconfigurations " +
+			"[tulle-injector] get,update",
 	}
 	var got []string
 	for _, object := range Objects(testConfig()) {
@@ -109,7 +113,8 @@ func TestRights(t *testing.T) {
 		case *rbacv1.Role:
 			got = append(got, ruleLines("Role", o.Name, o.Rules)...)
 		case *rbacv1.ClusterRoleBinding:
-			if o.RoleRef.Name != o.Name || len(o.Subjects) != 1 || o.Subjects[0].Name != o.Name || o.Subjects[0].Namespace != "tulle" {
+			if o.RoleRef.Name != o.Name || len(o.Subjects) != 1 || o.Subjects[0].Name != o.Name ||
+				o.Subjects[0].Namespace != "tulle" {
 				t.Errorf("binding %s: %+v", o.Name, o)
 			}
 		}
@@ -122,7 +127,9 @@ func TestRights(t *testing.T) {
 func ruleLines(kind, name string, rules []rbacv1.PolicyRule) []string {
 	var out []string
 	for _, r := range rules {
-		out = append(out, fmt.Sprintf("%s %s %s/%s %v %s", kind, name, strings.Join(r.APIGroups, ","), strings.Join(r.Resources, ","), r.ResourceNames, strings.Join(r.Verbs, ",")))
+		out = append(out, fmt.Sprintf("%s %s %s/%s %v %s", kind, name,
+			strings.Join(r.APIGroups, ","), strings.Join(r.Resources, ","),
+			r.ResourceNames, strings.Join(r.Verbs, ",")))
 	}
 	return out
 }
@@ -138,12 +145,15 @@ func TestServersAreRestricted(t *testing.T) {
 		n++
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
 		switch {
-		case !*pod.SecurityContext.RunAsNonRoot, *pod.SecurityContext.RunAsUser == 0, pod.SecurityContext.SeccompProfile.Type != "RuntimeDefault",
+		case !*pod.SecurityContext.RunAsNonRoot, *pod.SecurityContext.RunAsUser == 0,
+			pod.SecurityContext.SeccompProfile.Type != "RuntimeDefault",
 			*c.SecurityContext.AllowPrivilegeEscalation, !*c.SecurityContext.ReadOnlyRootFilesystem,
-			len(c.SecurityContext.Capabilities.Add) > 0, c.SecurityContext.Capabilities.Drop[0] != "ALL":
+			len(c.SecurityContext.Capabilities.Add) > 0,
+			c.SecurityContext.Capabilities.Drop[0] != "ALL":
 			t.Errorf("%s: %+v %+v", d.Name, pod.SecurityContext, c.SecurityContext)
 		}
-		if c.ReadinessProbe == nil || c.LivenessProbe == nil || c.Resources.Limits.Memory().IsZero() {
+		if c.ReadinessProbe == nil || c.LivenessProbe == nil ||
+			c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("%s lacks probes or a memory limit", d.Name)
 		}
 		// Go's collector must know the limit, or the kernel ends the server instead of it.
@@ -174,17 +184,20 @@ func TestWebhookSelects(t *testing.T) {
 	}
 	for _, hook := range hooks {
 		excluded := hook.NamespaceSelector.MatchExpressions[0]
-		if excluded.Operator != "NotIn" || !slices.Equal(excluded.Values, []string{"tulle", "kube-system"}) {
+		if excluded.Operator != "NotIn" ||
+			!slices.Equal(excluded.Values, []string{"tulle", "kube-system"}) {
 			t.Errorf("%s: %+v", hook.Name, excluded)
 		}
-		if *hook.FailurePolicy != "Fail" || *hook.TimeoutSeconds != 10 || *hook.ReinvocationPolicy != "IfNeeded" || hook.ClientConfig.CABundle != nil {
+		if *hook.FailurePolicy != "Fail" || *hook.TimeoutSeconds != 10 ||
+			*hook.ReinvocationPolicy != "IfNeeded" || hook.ClientConfig.CABundle != nil {
 			t.Errorf("%s: %+v", hook.Name, hook)
 		}
 	}
 	if got := hooks[0].NamespaceSelector.MatchLabels[names.AnnotationInject]; got != "enabled" {
 		t.Errorf("the namespaces' webhook selects %q", got)
 	}
-	if e := hooks[1].NamespaceSelector.MatchExpressions[1]; e.Key != names.AnnotationInject || e.Operator != "NotIn" || e.Values[0] != "enabled" {
+	e := hooks[1].NamespaceSelector.MatchExpressions[1]
+	if e.Key != names.AnnotationInject || e.Operator != "NotIn" || e.Values[0] != "enabled" {
 		t.Errorf("the pods' webhook would be asked a second time: %+v", e)
 	}
 }
@@ -196,7 +209,8 @@ func TestEveryObjectIsNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := fmt.Sprintf("%s %s/%s", object.GetObjectKind().GroupVersionKind(), m.GetNamespace(), m.GetName())
+		key := fmt.Sprintf("%s %s/%s", object.GetObjectKind().GroupVersionKind(), m.GetNamespace(),
+			m.GetName())
 		if object.GetObjectKind().GroupVersionKind().Kind == "" || m.GetName() == "" || seen[key] {
 			t.Errorf("object %s: unnamed or twice", key)
 		}

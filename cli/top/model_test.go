@@ -21,19 +21,26 @@ func ptr(v float64) *float64 { return &v }
 func shop() *viz.Top {
 	row := func(from, to, route string, rps, ok, p99 float64) viz.TopRow {
 		return viz.TopRow{
-			From: from, FromKind: "deployment", FromNamespace: "shop", To: to, ToKind: "service", ToNamespace: "shop", Route: route,
-			ClientID: "spiffe://cluster.local/ns/shop/sa/" + from, ServerID: "spiffe://cluster.local/ns/shop/sa/" + to,
-			Encrypted: true, Security: "mtls", Trend: []float64{0, 1, 2, 4, 8},
-			Figures: viz.Figures{RPS: rps, SuccessRate: ptr(ok), P50Ms: ptr(p99 / 10), P95Ms: ptr(p99 / 2), P99Ms: ptr(p99), RetryRate: ptr(0.061), WindowTimeouts: 12},
+			From: from, FromKind: "deployment", FromNamespace: "shop",
+			To: to, ToKind: "service", ToNamespace: "shop", Route: route,
+			ClientID: "spiffe://cluster.local/ns/shop/sa/" + from,
+			ServerID: "spiffe://cluster.local/ns/shop/sa/" + to, Encrypted: true,
+			Security: "mtls", Trend: []float64{0, 1, 2, 4, 8},
+			Figures: viz.Figures{RPS: rps, SuccessRate: ptr(ok), P50Ms: ptr(p99 / 10),
+				P95Ms: ptr(p99 / 2), P99Ms: ptr(p99), RetryRate: ptr(0.061), WindowTimeouts: 12},
 		}
 	}
 	plain := row("10.1.2.3", "checkout", "[default]", 14, 0.92, 300)
-	plain.FromKind, plain.FromNamespace, plain.Encrypted, plain.Security = "address", "", false, "plaintext-unmeshed"
-	idle := viz.TopRow{From: "web", FromKind: "deployment", To: "redis", ToKind: "service", Security: "mtls", Encrypted: true}
+	plain.FromKind, plain.FromNamespace = "address", ""
+	plain.Encrypted, plain.Security = false, "plaintext-unmeshed"
+	idle := viz.TopRow{From: "web", FromKind: "deployment", To: "redis", ToKind: "service",
+		Security: "mtls", Encrypted: true}
 	return &viz.Top{
-		Proxies: 3, Total: viz.Figures{RPS: 756, SuccessRate: ptr(0.9931), P50Ms: ptr(4), P95Ms: ptr(38), P99Ms: ptr(210)},
+		Proxies: 3, Total: viz.Figures{RPS: 756, SuccessRate: ptr(0.9931), P50Ms: ptr(4),
+			P95Ms: ptr(38), P99Ms: ptr(210)},
 		Rows: []viz.TopRow{
-			row("web", "checkout", "POST /pay", 212, 0.979, 410), row("checkout", "inventory", "GET /items/{id}", 530, 1, 11), plain, idle,
+			row("web", "checkout", "POST /pay", 212, 0.979, 410),
+			row("checkout", "inventory", "GET /items/{id}", 530, 1, 11), plain, idle,
 		},
 	}
 }
@@ -49,13 +56,16 @@ type page struct {
 
 func newPage(t *testing.T) *page {
 	p := &page{t: t}
-	p.model = newModel(context.Background(), Config{Interval: time.Second, Query: viz.Query{Namespace: "shop"}, Ask: func(_ context.Context, q viz.Query) (*viz.Top, error) {
+	ask := func(_ context.Context, q viz.Query) (*viz.Top, error) {
 		p.asked = append(p.asked, q)
 		if p.err != nil {
 			return nil, p.err
 		}
 		return shop(), nil
-	}})
+	}
+	p.model = newModel(context.Background(), Config{
+		Interval: time.Second, Query: viz.Query{Namespace: "shop"}, Ask: ask,
+	})
 	p.cmd = p.model.Init()
 	return p
 }
@@ -77,8 +87,9 @@ func (p *page) answer() *page {
 
 func (p *page) press(keys ...string) {
 	named := map[string]rune{
-		"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "end": tea.KeyEnd, "home": tea.KeyHome,
-		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "space": tea.KeySpace,
+		"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown,
+		"end": tea.KeyEnd, "home": tea.KeyHome, "backspace": tea.KeyBackspace,
+		"pgdown": tea.KeyPgDown, "space": tea.KeySpace,
 	}
 	for _, k := range keys {
 		switch code, ok := named[k]; {
@@ -205,7 +216,8 @@ func TestFilterTerms(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"size>3": `"size" is no field`, "ok<fast": `"fast" is no number`, "ok~9": "numbers compare with", "from>web": "text compares with",
+		"size>3": `"size" is no field`, "ok<fast": `"fast" is no number`,
+		"ok~9": "numbers compare with", "from>web": "text compares with",
 		"p99>": `"" is no number`,
 	} {
 		if _, err := parseFilter(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -278,7 +290,8 @@ func TestGroupAndDrill(t *testing.T) {
 	p.want("group", p.asked[0].Group, viz.GroupRoute)
 	p.press("down", "enter")
 	p.answer()
-	want := viz.Query{Namespace: "shop", From: "deployment/web", FromNamespace: "shop", To: "service/checkout", ToNamespace: "shop", Route: "POST /pay", Group: viz.GroupPod}
+	want := viz.Query{Namespace: "shop", From: "deployment/web", FromNamespace: "shop",
+		To: "service/checkout", ToNamespace: "shop", Route: "POST /pay", Group: viz.GroupPod}
 	if got := p.asked[len(p.asked)-1]; got != want {
 		t.Errorf("asked %+v, want %+v", got, want)
 	}
@@ -393,9 +406,12 @@ func TestPageAt80Columns(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	p := newPage(t)
-	p.err = errors.New("ask viz for top: connection refused\nNothing answers: 'meshctl dev up' starts it")
+	p.err = errors.New("ask viz for top: connection refused\n" +
+		"Nothing answers: 'meshctl dev up' starts it")
 	p.answer()
-	for _, want := range []string{"viz does not answer", "connection refused", "meshctl dev up", "Asking again every 1s"} {
+	for _, want := range []string{
+		"viz does not answer", "connection refused", "meshctl dev up", "Asking again every 1s",
+	} {
 		if !strings.Contains(p.text(), want) {
 			t.Errorf("the page does not say %q:\n%s", want, p.text())
 		}
@@ -407,7 +423,8 @@ func TestFailures(t *testing.T) {
 	p.answerAgain()
 	p.err = errors.New("connection refused")
 	p.answerAgain()
-	if got := p.lines(); !strings.Contains(got[0], "no answer") || !strings.Contains(got[1], "what is shown is old") || len(p.model.rows) != 4 {
+	if got := p.lines(); !strings.Contains(got[0], "no answer") ||
+		!strings.Contains(got[1], "what is shown is old") || len(p.model.rows) != 4 {
 		t.Errorf("the page is\n%s", p.text())
 	}
 }

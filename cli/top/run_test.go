@@ -41,10 +41,12 @@ func openTerminal(t *testing.T) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(int(page.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+	if err := unix.IoctlSetWinsize(int(page.Fd()), unix.TIOCSWINSZ,
+		&unix.Winsize{Row: 24, Col: 80}); err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{t: t, user: user, page: page, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	term := &terminal{t: t, user: user, page: page, wake: make(chan struct{}, 1),
+		closed: make(chan struct{})}
 	go term.read()
 	t.Cleanup(func() {
 		page.Close()
@@ -105,7 +107,8 @@ func (m *terminal) start(ctx context.Context, environ ...string) <-chan error {
 	go func() {
 		done <- Run(ctx, Config{
 			Ask:      func(context.Context, viz.Query) (*viz.Top, error) { return shop(), nil },
-			Interval: 250 * time.Millisecond, In: m.page, Out: m.page, Environ: append([]string{"TERM=xterm-256color"}, environ...),
+			Interval: 250 * time.Millisecond, In: m.page, Out: m.page,
+			Environ: append([]string{"TERM=xterm-256color"}, environ...),
 		})
 	}()
 	return done
@@ -152,7 +155,8 @@ func TestTerminalIsGivenBack(t *testing.T) {
 			if got := m.modes(); got != before {
 				t.Errorf("the terminal's modes are %+v, were %+v", got, before)
 			}
-			if text := m.text(); !strings.Contains(text, enterScreen) || !strings.Contains(text, "\x1b[?25h") {
+			text := m.text()
+			if !strings.Contains(text, enterScreen) || !strings.Contains(text, "\x1b[?25h") {
 				t.Errorf("the screen or the cursor was not given back: %q", text)
 			}
 		})

@@ -1,7 +1,7 @@
 package api
 
-// The capabilities that a proxy names in its Hello, for what not every proxy is able to do. What has
-// none, every proxy of this API knows.
+// The capabilities that a proxy names in its Hello, for what not every proxy is able to do. What
+// has none, every proxy of this API knows.
 const (
 	CapabilityRequestHeaders  = "filter/request-headers"
 	CapabilityResponseHeaders = "filter/response-headers"
@@ -47,7 +47,8 @@ func (x *Route) needs() []string {
 func needsOf(rules []*HTTPRule) []string {
 	var need []string
 	for _, r := range rules {
-		need = append(append(need, needsOfFilters(r.GetFilters())...), needsOfBackends(r.GetBackends())...)
+		need = append(append(need, needsOfFilters(r.GetFilters())...),
+			needsOfBackends(r.GetBackends())...)
 	}
 	return need
 }

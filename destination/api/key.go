@@ -3,8 +3,8 @@ package api
 import "strconv"
 
 // KeyString is what a key is called, and so is the Route, Inbound or Config that answers it; "" is
-// for a key that asks nothing. The key is taken as it was written: two spellings of one address are two
-// keys.
+// for a key that asks nothing. The key is taken as it was written: two spellings of one address are
+// two keys.
 func KeyString(k *Key) string {
 	switch k := k.GetKey().(type) {
 	case *Key_Address:

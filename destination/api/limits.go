@@ -8,20 +8,20 @@ const MinHedge = 5 * time.Millisecond
 
 // What one stream may carry. Both ends hold to these, so neither can say what the other refuses.
 const (
-	// MaxRequest bounds a message from a proxy. A key has some 320 bytes at most, so it is Resume that
-	// needs the room.
+	// MaxRequest bounds a message from a proxy. A key has some 320 bytes at most, so it is Resume
+	// that needs the room.
 	MaxRequest = 64 << 10
 	// MaxResponse bounds a message to a proxy. A set of endpoints that is larger comes in parts.
 	MaxResponse = 1 << 20
 
-	// MaxKeys bounds what one stream subscribes to: config.MaxTargets outbound, the inbound ports, the
-	// clusters of routes that are kept, and some room.
+	// MaxKeys bounds what one stream subscribes to: config.MaxTargets outbound, the inbound ports,
+	// the clusters of routes that are kept, and some room.
 	MaxKeys = 8192
-	// MaxHeld bounds what one stream resumes: a route, a cluster and its endpoints for a key, and as
-	// much again where traffic is split. What a proxy does not name, it is sent again.
+	// MaxHeld bounds what one stream resumes: a route, a cluster and its endpoints for a key, and
+	// as much again where traffic is split. What a proxy does not name, it is sent again.
 	MaxHeld = 4 * MaxKeys
-	// MaxName bounds the name of a key or of a resource: a DNS name of 253 bytes, a port, and the word
-	// that KeyString puts before it.
+	// MaxName bounds the name of a key or of a resource: a DNS name of 253 bytes, a port, and the
+	// word that KeyString puts before it.
 	MaxName = 320
 	// VersionLen is the length of a version: hexadecimal digits.
 	VersionLen = 24

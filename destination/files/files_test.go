@@ -118,11 +118,13 @@ func (f *folder) has() string {
 }
 
 func service(name, ip string) string {
-	return "apiVersion: v1\nkind: Service\nmetadata:\n  name: " + name + "\nspec:\n  clusterIP: " + ip + "\n"
+	return "apiVersion: v1\nkind: Service\nmetadata:\n  name: " + name + "\nspec:\n  clusterIP: " +
+		ip + "\n"
 }
 
 func TestFilesFollowEdits(t *testing.T) {
-	f := watchFolder(t, map[string]string{"one.yaml": service("a", "10.0.0.1"), "notes.txt": "not: [yaml"})
+	f := watchFolder(t,
+		map[string]string{"one.yaml": service("a", "10.0.0.1"), "notes.txt": "not: [yaml"})
 	f.changed() // the first reading
 	for _, step := range []struct {
 		name string
@@ -130,9 +132,12 @@ func TestFilesFollowEdits(t *testing.T) {
 		want string
 	}{
 		{"edit", func() { f.write("one.yaml", service("a", "10.0.0.2")) }, "a=10.0.0.2"},
-		{"new file", func() { f.write("two.yml", service("b", "10.0.0.3")+"---\n"+service("c", "10.0.0.4")) }, "a=10.0.0.2 b=10.0.0.3 c=10.0.0.4"},
+		{"new file", func() {
+			f.write("two.yml", service("b", "10.0.0.3")+"---\n"+service("c", "10.0.0.4"))
+		}, "a=10.0.0.2 b=10.0.0.3 c=10.0.0.4"},
 		{"write in place", func() {
-			if err := os.WriteFile(filepath.Join(f.dir, "two.yml"), []byte(service("b", "10.0.0.3")), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(f.dir, "two.yml"),
+				[]byte(service("b", "10.0.0.3")), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, "a=10.0.0.2 b=10.0.0.3"},
@@ -142,7 +147,8 @@ func TestFilesFollowEdits(t *testing.T) {
 			}
 		}, "b=10.0.0.3"},
 		{"move an object to another file", func() {
-			if err := os.Rename(filepath.Join(f.dir, "two.yml"), filepath.Join(f.dir, "three.yaml")); err != nil {
+			err := os.Rename(filepath.Join(f.dir, "two.yml"), filepath.Join(f.dir, "three.yaml"))
+			if err != nil {
 				t.Fatal(err)
 			}
 			f.write("four.yaml", service("c", "10.0.0.9"))
@@ -157,16 +163,22 @@ func TestFilesFollowEdits(t *testing.T) {
 }
 
 func TestBadEditKeepsTheLastGoodContent(t *testing.T) {
-	f := watchFolder(t, map[string]string{"one.yaml": service("a", "10.0.0.1"), "two.yaml": service("b", "10.0.0.2")})
+	f := watchFolder(t, map[string]string{"one.yaml": service("a", "10.0.0.1"),
+		"two.yaml": service("b", "10.0.0.2")})
 	f.changed()
 	for _, c := range []struct{ text, want string }{
 		{service("a", "10.0.0.1") + "  portz: []\n", `one.yaml:7: unknown field \"spec.portz\"`},
 		{"", "one.yaml: is empty"},
 		{"apiVersion: v1\nkind: Service\n metadata: x\n", "one.yaml:3: "},
-		{"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n", "one.yaml:1: v1 Secret is not used here"},
+		{"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n",
+			"one.yaml:1: v1 Secret is not used here"},
 		{"apiVersion: v1\nkind: Service\n", "one.yaml:1: metadata.name must be set"},
-		{"apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\nmetadata: {name: a.default.svc.cluster.local}\nspec:\n  routes:\n  - name: x\n    condition: {method: GET}\n    timeout: soon\n", "one.yaml:8: spec.routes[0].timeout"},
-		{service("a", "10.0.0.1") + "---\n" + service("b", "10.9.9.9"), "two.yaml: Service default/b is in one.yaml already"},
+		{"apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\n" +
+			"metadata: {name: a.default.svc.cluster.local}\nspec:\n  routes:\n  - name: x\n" +
+			"    condition: {method: GET}\n    timeout: soon\n",
+			"one.yaml:8: spec.routes[0].timeout"},
+		{service("a", "10.0.0.1") + "---\n" + service("b", "10.9.9.9"),
+			"two.yaml: Service default/b is in one.yaml already"},
 	} {
 		f.write("one.yaml", c.text)
 		f.log.wait(t, c.want)
@@ -188,7 +200,8 @@ func TestFilesMustBeGoodAtFirst(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x.yaml"), []byte("a: b"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := (&Source{Dir: dir, Log: slog.New(slog.DiscardHandler)}).Run(t.Context(), registry.New(), func() { t.Error("synced") })
+	err := (&Source{Dir: dir, Log: slog.New(slog.DiscardHandler)}).Run(t.Context(), registry.New(),
+		func() { t.Error("synced") })
 	if err == nil || !strings.Contains(err.Error(), "x.yaml:1: apiVersion and kind must be set") {
 		t.Errorf("error is %v", err)
 	}

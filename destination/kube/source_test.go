@@ -58,10 +58,11 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 func TestMissingKindsAreNamed(t *testing.T) {
 	client := newDynamic()
 	failed := make(chan struct{}, 100)
-	client.PrependReactor("list", crd.Resource, func(clienttesting.Action) (bool, runtime.Object, error) {
-		failed <- struct{}{}
-		return true, nil, errors.New("the server could not find the requested resource")
-	})
+	client.PrependReactor("list", crd.Resource,
+		func(clienttesting.Action) (bool, runtime.Object, error) {
+			failed <- struct{}{}
+			return true, nil, errors.New("the server could not find the requested resource")
+		})
 	s := &Source{Client: fake.NewClientset(), Dynamic: client}
 	start(t, s)
 	for range 2 { // the second time, the first failure has been told
@@ -70,7 +71,8 @@ func TestMissingKindsAreNamed(t *testing.T) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		err := s.Missing()
-		if err != nil && strings.Contains(err.Error(), "serviceprofiles.tulle.dev cannot be read") &&
+		if err != nil &&
+			strings.Contains(err.Error(), "serviceprofiles.tulle.dev cannot be read") &&
 			strings.Contains(err.Error(), "could not find the requested resource") {
 			return
 		}
@@ -92,7 +94,8 @@ func TestNothingIsMissingInTheEnd(t *testing.T) {
 
 // Updates that change nothing we keep touch nothing: kubelets report on every pod all the time.
 func TestUpdatesThatChangeNothingAreQuiet(t *testing.T) {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", ResourceVersion: "1"}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1",
+		ResourceVersion: "1"}}
 	client := fake.NewClientset(pod)
 	s := &Source{Client: client, Dynamic: newDynamic()}
 	reg, synced := start(t, s)
@@ -110,7 +113,8 @@ func TestUpdatesThatChangeNothingAreQuiet(t *testing.T) {
 	loud.ResourceVersion = "3"
 	loud.Status.Phase = corev1.PodFailed
 	for _, next := range []*corev1.Pod{quiet, loud} {
-		if _, err := client.CoreV1().Pods("shop").UpdateStatus(t.Context(), next, metav1.UpdateOptions{}); err != nil {
+		if _, err := client.CoreV1().Pods("shop").UpdateStatus(t.Context(), next,
+			metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +129,8 @@ func TestUpdatesThatChangeNothingAreQuiet(t *testing.T) {
 // How old the newest event of each kind is, can be seen.
 func TestAgeOfEventsIsShown(t *testing.T) {
 	before := time.Now()
-	s := &Source{Client: fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}), Dynamic: newDynamic()}
+	s := &Source{Client: fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}),
+		Dynamic: newDynamic()}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(s)
 	_, synced := start(t, s)
@@ -154,10 +159,12 @@ func TestAgeOfEventsIsShown(t *testing.T) {
 
 // Selectors can be evaluated against whatever the registry keeps.
 func TestLabelsAreKept(t *testing.T) {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Labels: map[string]string{"app": "web", "tier": "front"}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1",
+		Labels: map[string]string{"app": "web", "tier": "front"}}}
 	w := convertPod(pod)
 	for text, want := range map[string]bool{
-		"app=web": true, "app in (web, db),tier": true, "app!=web": false, "!tier": false, "other": false,
+		"app=web": true, "app in (web, db),tier": true, "app!=web": false, "!tier": false,
+		"other": false,
 	} {
 		selector, err := labels.Parse(text)
 		if err != nil {

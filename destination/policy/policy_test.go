@@ -53,8 +53,10 @@ func TestPrecedence(t *testing.T) {
 		{"the producer's", []Route{producer}, "client", "shop/b.1 shop/b.2"},
 		{"the oldest first", []Route{producer, older}, "client", "shop/c.3 shop/b.1 shop/b.2"},
 		{"then by name", []Route{producer, same}, "client", "shop/a.4 shop/b.1 shop/b.2"},
-		{"the consumer's alone", []Route{producer, older, consumer, elsewhere}, "client", "client/z.5"},
-		{"another consumer's counts as a producer's", []Route{producer, consumer}, "third", "shop/b.1 shop/b.2 client/z.5"},
+		{"the consumer's alone", []Route{producer, older, consumer, elsewhere}, "client",
+			"client/z.5"},
+		{"another consumer's counts as a producer's", []Route{producer, consumer}, "third",
+			"shop/b.1 shop/b.2 client/z.5"},
 	} {
 		if got := order(Merge(c.routes, web, c.caller)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
@@ -79,8 +81,8 @@ func TestMergeOfSingleThings(t *testing.T) {
 		}
 	}
 	var none *Policy
-	if none.IsOpaque(1) || none.HTTP(nil) != nil || none.Named() != nil || none.DefaultBackends() != nil ||
-		none.RetryBudget().RetryRatio != crd.DefaultRetryRatio {
+	if none.IsOpaque(1) || none.HTTP(nil) != nil || none.Named() != nil ||
+		none.DefaultBackends() != nil || none.RetryBudget().RetryRatio != crd.DefaultRetryRatio {
 		t.Error("no policy says something")
 	}
 }
@@ -90,19 +92,21 @@ func TestMessages(t *testing.T) {
 	r := route("shop", "a", 1)
 	r.Rules = []Rule{{
 		Name: "r", Timeout: 1500 * time.Microsecond, Retry: true, Hedge: 50 * time.Millisecond,
-		Filters:  []*api.Filter{{}},
-		Backends: []Backend{{Host: "canary", Weight: 3}}, Responses: []*api.ResponseClass{{Failure: true}},
+		Filters: []*api.Filter{{}}, Backends: []Backend{{Host: "canary", Weight: 3}},
+		Responses: []*api.ResponseClass{{Failure: true}},
 	}}
 	p := Merge([]Route{r}, web, "client")
-	rule := p.HTTP(func(all []Backend) []*api.Backend { return []*api.Backend{{Cluster: all[0].String(), Weight: 7}} })[0]
+	rule := p.HTTP(func(all []Backend) []*api.Backend {
+		return []*api.Backend{{Cluster: all[0].String(), Weight: 7}}
+	})[0]
 	if rule.Timeouts.GetRequestMs() != 2 || rule.Retry == nil || rule.Hedge.GetAfterMs() != 50 ||
-		len(rule.Filters) != 1 ||
-		rule.Backends[0].Cluster != "canary" || rule.Origin.GetRule() != "r" || rule.Origin.GetName() != "a" {
+		len(rule.Filters) != 1 || rule.Backends[0].Cluster != "canary" ||
+		rule.Origin.GetRule() != "r" || rule.Origin.GetName() != "a" {
 		t.Errorf("a caller is told %v", rule)
 	}
 	rule = p.Named()[0]
-	if rule.Timeouts != nil || rule.Retry != nil || rule.Hedge != nil || rule.Filters != nil || rule.Backends != nil ||
-		len(rule.ResponseClasses) != 1 || rule.Origin.GetRule() != "r" {
+	if rule.Timeouts != nil || rule.Retry != nil || rule.Hedge != nil || rule.Filters != nil ||
+		rule.Backends != nil || len(rule.ResponseClasses) != 1 || rule.Origin.GetRule() != "r" {
 		t.Errorf("the service is told %v", rule)
 	}
 }
@@ -130,7 +134,8 @@ func TestWeightsFit32Bits(t *testing.T) {
 		for i, w := range got {
 			share, want := float64(w)/float64(sum), float64(weights[i])/float64(total)
 			if w == 0 || math.Abs(share-want) > 1e-6 {
-				t.Errorf("%s: backend %d has %d of %d: a share of %f, want %f", name, i, w, sum, share, want)
+				t.Errorf("%s: backend %d has %d of %d: a share of %f, want %f", name, i, w, sum,
+					share, want)
 			}
 			if total <= math.MaxUint32 && int64(w) != weights[i] {
 				t.Errorf("%s: backend %d has %d, want %d", name, i, w, weights[i])

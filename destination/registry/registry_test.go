@@ -51,7 +51,8 @@ func TestEachSourceOwnsItsObjects(t *testing.T) {
 		}
 	}
 	if len(r.services.objects) != 0 || len(r.servicesByAddress) != 0 {
-		t.Errorf("%d services and %d addresses are left", len(r.services.objects), len(r.servicesByAddress))
+		t.Errorf("%d services and %d addresses are left", len(r.services.objects),
+			len(r.servicesByAddress))
 	}
 }
 
@@ -59,7 +60,9 @@ func TestEachSourceOwnsItsObjects(t *testing.T) {
 func TestSlicesOfAllSourcesCount(t *testing.T) {
 	r := New()
 	web := Name{Namespace: "shop", Name: "web"}
-	slice := func() *Slice { return &Slice{Meta: Meta{Namespace: "shop", Name: "web-a"}, Service: web} }
+	slice := func() *Slice {
+		return &Slice{Meta: Meta{Namespace: "shop", Name: "web-a"}, Service: web}
+	}
 	count := func() (n int) {
 		r.Read(func(v *View) { n = len(v.Slices(web)) })
 		return n
@@ -109,11 +112,14 @@ func TestTopics(t *testing.T) {
 	}{
 		{service("web", time.Time{}, "10.0.0.9"), []string{"service", "address"}},
 		{&member, []string{"endpoints", "workload"}},
-		{&Workload{Meta: Meta{Namespace: "shop", Name: "web-1"}}, []string{"endpoints", "workload"}},
+		{&Workload{Meta: Meta{Namespace: "shop", Name: "web-1"}},
+			[]string{"endpoints", "workload"}},
 		{&Namespace{Meta{Name: "shop"}}, []string{"namespace"}},
 		{&Node{Meta: Meta{Name: "n1"}}, []string{"node"}},
-		{&Node{Meta: Meta{Name: "n2"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}, []string{"networks"}},
-		{&Policy{Kind: "P", Meta: Meta{Namespace: "shop", Name: "web"}}, []string{"policy", "policies"}},
+		{&Node{Meta: Meta{Name: "n2"},
+			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}, []string{"networks"}},
+		{&Policy{Kind: "P", Meta: Meta{Namespace: "shop", Name: "web"}},
+			[]string{"policy", "policies"}},
 	} {
 		r.TakeTouched()
 		owner.Apply(set(c.object))

@@ -55,29 +55,36 @@ func TestALossIsToldApart(t *testing.T) {
 		was, is Object
 		lost    bool
 	}{
-		"a first slice":            {nil, sliceOf(endpoint(one)), false},
-		"an endpoint more":         {sliceOf(endpoint(one)), sliceOf(endpoint(two), endpoint(one)), false},
-		"an endpoint less":         {sliceOf(endpoint(one), endpoint(two)), sliceOf(endpoint(two)), true},
-		"an unready one less":      {sliceOf(endpoint(one, unready)), sliceOf(), false},
-		"an endpoint gets ready":   {sliceOf(endpoint(one, unready)), sliceOf(endpoint(one)), false},
-		"an endpoint gets unready": {sliceOf(endpoint(one)), sliceOf(endpoint(one, unready)), true},
-		"an endpoint terminates":   {sliceOf(endpoint(one)), sliceOf(endpoint(one, terminating)), true},
-		"an endpoint's workload":   {sliceOf(endpoint(one)), sliceOf(endpoint(one, renamed)), true},
-		"another port":             {sliceOf(endpoint(one)), onPort(81, sliceOf(endpoint(one))), true},
-		"no port":                  {sliceOf(endpoint(one)), portless, true},
-		"a slice is gone":          {sliceOf(endpoint(one)), nil, true},
-		"an empty slice is gone":   {sliceOf(), nil, false},
+		"a first slice":    {nil, sliceOf(endpoint(one)), false},
+		"an endpoint more": {sliceOf(endpoint(one)), sliceOf(endpoint(two), endpoint(one)), false},
+		"an endpoint less": {sliceOf(endpoint(one), endpoint(two)), sliceOf(endpoint(two)), true},
+		"an unready one less": {
+			sliceOf(endpoint(one, unready)), sliceOf(), false},
+		"an endpoint gets ready": {
+			sliceOf(endpoint(one, unready)), sliceOf(endpoint(one)), false},
+		"an endpoint gets unready": {
+			sliceOf(endpoint(one)), sliceOf(endpoint(one, unready)), true},
+		"an endpoint terminates": {
+			sliceOf(endpoint(one)), sliceOf(endpoint(one, terminating)), true},
+		"an endpoint's workload": {sliceOf(endpoint(one)), sliceOf(endpoint(one, renamed)), true},
+		"another port": {
+			sliceOf(endpoint(one)), onPort(81, sliceOf(endpoint(one))), true},
+		"no port":                {sliceOf(endpoint(one)), portless, true},
+		"a slice is gone":        {sliceOf(endpoint(one)), nil, true},
+		"an empty slice is gone": {sliceOf(), nil, false},
 
-		"a workload":            {nil, workload(), false},
-		"a workload is gone":    {workload(), nil, true},
-		"a workload terminates": {workload(), workload(func(w *Workload) { w.Terminating = true }), true},
-		"a workload ends":       {workload(), workload(func(w *Workload) { w.Ended = true }), true},
+		"a workload":         {nil, workload(), false},
+		"a workload is gone": {workload(), nil, true},
+		"a workload terminates": {
+			workload(), workload(func(w *Workload) { w.Terminating = true }), true},
+		"a workload ends": {workload(), workload(func(w *Workload) { w.Ended = true }), true},
 		"a workload's successor": {
 			workload(), workload(func(w *Workload) { w.UID = "2" }), true},
 		"a workload's address": {
 			workload(), workload(func(w *Workload) { w.Addresses = w.Addresses[:1] }), true},
 		"a workload's annotation": {
-			workload(), workload(func(w *Workload) { w.Annotations = labelled.Annotations }), false},
+			workload(),
+			workload(func(w *Workload) { w.Annotations = labelled.Annotations }), false},
 
 		"a service":              {nil, service("web", time.Time{}, one), false},
 		"a service's annotation": {service("web", time.Time{}, one), labelled, false},
@@ -155,7 +162,8 @@ func TestAWorkloadIsTouchedByItsOwnSlicesOnly(t *testing.T) {
 		}
 	}
 	check("a slice", sliceOf(one, two), one, two)
-	check("one gets unready", sliceOf(one, endpoint("10.1.0.2", func(ep *Endpoint) { ep.Ready = false })))
+	check("one gets unready",
+		sliceOf(one, endpoint("10.1.0.2", func(ep *Endpoint) { ep.Ready = false })))
 	check("one leaves, one enters", sliceOf(one, three), two, three)
 	check("other ports", onPort(81, sliceOf(one, three)), one, three)
 }

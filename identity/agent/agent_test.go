@@ -24,19 +24,22 @@ var (
 
 func good(dir string) Config {
 	return Config{
-		ID: vizID, IdentityAddr: "127.0.0.1:1", IdentityID: identityID, Log: slog.New(slog.DiscardHandler),
-		TokenFile: filepath.Join(dir, "token"), TrustFile: filepath.Join(dir, "ca.crt"),
+		ID: vizID, IdentityAddr: "127.0.0.1:1", IdentityID: identityID,
+		Log: slog.New(slog.DiscardHandler), TokenFile: filepath.Join(dir, "token"),
+		TrustFile: filepath.Join(dir, "ca.crt"),
 	}
 }
 
 func TestStartRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"no ID":          func(c *Config) { c.ID = spiffeid.ID{} },
-		"not a workload": func(c *Config) { c.ID = spiffeid.RequireFromString("spiffe://cluster.local/x") },
-		"no server ID":   func(c *Config) { c.IdentityID = spiffeid.ID{} },
-		"no address":     func(c *Config) { c.IdentityAddr = "" },
-		"no token file":  func(c *Config) { c.TokenFile = "" },
-		"no trust file":  func(c *Config) { c.TrustFile = "" },
+		"no ID": func(c *Config) { c.ID = spiffeid.ID{} },
+		"not a workload": func(c *Config) {
+			c.ID = spiffeid.RequireFromString("spiffe://cluster.local/x")
+		},
+		"no server ID":  func(c *Config) { c.IdentityID = spiffeid.ID{} },
+		"no address":    func(c *Config) { c.IdentityAddr = "" },
+		"no token file": func(c *Config) { c.TokenFile = "" },
+		"no trust file": func(c *Config) { c.TrustFile = "" },
 	} {
 		cfg := good(t.TempDir())
 		change(&cfg)
@@ -64,7 +67,8 @@ func TestReadySaysWhatIsMissing(t *testing.T) {
 	defer cancel()
 	check := func(want string) {
 		t.Helper()
-		if _, _, err := a.certify(ctx, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+		if _, _, err := a.certify(ctx, nil); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -84,7 +88,8 @@ func TestLearnRefuses(t *testing.T) {
 		"not ours":     {Bundles: []*api.Bundle{{TrustDomain: "other.example"}}},
 		"bad domain":   {Bundles: []*api.Bundle{{TrustDomain: "//"}}},
 		"empty bundle": {Bundles: []*api.Bundle{{TrustDomain: td.Name()}}},
-		"garbage":      {Bundles: []*api.Bundle{{TrustDomain: td.Name(), Authorities: [][]byte{{1}}}}},
+		"garbage": {
+			Bundles: []*api.Bundle{{TrustDomain: td.Name(), Authorities: [][]byte{{1}}}}},
 	} {
 		if err := a.learn(resp); err == nil {
 			t.Errorf("%s: no error", name)

@@ -54,7 +54,8 @@ func start(t *testing.T, limits serve.Limits) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); ca.Wait() })
 	r := &running{t: t, ca: ca, ctx: ctx, metrics: prometheus.NewRegistry()}
-	cfg := spiffe.ServerConfig(r.source("server"), []string{"h2"}, func(spiffe.Peer) error { return nil })
+	cfg := spiffe.ServerConfig(r.source("server"), []string{"h2"},
+		func(spiffe.Peer) error { return nil })
 	g := serve.NewGRPC("test", cfg, limits, r.metrics)
 	healthpb.RegisterHealthServer(g, health.NewServer())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -160,7 +161,8 @@ func (r *running) refused(reason string) (n float64) {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if f.GetName() == "tulle_server_refused_connections_total" && l.GetValue() == reason {
+				if f.GetName() == "tulle_server_refused_connections_total" &&
+					l.GetValue() == reason {
 					n = m.GetCounter().GetValue()
 				}
 			}
@@ -239,7 +241,8 @@ func TestSilentCallsEnd(t *testing.T) {
 	r := start(t, limits)
 	for _, method := range []string{"Check", "Watch"} {
 		conn := r.dial("silent", "127.0.0.2")
-		s, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
+		s, err := conn.NewStream(t.Context(),
+			&grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
 			"/grpc.health.v1.Health/"+method)
 		if err == nil {
 			err = s.RecvMsg(&healthpb.HealthCheckResponse{})

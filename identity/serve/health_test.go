@@ -32,7 +32,8 @@ func TestHealth(t *testing.T) {
 		{"/metrics", "go_goroutines", 200},
 		{"/debug/pprof/", "", 404},
 	} {
-		if status, body := get(t, base+c.path); status != c.status || !strings.Contains(body, c.want) {
+		status, body := get(t, base+c.path)
+		if status != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("%s: %d %q", c.path, status, body)
 		}
 	}

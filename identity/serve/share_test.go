@@ -129,7 +129,8 @@ func TestMemoryBoundsConnections(t *testing.T) {
 	} {
 		got := l.within(memory)
 		if got.Connections != want[0] || got.PerAddress != want[1] {
-			t.Errorf("%d MiB: %d and %d, want %v", memory>>20, got.Connections, got.PerAddress, want)
+			t.Errorf("%d MiB: %d and %d, want %v", memory>>20, got.Connections,
+				got.PerAddress, want)
 		}
 	}
 }

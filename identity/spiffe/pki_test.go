@@ -90,7 +90,8 @@ func (a *authority) sign(t testing.TB, template *x509.Certificate, public any) *
 func (a *authority) svid(t testing.TB, id spiffeid.ID) *x509svid.SVID {
 	t.Helper()
 	key := newKey(t)
-	return &x509svid.SVID{ID: id, Certificates: []*x509.Certificate{a.sign(t, good(id.String()), key.Public())}, PrivateKey: key}
+	cert := a.sign(t, good(id.String()), key.Public())
+	return &x509svid.SVID{ID: id, Certificates: []*x509.Certificate{cert}, PrivateKey: key}
 }
 
 // source is id, and believes the given authorities.

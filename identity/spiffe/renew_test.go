@@ -64,7 +64,9 @@ func renewing(t *testing.T, f func(c *certifier, src *Source)) {
 		src := NewSource()
 		r := &Renewer{
 			Source: src, Expected: web, Log: slog.New(slog.DiscardHandler),
-			Certify: func(_ context.Context, csr []byte) ([][]byte, [][]byte, error) { return c.certify(t, csr) },
+			Certify: func(_ context.Context, csr []byte) ([][]byte, [][]byte, error) {
+				return c.certify(t, csr)
+			},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -94,7 +96,8 @@ func TestRenewsAtHalfLife(t *testing.T) {
 		for i := 1; i < len(calls); i++ {
 			// Certificates count in whole seconds, so half of what is left may be half a second
 			// less.
-			if gap := calls[i].Sub(calls[i-1]); gap < 27*time.Minute-time.Second || gap > 33*time.Minute {
+			gap := calls[i].Sub(calls[i-1])
+			if gap < 27*time.Minute-time.Second || gap > 33*time.Minute {
 				t.Errorf("renewed after %v, want half an hour ±10%%", gap)
 			}
 		}
@@ -126,7 +129,8 @@ func TestRetriesWithBackoffWhileValid(t *testing.T) {
 			t.Errorf("not ready although the certificate is valid: %v", err)
 		}
 		pass(30 * time.Minute)
-		if err := src.Ready(); err == nil || !strings.Contains(err.Error(), "expired") || !strings.Contains(err.Error(), "identity is away") {
+		if err := src.Ready(); err == nil || !strings.Contains(err.Error(), "expired") ||
+			!strings.Contains(err.Error(), "identity is away") {
 			t.Errorf("Ready = %v", err)
 		}
 		c.set(func(c *certifier) { c.fail = nil })

@@ -99,14 +99,22 @@ func TestServerRefuses(t *testing.T) {
 		client    *tls.Config
 		want      string
 	}{
-		"no authorizer":     {nil, ClientConfig(ca.source(t, web, ca), api, protocols, ""), "no peer is authorized"},
-		"authorizer denies": {func(Peer) error { return deny }, ClientConfig(ca.source(t, web, ca), api, protocols, ""), "not today"},
-		"another peer":      {OnlyPeer(api), ClientConfig(ca.source(t, web, ca), api, protocols, ""), "expected " + api.String()},
-		"other root":        {AnyPeer, ClientConfig(other.source(t, web, ca), api, protocols, ""), "unknown authority"},
-		"no certificate":    {AnyPeer, BootstrapClientConfig(roots(ca), api, protocols), "didn't provide a certificate"},
-		"client is nobody":  {AnyPeer, ClientConfig(nobody, api, protocols, ""), "no certificate: identity has not answered yet"},
-		"foreign ALPN":      {AnyPeer, ClientConfig(ca.source(t, web, ca), api, []string{"h2"}, ""), "unsupported application protocols"},
-		"TLS 1.2":           {AnyPeer, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, NextProtos: protocols}, "unsupported versions"},
+		"no authorizer": {nil, ClientConfig(ca.source(t, web, ca), api, protocols, ""),
+			"no peer is authorized"},
+		"authorizer denies": {func(Peer) error { return deny },
+			ClientConfig(ca.source(t, web, ca), api, protocols, ""), "not today"},
+		"another peer": {OnlyPeer(api), ClientConfig(ca.source(t, web, ca), api, protocols, ""),
+			"expected " + api.String()},
+		"other root": {AnyPeer, ClientConfig(other.source(t, web, ca), api, protocols, ""),
+			"unknown authority"},
+		"no certificate": {AnyPeer, BootstrapClientConfig(roots(ca), api, protocols),
+			"didn't provide a certificate"},
+		"client is nobody": {AnyPeer, ClientConfig(nobody, api, protocols, ""),
+			"no certificate: identity has not answered yet"},
+		"foreign ALPN": {AnyPeer, ClientConfig(ca.source(t, web, ca), api, []string{"h2"}, ""),
+			"unsupported application protocols"},
+		"TLS 1.2": {AnyPeer, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12,
+			NextProtos: protocols}, "unsupported versions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, ServerConfig(ca.source(t, api, ca), protocols, c.authorize))
@@ -114,7 +122,8 @@ func TestServerRefuses(t *testing.T) {
 			if err == nil {
 				t.Error("the client was let in")
 			}
-			if got := <-s.results; got.err == nil || !strings.Contains(got.err.Error()+err.Error(), c.want) {
+			got := <-s.results
+			if got.err == nil || !strings.Contains(got.err.Error()+err.Error(), c.want) {
 				t.Errorf("server: %v, client: %v; want %q", got.err, err, c.want)
 			}
 		})
@@ -129,10 +138,11 @@ func TestClientRefuses(t *testing.T) {
 		server *Source
 		want   string
 	}{
-		"a workload":         {ca.source(t, web, ca), "expected " + identity.String()},
-		"other root":         {other.source(t, identity, ca), "unknown authority"},
-		"other trust domain": {ca.source(t, spiffeid.RequireFromString("spiffe://evil.example/ns/tulle/sa/tulle-identity"), ca), ""},
-		"no certificate":     {NewSource(), "internal error"},
+		"a workload": {ca.source(t, web, ca), "expected " + identity.String()},
+		"other root": {other.source(t, identity, ca), "unknown authority"},
+		"other trust domain": {ca.source(t, spiffeid.RequireFromString(
+			"spiffe://evil.example/ns/tulle/sa/tulle-identity"), ca), ""},
+		"no certificate": {NewSource(), "internal error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for kind, cfg := range map[string]*tls.Config{
@@ -206,7 +216,8 @@ func TestResumedSessionIsVerifiedAgain(t *testing.T) {
 	if _, err := s.dial(clientConfig); err == nil {
 		t.Fatal("resumed although its root is gone")
 	}
-	if got := <-s.results; got.err == nil || !strings.Contains(got.err.Error(), "unknown authority") {
+	got := <-s.results
+	if got.err == nil || !strings.Contains(got.err.Error(), "unknown authority") {
 		t.Fatalf("server: %v", got.err)
 	}
 }

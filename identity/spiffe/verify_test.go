@@ -26,26 +26,41 @@ func TestVerifyRefuses(t *testing.T) {
 		signer   *authority
 		want     string
 	}{
-		"DNS only":           {with(good(), func(c *x509.Certificate) { c.DNSNames = []string{"web.shop.svc"} }), ca, "no URI SAN"},
-		"two URIs":           {good(web.String(), api.String()), ca, "more than one URI SAN"},
-		"not SPIFFE":         {good("https://cluster.local/ns/shop/sa/web"), ca, "scheme"},
-		"other trust domain": {good("spiffe://other.example/ns/shop/sa/web"), ca, "not trusted here"},
-		"other root":         {good(web.String()), other, "unknown authority"},
-		"not a workload":     {good("spiffe://cluster.local/web"), ca, "not a workload"},
-		"path too long":      {good("spiffe://cluster.local/ns/shop/sa/web/x"), ca, "not a workload"},
-		"escaped path":       {good("spiffe://cluster.local/ns/shop/sa/we%62"), ca, "SPIFFE ID"},
-		"a port":             {good("spiffe://cluster.local:1/ns/shop/sa/web"), ca, "SPIFFE ID"},
-		"userinfo":           {good("spiffe://u@cluster.local/ns/shop/sa/web"), ca, "SPIFFE ID"},
-		"a query":            {good("spiffe://cluster.local/ns/shop/sa/web?x"), ca, "SPIFFE ID"},
-		"expired":            {with(good(web.String()), func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }), ca, "expired"},
-		"not yet valid":      {with(good(web.String()), func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), ca, "not yet valid"},
-		"a CA":               {with(good(web.String()), func(c *x509.Certificate) { c.IsCA = true }), ca, "CA flag"},
-		"signs certificates": {with(good(web.String()), func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }), ca, "KeyCertSign"},
-		"signs CRLs":         {with(good(web.String()), func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign }), ca, "KeyCrlSign"},
-		"signs nothing":      {with(good(web.String()), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }), ca, "digitalSignature"},
-		"server only":        {with(good(web.String()), func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }), ca, "clientAuth"},
-		"client only":        {with(good(web.String()), func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }), ca, "clientAuth"},
-		"any usage":          {with(good(web.String()), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), ca, "clientAuth"},
+		"DNS only": {with(good(),
+			func(c *x509.Certificate) { c.DNSNames = []string{"web.shop.svc"} }), ca, "no URI SAN"},
+		"two URIs":   {good(web.String(), api.String()), ca, "more than one URI SAN"},
+		"not SPIFFE": {good("https://cluster.local/ns/shop/sa/web"), ca, "scheme"},
+		"other trust domain": {good("spiffe://other.example/ns/shop/sa/web"), ca,
+			"not trusted here"},
+		"other root":     {good(web.String()), other, "unknown authority"},
+		"not a workload": {good("spiffe://cluster.local/web"), ca, "not a workload"},
+		"path too long":  {good("spiffe://cluster.local/ns/shop/sa/web/x"), ca, "not a workload"},
+		"escaped path":   {good("spiffe://cluster.local/ns/shop/sa/we%62"), ca, "SPIFFE ID"},
+		"a port":         {good("spiffe://cluster.local:1/ns/shop/sa/web"), ca, "SPIFFE ID"},
+		"userinfo":       {good("spiffe://u@cluster.local/ns/shop/sa/web"), ca, "SPIFFE ID"},
+		"a query":        {good("spiffe://cluster.local/ns/shop/sa/web?x"), ca, "SPIFFE ID"},
+		"expired": {with(good(web.String()), func(c *x509.Certificate) {
+			c.NotAfter = time.Now().Add(-time.Second)
+		}), ca, "expired"},
+		"not yet valid": {with(good(web.String()), func(c *x509.Certificate) {
+			c.NotBefore = time.Now().Add(time.Minute)
+		}), ca, "not yet valid"},
+		"a CA": {with(good(web.String()), func(c *x509.Certificate) { c.IsCA = true }), ca,
+			"CA flag"},
+		"signs certificates": {with(good(web.String()),
+			func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }), ca, "KeyCertSign"},
+		"signs CRLs": {with(good(web.String()),
+			func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign }), ca, "KeyCrlSign"},
+		"signs nothing": {with(good(web.String()), func(c *x509.Certificate) {
+			c.KeyUsage = x509.KeyUsageKeyAgreement
+		}), ca, "digitalSignature"},
+		"server only": {with(good(web.String()),
+			func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }), ca, "clientAuth"},
+		"client only": {with(good(web.String()),
+			func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }), ca, "clientAuth"},
+		"any usage": {with(good(web.String()), func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
+		}), ca, "clientAuth"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leaf := c.signer.sign(t, c.template, newKey(t).Public())

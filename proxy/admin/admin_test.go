@@ -114,7 +114,8 @@ func TestPaths(t *testing.T) {
 	} {
 		status, text := r.do(t, tt.method, tt.path, tt.body)
 		if status != tt.status || !strings.Contains(text, tt.contains) {
-			t.Errorf("%s %s %.20q: %d %q, want %d with %q", tt.method, tt.path, tt.body, status, text, tt.status, tt.contains)
+			t.Errorf("%s %s %.20q: %d %q, want %d with %q",
+				tt.method, tt.path, tt.body, status, text, tt.status, tt.contains)
 		}
 	}
 	if r.level.Level() != slog.LevelDebug {
@@ -127,9 +128,12 @@ func TestPaths(t *testing.T) {
 
 func TestNotReadySaysWhy(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
-	r.why.Store(&[]string{"no certificate yet: identity refused: token expired", "destination has not answered"})
+	r.why.Store(&[]string{
+		"no certificate yet: identity refused: token expired", "destination has not answered",
+	})
 	status, text := r.do(t, "GET", "/ready", "")
-	want := "not ready:\n  no certificate yet: identity refused: token expired\n  destination has not answered\n"
+	want := "not ready:\n  no certificate yet: identity refused: token expired\n" +
+		"  destination has not answered\n"
 	if status != 503 || text != want {
 		t.Fatalf("%d %q", status, text)
 	}
@@ -154,7 +158,8 @@ func TestShutdownHappensOnce(t *testing.T) {
 // A page in a developer's browser must not drain the proxy on the same machine.
 func TestCrossOriginIsRefused(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
-	status, _ := r.do(t, "POST", "/shutdown", "", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
+	status, _ := r.do(t, "POST", "/shutdown", "",
+		"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
 	if status != 403 || r.shutdowns.Load() != 0 {
 		t.Fatalf("%d, shut down %d times", status, r.shutdowns.Load())
 	}
@@ -205,7 +210,8 @@ func (f from) RemoteAddr() net.Addr { return f.addr }
 
 func TestMappedLoopbackIsLoopback(t *testing.T) {
 	for peer, want := range map[string]bool{
-		"::ffff:127.0.0.1": true, "::1": true, "127.8.8.8": true, "10.0.0.1": false, "fd00::1": false,
+		"::ffff:127.0.0.1": true, "::1": true, "127.8.8.8": true,
+		"10.0.0.1": false, "fd00::1": false,
 	} {
 		nc := from{addr: &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}}
 		if got := addrOf(nc).IsLoopback(); got != want {
@@ -276,9 +282,10 @@ func dialLive(t *testing.T, addr string) net.Conn {
 func TestGarbageIsAnsweredAndHeadersAreBounded(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
 	for name, in := range map[string]string{
-		"garbage":    "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
-		"not http":   "SSH-2.0-x\r\n\r\n",
-		"long":       "GET /live HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
+		"garbage":  "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+		"not http": "SSH-2.0-x\r\n\r\n",
+		"long": "GET /live HTTP/1.1\r\nHost: x\r\nX: " +
+			strings.Repeat("a", 64<<10) + "\r\n\r\n",
 		"no host":    "GET /live HTTP/1.1\r\n\r\n",
 		"bad length": "PUT /log-level HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
 	} {
@@ -289,7 +296,8 @@ func TestGarbageIsAnsweredAndHeadersAreBounded(t *testing.T) {
 		nc.SetDeadline(time.Now().Add(5 * time.Second))
 		io.WriteString(nc, in)
 		head := make([]byte, 10)
-		if _, err := io.ReadFull(nc, head); err != nil || !bytes.HasPrefix(head, []byte("HTTP/1.1 4")) {
+		_, err = io.ReadFull(nc, head)
+		if err != nil || !bytes.HasPrefix(head, []byte("HTTP/1.1 4")) {
 			t.Errorf("%s: %q %v, want a 4xx", name, head, err)
 		}
 		nc.Close()
@@ -340,7 +348,8 @@ func TestScrapesAreLimited(t *testing.T) {
 	if status, _ := r.do(t, "GET", "/ready", ""); status != 200 {
 		t.Errorf("ready beside scrapes: %d", status)
 	}
-	for deadline := time.Now().Add(10 * limits.request); r.scrapes.Load() > 0; time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(10 * limits.request)
+	for ; r.scrapes.Load() > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a scraper that does not read is waited for")
 		}
@@ -352,7 +361,8 @@ func TestScrapesAreLimited(t *testing.T) {
 
 func (r *rig) awaitScrapes(t *testing.T, n int32) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); r.scrapes.Load() < n; time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(5 * time.Second)
+	for ; r.scrapes.Load() < n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d scrapes are under way, want %d", r.scrapes.Load(), n)
 		}

@@ -15,10 +15,12 @@ import (
 
 func record(r *metric.Registry) {
 	c := r.Cell(metric.Labels{
-		Direction: metric.Outbound, Authority: "web.shop.svc.cluster.local:80", Namespace: "shop", Service: "web",
-		Route: "GET /books", Backend: "web-v2", Peer: metric.Workload{Namespace: "shop", Kind: "deploy", Name: "web", Pod: "web-1"},
-		PeerID: "spiffe://cluster.local/ns/shop/sa/web", OwnID: "spiffe://cluster.local/ns/shop/sa/front",
-		Security: metric.MTLS, Protocol: "http/2", Port: 8080,
+		Direction: metric.Outbound, Authority: "web.shop.svc.cluster.local:80",
+		Namespace: "shop", Service: "web", Route: "GET /books", Backend: "web-v2",
+		Peer:   metric.Workload{Namespace: "shop", Kind: "deploy", Name: "web", Pod: "web-1"},
+		PeerID: "spiffe://cluster.local/ns/shop/sa/web",
+		OwnID:  "spiffe://cluster.local/ns/shop/sa/front", Security: metric.MTLS,
+		Protocol: "http/2", Port: 8080,
 	})
 	c.Requests.Add(5)
 	c.Failures.Add(1)
@@ -29,10 +31,16 @@ func record(r *metric.Registry) {
 	c.Timeouts.Add(1)
 	c.ReadBytes.Add(10)
 	c.WrittenBytes.Add(20)
-	for _, d := range []time.Duration{100 * time.Microsecond, time.Millisecond, 3 * time.Millisecond, 2 * time.Second, 10 * time.Minute} {
+	for _, d := range []time.Duration{
+		100 * time.Microsecond, time.Millisecond, 3 * time.Millisecond,
+		2 * time.Second, 10 * time.Minute,
+	} {
 		c.ObserveLatency(d)
 	}
-	tcp := r.Cell(metric.Labels{Direction: metric.Inbound, Protocol: "tcp", Security: metric.PlaintextUnmeshed, PeerAddress: "10.1.1.1"})
+	tcp := r.Cell(metric.Labels{
+		Direction: metric.Inbound, Protocol: "tcp", Security: metric.PlaintextUnmeshed,
+		PeerAddress: "10.1.1.1",
+	})
 	tcp.OpenConnection()
 	r.Cell(metric.Labels{Direction: metric.Inbound, Authority: "never used"})
 	for e := metric.ConnectionRefused; e <= metric.ShedWork; e++ {
@@ -65,28 +73,33 @@ func TestMetricsPage(t *testing.T) {
 		t.Errorf("promlint: %v %v", problems, err)
 	}
 	for name, want := range map[string]float64{
-		"tulle_requests_total": 5, "tulle_request_failures_total": 1, "tulle_tries_total": 7, "tulle_try_failures_total": 3,
-		"tulle_retries_total": 2, "tulle_retries_refused_total": 1, "tulle_timeouts_total": 1,
-		"tulle_tcp_connections_opened_total": 1, "tulle_tcp_connections_open": 1,
-		"tulle_tcp_read_bytes_total": 10, "tulle_tcp_written_bytes_total": 20,
-		"tulle_proxy_connections_open": 3, "tulle_series_dropped_total": 0, "tulle_build_info": 1,
+		"tulle_requests_total": 5, "tulle_request_failures_total": 1, "tulle_tries_total": 7,
+		"tulle_try_failures_total": 3, "tulle_retries_total": 2, "tulle_retries_refused_total": 1,
+		"tulle_timeouts_total": 1, "tulle_tcp_connections_opened_total": 1,
+		"tulle_tcp_connections_open": 1, "tulle_tcp_read_bytes_total": 10,
+		"tulle_tcp_written_bytes_total": 20, "tulle_proxy_connections_open": 3,
+		"tulle_series_dropped_total": 0, "tulle_build_info": 1,
+		"tulle_connections_refused_total": 1, "tulle_protocol_errors_total": 1,
+		"tulle_errors_answered_total": 1, "tulle_retry_causes_total": 1,
+		"tulle_control_plane_errors_total": 1, "tulle_work_shed_total": 1,
 		"tulle_certificate_expiry_timestamp_seconds": 1_900_000_000,
-		"tulle_connections_refused_total":            1, "tulle_protocol_errors_total": 1, "tulle_errors_answered_total": 1,
-		"tulle_retry_causes_total": 1, "tulle_control_plane_errors_total": 1, "tulle_work_shed_total": 1,
 	} {
 		f := families[name]
 		if f == nil || len(f.Metric) != 1 {
 			t.Errorf("%s: %v, want one sample", name, f)
 			continue
 		}
-		if got := f.Metric[0].GetCounter().GetValue() + f.Metric[0].GetGauge().GetValue(); got != want {
+		m := f.Metric[0]
+		if got := m.GetCounter().GetValue() + m.GetGauge().GetValue(); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
-	for _, name := range []string{"process_resident_memory_bytes", "process_virtual_memory_bytes",
-		"process_open_fds", "process_max_fds", "process_cpu_seconds_total", "process_start_time_seconds",
+	for _, name := range []string{
+		"process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds",
+		"process_max_fds", "process_cpu_seconds_total", "process_start_time_seconds",
 		"go_goroutines", "go_info", "go_gc_duration_seconds", "go_gc_gogc_percent",
-		"go_gc_gomemlimit_bytes", "go_sched_gomaxprocs_threads"} {
+		"go_gc_gomemlimit_bytes", "go_sched_gomaxprocs_threads",
+	} {
 		if families[name] == nil {
 			t.Errorf("no %s", name)
 		}
@@ -100,14 +113,17 @@ func TestLabelsOnThePage(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
 	record(r.registry)
 	page, _ := scrape(t, r)
-	want := `tulle_requests_total{authority="web.shop.svc.cluster.local:80",backend="web-v2",direction="outbound",` +
-		`namespace="shop",own_id="spiffe://cluster.local/ns/shop/sa/front",peer_id="spiffe://cluster.local/ns/shop/sa/web",` +
-		`peer_kind="deploy",peer_name="web",peer_namespace="shop",peer_pod="web-1",port="8080",protocol="http/2",` +
+	want := `tulle_requests_total{authority="web.shop.svc.cluster.local:80",backend="web-v2",` +
+		`direction="outbound",namespace="shop",own_id="spiffe://cluster.local/ns/shop/sa/front",` +
+		`peer_id="spiffe://cluster.local/ns/shop/sa/web",peer_kind="deploy",peer_name="web",` +
+		`peer_namespace="shop",peer_pod="web-1",port="8080",protocol="http/2",` +
 		`route="GET /books",security="mtls",service="web"} 5`
 	if !strings.Contains(page, want) {
 		t.Errorf("no %s\nin\n%s", want, page)
 	}
-	if want := `{direction="inbound",peer_address="10.1.1.1",protocol="tcp",security="plaintext_unmeshed"} 1`; !strings.Contains(page, want) {
+	want = `{direction="inbound",peer_address="10.1.1.1",protocol="tcp",` +
+		`security="plaintext_unmeshed"} 1`
+	if !strings.Contains(page, want) {
 		t.Errorf("no %s", want)
 	}
 }
@@ -124,7 +140,9 @@ func TestHistogram(t *testing.T) {
 	for _, b := range h.Bucket {
 		got[b.GetUpperBound()] = b.GetCumulativeCount()
 	}
-	for bound, want := range map[float64]uint64{0.000512: 1, 0.001024: 2, 0.002048: 2, 0.004096: 3, 1.048576: 3, 4.194304: 4, 67.108864: 4} {
+	for bound, want := range map[float64]uint64{
+		0.000512: 1, 0.001024: 2, 0.002048: 2, 0.004096: 3, 1.048576: 3, 4.194304: 4, 67.108864: 4,
+	} {
 		if n, ok := got[bound]; !ok || n != want {
 			t.Errorf("le %v: %d %v, want %d of %v", bound, n, ok, want, got)
 		}
@@ -138,9 +156,10 @@ func TestHistogram(t *testing.T) {
 func TestLabelThatIsNoText(t *testing.T) {
 	r := newRig(t, "127.0.0.1:0")
 	record(r.registry)
-	r.registry.Cell(metric.Labels{Direction: metric.Inbound, Authority: "a\xff\n\"b"}).Requests.Add(1)
-	// the same text once repaired
-	r.registry.Cell(metric.Labels{Direction: metric.Inbound, Authority: "a\xfe\n\"b"}).Requests.Add(1)
+	labels := metric.Labels{Direction: metric.Inbound, Authority: "a\xff\n\"b"}
+	r.registry.Cell(labels).Requests.Add(1)
+	labels.Authority = "a\xfe\n\"b" // the same text once repaired
+	r.registry.Cell(labels).Requests.Add(1)
 	_, families := scrape(t, r)
 	if n := len(families["tulle_requests_total"].Metric); n != 2 {
 		t.Fatalf("%d series of requests, want the good one and one repaired", n)
@@ -163,9 +182,10 @@ func BenchmarkFullPage(b *testing.B) {
 func fill(r *metric.Registry) {
 	for i := range metric.MaxSeries {
 		c := r.Cell(metric.Labels{
-			Direction: metric.Outbound, Authority: "web.shop.svc.cluster.local:80", Namespace: "shop",
-			Service: "web", Port: uint32(i), PeerID: "spiffe://cluster.local/ns/shop/sa/web",
-			OwnID: "spiffe://cluster.local/ns/shop/sa/front", Security: metric.MTLS,
+			Direction: metric.Outbound, Authority: "web.shop.svc.cluster.local:80",
+			Namespace: "shop", Service: "web", Port: uint32(i),
+			PeerID: "spiffe://cluster.local/ns/shop/sa/web",
+			OwnID:  "spiffe://cluster.local/ns/shop/sa/front", Security: metric.MTLS,
 		})
 		c.Requests.Add(1)
 		c.OpenConnection()

@@ -9,7 +9,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-const friend, stranger = "spiffe://cluster.local/ns/shop/sa/friend", "spiffe://cluster.local/ns/shop/sa/stranger"
+const (
+	friend   = "spiffe://cluster.local/ns/shop/sa/friend"
+	stranger = "spiffe://cluster.local/ns/shop/sa/stranger"
+)
 
 func TestVerdicts(t *testing.T) {
 	const strict, permissive = api.Mode_MODE_STRICT, api.Mode_MODE_PERMISSIVE
@@ -53,13 +56,15 @@ func TestVerdicts(t *testing.T) {
 // Zero values, and what is not understood, admit nobody.
 func TestWhatIsNotUnderstoodIsNoPolicy(t *testing.T) {
 	unknown := &api.Authorization{Identities: []string{friend}}
-	unknown.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 9999, protowire.VarintType), 1))
+	tag := protowire.AppendTag(nil, 9999, protowire.VarintType)
+	unknown.ProtoReflect().SetUnknown(protowire.AppendVarint(tag, 1))
 	for name, m := range map[string]*api.Inbound{
-		"no mode":         {DefaultAction: api.Action_ACTION_ALLOW},
-		"another mode":    {Mode: 99, DefaultAction: api.Action_ACTION_ALLOW},
-		"no action":       {Mode: api.Mode_MODE_PERMISSIVE},
-		"another action":  {Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: 99},
-		"nobody is named": {Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_DENY, Authorizations: []*api.Authorization{{}}},
+		"no mode":        {DefaultAction: api.Action_ACTION_ALLOW},
+		"another mode":   {Mode: 99, DefaultAction: api.Action_ACTION_ALLOW},
+		"no action":      {Mode: api.Mode_MODE_PERMISSIVE},
+		"another action": {Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: 99},
+		"nobody is named": {Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_DENY,
+			Authorizations: []*api.Authorization{{}}},
 		"a newer field": {Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_DENY,
 			Authorizations: []*api.Authorization{unknown}},
 	} {
@@ -70,8 +75,10 @@ func TestWhatIsNotUnderstoodIsNoPolicy(t *testing.T) {
 }
 
 func TestProbesAreByMethodAndPath(t *testing.T) {
-	pol, err := Compile(&api.Inbound{Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_DENY,
-		Probes: []*api.Probe{{Path: "/ready"}, {Path: grpcHealthPath}}})
+	pol, err := Compile(&api.Inbound{
+		Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_DENY,
+		Probes: []*api.Probe{{Path: "/ready"}, {Path: grpcHealthPath}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +86,8 @@ func TestProbesAreByMethodAndPath(t *testing.T) {
 		method, path string
 		want         bool
 	}{
-		{"GET", "/ready", true}, {"POST", "/ready", false}, {"GET", "/ready/", false}, {"GET", "/", false},
-		{"POST", grpcHealthPath, true}, {"GET", grpcHealthPath, false},
+		{"GET", "/ready", true}, {"POST", "/ready", false}, {"GET", "/ready/", false},
+		{"GET", "/", false}, {"POST", grpcHealthPath, true}, {"GET", grpcHealthPath, false},
 	} {
 		if got := pol.Probe(tt.method, tt.path); got != tt.want {
 			t.Errorf("%s %s: %v", tt.method, tt.path, got)

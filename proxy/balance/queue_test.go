@@ -31,7 +31,8 @@ func TestCallersTakeTurnsInAQueue(t *testing.T) {
 	for range 5 {
 		order = append(order, q.Next().(*caller).name)
 	}
-	if want := []string{"greedy", "modest", "greedy", "modest", "greedy"}; !slices.Equal(order, want) {
+	want := []string{"greedy", "modest", "greedy", "modest", "greedy"}
+	if !slices.Equal(order, want) {
 		t.Errorf("they took turns as %v", order)
 	}
 	if !q.Add(modest, limit) || q.Next() != Waiter(modest) {

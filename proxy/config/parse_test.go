@@ -7,9 +7,12 @@ import (
 
 func environment(changes map[string]string) func(string) string {
 	env := map[string]string{
-		EnvIdentity: "spiffe://cluster.local/ns/shop/sa/web", EnvTrustFile: "ca.crt", EnvTokenFile: "token",
-		EnvIdentityAddr: "identity:8080", EnvIdentityID: "spiffe://cluster.local/ns/tulle/sa/tulle-identity",
-		EnvDestinationAddr: "destination:8086", EnvDestinationID: "spiffe://cluster.local/ns/tulle/sa/tulle-destination",
+		EnvIdentity:  "spiffe://cluster.local/ns/shop/sa/web",
+		EnvTrustFile: "ca.crt", EnvTokenFile: "token",
+		EnvIdentityAddr:    "identity:8080",
+		EnvIdentityID:      "spiffe://cluster.local/ns/tulle/sa/tulle-identity",
+		EnvDestinationAddr: "destination:8086",
+		EnvDestinationID:   "spiffe://cluster.local/ns/tulle/sa/tulle-destination",
 	}
 	for k, v := range changes {
 		env[k] = v
@@ -22,7 +25,8 @@ func TestParseDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.OutboundListen != "127.0.0.1:4140" || c.InboundListen != ":4143" || c.AdminListen != ":4191" {
+	if c.OutboundListen != "127.0.0.1:4140" || c.InboundListen != ":4143" ||
+		c.AdminListen != ":4191" {
 		t.Errorf("listeners: %q %q %q", c.OutboundListen, c.InboundListen, c.AdminListen)
 	}
 	if c.Strict || !c.OpaquePorts[3306] || c.DrainGrace != DrainGrace || c.Apps != nil {
@@ -32,19 +36,24 @@ func TestParseDefaults(t *testing.T) {
 
 func TestParseExplicit(t *testing.T) {
 	c, err := Parse(environment(map[string]string{
-		EnvOutboundUpstreams: "127.0.0.1:9001=web.shop.svc.cluster.local:80", EnvInboundApps: "8080=127.0.0.1:8080",
-		EnvOpaquePorts: "-", EnvMode: "strict", EnvProbes: "8080/ready 8080/a,b 9090/live",
+		EnvOutboundUpstreams: "127.0.0.1:9001=web.shop.svc.cluster.local:80",
+		EnvInboundApps:       "8080=127.0.0.1:8080",
+		EnvOpaquePorts:       "-", EnvMode: "strict", EnvProbes: "8080/ready 8080/a,b 9090/live",
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := Parse(environment(map[string]string{EnvInboundApps: "8080=127.0.0.1:8080"})); err != nil || c.OutboundListen != "" {
-		t.Errorf("a workload that calls nobody listens for redirected connections on %q, %v", c.OutboundListen, err)
+	apps := environment(map[string]string{EnvInboundApps: "8080=127.0.0.1:8080"})
+	if c, err := Parse(apps); err != nil || c.OutboundListen != "" {
+		t.Errorf("a workload that calls nobody listens for redirected connections on %q, %v",
+			c.OutboundListen, err)
 	}
-	if c.OutboundListen != "" || c.Upstreams[0].Authority != "web.shop.svc.cluster.local:80" || c.Apps[8080] == "" {
+	if c.OutboundListen != "" || c.Upstreams[0].Authority != "web.shop.svc.cluster.local:80" ||
+		c.Apps[8080] == "" {
 		t.Errorf("explicit mode: %+v", c)
 	}
-	if p := c.Probes; len(p) != 2 || strings.Join(p[8080], " ") != "/ready /a,b" || p[9090][0] != "/live" {
+	if p := c.Probes; len(p) != 2 || strings.Join(p[8080], " ") != "/ready /a,b" ||
+		p[9090][0] != "/live" {
 		t.Errorf("probes: %v", p)
 	}
 	if !c.Strict || len(c.OpaquePorts) != 0 {
@@ -54,10 +63,12 @@ func TestParseExplicit(t *testing.T) {
 
 func TestParseNamesWhatIsWrong(t *testing.T) {
 	for _, tt := range []struct{ name, value string }{
-		{EnvIdentity, ""}, {EnvTrustFile, ""}, {EnvIdentityAddr, "no-port"}, {EnvDestinationAddr, "host:99999"},
-		{EnvTokenFD, "x"}, {EnvTokenFile, ""}, {EnvPodIPs, "10.0.0"}, {EnvClusterNetworks, "10.0.0.0"},
-		{EnvOutboundListen, "0.0.0.0:4140"}, {EnvOutboundListen, ":4140"}, {EnvOutboundUpstreams, "127.0.0.1:9"},
-		{EnvInboundApps, "0=127.0.0.1:1"}, {EnvInboundApps, "80=here"}, {EnvMode, "loose"}, {EnvOpaquePorts, "http"},
+		{EnvIdentity, ""}, {EnvTrustFile, ""}, {EnvIdentityAddr, "no-port"},
+		{EnvDestinationAddr, "host:99999"}, {EnvTokenFD, "x"}, {EnvTokenFile, ""},
+		{EnvPodIPs, "10.0.0"}, {EnvClusterNetworks, "10.0.0.0"},
+		{EnvOutboundListen, "0.0.0.0:4140"}, {EnvOutboundListen, ":4140"},
+		{EnvOutboundUpstreams, "127.0.0.1:9"}, {EnvInboundApps, "0=127.0.0.1:1"},
+		{EnvInboundApps, "80=here"}, {EnvMode, "loose"}, {EnvOpaquePorts, "http"},
 		{EnvProbes, "8080"}, {EnvProbes, "http/ready"},
 		{EnvLogLevel, "chatty"}, {EnvDrainGrace, "soon"}, {EnvDrainGrace, "-1s"},
 	} {

@@ -284,8 +284,8 @@ func FuzzDetect(f *testing.F) {
 		if h, ok, more := ParseHello(b); ok && more {
 			t.Errorf("a hello that is whole and not: %+v", h)
 		}
-		// More bytes change an answer that was sure in one way only: a line that is followed becomes
-		// a request's.
+		// More bytes change an answer that was sure in one way only: a line that is followed
+		// becomes a request's.
 		line := Follow(b)
 		const more = "GET / HTTP/1.1\r\n"
 		q, still := Classify(append(b, more...))

@@ -14,17 +14,27 @@ const fuzzedTarget = "web.shop.svc.cluster.local:80"
 
 func discoverySeeds() []*api.DiscoverResponse {
 	resources := func(list ...*api.Resource) *api.DiscoverResponse {
-		return &api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: list}}}
+		return &api.DiscoverResponse{
+			Message: &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: list}},
+		}
 	}
 	regex := func(s string) *api.Match {
-		return &api.Match{Match: &api.Match_Path{Path: &api.PathMatch{Path: &api.PathMatch_Regex{Regex: s}}}}
+		path := &api.PathMatch{Path: &api.PathMatch_Regex{Regex: s}}
+		return &api.Match{Match: &api.Match_Path{Path: path}}
 	}
-	rule := &api.HTTPRule{Match: &api.Match{Match: &api.Match_Not{Not: regex("/a.*")}}, Retry: &api.Retry{MaxTries: 2},
-		Backends: []*api.Backend{{Cluster: "c", Weight: 1 << 31}, {Cluster: "d", Weight: 1<<31 + 1}},
-		ResponseClasses: []*api.ResponseClass{{Failure: true, Match: &api.ResponseMatch{Match: &api.ResponseMatch_Status{
-			Status: &api.StatusRange{Min: 500, Max: 599}}}}}}
-	route := &api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
-		Backends: []*api.Backend{{Cluster: "c", Weight: 1}}, Http: []*api.HTTPRule{rule}}
+	rule := &api.HTTPRule{
+		Match: &api.Match{Match: &api.Match_Not{Not: regex("/a.*")}},
+		Retry: &api.Retry{MaxTries: 2},
+		Backends: []*api.Backend{
+			{Cluster: "c", Weight: 1 << 31}, {Cluster: "d", Weight: 1<<31 + 1},
+		},
+		ResponseClasses: []*api.ResponseClass{{Failure: true, Match: &api.ResponseMatch{
+			Match: &api.ResponseMatch_Status{Status: &api.StatusRange{Min: 500, Max: 599}}}}},
+	}
+	route := &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+		Backends: []*api.Backend{{Cluster: "c", Weight: 1}}, Http: []*api.HTTPRule{rule},
+	}
 	endpoint := func(id, address string) *api.Endpoint {
 		return &api.Endpoint{Id: id, Address: address, Protocol: api.Protocol_PROTOCOL_DETECT}
 	}
@@ -35,26 +45,39 @@ func discoverySeeds() []*api.DiscoverResponse {
 		{Message: &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{}}},
 		{Message: &api.DiscoverResponse_Invalid{Invalid: &api.Invalid{Key: fuzzedKey()}}},
 		resources(
-			&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "c", Version: "1", Body: &api.Resource_Cluster{
-				Cluster: &api.Cluster{Name: "c", Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}}},
+			&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "c", Version: "1",
+				Body: &api.Resource_Cluster{Cluster: &api.Cluster{
+					Name: "c", Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}}},
 			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "1",
 				Body: endpoints(endpoint("a", "10.0.0.1:80"), endpoint("b", "no address"))},
-			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "2", Base: "1", Body: &api.Resource_EndpointsDelta{
-				EndpointsDelta: &api.EndpointsDelta{Removed: []string{"a"}, Changed: []*api.Endpoint{endpoint("b", "10.0.0.2:80")}}}},
-			&api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(fuzzedKey()), Version: "1", Body: &api.Resource_Route{Route: route}}),
+			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "2", Base: "1",
+				Body: &api.Resource_EndpointsDelta{EndpointsDelta: &api.EndpointsDelta{
+					Removed: []string{"a"},
+					Changed: []*api.Endpoint{endpoint("b", "10.0.0.2:80")}}}},
+			&api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(fuzzedKey()), Version: "1",
+				Body: &api.Resource_Route{Route: route}},
+		),
 		resources(
-			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "3", More: true, Body: endpoints(endpoint("a", "10.0.0.1:80"))},
-			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "3", Part: 1, Body: endpoints(endpoint("b", "10.0.0.2:80"))},
-			&api.Resource{Kind: api.Kind_KIND_INBOUND, Name: "inbound/8080", Version: "1", Body: &api.Resource_Inbound{Inbound: &api.Inbound{
-				Port: 8080, Protocol: api.Protocol_PROTOCOL_HTTP1, Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_DENY,
-				Authorizations: []*api.Authorization{{Identities: []string{"spiffe://cluster.local/ns/a/sa/b"}}}}}},
-			&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "c", Removed: true}),
+			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "3", More: true,
+				Body: endpoints(endpoint("a", "10.0.0.1:80"))},
+			&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "c", Version: "3", Part: 1,
+				Body: endpoints(endpoint("b", "10.0.0.2:80"))},
+			&api.Resource{Kind: api.Kind_KIND_INBOUND, Name: "inbound/8080", Version: "1",
+				Body: &api.Resource_Inbound{Inbound: &api.Inbound{
+					Port: 8080, Protocol: api.Protocol_PROTOCOL_HTTP1,
+					Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_DENY,
+					Authorizations: []*api.Authorization{
+						{Identities: []string{"spiffe://cluster.local/ns/a/sa/b"}},
+					}}}},
+			&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "c", Removed: true},
+		),
 	}
 }
 
 func fuzzedKey() *api.Key { return &api.Key{Key: &api.Key_Authority{Authority: fuzzedTarget}} }
 
-// Whatever destination says, the proxy goes on: what it holds can route any request, and pick an endpoint if there is one.
+// Whatever destination says, the proxy goes on: what it holds can route any request, and pick an
+// endpoint if there is one.
 func FuzzDiscovery(f *testing.F) {
 	for _, m := range discoverySeeds() {
 		b, err := proto.Marshal(m)
@@ -81,7 +104,9 @@ func FuzzDiscovery(f *testing.F) {
 
 func useAnswer(t *testing.T, a *Answer) {
 	for _, path := range []string{"/", "/a?b=c", "*", ""} {
-		u := a.Find([]hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: "x", Value: "y"}})
+		u := a.Find([]hpack.HeaderField{
+			{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: "x", Value: "y"},
+		})
 		if u.Route != a.Route {
 			t.Fatal("a rule without its route")
 		}
@@ -90,7 +115,8 @@ func useAnswer(t *testing.T, a *Answer) {
 		if b == nil {
 			continue
 		}
-		if s := a.Cluster(b).Current(); s != nil && len(s.All) > 0 && s.Pick(balance.Key{Now: time.Now()}) == nil {
+		s := a.Cluster(b).Current()
+		if s != nil && len(s.All) > 0 && s.Pick(balance.Key{Now: time.Now()}) == nil {
 			t.Fatal("endpoints, and none was picked")
 		}
 	}

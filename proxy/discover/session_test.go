@@ -14,12 +14,15 @@ import (
 
 // newSession is one without a stream: what destination says is applied by hand.
 func newSession(t testing.TB) *Session {
-	return New(Options{Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
+	return New(Options{
+		Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
 		Attach: func() any { return nil }, Applied: func(balance.Change) {},
-		Configure: func(*api.Config) error { return nil }})
+		Configure: func(*api.Config) error { return nil },
+	})
 }
 
-// What is held is said once a stream: a proxy with a thousand targets would otherwise say a million things.
+// What is held is said once a stream: a proxy with a thousand targets would otherwise say a million
+// things.
 func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
 	d := newSession(t)
 	d.mu.Lock()
@@ -37,7 +40,8 @@ func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
 			held += len(m.GetResume().GetHeld())
 		}
 		if len(d.outbox) != 102 || held != 100 || !d.outbox[101].GetResume().GetLast() {
-			t.Errorf("%d requests name %d resources, want 101 subscriptions and one that names 100", len(d.outbox), held)
+			t.Errorf("%d requests name %d resources, want 101 subscriptions and one that names 100",
+				len(d.outbox), held)
 		}
 	}
 	d.stream = nil
@@ -49,7 +53,9 @@ func TestAPortScanForgetsNoServedPort(t *testing.T) {
 	in := d.Port(8080)
 	m := d.defaultInbound(8080)
 	m.DefaultAction = api.Action_ACTION_DENY
-	m.Authorizations = []*api.Authorization{{Identities: []string{"spiffe://cluster.local/ns/shop/sa/friend"}}}
+	m.Authorizations = []*api.Authorization{
+		{Identities: []string{"spiffe://cluster.local/ns/shop/sa/friend"}},
+	}
 	a, err := d.compileInbound(m)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +68,8 @@ func TestAPortScanForgetsNoServedPort(t *testing.T) {
 	if n := d.inbounds.Len(); n > 2*maxInboundPorts {
 		t.Errorf("%d ports are remembered", n)
 	}
-	if d.Port(8080).Verdict(authorize.Caller{ID: "spiffe://cluster.local/ns/shop/sa/stranger"}) == nil {
+	stranger := authorize.Caller{ID: "spiffe://cluster.local/ns/shop/sa/stranger"}
+	if d.Port(8080).Verdict(stranger) == nil {
 		t.Error("a stranger is let in after a scan")
 	}
 }

@@ -7,7 +7,8 @@ type countingFlusher struct{ n int }
 func (f *countingFlusher) Flush()           { f.n++ }
 func (f *countingFlusher) ClaimFlush() bool { return true }
 
-// A batch of very many small pieces is a list of those that they went to, in whatever order they come.
+// A batch of very many small pieces is a list of those that they went to, in whatever order they
+// come.
 func TestABatchIsAsLongAsItsConnections(t *testing.T) {
 	for _, connections := range []int{1, 2, 3, 200} {
 		all := make([]countingFlusher, connections)

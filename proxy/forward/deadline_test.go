@@ -8,7 +8,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A backend that knows the deadline may give up before the wheel's next tick: late is late, whoever says so first.
+// A backend that knows the deadline may give up before the wheel's next tick: late is late, whoever
+// says so first.
 func TestABackendThatGivesUpAtTheDeadlineIsLate(t *testing.T) {
 	l := listen(t)
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

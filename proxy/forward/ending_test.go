@@ -41,7 +41,8 @@ func hanging(t testing.TB) string {
 		case "/answered":
 			return
 		}
-		if _, err := io.Copy(io.Discard, r.Body); err == nil { // net/http hears of a caller that left while it reads
+		// net/http hears of a caller that left while it reads
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
 			<-r.Context().Done()
 		}
 	}), Protocols: &http.Protocols{}}
@@ -69,11 +70,15 @@ func TestEveryEndingIsRecordedOnce(t *testing.T) {
 		{name: "cancelled without an endpoint", cancel: true},
 		{name: "cancelled in a dial", endpoints: []string{nowhere}, hold: true, cancel: true},
 		{name: "cancelled before an answer", endpoints: []string{"app"}, cancel: true},
-		{name: "cancelled in an answer", path: "/begun", endpoints: []string{"app"}, cancel: true, started: true},
+		{name: "cancelled in an answer", path: "/begun", endpoints: []string{"app"}, cancel: true,
+			started: true},
 		{name: "timeout without an endpoint", timeout: true, failures: 1, timeouts: 1},
-		{name: "timeout in a dial", endpoints: []string{nowhere}, hold: true, timeout: true, failures: 1, timeouts: 1},
-		{name: "timeout before an answer", endpoints: []string{"app"}, timeout: true, failures: 1, timeouts: 1},
-		{name: "timeout in an answer", path: "/begun", endpoints: []string{"app"}, timeout: true, started: true, failures: 1, timeouts: 1},
+		{name: "timeout in a dial", endpoints: []string{nowhere}, hold: true, timeout: true,
+			failures: 1, timeouts: 1},
+		{name: "timeout before an answer", endpoints: []string{"app"}, timeout: true, failures: 1,
+			timeouts: 1},
+		{name: "timeout in an answer", path: "/begun", endpoints: []string{"app"}, timeout: true,
+			started: true, failures: 1, timeouts: 1},
 		{name: "cut answer", path: "/cut", endpoints: []string{"app"}, started: true, failures: 1},
 		{name: "no connection", endpoints: []string{"127.0.0.1:1"}, failures: 1},
 	} {
@@ -95,7 +100,8 @@ func TestEveryEndingIsRecordedOnce(t *testing.T) {
 			}
 			s := newAnswers()
 			x := newExchange(conn, s)
-			x.OnHeaders([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
+			x.OnHeaders([]hpack.HeaderField{{Name: ":method", Value: "POST"},
+				{Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
 				{Name: ":path", Value: cmp.Or(tt.path, "/hang")}}, true)
 			conn.batch.flush()
 			if tt.started {
@@ -107,8 +113,10 @@ func TestEveryEndingIsRecordedOnce(t *testing.T) {
 				s.wait(t)
 			}
 			x.OnReset(h2.CodeCancel, net.ErrClosed) // the caller leaves in any case
-			if n, failed, late := p.totals(); n != 1 || failed != tt.failures || late != tt.timeouts {
-				t.Errorf("recorded %d requests, %d failures, %d timeouts; want 1, %d, %d", n, failed, late, tt.failures, tt.timeouts)
+			n, failed, late := p.totals()
+			if n != 1 || failed != tt.failures || late != tt.timeouts {
+				t.Errorf("recorded %d requests, %d failures, %d timeouts; want 1, %d, %d",
+					n, failed, late, tt.failures, tt.timeouts)
 			}
 			nothingLeft(t, p, conn.cluster())
 		})

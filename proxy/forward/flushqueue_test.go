@@ -9,7 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// queuedFlusher is a connection as wire.Conn has it: what is written is claimed by one, and left by the flush.
+// queuedFlusher is a connection as wire.Conn has it: what is written is claimed by one, and left by
+// the flush.
 type queuedFlusher struct {
 	name     string
 	sent     *[]string

@@ -9,10 +9,12 @@ import (
 
 // A timeout is what its digits and unit say, or the longest there is.
 func FuzzGRPCTimeout(f *testing.F) {
-	for _, s := range []string{"1S", "99999999H", "0n", "1", "S", "123456789m", "-1S", "+1S", "2562048H"} {
+	for _, s := range []string{"1S", "99999999H", "0n", "1", "S", "123456789m", "-1S", "+1S",
+		"2562048H"} {
 		f.Add(s)
 	}
-	units := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': 1}
+	units := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+		'm': time.Millisecond, 'u': time.Microsecond, 'n': 1}
 	f.Fuzz(func(t *testing.T, s string) {
 		d, ok := parseGRPCTimeout(s)
 		if !ok {

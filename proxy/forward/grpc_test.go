@@ -8,7 +8,8 @@ import (
 )
 
 func TestErrorsAsGRPCStatuses(t *testing.T) {
-	for status, want := range map[int]string{400: "13", 401: "16", 403: "7", 404: "12", 413: "8", 429: "8", 431: "8", 500: "13", 502: "14", 503: "14", 504: "4"} {
+	for status, want := range map[int]string{400: "13", 401: "16", 403: "7", 404: "12", 413: "8",
+		429: "8", 431: "8", 500: "13", 502: "14", 503: "14", 504: "4"} {
 		if got := header.Value(grpcError(status, "why", false), "grpc-status"); got != want {
 			t.Errorf("%d is %s, want %s", status, got, want)
 		}
@@ -17,7 +18,8 @@ func TestErrorsAsGRPCStatuses(t *testing.T) {
 
 func TestFormatGRPCTimeout(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		time.Microsecond: "1u", 1500 * time.Millisecond: "1500000u", 99 * time.Second: "99000000u", 100 * time.Second: "100000m",
+		time.Microsecond: "1u", 1500 * time.Millisecond: "1500000u",
+		99 * time.Second: "99000000u", 100 * time.Second: "100000m",
 		48 * time.Hour: "172800S", 1 << 62: "99999999S",
 	} {
 		got := formatGRPCTimeout(d)
@@ -28,7 +30,8 @@ func TestFormatGRPCTimeout(t *testing.T) {
 }
 
 func TestParseGRPCTimeout(t *testing.T) {
-	for s, want := range map[string]time.Duration{"1S": time.Second, "100m": 100 * time.Millisecond, "99999999n": 99999999, "5H": 5 * time.Hour} {
+	for s, want := range map[string]time.Duration{"1S": time.Second, "100m": 100 * time.Millisecond,
+		"99999999n": 99999999, "5H": 5 * time.Hour} {
 		if d, ok := parseGRPCTimeout(s); !ok || d != want {
 			t.Errorf("%q: %v, %v", s, d, ok)
 		}

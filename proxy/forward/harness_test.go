@@ -31,8 +31,8 @@ import (
 // limits are what a proxy lives by, unless a test says otherwise.
 var limits = config.DefaultLimits()
 
-// harness is a Forwarder whose connections are the test's: the callers' are made by hand, and destination says what the test
-// has it say.
+// harness is a Forwarder whose connections are the test's: the callers' are made by hand, and
+// destination says what the test has it say.
 type harness struct {
 	*Forwarder
 	session *discover.Session
@@ -46,13 +46,14 @@ func newHarness(t testing.TB) *harness {
 	log := slog.New(undrawn.Refuse(t, slog.DiscardHandler, Undrawn))
 	h := &harness{dialer: &net.Dialer{Timeout: limits.DialTimeout}}
 	metrics := metric.NewRegistry()
-	h.session = discover.New(discover.Options{Cfg: config.Config{Limits: limits}, Log: log, Attach: Attach, Applied: Apply,
-		Configure: func(*api.Config) error { return nil }})
+	h.session = discover.New(discover.Options{Cfg: config.Config{Limits: limits}, Log: log,
+		Attach: Attach, Applied: Apply, Configure: func(*api.Config) error { return nil }})
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		return h.dialer.DialContext(ctx, "tcp", addr)
 	}
-	h.Forwarder = New(Options{Ctx: ctx, Tasks: &sync.WaitGroup{}, Limits: limits, Identity: "spiffe://cluster.local/ns/shop/sa/web",
-		Log: log, Metrics: metrics, Wheel: timer.New(), Memory: &memory.Gauge{}, Cores: 1, DialPlain: dial, Watch: unwatched,
+	h.Forwarder = New(Options{Ctx: ctx, Tasks: &sync.WaitGroup{}, Limits: limits,
+		Identity: "spiffe://cluster.local/ns/shop/sa/web", Log: log, Metrics: metrics,
+		Wheel: timer.New(), Memory: &memory.Gauge{}, Cores: 1, DialPlain: dial, Watch: unwatched,
 		Strangers: &metric.Addresses{}})
 	t.Cleanup(func() {
 		cancel()
@@ -73,32 +74,38 @@ func (h *harness) say(list ...*api.Resource) {
 		h.version++
 		r.Version = fmt.Sprint(h.version)
 	}
-	h.session.Apply(&api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: list}}})
+	resources := &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: list}}
+	h.session.Apply(&api.DiscoverResponse{Message: resources})
 }
 
 // update says which endpoints the cluster web has.
 func (h *harness) update(addrs ...string) {
 	list := &api.Endpoints{}
 	for _, a := range addrs {
-		list.Endpoints = append(list.Endpoints, &api.Endpoint{Id: a, Address: a, Protocol: api.Protocol_PROTOCOL_DETECT})
+		list.Endpoints = append(list.Endpoints,
+			&api.Endpoint{Id: a, Address: a, Protocol: api.Protocol_PROTOCOL_DETECT})
 	}
-	h.say(&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "web", Body: &api.Resource_Cluster{Cluster: &api.Cluster{Name: "web",
-		Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{DefaultRttMs: 1, DecayMs: 1000}}}}},
-		&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "web", Body: &api.Resource_Endpoints{Endpoints: list}})
+	h.say(&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "web",
+		Body: &api.Resource_Cluster{Cluster: &api.Cluster{Name: "web",
+			Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{DefaultRttMs: 1, DecayMs: 1000}}}}},
+		&api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: "web",
+			Body: &api.Resource_Endpoints{Endpoints: list}})
 }
 
 // route says where the target of the tests is.
 func (h *harness) route(m *api.Route) *discover.Target {
 	key := &api.Key{Key: &api.Key_Authority{Authority: webAuthority}}
 	target := h.session.Target(key)
-	h.say(&api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key), Body: &api.Resource_Route{Route: m}})
+	h.say(&api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key),
+		Body: &api.Resource_Route{Route: m}})
 	return target
 }
 
 // web is a caller's connection to a target with the cluster web behind it.
 func (h *harness) web() *ServerConn {
-	c := h.Outbound(h.route(&api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
-		Authority: webAuthority, Backends: []*api.Backend{{Cluster: "web", Weight: 1}}}))
+	c := h.Outbound(h.route(&api.Route{Resolution: api.Resolution_RESOLUTION_FOUND,
+		Protocol: api.Protocol_PROTOCOL_DETECT, Authority: webAuthority,
+		Backends: []*api.Backend{{Cluster: "web", Weight: 1}}}))
 	c.http1 = true
 	return c
 }
@@ -186,8 +193,8 @@ func newExchange(c *ServerConn, s stream) *exchange { return &exchange{c: c, dow
 func (c *ServerConn) request(fields ...hpack.HeaderField) (*exchange, *answers) {
 	s := newAnswers()
 	x := newExchange(c, s)
-	head := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
-		{Name: ":path", Value: "/"}}
+	head := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "web"}, {Name: ":path", Value: "/"}}
 	x.OnHeaders(append(head, fields...), true)
 	c.batch.flush()
 	return x, s
@@ -224,7 +231,9 @@ func (c *counted) Accept() (net.Conn, error) {
 
 func serve(t testing.TB, body string) *counted {
 	l := &counted{Listener: listen(t)}
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) })}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, body)
+	})}
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	return l

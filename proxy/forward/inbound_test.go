@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// The reader of a connection learns of a port anew while others ask what its application speaks, for requests that came
-// before.
+// The reader of a connection learns of a port anew while others ask what its application speaks,
+// for requests that came before.
 func TestAPortThatIsLearnedAnewIsAskedMeanwhile(t *testing.T) {
 	p := newHarness(t)
 	in := p.session.Port(8080)
@@ -22,9 +22,11 @@ func TestAPortThatIsLearnedAnewIsAskedMeanwhile(t *testing.T) {
 		p.session.Port(other)
 	}
 	p.session.Port(8080)
-	p.say(&api.Resource{Kind: api.Kind_KIND_INBOUND, Name: api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: 8080}}),
-		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: 8080, Protocol: api.Protocol_PROTOCOL_DETECT,
-			Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_ALLOW}}})
+	p.say(&api.Resource{Kind: api.Kind_KIND_INBOUND,
+		Name: api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: 8080}}),
+		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: 8080,
+			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
+			DefaultAction: api.Action_ACTION_ALLOW}}})
 	c := p.Inbound(&discover.Arrival{Port: in, App: in.Application("127.0.0.1:1")})
 	fields := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":path", Value: "/"}}
 	before := &exchange{c: c, req: fields}
@@ -52,7 +54,8 @@ func TestUnauthenticatedAddressesAreBounded(t *testing.T) {
 	p := newHarness(t)
 	in := p.session.Port(8080)
 	cell := func(addr string) *metric.Cell {
-		s := &toApplication{f: p.Forwarder, number: 8080, caller: authorize.Caller{Address: netip.MustParseAddr(addr)}}
+		s := &toApplication{f: p.Forwarder, number: 8080,
+			caller: authorize.Caller{Address: netip.MustParseAddr(addr)}}
 		return p.Metrics.Cell(s.label(in.Now().Fallback, "tcp"))
 	}
 	known := cell("10.0.0.1")

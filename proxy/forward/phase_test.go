@@ -25,7 +25,8 @@ func TestAnUndrawnTransitionIsRefused(t *testing.T) {
 	for from := range drawn {
 		for to := range drawn {
 			refused := false
-			p.Log = slog.New(undrawn.Handler{Handler: slog.DiscardHandler, Message: Undrawn, Errorf: func(string, ...any) { refused = true }})
+			p.Log = slog.New(undrawn.Handler{Handler: slog.DiscardHandler, Message: Undrawn,
+				Errorf: func(string, ...any) { refused = true }})
 			x := &exchange{c: &ServerConn{f: p.Forwarder}, phase: phase(from)}
 			x.enter(phase(to))
 			if want := !phase(from).mayBecome(phase(to)); refused != want {

@@ -75,8 +75,10 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	app := serve(t, "outside")
 	key := &api.Key{Key: &api.Key_Authority{Authority: app.Addr().String()}}
 	target := p.session.Target(key)
-	p.say(&api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key), Body: &api.Resource_Route{Route: &api.Route{
-		Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT}}})
+	route := &api.Route{Resolution: api.Resolution_RESOLUTION_OUTSIDE,
+		Protocol: api.Protocol_PROTOCOL_DETECT}
+	p.say(&api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key),
+		Body: &api.Resource_Route{Route: route}})
 	conn := p.Outbound(target)
 	conn.http1 = true
 	_, answer := conn.request()
@@ -85,14 +87,16 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	}
 }
 
-// What nobody refers to any more may be forgotten; a connection that still does goes on with what it knew.
+// What nobody refers to any more may be forgotten; a connection that still does goes on with what
+// it knew.
 func TestAForgottenTargetServesUntilItIsKnownAnew(t *testing.T) {
 	p := newHarness(t)
 	app := serve(t, "yes")
 	p.update(app.Addr().String())
 	conn := p.web()
 	for i := range limits.MaxTargets {
-		p.session.Target(&api.Key{Key: &api.Key_Authority{Authority: fmt.Sprintf("other-%d:80", i)}})
+		other := fmt.Sprintf("other-%d:80", i)
+		p.session.Target(&api.Key{Key: &api.Key_Authority{Authority: other}})
 	}
 	if !conn.side.(*toMesh).target.Gone() {
 		t.Fatal("the target is still remembered")

@@ -30,8 +30,8 @@ type over struct{ *answers }
 
 func (over) Over() bool { return true }
 
-// sizeClass is what the allocator gives for an exchange with its stream; one byte more, and it gives
-// an eighth more.
+// sizeClass is what the allocator gives for an exchange with its stream; one byte more, and it
+// gives an eighth more.
 const sizeClass = 1024
 
 func TestAnExchangeFitsItsSizeClass(t *testing.T) {
@@ -42,7 +42,8 @@ func TestAnExchangeFitsItsSizeClass(t *testing.T) {
 	}
 }
 
-// An exchange is recycled if nobody but its connections has ever known it, and they have forgotten it.
+// An exchange is recycled if nobody but its connections has ever known it, and they have forgotten
+// it.
 func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	failed := map[string]bool{}
@@ -75,7 +76,10 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 		{name: "the caller's stream goes on", path: "/", known: true},
 		{name: "an upgrade", path: "/upgrade"},
 		{name: "retried", path: "/retry", retry: true},
-		{name: "held", path: "/wait", meanwhile: func(x *exchange) { x.hold(&x.first.held, 1); x.progressed(&x.first.held, 1) }},
+		{name: "held", path: "/wait", meanwhile: func(x *exchange) {
+			x.hold(&x.first.held, 1)
+			x.progressed(&x.first.held, 1)
+		}},
 		{name: "a timer fired", path: "/wait", meanwhile: func(x *exchange) {
 			x.c.f.Wheel.Arm(&x.stall, 0, x)
 			x.mu.Unlock()
@@ -110,7 +114,8 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 			x.down.wait(t)
 			awaitIdle(t, conn.cluster())
 			busy.Store(false)
-			last := start(conn, "/", false) // on the same connection: once it is recycled, what came before is settled
+			// on the same connection: once it is recycled, what came before is settled
+			last := start(conn, "/", false)
 			eventually(t, "the last exchange is recycled", last.memory.(*keeper).recycled.Load)
 			if got := x.memory.(*keeper).recycled.Load(); got != tt.want {
 				t.Errorf("recycled: %v", got)
@@ -136,8 +141,8 @@ func start(c *ServerConn, path string, known bool) started {
 	}
 	s.exchange = newExchange(c, down)
 	s.memory = &keeper{}
-	head := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
-		{Name: ":path", Value: path}}
+	head := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "web"}, {Name: ":path", Value: path}}
 	if path == "/upgrade" {
 		head[0].Value = "CONNECT"
 		head = append(head, hpack.HeaderField{Name: ":protocol", Value: "websocket"})

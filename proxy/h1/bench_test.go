@@ -10,11 +10,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-const benchRequest = "GET /api/v1/items?id=42 HTTP/1.1\r\nHost: shop.example:8080\r\nUser-Agent: bench/1.0 (linux)\r\nAccept: */*\r\n" +
-	"Accept-Encoding: gzip, deflate\r\nAccept-Language: en\r\nCookie: session=0123456789abcdef\r\nX-Request-Id: 5f2c9a\r\n" +
+const benchRequest = "GET /api/v1/items?id=42 HTTP/1.1\r\nHost: shop.example:8080\r\n" +
+	"User-Agent: bench/1.0 (linux)\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n" +
+	"Accept-Language: en\r\nCookie: session=0123456789abcdef\r\nX-Request-Id: 5f2c9a\r\n" +
 	"Cache-Control: no-cache\r\nReferer: http://shop.example/\r\nConnection: keep-alive\r\n\r\n"
 
-const benchResponse = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\nDate: Mon, 23 Nov 2026 13:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello"
+const benchResponse = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\n" +
+	"Date: Mon, 23 Nov 2026 13:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello"
 
 func BenchmarkRequestHead(b *testing.B) {
 	h := &head{maxBytes: defaultHeaderBytes, maxFields: defaultHeaderFields}
@@ -45,7 +47,8 @@ func BenchmarkChunked(b *testing.B) {
 	}
 }
 
-var okHead = []hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: "text/plain"}, {Name: "content-length", Value: "5"}}
+var okHead = []hpack.HeaderField{{Name: ":status", Value: "200"},
+	{Name: "content-type", Value: "text/plain"}, {Name: "content-length", Value: "5"}}
 
 // instant answers in the middle of the call, and is one allocation less than a real exchange.
 type instant struct{ s *Stream }

@@ -21,7 +21,8 @@ func TestClientKeepAlive(t *testing.T) {
 			if _, err := p.conn.OpenStream(fields(getWords...), true, r); err != ErrBusy {
 				t.Errorf("second request: %v", err)
 			}
-			p.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\nConnection: keep-alive\r\n\r\nhi")
+			p.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n" +
+				"Connection: keep-alive\r\n\r\nhi")
 			p.want(r.heard(), `:status=200 content-length=2 x=y | data "hi" end`)
 			if idle != i+1 || p.conn.Active() != 0 {
 				t.Errorf("idle %d times, %d active", idle, p.conn.Active())
@@ -39,24 +40,36 @@ func TestRequests(t *testing.T) {
 		body  []string
 		want  string
 	}{
-		{"post without body", post, true, nil, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"},
-		{"post of known length", append(post, "content-length=3"), false, []string{"a", "bc"}, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"},
-		{"post of known length, trailers announced", append(post, "content-length=3", "trailer=t"), false, []string{"a", "bc"},
-			"POST / HTTP/1.1\r\nhost: a\r\ntrailer: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"},
-		{"post chunked", post, false, []string{"a", "bc"}, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"},
-		{"get with body", getWords, false, []string{"a"}, "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"},
-		{"cookies are joined", append(getWords, "cookie=a=1", "x=y", "cookie=b=2"), true, nil, "GET / HTTP/1.1\r\nhost: a\r\ncookie: a=1; b=2\r\nx: y\r\n\r\n"},
-		{"te", append(getWords, "te=trailers"), true, nil, "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te\r\n\r\n"},
-		{"no authority", []string{":method=GET", ":path=/"}, true, nil, "GET / HTTP/1.1\r\nhost: \r\n\r\n"},
-		{"host for authority", []string{":method=GET", ":path=/", "host=b"}, true, nil, "GET / HTTP/1.1\r\nhost: b\r\n\r\n"},
+		{"post without body", post, true, nil,
+			"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"},
+		{"post of known length", append(post, "content-length=3"), false, []string{"a", "bc"},
+			"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"},
+		{"post of known length, trailers announced", append(post, "content-length=3", "trailer=t"),
+			false, []string{"a", "bc"},
+			"POST / HTTP/1.1\r\nhost: a\r\ntrailer: t\r\ntransfer-encoding: chunked\r\n\r\n" +
+				"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"},
+		{"post chunked", post, false, []string{"a", "bc"}, "POST / HTTP/1.1\r\nhost: a\r\n" +
+			"transfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"},
+		{"get with body", getWords, false, []string{"a"},
+			"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"},
+		{"cookies are joined", append(getWords, "cookie=a=1", "x=y", "cookie=b=2"), true, nil,
+			"GET / HTTP/1.1\r\nhost: a\r\ncookie: a=1; b=2\r\nx: y\r\n\r\n"},
+		{"te", append(getWords, "te=trailers"), true, nil,
+			"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te\r\n\r\n"},
+		{"no authority", []string{":method=GET", ":path=/"}, true, nil,
+			"GET / HTTP/1.1\r\nhost: \r\n\r\n"},
+		{"host for authority", []string{":method=GET", ":path=/", "host=b"}, true, nil,
+			"GET / HTTP/1.1\r\nhost: b\r\n\r\n"},
 		{"authority beats host", append(getWords, "host=b"), true, nil, getLine},
-		{"connection fields are ours", append(getWords, "connection=x", "transfer-encoding=chunked", "keep-alive=1", "upgrade=x", "proxy-connection=z"), true, nil, getLine},
+		{"connection fields are ours", append(getWords, "connection=x", "transfer-encoding=chunked",
+			"keep-alive=1", "upgrade=x", "proxy-connection=z"), true, nil, getLine},
 		{"absolute target", append(getWords, "absolute-target=1"), true, nil,
 			"GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n"},
 		{"absolute target of a server", []string{":method=OPTIONS", ":scheme=https", ":authority=a",
 			":path=*", "absolute-target=1"}, true, nil,
 			"OPTIONS https://a HTTP/1.1\r\nhost: a\r\n\r\n"},
-		{"options", []string{":method=OPTIONS", ":authority=a", ":path=*"}, true, nil, "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"},
+		{"options", []string{":method=OPTIONS", ":authority=a", ":path=*"}, true, nil,
+			"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clientTalk(t, Options{}, func(p *peer) {
@@ -110,7 +123,8 @@ func TestRequestsRefused(t *testing.T) {
 		{":method=GET", ":path=/", "content-length=1", "content-length=1"},
 	} {
 		clientTalk(t, Options{}, func(p *peer) {
-			if _, err := p.conn.OpenStream(fields(words...), true, &recorder{}); !errors.Is(err, ErrMalformed) {
+			_, err := p.conn.OpenStream(fields(words...), true, &recorder{})
+			if !errors.Is(err, ErrMalformed) {
 				t.Errorf("%q: %v", words, err)
 			}
 			p.open(true, getWords...)
@@ -126,27 +140,42 @@ func TestResponsesRead(t *testing.T) {
 		words          []string
 		closed         bool
 	}{
-		{"informational", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: l\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+		{"informational", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: l\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 			":status=100 | :status=103 link=l | :status=200 content-length=0 end", getWords, false},
 		{"informational, with a length", "HTTP/1.1 100 C\r\nContent-Length: 0\r\n\r\n" +
 			"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n",
 			":status=100 | :status=999 content-length=0 end", getWords, false},
 		{"many cookies", "HTTP/1.1 200 OK\r\n" + strings.Repeat("Set-Cookie: a\r\n", 150) +
 			"Content-Length: 0\r\n\r\n",
-			":status=200" + strings.Repeat(" set-cookie=a", 150) + " content-length=0 end", getWords, false},
-		{"chunked with trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\nCookie: c\r\n\r\n",
+			":status=200" + strings.Repeat(" set-cookie=a", 150) + " content-length=0 end",
+			getWords, false},
+		{"chunked with trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			"2\r\nhi\r\n0\r\nA: b\r\nCookie: c\r\n\r\n",
 			`:status=200 | data "hi" | a=b end`, getWords, false},
-		{"head", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", ":status=200 content-length=5 end", head, false},
-		{"head, chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ":status=200 end", head, false},
-		{"304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", ":status=304 content-length=5 end", getWords, false},
-		{"204 with a length", "HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", ":status=204 end", getWords, false},
-		{"204 with a body", "HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n", ":status=204 end", getWords, true},
-		{"no reason", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", ":status=200 content-length=0 end", getWords, false},
-		{"no reason, no space", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", ":status=200 content-length=0 end", getWords, false},
-		{"close", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", `:status=200 content-length=2 | data "hi" end`, getWords, true},
-		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", `:status=200 content-length=2 | data "hi" end`, getWords, true},
-		{"connection names a field", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: y\r\nZ: 1\r\nConnection: x, content-length\r\n\r\n", ":status=200 content-length=0 z=1 end", getWords, false},
-		{"extra bytes", "HTTP/1.1 204 No\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ":status=204 end", getWords, true},
+		{"head", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", ":status=200 content-length=5 end",
+			head, false},
+		{"head, chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+			":status=200 end", head, false},
+		{"304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+			":status=304 content-length=5 end", getWords, false},
+		{"204 with a length", "HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", ":status=204 end",
+			getWords, false},
+		{"204 with a body", "HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n", ":status=204 end",
+			getWords, true},
+		{"no reason", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
+			":status=200 content-length=0 end", getWords, false},
+		{"no reason, no space", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+			":status=200 content-length=0 end", getWords, false},
+		{"close", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+			`:status=200 content-length=2 | data "hi" end`, getWords, true},
+		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi",
+			`:status=200 content-length=2 | data "hi" end`, getWords, true},
+		{"connection names a field", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: y\r\nZ: 1\r\n" +
+			"Connection: x, content-length\r\n\r\n",
+			":status=200 content-length=0 z=1 end", getWords, false},
+		{"extra bytes", "HTTP/1.1 204 No\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+			":status=204 end", getWords, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clientTalk(t, Options{}, func(p *peer) {
@@ -197,7 +226,8 @@ func TestResponsesRefused(t *testing.T) {
 			synctest.Wait()
 			h := r.heard()
 			last := h[strings.LastIndex(h, "|")+1:]
-			if !strings.HasPrefix(strings.TrimSpace(last), "reset ") || strings.Contains(h, " end |") || strings.Contains(h, ErrStale.Error()) {
+			if !strings.HasPrefix(strings.TrimSpace(last), "reset ") ||
+				strings.Contains(h, " end |") || strings.Contains(h, ErrStale.Error()) {
 				t.Errorf("%q: heard %q", in, h)
 			}
 			if p.err == nil {
@@ -263,7 +293,8 @@ func TestUnsolicited(t *testing.T) {
 }
 
 func TestClientEarlyResponse(t *testing.T) {
-	clientTalk(t, Options{OnCapacity: func() { t.Error("connection offered again") }}, func(p *peer) {
+	again := func() { t.Error("connection offered again") }
+	clientTalk(t, Options{OnCapacity: again}, func(p *peer) {
 		r := p.open(false, ":method=POST", ":authority=a", ":path=/")
 		p.send("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
 		p.want(r.heard(), ":status=403 content-length=0 end")
@@ -299,7 +330,8 @@ func TestClientWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Flush()
-		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n96\r\n" + strings.Repeat("x", 150) + "\r\n0\r\n\r\n")
+		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n96\r\n" +
+			strings.Repeat("x", 150) + "\r\n0\r\n\r\n")
 		if len(r.body) != 100 {
 			t.Errorf("%d bytes in a window of 100", len(r.body))
 		}
@@ -325,9 +357,11 @@ func TestClientResetWhileParked(t *testing.T) {
 	})
 }
 
-// The owner flushes in OnBatch what the last events made it write, also when the connection ends with them.
+// The owner flushes in OnBatch what the last events made it write, also when the connection ends
+// with them.
 func TestLastBatch(t *testing.T) {
-	for _, in := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "garbage\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"} {
+	for _, in := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		"garbage\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"} {
 		var r *recorder
 		flushed := ""
 		clientTalk(t, Options{OnBatch: func() {
@@ -357,14 +391,18 @@ func TestTunnelsOpened(t *testing.T) {
 		sent, answer, own string
 		open              bool
 	}{
-		{connect, connected, "HTTP/1.1 200 Connected\r\nA: b\r\n\r\nyes", `:status=200 a=b | data "yes"`, true},
+		{connect, connected, "HTTP/1.1 200 Connected\r\nA: b\r\n\r\nyes",
+			`:status=200 a=b | data "yes"`, true},
 		{connect, connected, "HTTP/1.0 200 OK\r\n\r\nyes", `:status=200 | data "yes"`, true},
-		{connect, connected, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "reset 1 h1: " + errTunnelFramed.Reason, false},
+		{connect, connected, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+			"reset 1 h1: " + errTunnelFramed.Reason, false},
 		{connect, connected, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 			"reset 1 h1: " + errTunnelFramed.Reason, false},
-		{connect, connected, "HTTP/1.1 204 No Content\r\n\r\n", "reset 1 h1: " + errTunnelFramed.Reason, false},
+		{connect, connected, "HTTP/1.1 204 No Content\r\n\r\n",
+			"reset 1 h1: " + errTunnelFramed.Reason, false},
 		{connect, connected, "HTTP/1.1 101 S\r\n\r\n", "reset 1 h1: " + errSwitch.Reason, false},
-		{connect, connected, "HTTP/1.1 407 P\r\nContent-Length: 0\r\n\r\n", ":status=407 content-length=0 end", false},
+		{connect, connected, "HTTP/1.1 407 P\r\nContent-Length: 0\r\n\r\n",
+			":status=407 content-length=0 end", false},
 		{post, posted, "HTTP/1.1 101 S\r\n\r\nyes", `:status=200 | data "yes"`, true},
 		{post, posted, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 			":status=200 content-length=0 upgrade-declined=1 end", false},

@@ -80,7 +80,8 @@ func take(b []byte) (all []*taken) {
 	}
 	o := Options{OnStream: accept, HalfClosed: 1} // nobody answers a request that is not whole
 	c := NewServer(wire.New(&reel{r: bytes.NewReader(b)}, nil), o)
-	if err := c.Serve(); errors.Is(err, ErrUndrawn) { // any other end is the other targets' business
+	// any other end is the other targets' business
+	if err := c.Serve(); errors.Is(err, ErrUndrawn) {
 		panic(err)
 	}
 	return all
@@ -107,14 +108,16 @@ func (k *taken) forward(t *testing.T) []byte {
 	return nc.out.Bytes()
 }
 
-// Whatever we accept, net/http reads the same from what we forward: as many requests, and each with the same method,
-// target, host, fields, body and trailers.
+// Whatever we accept, net/http reads the same from what we forward: as many requests, and each with
+// the same method, target, host, fields, body and trailers.
 func FuzzForward(f *testing.F) {
 	for _, s := range requestSeeds {
 		f.Add([]byte(s + s))
 	}
-	f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX: y\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n"))
-	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nDELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"))
+	f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
+		"5;x=y\r\nhello\r\n0\r\nX: y\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n"))
+	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" +
+		"DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var wire []byte
 		var sent []*taken
@@ -172,7 +175,8 @@ func targetOf(fields []hpack.HeaderField) string {
 	if value(fields, AbsoluteField) == "" {
 		return path
 	}
-	return value(fields, ":scheme") + "://" + value(fields, ":authority") + strings.TrimPrefix(path, "*")
+	return value(fields, ":scheme") + "://" + value(fields, ":authority") +
+		strings.TrimPrefix(path, "*")
 }
 
 func sameFields(t *testing.T, sent []hpack.HeaderField, got http.Header) {

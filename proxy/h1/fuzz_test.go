@@ -29,18 +29,20 @@ func feedIn(h *head, s section, b []byte, n int) (used int, done bool, err error
 var requestSeeds = []string{
 	"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	"POST /x?y=z HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\nX-Y: z\r\n\r\nhello",
-	"PUT http://a/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: x, close\r\nX: 1\r\n\r\n0\r\n\r\n",
+	"PUT http://a/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: x, close\r\n" +
+		"X: 1\r\n\r\n0\r\n\r\n",
 	"GET / HTTP/1.0\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
 	"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\nx",
-	"POST https://a/x HTTP/1.1\r\nHost:\r\nUpgrade: x\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
+	"POST https://a/x HTTP/1.1\r\nHost:\r\nUpgrade: x\r\nConnection: Upgrade\r\n" +
+		"Content-Length: 0\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n",
 	"\r\nOPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nTE: trailers\r\n\r\n",
 }
 
-// What we accept, net/http accepts too and reads the same: method, target, host, framing, fields. The other way round we
-// may be stricter. And pieces of any size give the same result.
+// What we accept, net/http accepts too and reads the same: method, target, host, framing, fields.
+// The other way round we may be stricter. And pieces of any size give the same result.
 func FuzzRequestHead(f *testing.F) {
 	for _, s := range requestSeeds {
 		f.Add([]byte(s), 1)
@@ -55,9 +57,11 @@ func FuzzRequestHead(f *testing.F) {
 		if err != nil || !done {
 			return
 		}
-		q, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(bytes.TrimPrefix(b, []byte("\r\n"))), 1<<20))
+		in := bytes.NewReader(bytes.TrimPrefix(b, []byte("\r\n")))
+		q, err := http.ReadRequest(bufio.NewReaderSize(in, 1<<20))
 		if err != nil {
-			if strings.Contains(err.Error(), "parse ") || strings.Contains(err.Error(), "invalid URI") {
+			if strings.Contains(err.Error(), "parse ") ||
+				strings.Contains(err.Error(), "invalid URI") {
 				return // net/url dislikes escapes and hosts that we pass on as they are
 			}
 			t.Fatalf("net/http refuses: %v", err)
@@ -84,7 +88,8 @@ func compareRequest(t *testing.T, h *head, q *http.Request) {
 		found := false
 		for k, vs := range q.Header {
 			for _, v := range vs {
-				found = found || strings.EqualFold(k, f.Name) && (v == f.Value || f.Name == "content-length")
+				found = found ||
+					strings.EqualFold(k, f.Name) && (v == f.Value || f.Name == "content-length")
 			}
 		}
 		if !found && f.Name != "content-length" && f.Name != "trailer" {
@@ -138,12 +143,15 @@ func FuzzResponseHead(f *testing.F) {
 		if err != nil || !done {
 			return
 		}
-		resp, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(b), 1<<20), &http.Request{Method: "GET"})
+		resp, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(b), 1<<20),
+			&http.Request{Method: "GET"})
 		if err != nil {
 			t.Fatalf("net/http refuses: %v", err)
 		}
-		if resp.StatusCode != h.code || len(resp.TransferEncoding) > 0 != (h.codings > 0) && !bodiless("GET", h.code) {
-			t.Fatalf("%d %v, net/http: %d %v", h.code, h.codings, resp.StatusCode, resp.TransferEncoding)
+		if resp.StatusCode != h.code ||
+			len(resp.TransferEncoding) > 0 != (h.codings > 0) && !bodiless("GET", h.code) {
+			t.Fatalf("%d %v, net/http: %d %v",
+				h.code, h.codings, resp.StatusCode, resp.TransferEncoding)
 		}
 		if h.lengthSeen && !bodiless("GET", h.code) && resp.ContentLength != h.length {
 			t.Fatalf("length %d, net/http: %d", h.length, resp.ContentLength)
@@ -184,14 +192,16 @@ func decode(b []byte, n, limit int) (out []byte, rest int, err error) {
 
 // What we accept, net/http's reader accepts too, with the same data.
 func FuzzChunked(f *testing.F) {
-	for _, s := range []string{"0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n00\r\n", "A\r\n0123456789\r\n1\r\nx\r\n0\r\n", "5\nhello\n0\n", "ffffffffffffffff\r\n"} {
+	for _, s := range []string{"0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n00\r\n",
+		"A\r\n0123456789\r\n1\r\nx\r\n0\r\n", "5\nhello\n0\n", "ffffffffffffffff\r\n"} {
 		f.Add([]byte(s), 1, 3)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, n, limit int) {
 		n, limit = max(1, n), max(1, limit)
 		out, used, err := decode(b, n, limit)
 		out2, used2, err2 := decode(b, len(b)+1, 1<<20)
-		if (err == nil) != (err2 == nil) || err == nil && (used != used2 || !bytes.Equal(out, out2)) {
+		if (err == nil) != (err2 == nil) ||
+			err == nil && (used != used2 || !bytes.Equal(out, out2)) {
 			t.Fatalf("in pieces: %q %d %v, whole: %q %d %v", out, used, err, out2, used2, err2)
 		}
 		if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/output"
 )
 
-// The peer of an upgraded connection has ended its half. What we say last reaches it, though another
-// goroutine is in the middle of a flush when the exchange ends.
+// The peer of an upgraded connection has ended its half. What we say last reaches it, though
+// another goroutine is in the middle of a flush when the exchange ends.
 func TestTheLastDataOfAnUpgradeArrives(t *testing.T) {
 	w, answer := dialUpgrading(t)
 	c := NewClient(w, Options{})

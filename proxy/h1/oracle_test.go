@@ -30,7 +30,9 @@ func behindRelay(t testing.TB, opt Options, h http.HandlerFunc) *relay {
 func client(t testing.TB) *http.Client {
 	tr := &http.Transport{DisableCompression: true, ExpectContinueTimeout: time.Minute}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 }
 
 func pattern(n int) []byte {
@@ -65,7 +67,8 @@ func TestOracleEcho(t *testing.T) {
 			}
 			got, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if err != nil || sha256.Sum256(got) != sha256.Sum256(body) || resp.Header.Get("X-Method") != "PUT" {
+			if err != nil || sha256.Sum256(got) != sha256.Sum256(body) ||
+				resp.Header.Get("X-Method") != "PUT" {
 				t.Fatalf("%d chunked %v: %d bytes back, %v", size, chunked, len(got), err)
 			}
 			if !chunked && resp.ContentLength != int64(size) {
@@ -143,7 +146,9 @@ func TestOracleKinds(t *testing.T) {
 		}
 	})
 	c := client(t)
-	do := func(method, path string, body io.Reader, set func(*http.Request)) (*http.Response, string) {
+	do := func(
+		method, path string, body io.Reader, set func(*http.Request),
+	) (*http.Response, string) {
 		t.Helper()
 		q, _ := http.NewRequest(method, r.url()+path, body)
 		if set != nil {
@@ -160,7 +165,8 @@ func TestOracleKinds(t *testing.T) {
 		}
 		return resp, string(b)
 	}
-	if resp, b := do("POST", "/trailers", struct{ io.Reader }{strings.NewReader("x")}, func(q *http.Request) {
+	x := struct{ io.Reader }{strings.NewReader("x")}
+	if resp, b := do("POST", "/trailers", x, func(q *http.Request) {
 		q.Trailer = http.Header{"X-In": {"42"}}
 	}); b != "body" || resp.Trailer.Get("X-Sum") != "42" {
 		t.Errorf("trailers: %q %v", b, resp.Trailer)
@@ -168,7 +174,8 @@ func TestOracleKinds(t *testing.T) {
 	if resp, _ := do("GET", "/204", nil, nil); resp.StatusCode != 204 {
 		t.Errorf("204: %v", resp)
 	}
-	if resp, _ := do("GET", "/304", nil, nil); resp.StatusCode != 304 || resp.Header.Get("ETag") != "e" {
+	if resp, _ := do("GET", "/304", nil, nil); resp.StatusCode != 304 ||
+		resp.Header.Get("ETag") != "e" {
 		t.Errorf("304: %v", resp)
 	}
 	if resp, _ := do("HEAD", "/flush", nil, nil); resp.StatusCode != 200 {
@@ -177,7 +184,10 @@ func TestOracleKinds(t *testing.T) {
 	hints := 0
 	do("GET", "/hints", nil, func(q *http.Request) {
 		*q = *q.WithContext(httptrace.WithClientTrace(q.Context(), &httptrace.ClientTrace{
-			Got1xxResponse: func(code int, h textproto.MIMEHeader) error { hints += code; return nil },
+			Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+				hints += code
+				return nil
+			},
 		}))
 	})
 	if hints != 103 {
@@ -191,7 +201,8 @@ func TestOracleKinds(t *testing.T) {
 			t.Errorf("close: %q, the client's connection should stay: %v", b, resp.Close)
 		}
 	}
-	if _, b := do("POST", "/expect", strings.NewReader("payload"), func(q *http.Request) { q.Header.Set("Expect", "100-continue") }); b != "payload" {
+	expect := func(q *http.Request) { q.Header.Set("Expect", "100-continue") }
+	if _, b := do("POST", "/expect", strings.NewReader("payload"), expect); b != "payload" {
 		t.Errorf("expect: %q", b)
 	}
 }
@@ -252,7 +263,8 @@ func TestOracleWebSocket(t *testing.T) {
 	}
 }
 
-// An upgraded connection passes on each half's end, and what came right behind the request or the 101.
+// An upgraded connection passes on each half's end, and what came right behind the request or the
+// 101.
 func TestUpgradeHalfClose(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -271,7 +283,8 @@ func TestUpgradeHalfClose(t *testing.T) {
 		if err != nil {
 			return
 		}
-		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+q.Header.Get("Upgrade")+"\r\nConnection: upgrade\r\n\r\nfirst")
+		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+q.Header.Get("Upgrade")+
+			"\r\nConnection: upgrade\r\n\r\nfirst")
 		b, _ := io.ReadAll(br) // to the client's half-close
 		heard <- string(b)
 		io.WriteString(nc, " last")
@@ -283,7 +296,8 @@ func TestUpgradeHalfClose(t *testing.T) {
 	}
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
-	io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: foo/1\r\nConnection: Upgrade\r\n\r\nhasty")
+	io.WriteString(nc,
+		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: foo/1\r\nConnection: Upgrade\r\n\r\nhasty")
 	br := bufio.NewReader(nc)
 	resp, err := http.ReadResponse(br, nil)
 	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "foo/1" {
@@ -303,7 +317,9 @@ func TestUpgradeHalfClose(t *testing.T) {
 // An HTTP/1.0 client gets a body of unknown length by the end of the connection, never chunked.
 func TestOracleHTTP10(t *testing.T) {
 	body := strings.Repeat("0123456789", 50_000)
-	r := behindRelay(t, Options{}, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, body) })
+	r := behindRelay(t, Options{}, func(w http.ResponseWriter, q *http.Request) {
+		io.WriteString(w, body)
+	})
 	nc, err := net.Dial("tcp", r.l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -312,7 +328,8 @@ func TestOracleHTTP10(t *testing.T) {
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
 	io.WriteString(nc, "GET / HTTP/1.0\r\nHost: a\r\n\r\n")
 	b, err := io.ReadAll(nc)
-	if err != nil || !strings.HasSuffix(string(b), "\r\n\r\n"+body) || strings.Contains(string(b[:200]), "transfer-encoding") {
+	if err != nil || !strings.HasSuffix(string(b), "\r\n\r\n"+body) ||
+		strings.Contains(string(b[:200]), "transfer-encoding") {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
@@ -334,7 +351,8 @@ func TestOracleEarlyResponse(t *testing.T) {
 	}
 }
 
-// A client that is gone altogether, after its half-close was passed on, must not leave the server talking to nobody.
+// A client that is gone altogether, after its half-close was passed on, must not leave the server
+// talking to nobody.
 func TestUpgradeClientGone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -352,7 +370,8 @@ func TestUpgradeClientGone(t *testing.T) {
 		if _, err := http.ReadRequest(br); err != nil {
 			return
 		}
-		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n")
+		io.WriteString(nc,
+			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n")
 		io.Copy(io.Discard, br)
 		nc.SetDeadline(time.Now().Add(20 * time.Second))
 		for err == nil {

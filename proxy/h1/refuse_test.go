@@ -164,37 +164,52 @@ func TestRequestsReadRefused(t *testing.T) {
 const absolute = " " + AbsoluteField + "=1"
 
 func TestCanonical(t *testing.T) {
+	const web = " :scheme=http :authority="
+	const at = ":method=GET" + web
 	for in, want := range map[string]string{
-		"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n":                                                                         getFields,
-		"GET / HTTP/1.1\r\nhOsT:\t a \r\n\r\n":                                                                          getFields,
-		"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n":                                                                      getFields + absolute,
-		"GET HTTP://A/ HTTP/1.1\r\nHost: a\r\n\r\n":                                                                     ":method=GET :scheme=http :authority=A :path=/" + absolute,
-		"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n":                                                                     ":method=GET :scheme=http :authority=b :path=/" + absolute,
-		"GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n":                                                                  getFields + absolute,
-		"GET http://a:80/ HTTP/1.1\r\nHost:\r\n\r\n":                                                                    ":method=GET :scheme=http :authority=a:80 :path=/" + absolute,
-		"GET / HTTP/1.1\r\nHost: \r\n\r\n":                                                                              ":method=GET :scheme=http :path=/ host=",
-		"GET / HTTP/1.0\r\nHost:\r\n\r\n":                                                                               ":method=GET :scheme=http :path=/ host=",
-		"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n":                                                                    ":method=GET :scheme=http :authority=a :path=/?q" + absolute,
-		"GET http://a/x HTTP/1.0\r\n\r\n":                                                                               ":method=GET :scheme=http :authority=a :path=/x" + absolute,
-		"GET / HTTP/1.0\r\n\r\n":                                                                                        ":method=GET :scheme=http :path=/",
-		"GET / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\n\r\n":                                                     getFields,
-		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                                                         ":method=OPTIONS :scheme=http :authority=a :path=*",
-		"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n":                                                                  ":method=OPTIONS :scheme=http :authority=a :path=*" + absolute,
-		"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n":                                                                      ":method=GET :scheme=http :authority=[::1]:80 :path=/",
-		"get / HTTP/1.1\r\nHost: a\r\n\r\n":                                                                             ":method=get :scheme=http :authority=a :path=/",
-		"GET //x/../%2F;a?b HTTP/1.1\r\nHost: a\r\n\r\n":                                                                ":method=GET :scheme=http :authority=a :path=//x/../%2F;a?b",
-		"GET / HTTP/1.1\r\nHost: a\r\nX:\r\nY: \xc3\xa4\r\n\r\n":                                                        getFields + " x= y=\xc3\xa4",
-		"GET / HTTP/1.1\r\nHost: a\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\nTE: gzip\r\n\r\n":                         getFields,
-		"GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, Trailers\r\nConnection: TE\r\n\r\n":                                     getFields + " te=trailers",
-		"GET / HTTP/1.1\r\nX-A: 1\r\nHost: a\r\nConnection: ,x-A , host,, x-b\r\nX-B: 2\r\nX: 3\r\n\r\n":                getFields + " x=3",
-		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n": getFields,
-		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n":                                                       getFields,
-		"GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n":                                getFields,
-		"GET https://a/x HTTP/1.1\r\nHost: a\r\n\r\n":                                                                   ":method=GET :scheme=https :authority=a :path=/x" + absolute,
-		"GET /\xc3\xa4\x85 HTTP/1.1\r\nHost: a\r\n\r\n":                                                                 ":method=GET :scheme=http :authority=a :path=/\xc3\xa4\x85",
-		"GET / HTTP/1.1\r\nHost: a\r\nAbsolute-Target: 1\r\n\r\n":                                                       getFields,
-		"HEAD / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n":                                       ":method=HEAD :scheme=http :authority=a :path=/",
-		"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n":                                     ":method=POST :scheme=http :authority=a :path=/",
+		"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n":        getFields,
+		"GET / HTTP/1.1\r\nhOsT:\t a \r\n\r\n":         getFields,
+		"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n":     getFields + absolute,
+		"GET HTTP://A/ HTTP/1.1\r\nHost: a\r\n\r\n":    at + "A :path=/" + absolute,
+		"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n":    at + "b :path=/" + absolute,
+		"GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n": getFields + absolute,
+		"GET http://a:80/ HTTP/1.1\r\nHost:\r\n\r\n":   at + "a:80 :path=/" + absolute,
+		"GET / HTTP/1.1\r\nHost: \r\n\r\n":             ":method=GET :scheme=http :path=/ host=",
+		"GET / HTTP/1.0\r\nHost:\r\n\r\n":              ":method=GET :scheme=http :path=/ host=",
+		"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n":   at + "a :path=/?q" + absolute,
+		"GET http://a/x HTTP/1.0\r\n\r\n":              at + "a :path=/x" + absolute,
+		"GET / HTTP/1.0\r\n\r\n":                       ":method=GET :scheme=http :path=/",
+		"GET / HTTP/1.0\r\nHost: a\r\n" +
+			"Expect: 100-continue\r\n\r\n": getFields,
+		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n": ":method=OPTIONS" + web + "a :path=*",
+		"OPTIONS http://a HTTP/1.1\r\n" +
+			"Host: a\r\n\r\n": ":method=OPTIONS" + web + "a :path=*" + absolute,
+		"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n":       at + "[::1]:80 :path=/",
+		"get / HTTP/1.1\r\nHost: a\r\n\r\n":              ":method=get" + web + "a :path=/",
+		"GET //x/../%2F;a?b HTTP/1.1\r\nHost: a\r\n\r\n": at + "a :path=//x/../%2F;a?b",
+		"GET / HTTP/1.1\r\nHost: a\r\nX:\r\n" +
+			"Y: \xc3\xa4\r\n\r\n": getFields + " x= y=\xc3\xa4",
+		"GET / HTTP/1.1\r\nHost: a\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\n" +
+			"TE: gzip\r\n\r\n": getFields,
+		"GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, Trailers\r\n" +
+			"Connection: TE\r\n\r\n": getFields + " te=trailers",
+		"GET / HTTP/1.1\r\nX-A: 1\r\nHost: a\r\nConnection: ,x-A , host,, x-b\r\nX-B: 2\r\n" +
+			"X: 3\r\n\r\n": getFields + " x=3",
+		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n" +
+			"Connection: Upgrade, HTTP2-Settings\r\n\r\n": getFields,
+		"GET / HTTP/1.1\r\nHost: a\r\n" +
+			"Upgrade: websocket\r\n\r\n": getFields,
+		"GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\n" +
+			"Connection: upgrade\r\n\r\n": getFields,
+		"GET https://a/x HTTP/1.1\r\n" +
+			"Host: a\r\n\r\n": ":method=GET :scheme=https :authority=a :path=/x" + absolute,
+		"GET /\xc3\xa4\x85 HTTP/1.1\r\nHost: a\r\n\r\n": at + "a :path=/\xc3\xa4\x85",
+		"GET / HTTP/1.1\r\nHost: a\r\n" +
+			"Absolute-Target: 1\r\n\r\n": getFields,
+		"HEAD / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n" +
+			"Connection: upgrade\r\n\r\n": ":method=HEAD" + web + "a :path=/",
+		"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n" +
+			"Connection: upgrade\r\n\r\n": ":method=POST" + web + "a :path=/",
 	} {
 		serverTalk(t, Options{}, nil, func(p *peer) {
 			p.send(in)
@@ -208,8 +223,8 @@ func TestTunnelsRead(t *testing.T) {
 	up := "HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x/1\r\n"
 	for in, want := range map[string]string{
 		"GET / " + up + "\r\n": ":method=GET :scheme=http :authority=a :path=/ :protocol=x/1",
-		"GET / " + up + "Content-Length: 0\r\n\r\n": ":method=GET :scheme=http :authority=a :path=/" +
-			" :protocol=x/1",
+		"GET / " + up + "Content-Length: 0\r\n\r\n": ":method=GET :scheme=http :authority=a" +
+			" :path=/ :protocol=x/1",
 		"POST / " + up + "Content-Length: 0\r\nA: b\r\n\r\n": ":method=POST :scheme=http" +
 			" :authority=a :path=/ :protocol=x/1 a=b",
 		"CONNECT b:443 HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n": ":method=CONNECT :authority=b:443 a=b",
@@ -228,7 +243,8 @@ func TestTunnelsRead(t *testing.T) {
 func TestNothingLeaksFromThePreviousMessage(t *testing.T) {
 	serverTalk(t, Options{}, hello, func(p *peer) {
 		for i, c := range []struct{ in, want string }{
-			{"GET /1 HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nTE: trailers\r\nConnection: b\r\n\r\n", ":path=/1 a=1 te=trailers"},
+			{"GET /1 HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nTE: trailers\r\nConnection: b\r\n\r\n",
+				":path=/1 a=1 te=trailers"},
 			{"GET /1 HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n", ":path=/1 a=1 b=2"},
 			{"GET /1 HTTP/1.1\r\nB: 2\r\nA: 1\r\nHost: a\r\n\r\n", ":path=/1 b=2 a=1"},
 			{"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", ":path=/1"},

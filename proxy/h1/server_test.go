@@ -16,14 +16,16 @@ func TestKeepAlive(t *testing.T) {
 			p.send("GET /x?y HTTP/1.1\r\nHost: a:80\r\nX-Y:  z \r\nCookie: c=1\r\n\r\n")
 			p.want(p.got(), helloText)
 		}
-		p.want(p.rec(2).heard(), ":method=GET :scheme=http :authority=a:80 :path=/x?y x-y=z cookie=c=1 end")
+		p.want(p.rec(2).heard(),
+			":method=GET :scheme=http :authority=a:80 :path=/x?y x-y=z cookie=c=1 end")
 		p.wantClosed(false)
 	})
 }
 
 func TestByteByByte(t *testing.T) {
 	serverTalk(t, Options{}, hello, func(p *peer) {
-		in := "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nT: v\r\n\r\n" + get
+		in := "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			"3;x=y\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nT: v\r\n\r\n" + get
 		for i := range len(in) {
 			p.send(in[i : i+1])
 		}
@@ -39,11 +41,15 @@ func TestByteByByte(t *testing.T) {
 func TestBodies(t *testing.T) {
 	serverTalk(t, Options{}, hello, func(p *peer) {
 		p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 004\r\n\r\nabcd")
-		p.want(p.rec(0).heard(), ":method=POST :scheme=http :authority=a :path=/ content-length=4 | data \"abcd\" end")
+		p.want(p.rec(0).heard(),
+			":method=POST :scheme=http :authority=a :path=/ content-length=4 | data \"abcd\" end")
 		p.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-		p.want(p.rec(1).heard(), ":method=PUT :scheme=http :authority=a :path=/ content-length=0 end")
-		p.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
-		p.want(p.rec(2).heard(), ":method=PUT :scheme=http :authority=a :path=/ | data \"hi\" | data \"\" end")
+		p.want(p.rec(1).heard(),
+			":method=PUT :scheme=http :authority=a :path=/ content-length=0 end")
+		p.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n" +
+			"2\r\nhi\r\n0\r\n\r\n")
+		p.want(p.rec(2).heard(),
+			":method=PUT :scheme=http :authority=a :path=/ | data \"hi\" | data \"\" end")
 	})
 }
 
@@ -78,7 +84,8 @@ func TestPipelineFull(t *testing.T) {
 }
 
 func TestClientLeaves(t *testing.T) {
-	for name, in := range map[string]string{"waiting": get, "pipelined": get + get, "partial": get + "GET"} {
+	for name, in := range map[string]string{"waiting": get, "pipelined": get + get,
+		"partial": get + "GET"} {
 		t.Run(name, func(t *testing.T) {
 			serverTalk(t, Options{}, nil, func(p *peer) {
 				p.send(in)
@@ -111,11 +118,13 @@ func TestResponses(t *testing.T) {
 			s.WriteData([]byte("abc"), false)
 			s.WriteData(nil, false)
 			s.WriteData([]byte("0123456789abcdef"), true)
-		}, "HTTP/1.1 200 OK\r\nx: y\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n", false},
+		}, "HTTP/1.1 200 OK\r\nx: y\r\ntransfer-encoding: chunked\r\n\r\n" +
+			"3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n", false},
 		{"trailers", get, func(s *Stream) {
 			s.WriteHeaders(fields(":status=200"), false)
 			s.WriteHeaders(fields("grpc-status=0", "content-length=3"), true)
-		}, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\ngrpc-status: 0\r\n\r\n", false},
+		}, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" +
+			"0\r\ngrpc-status: 0\r\n\r\n", false},
 		{"trailers with a length are dropped", get, func(s *Stream) {
 			s.WriteHeaders(fields(":status=200", "content-length=1"), false)
 			s.WriteData([]byte("a"), false)
@@ -125,20 +134,24 @@ func TestResponses(t *testing.T) {
 			s.WriteHeaders(fields(":status=200", "content-length=1", "trailer=t"), false)
 			s.WriteData([]byte("a"), false)
 			s.WriteHeaders(fields("t=v"), true)
-		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nt: v\r\n\r\n", false},
+		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ntransfer-encoding: chunked\r\n\r\n" +
+			"1\r\na\r\n0\r\nt: v\r\n\r\n", false},
 		{"announced to HTTP/1.0, they do not", "GET / HTTP/1.0\r\n\r\n", func(s *Stream) {
 			s.WriteHeaders(fields(":status=200", "content-length=1", "trailer=t"), false)
 			s.WriteData([]byte("a"), false)
 			s.WriteHeaders(fields("t=v"), true)
-		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ncontent-length: 1\r\nconnection: close\r\n\r\na", true},
-		{"announced of nothing", get, func(s *Stream) { s.WriteHeaders(fields(":status=200", "content-length=0", "trailer=t"), true) },
-			"HTTP/1.1 200 OK\r\ntrailer: t\r\ncontent-length: 0\r\n\r\n", false},
+		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ncontent-length: 1\r\n" +
+			"connection: close\r\n\r\na", true},
+		{"announced of nothing", get, func(s *Stream) {
+			s.WriteHeaders(fields(":status=200", "content-length=0", "trailer=t"), true)
+		}, "HTTP/1.1 200 OK\r\ntrailer: t\r\ncontent-length: 0\r\n\r\n", false},
 		{"empty", get, func(s *Stream) { s.WriteHeaders(fields(":status=404"), true) },
 			"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false},
 		{"unknown status", get, func(s *Stream) { s.WriteHeaders(fields(":status=299"), true) },
 			"HTTP/1.1 299 \r\ncontent-length: 0\r\n\r\n", false},
-		{"204", get, func(s *Stream) { s.WriteHeaders(fields(":status=204", "content-length=0"), true) },
-			"HTTP/1.1 204 No Content\r\n\r\n", false},
+		{"204", get, func(s *Stream) {
+			s.WriteHeaders(fields(":status=204", "content-length=0"), true)
+		}, "HTTP/1.1 204 No Content\r\n\r\n", false},
 		{"304", get, func(s *Stream) {
 			s.WriteHeaders(fields(":status=304", "content-length=9", "etag=e"), false)
 			s.WriteData(nil, true)
@@ -147,17 +160,21 @@ func TestResponses(t *testing.T) {
 			s.WriteHeaders(fields(":status=200", "content-length=5"), false)
 			s.WriteData([]byte("hello"), true)
 		}, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", false},
-		{"head without length", head, func(s *Stream) { s.WriteHeaders(fields(":status=200"), true) },
-			"HTTP/1.1 200 OK\r\n\r\n", false},
+		{"head without length", head, func(s *Stream) {
+			s.WriteHeaders(fields(":status=200"), true)
+		}, "HTTP/1.1 200 OK\r\n\r\n", false},
 		{"informational", post, func(s *Stream) {
 			s.WriteHeaders(fields(":status=100"), false)
 			s.WriteHeaders(fields(":status=103", "link=l"), false)
 			s.WriteHeaders(fields(":status=200"), true)
-		}, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: l\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false},
+		}, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: l\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false},
 		{"connection fields are ours", get, func(s *Stream) {
-			s.WriteHeaders(fields(":status=200", "connection=x", "keep-alive=y", "transfer-encoding=gzip", "upgrade=z", "set-cookie=a", "set-cookie=b"), true)
+			s.WriteHeaders(fields(":status=200", "connection=x", "keep-alive=y",
+				"transfer-encoding=gzip", "upgrade=z", "set-cookie=a", "set-cookie=b"), true)
 		}, "HTTP/1.1 200 OK\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n", false},
-		{"asked to close", "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", func(s *Stream) { s.WriteHeaders(fields(":status=200"), true) },
+		{"asked to close", "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n",
+			func(s *Stream) { s.WriteHeaders(fields(":status=200"), true) },
 			"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true},
 		{"HTTP/1.0", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", func(s *Stream) {
 			s.WriteHeaders(fields(":status=103"), false)
@@ -165,8 +182,11 @@ func TestResponses(t *testing.T) {
 			s.WriteData([]byte("abc"), false)
 			s.WriteHeaders(fields("t=v"), true)
 		}, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabc", true},
-		{"split by CR", get, func(s *Stream) { s.WriteHeaders(fields(":status=200", "x=a\r\nb: c"), true) },
-			"HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 41\r\nconnection: close\r\n\r\nresponse cannot be written as HTTP/1.1\n", true},
+		{"split by CR", get, func(s *Stream) {
+			s.WriteHeaders(fields(":status=200", "x=a\r\nb: c"), true)
+		}, "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain; charset=utf-8\r\n" +
+			"content-length: 41\r\nconnection: close\r\n\r\n" +
+			"response cannot be written as HTTP/1.1\n", true},
 		{"too little", get, func(s *Stream) {
 			s.WriteHeaders(fields(":status=200", "content-length=5"), false)
 			s.WriteData([]byte("abc"), true)
@@ -184,7 +204,8 @@ func TestResponses(t *testing.T) {
 			}
 			serverTalk(t, Options{}, act, func(p *peer) {
 				p.send(c.in)
-				p.want(p.got(), strings.Replace(c.want, "content-length: 41", "content-length: 39", 1))
+				want := strings.Replace(c.want, "content-length: 41", "content-length: 39", 1)
+				p.want(p.got(), want)
 				p.wantClosed(c.closed)
 			})
 		})
@@ -195,7 +216,8 @@ func TestEarlyResponse(t *testing.T) {
 	act := func(r *recorder, end bool) { r.stream.WriteHeaders(fields(":status=413"), true) }
 	serverTalk(t, Options{}, act, func(p *peer) {
 		p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
-		p.want(p.got(), "HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+		p.want(p.got(),
+			"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 		p.send("GET / HTTP/1.1\r\nHost: smuggled\r\n\r\n")
 		if p.requests() != 1 {
 			t.Error("body was taken for a request")
@@ -204,8 +226,9 @@ func TestEarlyResponse(t *testing.T) {
 	})
 }
 
-// What will close the connection says so where it is known by then (RFC 9112 §9.6): a response that is over before its request,
-// and an error, after which the client has no use for the rest. Else there may be time for the request to end.
+// What will close the connection says so where it is known by then (RFC 9112 §9.6): a response that
+// is over before its request, and an error, after which the client has no use for the rest. Else
+// there may be time for the request to end.
 func TestEarlyResponseSaysClose(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -250,7 +273,8 @@ func TestEarlyResponseWakes(t *testing.T) {
 func TestRequestWindow(t *testing.T) {
 	hold := func(r *recorder, end bool) { r.hold = true }
 	serverTalk(t, Options{StreamWindow: 100}, hold, func(p *peer) {
-		p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 250\r\n\r\n" + strings.Repeat("x", 250))
+		p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 250\r\n\r\n" +
+			strings.Repeat("x", 250))
 		for i, want := range []int{100, 100, 200, 250} {
 			if n := len(p.rec(0).body); n != want {
 				t.Fatalf("step %d: %d bytes, want %d", i, n, want)
@@ -261,11 +285,12 @@ func TestRequestWindow(t *testing.T) {
 	})
 }
 
-// An informational response leaves though the response before it fills the output; but a peer that reads nothing is not sent
-// ever more of them. The 100 that it may be waiting for is.
+// An informational response leaves though the response before it fills the output; but a peer that
+// reads nothing is not sent ever more of them. The 100 that it may be waiting for is.
 func TestInformationalIntoAFullOutput(t *testing.T) {
 	serverTalk(t, Options{MaxOutput: 1000}, nil, func(p *peer) {
-		p.nc.Write([]byte(get + "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"))
+		p.nc.Write([]byte(get + "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n" +
+			"Expect: 100-continue\r\n\r\n"))
 		s := p.rec(0).stream
 		s.WriteHeaders(fields(":status=200", "content-length=900"), false)
 		s.WriteData(make([]byte, 900), true)
@@ -280,8 +305,10 @@ func TestInformationalIntoAFullOutput(t *testing.T) {
 		s.Flush()
 		got := p.got()
 		count := func(code string) int { return strings.Count(got, "HTTP/1.1 "+code) }
-		if count("103") != 1 || count("102") == 0 || count("102") == 1000 || count("100") != 1 || count("200") != 2 {
-			t.Errorf("103: %d, 102: %d, 100: %d, 200: %d", count("103"), count("102"), count("100"), count("200"))
+		if count("103") != 1 || count("102") == 0 || count("102") == 1000 || count("100") != 1 ||
+			count("200") != 2 {
+			t.Errorf("103: %d, 102: %d, 100: %d, 200: %d",
+				count("103"), count("102"), count("100"), count("200"))
 		}
 	})
 }
@@ -322,7 +349,8 @@ func TestReset(t *testing.T) {
 }
 
 func TestHeaderTimeout(t *testing.T) {
-	serverTalk(t, Options{HeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}, hello, func(p *peer) {
+	o := Options{HeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	serverTalk(t, o, hello, func(p *peer) {
 		p.send(get)
 		p.got()
 		time.Sleep(30 * time.Second)

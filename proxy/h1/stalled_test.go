@@ -11,9 +11,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// A peer that takes nothing for too long has lost what was for it, so its exchange ends, and takes nothing until then. The
-// reader hears of that wherever it is: at an input that goes on, or parked, with requests behind the one under way, where
-// only a Wake reaches it.
+// A peer that takes nothing for too long has lost what was for it, so its exchange ends, and takes
+// nothing until then. The reader hears of that wherever it is: at an input that goes on, or parked,
+// with requests behind the one under way, where only a Wake reaches it.
 func TestAnExchangeWhosePeerTakesNothingEnds(t *testing.T) {
 	for name, behind := range map[string]int{"reading": 0, "parked": 2 * maxPipelined} {
 		t.Run(name, func(t *testing.T) { stallAPeer(t, behind) })
@@ -31,7 +31,8 @@ func stallAPeer(t *testing.T, behind int) {
 		talked := make(chan struct{})
 		go func() {
 			defer close(talked)
-			io.WriteString(near, "GET /watch HTTP/1.1\r\nhost: a\r\n\r\n"+strings.Repeat("GET / HTTP/1.1\r\nhost: a\r\n\r\n", behind/27))
+			io.WriteString(near, "GET /watch HTTP/1.1\r\nhost: a\r\n\r\n"+
+				strings.Repeat("GET / HTTP/1.1\r\nhost: a\r\n\r\n", behind/27))
 		}()
 		synctest.Wait()
 		r.stream.WriteHeaders(fields(":status=200"), false)

@@ -31,7 +31,8 @@ func (o outcome) OnData(_ []byte, end bool) {
 func (o outcome) OnReset(_ uint32, err error) { o <- err }
 func (o outcome) OnSent(int)                  {}
 
-// A server closes a kept connection while a request is on its way. Whether it has read it is what counts.
+// A server closes a kept connection while a request is on its way. Whether it has read it is what
+// counts.
 func TestClosedUnderARequest(t *testing.T) {
 	small, large := []byte("four"), make([]byte, 2*maxWhole)
 	for name, test := range map[string]struct {
@@ -50,8 +51,10 @@ func TestClosedUnderARequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, server := kept(t, Options{Direct: !test.far})
 			done := make(outcome, 1)
-			s, err := client.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-				{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}, {Name: "content-length", Value: strconv.Itoa(len(test.body))}}, false, done)
+			s, err := client.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"},
+				{Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "a"},
+				{Name: ":path", Value: "/"},
+				{Name: "content-length", Value: strconv.Itoa(len(test.body))}}, false, done)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,8 +92,9 @@ func TestClosedBeforeItWasAccepted(t *testing.T) {
 	served := make(chan struct{})
 	go func() { defer close(served); c.Serve() }() // how it ends is what the sink hears
 	done := make(outcome, 1)
-	if _, err := c.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}, true, done); err != nil {
+	q := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}
+	if _, err := c.OpenStream(q, true, done); err != nil {
 		t.Fatal(err)
 	}
 	c.Flush()
@@ -105,8 +109,9 @@ func TestClosedBeforeItWasAccepted(t *testing.T) {
 func TestBrokenBeforeARequestWasSent(t *testing.T) {
 	client, server := kept(t, Options{})
 	done := make(outcome, 1)
-	if _, err := client.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}, true, done); err != nil {
+	q := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}
+	if _, err := client.OpenStream(q, true, done); err != nil {
 		t.Fatal(err)
 	}
 	server.SetLinger(0)
@@ -125,8 +130,9 @@ func kept(t *testing.T, o Options) (*Conn, *net.TCPConn) {
 	go func() { defer close(served); c.Serve() }() // how it ends is what the sinks hear
 	t.Cleanup(func() { c.Close(codeCancel); <-served; server.Close() })
 	done := make(outcome, 1)
-	if _, err := c.OpenStream([]hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}, true, done); err != nil {
+	q := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "a"}, {Name: ":path", Value: "/"}}
+	if _, err := c.OpenStream(q, true, done); err != nil {
 		t.Fatal(err)
 	}
 	c.Flush()

@@ -38,8 +38,11 @@ func TestDecoderReadsWhatTheLibraryWrites(t *testing.T) {
 			e.SetMaxDynamicTableSize(64)
 			e.SetMaxDynamicTableSize(512)
 		}
-		for _, f := range []hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "server", Value: "one of them"},
-			{Name: "x-" + strings.Repeat("n", i%7), Value: strings.Repeat("v", i)}, {Name: "authorization", Value: "secret", Sensitive: true}, {Name: "empty"}} {
+		for _, f := range []hpack.HeaderField{
+			{Name: ":status", Value: "200"}, {Name: "server", Value: "one of them"},
+			{Name: "x-" + strings.Repeat("n", i%7), Value: strings.Repeat("v", i)},
+			{Name: "authorization", Value: "secret", Sensitive: true}, {Name: "empty"},
+		} {
 			want = append(want, f)
 			e.WriteField(f)
 		}
@@ -72,10 +75,8 @@ func TestDecoderRefuses(t *testing.T) {
 		{"half a string", "\x40\x01n\x05v", errIncomplete},
 	} {
 		var got []hpack.HeaderField
-		if err := decodeAll(newDecoder(1000, nil), &got, [][]byte{[]byte(tt.block)}, 1<<20); !errors.Is(
-			err,
-			tt.want,
-		) {
+		err := decodeAll(newDecoder(1000, nil), &got, [][]byte{[]byte(tt.block)}, 1<<20)
+		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
@@ -157,7 +158,10 @@ func laxer(err error) bool {
 func BenchmarkDecodeRepeatedLiterals(b *testing.B) {
 	d := newDecoder(1<<16, func(*hpack.HeaderField) {})
 	var block []byte // as nginx answers
-	for _, f := range [][2]string{{"server", "nginx/1.22.1"}, {"date", "Sat, 28 Nov 2026 07:33:25 GMT"}, {"content-type", "text/plain"}, {"content-length", "13"}} {
+	for _, f := range [][2]string{
+		{"server", "nginx/1.22.1"}, {"date", "Sat, 28 Nov 2026 07:33:25 GMT"},
+		{"content-type", "text/plain"}, {"content-length", "13"},
+	} {
 		block = appendInt(block, 0x40, 6, staticName(f[0]))
 		block = appendInt(block, 0x80, 7, int(hpack.HuffmanEncodeLength(f[1])))
 		block = hpack.AppendHuffmanString(block, f[1])

@@ -45,7 +45,9 @@ func TestNearlyFullOutput(t *testing.T) {
 			p.headers(id, postBlock, true)
 		}
 		synctest.Wait()
-		for i, step := range []struct{ give, accepted int }{{14 << 10, 14 << 10}, {10 << 10, 0}, {100, 0}} {
+		for i, step := range []struct{ give, accepted int }{
+			{14 << 10, 14 << 10}, {10 << 10, 0}, {100, 0},
+		} {
 			if got := list[i].s.WriteData(make([]byte, step.give), true); got != step.accepted {
 				t.Errorf("write %d: accepted %d, not %d", i, got, step.accepted)
 			}

@@ -23,7 +23,8 @@ import (
 
 // TestConversations runs testdata/*.txt. A line says
 //
-//	role server|client            who we are; then options, NAME=VALUE; the greeting is done for the script
+//	role server|client            who we are; then options, NAME=VALUE; the greeting is done
+//	                              for the script
 //	< FRAME ...                   the peer sends
 //	> FRAME ...                   the next frame that we sent
 //	@ N CALL ... | @ CALL         the owner calls a stream's method, or the connection's
@@ -140,7 +141,10 @@ func newScript(t *testing.T, args []string) *script {
 func setOption(t *testing.T, o *Options, arg string) {
 	name, value, _ := strings.Cut(arg, "=")
 	if d, err := time.ParseDuration(value); err == nil && strings.HasSuffix(value, "s") {
-		*map[string]*time.Duration{"HeaderTimeout": &o.HeaderTimeout, "IdleTimeout": &o.IdleTimeout, "KeepAlive": &o.KeepAlive}[name] = d
+		*map[string]*time.Duration{
+			"HeaderTimeout": &o.HeaderTimeout, "IdleTimeout": &o.IdleTimeout,
+			"KeepAlive": &o.KeepAlive,
+		}[name] = d
 		return
 	}
 	if name == "EnableConnect" {
@@ -151,8 +155,11 @@ func setOption(t *testing.T, o *Options, arg string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	*map[string]*int{"MaxStreams": &o.MaxStreams, "MaxHeaderBytes": &o.MaxHeaderBytes, "MaxHeaderFields": &o.MaxHeaderFields,
-		"StreamWindow": &o.StreamWindow, "ConnWindow": &o.ConnWindow, "FirstWindow": &o.FirstWindow, "MaxOutput": &o.MaxOutput}[name] = n
+	*map[string]*int{
+		"MaxStreams": &o.MaxStreams, "MaxHeaderBytes": &o.MaxHeaderBytes,
+		"MaxHeaderFields": &o.MaxHeaderFields, "StreamWindow": &o.StreamWindow,
+		"ConnWindow": &o.ConnWindow, "FirstWindow": &o.FirstWindow, "MaxOutput": &o.MaxOutput,
+	}[name] = n
 }
 
 func (s *script) finish() {

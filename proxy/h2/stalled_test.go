@@ -87,7 +87,8 @@ func stallAPeer(t *testing.T, more int) {
 			t.Errorf("it ended %v later", took)
 		}
 		if watch.reset == nil || watch.sent > 0 {
-			t.Errorf("the stream heard of its end: %v; %d bytes that were kept count as sent", watch.reset, watch.sent)
+			t.Errorf("the stream heard of its end: %v; %d bytes that were kept count as sent",
+				watch.reset, watch.sent)
 		}
 		near.Close()
 		talk.Wait()

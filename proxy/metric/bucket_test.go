@@ -30,12 +30,14 @@ func TestIndexAndBound(t *testing.T) {
 	} {
 		i := Index(tt.d)
 		if i != tt.index || Bound(i) != tt.bound {
-			t.Errorf("%v: bucket %d below %v, want %d below %v", tt.d, i, Bound(i), tt.index, tt.bound)
+			t.Errorf("%v: bucket %d below %v, want %d below %v",
+				tt.d, i, Bound(i), tt.index, tt.bound)
 		}
 	}
 }
 
-// Each bucket begins where the one before it ends, and is at most an eighth of its lower bound wide.
+// Each bucket begins where the one before it ends, and is at most an eighth of its lower bound
+// wide.
 func TestBucketsJoin(t *testing.T) {
 	for i := range Buckets - 1 {
 		low, high := Bound(i), Bound(i+1)

@@ -67,7 +67,8 @@ func TestBeyondTheCapFoldsIntoOther(t *testing.T) {
 	}
 }
 
-// What nobody uses makes room; what is held, active, or has a connection open stays and keeps counting.
+// What nobody uses makes room; what is held, active, or has a connection open stays and keeps
+// counting.
 func TestIdleSeriesAreRetired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRegistry()
@@ -82,7 +83,8 @@ func TestIdleSeriesAreRetired(t *testing.T) {
 			r.Cell(Labels{Route: "sweep"})
 			runtime.GC()
 		}
-		if n := len(cells(r)); n != 5 { // held, active, open, the one that swept, and the other cell of a full table
+		// held, active, open, the one that swept, and the other cell of a full table
+		if n := len(cells(r)); n != 5 {
 			t.Fatalf("%d series left, want 5", n)
 		}
 		held.Requests.Add(7)
@@ -193,7 +195,8 @@ func TestConcurrentRecording(t *testing.T) {
 		observed += c.Latency(&counts)
 		sum += c.LatencySum()
 	})
-	if requests != workers*each || observed != requests || sum != workers*each*(each-1)/2*time.Microsecond {
+	if requests != workers*each || observed != requests ||
+		sum != workers*each*(each-1)/2*time.Microsecond {
 		t.Fatalf("requests %d observed %d sum %v", requests, observed, sum)
 	}
 }

@@ -28,7 +28,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// Outside of a redirected namespace the answer is the socket's own address, or that nothing is redirected here.
+// Outside of a redirected namespace the answer is the socket's own address, or that nothing is
+// redirected here.
 func TestOriginalDstWithoutRules(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
 		l, err := net.Listen("tcp", addr)
@@ -48,7 +49,8 @@ func TestOriginalDstWithoutRules(t *testing.T) {
 		defer server.Close()
 		got, err := OriginalDst(server.(*net.TCPConn))
 		own := server.LocalAddr().(*net.TCPAddr).AddrPort()
-		if !errors.Is(err, ErrNotRedirected) && (err != nil || got.Port() != own.Port() || got.Addr() != own.Addr().Unmap()) {
+		if !errors.Is(err, ErrNotRedirected) &&
+			(err != nil || got.Port() != own.Port() || got.Addr() != own.Addr().Unmap()) {
 			t.Errorf("%s: %v %v, want %v or ErrNotRedirected", addr, got, err, own)
 		}
 	}

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendOutOfWindow sends segments of nc's four-tuple with numbers from the four quarters of the sequence space: whatever
-// the connection's own are, one of the segments is ahead of its window. (What is behind counts as a late copy.)
+// sendOutOfWindow sends segments of nc's four-tuple with numbers from the four quarters of the
+// sequence space: whatever the connection's own are, one of the segments is ahead of its window.
+// (What is behind counts as a late copy.)
 func (s *space) sendOutOfWindow(t *testing.T, nc net.Conn) {
 	t.Helper()
 	for quarter := range uint32(4) {
@@ -56,7 +57,8 @@ func tcpChecksum(src, dst [4]byte, seg []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// dropped adds up the packet counters of the dropping rules in an IPv4 chain, as the kernel has them.
+// dropped adds up the packet counters of the dropping rules in an IPv4 chain, as the kernel has
+// them.
 func (s *space) dropped(t *testing.T, chain string) (packets uint64) {
 	t.Helper()
 	s.do(t, func() error {

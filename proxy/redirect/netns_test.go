@@ -20,10 +20,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These tests make network namespaces of their own: a pod, and a peer beyond a veth pair. `make e2e` runs them, as root.
+// These tests make network namespaces of their own: a pod, and a peer beyond a veth pair.
+// `make e2e` runs them, as root.
 func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "the redirection tests make network namespaces and need root: run `make e2e` as root")
+		fmt.Fprintln(os.Stderr,
+			"the redirection tests make network namespaces and need root: run `make e2e` as root")
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -32,8 +34,8 @@ func TestMain(m *testing.M) {
 // patience bounds each step; all of them take a millisecond.
 const patience = 3 * time.Second
 
-// space is a network namespace: one thread that lives in it and runs what it is given. Sockets keep the namespace they
-// were made in, so only listening and dialling must happen there.
+// space is a network namespace: one thread that lives in it and runs what it is given. Sockets keep
+// the namespace they were made in, so only listening and dialling must happen there.
 type space struct {
 	tid  int
 	work chan func()
@@ -44,7 +46,8 @@ func newSpace(t *testing.T) *space {
 	s := &space{work: make(chan func())}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and the namespace with it
+		// never unlocked: the thread ends with the goroutine, and the namespace with it
+		runtime.LockOSThread()
 		s.tid = unix.Gettid()
 		started <- unix.Unshare(unix.CLONE_NEWNET)
 		for f := range s.work {
@@ -154,7 +157,8 @@ func (s *space) ask(t *testing.T, uid int, addr string) string {
 	return hear(nc)
 }
 
-// setUID changes this thread's uid for files and sockets only: it is the one nftables looks at, and root can go back.
+// setUID changes this thread's uid for files and sockets only: it is the one nftables looks at, and
+// root can go back.
 func setUID(uid int) { syscall.RawSyscall(syscall.SYS_SETFSUID, uintptr(uid), 0, 0) }
 
 func (s *space) apply(t *testing.T, o Options) {
@@ -181,7 +185,8 @@ func pair(t *testing.T) (pod, peer *space) {
 	pod, peer = newSpace(t), newSpace(t)
 	pod.ip(t, "link", "set", "lo", "up")
 	peer.ip(t, "link", "set", "lo", "up")
-	pod.ip(t, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprint(peer.tid))
+	pod.ip(t, "link", "add", "eth0", "type", "veth",
+		"peer", "name", "eth0", "netns", fmt.Sprint(peer.tid))
 	for _, end := range []struct {
 		*space
 		v4, v6, other4, other6 string
@@ -209,7 +214,8 @@ func host(ip string, port int) string {
 	return netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(port)).String()
 }
 
-// expect is one connection and who must answer it, with the original destination the answerer must see.
+// expect is one connection and who must answer it, with the original destination the answerer must
+// see.
 type expect struct {
 	name string
 	from *space
@@ -236,7 +242,8 @@ func TestTrafficIsRedirected(t *testing.T) {
 		at := func(ip string, port int) string { return host(ip, port) }
 		for _, e := range []expect{
 			{"outbound", pod, 0, at(f.peer, 80), "outbound " + at(f.peer, 80)},
-			{"outbound by an application's uid", pod, 1000, at(f.peer, 80), "outbound " + at(f.peer, 80)},
+			{"outbound by an application's uid", pod, 1000, at(f.peer, 80),
+				"outbound " + at(f.peer, 80)},
 			{"a Service", pod, 0, at(f.service, 443), "outbound " + at(f.service, 443)},
 			{"DNS over TCP", pod, 0, at(f.service, 53), "outbound " + at(f.service, 53)},
 			{"the proxy itself", pod, 2102, at(f.peer, 80), "peer " + untracked},
@@ -250,10 +257,12 @@ func TestTrafficIsRedirected(t *testing.T) {
 			{"inbound", peer, 0, at(f.pod, 8080), "inbound " + at(f.pod, 8080)},
 			{"inbound, no such port", peer, 0, at(f.pod, 5555), "inbound " + at(f.pod, 5555)},
 			{"inbound to the mesh port", peer, 0, at(f.pod, 4143), "inbound " + at(f.pod, 4143)},
-			{"inbound to the outbound port", peer, 0, at(f.pod, 4140), "inbound " + at(f.pod, 4140)},
+			{"inbound to the outbound port", peer, 0, at(f.pod, 4140),
+				"inbound " + at(f.pod, 4140)},
 			{"inbound to the admin port", peer, 0, at(f.pod, 4191), "admin " + at(f.pod, 4191)},
 			{"a skipped inbound port", peer, 0, at(f.pod, 9090), "app " + at(f.pod, 9090)},
-			{"the proxy's uid elsewhere", peer, 2102, at(f.pod, 8080), "inbound " + at(f.pod, 8080)},
+			{"the proxy's uid elsewhere", peer, 2102, at(f.pod, 8080),
+				"inbound " + at(f.pod, 8080)},
 		} {
 			e.check(t)
 		}
@@ -302,7 +311,8 @@ func TestLargestRuleSet(t *testing.T) {
 	o.SkipOutbound = o.SkipInbound
 	pod.apply(t, o)
 	pod.apply(t, o)
-	expect{"last of the skipped ports", peer, 0, host(podV6, 9999), "app " + host(podV6, 9999)}.check(t)
+	skipped := host(podV6, 9999)
+	expect{"last of the skipped ports", peer, 0, skipped, "app " + skipped}.check(t)
 	expect{"not skipped", peer, 0, host(podV6, 8080), "inbound " + host(podV6, 8080)}.check(t)
 }
 
@@ -311,7 +321,10 @@ func TestUDPIsLeftAlone(t *testing.T) {
 	pod.apply(t, options())
 	var server net.PacketConn
 	var client net.Conn
-	peer.do(t, func() (err error) { server, err = net.ListenPacket("udp", host(peerV4, 53)); return err })
+	peer.do(t, func() (err error) {
+		server, err = net.ListenPacket("udp", host(peerV4, 53))
+		return err
+	})
 	defer server.Close()
 	pod.do(t, func() (err error) { client, err = net.Dial("udp", host(peerV4, 53)); return err })
 	defer client.Close()
@@ -323,8 +336,8 @@ func TestUDPIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A packet outside of a connection's window must not be delivered untranslated: the pod's kernel would answer from a port
-// where it has no such connection, and its RST would end the healthy one.
+// A packet outside of a connection's window must not be delivered untranslated: the pod's kernel
+// would answer from a port where it has no such connection, and its RST would end the healthy one.
 func TestInvalidPacketsAreDropped(t *testing.T) {
 	pod, peer := pair(t)
 	pod.apply(t, options())
@@ -352,7 +365,8 @@ func TestApplyWithoutPrivileges(t *testing.T) {
 			failed <- err
 			return
 		}
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+		_, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody)
+		if errno != 0 {
 			failed <- errno
 			return
 		}

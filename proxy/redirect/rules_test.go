@@ -76,12 +76,14 @@ table ip tulle {
 	chain invalid_in {
 		type filter hook prerouting priority -150; policy accept;
 		meta l4proto tcp iifname "lo" counter return comment "loopback"
-		meta l4proto tcp ct state invalid counter drop comment "would be answered by a RST that ends a healthy connection"
+		meta l4proto tcp ct state invalid counter drop comment "would be answered by ` +
+	`a RST that ends a healthy connection"
 	}
 	chain invalid_out {
 		type filter hook output priority -150; policy accept;
 		meta l4proto tcp oifname "lo" counter return comment "loopback"
-		meta l4proto tcp ct state invalid counter drop comment "would leave with an address that was not translated back"
+		meta l4proto tcp ct state invalid counter drop comment "would leave with ` +
+	`an address that was not translated back"
 	}
 	chain inbound {
 		type nat hook prerouting priority -100; policy accept;
@@ -107,12 +109,14 @@ func TestScript(t *testing.T) {
 		t.Fatalf("%v\n%s", err, got)
 	}
 	both, err := Script(o, IPv4, IPv6)
-	if want := wantScript + strings.ReplaceAll(wantScript, "table ip ", "table ip6 "); err != nil || both != want {
+	want := wantScript + strings.ReplaceAll(wantScript, "table ip ", "table ip6 ")
+	if err != nil || both != want {
 		t.Fatalf("%v\n%s", err, both)
 	}
 }
 
-// The last rule of a nat chain redirects, and nothing after a redirect could matter: the order is the meaning.
+// The last rule of a nat chain redirects, and nothing after a redirect could matter: the order is
+// the meaning.
 func TestRedirectComesLast(t *testing.T) {
 	for _, c := range Rules(options()) {
 		for i, r := range c.Rules {

@@ -13,7 +13,10 @@ import (
 )
 
 func found(rules ...*api.HTTPRule) *api.Route {
-	return &api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT, Http: rules}
+	return &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+		Http: rules,
+	}
 }
 
 func compile(t *testing.T, m *api.Route) *Route {
@@ -26,8 +29,10 @@ func compile(t *testing.T, m *api.Route) *Route {
 }
 
 func TestPickerKeepsWeightsExactly(t *testing.T) {
-	r := compile(t, &api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
-		Backends: []*api.Backend{{Cluster: "a", Weight: 90}, {Cluster: "b", Weight: 10}}})
+	r := compile(t, &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+		Backends: []*api.Backend{{Cluster: "a", Weight: 90}, {Cluster: "b", Weight: 10}},
+	})
 	count := 0
 	for i := 1; i <= 2000; i++ {
 		if r.Fallback.Backends.Pick().Cluster == "b" {
@@ -41,9 +46,13 @@ func TestPickerKeepsWeightsExactly(t *testing.T) {
 
 // Weights whose sum is more than 32 bits keep their shares.
 func TestLargeWeightsKeepTheirShares(t *testing.T) {
-	r := compile(t, &api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
-		Backends: []*api.Backend{{Cluster: "a", Weight: math.MaxUint32}, {Cluster: "b", Weight: math.MaxUint32},
-			{Cluster: "c", Weight: math.MaxUint32}, {Cluster: "d", Weight: math.MaxUint32}}})
+	r := compile(t, &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+		Backends: []*api.Backend{
+			{Cluster: "a", Weight: math.MaxUint32}, {Cluster: "b", Weight: math.MaxUint32},
+			{Cluster: "c", Weight: math.MaxUint32}, {Cluster: "d", Weight: math.MaxUint32},
+		},
+	})
 	got := map[string]int{}
 	for range 400 {
 		got[r.Fallback.Backends.Pick().Cluster]++
@@ -57,9 +66,14 @@ func TestLargeWeightsKeepTheirShares(t *testing.T) {
 
 // A backend's index is its cluster's place, each cluster once, whichever rules name it.
 func TestClustersAreNamedOnce(t *testing.T) {
-	r := compile(t, &api.Route{Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+	r := compile(t, &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
 		Backends: []*api.Backend{{Cluster: "a", Weight: 1}},
-		Http:     []*api.HTTPRule{{Backends: []*api.Backend{{Cluster: "b", Weight: 1}}}, {Backends: []*api.Backend{{Cluster: "a", Weight: 1}}}}})
+		Http: []*api.HTTPRule{
+			{Backends: []*api.Backend{{Cluster: "b", Weight: 1}}},
+			{Backends: []*api.Backend{{Cluster: "a", Weight: 1}}},
+		},
+	})
 	if len(r.Clusters) != 2 {
 		t.Errorf("the clusters are %v", r.Clusters)
 	}
@@ -87,11 +101,16 @@ func requestHeaders(m *api.HeaderModifier) *api.Filter {
 
 // A filter must not reframe a message, send it elsewhere or speak for the mesh.
 func TestFiltersMayNotChange(t *testing.T) {
-	for _, name := range []string{":path", ":authority", "host", "Host", "connection", "proxy-connection", "keep-alive", "te",
-		"trailer", "transfer-encoding", "Transfer_Encoding", "upgrade", "http2-settings", "content-length", "tulle-client-id",
-		"Tulle_Client-ID", "x-forwarded-client-cert", "", "a b", "a:b", "a\r\nb", "ä"} {
+	for _, name := range []string{
+		":path", ":authority", "host", "Host", "connection", "proxy-connection", "keep-alive", "te",
+		"trailer", "transfer-encoding", "Transfer_Encoding", "upgrade", "http2-settings",
+		"content-length", "tulle-client-id", "Tulle_Client-ID", "x-forwarded-client-cert",
+		"", "a b", "a:b", "a\r\nb", "ä",
+	} {
 		header := []*api.Header{{Name: name, Value: "v"}}
-		for what, m := range map[string]*api.HeaderModifier{"set": {Set: header}, "add": {Add: header}, "remove": {Remove: []string{name}}} {
+		for what, m := range map[string]*api.HeaderModifier{
+			"set": {Set: header}, "add": {Add: header}, "remove": {Remove: []string{name}},
+		} {
 			if _, err := Compile(filtered(requestHeaders(m)), NewBudget(nil)); err == nil {
 				t.Errorf("%q may be %s", name, what)
 			}
@@ -100,8 +119,10 @@ func TestFiltersMayNotChange(t *testing.T) {
 }
 
 func TestFilterValuesAreLegal(t *testing.T) {
-	for value, legal := range map[string]bool{"": true, "a b": true, "a\tb": true, "ä": true, " a": false, "a ": false, "a\r\nb": false,
-		"a\x00": false, "a\x7f": false} {
+	for value, legal := range map[string]bool{
+		"": true, "a b": true, "a\tb": true, "ä": true,
+		" a": false, "a ": false, "a\r\nb": false, "a\x00": false, "a\x7f": false,
+	} {
 		m := &api.HeaderModifier{Set: []*api.Header{{Name: "x", Value: value}}}
 		if _, err := Compile(filtered(requestHeaders(m)), NewBudget(nil)); (err == nil) != legal {
 			t.Errorf("%q: %v", value, err)
@@ -111,15 +132,25 @@ func TestFilterValuesAreLegal(t *testing.T) {
 
 func TestEdit(t *testing.T) {
 	r := compile(t, found(&api.HTTPRule{Filters: []*api.Filter{
-		requestHeaders(&api.HeaderModifier{Set: []*api.Header{{Name: "X-Set", Value: "new"}}, Add: []*api.Header{{Name: "x-add", Value: "two"}},
-			Remove: []string{"X-Gone"}}),
-		{Filter: &api.Filter_ResponseHeaders{ResponseHeaders: &api.HeaderModifier{Set: []*api.Header{{Name: "x-set", Value: "response"}}}}},
+		requestHeaders(&api.HeaderModifier{
+			Set: []*api.Header{{Name: "X-Set", Value: "new"}},
+			Add: []*api.Header{{Name: "x-add", Value: "two"}}, Remove: []string{"X-Gone"},
+		}),
+		{Filter: &api.Filter_ResponseHeaders{ResponseHeaders: &api.HeaderModifier{
+			Set: []*api.Header{{Name: "x-set", Value: "response"}},
+		}}},
 	}}))
 	fields := func() []hpack.HeaderField {
-		return []hpack.HeaderField{{Name: ":path", Value: "/"}, {Name: "x-set", Value: "old"}, {Name: "x-set", Value: "older"},
-			{Name: "x-add", Value: "one"}, {Name: "x-gone", Value: "1"}}
+		return []hpack.HeaderField{
+			{Name: ":path", Value: "/"}, {Name: "x-set", Value: "old"},
+			{Name: "x-set", Value: "older"}, {Name: "x-add", Value: "one"},
+			{Name: "x-gone", Value: "1"},
+		}
 	}
-	for response, want := range map[bool]string{false: ":path=/ x-add=one x-set=new x-add=two", true: ":path=/ x-add=one x-gone=1 x-set=response"} {
+	for response, want := range map[bool]string{
+		false: ":path=/ x-add=one x-set=new x-add=two",
+		true:  ":path=/ x-add=one x-gone=1 x-set=response",
+	} {
 		var got []string
 		for _, f := range Edit(r.rules[0].Filters, response, fields()) {
 			got = append(got, f.Name+"="+f.Value)
@@ -132,7 +163,8 @@ func TestEdit(t *testing.T) {
 
 // newer is m with a field that this proxy does not know.
 func newer[M proto.Message](m M) M {
-	m.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 9999, protowire.VarintType), 1))
+	tag := protowire.AppendTag(nil, 9999, protowire.VarintType)
+	m.ProtoReflect().SetUnknown(protowire.AppendVarint(tag, 1))
 	return m
 }
 
@@ -145,22 +177,32 @@ func TestWhatDecidesIsUnderstoodWhole(t *testing.T) {
 		return &api.HTTPRule{ResponseClasses: []*api.ResponseClass{{Match: m}}}
 	}
 	for name, rule := range map[string]*api.HTTPRule{
-		"a match":                       {Match: newer(all)},
-		"no condition":                  {Match: &api.Match{}},
-		"a list":                        {Match: &api.Match{Match: &api.Match_Any{Any: newer(&api.MatchList{})}}},
-		"a negation of nothing":         {Match: &api.Match{Match: &api.Match_Not{Not: &api.Match{}}}},
-		"a condition on the path":       {Match: path(newer(proto.CloneOf(exact)))},
-		"no path":                       {Match: path(&api.PathMatch{})},
-		"a condition on a header":       {Match: &api.Match{Match: &api.Match_Header{Header: newer(&api.HeaderMatch{Name: "x", Value: &api.HeaderMatch_Present{Present: true}})}}},
-		"no condition on a header":      {Match: &api.Match{Match: &api.Match_Header{Header: &api.HeaderMatch{Name: "x"}}}},
-		"no condition on the query":     {Match: &api.Match{Match: &api.Match_Query{Query: &api.QueryMatch{Name: "x"}}}},
-		"a filter":                      {Filters: []*api.Filter{newer(requestHeaders(&api.HeaderModifier{}))}},
-		"no filter":                     {Filters: []*api.Filter{{}}},
-		"a header":                      {Filters: []*api.Filter{requestHeaders(&api.HeaderModifier{Set: []*api.Header{newer(&api.Header{Name: "x"})}})}},
-		"a condition on the response":   class(newer(&api.ResponseMatch{Match: &api.ResponseMatch_Status{Status: &api.StatusRange{Min: 500, Max: 599}}})),
-		"no condition on the response":  class(&api.ResponseMatch{}),
-		"statuses that are none":        class(&api.ResponseMatch{Match: &api.ResponseMatch_Status{Status: &api.StatusRange{Min: 2, Max: 1}}}),
-		"a regular expression, invalid": {Match: path(&api.PathMatch{Path: &api.PathMatch_Regex{Regex: "("}})},
+		"a match":      {Match: newer(all)},
+		"no condition": {Match: &api.Match{}},
+		"a list": {Match: &api.Match{
+			Match: &api.Match_Any{Any: newer(&api.MatchList{})}}},
+		"a negation of nothing": {Match: &api.Match{
+			Match: &api.Match_Not{Not: &api.Match{}}}},
+		"a condition on the path": {Match: path(newer(proto.CloneOf(exact)))},
+		"no path":                 {Match: path(&api.PathMatch{})},
+		"a condition on a header": {Match: &api.Match{
+			Match: &api.Match_Header{Header: newer(&api.HeaderMatch{
+				Name: "x", Value: &api.HeaderMatch_Present{Present: true}})}}},
+		"no condition on a header": {Match: &api.Match{
+			Match: &api.Match_Header{Header: &api.HeaderMatch{Name: "x"}}}},
+		"no condition on the query": {Match: &api.Match{
+			Match: &api.Match_Query{Query: &api.QueryMatch{Name: "x"}}}},
+		"a filter":  {Filters: []*api.Filter{newer(requestHeaders(&api.HeaderModifier{}))}},
+		"no filter": {Filters: []*api.Filter{{}}},
+		"a header": {Filters: []*api.Filter{requestHeaders(&api.HeaderModifier{
+			Set: []*api.Header{newer(&api.Header{Name: "x"})}})}},
+		"a condition on the response": class(newer(&api.ResponseMatch{
+			Match: &api.ResponseMatch_Status{Status: &api.StatusRange{Min: 500, Max: 599}}})),
+		"no condition on the response": class(&api.ResponseMatch{}),
+		"statuses that are none": class(&api.ResponseMatch{
+			Match: &api.ResponseMatch_Status{Status: &api.StatusRange{Min: 2, Max: 1}}}),
+		"a regular expression, invalid": {
+			Match: path(&api.PathMatch{Path: &api.PathMatch_Regex{Regex: "("}})},
 	} {
 		if _, err := Compile(found(rule), NewBudget(nil)); err == nil {
 			t.Errorf("%s: a route was made of what is not understood", name)
@@ -170,7 +212,9 @@ func TestWhatDecidesIsUnderstoodWhole(t *testing.T) {
 
 // What is only shown, or merely tunes, may grow: an older proxy goes on without it.
 func TestWhatIsShownMayGrow(t *testing.T) {
-	rule := newer(&api.HTTPRule{Origin: newer(&api.Origin{Rule: "a"}), Timeouts: newer(&api.Timeouts{RequestMs: 10})})
+	rule := newer(&api.HTTPRule{
+		Origin: newer(&api.Origin{Rule: "a"}), Timeouts: newer(&api.Timeouts{RequestMs: 10}),
+	})
 	r := compile(t, newer(found(rule)))
 	if u := r.Find(nil); u == r.Fallback || u.Request == 0 {
 		t.Error("the rule is not the one that was sent")

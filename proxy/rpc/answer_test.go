@@ -13,7 +13,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
-// scripted is an HTTP/2 server that answers each request with the next of its scripts: what no gRPC server would send.
+// scripted is an HTTP/2 server that answers each request with the next of its scripts: what no gRPC
+// server would send.
 type scripted struct {
 	addr    string
 	mu      sync.Mutex // guards what follows
@@ -35,14 +36,19 @@ func startScripted(t *testing.T, scripts ...func(*h2.Stream)) *scripted {
 			if err != nil {
 				return
 			}
-			running.Go(func() { h2.NewServer(wire.New(nc, nil), h2.Options{OnStream: s.onStream}).Serve() })
+			running.Go(func() {
+				h2.NewServer(wire.New(nc, nil), h2.Options{OnStream: s.onStream}).Serve()
+			})
 		}
 	})
-	t.Cleanup(func() { l.Close(); running.Wait() }) // the client, closed before, ends the connections
+	// the client, closed before, ends the connections
+	t.Cleanup(func() { l.Close(); running.Wait() })
 	return s
 }
 
-func (s *scripted) onStream(stream *h2.Stream) h2.Sink { return &scriptedSink{s: s, stream: stream} }
+func (s *scripted) onStream(stream *h2.Stream) h2.Sink {
+	return &scriptedSink{s: s, stream: stream}
+}
 
 type scriptedSink struct {
 	s      *scripted
@@ -111,22 +117,39 @@ func TestAnswersThatNoGRPCServerGives(t *testing.T) {
 		want    Code
 	}{
 		{"good", []func(*h2.Stream){good}, OK},
-		{"good, with a codec's name", []func(*h2.Stream){script(fields(":status", "200", "content-type", "application/grpc+proto"), one, ok)}, OK},
-		{"good, after an early hint", []func(*h2.Stream){func(s *h2.Stream) { s.WriteHeaders(fields(":status", "103"), false); good(s) }}, OK},
-		{"HTTP 403", []func(*h2.Stream){script(fields(":status", "403", "content-type", "text/html"), nil, nil)}, PermissionDenied},
-		{"HTTP 503 and a page", []func(*h2.Stream){script(fields(":status", "503"), []byte("<html>"), nil)}, Unavailable},
-		{"HTTP 503 and a gRPC status", []func(*h2.Stream){script(fields(":status", "503", "grpc-status", "5"), nil, nil)}, NotFound},
-		{"another content type", []func(*h2.Stream){script(fields(":status", "200", "content-type", "application/grpcweb"), one, ok)}, Unknown},
-		{"compressed", []func(*h2.Stream){script(head, append([]byte{1}, one[1:]...), ok)}, Internal},
-		{"too long", []func(*h2.Stream){script(head, []byte{0, 255, 0, 0, 0}, ok)}, ResourceExhausted},
+		{"good, with a codec's name", []func(*h2.Stream){
+			script(fields(":status", "200", "content-type", "application/grpc+proto"), one, ok),
+		}, OK},
+		{"good, after an early hint", []func(*h2.Stream){func(s *h2.Stream) {
+			s.WriteHeaders(fields(":status", "103"), false)
+			good(s)
+		}}, OK},
+		{"HTTP 403", []func(*h2.Stream){
+			script(fields(":status", "403", "content-type", "text/html"), nil, nil),
+		}, PermissionDenied},
+		{"HTTP 503 and a page", []func(*h2.Stream){
+			script(fields(":status", "503"), []byte("<html>"), nil),
+		}, Unavailable},
+		{"HTTP 503 and a gRPC status", []func(*h2.Stream){
+			script(fields(":status", "503", "grpc-status", "5"), nil, nil),
+		}, NotFound},
+		{"another content type", []func(*h2.Stream){
+			script(fields(":status", "200", "content-type", "application/grpcweb"), one, ok),
+		}, Unknown},
+		{"compressed",
+			[]func(*h2.Stream){script(head, append([]byte{1}, one[1:]...), ok)}, Internal},
+		{"too long",
+			[]func(*h2.Stream){script(head, []byte{0, 255, 0, 0, 0}, ok)}, ResourceExhausted},
 		{"only a head", []func(*h2.Stream){script(head, nil, nil)}, Internal},
 		{"no trailers", []func(*h2.Stream){script(head, one, nil)}, Internal},
-		{"trailers without a status", []func(*h2.Stream){script(head, one, fields("x", "y"))}, Internal},
+		{"trailers without a status",
+			[]func(*h2.Stream){script(head, one, fields("x", "y"))}, Internal},
 		{"half a message", []func(*h2.Stream){script(head, one[:6], ok)}, Internal},
 		{"no message", []func(*h2.Stream){script(head, nil, ok)}, Internal},
 		{"two messages", []func(*h2.Stream){script(head, framed(m, m), ok)}, Internal},
 		{"no protobuf", []func(*h2.Stream){script(head, framed([]byte{0xff}), ok)}, Internal},
-		{"a status that is no number", []func(*h2.Stream){script(head, one, fields("grpc-status", "OK"))}, Unknown},
+		{"a status that is no number",
+			[]func(*h2.Stream){script(head, one, fields("grpc-status", "OK"))}, Unknown},
 		{"refused once", []func(*h2.Stream){reset(h2.CodeRefusedStream), good}, OK},
 		{"refused for ever", []func(*h2.Stream){reset(h2.CodeRefusedStream)}, Unavailable},
 		{"calm down", []func(*h2.Stream){reset(h2.CodeEnhanceYourCalm), good}, ResourceExhausted},

@@ -33,7 +33,8 @@ func TestTimeoutValue(t *testing.T) {
 
 func TestPercentDecode(t *testing.T) {
 	for in, want := range map[string]string{
-		"": "", "plain": "plain", "a%20b": "a b", "%E2%80%94": "—", "100%": "100%", "%zz%4": "%zz%4", "%": "%", "%ff": "�", "%2": "%2",
+		"": "", "plain": "plain", "a%20b": "a b", "%E2%80%94": "—", "100%": "100%",
+		"%zz%4": "%zz%4", "%": "%", "%ff": "�", "%2": "%2",
 	} {
 		if got := percentDecode(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
@@ -45,7 +46,10 @@ func TestTrailerStatus(t *testing.T) {
 	for _, tt := range []struct {
 		code string
 		want Code
-	}{{"0", OK}, {"16", Unauthenticated}, {"", Unknown}, {"-1", Unknown}, {"x", Unknown}, {"99999999999", Unknown}} {
+	}{
+		{"0", OK}, {"16", Unauthenticated}, {"", Unknown}, {"-1", Unknown}, {"x", Unknown},
+		{"99999999999", Unknown},
+	} {
 		s := trailerStatus(tt.code, "m")
 		if (s == nil) != (tt.want == OK) || s != nil && s.Code != tt.want {
 			t.Errorf("%q: %v", tt.code, s)
@@ -55,8 +59,9 @@ func TestTrailerStatus(t *testing.T) {
 
 func TestHTTPStatus(t *testing.T) {
 	for status, want := range map[string]Code{
-		"400": Internal, "401": Unauthenticated, "403": PermissionDenied, "404": Unimplemented, "429": Unavailable,
-		"502": Unavailable, "503": Unavailable, "504": Unavailable, "200": Unknown, "500": Unknown, "302": Unknown,
+		"400": Internal, "401": Unauthenticated, "403": PermissionDenied, "404": Unimplemented,
+		"429": Unavailable, "502": Unavailable, "503": Unavailable, "504": Unavailable,
+		"200": Unknown, "500": Unknown, "302": Unknown,
 	} {
 		if got := httpStatus(status); got.Code != want {
 			t.Errorf("%s: %v", status, got)
@@ -65,7 +70,8 @@ func TestHTTPStatus(t *testing.T) {
 }
 
 func TestCodeNames(t *testing.T) {
-	if OK.String() != "OK" || Unauthenticated.String() != "Unauthenticated" || Code(17).String() != "Code(17)" {
+	if OK.String() != "OK" || Unauthenticated.String() != "Unauthenticated" ||
+		Code(17).String() != "Code(17)" {
 		t.Error(OK, Unauthenticated, Code(17))
 	}
 	if codeOf(nil) != OK || codeOf(errClosed) != Unknown {
@@ -87,7 +93,8 @@ func TestFrameMessage(t *testing.T) {
 	if err != nil || !bytes.Equal(b, framed([]byte("\n\x05hello"))) {
 		t.Fatalf("%q %v", b, err)
 	}
-	if b, err := frameMessage(wrapperspb.Bytes(nil), maxMessage); err != nil || !bytes.Equal(b, framed(nil)) {
+	b, err = frameMessage(wrapperspb.Bytes(nil), maxMessage)
+	if err != nil || !bytes.Equal(b, framed(nil)) {
 		t.Fatalf("%q %v", b, err)
 	}
 }
@@ -113,7 +120,8 @@ func TestDeframer(t *testing.T) {
 		d := deframer{most: maxMessage}
 		var got int
 		s := d.push(tt.in, func([]byte) { got++ })
-		if got != tt.want || (s == nil) != (tt.code == OK) || s != nil && s.Code != tt.code || s == nil && d.partial() != tt.partial {
+		if got != tt.want || (s == nil) != (tt.code == OK) || s != nil && s.Code != tt.code ||
+			s == nil && d.partial() != tt.partial {
 			t.Errorf("%s: %d messages, partial %v, %v", tt.name, got, d.partial(), s)
 		}
 	}
@@ -128,7 +136,8 @@ func FuzzDeframer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
 		whole, wholeStatus := deframe(t, in, len(in)+1)
 		cut, cutStatus := deframe(t, in, int(size)+1)
-		if !slices.EqualFunc(whole, cut, bytes.Equal) || (wholeStatus == nil) != (cutStatus == nil) {
+		if !slices.EqualFunc(whole, cut, bytes.Equal) ||
+			(wholeStatus == nil) != (cutStatus == nil) {
 			t.Fatalf("whole %q %v, cut by %d %q %v", whole, wholeStatus, size, cut, cutStatus)
 		}
 		if back := framed(whole...); !bytes.HasPrefix(in, back) {

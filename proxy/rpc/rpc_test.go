@@ -25,7 +25,8 @@ func TestUnary(t *testing.T) {
 	eachTransport(t, func(t *testing.T, s *server, c *Client) {
 		ctx := testContext(t)
 		s.unary = func(ctx context.Context, in []byte) ([]byte, error) {
-			if ua, au := metadataOf(ctx, "user-agent"), metadataOf(ctx, ":authority"); ua != "tulle/1.2.3" || au != "test.local:1" {
+			ua, au := metadataOf(ctx, "user-agent"), metadataOf(ctx, ":authority")
+			if ua != "tulle/1.2.3" || au != "test.local:1" {
 				return nil, grpcError(codes.InvalidArgument, ua+" "+au)
 			}
 			return append(in, '!'), nil
@@ -100,10 +101,13 @@ func TestErrors(t *testing.T) {
 			{codes.Code(99), "a code of tomorrow"},
 			{codes.Unauthenticated, strings.Repeat("long", 1000)},
 		} {
-			s.unary = func(context.Context, []byte) ([]byte, error) { return nil, grpcError(tt.code, tt.message) }
+			s.unary = func(context.Context, []byte) ([]byte, error) {
+				return nil, grpcError(tt.code, tt.message)
+			}
 			_, err := call(ctx, c, "x")
 			var st *Status
-			if !errors.As(err, &st) || uint32(st.Code) != uint32(tt.code) || st.Message != tt.message || codeOf(err) != st.Code {
+			if !errors.As(err, &st) || uint32(st.Code) != uint32(tt.code) ||
+				st.Message != tt.message || codeOf(err) != st.Code {
 				t.Errorf("%v %.30q: %v", tt.code, tt.message, err)
 			}
 			if !strings.HasPrefix(err.Error(), "call "+echo+": ") {
@@ -116,7 +120,8 @@ func TestErrors(t *testing.T) {
 func TestUnknownMethod(t *testing.T) {
 	s := startServer(t)
 	c := newTestClient(t, dialTo(s.addr, nil))
-	err := c.Call(testContext(t), "/test.Test/None", wrapperspb.Bytes(nil), new(wrapperspb.BytesValue))
+	err := c.Call(testContext(t), "/test.Test/None",
+		wrapperspb.Bytes(nil), new(wrapperspb.BytesValue))
 	if codeOf(err) != Unimplemented {
 		t.Fatal(err)
 	}
@@ -147,7 +152,8 @@ func TestDeadline(t *testing.T) {
 		}
 		<-ended
 		<-ctx.Done()
-		if _, err := call(ctx, c, "x"); codeOf(err) != DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+		_, err = call(ctx, c, "x")
+		if codeOf(err) != DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a call after the deadline: %v", err)
 		}
 	})
@@ -179,7 +185,10 @@ func TestCloseCancelsAStream(t *testing.T) {
 	s := startServer(t)
 	c := newTestClient(t, dialTo(s.addr, nil))
 	ended := make(chan error, 1)
-	s.stream = func(gs grpc.ServerStream) error { ended <- gs.RecvMsg(new(wrapperspb.BytesValue)); return nil }
+	s.stream = func(gs grpc.ServerStream) error {
+		ended <- gs.RecvMsg(new(wrapperspb.BytesValue))
+		return nil
+	}
 	st, err := c.Open(testContext(t), stream)
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +246,8 @@ func TestStreamInFullFlow(t *testing.T) {
 		sent := make(chan error, 1)
 		go func() {
 			for i := range messages {
-				if err := st.Send(wrapperspb.Bytes(bytes.Repeat([]byte{byte(i)}, size))); err != nil {
+				m := wrapperspb.Bytes(bytes.Repeat([]byte{byte(i)}, size))
+				if err := st.Send(m); err != nil {
 					sent <- err
 					return
 				}
@@ -246,7 +256,8 @@ func TestStreamInFullFlow(t *testing.T) {
 		}()
 		var out wrapperspb.BytesValue
 		for i := range messages {
-			if err := st.Recv(&out); err != nil || !bytes.Equal(out.Value, bytes.Repeat([]byte{byte(i)}, size)) {
+			err := st.Recv(&out)
+			if err != nil || !bytes.Equal(out.Value, bytes.Repeat([]byte{byte(i)}, size)) {
 				t.Fatalf("message %d: %d bytes, %v", i, len(out.Value), err)
 			}
 		}
@@ -357,7 +368,8 @@ func await(ctx context.Context, t *testing.T, cond func() bool, s *Stream) {
 	}
 }
 
-// A big message behind a small one that nobody takes fills the window; it must go on once the small one is taken.
+// A big message behind a small one that nobody takes fills the window; it must go on once the small
+// one is taken.
 func TestBigMessageBehindASmallOne(t *testing.T) {
 	s := startServer(t)
 	c := newTestClient(t, dialTo(s.addr, nil))
@@ -381,7 +393,8 @@ func TestBigMessageBehindASmallOne(t *testing.T) {
 	}
 }
 
-// A receiver that does not read stops the server, and holds no more than a window; it then gets everything.
+// A receiver that does not read stops the server, and holds no more than a window; it then gets
+// everything.
 func TestRecvBoundsWhatIsQueued(t *testing.T) {
 	const messages, size = 200, 10_000
 	s := startServer(t)
@@ -458,7 +471,11 @@ func TestServerGone(t *testing.T) {
 	eachTransport(t, func(t *testing.T, s *server, c *Client) {
 		ctx := testContext(t)
 		begun := make(chan struct{})
-		s.stream = func(gs grpc.ServerStream) error { close(begun); <-gs.Context().Done(); return nil }
+		s.stream = func(gs grpc.ServerStream) error {
+			close(begun)
+			<-gs.Context().Done()
+			return nil
+		}
 		st, err := c.Open(ctx, stream)
 		if err != nil {
 			t.Fatal(err)
@@ -468,13 +485,15 @@ func TestServerGone(t *testing.T) {
 		if err := st.Recv(new(wrapperspb.BytesValue)); codeOf(err) != Unavailable {
 			t.Errorf("an open stream: %v", err)
 		}
-		if _, err := call(ctx, c, "x"); codeOf(err) != Unavailable || !strings.Contains(err.Error(), "dial") {
+		_, err = call(ctx, c, "x")
+		if codeOf(err) != Unavailable || !strings.Contains(err.Error(), "dial") {
 			t.Errorf("a new call: %v", err)
 		}
 	})
 }
 
-// A server that goes away in good order ends its streams, and the next call is on another connection.
+// A server that goes away in good order ends its streams, and the next call is on another
+// connection.
 func TestGoAway(t *testing.T) {
 	old, fresh := startServer(t), startServer(t)
 	fresh.unary = func(context.Context, []byte) ([]byte, error) { return []byte("fresh"), nil }
@@ -561,7 +580,8 @@ func TestRenew(t *testing.T) {
 		t.Errorf("%d connections for what was under way and two renewals, want 3", dials)
 	}
 	got := new(wrapperspb.BytesValue)
-	if err := errors.Join(open.Send(wrapperspb.Bytes([]byte("still here"))), open.Recv(got)); err != nil || string(got.Value) != "still here" {
+	err = errors.Join(open.Send(wrapperspb.Bytes([]byte("still here"))), open.Recv(got))
+	if err != nil || string(got.Value) != "still here" {
 		t.Errorf("the call under way: %q %v", got.Value, err)
 	}
 }
@@ -606,7 +626,8 @@ func TestCallAfterClose(t *testing.T) {
 	}
 	c.Close()
 	c.Close()
-	if _, err := call(testContext(t), c, "x"); codeOf(err) != Canceled || !errors.Is(err, errClosed) {
+	_, err := call(testContext(t), c, "x")
+	if codeOf(err) != Canceled || !errors.Is(err, errClosed) {
 		t.Fatal(err)
 	}
 }

@@ -69,7 +69,9 @@ func startServer(t *testing.T, opts ...grpc.ServerOption) *server {
 	return s
 }
 
-func (s *server) handleUnary(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+func (s *server) handleUnary(
+	_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor,
+) (any, error) {
 	in := new(wrapperspb.BytesValue)
 	if err := dec(in); err != nil {
 		return nil, err
@@ -115,14 +117,17 @@ func dialTo(addr string, cfg *tls.Config) func(context.Context) (*wire.Conn, err
 	}
 }
 
-// testBounds are the same both ways, for most servers of the tests answer with what they were asked.
+// testBounds are the same both ways, for most servers of the tests answer with what they were
+// asked.
 var testBounds = Bounds{Request: maxMessage, Response: maxMessage}
 
 const maxMessage = 4 << 20
 
 func newTestClient(t *testing.T, dial func(context.Context) (*wire.Conn, error)) *Client {
 	t.Helper()
-	c := NewClient(Options{Dial: dial, Authority: "test.local:1", Bounds: testBounds, UserAgent: "tulle/1.2.3"})
+	c := NewClient(Options{
+		Dial: dial, Authority: "test.local:1", Bounds: testBounds, UserAgent: "tulle/1.2.3",
+	})
 	t.Cleanup(c.Close)
 	return c
 }
@@ -148,8 +153,9 @@ func certificates(t *testing.T) (serverTLS, clientTLS *tls.Config) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"test.local"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		DNSNames: []string{"test.local"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -161,8 +167,13 @@ func certificates(t *testing.T) (serverTLS, clientTLS *tls.Config) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	serverTLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	clientTLS = &tls.Config{RootCAs: roots, ServerName: "test.local", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
+	serverTLS = &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	}
+	clientTLS = &tls.Config{
+		RootCAs: roots, ServerName: "test.local",
+		NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13,
+	}
 	return serverTLS, clientTLS
 }
 

@@ -40,8 +40,10 @@ func TestTheFirstIsLoggedThenOneASecondWithTheNumberOfTheOthers(t *testing.T) {
 			time.Sleep(time.Minute)
 			log.Info("refused", "from", "the last")
 		})
-		want := []string{"msg=refused from=0", "msg=failed id=x", "msg=refused from=1000 omitted=999",
-			"msg=refused from=2000 omitted=999", `msg=refused from="the last" omitted=500`}
+		want := []string{
+			"msg=refused from=0", "msg=failed id=x", "msg=refused from=1000 omitted=999",
+			"msg=refused from=2000 omitted=999", `msg=refused from="the last" omitted=500`,
+		}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}

@@ -43,7 +43,8 @@ func TestWheelFiresOnceAndNotBeforeItsTime(t *testing.T) {
 	})
 }
 
-// A connection's life is a timer of hours: with nothing else armed, the proxy wakes once a turn. What is due sooner is not late for that.
+// A connection's life is a timer of hours: with nothing else armed, the proxy wakes once a turn.
+// What is due sooner is not late for that.
 func TestWheelSleepsUntilSomethingIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
@@ -62,7 +63,8 @@ func TestWheelSleepsUntilSomethingIsDue(t *testing.T) {
 			began := time.Now()
 			w.Arm(&short, time.Second, e)
 			if got := <-e; got != &short || time.Since(began) > time.Second+2*Tick {
-				t.Errorf("after %v something fired, the second's timer: %v", time.Since(began), got == &short)
+				t.Errorf("after %v something fired, the second's timer: %v",
+					time.Since(began), got == &short)
 			}
 		}
 	})

@@ -26,14 +26,22 @@ import (
 var limits = config.DefaultLimits()
 
 func newCarrier(t testing.TB) *Carrier {
-	return New(Options{Ctx: t.Context(), Limits: limits, Log: slog.New(slog.DiscardHandler), Sampled: slog.New(slog.DiscardHandler), Metrics: metric.NewRegistry(),
-		Memory: &memory.Gauge{}, Dialer: &net.Dialer{Timeout: limits.DialTimeout}, Strangers: &metric.Addresses{},
-		Watch: func(*tls.ConnectionState, net.Addr, func(), func()) (stop func()) { return func() {} }})
+	return New(Options{
+		Ctx: t.Context(), Limits: limits, Log: slog.New(slog.DiscardHandler),
+		Sampled: slog.New(slog.DiscardHandler), Metrics: metric.NewRegistry(),
+		Memory: &memory.Gauge{}, Dialer: &net.Dialer{Timeout: limits.DialTimeout},
+		Strangers: &metric.Addresses{},
+		Watch: func(*tls.ConnectionState, net.Addr, func(), func()) (stop func()) {
+			return func() {}
+		},
+	})
 }
 
 func newSession() *discover.Session {
-	return discover.New(discover.Options{Cfg: config.Config{Limits: limits}, Log: slog.New(slog.DiscardHandler),
-		Attach: func() any { return nil }, Applied: func(balance.Change) {}})
+	return discover.New(discover.Options{
+		Cfg: config.Config{Limits: limits}, Log: slog.New(slog.DiscardHandler),
+		Attach: func() any { return nil }, Applied: func(balance.Change) {},
+	})
 }
 
 func check(t testing.TB, err error) {
@@ -55,9 +63,15 @@ func listen(t testing.TB) net.Listener {
 func outside(addr string) *discover.Target {
 	d, key := newSession(), &api.Key{Key: &api.Key_Authority{Authority: addr}}
 	target := d.Target(key)
-	d.Apply(&api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{Resources: &api.Resources{Resources: []*api.Resource{{
-		Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key), Version: "1", Body: &api.Resource_Route{Route: &api.Route{
-			Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT}}}}}}})
+	resource := &api.Resource{
+		Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key), Version: "1",
+		Body: &api.Resource_Route{Route: &api.Route{
+			Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
+		}},
+	}
+	d.Apply(&api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{
+		Resources: &api.Resources{Resources: []*api.Resource{resource}},
+	}})
 	return target
 }
 
@@ -90,7 +104,8 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	defer down.Close()
 	go func() {
 		defer up.Close()
-		newCarrier(t).Outbound(piped{up}, outside(addr), Declared(detect.First{Bytes: []byte("GET / HTTP/1.0\r\n\r\n")}))
+		first := detect.First{Bytes: []byte("GET / HTTP/1.0\r\n\r\n")}
+		newCarrier(t).Outbound(piped{up}, outside(addr), Declared(first))
 	}()
 	check(t, down.SetDeadline(time.Now().Add(10*time.Second)))
 	got := make([]byte, 5)
@@ -99,12 +114,15 @@ func TestAnOutsideAuthorityIsPassedThrough(t *testing.T) {
 	}
 }
 
-// A proxy without memory takes no opaque connections either: two buffers each are more than a request needs.
+// A proxy without memory takes no opaque connections either: two buffers each are more than a
+// request needs.
 func TestOpaqueConnectionsAreShedToo(t *testing.T) {
 	addr, accepted := greeter(t)
 	c, in := newCarrier(t), newSession().Port(8080)
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1))
-	arrival := &discover.Arrival{Port: in, App: in.Application(addr), Caller: authorize.Caller{Security: metric.Loopback}}
+	arrival := &discover.Arrival{
+		Port: in, App: in.Application(addr), Caller: authorize.Caller{Security: metric.Loopback},
+	}
 	for name, forward := range map[string]func(net.Conn){
 		"outbound": func(nc net.Conn) { c.Outbound(nc, outside(addr), Words{}) },
 		"inbound":  func(nc net.Conn) { c.Inbound(nc, arrival, Words{}) },
@@ -137,22 +155,34 @@ func pair(t *testing.T) (caller, accepted *net.TCPConn) {
 	return near.(*net.TCPConn), far.(*net.TCPConn)
 }
 
-// Who is refused, or for whom there is no memory, is reset: an orderly end would be taken for an answer.
+// Who is refused, or for whom there is no memory, is reset: an orderly end would be taken for an
+// answer.
 func TestWhoIsRefusedIsReset(t *testing.T) {
 	addr, _ := greeter(t)
 	in := newSession().Port(8080) // destination has not said who may call it
-	stranger := &discover.Arrival{Port: in, App: in.Application(addr), Caller: authorize.Caller{Security: metric.PlaintextUnmeshed}}
+	stranger := &discover.Arrival{
+		Port: in, App: in.Application(addr),
+		Caller: authorize.Caller{Security: metric.PlaintextUnmeshed},
+	}
 	for name, tt := range map[string]struct {
 		forward func(*Carrier, net.Conn)
 		full    bool
 	}{
-		"inbound, not allowed": {forward: func(c *Carrier, nc net.Conn) { c.Inbound(nc, stranger, Words{}) }},
-		"inbound, silent":      {forward: func(c *Carrier, nc net.Conn) { c.InboundSilent(nc, stranger, detect.First{}) }},
-		"outbound, full":       {forward: func(c *Carrier, nc net.Conn) { c.Outbound(nc, outside(addr), Words{}) }, full: true},
+		"inbound, not allowed": {forward: func(c *Carrier, nc net.Conn) {
+			c.Inbound(nc, stranger, Words{})
+		}},
+		"inbound, silent": {forward: func(c *Carrier, nc net.Conn) {
+			c.InboundSilent(nc, stranger, detect.First{})
+		}},
+		"outbound, full": {forward: func(c *Carrier, nc net.Conn) {
+			c.Outbound(nc, outside(addr), Words{})
+		}, full: true},
 		"outbound silent, full": {forward: func(c *Carrier, nc net.Conn) {
 			c.OutboundSilent(nc, outside(addr), detect.First{})
 		}, full: true},
-		"outbound, nobody there": {forward: func(c *Carrier, nc net.Conn) { c.Outbound(nc, outside("127.0.0.1:1"), Words{}) }},
+		"outbound, nobody there": {forward: func(c *Carrier, nc net.Conn) {
+			c.Outbound(nc, outside("127.0.0.1:1"), Words{})
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.full {

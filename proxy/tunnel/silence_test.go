@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
-// lateLeg is a client's connection whose deadlines for the future are set as late as the scheduler may have it: after one that has
-// passed, if one is set meanwhile.
+// lateLeg is a client's connection whose deadlines for the future are set as late as the scheduler
+// may have it: after one that has passed, if one is set meanwhile.
 type lateLeg struct {
 	net.Conn
 	once sync.Once
@@ -50,7 +50,8 @@ func TestAGreetingThatIsHereAlreadyIsNotWaitedFor(t *testing.T) {
 		r := detect.NewReader(nc, p.attendLimits())
 		w, err := p.overture(&lateLeg{Conn: up, past: make(chan struct{})}, r, nc)
 		if err != nil || w.left != nil || w.caller == nil || string(w.answer) != "220 ready\n" {
-			t.Errorf("client silent %v, server said %q, left %v, %v", w.caller != nil, w.answer, w.left, err)
+			t.Errorf("client silent %v, server said %q, left %v, %v",
+				w.caller != nil, w.answer, w.left, err)
 		}
 		if took := time.Since(began); took > limits.DetectTimeout {
 			t.Errorf("the greeting took %v", took)

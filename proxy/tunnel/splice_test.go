@@ -13,7 +13,9 @@ import (
 )
 
 // joined is a tunnel between two TCP connections, whose far ends are the test's.
-func joined(t *testing.T, p *Carrier) (client, server *net.TCPConn, cell *metric.Cell, ended chan struct{}) {
+func joined(
+	t *testing.T, p *Carrier,
+) (client, server *net.TCPConn, cell *metric.Cell, ended chan struct{}) {
 	t.Helper()
 	l := listen(t)
 	dial := func() (near, far *net.TCPConn) {

@@ -14,10 +14,13 @@ func TestTheProcessorIsGivenToThoseWhoGiveItBack(t *testing.T) {
 		share float64         // of the time, at most
 	}{
 		{"nobody wants it", []time.Duration{time.Microsecond}, 1},
-		{"a peer", []time.Duration{time.Microsecond, 100 * time.Microsecond, 900 * time.Microsecond}, 1},
-		{"a peer, and now and then a slow moment", append(make([]time.Duration, 99), 3*time.Millisecond), 1},
+		{"a peer",
+			[]time.Duration{time.Microsecond, 100 * time.Microsecond, 900 * time.Microsecond}, 1},
+		{"a peer, and now and then a slow moment",
+			append(make([]time.Duration, 99), 3*time.Millisecond), 1},
 		{"one who computes", []time.Duration{1500 * time.Microsecond}, 0.012},
-		{"one who computes, and a peer", []time.Duration{4 * time.Millisecond, 300 * time.Microsecond}, 0.012},
+		{"one who computes, and a peer",
+			[]time.Duration{4 * time.Millisecond, 300 * time.Microsecond}, 0.012},
 	} {
 		began := time.Now()
 		now, spent := began, time.Duration(0)

@@ -10,7 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// apps is what the load is for: nginx, one worker, where it can; children of this program for the rest.
+// apps is what the load is for: nginx, one worker, where it can; children of this program for the
+// rest.
 type apps struct {
 	dir         string
 	addrs       map[string]string
@@ -33,7 +34,8 @@ const (
 )
 
 func startApps(dir string) (a *apps, err error) {
-	a = &apps{dir: dir, addrs: map[string]string{"http1": loopback.Free(), "http2": loopback.Free()}, body: filepath.Join(dir, "1m")}
+	a = &apps{dir: dir, body: filepath.Join(dir, "1m"),
+		addrs: map[string]string{"http1": loopback.Free(), "http2": loopback.Free()}}
 	if a.message, a.messageSize, err = writeMessage(dir); err != nil {
 		return nil, err
 	}
@@ -68,21 +70,29 @@ func (a *apps) startChild(protocol, kind string) error {
 	return err
 }
 
-// startNginx answers at both addresses alike, as fast as it can without a proxy: by itself it would call sendfile twice for
-// every 8 KiB of HTTP/2, at half the speed. A request that is read in full goes through a socket of its own: nginx reads a
-// body only to pass it on.
+// startNginx answers at both addresses alike, as fast as it can without a proxy: by itself it would
+// call sendfile twice for every 8 KiB of HTTP/2, at half the speed. A request that is read in full
+// goes through a socket of its own: nginx reads a body only to pass it on.
 func (a *apps) startNginx() error {
 	for name, size := range map[string]int{"1m": bodySize, "16k": blockSize} {
-		if err := os.WriteFile(filepath.Join(a.dir, name), bytes.Repeat([]byte{'x'}, size), 0o644); err != nil {
+		path := filepath.Join(a.dir, name)
+		if err := os.WriteFile(path, bytes.Repeat([]byte{'x'}, size), 0o644); err != nil {
 			return err
 		}
 	}
-	text := fmt.Sprintf("worker_processes 1; daemon off; user root; pid %[1]s/app.pid; error_log stderr warn; events { worker_connections 15000; }\n"+
-		"http { access_log off; keepalive_requests 100000000; keepalive_timeout 120s; sendfile off; output_buffers 2 128k; http2_chunk_size 16k; open_file_cache max=10; client_max_body_size 0; client_body_buffer_size 2m; root %[1]s; %[2]s\n"+
-		"server { listen %[3]s; listen %[4]s http2; location = / { return 200 \"hello, world\\n\"; } location = /1m {} \n"+
-		"  location /up { proxy_pass http://unix:%[1]s/sock:/read; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }\n"+
-		"  location /echo { proxy_pass http://unix:%[1]s/sock:/16k; proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; } }\n"+
-		"server { listen unix:%[1]s/sock; location = /read { return 200 \"read\\n\"; } location = /16k {} } }\n",
+	text := fmt.Sprintf("worker_processes 1; daemon off; user root; pid %[1]s/app.pid; "+
+		"error_log stderr warn; events { worker_connections 15000; }\n"+
+		"http { access_log off; keepalive_requests 100000000; keepalive_timeout 120s; "+
+		"sendfile off; output_buffers 2 128k; http2_chunk_size 16k; open_file_cache max=10; "+
+		"client_max_body_size 0; client_body_buffer_size 2m; root %[1]s; %[2]s\n"+
+		"server { listen %[3]s; listen %[4]s http2; "+
+		"location = / { return 200 \"hello, world\\n\"; } location = /1m {} \n"+
+		"  location /up { proxy_pass http://unix:%[1]s/sock:/read; proxy_pass_request_body off; "+
+		"proxy_set_header Content-Length \"\"; }\n"+
+		"  location /echo { proxy_pass http://unix:%[1]s/sock:/16k; proxy_method GET; "+
+		"proxy_pass_request_body off; proxy_set_header Content-Length \"\"; } }\n"+
+		"server { listen unix:%[1]s/sock; location = /read { return 200 \"read\\n\"; } "+
+		"location = /16k {} } }\n",
 		a.dir, temporaries(filepath.Join(a.dir, "app")), a.addr("http1"), a.addr("http2"))
 	path := filepath.Join(a.dir, "app.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

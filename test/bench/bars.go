@@ -25,7 +25,8 @@ var (
 	onlyReverse = []string{"reverseproxy"}
 )
 
-// bars are the project's promises. One more is held by proxy/alloc_test.go: allocations per request.
+// bars are the project's promises. One more is held by proxy/alloc_test.go: allocations per
+// request.
 func bars() []bar {
 	return slices.Concat(fastBars(), bulkBars(), smallBars())
 }
@@ -56,7 +57,9 @@ func fastBars() []bar {
 }
 
 func bulkBars() (all []bar) {
-	for _, row := range []string{"http1-down-two", "http2-down-two", "http1-up-two", "http2-up-two", "tcp-two"} {
+	for _, row := range []string{
+		"http1-down-two", "http2-down-two", "http1-up-two", "http2-up-two", "tcp-two",
+	} {
 		all = append(all, bar{row: row, figure: rate, against: anyPeer, must: 0.9, goal: 1})
 	}
 	return all
@@ -155,7 +158,8 @@ func (b bar) best(r result) (who string, figure float64) {
 	return who, figure
 }
 
-// headline is the figure of a row that says most: for the plot, which puts it beside the best peer's.
+// headline is the figure of a row that says most: for the plot, which puts it beside the best
+// peer's.
 func (r row) headline() bar {
 	switch {
 	case r.fresh:

@@ -31,24 +31,33 @@ func TestABarIsHeldAgainstTheBest(t *testing.T) {
 		who  string
 		word string
 	}{
-		{"enough", bar{figure: rate, against: anyHAProxy, must: 0.8, goal: 1}, 100. / 120, "haproxy-h1", "ok"},
-		{"as much as hoped", bar{figure: rate, against: anyHAProxy, must: 0.5, goal: 0.8}, 100. / 120, "haproxy-h1", "goal"},
-		{"too little", bar{figure: rate, against: anyHAProxy, must: 0.9, goal: 1}, 100. / 120, "haproxy-h1", "MISSED"},
-		{"quick enough", bar{figure: p99, against: anyHAProxy, must: 1, goal: 0.5}, 3. / 4, "haproxy-h1", "ok"},
-		{"what is added", bar{figure: p99, added: true, against: anyHAProxy, must: 0.6, goal: 0.5}, 2. / 3, "haproxy-h1", "MISSED"},
+		{"enough", bar{figure: rate, against: anyHAProxy, must: 0.8, goal: 1}, 100. / 120,
+			"haproxy-h1", "ok"},
+		{"as much as hoped", bar{figure: rate, against: anyHAProxy, must: 0.5, goal: 0.8},
+			100. / 120, "haproxy-h1", "goal"},
+		{"too little", bar{figure: rate, against: anyHAProxy, must: 0.9, goal: 1}, 100. / 120,
+			"haproxy-h1", "MISSED"},
+		{"quick enough", bar{figure: p99, against: anyHAProxy, must: 1, goal: 0.5}, 3. / 4,
+			"haproxy-h1", "ok"},
+		{"what is added", bar{figure: p99, added: true, against: anyHAProxy, must: 0.6, goal: 0.5},
+			2. / 3, "haproxy-h1", "MISSED"},
 		{"alone", bar{figure: value, must: 5, goal: 4}, 5, "", "ok"},
 		{"too much, alone", bar{figure: value, must: 4.9, goal: 4}, 5, "", "MISSED"},
-		{"nobody to beat", bar{figure: rate, against: onlyEnvoy, must: 3, goal: 4}, 0, "", "not judged"},
+		{"nobody to beat", bar{figure: rate, against: onlyEnvoy, must: 3, goal: 4}, 0,
+			"", "not judged"},
 	} {
 		v := tt.bar.hold(r)
 		if v.got != tt.got && v.unjudged == "" || v.who != tt.who || v.word() != tt.word {
-			t.Errorf("%s: %v of %q, %s; want %v of %q, %s", tt.name, v.got, v.who, v.word(), tt.got, tt.who, tt.word)
+			t.Errorf("%s: %v of %q, %s; want %v of %q, %s",
+				tt.name, v.got, v.who, v.word(), tt.got, tt.who, tt.word)
 		}
 	}
 }
 
 func TestOursThatFailedIsAMiss(t *testing.T) {
-	r := result{cells: []cell{{peer: "tulle", err: failed(3)}, {peer: "envoy", figures: figures{rate: 1}}}}
+	r := result{
+		cells: []cell{{peer: "tulle", err: failed(3)}, {peer: "envoy", figures: figures{rate: 1}}},
+	}
 	v := bar{figure: rate, against: onlyEnvoy, must: 1}.hold(r)
 	if !v.missed || !strings.Contains(strings.Join(v.columns(), " "), "3 requests failed") {
 		t.Errorf("%+v", v)

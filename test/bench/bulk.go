@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// A bulk connection's first byte says which way the bytes go. Small letters begin no HTTP, so nobody waits to see more.
+// A bulk connection's first byte says which way the bytes go. Small letters begin no HTTP, so
+// nobody waits to see more.
 const (
 	down = 'd' // until the client closes
-	up   = 'u' // until the client has closed its half; the answer is how many bytes came, 8 bytes big-endian
+	// until the client has closed its half; the answer is how many bytes came, 8 bytes big-endian
+	up = 'u'
 )
 
 const bulkChunk = 64 << 10

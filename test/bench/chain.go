@@ -13,13 +13,16 @@ import (
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
-// shape is a place for proxies: how many, what they carry, and what two of them speak to each other.
+// shape is a place for proxies: how many, what they carry, and what two of them speak to each
+// other.
 type shape struct {
 	hops   hops
 	front  string // what the client and the application speak: http1, http2, grpc or tcp
 	middle string // what two proxies speak, over mutual TLS 1.3: http1, http2 or tcp
 	conns  int    // how many connections are to fit in; 0: defaultConns
-	reason bool   // the client is h2load, whose HTTP/1 wants a reason phrase, which HAProxy leaves out where a server has none
+	// the client is h2load, whose HTTP/1 wants a reason phrase, which HAProxy leaves out where a
+	// server has none
+	reason bool
 }
 
 type hops int
@@ -90,8 +93,8 @@ func end(p *exec.Cmd) {
 	p.Wait() // killed: its error says nothing
 }
 
-// command is a peer's process for one side: it writes the configuration and says how to start. It may change what the side
-// speaks where the peer cannot do better.
+// command is a peer's process for one side: it writes the configuration and says how to start. It
+// may change what the side speaks where the peer cannot do better.
 type command func(*side) (name string, args []string, err error)
 
 // build starts the processes of a shape, the last first.
@@ -129,14 +132,17 @@ func build(dir string, s shape, a *apps, cmd command) (*chain, error) {
 // sides are in the order in which they are to start.
 func sides(dir, front string, s shape, a *apps) []side {
 	if s.hops == oneHop {
-		return []side{{role: "only", listen: front, upstream: a.addr(s.front), down: s.front, up: s.front, conns: s.room(), dir: dir}}
+		return []side{{role: "only", listen: front, upstream: a.addr(s.front), down: s.front,
+			up: s.front, conns: s.room(), dir: dir}}
 	}
-	callee := side{role: "callee", listen: front, upstream: a.addr(s.front), down: s.middle, downTLS: true, up: s.front, conns: s.room(), dir: dir}
+	callee := side{role: "callee", listen: front, upstream: a.addr(s.front), down: s.middle,
+		downTLS: true, up: s.front, conns: s.room(), dir: dir}
 	if s.hops == tlsHop {
 		return []side{callee}
 	}
 	callee.listen = loopback.Free()
-	return []side{callee, {role: "caller", listen: front, upstream: callee.listen, down: s.front, up: s.middle, upTLS: true, conns: s.room(), reason: s.reason, dir: dir}}
+	return []side{callee, {role: "caller", listen: front, upstream: callee.listen, down: s.front,
+		up: s.middle, upTLS: true, conns: s.room(), reason: s.reason, dir: dir}}
 }
 
 // readyTimeout bounds the start of a process.
@@ -152,7 +158,8 @@ func start(listen, name string, args ...string) (*exec.Cmd, error) {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // nothing outlives the measurement, nor nginx's worker its master
+	// nothing outlives the measurement, nor nginx's worker its master
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -165,7 +172,8 @@ func start(listen, name string, args ...string) (*exec.Cmd, error) {
 }
 
 func awaitListening(addr string) bool {
-	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(time.Millisecond) {
+	until := time.Now().Add(readyTimeout)
+	for ; time.Now().Before(until); time.Sleep(time.Millisecond) {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()
 			return true

@@ -2,7 +2,8 @@ package main
 
 import "fmt"
 
-// childArg makes this program one of its own helpers, a process of its own, with one worker thread like everything else.
+// childArg makes this program one of its own helpers, a process of its own, with one worker thread
+// like everything else.
 const childArg = "child"
 
 func child(args []string) error {

@@ -11,9 +11,10 @@ import (
 // churners is how many connections are being made at a time.
 const churners = 16
 
-// churn makes a connection for each request: TCP, a full mutual TLS 1.3 handshake (X25519; P-256 certificates on both sides; no tickets), the HTTP/2
-// preface, one request, its answer of 13 bytes, and the client's close. The client is this program, which is a large part of the work:
-// what a connection costs the proxy is its CPU column.
+// churn makes a connection for each request: TCP, a full mutual TLS 1.3 handshake (X25519; P-256
+// certificates on both sides; no tickets), the HTTP/2 preface, one request, its answer of 13 bytes,
+// and the client's close. The client is this program, which is a large part of the work: what a
+// connection costs the proxy is its CPU column.
 func churn(ctx context.Context, c *chain, d time.Duration) (figures, error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards the two below

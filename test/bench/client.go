@@ -12,7 +12,8 @@ import (
 	"sync/atomic"
 )
 
-// client dials mutual TLS 1.3 the way a caller's proxy does: always a full handshake, X25519 for everybody.
+// client dials mutual TLS 1.3 the way a caller's proxy does: always a full handshake, X25519 for
+// everybody.
 type client struct {
 	config *tls.Config
 	dials  atomic.Uint32
@@ -28,7 +29,8 @@ func fileClient(dir, protocol string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(cert, key, filepath.Join(dir, "ca.pem"), "bench", map[string]string{"http1": "http/1.1", "http2": "h2", "grpc": "h2"}[protocol])
+	return newClient(cert, key, filepath.Join(dir, "ca.pem"), "bench",
+		map[string]string{"http1": "http/1.1", "http2": "h2", "grpc": "h2"}[protocol])
 }
 
 func pemBlock(path string) ([]byte, error) {
@@ -43,7 +45,8 @@ func pemBlock(path string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// newClient takes a chain in DER and a key in PKCS #8. Who the server is gets verified by its chain alone: an SVID has no name.
+// newClient takes a chain in DER and a key in PKCS #8. Who the server is gets verified by its chain
+// alone: an SVID has no name.
 func newClient(chain, key []byte, ca, name, alpn string) (*client, error) {
 	certs, err := x509.ParseCertificates(chain)
 	if err != nil {
@@ -65,8 +68,9 @@ func newClient(chain, key []byte, ca, name, alpn string) (*client, error) {
 	for _, c := range certs {
 		own.Certificate = append(own.Certificate, c.Raw)
 	}
-	c := &client{config: &tls.Config{Certificates: []tls.Certificate{own}, ServerName: name, MinVersion: tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{tls.X25519}, SessionTicketsDisabled: true, InsecureSkipVerify: true, VerifyConnection: chained(pool)}}
+	c := &client{config: &tls.Config{Certificates: []tls.Certificate{own}, ServerName: name,
+		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519},
+		SessionTicketsDisabled: true, InsecureSkipVerify: true, VerifyConnection: chained(pool)}}
 	if alpn != "" {
 		c.config.NextProtos = []string{alpn}
 	}
@@ -79,7 +83,9 @@ func chained(roots *x509.CertPool) func(tls.ConnectionState) error {
 		for _, c := range s.PeerCertificates[1:] {
 			between.AddCert(c)
 		}
-		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
+			Roots: roots, Intermediates: between,
+		})
 		return err
 	}
 }

@@ -70,8 +70,10 @@ func idle(proxy string, procs, endpoints int) (mb float64, err error) {
 	if err := m.write("127.0.0.1:1", mesh, known...); err != nil {
 		return 0, err
 	}
-	cmd, err := m.proxy("caller", procs, map[string]string{config.EnvInboundListen: mesh, config.EnvInboundApps: "1=127.0.0.1:1",
-		config.EnvOutboundUpstreams: out + "=" + m.plane.Authority(upstream)})
+	cmd, err := m.proxy("caller", procs, map[string]string{
+		config.EnvInboundListen: mesh, config.EnvInboundApps: "1=127.0.0.1:1",
+		config.EnvOutboundUpstreams: out + "=" + m.plane.Authority(upstream),
+	})
 	if err != nil {
 		return 0, err
 	}

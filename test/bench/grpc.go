@@ -28,11 +28,15 @@ func serveGRPC(addr string) error {
 	s := grpc.NewServer()
 	s.RegisterService(&grpc.ServiceDesc{ServiceName: "bench.Echo", HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{MethodName: "Unary", Handler: echoUnary}},
-		Streams: []grpc.StreamDesc{{StreamName: "Stream", Handler: echoStream, ServerStreams: true}}}, struct{}{})
+		Streams: []grpc.StreamDesc{
+			{StreamName: "Stream", Handler: echoStream, ServerStreams: true},
+		}}, struct{}{})
 	return s.Serve(l)
 }
 
-func echoUnary(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+func echoUnary(
+	_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor,
+) (any, error) {
 	m := new(wrapperspb.BytesValue)
 	return m, decode(m)
 }
@@ -61,7 +65,9 @@ func writeMessage(dir string) (path string, size int, err error) {
 	return path, len(framed), os.WriteFile(path, framed, 0o600)
 }
 
-// gRPC's requests as h2load makes them. A call that fails has no message, which is missed when the bytes are counted.
+// gRPC's requests as h2load makes them. A call that fails has no message, which is missed when the
+// bytes are counted.
 func grpcQuestion(path, message string) question {
-	return question{path: path, conns: 8, streams: 16, args: []string{"-d", message, "-H", "content-type: application/grpc", "-H", "te: trailers"}}
+	return question{path: path, conns: 8, streams: 16,
+		args: []string{"-d", message, "-H", "content-type: application/grpc", "-H", "te: trailers"}}
 }

@@ -7,7 +7,8 @@ import (
 
 // serveHold begins its answers and never ends them; it speaks HTTP/1 and HTTP/2.
 func serveHold(addr string) error {
-	s := &http.Server{Addr: addr, Protocols: &http.Protocols{}, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: heldConns * heldStreams * 2}}
+	s := &http.Server{Addr: addr, Protocols: &http.Protocols{},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: heldConns * heldStreams * 2}}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

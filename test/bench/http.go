@@ -15,13 +15,14 @@ import (
 	"time"
 )
 
-// wrk asks without pause on 64 connections. Its latencies are those of saturation: a slow answer delays the next question, so
-// they leave out what would have waited.
+// wrk asks without pause on 64 connections. Its latencies are those of saturation: a slow answer
+// delays the next question, so they leave out what would have waited.
 func wrk(path string, conns int, size float64) work {
 	return func(ctx context.Context, c *chain, d time.Duration) (figures, error) {
 		seconds := max(1, int(math.Ceil(d.Seconds())))
-		out, err := generate(ctx, time.Duration(seconds)*time.Second, "wrk", "-t1", fmt.Sprintf("-c%d", conns), fmt.Sprintf("-d%ds", seconds),
-			"--latency", "--timeout", "20s", "http://"+c.addr+path)
+		out, err := generate(ctx, time.Duration(seconds)*time.Second, "wrk", "-t1",
+			fmt.Sprintf("-c%d", conns), fmt.Sprintf("-d%ds", seconds), "--latency",
+			"--timeout", "20s", "http://"+c.addr+path)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +47,8 @@ var (
 	wrkTotal   = regexp.MustCompile(`(\d+) requests in ([\d.]+)(us|ms|s|m)`)
 	wrkPercent = regexp.MustCompile(`\s(50|99)%\s+([\d.]+)(us|ms|s|m)`)
 	wrkStatus  = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
-	wrkSocket  = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
+	wrkSocket  = regexp.MustCompile(
+		`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
 )
 
 // readWrk counts in units of size: 1 for requests, their MB for bodies.
@@ -56,7 +58,8 @@ func readWrk(out string, size float64) (figures, error) {
 		return nil, fmt.Errorf("wrk said something else:\n%s", out)
 	}
 	if n := sum(wrkStatus.FindStringSubmatch(out)) + sum(wrkSocket.FindStringSubmatch(out)); n > 0 {
-		return nil, fmt.Errorf("%w (%s %s)", failed(n), wrkStatus.FindString(out), wrkSocket.FindString(out))
+		return nil, fmt.Errorf("%w (%s %s)", failed(n), wrkStatus.FindString(out),
+			wrkSocket.FindString(out))
 	}
 	took, err := time.ParseDuration(m[2] + m[3])
 	if err != nil {
@@ -115,11 +118,13 @@ func h2load(q question) work {
 		}
 		defer os.RemoveAll(dir)
 		log := filepath.Join(dir, "log")
-		args := []string{"-t1", fmt.Sprintf("-c%d", q.conns), fmt.Sprintf("-m%d", q.streams), fmt.Sprintf("-D%dms", d.Milliseconds()), "--log-file=" + log}
+		args := []string{"-t1", fmt.Sprintf("-c%d", q.conns), fmt.Sprintf("-m%d", q.streams),
+			fmt.Sprintf("-D%dms", d.Milliseconds()), "--log-file=" + log}
 		if q.rps > 0 {
 			args = append(args, fmt.Sprintf("--rps=%g", q.rps/float64(q.conns)))
 		}
-		out, err := generate(ctx, d, "h2load", append(append(args, q.args...), "http://"+c.addr+q.path)...)
+		out, err := generate(ctx, d, "h2load",
+			append(append(args, q.args...), "http://"+c.addr+q.path)...)
 		if err != nil {
 			return nil, err
 		}
@@ -163,7 +168,8 @@ func readH2load(out string, q question, d time.Duration) (figures, error) {
 // keepsUp is how much of a fixed rate must go through for the latencies to be those of that rate.
 const keepsUp = 0.97
 
-// readLog reads h2load's log, which has a line for each request: when it began, its status, how many microseconds it took.
+// readLog reads h2load's log, which has a line for each request: when it began, its status, how
+// many microseconds it took.
 func readLog(path string, f figures) error {
 	b, err := os.ReadFile(path)
 	if err != nil {

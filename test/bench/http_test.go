@@ -21,8 +21,12 @@ func TestWrkIsRead(t *testing.T) {
 	if err != nil || f[done] != 40000 || f[rate] != 20000 || f[p50] != 0.713 || f[p99] != 3.24 {
 		t.Errorf("%v, %v", f, err)
 	}
-	for _, bad := range []string{"  Non-2xx or 3xx responses: 7\n", "  Socket errors: connect 0, read 7, write 0, timeout 0\n"} {
-		if _, err := readWrk(strings.Replace(wrkSays, "%s", bad, 1), 1); err == nil || !strings.Contains(err.Error(), "7 requests failed") {
+	for _, bad := range []string{
+		"  Non-2xx or 3xx responses: 7\n",
+		"  Socket errors: connect 0, read 7, write 0, timeout 0\n",
+	} {
+		_, err := readWrk(strings.Replace(wrkSays, "%s", bad, 1), 1)
+		if err == nil || !strings.Contains(err.Error(), "7 requests failed") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -48,7 +52,8 @@ func TestH2loadIsRead(t *testing.T) {
 		"less than they shou": {strings.Replace(h2loadSays, "(13000) data", "(12987) data", 1), q},
 		"only 500 requests/s": {h2loadSays, question{answer: 13, unit: 1, rps: 600}},
 	} {
-		if _, err := readH2load(tt.out, tt.q, 2*time.Second); err == nil || !strings.Contains(err.Error(), what) {
+		_, err := readH2load(tt.out, tt.q, 2*time.Second)
+		if err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -12,8 +12,10 @@ import (
 // machine says where and with what a run was made.
 func (b *bench) machine() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "Measured on %s: %s, %d cores, %s, Linux %s, %s. Medians of %d rounds of %v, interleaved; client, application and proxies share the cores.\n\n",
-		time.Now().UTC().Format("2006-01-02"), cpuModel(), runtime.NumCPU(), memory(), kernel(), runtime.Version(), b.rounds, b.duration)
+	fmt.Fprintf(&s, "Measured on %s: %s, %d cores, %s, Linux %s, %s. Medians of %d rounds of %v, "+
+		"interleaved; client, application and proxies share the cores.\n\n",
+		time.Now().UTC().Format("2006-01-02"), cpuModel(), runtime.NumCPU(), memory(), kernel(),
+		runtime.Version(), b.rounds, b.duration)
 	var versions []string
 	for _, p := range b.peers {
 		if p.version != nil && !strings.Contains(strings.Join(b.missing, " "), p.name) {
@@ -23,10 +25,12 @@ func (b *bench) machine() string {
 	versions = append(versions, "load: wrk (Debian), "+firstLine("h2load", "--version"))
 	fmt.Fprintf(&s, "Versions: %s.\n", strings.Join(versions, "; "))
 	if len(b.missing) > 0 {
-		fmt.Fprintf(&s, "\nNot installed, and so not measured: %s.\n", strings.Join(b.missing, ", "))
+		fmt.Fprintf(&s, "\nNot installed, and so not measured: %s.\n",
+			strings.Join(b.missing, ", "))
 	}
 	if len(b.seen) > 0 {
-		s.WriteString("\nFound between the two proxies, all of which refused TLS 1.2 and clients without certificates:\n\n")
+		s.WriteString("\nFound between the two proxies, " +
+			"all of which refused TLS 1.2 and clients without certificates:\n\n")
 		for _, line := range b.seen {
 			fmt.Fprintf(&s, "- %s\n", line)
 		}
@@ -40,7 +44,8 @@ func cpuModel() string {
 		return "an unknown processor"
 	}
 	for line := range strings.Lines(string(b)) {
-		if name, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+		name, model, ok := strings.Cut(line, ":")
+		if ok && strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(model)
 		}
 	}

@@ -41,14 +41,18 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.proxy, "mesh-proxy", "bin/mesh-proxy", "the proxy under test")
-	flag.StringVar(&o.base, "base", "", "another build of mesh-proxy, measured in the same rounds under the name base")
+	flag.StringVar(&o.base, "base", "",
+		"another build of mesh-proxy, measured in the same rounds under the name base")
 	flag.StringVar(&o.envoy, "envoy", "envoy", "Envoy's binary")
 	flag.StringVar(&o.only, "only", "", "which peers, by name; all by default")
-	flag.StringVar(&o.rows, "rows", "", "which rows, by the beginnings of their names; all by default")
+	flag.StringVar(&o.rows, "rows", "",
+		"which rows, by the beginnings of their names; all by default")
 	flag.IntVar(&o.rounds, "rounds", 0, "of each, interleaved (default 5; 3 with -quick)")
 	flag.DurationVar(&o.duration, "duration", 0, "of a round (default 3s; 2s with -quick)")
-	flag.StringVar(&o.docs, "docs", "", "the folder whose performance.md and performance.svg are to say what was measured")
-	flag.BoolVar(&o.quick, "quick", false, "the two-hop part alone, with httputil.ReverseProxy beside the others")
+	flag.StringVar(&o.docs, "docs", "",
+		"the folder whose performance.md and performance.svg are to say what was measured")
+	flag.BoolVar(&o.quick, "quick", false,
+		"the two-hop part alone, with httputil.ReverseProxy beside the others")
 	flag.BoolVar(&o.footprint, "footprint", false, "measure the binary and the idle memory instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -97,7 +101,8 @@ func (b *bench) all(ctx context.Context, rows []row) (results []result, err erro
 	return results, nil
 }
 
-// raiseFiles allows as many open files as there may be; 10,000 connections are to fit, here and in every peer, which inherits it.
+// raiseFiles allows as many open files as there may be; 10,000 connections are to fit, here and in
+// every peer, which inherits it.
 func raiseFiles() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -141,7 +146,8 @@ func (b *bench) close() {
 
 // choose is the peers in the order of the tables.
 func (b *bench) choose(o options) (chosen []peer, err error) {
-	known := []peer{direct(), tulle("tulle", o.proxy), haproxy("haproxy", ""), haproxy("haproxy-h1", "http1"), nginx(), envoy(o.envoy)}
+	known := []peer{direct(), tulle("tulle", o.proxy), haproxy("haproxy", ""),
+		haproxy("haproxy-h1", "http1"), nginx(), envoy(o.envoy)}
 	if o.quick {
 		known = append(known, reverseProxy())
 	}
@@ -179,7 +185,8 @@ func (b *bench) selected(o options) (rows []row) {
 		all = quickRows()
 	}
 	for _, r := range all {
-		if o.rows == "" || slices.ContainsFunc(strings.Split(o.rows, ","), func(begin string) bool { return strings.HasPrefix(r.name, begin) }) {
+		begins := func(begin string) bool { return strings.HasPrefix(r.name, begin) }
+		if o.rows == "" || slices.ContainsFunc(strings.Split(o.rows, ","), begins) {
 			rows = append(rows, r)
 		}
 	}

@@ -44,16 +44,25 @@ func (b *bench) measured(results []result) string {
 	sections := []string{
 		b.machine(),
 		"### Bars\n\n" + barTable(b.bars, results),
-		"### Beside the best of the others\n\n![Each figure beside the best peer's](performance.svg)\n",
-		"### At saturation, a second\n\nThe clients send as fast as they are answered. Direct, without a proxy, is what client and application can do.\n\n" + t.table(saturating, rate),
-		"### Processor time, µs for each of those, caller's and callee's proxy\n\n" + t.table(saturating, cpuCaller, cpuCallee),
-		"### System calls that read or write, for each of those, of our proxies\n\n" + t.of("tulle").table(saturating, callsCaller, callsCallee),
-		"### At saturation, p50 / p99 ms\n\nWhoever answers slowly is asked less here, so these compare only roughly.\n\n" + t.table(timed, p50, p99),
-		fmt.Sprintf("### At %d requests/s, p50 / p99 / p99.9 ms\n\nWhat a row adds over direct is the difference. h2load sends in bursts.\n\n", fixedRate) + t.table(atRate, p50, p99, p999),
+		"### Beside the best of the others\n\n" +
+			"![Each figure beside the best peer's](performance.svg)\n",
+		"### At saturation, a second\n\nThe clients send as fast as they are answered. Direct, " +
+			"without a proxy, is what client and application can do.\n\n" +
+			t.table(saturating, rate),
+		"### Processor time, µs for each of those, caller's and callee's proxy\n\n" +
+			t.table(saturating, cpuCaller, cpuCallee),
+		"### System calls that read or write, for each of those, of our proxies\n\n" +
+			t.of("tulle").table(saturating, callsCaller, callsCallee),
+		"### At saturation, p50 / p99 ms\n\nWhoever answers slowly is asked less here, " +
+			"so these compare only roughly.\n\n" + t.table(timed, p50, p99),
+		fmt.Sprintf("### At %d requests/s, p50 / p99 / p99.9 ms\n\nWhat a row adds over direct "+
+			"is the difference. h2load sends in bursts.\n\n", fixedRate) +
+			t.table(atRate, p50, p99, p999),
 		"### Memory and start\n\n" + t.table(weighed, value),
 		t.failures(),
 	}
-	return "\n" + strings.Join(slices.DeleteFunc(sections, func(s string) bool { return s == "" }), "\n") + "\n"
+	sections = slices.DeleteFunc(sections, func(s string) bool { return s == "" })
+	return "\n" + strings.Join(sections, "\n") + "\n"
 }
 
 func saturating(r row) bool { return !r.fresh && !r.fixed }
@@ -72,7 +81,8 @@ func (t *tables) of(peers ...string) *tables { return &tables{peers: peers, resu
 // table has a line for each row that is wanted, and a column for each peer.
 func (t *tables) table(want func(row) bool, names ...string) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "| | %s |\n|---|%s\n", strings.Join(t.peers, " | "), strings.Repeat("---|", len(t.peers)))
+	fmt.Fprintf(&s, "| | %s |\n|---|%s\n", strings.Join(t.peers, " | "),
+		strings.Repeat("---|", len(t.peers)))
 	for _, r := range t.results {
 		if !want(r.row) {
 			continue
@@ -105,7 +115,8 @@ func (t *tables) failures() string {
 	for _, r := range t.results {
 		for _, c := range r.cells {
 			if c.err != nil {
-				fmt.Fprintf(&s, "- %s, %s: %s\n", r.name, c.peer, strings.ReplaceAll(c.err.Error(), "\n", " "))
+				fmt.Fprintf(&s, "- %s, %s: %s\n", r.name, c.peer,
+					strings.ReplaceAll(c.err.Error(), "\n", " "))
 			}
 		}
 	}

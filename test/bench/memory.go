@@ -16,10 +16,11 @@ const (
 	idlePlain   = 10000
 	idleTLS     = 2000
 	heldConns   = 10
-	heldStreams = 100             // on each: what every peer allows
-	settle      = 3 * time.Second // before memory is read: collectors give back what they do not need
-	openers     = 16              // connections being opened at a time
-	stillOpen   = 100             // of the connections that are asked again at the end
+	heldStreams = 100 // on each: what every peer allows
+	// before memory is read: collectors give back what they do not need
+	settle    = 3 * time.Second
+	openers   = 16  // connections being opened at a time
+	stillOpen = 100 // of the connections that are asked again at the end
 )
 
 // memoryRows weigh one process each, a fresh one.
@@ -28,14 +29,25 @@ func memoryRows() []row {
 	plain := shape{hops: oneHop, front: "http1", conns: idlePlain + idlePlain/5}
 	mtls := shape{hops: tlsHop, front: "http2", middle: "http2"}
 	return []row{
-		{name: "ready", title: "From its start until it serves", unit: "ms", shape: one, fresh: true, rounds: 5, work: startup},
-		{name: "binary", title: "The binary (without shared libraries)", unit: "MB", shape: one, fresh: true, work: binarySize},
-		{name: "idle", title: "RSS, idle", unit: "MB", shape: one, fresh: true, rounds: 3, work: idleMemory},
-		{name: "conn-plain", title: fmt.Sprintf("An idle plaintext connection, of %d, after one HTTP/1 request", idlePlain), unit: "KiB", shape: plain, fresh: true, work: plainConnections},
-		{name: "conn-mtls", title: fmt.Sprintf("An idle mTLS connection, of %d, fresh (HTTP/2 SETTINGS exchanged)", idleTLS), unit: "KiB", shape: mtls, fresh: true, work: tlsConnections(false)},
-		{name: "conn-mtls-used", title: fmt.Sprintf("An idle mTLS connection, of %d, after 16 KiB each way", idleTLS), unit: "KiB", shape: mtls, fresh: true, work: tlsConnections(true)},
-		{name: "stream", title: fmt.Sprintf("An open, idle HTTP/2 stream, of %d", heldConns*heldStreams), unit: "KiB",
-			shape: shape{hops: oneHop, front: "http2"}, fresh: true, holds: true, work: openStreams},
+		{name: "ready", title: "From its start until it serves", unit: "ms", shape: one,
+			fresh: true, rounds: 5, work: startup},
+		{name: "binary", title: "The binary (without shared libraries)", unit: "MB", shape: one,
+			fresh: true, work: binarySize},
+		{name: "idle", title: "RSS, idle", unit: "MB", shape: one, fresh: true, rounds: 3,
+			work: idleMemory},
+		{name: "conn-plain", title: fmt.Sprintf(
+			"An idle plaintext connection, of %d, after one HTTP/1 request", idlePlain),
+			unit: "KiB", shape: plain, fresh: true, work: plainConnections},
+		{name: "conn-mtls", title: fmt.Sprintf(
+			"An idle mTLS connection, of %d, fresh (HTTP/2 SETTINGS exchanged)", idleTLS),
+			unit: "KiB", shape: mtls, fresh: true, work: tlsConnections(false)},
+		{name: "conn-mtls-used",
+			title: fmt.Sprintf("An idle mTLS connection, of %d, after 16 KiB each way", idleTLS),
+			unit:  "KiB", shape: mtls, fresh: true, work: tlsConnections(true)},
+		{name: "stream", unit: "KiB",
+			title: fmt.Sprintf("An open, idle HTTP/2 stream, of %d", heldConns*heldStreams),
+			shape: shape{hops: oneHop, front: "http2"}, fresh: true, holds: true,
+			work: openStreams},
 	}
 }
 
@@ -95,7 +107,9 @@ func plainConnections(ctx context.Context, c *chain, _ time.Duration) (figures, 
 	if err != nil {
 		return nil, err
 	}
-	return f, each(0, stillOpen, func(i int) error { return askPlain(conns[i*idlePlain/stillOpen]) })
+	return f, each(0, stillOpen, func(i int) error {
+		return askPlain(conns[i*idlePlain/stillOpen])
+	})
 }
 
 func askPlain(nc net.Conn) error {

@@ -14,7 +14,8 @@ const (
 	plotTop   = 46
 )
 
-// plot is a bar for each row: how much better the proxy is than the best of its peers. 1 is as good.
+// plot is a bar for each row: how much better the proxy is than the best of its peers. 1 is as
+// good.
 func plot(results []result) string {
 	var body strings.Builder
 	y := plotTop
@@ -27,13 +28,17 @@ func plot(results []result) string {
 		if !v.more() {
 			times = 1 / v.got
 		}
-		body.WriteString(plotBar(y, r.title+", "+map[bool]string{true: "p99 added", false: r.unit}[r.fixed], v.who, times))
+		unit := map[bool]string{true: "p99 added", false: r.unit}[r.fixed]
+		body.WriteString(plotBar(y, r.title+", "+unit, v.who, times))
 		y += plotLine
 	}
 	width, height := plotLabel+int(plotUnit*plotMost)+130, y+10
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" font-family="sans-serif" font-size="12">
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" `+
+		`width="%[1]d" height="%[2]d" font-family="sans-serif" font-size="12">
 <rect width="%[1]d" height="%[2]d" fill="#ffffff"/>
-<text x="10" y="22" font-size="14" fill="#222222">Times better than the best of the others in each row (longer is better; 1 is as good)</text>
+<text x="10" y="22" font-size="14" fill="#222222">`+
+		`Times better than the best of the others in each row `+
+		`(longer is better; 1 is as good)</text>
 %[3]s<line x1="%[4]d" y1="%[5]d" x2="%[4]d" y2="%[6]d" stroke="#222222" stroke-dasharray="4 3"/>
 </svg>
 `, width, height, body.String(), plotLabel+plotUnit, plotTop-10, y)
@@ -48,8 +53,11 @@ func plotBar(y int, title, who string, times float64) string {
 	if times > plotMost { // as when next to nothing was added: the number would be noise
 		label = fmt.Sprintf("over %gx %s", plotMost, who)
 	}
-	return fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end" fill="#222222">%s</text><rect x="%d" y="%d" width="%d" height="%d" fill="%s"/><text x="%d" y="%d" fill="#222222">%s</text>`+"\n",
-		plotLabel-8, y+13, escape(title), plotLabel, y+2, length, plotLine-6, color, plotLabel+length+6, y+13, label)
+	return fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end" fill="#222222">%s</text>`+
+		`<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+
+		`<text x="%d" y="%d" fill="#222222">%s</text>`+"\n",
+		plotLabel-8, y+13, escape(title), plotLabel, y+2, length, plotLine-6, color,
+		plotLabel+length+6, y+13, label)
 }
 
 func escape(s string) string {

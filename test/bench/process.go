@@ -18,7 +18,8 @@ func cpu(pid int) (total time.Duration, err error) {
 		if err != nil {
 			return 0, err
 		}
-		// After the name, which is in parentheses and may hold anything: state is field 3, utime 14, stime 15.
+		// After the name, which is in parentheses and may hold anything: state is field 3, utime
+		// 14, stime 15.
 		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 		if len(f) < 13 {
 			return 0, fmt.Errorf("/proc/%d/stat: %d fields", p, len(f))
@@ -74,8 +75,8 @@ func statusField(status, name string) (v float64, err error) {
 	return 0, fmt.Errorf("no %s", name)
 }
 
-// calls is how often a process has read and written, by /proc/PID/io. It knows read and write, which is what Go uses on
-// sockets, and not recv and send, which the peers use.
+// calls is how often a process has read and written, by /proc/PID/io. It knows read and write,
+// which is what Go uses on sockets, and not recv and send, which the peers use.
 func calls(pid int) (n float64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {

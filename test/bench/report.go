@@ -19,7 +19,8 @@ func printRow(w io.Writer, r result) {
 		printWeights(t, r)
 		return
 	}
-	fmt.Fprintf(t, "\t%s/s\tp50 ms\tp99 ms\tp99.9 ms\tCPU µs/%s, caller\tcallee\tRSS MB\ttulle is\t\n", r.unit, r.unit)
+	fmt.Fprintf(t, "\t%s/s\tp50 ms\tp99 ms\tp99.9 ms\t"+
+		"CPU µs/%s, caller\tcallee\tRSS MB\ttulle is\t\n", r.unit, r.unit)
 	ours, _ := r.of("tulle")
 	for _, c := range r.cells {
 		if c.err != nil {
@@ -27,8 +28,10 @@ func printRow(w io.Writer, r result) {
 			continue
 		}
 		f := c.figures
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.peer, figure(f, rate), figure(f, p50), figure(f, p99), figure(f, p999),
-			figure(f, cpuCaller), figure(f, cpuCallee), figure(f, rss), ratio(ours.figures[rate], f[rate]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.peer,
+			figure(f, rate), figure(f, p50), figure(f, p99), figure(f, p999),
+			figure(f, cpuCaller), figure(f, cpuCallee), figure(f, rss),
+			ratio(ours.figures[rate], f[rate]))
 	}
 }
 
@@ -40,7 +43,8 @@ func printWeights(t io.Writer, r result) {
 			fmt.Fprintf(t, "%s\terror\t\t\n", c.peer)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t\n", c.peer, figure(c.figures, value), ratio(ours.figures[value], c.figures[value]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", c.peer, figure(c.figures, value),
+			ratio(ours.figures[value], c.figures[value]))
 	}
 }
 
@@ -108,7 +112,8 @@ func broken(r result) bool {
 	return slices.ContainsFunc(r.cells, func(c cell) bool { return c.err != nil })
 }
 
-// columns are the figure, what was measured, Must, Goal, the word, and whose figure was beaten or not.
+// columns are the figure, what was measured, Must, Goal, the word, and whose figure was beaten or
+// not.
 func (v verdict) columns() []string {
 	op := map[bool]string{true: "≥", false: "≤"}[v.more()]
 	unit, whose, got := "", "", ""
@@ -123,7 +128,8 @@ func (v verdict) columns() []string {
 	} else {
 		got = fmt.Sprintf("%.3g%s", v.got, unit)
 	}
-	return []string{v.name, got, fmt.Sprintf("%s %g%s", op, v.must, unit), fmt.Sprintf("%g%s", v.goal, unit), v.word(), whose}
+	return []string{v.name, got, fmt.Sprintf("%s %g%s", op, v.must, unit),
+		fmt.Sprintf("%g%s", v.goal, unit), v.word(), whose}
 }
 
 func (v verdict) word() string {

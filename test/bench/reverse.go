@@ -14,27 +14,31 @@ import (
 
 // reverseProxy is httputil.ReverseProxy, in children of this program.
 func reverseProxy() peer {
-	return peer{name: "reverseproxy", version: runtime.Version, start: func(dir string, s shape, a *apps) (*chain, error) {
-		if s.hops != twoHops || (s.front != "http1" && s.front != "http2") {
-			return nil, errCannot
-		}
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		return build(dir, s, a, func(one *side) (string, []string, error) {
-			return self, []string{childArg, "reverse", one.role, dir, s.front, one.listen, one.upstream}, nil
-		})
-	}}
+	return peer{name: "reverseproxy", version: runtime.Version,
+		start: func(dir string, s shape, a *apps) (*chain, error) {
+			if s.hops != twoHops || (s.front != "http1" && s.front != "http2") {
+				return nil, errCannot
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return nil, err
+			}
+			return build(dir, s, a, func(one *side) (string, []string, error) {
+				return self, []string{childArg, "reverse", one.role, dir, s.front,
+					one.listen, one.upstream}, nil
+			})
+		}}
 }
 
-// reverse is httputil.ReverseProxy in a role of the pair: what a day's work with the standard library gives.
+// reverse is httputil.ReverseProxy in a role of the pair: what a day's work with the standard
+// library gives.
 func reverse(role, dir, protocol, listen, upstream string) error {
 	cfg, err := reverseTLS(dir)
 	if err != nil {
 		return err
 	}
-	client := &http.Transport{TLSClientConfig: cfg, Protocols: &http.Protocols{}, MaxIdleConnsPerHost: 256, DisableCompression: true}
+	client := &http.Transport{TLSClientConfig: cfg, Protocols: &http.Protocols{},
+		MaxIdleConnsPerHost: 256, DisableCompression: true}
 	server := &http.Server{Addr: listen, TLSConfig: cfg, Protocols: &http.Protocols{}}
 	target := &url.URL{Scheme: "http", Host: upstream}
 	if role == "caller" {
@@ -45,7 +49,9 @@ func reverse(role, dir, protocol, listen, upstream string) error {
 		server.Protocols.SetHTTP2(true)
 		speak(client.Protocols, protocol)
 	}
-	proxy := &httputil.ReverseProxy{Transport: client, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	proxy := &httputil.ReverseProxy{
+		Transport: client, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+	}
 	server.Handler = proxy
 	if role == "callee" {
 		return server.ListenAndServeTLS("", "")
@@ -74,6 +80,7 @@ func reverseTLS(dir string) (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, errors.New("no certificate in ca.pem")
 	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ClientCAs: pool, ServerName: "bench",
-		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13}, nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ClientCAs: pool,
+		ServerName: "bench", ClientAuth: tls.RequireAndVerifyClientCert,
+		MinVersion: tls.VersionTLS13}, nil
 }

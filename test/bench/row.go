@@ -55,14 +55,16 @@ type contest struct {
 	err    error
 }
 
-// warmup is how much of a round comes before the first: pools fill, and Go's collector finds its pace.
+// warmup is how much of a round comes before the first: pools fill, and Go's collector finds its
+// pace.
 const warmup = 0.5
 
-// fixedRound is the least at a fixed rate: the burst that opens the connections is less than a hundredth of it, so p99 is of what
-// comes after.
+// fixedRound is the least at a fixed rate: the burst that opens the connections is less than a
+// hundredth of it, so p99 is of what comes after.
 const fixedRound = 3 * time.Second
 
-// measure runs every peer's rounds of one row, interleaved. All are up meanwhile; those that wait use no processor.
+// measure runs every peer's rounds of one row, interleaved. All are up meanwhile; those that wait
+// use no processor.
 func (b *bench) measure(ctx context.Context, r row) (result, error) {
 	if r.fresh {
 		return b.weigh(ctx, r)
@@ -110,7 +112,8 @@ func (b *bench) enter(r row) (all []*contest, err error) {
 	return all, nil
 }
 
-// startTries: a port that was free may be somebody's by the time it is listened on, and a run takes half an hour.
+// startTries: a port that was free may be somebody's by the time it is listened on, and a run takes
+// half an hour.
 const startTries = 3
 
 // start puts a peer into a row's place; nil if it does not take part.
@@ -127,7 +130,8 @@ func (b *bench) start(p peer, r row) (*chain, error) {
 		a = a.holding()
 	}
 	c, err := p.start(dir, r.shape, a)
-	for again := 1; err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errCannot) && again < startTries; again++ {
+	lasting := func() bool { return errors.Is(err, errAbsent) || errors.Is(err, errCannot) }
+	for again := 1; err != nil && !lasting() && again < startTries; again++ {
 		c, err = p.start(dir, r.shape, a)
 	}
 	switch {
@@ -163,7 +167,8 @@ func (b *bench) weigh(ctx context.Context, r row) (result, error) {
 	}
 	for _, p := range b.peers {
 		if c := all[p.name]; c != nil {
-			res.cells = append(res.cells, cell{peer: c.peer, figures: medians(c.rounds), err: c.err})
+			res.cells = append(res.cells,
+				cell{peer: c.peer, figures: medians(c.rounds), err: c.err})
 		}
 	}
 	return res, ctx.Err()
@@ -225,7 +230,8 @@ func (c *chain) under(ctx context.Context, w work, d time.Duration) (figures, er
 		return nil, err
 	}
 	for i, p := range c.procs {
-		f[[]string{cpuCaller, cpuCallee}[i]] = float64(after.cpu[i]-before.cpu[i]) / float64(time.Microsecond) / f[done]
+		spent := float64(after.cpu[i]-before.cpu[i]) / float64(time.Microsecond)
+		f[[]string{cpuCaller, cpuCallee}[i]] = spent / f[done]
 		f[[]string{callsCaller, callsCallee}[i]] = (after.calls[i] - before.calls[i]) / f[done]
 		mb, err := resident(p.Process.Pid)
 		if err != nil {

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// talk is the client's end of one HTTP/2 connection, used by one goroutine. It is small, since thousands of them are open at once.
+// talk is the client's end of one HTTP/2 connection, used by one goroutine. It is small, since
+// thousands of them are open at once.
 type talk struct {
 	net.Conn
 	framer *http2.Framer
@@ -26,7 +27,8 @@ type talk struct {
 // talkTimeout bounds each question.
 const talkTimeout = 20 * time.Second
 
-// window is what a talk lets the server send beyond RFC 9113's 65,535 bytes, on the connection and on a stream.
+// window is what a talk lets the server send beyond RFC 9113's 65,535 bytes, on the connection and
+// on a stream.
 const window = 1 << 20
 
 func newTalk(nc net.Conn) (*talk, error) {
@@ -40,14 +42,16 @@ func newTalk(nc net.Conn) (*talk, error) {
 	var hello bytes.Buffer // in one write, as clients do
 	hello.WriteString(http2.ClientPreface)
 	w := http2.NewFramer(&hello, nil)
-	if err := errors.Join(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}), w.WriteWindowUpdate(0, window)); err != nil {
+	wide := http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}
+	if err := errors.Join(w.WriteSettings(wide), w.WriteWindowUpdate(0, window)); err != nil {
 		return nil, err
 	}
 	_, err := nc.Write(hello.Bytes())
 	return t, err
 }
 
-// ask sends a request without waiting: whole if there is a body or none, with its end left open for nil.
+// ask sends a request without waiting: whole if there is a body or none, with its end left open for
+// nil.
 func (t *talk) ask(path string, body []byte, open bool) error {
 	if err := t.SetDeadline(time.Now().Add(talkTimeout)); err != nil {
 		return err
@@ -60,21 +64,26 @@ func (t *talk) ask(path string, body []byte, open bool) error {
 	if len(body) > 0 || open {
 		method = "POST"
 	}
-	for _, f := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "app.bench"}, {":path", path}} {
+	for _, f := range [][2]string{
+		{":method", method}, {":scheme", "http"}, {":authority", "app.bench"}, {":path", path},
+	} {
 		if err := t.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
 			return err
 		}
 	}
 	if len(body) > 0 {
-		if err := t.enc.WriteField(hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(len(body))}); err != nil {
+		length := hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(len(body))}
+		if err := t.enc.WriteField(length); err != nil {
 			return err
 		}
 	}
-	err := t.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: t.last, BlockFragment: t.block.Bytes(), EndHeaders: true, EndStream: len(body) == 0 && !open})
+	err := t.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: t.last,
+		BlockFragment: t.block.Bytes(), EndHeaders: true, EndStream: len(body) == 0 && !open})
 	if err != nil || len(body) == 0 {
 		return err
 	}
-	return t.framer.WriteData(t.last, true, body) // within RFC 9113's first window, and its largest frame
+	// within RFC 9113's first window, and its largest frame
+	return t.framer.WriteData(t.last, true, body)
 }
 
 // settings waits for the server's first frame, and acknowledges it.
@@ -91,7 +100,8 @@ func (t *talk) settings() error {
 	return err
 }
 
-// await reads until so many streams have been answered: in full, or (headers) as far as that. It says how many bytes they had.
+// await reads until so many streams have been answered: in full, or (headers) as far as that. It
+// says how many bytes they had.
 func (t *talk) await(streams int, headers bool) (size int, err error) {
 	for streams > 0 {
 		f, err := t.framer.ReadFrame()

@@ -41,31 +41,36 @@ func (m *mesh) proxy(service string, procs int, env map[string]string) (*exec.Cm
 	return cmd, err
 }
 
-// write describes the application, behind its proxy if it has one, and the caller; and others, which are only known of.
+// write describes the application, behind its proxy if it has one, and the caller; and others,
+// which are only known of.
 func (m *mesh) write(app, address string, others ...plane.Service) error {
-	return m.plane.Write(append(others, plane.Service{Name: "app", Addresses: []string{app}, Mesh: address},
+	return m.plane.Write(append(others,
+		plane.Service{Name: "app", Addresses: []string{app}, Mesh: address},
 		plane.Service{Name: "caller", Addresses: []string{"127.0.0.1:1"}, Mesh: "127.0.0.1:1"})...)
 }
 
-// tulle is the proxy under test, with its control plane in this process: discovery, certificates, routing, metrics and
-// reporting are on.
+// tulle is the proxy under test, with its control plane in this process: discovery, certificates,
+// routing, metrics and reporting are on.
 func tulle(name, binary string) peer {
-	version := func() string { return firstLine("git", "describe", "--tags", "--always", "--dirty") }
-	return peer{name: name, version: version, start: func(dir string, s shape, a *apps) (*chain, error) {
-		if _, err := os.Stat(binary); err != nil {
-			return nil, fmt.Errorf("%w (make build)", err)
-		}
-		m, err := startMesh(binary, dir)
-		if err != nil {
-			return nil, err
-		}
-		c := &chain{addr: loopback.Free(), end: m.cancel}
-		if err := m.build(c, s, a.addr(s.front)); err != nil {
-			c.stop()
-			return nil, err
-		}
-		return c, nil
-	}}
+	version := func() string {
+		return firstLine("git", "describe", "--tags", "--always", "--dirty")
+	}
+	return peer{name: name, version: version,
+		start: func(dir string, s shape, a *apps) (*chain, error) {
+			if _, err := os.Stat(binary); err != nil {
+				return nil, fmt.Errorf("%w (make build)", err)
+			}
+			m, err := startMesh(binary, dir)
+			if err != nil {
+				return nil, err
+			}
+			c := &chain{addr: loopback.Free(), end: m.cancel}
+			if err := m.build(c, s, a.addr(s.front)); err != nil {
+				c.stop()
+				return nil, err
+			}
+			return c, nil
+		}}
 }
 
 // build starts the proxies of a shape and tells destination about them.
@@ -99,8 +104,10 @@ func (m *mesh) build(c *chain, s shape, app string) error {
 func (m *mesh) caller(c *chain) error {
 	began := time.Now()
 	defer func() { c.ready = time.Since(began) }()
-	cmd, err := m.proxy("caller", 1, map[string]string{config.EnvInboundListen: loopback.Free(), config.EnvInboundApps: "1=127.0.0.1:1",
-		config.EnvOutboundUpstreams: c.addr + "=" + m.plane.Authority("app")})
+	cmd, err := m.proxy("caller", 1, map[string]string{
+		config.EnvInboundListen: loopback.Free(), config.EnvInboundApps: "1=127.0.0.1:1",
+		config.EnvOutboundUpstreams: c.addr + "=" + m.plane.Authority("app"),
+	})
 	if cmd != nil {
 		c.procs = append([]*exec.Cmd{cmd}, c.procs...)
 	}
@@ -109,8 +116,10 @@ func (m *mesh) caller(c *chain) error {
 
 func (m *mesh) callee(c *chain, mesh, app string) error {
 	_, port, _ := net.SplitHostPort(app)
-	cmd, err := m.proxy("app", 1, map[string]string{config.EnvInboundListen: mesh, config.EnvInboundApps: port + "=" + app,
-		config.EnvOutboundUpstreams: loopback.Free() + "=" + m.plane.Authority("app")})
+	cmd, err := m.proxy("app", 1, map[string]string{
+		config.EnvInboundListen: mesh, config.EnvInboundApps: port + "=" + app,
+		config.EnvOutboundUpstreams: loopback.Free() + "=" + m.plane.Authority("app"),
+	})
 	if cmd != nil {
 		c.procs = append(c.procs, cmd)
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// verify looks at what a chain has between its two proxies: TLS 1.3 at least, and nobody without a certificate. That it is
-// used is certain, for the caller's only way to the callee is there.
+// verify looks at what a chain has between its two proxies: TLS 1.3 at least, and nobody without a
+// certificate. That it is used is certain, for the caller's only way to the callee is there.
 func (c *chain) verify(ctx context.Context, front string) (cipher, protocol string, err error) {
 	t, err := c.mtls.dial(ctx, c.inner)
 	if err != nil {
@@ -47,12 +47,15 @@ type middle struct {
 }
 
 func (m middle) String() string {
-	return fmt.Sprintf("%s: TLS 1.3, %s, %s for clients of %s", m.peer, m.cipher, m.protocol, strings.Join(m.fronts, ", "))
+	return fmt.Sprintf("%s: TLS 1.3, %s, %s for clients of %s", m.peer, m.cipher, m.protocol,
+		strings.Join(m.fronts, ", "))
 }
 
 // saw notes what is between a peer's proxies.
 func (b *bench) saw(peer, front, cipher, protocol string) {
-	i := slices.IndexFunc(b.seen, func(m middle) bool { return m.peer == peer && m.cipher == cipher && m.protocol == protocol })
+	i := slices.IndexFunc(b.seen, func(m middle) bool {
+		return m.peer == peer && m.cipher == cipher && m.protocol == protocol
+	})
 	if i < 0 {
 		i = len(b.seen)
 		b.seen = append(b.seen, middle{peer: peer, cipher: cipher, protocol: protocol})
@@ -62,7 +65,8 @@ func (b *bench) saw(peer, front, cipher, protocol string) {
 	}
 }
 
-// refused: with TLS 1.3 a server's refusal of the client comes after the client's handshake is done, and nginx says it in HTTP.
+// refused: with TLS 1.3 a server's refusal of the client comes after the client's handshake is
+// done, and nginx says it in HTTP.
 func refused(addr string, config *tls.Config, front string) error {
 	nc, err := net.DialTimeout("tcp", addr, talkTimeout)
 	if err != nil {

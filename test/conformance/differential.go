@@ -26,7 +26,8 @@ type sent struct {
 	trailer        string // of the response
 }
 
-// batch is what one connection carries, written at once: the proxy finds the boundaries, and then the origin does.
+// batch is what one connection carries, written at once: the proxy finds the boundaries, and then
+// the origin does.
 type batch struct {
 	name     string
 	trailers bool // only for origins that show them
@@ -89,7 +90,9 @@ func (b batch) run(m *mesh, o *origin) error {
 	return nil
 }
 
-func (b batch) id(i int) string { return fmt.Sprintf("%s-%d", strings.ReplaceAll(b.name, " ", "-"), i) }
+func (b batch) id(i int) string {
+	return fmt.Sprintf("%s-%d", strings.ReplaceAll(b.name, " ", "-"), i)
+}
 
 func (b batch) write(w io.Writer) {
 	var text strings.Builder
@@ -98,7 +101,8 @@ func (b batch) write(w io.Writer) {
 		if b.http10 {
 			version = "HTTP/1.0"
 		}
-		fmt.Fprintf(&text, "%s %s %s\r\nHost: origin\r\nX-Id: %s\r\n%s\r\n%s", s.method, s.target, version, b.id(i), s.headers, s.body)
+		fmt.Fprintf(&text, "%s %s %s\r\nHost: origin\r\nX-Id: %s\r\n%s\r\n%s", s.method, s.target,
+			version, b.id(i), s.headers, s.body)
 	}
 	all := text.String()
 	step := len(all)

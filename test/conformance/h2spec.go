@@ -12,9 +12,10 @@ import (
 // h2specCases is what --strict runs in 2.2.1. Fewer would mean that some did not run.
 const h2specCases = 146
 
-// overruled are h2spec's cases that test RFC 7540 where RFC 9113 has taken the rule away. They still pass: the proxy keeps
-// to the older rule where nothing speaks against it.
-const overruled = "RFC 9113 §5.3.2 deprecates priorities, and with them RFC 7540 §5.3.1's self-dependency (2 cases); the proxy still resets"
+// overruled are h2spec's cases that test RFC 7540 where RFC 9113 has taken the rule away. They
+// still pass: the proxy keeps to the older rule where nothing speaks against it.
+const overruled = "RFC 9113 §5.3.2 deprecates priorities, and with them " +
+	"RFC 7540 §5.3.1's self-dependency (2 cases); the proxy still resets"
 
 // suite is h2spec's report in JUnit's form.
 type suite struct {
@@ -30,11 +31,14 @@ type suite struct {
 }
 
 // opaque: the proxy tells protocols apart by their first bytes.
-const opaque = "a bad preface (3.5) is no HTTP/2, so it goes to the application as it came, and that ends the connection"
+const opaque = "a bad preface (3.5) is no HTTP/2, so it goes to the application as it came, " +
+	"and that ends the connection"
 
 func runH2spec(ctx context.Context, m *mesh, r *report) error {
 	fmt.Printf("     note: %s\n     note: %s\n", overruled, opaque)
-	for _, at := range []struct{ name, addr string }{{"outbound", m.outbound("h2")}, {"inbound", m.inbound("h2")}} {
+	for _, at := range []struct{ name, addr string }{
+		{"outbound", m.outbound("h2")}, {"inbound", m.inbound("h2")},
+	} {
 		s, err := m.h2spec(ctx, at.addr)
 		if err != nil {
 			return err
@@ -47,7 +51,8 @@ func runH2spec(ctx context.Context, m *mesh, r *report) error {
 func (m *mesh) h2spec(ctx context.Context, addr string) (s suite, err error) {
 	out := filepath.Join(m.dir, "h2spec.xml")
 	os.Remove(out) // of the run before
-	cmd := exec.CommandContext(ctx, filepath.Join(m.bin, "h2spec"), "--strict", "--timeout", "5", "--port", portOf(addr), "--junit-report", out)
+	cmd := exec.CommandContext(ctx, filepath.Join(m.bin, "h2spec"), "--strict", "--timeout", "5",
+		"--port", portOf(addr), "--junit-report", out)
 	text, runErr := cmd.CombinedOutput()
 	report, err := os.ReadFile(out)
 	if err != nil {
@@ -68,5 +73,6 @@ func (r *report) h2spec(server string, s suite) {
 			r.check(false, server+" "+section.ID, "%s", c.Name)
 		}
 	}
-	r.check(passed == total && total == h2specCases, server, "h2spec --strict: %d of %d pass, %d there are", passed, total, h2specCases)
+	r.check(passed == total && total == h2specCases, server,
+		"h2spec --strict: %d of %d pass, %d there are", passed, total, h2specCases)
 }

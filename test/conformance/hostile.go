@@ -46,7 +46,8 @@ func (s *hostile) close() error {
 	return s.Listener.Close()
 }
 
-// begin makes room for a case: nothing of the one before is left, and the next connection is the case's.
+// begin makes room for a case: nothing of the one before is left, and the next connection is the
+// case's.
 func (s *hostile) begin(d misdeed) {
 	s.hangUp()
 	s.mu.Lock()
@@ -54,10 +55,12 @@ func (s *hostile) begin(d misdeed) {
 	s.now, s.taken = d, false
 }
 
-// leave is a GOAWAY. It is written at once, as the connection's goroutine may be about to write frames too.
+// leave is a GOAWAY. It is written at once, as the connection's goroutine may be about to write
+// frames too.
 var leave = []byte("\x00\x00\x08\x07\x00\x00\x00\x00\x00\x7f\xff\xff\xff\x00\x00\x00\x00")
 
-// hangUp ends the connections in an orderly way: were they just closed, the next request might still be sent on one.
+// hangUp ends the connections in an orderly way: were they just closed, the next request might
+// still be sent on one.
 func (s *hostile) hangUp() {
 	s.mu.Lock()
 	var list []*hostileConn
@@ -83,7 +86,9 @@ func (s *hostile) accept() {
 			return
 		}
 		s.mu.Lock()
-		c := &hostileConn{rawH2: newRawH2(nc), first: !s.taken, heard: s.now.heard, done: make(chan struct{})}
+		c := &hostileConn{
+			rawH2: newRawH2(nc), first: !s.taken, heard: s.now.heard, done: make(chan struct{}),
+		}
 		s.taken = true
 		s.conns[c] = true
 		d := s.now

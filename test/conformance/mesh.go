@@ -64,7 +64,9 @@ func (m *mesh) startServers(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	m.closers = append(m.closers, m.seen.close, m.h2.close, m.wild.close, m.hostile.close)
-	services := map[string]string{"seen": m.seen.addr, "h2": m.h2.addr, "wild": m.wild.addr, "hostile": m.hostile.addr}
+	services := map[string]string{
+		"seen": m.seen.addr, "h2": m.h2.addr, "wild": m.wild.addr, "hostile": m.hostile.addr,
+	}
 	if services["grpc"], err = m.startInteropServer(ctx); err != nil {
 		return nil, err
 	}
@@ -90,8 +92,9 @@ func (m *mesh) up(ctx context.Context, services map[string]string) error {
 	ctx, m.cancel = context.WithCancel(ctx)
 	var said bytes.Buffer
 	ready := make(chan struct{})
-	o := dev.Options{File: file, Dir: filepath.Join(m.dir, "state"), Proxy: proxy, Version: strings.TrimSpace(string(version)),
-		LogLevel: "info", Out: io.Discard, Err: &said, Live: func(context.Context, string) { close(ready) }}
+	o := dev.Options{File: file, Dir: filepath.Join(m.dir, "state"), Proxy: proxy,
+		Version: strings.TrimSpace(string(version)), LogLevel: "info", Out: io.Discard, Err: &said,
+		Live: func(context.Context, string) { close(ready) }}
 	go func() { m.ended <- dev.Up(ctx, o) }()
 	select {
 	case err := <-m.ended:
@@ -103,7 +106,8 @@ func (m *mesh) up(ctx context.Context, services map[string]string) error {
 	return err
 }
 
-// meshYAML: every server runs already, and so does the caller, which is this program; nobody calls it.
+// meshYAML: every server runs already, and so does the caller, which is this program; nobody calls
+// it.
 func meshYAML(services map[string]string) string {
 	var b, calls strings.Builder
 	b.WriteString("services:\n")
@@ -111,7 +115,8 @@ func meshYAML(services map[string]string) string {
 		fmt.Fprintf(&b, "  %s: {address: %q}\n", name, addr)
 		fmt.Fprintf(&calls, "%s, ", name)
 	}
-	fmt.Fprintf(&b, "  caller: {address: \"127.0.0.1:1\", calls: [%s]}\n", strings.TrimSuffix(calls.String(), ", "))
+	fmt.Fprintf(&b, "  caller: {address: \"127.0.0.1:1\", calls: [%s]}\n",
+		strings.TrimSuffix(calls.String(), ", "))
 	return b.String()
 }
 

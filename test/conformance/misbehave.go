@@ -23,8 +23,8 @@ type misdeed struct {
 	heard  chan string
 }
 
-// A stream's error leaves the others of its connection alone; a connection's error ends them, and the next request has a new
-// one.
+// A stream's error leaves the others of its connection alone; a connection's error ends them, and
+// the next request has a new one.
 func runMisbehave(ctx context.Context, m *mesh, r *report) error {
 	t := &http.Transport{Protocols: new(http.Protocols)}
 	t.Protocols.SetUnencryptedHTTP2(true)
@@ -58,8 +58,10 @@ func (d misdeed) check(client *http.Client, base string, r *report) {
 	}
 	next := answer(client, "GET", base+"/next")
 	whole := strings.HasPrefix(d.want, "GOAWAY") || d.want == "closed"
-	ok := (d.want == "" || did == d.want) && caller == d.caller && next == "200 good" && (whole || other == "200 good")
-	r.check(ok, d.name, "%s; its caller: %s (want %s, %s); beside: %s; next: %s", did, caller, d.want, d.caller, other, next)
+	ok := (d.want == "" || did == d.want) && caller == d.caller && next == "200 good" &&
+		(whole || other == "200 good")
+	r.check(ok, d.name, "%s; its caller: %s (want %s, %s); beside: %s; next: %s", did, caller,
+		d.want, d.caller, other, next)
 }
 
 // provoke sends the case's request: what its caller got, and what the server was told.
@@ -77,7 +79,8 @@ func (d misdeed) provokeStuck(addr string) (caller, did string) {
 		return err.Error(), ""
 	}
 	defer conn.Close()
-	if err := conn.headers(1, true, ":method=POST", ":scheme=http", ":path=/case", ":authority=hostile"); err != nil {
+	err = conn.headers(1, true, ":method=POST", ":scheme=http", ":path=/case", ":authority=hostile")
+	if err != nil {
 		return err.Error(), ""
 	}
 	did = d.told()
@@ -123,7 +126,9 @@ func onConnection(name, code string, do func(c *hostileConn, id uint32)) misdeed
 }
 
 // raw writes a frame that http2.Framer would not.
-func raw(typ http2.FrameType, flags http2.Flags, id uint32, payload ...byte) func(*hostileConn, uint32) {
+func raw(
+	typ http2.FrameType, flags http2.Flags, id uint32, payload ...byte,
+) func(*hostileConn, uint32) {
 	return func(c *hostileConn, stream uint32) {
 		c.WriteRawFrame(typ, flags, or(id, stream), payload)
 	}

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// origin is a server that reads what the proxy forwards. nginx, Apache and HAProxy pass each request as they understood it
-// to the recorder, with their name; Node and Go answer what they saw themselves.
+// origin is a server that reads what the proxy forwards. nginx, Apache and HAProxy pass each
+// request as they understood it to the recorder, with their name; Node and Go answer what they saw
+// themselves.
 type origin struct {
 	name     string
 	program  string
@@ -23,10 +24,14 @@ type origin struct {
 
 func origins() []*origin {
 	return []*origin{
-		{name: "nginx", program: "nginx", config: nginxConf, args: []string{"-c", "$CONFIG"}, early: true},
-		{name: "apache", program: "apache2", config: apacheConf, args: []string{"-f", "$CONFIG", "-X"}},
-		{name: "haproxy", program: "haproxy", config: haproxyConf, args: []string{"-db", "-f", "$CONFIG"}, trailers: true, early: true},
-		{name: "node", program: "node", config: nodeScript, args: []string{"$CONFIG"}, trailers: true, early: true},
+		{name: "nginx", program: "nginx", config: nginxConf,
+			args: []string{"-c", "$CONFIG"}, early: true},
+		{name: "apache", program: "apache2", config: apacheConf,
+			args: []string{"-f", "$CONFIG", "-X"}},
+		{name: "haproxy", program: "haproxy", config: haproxyConf,
+			args: []string{"-db", "-f", "$CONFIG"}, trailers: true, early: true},
+		{name: "node", program: "node", config: nodeScript, args: []string{"$CONFIG"},
+			trailers: true, early: true},
 		{name: "go", trailers: true, early: true},
 	}
 }
@@ -45,14 +50,16 @@ func (m *mesh) startOrigin(ctx context.Context, o *origin) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	o.addr, err = m.placeProcess(ctx, program, func(addr string) ([]string, error) { return o.configure(dir, addr, m.seen.addr) })
+	o.addr, err = m.placeProcess(ctx, program,
+		func(addr string) ([]string, error) { return o.configure(dir, addr, m.seen.addr) })
 	return err
 }
 
 // configure writes the origin's configuration and returns its arguments.
 func (o *origin) configure(dir, addr, recorder string) (args []string, err error) {
 	path := filepath.Join(dir, "config")
-	fill := strings.NewReplacer("$LISTEN", addr, "$PORT", portOf(addr), "$RECORDER", recorder, "$DIR", dir, "$CONFIG", path)
+	fill := strings.NewReplacer("$LISTEN", addr, "$PORT", portOf(addr), "$RECORDER", recorder,
+		"$DIR", dir, "$CONFIG", path)
 	for _, a := range o.args {
 		args = append(args, fill.Replace(a))
 	}
@@ -63,13 +70,17 @@ const nginxConf = `
 daemon off; master_process off; worker_processes 1; pid $DIR/pid; error_log stderr warn;
 events { worker_connections 256; }
 http {
-  access_log off; client_body_temp_path $DIR/body; proxy_temp_path $DIR/proxy; fastcgi_temp_path $DIR/f; uwsgi_temp_path $DIR/u; scgi_temp_path $DIR/s;
-  large_client_header_buffers 8 32k; underscores_in_headers on; client_max_body_size 0; ignore_invalid_headers off;
+  access_log off; client_body_temp_path $DIR/body; proxy_temp_path $DIR/proxy; ` +
+	`fastcgi_temp_path $DIR/f; uwsgi_temp_path $DIR/u; scgi_temp_path $DIR/s;
+  large_client_header_buffers 8 32k; underscores_in_headers on; ` +
+	`client_max_body_size 0; ignore_invalid_headers off;
   server {
     listen $LISTEN;
     location = /early { return 403 early; }
-    location = /unknown-length { proxy_pass http://$RECORDER; proxy_http_version 1.1; proxy_set_header X-Origin nginx; chunked_transfer_encoding off; }
-    location / { proxy_pass http://$RECORDER; proxy_http_version 1.1; proxy_set_header X-Origin nginx; proxy_request_buffering off; }
+    location = /unknown-length { proxy_pass http://$RECORDER; proxy_http_version 1.1; ` +
+	`proxy_set_header X-Origin nginx; chunked_transfer_encoding off; }
+    location / { proxy_pass http://$RECORDER; proxy_http_version 1.1; ` +
+	`proxy_set_header X-Origin nginx; proxy_request_buffering off; }
   }
 }
 `
@@ -119,7 +130,8 @@ const tested = raw => {
   const m = {}
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i].replace(/(^|-)[a-z]/g, c => c.toUpperCase())
-    if (name.startsWith('X-T') && name.length > 3) m[name] = (m[name] || '') + '[' + raw[i + 1] + ']'
+    if (name.startsWith('X-T') && name.length > 3) ` +
+	`m[name] = (m[name] || '') + '[' + raw[i + 1] + ']'
   }
   return m
 }
@@ -129,14 +141,19 @@ const server = http.createServer({maxHeaderSize: 65536}, (req, res) => {
   const sum = crypto.createHash('sha256'); let length = 0
   req.on('data', d => { sum.update(d); length += d.length })
   req.on('end', () => {
-    const text = JSON.stringify({id: req.headers['x-id'] || '', via: 'node', method: req.method, target: req.url,
-      headers: tested(req.rawHeaders), length, sum: sum.digest('hex'), trailers: tested(req.rawTrailers)})
+    const text = JSON.stringify({id: req.headers['x-id'] || '', via: 'node', ` +
+	`method: req.method, target: req.url,
+      headers: tested(req.rawHeaders), length, sum: sum.digest('hex'), ` +
+	`trailers: tested(req.rawTrailers)})
     if (path === '/204' || path === '/304') { res.writeHead(+path.slice(1)); res.end(); return }
     if (path === '/103') res.writeEarlyHints({link: '</a>; rel=preload'})
     res.setHeader('x-length', text.length)
-    if (path === '/unknown-length') { res.useChunkedEncodingByDefault = false; res.shouldKeepAlive = false; res.removeHeader('transfer-encoding') }
-    if (path === '/trailers') { res.setHeader('trailer', 'x-ttrailer'); res.write(text); res.addTrailers({'x-ttrailer': 'end'}); res.end(); return }
-    if (path !== '/unknown-length') { res.setHeader('content-length', text.length); res.end(text) } else { res.write(text); res.end() }
+    if (path === '/unknown-length') { res.useChunkedEncodingByDefault = false; ` +
+	`res.shouldKeepAlive = false; res.removeHeader('transfer-encoding') }
+    if (path === '/trailers') { res.setHeader('trailer', 'x-ttrailer'); res.write(text); ` +
+	`res.addTrailers({'x-ttrailer': 'end'}); res.end(); return }
+    if (path !== '/unknown-length') { res.setHeader('content-length', text.length); ` +
+	`res.end(text) } else { res.write(text); res.end() }
   })
 })
 server.listen($PORT, '127.0.0.1')

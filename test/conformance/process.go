@@ -39,7 +39,9 @@ func (m *mesh) startProcess(ctx context.Context, addr, program string, args ...s
 		<-exited
 		return nil
 	})
-	for until := time.Now().Add(listenWithin); time.Now().Before(until) && ctx.Err() == nil && !closed(exited); time.Sleep(20 * time.Millisecond) {
+	const pause = 20 * time.Millisecond
+	until := time.Now().Add(listenWithin)
+	for ; time.Now().Before(until) && ctx.Err() == nil && !closed(exited); time.Sleep(pause) {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			return c.Close()
 		}
@@ -48,9 +50,11 @@ func (m *mesh) startProcess(ctx context.Context, addr, program string, args ...s
 	return fmt.Errorf("%s does not listen on %s:\n%s", program, addr, text)
 }
 
-// placeProcess finds an address for a server that cannot choose one and say so, and runs it there. Another process may be
-// faster to take a free port, so it tries a few.
-func (m *mesh) placeProcess(ctx context.Context, program string, args func(addr string) ([]string, error)) (addr string, err error) {
+// placeProcess finds an address for a server that cannot choose one and say so, and runs it there.
+// Another process may be faster to take a free port, so it tries a few.
+func (m *mesh) placeProcess(
+	ctx context.Context, program string, args func(addr string) ([]string, error),
+) (addr string, err error) {
 	for range 3 {
 		addr = loopback.Free()
 		list, argErr := args(addr)

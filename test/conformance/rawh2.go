@@ -61,7 +61,9 @@ func (c *rawH2) headers(id uint32, end bool, list ...string) error {
 	const piece = 16 << 10
 	block := c.fields(list...)
 	n := min(piece, len(block))
-	err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: end, EndHeaders: n == len(block), BlockFragment: block[:n]})
+	err := c.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, EndStream: end, EndHeaders: n == len(block), BlockFragment: block[:n],
+	})
 	for block = block[n:]; err == nil && len(block) > 0; block = block[n:] {
 		n = min(piece, len(block))
 		err = c.WriteContinuation(id, n == len(block), block[:n])
@@ -69,7 +71,8 @@ func (c *rawH2) headers(id uint32, end bool, list ...string) error {
 	return err
 }
 
-// outcome is how a stream, or the whole connection, ended: its status, "RST_STREAM CODE" or "GOAWAY CODE".
+// outcome is how a stream, or the whole connection, ended: its status, "RST_STREAM CODE" or "GOAWAY
+// CODE".
 func (c *rawH2) outcome(id uint32) string {
 	status := ""
 	for {

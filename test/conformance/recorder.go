@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// recorder is the last server: Go's, HTTP/1 and HTTP/2. It keeps the bytes of its HTTP/1 connections and each request that
-// it took as complete, and answers with what it saw.
+// recorder is the last server: Go's, HTTP/1 and HTTP/2. It keeps the bytes of its HTTP/1
+// connections and each request that it took as complete, and answers with what it saw.
 type recorder struct {
 	addr   string
 	server *http.Server
@@ -47,7 +47,9 @@ func startRecorder(http1 bool) (*recorder, error) {
 		return nil, err
 	}
 	rec := &recorder{addr: l.Addr().String()}
-	rec.server = &http.Server{Handler: rec, Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute}
+	rec.server = &http.Server{
+		Handler: rec, Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute,
+	}
 	rec.server.Protocols.SetHTTP1(http1)
 	rec.server.Protocols.SetUnencryptedHTTP2(true)
 	go rec.server.Serve(recordingListener{l, rec}) // ends with close
@@ -105,8 +107,9 @@ func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // not complete: nobody took it
 	}
-	t := took{ID: r.Header.Get("X-Id"), Via: r.Header.Get("X-Origin"), Method: r.Method, Target: r.RequestURI, Length: len(body),
-		Sum: fmt.Sprintf("%x", sha256.Sum256(body)), Headers: tested(r.Header), Trailers: tested(r.Trailer)}
+	t := took{ID: r.Header.Get("X-Id"), Via: r.Header.Get("X-Origin"), Method: r.Method,
+		Target: r.RequestURI, Length: len(body), Sum: fmt.Sprintf("%x", sha256.Sum256(body)),
+		Headers: tested(r.Header), Trailers: tested(r.Trailer)}
 	rec.mu.Lock()
 	rec.took = append(rec.took, t)
 	rec.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 // answerWithin is how long a case may wait for a peer.
 const answerWithin = 10 * time.Second
 
-// request is an ambiguous HTTP/1 message, sent after a good one on the same connection: by then the proxy knows that it is
-// HTTP, and a message that is taken for two has somewhere to put the second.
+// request is an ambiguous HTTP/1 message, sent after a good one on the same connection: by then the
+// proxy knows that it is HTTP, and a message that is taken for two has somewhere to put the second.
 type request struct {
 	name string
 	send string
@@ -43,8 +43,11 @@ const ownFrom = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n"
 func refused(name, send string) request { return request{name: name, send: send, want: "400"} }
 
 func runRequests(ctx context.Context, m *mesh, r *report) error {
-	for _, side := range []struct{ name, addr string }{{"outbound", m.outbound("seen")}, {"inbound", m.inbound("seen")}} {
-		for _, c := range slices.Concat(framing(), syntax(), targets(), hosts(), chunkSyntax(), canonical()) {
+	cases := slices.Concat(framing(), syntax(), targets(), hosts(), chunkSyntax(), canonical())
+	for _, side := range []struct{ name, addr string }{
+		{"outbound", m.outbound("seen")}, {"inbound", m.inbound("seen")},
+	} {
+		for _, c := range cases {
 			if err := c.check(m, r, side.name, side.addr); err != nil {
 				return err
 			}
@@ -73,10 +76,12 @@ func (c request) check(m *mesh, r *report, side, addr string) error {
 	if len(requests) > 0 {
 		saw = strings.Join(requests, ", ")
 	}
-	ok := got == c.outcome() && slices.Equal(requests, c.took) && (c.raw == "" || raw == c.raw) && !strings.Contains(raw, "smuggled")
+	ok := got == c.outcome() && slices.Equal(requests, c.took) && (c.raw == "" || raw == c.raw) &&
+		!strings.Contains(raw, "smuggled")
 	name := side + " " + c.name
 	if !ok {
-		r.check(false, name, "%s, want %s; the application took %s of %q, want %v %q", got, c.outcome(), saw, raw, c.took, c.raw)
+		r.check(false, name, "%s, want %s; the application took %s of %q, want %v %q", got,
+			c.outcome(), saw, raw, c.took, c.raw)
 		return nil
 	}
 	r.check(true, name, "%s; the application took %s", got, saw)
@@ -91,8 +96,11 @@ func (c request) outcome() string {
 	return c.want + ", closed"
 }
 
-// conclude reads the answer, and what follows it. The application has seen all of a connection that has ended.
-func (c request) conclude(m *mesh, nc net.Conn, br *bufio.Reader, method string) (got, raw string, requests []string) {
+// conclude reads the answer, and what follows it. The application has seen all of a connection that
+// has ended.
+func (c request) conclude(
+	m *mesh, nc net.Conn, br *bufio.Reader, method string,
+) (got, raw string, requests []string) {
 	resp, err := readAnswer(br, method)
 	if err != nil {
 		got = err.Error()

@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// wildServer answers HTTP/1 requests with whatever bytes a case has, and a request for /good as it should.
+// wildServer answers HTTP/1 requests with whatever bytes a case has, and a request for /good as it
+// should.
 type wildServer struct {
 	net.Listener
 	addr string

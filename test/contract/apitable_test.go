@@ -39,7 +39,8 @@ import (
 
 type root struct {
 	message proto.Message
-	test    func(*testing.T) // nil: there is nothing in the message that its receiver could not know
+	// nil: there is nothing in the message that its receiver could not know
+	test func(*testing.T)
 }
 
 // roots are what one process of ours receives from another, and the test that holds the receiver
@@ -66,7 +67,8 @@ func TestEveryMessageIsHeldToItsContract(t *testing.T) {
 		}
 	}
 	for _, m := range received(t) {
-		if !slices.ContainsFunc(roots, func(r root) bool { return r.message.ProtoReflect().Descriptor().FullName() == m }) {
+		named := func(r root) bool { return r.message.ProtoReflect().Descriptor().FullName() == m }
+		if !slices.ContainsFunc(roots, named) {
 			t.Errorf("%s is sent or received by a method, and is not in the table", m)
 		}
 	}
@@ -98,7 +100,8 @@ func received(t *testing.T) (out []protoreflect.FullName) {
 		check(t, err)
 		pkg := protoreflect.FullName(packageLine.FindSubmatch(text)[1])
 		for _, m := range methodLine.FindAllSubmatch(text, -1) {
-			out = append(out, pkg.Append(protoreflect.Name(m[1])), pkg.Append(protoreflect.Name(m[2])))
+			out = append(out, pkg.Append(protoreflect.Name(m[1])),
+				pkg.Append(protoreflect.Name(m[2])))
 		}
 	}
 	if len(out) != len(roots) {
@@ -146,14 +149,16 @@ func apiFiles(t *testing.T) (out []protoreflect.FileDescriptor) {
 		check(t, err)
 		pkg := packageLine.FindSubmatch(text)
 		n := len(out)
-		protoregistry.GlobalFiles.RangeFilesByPackage(protoreflect.FullName(pkg[1]), func(f protoreflect.FileDescriptor) bool {
-			if filepath.Base(f.Path()) == filepath.Base(name) {
-				out = append(out, f)
-			}
-			return true
-		})
+		protoregistry.GlobalFiles.RangeFilesByPackage(protoreflect.FullName(pkg[1]),
+			func(f protoreflect.FileDescriptor) bool {
+				if filepath.Base(f.Path()) == filepath.Base(name) {
+					out = append(out, f)
+				}
+				return true
+			})
 		if len(out) != n+1 {
-			t.Errorf("%s is not linked: import its package, and hold its messages to their contract", name)
+			t.Errorf("%s is not linked: import its package, "+
+				"and hold its messages to their contract", name)
 		}
 	}
 	return out
@@ -169,7 +174,9 @@ type server struct {
 }
 
 // call sends messages in one call and returns what it brings, and what ended it.
-func (s server) call(bring func() proto.Message, messages ...proto.Message) ([]proto.Message, error) {
+func (s server) call(
+	bring func() proto.Message, messages ...proto.Message,
+) ([]proto.Message, error) {
 	s.t.Helper()
 	conn, err := grpc.NewClient(s.addr, grpc.WithTransportCredentials(credentials.NewTLS(s.caller)))
 	check(s.t, err)
@@ -199,7 +206,8 @@ func (s server) call(bring func() proto.Message, messages ...proto.Message) ([]p
 func refused(t *testing.T, err error, p place, f fault, code codes.Code) {
 	t.Helper()
 	if status.Code(err) != code || !names(status.Convert(err).Message(), p) {
-		t.Errorf("%s: the call ends with %v, want %v and a reason that says where", f.name, err, code)
+		t.Errorf("%s: the call ends with %v, want %v and a reason that says where",
+			f.name, err, code)
 	}
 }
 
@@ -241,9 +249,13 @@ func TestWhatDestinationDoesNotKnowEndsTheStream(t *testing.T) {
 	m, metrics := newMesh(t), prometheus.NewRegistry()
 	s := server{t: t, addr: m.destination(shop, metrics), caller: m.as("web", "destination"),
 		method: "/tulle.destination.v1.Destination/Discover", until: 2}
-	hello := &api.DiscoverRequest{Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test"}}}
+	hello := &api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Hello{Hello: &api.Hello{Version: "test"}},
+	}
 	bring := func() proto.Message { return &api.DiscoverResponse{} }
-	last := &api.DiscoverRequest{Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Last: true}}}
+	last := &api.DiscoverRequest{
+		Message: &api.DiscoverRequest_Resume{Resume: &api.Resume{Last: true}},
+	}
 	for _, p := range places(&api.DiscoverRequest{}) {
 		for _, f := range p.faults() {
 			t.Run(p.String()+"/"+f.name, func(t *testing.T) {
@@ -325,7 +337,9 @@ func TestAnAttestationThatIdentityDoesNotKnowIsRefused(t *testing.T) {
 			}
 		}
 	}
-	good.Attestation = &identityapi.CertifyRequest_JoinToken{JoinToken: m.dev.Token(workloadID("web"), "web-0")}
+	good.Attestation = &identityapi.CertifyRequest_JoinToken{
+		JoinToken: m.dev.Token(workloadID("web"), "web-0"),
+	}
 	if got, err := s.call(bring, good); !errors.Is(err, io.EOF) || len(got) != 1 {
 		t.Errorf("a good request is answered by %d messages and %v", len(got), err)
 	}
@@ -347,11 +361,15 @@ var unsaid = map[string]string{
 
 func TestAReportWithWhatVizDoesNotKnowIsRefused(t *testing.T) {
 	m := newMesh(t)
-	v := viz.New(viz.Config{Source: m.source(serverID("viz")), TrustDomain: trustDomain, Log: m.log})
+	v := viz.New(viz.Config{
+		Source: m.source(serverID("viz")), TrustDomain: trustDomain, Log: m.log,
+	})
 	queries, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	client := viz.NewClient(queries.Addr().String())
-	addr := m.serve(func(ctx context.Context, l net.Listener) error { return v.Serve(ctx, l, queries) })
+	addr := m.serve(func(ctx context.Context, l net.Listener) error {
+		return v.Serve(ctx, l, queries)
+	})
 	s := server{t: t, addr: addr, caller: m.as("web", "viz"), method: "/tulle.viz.v1.Viz/Report"}
 	bring := func() proto.Message { return &vizapi.ReportResponse{} }
 	good := &vizapi.ReportRequest{

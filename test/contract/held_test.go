@@ -44,13 +44,17 @@ func TestWhatIsRemovedIsForgotten(t *testing.T) {
 	w.service("a", "192.0.2.2")
 	eventually(t, "the endpoint is gone", func() bool { return s.endpoints("a") == 2 })
 
-	profile := &registry.Policy{Meta: registry.Meta{Namespace: "shop", Name: "a." + "shop.svc.cluster.local"}, Kind: "ServiceProfile"}
+	profile := &registry.Policy{
+		Meta: registry.Meta{Namespace: "shop", Name: "a." + "shop.svc.cluster.local"},
+		Kind: "ServiceProfile",
+	}
 	w.owner.Apply(registry.Change{Delete: []registry.Object{profile}})
 	eventually(t, "the cluster is gone", func() bool { return s.endpoints("a") == 1 })
 
 	s.to("a")
 	w.service("c", "192.0.2.5")
-	eventually(t, "c is known", func() bool { return s.endpoints("c") == 1 }) // and b was used least
+	eventually(t, "c is known",
+		func() bool { return s.endpoints("c") == 1 }) // and b was used least
 	const last = 300
 	for port := uint16(1); port <= last; port++ { // of which 256 are kept
 		s.Port(port)
@@ -65,7 +69,8 @@ func TestWhatIsRemovedIsForgotten(t *testing.T) {
 	want := []string{
 		"cluster a.shop.svc.cluster.local:80", "cluster c.shop.svc.cluster.local:80",
 		"endpoints a.shop.svc.cluster.local:80", "endpoints c.shop.svc.cluster.local:80",
-		"route authority/a.shop.svc.cluster.local:80", "route authority/c.shop.svc.cluster.local:80",
+		"route authority/a.shop.svc.cluster.local:80",
+		"route authority/c.shop.svc.cluster.local:80",
 	}
 	if !slices.Equal(rest, want) {
 		t.Errorf("held are\n%q, want\n%q", rest, want)
@@ -95,7 +100,8 @@ func TestMoreEndpointsThanAMessageHolds(t *testing.T) {
 
 	news := append(crowd(2)[:many/2], crowd(1)[many/2:]...)
 	w.service("big", append(news, "192.0.2.1")...)
-	eventually(t, "the news of half of them arrive", func() bool { return s.endpoints("big") == many+1 })
+	eventually(t, "the news of half of them arrive",
+		func() bool { return s.endpoints("big") == many+1 })
 	if resets := w.figure("tulle_destination_refusals_total"); resets != 0 {
 		t.Errorf("%v streams ended", resets)
 	}
@@ -110,7 +116,8 @@ func (w *town) pods(t *testing.T, size int, addresses []string) {
 		addr := netip.MustParseAddr(a)
 		pod := &registry.Workload{
 			Meta:           meta("pod-" + strings.ReplaceAll(a, ".", "-")),
-			ServiceAccount: "web", HasProxy: true, Kind: "deployment", Addresses: []netip.Addr{addr},
+			ServiceAccount: "web", HasProxy: true, Kind: "deployment",
+			Addresses: []netip.Addr{addr},
 		}
 		pod.Labels = meshed
 		pod.Owner = strings.Repeat("o", size-endpointSize(pod))
@@ -133,12 +140,14 @@ func endpointSize(pod *registry.Workload) int {
 // A proxy that uses as many targets as it may, and holds as much as it may say, comes back to
 // destination: it says so in messages of bounded size, and is told what has changed.
 func TestAProxyThatHoldsAsMuchAsItMayComesBack(t *testing.T) {
-	const profiles, shares = 165, 10240 + 165 // 4,096 routes and 14,336 clusters with their endpoints
+	// 4,096 routes and 14,336 clusters with their endpoints
+	const profiles, shares = 165, 10240 + 165
 	limits := config.DefaultLimits()
 	w := newTown(t)
 	var set []registry.Object
 	for i := range limits.MaxTargets {
-		set = append(set, &registry.Service{Meta: meta(numbered(i)), Ports: []registry.ServicePort{{Number: 80}}})
+		set = append(set,
+			&registry.Service{Meta: meta(numbered(i)), Ports: []registry.ServicePort{{Number: 80}}})
 	}
 	for i := range profiles {
 		set = append(set, split(numbered(i), i, (shares+profiles-1-i)/profiles))
@@ -162,13 +171,15 @@ func TestAProxyThatHoldsAsMuchAsItMayComesBack(t *testing.T) {
 	s.move(ledger.addr)
 	got := await.Receive(t, "the session says what it holds", ledger.resumed)
 	if len(got.held) != api.MaxHeld || got.largest > api.MaxRequest {
-		t.Errorf("%d resources are held, and a message of %d bytes says so; want %d, and at most %d",
+		t.Errorf("%d resources are held, and a message of %d bytes says so; "+
+			"want %d, and at most %d",
 			len(got.held), got.largest, api.MaxHeld, api.MaxRequest)
 	}
 	before := w.figure("tulle_destination_messages_total")
 	w.service(numbered(limits.MaxTargets-1), "192.0.2.1")
 	s.move(w.addr)
-	eventually(t, "the change arrives", func() bool { return s.endpoints(numbered(limits.MaxTargets-1)) == 1 })
+	eventually(t, "the change arrives",
+		func() bool { return s.endpoints(numbered(limits.MaxTargets-1)) == 1 })
 	if n := w.figure("tulle_destination_messages_total") - before; n > 10 {
 		t.Errorf("%v messages are sent for one change", n)
 	}
@@ -212,7 +223,9 @@ func TestClustersThatComeAndGoLeaveNothing(t *testing.T) {
 		for i := from; i < to; i++ {
 			w.owner.Apply(registry.Change{Set: []registry.Object{split("a", i, shares)}})
 			want := fmt.Sprintf("share-%d-0:80", i)
-			eventually(t, want+" is used", func() bool { return shared() == shares && s.to("a").Now().Members[0].Name == want })
+			eventually(t, want+" is used", func() bool {
+				return shared() == shares && s.to("a").Now().Members[0].Name == want
+			})
 		}
 		w.owner.Apply(registry.Change{Delete: []registry.Object{split("a", 0, 0)}})
 		eventually(t, "the service has all", func() bool { return shared() == 1 })

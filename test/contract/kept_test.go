@@ -20,12 +20,14 @@ func TestARouteThatIsKeptKeepsItsClusters(t *testing.T) {
 	route, cluster, endpoints, _ := r.open(old)
 	r.becomes(old, 200)
 
-	r.answer(api.KeyString(&api.Key{Key: &api.Key_Cluster{Cluster: old.authority}})) // says nothing yet
+	// says nothing yet
+	r.answer(api.KeyString(&api.Key{Key: &api.Key_Cluster{Cluster: old.authority}}))
 	r.open(next)
 	bad := same(route)
 	bad.GetRoute().Protocol = 99
 	bad.GetRoute().Backends[0].Cluster = next.authority
-	r.send(next.cluster(), next.endpoints(next.endpoint()), bad, removal(endpoints), removal(cluster))
+	r.send(next.cluster(), next.endpoints(next.endpoint()), bad,
+		removal(endpoints), removal(cluster))
 	if rejected := r.rejects("the route"); rejected.Version != bad.Version {
 		t.Errorf("rejected %v", rejected)
 	}
@@ -38,7 +40,9 @@ func TestARouteThatIsKeptKeepsItsClusters(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	host := strings.TrimPrefix(elsewhere.URL, "http://")
-	moved := &api.Endpoint{Id: "web-1/" + host, Address: host, Protocol: api.Protocol_PROTOCOL_DETECT}
+	moved := &api.Endpoint{
+		Id: "web-1/" + host, Address: host, Protocol: api.Protocol_PROTOCOL_DETECT,
+	}
 	r.send(same(cluster), old.endpoints(moved))
 	for {
 		status, body := r.get(old)

@@ -27,7 +27,9 @@ type lane struct {
 }
 
 func laneOf(number int) *lane {
-	return &lane{authority: fmt.Sprintf("lane-%d.shop.svc.cluster.local:80", number), port: 10000 + number}
+	return &lane{
+		authority: fmt.Sprintf("lane-%d.shop.svc.cluster.local:80", number), port: 10000 + number,
+	}
 }
 
 func (l *lane) key() *api.Key {
@@ -94,7 +96,9 @@ func (l *lane) policy(action api.Action) *api.Resource {
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{
 			Port: uint32(l.port), Protocol: api.Protocol_PROTOCOL_DETECT,
 			Mode: api.Mode_MODE_STRICT, DefaultAction: action,
-			Authorizations: []*api.Authorization{{Identities: []string{workloadID("other").String()}}},
+			Authorizations: []*api.Authorization{
+				{Identities: []string{workloadID("other").String()}},
+			},
 		}},
 	}
 }
@@ -128,7 +132,9 @@ func newRoad(t testing.TB, lanes int) *road {
 		io.WriteString(w, "app")
 	}))
 	t.Cleanup(app.Close)
-	s := setup{account: "web", pod: "web-0", destination: r.addr, apps: map[int]string{}, limits: quick()}
+	s := setup{
+		account: "web", pod: "web-0", destination: r.addr, apps: map[int]string{}, limits: quick(),
+	}
 	for i := range lanes {
 		l := laneOf(i)
 		l.app = strings.TrimPrefix(app.URL, "http://")
@@ -146,7 +152,9 @@ func newRoad(t testing.TB, lanes int) *road {
 // get asks for the lane's application, and returns the status and the body.
 func (r *road) get(l *lane) (int, string) {
 	r.t.Helper()
-	client := &http.Client{Timeout: await.Limit, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{
+		Timeout: await.Limit, Transport: &http.Transport{DisableKeepAlives: true},
+	}
 	resp, err := client.Get("http://" + r.proxy.out[l.authority] + "/")
 	check(r.t, err)
 	defer resp.Body.Close()

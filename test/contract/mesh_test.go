@@ -125,8 +125,9 @@ func (m *mesh) start(s setup) *sidecar {
 		config.EnvIdentity: workloadID(s.account).String(), config.EnvTrustFile: m.trust,
 		config.EnvTokenFD:      strconv.Itoa(m.tokenFD(s)),
 		config.EnvIdentityAddr: m.identity, config.EnvIdentityID: m.dev.ServerID().String(),
-		config.EnvDestinationAddr: s.destination, config.EnvDestinationID: serverID("destination").String(),
-		config.EnvInboundListen: c.inbound, config.EnvInboundApps: strings.Join(apps, ","),
+		config.EnvDestinationAddr: s.destination,
+		config.EnvDestinationID:   serverID("destination").String(),
+		config.EnvInboundListen:   c.inbound, config.EnvInboundApps: strings.Join(apps, ","),
 		config.EnvOutboundUpstreams: strings.Join(upstreams, ","), config.EnvAdminListen: c.admin,
 		config.EnvDrainGrace: "1s",
 	}
@@ -151,7 +152,8 @@ func (m *mesh) start(s setup) *sidecar {
 func (c *sidecar) ready(t testing.TB) {
 	t.Helper()
 	client := &http.Client{Timeout: await.Limit}
-	for deadline := time.Now().Add(await.Limit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(await.Limit)
+	for ; time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		resp, err := client.Get("http://" + c.admin + "/ready")
 		if err != nil {
 			continue

@@ -13,8 +13,9 @@ import (
 // strictly are the messages of destination.proto in which, and in all that is in them, a proxy may
 // not skip a field.
 var strictly = []protoreflect.FullName{
-	"tulle.destination.v1.Match", "tulle.destination.v1.Filter", "tulle.destination.v1.ResponseMatch",
-	"tulle.destination.v1.Authorization", "tulle.destination.v1.Hedge",
+	"tulle.destination.v1.Match", "tulle.destination.v1.Filter",
+	"tulle.destination.v1.ResponseMatch", "tulle.destination.v1.Authorization",
+	"tulle.destination.v1.Hedge",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.
@@ -244,7 +245,9 @@ func (r *road) rejection(m proto.Message) *api.Rejected {
 }
 
 // with is a response with another version of the subject in it, changed at a place.
-func (r *road) with(p place, change func(protoreflect.Message), subject *api.Resource) (proto.Message, *api.Resource) {
+func (r *road) with(
+	p place, change func(protoreflect.Message), subject *api.Resource,
+) (proto.Message, *api.Resource) {
 	fresh := same(subject)
 	m := p.in(resources(fresh), change)
 	return m, m.(*api.DiscoverResponse).GetResources().GetResources()[0]
@@ -253,6 +256,7 @@ func (r *road) with(p place, change func(protoreflect.Message), subject *api.Res
 func (r *road) serves(l *lane, p place, f fault, want int) {
 	r.t.Helper()
 	if status, body := r.get(l); status != want {
-		r.t.Errorf("%s: a request gets %d %s, want %d", f.name, status, strings.TrimSpace(body), want)
+		r.t.Errorf("%s: a request gets %d %s, want %d", f.name, status,
+			strings.TrimSpace(body), want)
 	}
 }

@@ -40,7 +40,8 @@ func TestARejectionReachesWhoeverRunsDestination(t *testing.T) {
 
 	relay.change.Store(nil)
 	w.owner.Apply(changed(split("a", 1, 3)))
-	eventually(t, "the next route is used", func() bool { return len(s.to("a").Now().Members) == 3 })
+	eventually(t, "the next route is used",
+		func() bool { return len(s.to("a").Now().Members) == 3 })
 	s.settle(1, 2)
 	if n := w.figure(counted); n != 1 {
 		t.Errorf("%v rejections are counted", n)

@@ -44,8 +44,9 @@ type script struct {
 	t        testing.TB
 	addr     string
 	rejected chan *api.Rejected
-	asked    chan string // the names of keys that are subscribed to; "-" before one that no longer is
-	resumed  chan resumed
+	// the names of keys that are subscribed to; "-" before one that no longer is
+	asked   chan string
+	resumed chan resumed
 
 	mu      sync.Mutex // guards what follows, and sending
 	stream  grpc.ServerStream
@@ -71,17 +72,20 @@ func (r resumed) names() (out []string) {
 }
 
 func newScript(m *mesh) *script {
-	s := &script{t: m.t, rejected: make(chan *api.Rejected, maxSaid), asked: make(chan string, maxSaid),
-		resumed: make(chan resumed, 1),
+	s := &script{t: m.t, rejected: make(chan *api.Rejected, maxSaid),
+		asked: make(chan string, maxSaid), resumed: make(chan resumed, 1),
 		answers: map[string][]raw{}}
 	src := m.source(serverID("destination"))
 	cfg := spiffe.ServerConfig(src, []string{"h2"}, spiffe.AnyPeer)
 	s.addr = m.serve(func(ctx context.Context, l net.Listener) error {
-		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(cfg)), grpc.ForceServerCodecV2(rawCodec{}))
+		g := grpc.NewServer(grpc.Creds(credentials.NewTLS(cfg)),
+			grpc.ForceServerCodecV2(rawCodec{}))
 		g.RegisterService(&grpc.ServiceDesc{
 			ServiceName: "tulle.destination.v1.Destination", HandlerType: (*any)(nil),
-			Streams: []grpc.StreamDesc{{StreamName: "Discover", ServerStreams: true, ClientStreams: true,
-				Handler: func(_ any, rpc grpc.ServerStream) error { return s.converse(rpc) }}},
+			Streams: []grpc.StreamDesc{{
+				StreamName: "Discover", ServerStreams: true, ClientStreams: true,
+				Handler: func(_ any, rpc grpc.ServerStream) error { return s.converse(rpc) },
+			}},
 		}, nil)
 		defer context.AfterFunc(ctx, g.Stop)()
 		return g.Serve(l)
@@ -107,8 +111,12 @@ func (s *script) hear(rpc grpc.ServerStream, req *api.DiscoverRequest) error {
 	switch m := req.Message.(type) {
 	case *api.DiscoverRequest_Hello:
 		s.stream, s.resume = rpc, resumed{}
-		welcome := &api.Welcome{Workload: &api.Workload{Namespace: "shop", Kind: "deployment", Name: "web", Pod: "web-0"}}
-		return rpc.SendMsg(&api.DiscoverResponse{Message: &api.DiscoverResponse_Welcome{Welcome: welcome}})
+		welcome := &api.Welcome{Workload: &api.Workload{
+			Namespace: "shop", Kind: "deployment", Name: "web", Pod: "web-0",
+		}}
+		return rpc.SendMsg(&api.DiscoverResponse{
+			Message: &api.DiscoverResponse_Welcome{Welcome: welcome},
+		})
 	case *api.DiscoverRequest_Resume:
 		s.resume.held = append(s.resume.held, m.Resume.Held...)
 		s.resume.largest = max(s.resume.largest, proto.Size(req))

@@ -86,7 +86,8 @@ func sliceOf(service, name string, addresses ...string) *registry.Slice {
 		Family: registry.IPv4, Ports: []registry.NamedPort{{Number: 8080}},
 	}
 	for _, a := range addresses {
-		out.Endpoints = append(out.Endpoints, registry.Endpoint{Address: netip.MustParseAddr(a), Ready: true})
+		out.Endpoints = append(out.Endpoints,
+			registry.Endpoint{Address: netip.MustParseAddr(a), Ready: true})
 	}
 	return out
 }
@@ -122,8 +123,9 @@ func (m *mesh) session(addr string, limits config.Limits) *session {
 	s := &session{t: m.t, addr: addr}
 	cfg := m.as("web", "destination")
 	client := rpc.NewClient(rpc.Options{
-		Authority: "destination", Bounds: rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse},
-		Dial: func(ctx context.Context) (*wire.Conn, error) { return s.dial(ctx, cfg) },
+		Authority: "destination",
+		Bounds:    rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse},
+		Dial:      func(ctx context.Context) (*wire.Conn, error) { return s.dial(ctx, cfg) },
 	})
 	s.Session = discover.New(discover.Options{
 		Cfg: config.Config{Limits: limits}, Client: client, Version: "test", Log: m.log,
@@ -167,7 +169,9 @@ func (s *session) move(addr string) {
 
 // to is the target of a service of shop's.
 func (s *session) to(service string) *discover.Target {
-	return s.Target(&api.Key{Key: &api.Key_Authority{Authority: service + ".shop.svc.cluster.local:80"}})
+	return s.Target(&api.Key{
+		Key: &api.Key_Authority{Authority: service + ".shop.svc.cluster.local:80"},
+	})
 }
 
 // endpoints are how many a service has, of all clusters of its route; -1 without an answer.

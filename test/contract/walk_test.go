@@ -70,12 +70,16 @@ type walker struct {
 	found  []place
 }
 
-func (w *walker) message(m protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, outer []protoreflect.FullName) {
+func (w *walker) message(
+	m protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor,
+	outer []protoreflect.FullName,
+) {
 	if slices.Contains(outer, m.FullName()) {
 		return
 	}
 	outer = append(slices.Clip(outer), m.FullName())
-	if slices.ContainsFunc(outer, func(n protoreflect.FullName) bool { return slices.Contains(w.strict, n) }) {
+	strict := func(n protoreflect.FullName) bool { return slices.Contains(w.strict, n) }
+	if slices.ContainsFunc(outer, strict) {
 		w.found = append(w.found, place{root: w.root, path: path, all: m})
 	}
 	for i := range m.Oneofs().Len() {

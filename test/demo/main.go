@@ -1,5 +1,6 @@
-// Command demo is every service of the sample application, one role each, and its load. It uses nothing but the standard
-// library's HTTP and knows nothing of a mesh: where to listen and whom to call is in its environment.
+// Command demo is every service of the sample application, one role each, and its load. It uses
+// nothing but the standard library's HTTP and knows nothing of a mesh: where to listen and whom to
+// call is in its environment.
 package main
 
 import (
@@ -66,7 +67,8 @@ func runLoad(ctx context.Context) error {
 	if text := os.Getenv("LOAD_RPS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 || n > load.MaxRate {
-			return fmt.Errorf("LOAD_RPS=%q: want a whole number of requests per second, up to %d", text, load.MaxRate)
+			return fmt.Errorf("LOAD_RPS=%q: want a whole number of requests per second, up to %d",
+				text, load.MaxRate)
 		}
 		rps = n
 	}

@@ -19,8 +19,8 @@ spec:
   ports: [{port: 80, targetPort: 8080}]
 `
 
-// While destination is away, what is known goes on, and what was never asked for is refused, with the reason, and never
-// tried in plaintext.
+// While destination is away, what is known goes on, and what was never asked for is refused, with
+// the reason, and never tried in plaintext.
 func TestDestinationAway(t *testing.T) {
 	ready(t)
 	known, never := "http://server."+byHook+"/", "http://unseen."+byHook+"/"
@@ -40,11 +40,13 @@ func TestDestinationAway(t *testing.T) {
 			return nil
 		})
 	})
-	run(t, "kubectl", "-n", "tulle", "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=tulle-destination", "--timeout=60s")
+	run(t, "kubectl", "-n", "tulle", "wait", "--for=delete", "pod",
+		"-l", "app.kubernetes.io/name=tulle-destination", "--timeout=60s")
 	marker := "marker-" + rand.Text()
 	packets := capture(t, func() {
 		a := call(t, byCLI, never+marker, "-method", "POST", "-body", marker)
-		if a.Status != 503 || a.header("Tulle-Error") == "" || !strings.Contains(a.Body, "destination") {
+		if a.Status != 503 || a.header("Tulle-Error") == "" ||
+			!strings.Contains(a.Body, "destination") {
 			t.Errorf("a target never seen: %+v", a)
 		}
 		if a := call(t, byCLI, known); a.Status != 200 || a.sent("Tulle-Client-Id") == "" {

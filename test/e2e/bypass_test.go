@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// meshed is what `app mesh` prints: a proxy's answer to somebody with an SVID who speaks the mesh's protocol by hand.
+// meshed is what `app mesh` prints: a proxy's answer to somebody with an SVID who speaks the mesh's
+// protocol by hand.
 type meshed struct {
 	Handshake, Status, Error, Body, End string
 
@@ -22,7 +23,8 @@ func TestBypassInPlaintext(t *testing.T) {
 		t.Fatalf("the control, the application's own port: %+v", a)
 	}
 	for name, port := range map[string]string{
-		"the outbound port": "4140", "the inbound port itself": "4143", "a loopback-only port": "8089", "a port where nobody listens": "8099",
+		"the outbound port": "4140", "the inbound port itself": "4143",
+		"a loopback-only port": "8089", "a port where nobody listens": "8099",
 	} {
 		t.Run(name, func(t *testing.T) {
 			// With a Host that the outbound side would know how to reach, if it were asked.
@@ -32,7 +34,8 @@ func TestBypassInPlaintext(t *testing.T) {
 					t.Errorf("%v: it answered: %+v", flags, a)
 				}
 			}
-			got := app[tcpSaid](t, without, "deploy/client", "tcp", "-send", `220 hello\r\n`, ip+":"+port)
+			got := app[tcpSaid](t, without, "deploy/client", "tcp",
+				"-send", `220 hello\r\n`, ip+":"+port)
 			if strings.Contains(got.Got, "220") {
 				t.Errorf("raw bytes came back: %+v", got)
 			}
@@ -49,7 +52,8 @@ func TestBypassAdmin(t *testing.T) {
 		}
 		for _, method := range []string{"POST", "PUT", "GET"} {
 			for _, path := range []string{"/shutdown", "/log-level"} {
-				if a := call(t, from, "http://"+ip+":4191"+path, "-method", method, "-body", "debug"); a.Status < 400 {
+				a := call(t, from, "http://"+ip+":4191"+path, "-method", method, "-body", "debug")
+				if a.Status < 400 {
 					t.Errorf("from %s: %s %s was answered: %+v", from, method, path, a)
 				}
 			}
@@ -57,21 +61,26 @@ func TestBypassAdmin(t *testing.T) {
 	}
 }
 
-// A mesh peer names the port it wants; the proxy's own are not to be had, nor what listens on loopback only.
+// A mesh peer names the port it wants; the proxy's own are not to be had, nor what listens on
+// loopback only.
 func TestBypassThroughTunnel(t *testing.T) {
 	deployRogues(t)
 	ip := ipOf(t, byCLI, podOf(t, byCLI, "app=server"))
 	knock := func(t *testing.T, flags ...string) meshed {
-		args := append([]string{"mesh", "-id", rogueID(), "-addr", ip + ":4143", "-peer", "spiffe://cluster.local/ns/" + byCLI + "/sa/server"}, flags...)
+		args := append([]string{"mesh", "-id", rogueID(), "-addr", ip + ":4143",
+			"-peer", "spiffe://cluster.local/ns/" + byCLI + "/sa/server"}, flags...)
 		return app[[]meshed](t, rogues, "deploy/client", args...)[0]
 	}
 	if m := knock(t); m.Status != "200" || !strings.Contains(m.Body, rogueID()) {
 		t.Fatalf("the control, the application's own port: %+v", m)
 	}
-	for _, sni := range []string{"4140.tulle", "4143.tulle", "4191.tulle", "8089.tulle", "0.tulle", "8080.example", "tulle"} {
+	for _, sni := range []string{
+		"4140.tulle", "4143.tulle", "4191.tulle", "8089.tulle", "0.tulle", "8080.example", "tulle",
+	} {
 		for _, alpn := range []string{"tulle/h2", "tulle/tcp"} {
 			t.Run(sni+" "+alpn, func(t *testing.T) {
-				if m := knock(t, "-sni", sni, "-alpn", alpn); m.Status == "200" || strings.Contains(m.Body, `"pod"`) {
+				m := knock(t, "-sni", sni, "-alpn", alpn)
+				if m.Status == "200" || strings.Contains(m.Body, `"pod"`) {
 					t.Errorf("it answered: %+v", m)
 				}
 			})

@@ -13,17 +13,19 @@ import (
 	"testing"
 )
 
-// What a capture of the whole node's network holds: no word of what meshed pods say to each other, and every word, as the
-// control, of what goes to or comes from an unmeshed one.
+// What a capture of the whole node's network holds: no word of what meshed pods say to each other,
+// and every word, as the control, of what goes to or comes from an unmeshed one.
 func TestCapture(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
 		marker := "marker-" + rand.Text()
 		packets := capture(t, func() {
-			a := call(t, e.from, "http://"+e.host("server")+"/"+marker, "-method", "POST", "-body", marker, "-header", "x-marker: "+marker)
+			a := call(t, e.from, "http://"+e.host("server")+"/"+marker, "-method", "POST",
+				"-body", marker, "-header", "x-marker: "+marker)
 			if a.Status != 200 || a.Echo.Body != marker {
 				t.Fatalf("%+v", a)
 			}
-			got := app[tcpSaid](t, e.from, "deploy/client", "tcp", "-first", "-send", marker+`\n`, e.host("server")+":3306")
+			got := app[tcpSaid](t, e.from, "deploy/client", "tcp", "-first", "-send", marker+`\n`,
+				e.host("server")+":3306")
 			if !strings.Contains(got.Got, marker) {
 				t.Fatalf("%+v", got)
 			}
@@ -41,7 +43,8 @@ func TestCapture(t *testing.T) {
 func capture(t *testing.T, f func()) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pcap")
-	cmd := exec.Command("tcpdump", "-i", "any", "--immediate-mode", "-U", "-Z", "root", "-w", file, "net", "10.244.0.0/16", "and", "tcp")
+	cmd := exec.Command("tcpdump", "-i", "any", "--immediate-mode", "-U", "-Z", "root", "-w", file,
+		"net", "10.244.0.0/16", "and", "tcp")
 	errs, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

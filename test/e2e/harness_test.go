@@ -26,7 +26,8 @@ const (
 
 var (
 	binaries = flag.String("bin", "../../bin", "where meshctl is")
-	keep     = flag.Bool("keep", false, "leave the installation and the applications when the tests end")
+	keep     = flag.Bool("keep", false,
+		"leave the installation and the applications when the tests end")
 )
 
 func TestMain(m *testing.M) {
@@ -82,7 +83,8 @@ func deployApps(t *testing.T) {
 func appsRolledOut(t *testing.T) {
 	t.Helper()
 	for _, ns := range []string{byCLI, byHook, without} {
-		rolledOut(t, ns, "deployment/server", "deployment/client", "deployment/redis", "statefulset/member")
+		rolledOut(t, ns, "deployment/server", "deployment/client", "deployment/redis",
+			"statefulset/member")
 	}
 }
 
@@ -94,7 +96,8 @@ func newNamespace(t *testing.T, ns string) {
 // ownNamespace lives as long as the test.
 func ownNamespace(t *testing.T) string {
 	t.Helper()
-	ns := "e2e-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
+	name := strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test"))
+	ns := "e2e-" + strings.ToLower(name)
 	newNamespace(t, ns)
 	t.Cleanup(func() {
 		if !*keep || !t.Failed() {
@@ -107,7 +110,8 @@ func ownNamespace(t *testing.T) string {
 func rolledOut(t *testing.T, ns string, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		if out, err := try("", "kubectl", "-n", ns, "rollout", "status", name, "--timeout=240s"); err != nil {
+		out, err := try("", "kubectl", "-n", ns, "rollout", "status", name, "--timeout=240s")
+		if err != nil {
 			pods, _ := try("", "kubectl", "-n", ns, "get", "pods,events")
 			t.Fatalf("%s: %v\n%s\n%s", name, err, out, pods)
 		}
@@ -120,7 +124,8 @@ func try(stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, out.String(), errs.String())
+		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err,
+			out.String(), errs.String())
 	}
 	return out.String(), nil
 }
@@ -164,7 +169,8 @@ func eventually(t *testing.T, within time.Duration, so func() error) {
 	}
 }
 
-// app runs a client of the test application in a pod, in its container app, and reads what it printed.
+// app runs a client of the test application in a pod, in its container app, and reads what it
+// printed.
 func app[T any](t *testing.T, ns, pod string, args ...string) T {
 	t.Helper()
 	found, err := tryApp[T](ns, pod, args...)
@@ -175,7 +181,8 @@ func app[T any](t *testing.T, ns, pod string, args ...string) T {
 }
 
 func tryApp[T any](ns, pod string, args ...string) (found T, err error) {
-	out, err := try("", "kubectl", append([]string{"-n", ns, "exec", pod, "-c", "app", "--", "/app"}, args...)...)
+	out, err := try("", "kubectl",
+		append([]string{"-n", ns, "exec", pod, "-c", "app", "--", "/app"}, args...)...)
 	if err != nil {
 		return found, err
 	}
@@ -216,13 +223,15 @@ func first(all []string) string {
 // call makes one request from a namespace's client.
 func call(t *testing.T, ns, url string, flags ...string) answer {
 	t.Helper()
-	return app[[]answer](t, ns, "deploy/client", append(append([]string{"call"}, flags...), url)...)[0]
+	return app[[]answer](t, ns, "deploy/client",
+		append(append([]string{"call"}, flags...), url)...)[0]
 }
 
 // podOf is the first pod with a label, by name.
 func podOf(t *testing.T, ns, label string) string {
 	t.Helper()
-	return run(t, "kubectl", "-n", ns, "get", "pods", "-l", label, "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")
+	return run(t, "kubectl", "-n", ns, "get", "pods", "-l", label,
+		"--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")
 }
 
 func ipOf(t *testing.T, ns, pod string) string {

@@ -12,10 +12,14 @@ import (
 // What only proxies may say is gone when anybody else says it, in requests and in answers.
 func TestForgedHeadersAreGone(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
-		forged := []string{"-header", "tulle-client-id: spiffe://cluster.local/ns/shop/sa/admin", "-header", "Tulle-Error: not really",
-			"-header", "tulle-proto: h2", "-header", "tulle-anything: at all", "-header", "x-forwarded-client-cert: By=spiffe://admin"}
+		forged := []string{"-header", "tulle-client-id: spiffe://cluster.local/ns/shop/sa/admin",
+			"-header", "Tulle-Error: not really", "-header", "tulle-proto: h2",
+			"-header", "tulle-anything: at all",
+			"-header", "x-forwarded-client-cert: By=spiffe://admin"}
 		for _, more := range [][]string{nil, {"-h2c"}} {
-			a := call(t, e.from, "http://"+e.host("server")+"/?answer=tulle-error:made-up&answer=tulle-client-id:me&answer=tulle-other:x", slices.Concat(forged, more)...)
+			a := call(t, e.from, "http://"+e.host("server")+
+				"/?answer=tulle-error:made-up&answer=tulle-client-id:me&answer=tulle-other:x",
+				slices.Concat(forged, more)...)
 			if a.Status != 200 {
 				t.Fatalf("%+v", a)
 			}
@@ -36,7 +40,8 @@ func TestForgedHeadersAreGone(t *testing.T) {
 func ours(headers map[string][]string) map[string]string {
 	found := map[string]string{}
 	for name, values := range headers {
-		if lower := strings.ToLower(name); strings.HasPrefix(lower, "tulle-") || lower == "x-forwarded-client-cert" {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, "tulle-") || lower == "x-forwarded-client-cert" {
 			found[name] = strings.Join(values, ", ")
 		}
 	}

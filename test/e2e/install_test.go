@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// install is the README's four lines, up to the application. What is there already, of an earlier run, is brought up to date.
+// install is the README's four lines, up to the application. What is there already, of an earlier
+// run, is brought up to date.
 func install(t *testing.T) (before bool) {
 	t.Helper()
 	if _, err := try("", "kubectl", "get", "namespace", "tulle"); err == nil {
@@ -31,7 +32,8 @@ func TestInstalledAndGreen(t *testing.T) {
 	}
 }
 
-// Applying the installation again changes nothing: not even what the control plane wrote into it meanwhile, its caBundle.
+// Applying the installation again changes nothing: not even what the control plane wrote into it
+// meanwhile, its caBundle.
 func TestInstallTwice(t *testing.T) {
 	ready(t)
 	shell(t, "meshctl install | kubectl apply -f -")
@@ -43,13 +45,16 @@ func TestInjectedPods(t *testing.T) {
 	ready(t)
 	for _, ns := range []string{byCLI, byHook} {
 		for _, label := range []string{"app=server", "app=client", "app=redis", "app=member"} {
-			names := run(t, "kubectl", "-n", ns, "get", "pods", "-l", label, "-o", "jsonpath={.items[0].spec.initContainers[*].name}")
+			names := run(t, "kubectl", "-n", ns, "get", "pods", "-l", label,
+				"-o", "jsonpath={.items[0].spec.initContainers[*].name}")
 			if names != "tulle-redirect tulle-proxy" {
 				t.Errorf("%s %s: init containers %q", ns, label, names)
 			}
 		}
 	}
-	if names := run(t, "kubectl", "-n", without, "get", "pods", "-o", "jsonpath={.items[*].spec.initContainers[*].name}"); names != "" {
+	names := run(t, "kubectl", "-n", without, "get", "pods",
+		"-o", "jsonpath={.items[*].spec.initContainers[*].name}")
+	if names != "" {
 		t.Errorf("%s is meshed: %q", without, names)
 	}
 }

@@ -22,7 +22,9 @@ func TestJobCompletes(t *testing.T) {
 	ns := ownNamespace(t)
 	feed(t, jobs, "bash", "-o", "pipefail", "-c", "meshctl inject - | kubectl apply -n "+ns+" -f -")
 	run(t, "kubectl", "-n", ns, "wait", "--for=condition=complete", "--timeout=120s", "job/once")
-	if names := run(t, "kubectl", "-n", ns, "get", "pods", "-o", "jsonpath={.items[*].spec.initContainers[*].name}"); names != "tulle-redirect tulle-proxy" {
+	names := run(t, "kubectl", "-n", ns, "get", "pods",
+		"-o", "jsonpath={.items[*].spec.initContainers[*].name}")
+	if names != "tulle-redirect tulle-proxy" {
 		t.Errorf("the job's pod has the init containers %q", names)
 	}
 }

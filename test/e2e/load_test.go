@@ -27,7 +27,8 @@ type load struct {
 // startLoad lets a namespace's client call, 500 times a second unless said otherwise.
 func startLoad(t *testing.T, ns, url string, rate int) *load {
 	t.Helper()
-	l := &load{cmd: exec.Command("kubectl", "-n", ns, "exec", "-i", "deploy/client", "-c", "app", "--", "/app", "load", "-rate", strconv.Itoa(rate), url)}
+	l := &load{cmd: exec.Command("kubectl", "-n", ns, "exec", "-i", "deploy/client", "-c", "app",
+		"--", "/app", "load", "-rate", strconv.Itoa(rate), url)}
 	stdin, err := l.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,7 @@ func (l *load) lostNothing(t *testing.T) {
 	r := l.end(t)
 	t.Logf("%d requests", r.Sent)
 	if r.Failed != 0 || r.OK != r.Sent || r.Sent == 0 {
-		t.Errorf("of %d requests %d were answered and %d lost: %v", r.Sent, r.OK, r.Failed, r.Errors)
+		t.Errorf("of %d requests %d were answered and %d lost: %v",
+			r.Sent, r.OK, r.Failed, r.Errors)
 	}
 }

@@ -43,9 +43,15 @@ func TestVizCounts(t *testing.T) {
 	ready(t)
 	for name, question := range map[string][]string{
 		"a service, by its callers": {"svc/server", "-n", byCLI},
-		"a workload, by a caller":   {"deploy/server", "-n", byCLI, "--from", "deploy/client", "--from-namespace", byHook},
-		"a caller":                  {"deploy/client", "-n", byHook, "--to", "svc/server", "--to-namespace", byCLI},
-		"a namespace, by a caller":  {"ns/" + byCLI, "--from", "deploy/client", "--from-namespace", byHook},
+		"a workload, by a caller": {
+			"deploy/server", "-n", byCLI, "--from", "deploy/client", "--from-namespace", byHook,
+		},
+		"a caller": {
+			"deploy/client", "-n", byHook, "--to", "svc/server", "--to-namespace", byCLI,
+		},
+		"a namespace, by a caller": {
+			"ns/" + byCLI, "--from", "deploy/client", "--from-namespace", byHook,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := settled(t, question)
@@ -59,7 +65,8 @@ func TestVizCounts(t *testing.T) {
 	}
 }
 
-// settled is a count after every proxy has reported what there is: they do so each second while they are few.
+// settled is a count after every proxy has reported what there is: they do so each second while
+// they are few.
 func settled(t *testing.T, question []string) int {
 	t.Helper()
 	last, since := -1, time.Now()

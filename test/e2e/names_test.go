@@ -14,8 +14,10 @@ func TestChosenPodIsReached(t *testing.T) {
 			byName := "http://" + pod + "." + e.host("member") + ":8080/"
 			byAddress := "http://" + ipOf(t, e.to, pod) + ":8080/"
 			for _, url := range []string{byName, byAddress} {
-				for i, a := range app[[]answer](t, e.from, "deploy/client", "call", "-n", "10", url) {
-					if a.Status != 200 || a.Echo.Pod != pod || a.sent("Tulle-Client-Id") != e.identity() {
+				answers := app[[]answer](t, e.from, "deploy/client", "call", "-n", "10", url)
+				for i, a := range answers {
+					if a.Status != 200 || a.Echo.Pod != pod ||
+						a.sent("Tulle-Client-Id") != e.identity() {
 						t.Fatalf("call %d of %s reached %q: %+v", i, url, a.Echo.Pod, a)
 					}
 				}
@@ -27,7 +29,8 @@ func TestChosenPodIsReached(t *testing.T) {
 func TestHeadlessNameReachesAMember(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
 		a := call(t, e.from, "http://"+e.host("member")+":8080/")
-		if a.Echo.Pod != "member-0" && a.Echo.Pod != "member-1" || a.sent("Tulle-Client-Id") != e.identity() {
+		if a.Echo.Pod != "member-0" && a.Echo.Pod != "member-1" ||
+			a.sent("Tulle-Client-Id") != e.identity() {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -38,7 +41,8 @@ func TestCallsItself(t *testing.T) {
 	ready(t)
 	for _, ns := range []string{byCLI, byHook} {
 		a := app[[]answer](t, ns, "deploy/server", "call", fmt.Sprintf("http://server.%s/", ns))[0]
-		if a.Status != 200 || a.sent("Tulle-Client-Id") != "spiffe://cluster.local/ns/"+ns+"/sa/server" {
+		if a.Status != 200 ||
+			a.sent("Tulle-Client-Id") != "spiffe://cluster.local/ns/"+ns+"/sa/server" {
 			t.Errorf("%s: %+v", ns, a)
 		}
 	}

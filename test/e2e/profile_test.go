@@ -28,7 +28,8 @@ spec:
 // A profile changes what callers get while they call, and its end changes it back.
 func TestProfileAppliedLive(t *testing.T) {
 	ready(t)
-	const flaky, slow = "http://server." + byCLI + "/fail/2", "http://server." + byCLI + "/slow/1500"
+	const flaky = "http://server." + byCLI + "/fail/2"
+	const slow = "http://server." + byCLI + "/slow/1500"
 	if ok := answered(t, flaky, 10); ok != 5 {
 		t.Errorf("without a profile %d of 10 were answered, want 5", ok)
 	}
@@ -46,7 +47,10 @@ func TestProfileAppliedLive(t *testing.T) {
 	if ok := answered(t, flaky, 50); ok != 50 {
 		t.Errorf("with retries %d of 50 were answered", ok)
 	}
-	if out := run(t, "kubectl", "-n", byCLI, "get", "serviceprofile", "server.e2e-cli.svc.cluster.local", "-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].status}`); out != "True" {
+	out := run(t, "kubectl", "-n", byCLI, "get", "serviceprofile",
+		"server.e2e-cli.svc.cluster.local",
+		"-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].status}`)
+	if out != "True" {
 		t.Errorf("the profile's condition Accepted is %q", out)
 	}
 	run(t, "kubectl", "-n", byCLI, "delete", "serviceprofile", "--all")
@@ -76,14 +80,18 @@ func TestBadProfileRefused(t *testing.T) {
 	for field, change := range map[string][2]string{
 		"spec.routes[0].condition.pathRegex": {"/fail/.*", "/fail/(.*"},
 		"spec.routes[1].timeout":             {"300ms", "soon"},
-		"spec.routes[0].hedge.after":         {"isRetryable: true", "isRetryable: true\n    hedge: {after: 1ms}"},
-		"isRetryable: true may have one":     {"timeout: 300ms", "hedge: {after: 50ms}"},
-		"isRetryabel":                        {"isRetryable", "isRetryabel"},
-		"spec.retryBudget.retryRatio":        {"retryRatio: 1", "retryRatio: -1"},
+		"spec.routes[0].hedge.after": {
+			"isRetryable: true", "isRetryable: true\n    hedge: {after: 1ms}",
+		},
+		"isRetryable: true may have one": {"timeout: 300ms", "hedge: {after: 50ms}"},
+		"isRetryabel":                    {"isRetryable", "isRetryabel"},
+		"spec.retryBudget.retryRatio":    {"retryRatio: 1", "retryRatio: -1"},
 	} {
-		_, err := try(strings.Replace(profile, change[0], change[1], 1), "kubectl", "apply", "-n", byHook, "-f", "-")
+		bad := strings.Replace(profile, change[0], change[1], 1)
+		_, err := try(bad, "kubectl", "apply", "-n", byHook, "-f", "-")
 		if err == nil || !strings.Contains(err.Error(), field) {
-			t.Errorf("%s → %s: want a refusal that names %s, got %v", change[0], change[1], field, err)
+			t.Errorf("%s → %s: want a refusal that names %s, got %v",
+				change[0], change[1], field, err)
 		}
 	}
 }
@@ -93,8 +101,9 @@ func TestBadProfileRefused(t *testing.T) {
 var edges = []string{
 	`opaquePorts: ["70000"]`, `opaquePorts: ["9-1"]`, `opaquePorts: ["0"]`, `opaquePorts: [0]`,
 	`opaquePorts: ["1-65535"]`, `opaquePorts: ["1-65536"]`, `opaquePorts: ["65535"]`,
-	`opaquePorts: [65536]`, `opaquePorts: ["http"]`, `opaquePorts: ["00080"]`, `opaquePorts: ["1-"]`,
-	`opaquePorts: ["80-80"]`, `opaquePorts: ["-80"]`, `opaquePorts: [3306, "6000-6999"]`,
+	`opaquePorts: [65536]`, `opaquePorts: ["http"]`, `opaquePorts: ["00080"]`,
+	`opaquePorts: ["1-"]`, `opaquePorts: ["80-80"]`, `opaquePorts: ["-80"]`,
+	`opaquePorts: [3306, "6000-6999"]`,
 	`dstOverrides: [{authority: "a..b", weight: 1}]`,
 	`dstOverrides: [{authority: "a-.b", weight: 1}]`,
 	`dstOverrides: [{authority: "A.b.", weight: 1}]`,
@@ -108,8 +117,9 @@ var edges = []string{
 	`dstOverrides: [{authority: a, weight: 0}]`, `dstOverrides: [{authority: a, weight: "0"}]`,
 	`dstOverrides: [{authority: a, weight: 0}, {authority: b, weight: 1m}]`,
 	`dstOverrides: [{authority: a, weight: 1M}]`, `dstOverrides: [{authority: a, weight: 1000001}]`,
-	`dstOverrides: [{authority: a, weight: "1000.1k"}]`, `dstOverrides: [{authority: a, weight: -1}]`,
-	`dstOverrides: [{authority: a, weight: 2M}]`, `dstOverrides: []`,
+	`dstOverrides: [{authority: a, weight: "1000.1k"}]`,
+	`dstOverrides: [{authority: a, weight: -1}]`, `dstOverrides: [{authority: a, weight: 2M}]`,
+	`dstOverrides: []`,
 	`retryBudget: {minRetriesPerSecond: 1000001}`, `retryBudget: {minRetriesPerSecond: 1000000}`,
 	`retryBudget: {ttl: 61s}`, `retryBudget: {ttl: 60s}`, `retryBudget: {ttl: 999ms}`,
 	`retryBudget: {retryRatio: 1.01}`, `retryBudget: {ttl: 9999999999999h}`,
@@ -124,9 +134,12 @@ var edges = []string{
 	`routes: [{name: "` + strings.Repeat("ä", 253) + `", condition: {method: GET}}]`,
 	`routes: [{name: a, condition: {method: GET}, timeout: 24h1ns}]`,
 	`routes: [{name: a, condition: {method: GET}, timeout: 24h}]`,
-	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {status: {min: 99}}}]}]`,
-	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {status: {min: 500, max: 499}}}]}]`,
-	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {status: {max: 600}}}]}]`,
+	`routes: [{name: a, condition: {method: GET}, ` +
+		`responseClasses: [{condition: {status: {min: 99}}}]}]`,
+	`routes: [{name: a, condition: {method: GET}, ` +
+		`responseClasses: [{condition: {status: {min: 500, max: 499}}}]}]`,
+	`routes: [{name: a, condition: {method: GET}, ` +
+		`responseClasses: [{condition: {status: {max: 600}}}]}]`,
 	`routes: [{name: a, condition: {method: GET}, responseClasses: [{condition: {}}]}]`,
 }
 

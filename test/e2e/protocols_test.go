@@ -34,16 +34,21 @@ func overEdges(t *testing.T, test func(t *testing.T, e edge)) {
 
 func TestProtocolHTTP(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
-		for _, flags := range [][]string{{"-method", "POST", "-body", "hello"}, {"-method", "POST", "-body", "hello", "-h2c"}} {
+		for _, flags := range [][]string{
+			{"-method", "POST", "-body", "hello"}, {"-method", "POST", "-body", "hello", "-h2c"},
+		} {
 			a := call(t, e.from, "http://"+e.host("server")+"/some/path", flags...)
-			if a.Status != 200 || a.Error != "" || a.Echo.Body != "hello" || a.Echo.Path != "/some/path" || a.Echo.Host != e.host("server") {
+			if a.Status != 200 || a.Error != "" || a.Echo.Body != "hello" ||
+				a.Echo.Path != "/some/path" || a.Echo.Host != e.host("server") {
 				t.Errorf("%v: %+v", flags, a)
 			}
 			if a.Proto != a.Echo.Proto {
-				t.Errorf("%v: asked with %s, the application was asked with %s", flags, a.Proto, a.Echo.Proto)
+				t.Errorf("%v: asked with %s, the application was asked with %s",
+					flags, a.Proto, a.Echo.Proto)
 			}
 			if got := a.sent("Tulle-Client-Id"); got != e.identity() {
-				t.Errorf("%v: the application sees the caller %q, want %q", flags, got, e.identity())
+				t.Errorf("%v: the application sees the caller %q, want %q",
+					flags, got, e.identity())
 			}
 		}
 	})
@@ -60,7 +65,8 @@ func TestProtocolWebSocket(t *testing.T) {
 
 func TestProtocolGRPC(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
-		got := app[map[string][]string](t, e.from, "deploy/client", "grpc", e.host("server")+":8081")
+		got := app[map[string][]string](t, e.from, "deploy/client", "grpc",
+			e.host("server")+":8081")
 		if len(got["passed"]) != 14 {
 			t.Errorf("passed: %v", got)
 		}
@@ -69,7 +75,8 @@ func TestProtocolGRPC(t *testing.T) {
 
 func TestProtocolRedis(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
-		if got := app[map[string]any](t, e.from, "deploy/client", "redis", e.host("redis")+":6379"); got["ok"] != true {
+		got := app[map[string]any](t, e.from, "deploy/client", "redis", e.host("redis")+":6379")
+		if got["ok"] != true {
 			t.Errorf("%v", got)
 		}
 	})
@@ -83,7 +90,8 @@ type tcpSaid struct {
 
 func TestProtocolServerFirst(t *testing.T) {
 	overEdges(t, func(t *testing.T, e edge) {
-		got := app[tcpSaid](t, e.from, "deploy/client", "tcp", "-first", "-send", `hello\n`, e.host("server")+":3306")
+		got := app[tcpSaid](t, e.from, "deploy/client", "tcp", "-first", "-send", `hello\n`,
+			e.host("server")+":3306")
 		want := fmt.Sprintf("220 %s\nhello\n", podOf(t, e.to, "app=server"))
 		if got.Got != want {
 			t.Errorf("%+v, want %q", got, want)
@@ -100,7 +108,10 @@ func TestEdgesAreSecured(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, want := range []string{"spiffe://cluster.local/ns/" + byCLI + "/sa/client", "spiffe://cluster.local/ns/" + byHook + "/sa/server"} {
+		for _, want := range []string{
+			"spiffe://cluster.local/ns/" + byCLI + "/sa/client",
+			"spiffe://cluster.local/ns/" + byHook + "/sa/server",
+		} {
 			if !strings.Contains(out, want) {
 				return fmt.Errorf("no %s in %s", want, out)
 			}

@@ -26,22 +26,35 @@ type certified struct{ ID, Code, Reason string }
 
 func TestRefusedCertificates(t *testing.T) {
 	deployRogues(t)
-	unbound := strings.TrimSpace(run(t, "kubectl", "-n", rogues, "create", "token", "rogue", "--audience", "identity.tulle.dev/cluster.local"))
+	unbound := strings.TrimSpace(run(t, "kubectl", "-n", rogues, "create", "token", "rogue",
+		"--audience", "identity.tulle.dev/cluster.local"))
 	for name, c := range map[string]struct {
 		args []string
 		code string
 	}{
-		"its own":           {[]string{"-expect", rogueID()}, "OK"}, // the control: with all that is right there is a certificate
-		"wrong token":       {[]string{"-expect", rogueID(), "-token", "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"}, "Unauthenticated"},
-		"wrong audience":    {[]string{"-expect", rogueID(), "-token-file", "/var/run/tulle/token/other"}, "Unauthenticated"},
-		"API server's":      {[]string{"-expect", rogueID(), "-token-file", "/var/run/secrets/kubernetes.io/serviceaccount/token"}, "Unauthenticated"},
-		"another's ID":      {[]string{"-expect", "spiffe://cluster.local/ns/" + byCLI + "/sa/server"}, "PermissionDenied"},
-		"a server's ID":     {[]string{"-expect", "spiffe://cluster.local/ns/tulle/sa/tulle-destination"}, "PermissionDenied"},
+		// the control: with all that is right there is a certificate
+		"its own": {[]string{"-expect", rogueID()}, "OK"},
+		"wrong token": {[]string{"-expect", rogueID(), "-token", "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"},
+			"Unauthenticated"},
+		"wrong audience": {
+			[]string{"-expect", rogueID(), "-token-file", "/var/run/tulle/token/other"},
+			"Unauthenticated",
+		},
+		"API server's": {[]string{"-expect", rogueID(), "-token-file",
+			"/var/run/secrets/kubernetes.io/serviceaccount/token"}, "Unauthenticated"},
+		"another's ID": {[]string{"-expect", "spiffe://cluster.local/ns/" + byCLI + "/sa/server"},
+			"PermissionDenied"},
+		"a server's ID": {
+			[]string{"-expect", "spiffe://cluster.local/ns/tulle/sa/tulle-destination"},
+			"PermissionDenied",
+		},
 		"kubectl's, no pod": {[]string{"-expect", rogueID(), "-token", unbound}, "Unauthenticated"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := app[certified](t, rogues, "deploy/client", append([]string{"certify"}, c.args...)...)
-			if got.Code != c.code || (got.ID != "") != (c.code == "OK") || c.code != "OK" && got.Reason == "" {
+			got := app[certified](t, rogues, "deploy/client",
+				append([]string{"certify"}, c.args...)...)
+			if got.Code != c.code || (got.ID != "") != (c.code == "OK") ||
+				c.code != "OK" && got.Reason == "" {
 				t.Errorf("identity said %+v, want %s", got, c.code)
 			}
 		})
@@ -64,7 +77,9 @@ type posed struct {
 // A workload's SVID does not pass for the control plane's, whichever server it poses as.
 func TestRefusedImposter(t *testing.T) {
 	deployRogues(t)
-	for server, ports := range map[string][2]string{"identity": {"8080", "18080"}, "destination": {"8086", "18086"}, "viz": {"8084", "18084"}} {
+	for server, ports := range map[string][2]string{
+		"identity": {"8080", "18080"}, "destination": {"8086", "18086"}, "viz": {"8084", "18084"},
+	} {
 		t.Run(server, func(t *testing.T) {
 			ns := ownNamespace(t)
 			pod := feed(t, deceived, "meshctl", "inject", "-")
@@ -76,7 +91,8 @@ func TestRefusedImposter(t *testing.T) {
 			feed(t, pod, "kubectl", "apply", "-n", ns, "-f", "-")
 			var p posed
 			eventually(t, time.Minute, func() error {
-				p = app[[]struct{ Echo posed }](t, without, "deploy/client", "call", "http://imposter."+rogues+"/posed")[0].Echo
+				p = app[[]struct{ Echo posed }](t, without, "deploy/client", "call",
+					"http://imposter."+rogues+"/posed")[0].Echo
 				if p.Refused[ports[1]] < 2 {
 					return fmt.Errorf("no proxy has come to the imposter twice yet: %+v", p)
 				}
@@ -103,13 +119,24 @@ func TestRefusedReports(t *testing.T) {
 		args         []string
 		acknowledged bool
 	}{
-		"its own":           {[]string{"-namespace", rogues, "-name", "client", "-pod", own, "-own-id", rogueID()}, true},
-		"another namespace": {[]string{"-namespace", byCLI, "-name", "client", "-pod", own, "-own-id", rogueID()}, false},
-		"another pod":       {[]string{"-namespace", rogues, "-name", "server", "-pod", victim, "-own-id", rogueID()}, false},
-		"another's ID":      {[]string{"-namespace", rogues, "-name", "client", "-pod", own, "-own-id", "spiffe://cluster.local/ns/" + byCLI + "/sa/server"}, false},
+		"its own": {
+			[]string{"-namespace", rogues, "-name", "client", "-pod", own, "-own-id", rogueID()},
+			true,
+		},
+		"another namespace": {
+			[]string{"-namespace", byCLI, "-name", "client", "-pod", own, "-own-id", rogueID()},
+			false,
+		},
+		"another pod": {
+			[]string{"-namespace", rogues, "-name", "server", "-pod", victim, "-own-id", rogueID()},
+			false,
+		},
+		"another's ID": {[]string{"-namespace", rogues, "-name", "client", "-pod", own,
+			"-own-id", "spiffe://cluster.local/ns/" + byCLI + "/sa/server"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := app[reported](t, rogues, "deploy/client", append([]string{"report", "-id", rogueID()}, c.args...)...)
+			got := app[reported](t, rogues, "deploy/client",
+				append([]string{"report", "-id", rogueID()}, c.args...)...)
 			if got.Acknowledged != c.acknowledged || !c.acknowledged && got.Reason == "" {
 				t.Errorf("viz said %+v, want acknowledged: %v", got, c.acknowledged)
 			}

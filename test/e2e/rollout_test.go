@@ -27,7 +27,8 @@ func TestRolloutLosesNothing(t *testing.T) {
 
 func scale(t *testing.T, replicas int) {
 	t.Helper()
-	run(t, "kubectl", "-n", byCLI, "scale", "deployment/server", fmt.Sprintf("--replicas=%d", replicas))
+	run(t, "kubectl", "-n", byCLI, "scale", "deployment/server",
+		fmt.Sprintf("--replicas=%d", replicas))
 	rolledOut(t, byCLI, "deployment/server")
 	gone(t, replicas)
 }

@@ -30,8 +30,9 @@ type knocker struct {
 func startKnocker(t *testing.T) *knocker {
 	t.Helper()
 	ip := ipOf(t, byCLI, podOf(t, byCLI, "app=server"))
-	cmd := exec.Command("kubectl", "-n", rogues, "exec", "-i", "deploy/client", "-c", "app", "--", "/app",
-		"mesh", "-id", rogueID(), "-addr", ip+":4143", "-peer", "spiffe://cluster.local/ns/"+byCLI+"/sa/server")
+	cmd := exec.Command("kubectl", "-n", rogues, "exec", "-i", "deploy/client", "-c", "app", "--",
+		"/app", "mesh", "-id", rogueID(), "-addr", ip+":4143",
+		"-peer", "spiffe://cluster.local/ns/"+byCLI+"/sa/server")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,8 @@ func startKnocker(t *testing.T) *knocker {
 	return k
 }
 
-// answer is what came of the last knock. What kubectl itself says on the way is told if nothing else comes.
+// answer is what came of the last knock. What kubectl itself says on the way is told if nothing
+// else comes.
 func (k *knocker) answer() (m meshed, err error) {
 	var others []byte
 	for {
@@ -76,8 +78,8 @@ func (k *knocker) again() (meshed, error) {
 	return k.answer()
 }
 
-// Roots rotate without a restart, and without a loss while both are trusted. Once the old root is gone, what it vouched for is
-// refused: on a new connection with the sessions of an old one, too.
+// Roots rotate without a restart, and without a loss while both are trusted. Once the old root is
+// gone, what it vouched for is refused: on a new connection with the sessions of an old one, too.
 func TestRotationAndRemovedRoot(t *testing.T) {
 	deployRogues(t)
 	var k *knocker
@@ -96,10 +98,15 @@ func TestRotationAndRemovedRoot(t *testing.T) {
 	both := append(append([]byte{}, old["ca.crt"]...), next["ca.crt"]...)
 
 	l := startLoad(t, byHook, "http://server."+byCLI+"/", 200)
-	storeIssuer(t, map[string][]byte{"tls.crt": old["tls.crt"], "tls.key": old["tls.key"], "ca.crt": both})
+	storeIssuer(t, map[string][]byte{
+		"tls.crt": old["tls.crt"], "tls.key": old["tls.key"], "ca.crt": both,
+	})
 	run(t, "meshctl", "check", "--wait", "2m")
-	storeIssuer(t, map[string][]byte{"tls.crt": next["tls.crt"], "tls.key": next["tls.key"], "ca.crt": both})
-	run(t, "kubectl", "-n", byHook, "rollout", "restart", "deployment/redis") // somebody gets an SVID of the new issuer
+	storeIssuer(t, map[string][]byte{
+		"tls.crt": next["tls.crt"], "tls.key": next["tls.key"], "ca.crt": both,
+	})
+	// somebody gets an SVID of the new issuer
+	run(t, "kubectl", "-n", byHook, "rollout", "restart", "deployment/redis")
 	rolledOut(t, byHook, "deployment/redis")
 	l.lostNothing(t)
 
@@ -114,7 +121,8 @@ func TestRotationAndRemovedRoot(t *testing.T) {
 	run(t, "meshctl", "check", "--wait", "2m")
 	for _, e := range []edge{{byCLI, byHook}, {byHook, byCLI}} {
 		eventually(t, time.Minute, func() error {
-			if a := call(t, e.from, "http://"+e.host("server")+"/"); a.Status != 200 || a.sent("Tulle-Client-Id") != e.identity() {
+			a := call(t, e.from, "http://"+e.host("server")+"/")
+			if a.Status != 200 || a.sent("Tulle-Client-Id") != e.identity() {
 				return fmt.Errorf("after the removal: %+v", a)
 			}
 			return nil
@@ -127,7 +135,8 @@ const issuerName = "tulle-identity-issuer"
 func issuerSecret(t *testing.T) map[string][]byte {
 	t.Helper()
 	var secret struct{ Data map[string][]byte }
-	if err := json.Unmarshal([]byte(run(t, "kubectl", "-n", "tulle", "get", "secret", issuerName, "-o", "json")), &secret); err != nil {
+	text := run(t, "kubectl", "-n", "tulle", "get", "secret", issuerName, "-o", "json")
+	if err := json.Unmarshal([]byte(text), &secret); err != nil {
 		t.Fatal(err)
 	}
 	return secret.Data
@@ -139,7 +148,8 @@ func storeIssuer(t *testing.T, data map[string][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, "kubectl", "-n", "tulle", "patch", "secret", issuerName, "--type=merge", "-p", string(patch))
+	run(t, "kubectl", "-n", "tulle", "patch", "secret", issuerName,
+		"--type=merge", "-p", string(patch))
 }
 
 // newIssuer is a root with its key, as an operator would bring it.
@@ -150,9 +160,11 @@ func newIssuer(t *testing.T) map[string][]byte {
 		t.Fatal(err)
 	}
 	root := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "the next root"},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(365 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, URIs: []*url.URL{{Scheme: "spiffe", Host: "cluster.local"}},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), IsCA: true, BasicConstraintsValid: true,
+		Subject:   pkix.Name{CommonName: "the next root"},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(365 * 24 * time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		URIs:     []*url.URL{{Scheme: "spiffe", Host: "cluster.local"}},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
 	if err != nil {
@@ -163,5 +175,6 @@ func newIssuer(t *testing.T) map[string][]byte {
 		t.Fatal(err)
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return map[string][]byte{"tls.crt": cert, "ca.crt": cert, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})}
+	return map[string][]byte{"tls.crt": cert, "ca.crt": cert,
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})}
 }

@@ -26,10 +26,12 @@ metadata: {name: web}
 spec: {}
 `
 
-// wantCondition waits for a condition of a profile to be "STATUS REASON", with a text in its message.
+// wantCondition waits for a condition of a profile to be "STATUS REASON", with a text in its
+// message.
 func wantCondition(t *testing.T, ns, profile, kind, want, text string) {
 	t.Helper()
-	path := fmt.Sprintf(`jsonpath={range .status.conditions[?(@.type=="%s")]}{.status} {.reason}: {.message}{end}`, kind)
+	path := fmt.Sprintf(`jsonpath={range .status.conditions[?(@.type=="%s")]}`+
+		`{.status} {.reason}: {.message}{end}`, kind)
 	eventually(t, 30*time.Second, func() error {
 		out, err := try("", "kubectl", "-n", ns, "get", "serviceprofile", profile, "-o", path)
 		if err == nil && (!strings.HasPrefix(out, want+": ") || !strings.Contains(out, text)) {
@@ -50,16 +52,21 @@ func TestStatusOfProfiles(t *testing.T) {
 	wantCondition(t, ns, full, "ResolvedRefs", "False BackendNotFound", "nobody")
 	wantCondition(t, ns, "web", "Accepted", "False TargetNotFound", "full DNS name")
 
-	const theirs = `{"status":{"conditions":[{"type":"Seen","status":"True","reason":"Theirs","message":"m","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`
-	run(t, "kubectl", "-n", ns, "patch", "serviceprofile", full, "--subresource=status", "--type=merge", "-p", theirs)
+	const theirs = `{"status":{"conditions":[{"type":"Seen","status":"True","reason":"Theirs",` +
+		`"message":"m","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`
+	run(t, "kubectl", "-n", ns, "patch", "serviceprofile", full, "--subresource=status",
+		"--type=merge", "-p", theirs)
 	wantCondition(t, ns, full, "Accepted", "True Accepted", "in use") // the patch had removed it
 	wantCondition(t, ns, full, "Seen", "True Theirs", "m")
 
 	leader := func() string {
-		return run(t, "kubectl", "-n", "tulle", "get", "lease", "tulle-destination", "-o", "jsonpath={.spec.holderIdentity}")
+		return run(t, "kubectl", "-n", "tulle", "get", "lease", "tulle-destination",
+			"-o", "jsonpath={.spec.holderIdentity}")
 	}
 	run(t, "kubectl", "-n", "tulle", "scale", "deployment/tulle-destination", "--replicas=2")
-	t.Cleanup(func() { run(t, "kubectl", "-n", "tulle", "scale", "deployment/tulle-destination", "--replicas=1") })
+	t.Cleanup(func() {
+		run(t, "kubectl", "-n", "tulle", "scale", "deployment/tulle-destination", "--replicas=1")
+	})
 	rolledOut(t, "tulle", "deployment/tulle-destination")
 	first := leader()
 	pod, _, _ := strings.Cut(first, "_")

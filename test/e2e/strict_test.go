@@ -11,14 +11,16 @@ import (
 func TestStrictRefusesPlaintext(t *testing.T) {
 	ready(t)
 	ns := ownNamespace(t)
-	yaml := strings.Replace(run(t, "cat", "testdata/app.yaml"), "metadata: {labels: {app: server}}", `metadata: {labels: {app: server}, annotations: {tulle.dev/mode: strict}}`, 1)
+	yaml := strings.Replace(run(t, "cat", "testdata/app.yaml"), "metadata: {labels: {app: server}}",
+		`metadata: {labels: {app: server}, annotations: {tulle.dev/mode: strict}}`, 1)
 	feed(t, yaml, "bash", "-o", "pipefail", "-c", "meshctl inject - | kubectl apply -n "+ns+" -f -")
 	rolledOut(t, ns, "deployment/server")
 	url, greeter := "http://server."+ns+"/orders", "server."+ns+":3306"
 	if a := call(t, byHook, url); a.Status != 200 {
 		t.Errorf("from the mesh: %+v", a)
 	}
-	if got := app[tcpSaid](t, byHook, "deploy/client", "tcp", "-first", greeter); !strings.HasPrefix(got.Got, "220 ") {
+	got := app[tcpSaid](t, byHook, "deploy/client", "tcp", "-first", greeter)
+	if !strings.HasPrefix(got.Got, "220 ") {
 		t.Errorf("from the mesh: %+v", got)
 	}
 	for _, flags := range [][]string{nil, {"-h2c"}, {"-method", "POST"}} {

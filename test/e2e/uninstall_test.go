@@ -22,10 +22,16 @@ func TestUninstall(t *testing.T) {
 		}
 	}
 	shell(t, "meshctl uninstall | kubectl delete --timeout=3m -f -")
-	eventually(t, time.Minute, func() error { _, err := try("", "meshctl", "check", "--pre"); return err })
+	eventually(t, time.Minute, func() error {
+		_, err := try("", "meshctl", "check", "--pre")
+		return err
+	})
 	kinds := strings.Fields(run(t, "kubectl", "api-resources", "--verbs=list", "-o", "name"))
-	kinds = slices.DeleteFunc(kinds, func(k string) bool { return strings.HasPrefix(k, "events") }) // they tell of the past
-	for line := range strings.Lines(run(t, "kubectl", "get", strings.Join(kinds, ","), "-A", "-o", "name", "--ignore-not-found")) {
+	// they tell of the past
+	kinds = slices.DeleteFunc(kinds, func(k string) bool { return strings.HasPrefix(k, "events") })
+	left := run(t, "kubectl", "get", strings.Join(kinds, ","), "-A", "-o", "name",
+		"--ignore-not-found")
+	for line := range strings.Lines(left) {
 		if strings.Contains(line, "tulle") {
 			t.Errorf("left behind: %s", line)
 		}

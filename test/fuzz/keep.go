@@ -25,7 +25,8 @@ type input struct {
 	bits int // of coverage that neither the seeds nor smaller inputs have
 }
 
-// keep copies into the package those of the cache's inputs that add most to what is there, and says how many.
+// keep copies into the package those of the cache's inputs that add most to what is there, and says
+// how many.
 func (t *target) keep(ctx context.Context) (int, error) {
 	have, err := t.seeds()
 	if err != nil {
@@ -50,7 +51,8 @@ func (t *target) keep(ctx context.Context) (int, error) {
 	return len(found), nil
 }
 
-// weigh reads the small files of the cache, and what each adds to what is covered by the smaller ones before it.
+// weigh reads the small files of the cache, and what each adds to what is covered by the smaller
+// ones before it.
 func (t *target) weigh(ctx context.Context) ([]input, error) {
 	found, err := t.cached()
 	if err != nil {
@@ -74,11 +76,14 @@ func (t *target) weigh(ctx context.Context) ([]input, error) {
 		}
 	}
 	if all, _, err := t.corpus(ctx, dir, 1); err != nil || all != seeds+len(found) {
-		return nil, fmt.Errorf("%d seeds and %d inputs make %d: some are the same; try after go clean -fuzzcache (%v)", seeds, len(found), all, err)
+		return nil, fmt.Errorf(
+			"%d seeds and %d inputs make %d: some are the same; try after go clean -fuzzcache (%v)",
+			seeds, len(found), all, err)
 	}
 	_, bits, err := t.corpus(ctx, dir, seeds+len(found))
 	if err != nil || len(bits) != seeds+len(found) {
-		return nil, fmt.Errorf("%d seeds and %d inputs gave %d results: %w", seeds, len(found), len(bits), err)
+		return nil, fmt.Errorf("%d seeds and %d inputs gave %d results: %w",
+			seeds, len(found), len(bits), err)
 	}
 	for n := range found {
 		found[n].bits = bits[seeds+n]
@@ -97,10 +102,12 @@ func (t *target) cached() (found []input, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(filepath.Join(t.dir, "testdata", "fuzz", t.name, e.Name())); err == nil || info.Size() > largestKept {
+		_, err = os.Stat(filepath.Join(t.dir, "testdata", "fuzz", t.name, e.Name()))
+		if err == nil || info.Size() > largestKept {
 			continue
 		}
-		found = append(found, input{path: filepath.Join(t.cache, t.name, e.Name()), size: info.Size()})
+		found = append(found,
+			input{path: filepath.Join(t.cache, t.name, e.Name()), size: info.Size()})
 	}
 	slices.SortStableFunc(found, func(a, b input) int { return cmp.Compare(a.size, b.size) })
 	return found, nil
@@ -108,9 +115,11 @@ func (t *target) cached() (found []input, err error) {
 
 var newBits = regexp.MustCompile(`(?m) DEBUG processed an initial input, .* new bits: (\d+),`)
 
-// corpus runs as many of the seeds, and then of a cache in its files' order. It says how many there are, and how much
-// coverage each adds to those before it.
-func (t *target) corpus(ctx context.Context, cache string, runs int) (size int, bits []int, err error) {
+// corpus runs as many of the seeds, and then of a cache in its files' order. It says how many there
+// are, and how much coverage each adds to those before it.
+func (t *target) corpus(
+	ctx context.Context, cache string, runs int,
+) (size int, bits []int, err error) {
 	cmd := t.command(ctx, cache, fmt.Sprintf("%dx", runs))
 	cmd.Env = append(os.Environ(), "GODEBUG=fuzzdebug=1")
 	said, err := cmd.CombinedOutput()

@@ -25,7 +25,8 @@ const exitFound = 3
 func main() {
 	var o options
 	flag.DurationVar(&o.time, "time", time.Minute, "how long each target runs")
-	flag.StringVar(&o.only, "run", "", "only targets whose folder and name, as in proxy/h1/FuzzChunked, match this")
+	flag.StringVar(&o.only, "run", "",
+		"only targets whose folder and name, as in proxy/h1/FuzzChunked, match this")
 	flag.BoolVar(&o.keep, "keep", false, "then copy what was found into testdata/fuzz")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,11 +57,13 @@ func run(ctx context.Context, o options) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	fmt.Printf("%d targets, %v each; built in %v\n", len(targets), o.time, time.Since(began).Round(time.Second))
+	fmt.Printf("%d targets, %v each; built in %v\n", len(targets), o.time,
+		time.Since(began).Round(time.Second))
 	return o.runAll(ctx, targets)
 }
 
-// runAll runs one target for each CPU. Each has one worker process, and a coordinator that does little.
+// runAll runs one target for each CPU. Each has one worker process, and a coordinator that does
+// little.
 func (o options) runAll(ctx context.Context, targets []*target) (failed int, err error) {
 	queue := make(chan *target, len(targets))
 	for _, t := range targets {
@@ -100,7 +103,8 @@ func (t *target) perform(ctx context.Context, o options) (said string, failed bo
 	if why == nil && o.keep {
 		kept, why = t.keep(ctx)
 	}
-	said = fmt.Sprintf("%-15s %-17s %9d runs, %4d new, %5d in all", t.folder, t.name, f.runs, f.found, f.corpus)
+	said = fmt.Sprintf("%-15s %-17s %9d runs, %4d new, %5d in all",
+		t.folder, t.name, f.runs, f.found, f.corpus)
 	if o.keep {
 		said += fmt.Sprintf(", %d kept", kept)
 	}

@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	// overrun is how much longer than its time a target may take on a busy machine. An input that hangs ends sooner: after
-	// 10 s Go says so itself.
+	// overrun is how much longer than its time a target may take on a busy machine. An input that
+	// hangs ends sooner: after 10 s Go says so itself.
 	overrun = 5 * time.Minute
-	// minimizing an input takes time from finding others. Go's own limit, a minute, can be a whole run.
+	// minimizing an input takes time from finding others. Go's own limit, a minute, can be a whole
+	// run.
 	minimizing = 2 * time.Second
 )
 
@@ -51,8 +52,9 @@ func (t *target) fuzz(ctx context.Context, d time.Duration) (outcome, error) {
 }
 
 func (t *target) command(ctx context.Context, cache, fuzztime string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, t.binary, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+fuzztime,
-		"-test.fuzzminimizetime="+minimizing.String(), "-test.fuzzcachedir="+cache, "-test.parallel=1")
+	cmd := exec.CommandContext(ctx, t.binary, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
+		"-test.fuzztime="+fuzztime, "-test.fuzzminimizetime="+minimizing.String(),
+		"-test.fuzzcachedir="+cache, "-test.parallel=1")
 	cmd.Dir = t.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -65,12 +67,16 @@ func (t *target) seeds() ([]string, error) {
 }
 
 var (
-	status = regexp.MustCompile(`(?m)^fuzz: elapsed: .*, execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)$`)
-	// baseline is all the status of a run that got no further than its corpus, as on a busy machine.
-	baseline = regexp.MustCompile(`(?m)^fuzz: elapsed: .*, gathering baseline coverage: (\d+)/(\d+) completed`)
-	noise    = regexp.MustCompile(`(?m)^(fuzz: .*|warning: starting with empty corpus)\n`)
-	// deadline is all that a run says whose coordinator saw its own deadline as a failure: it compares an error of one
-	// context with that of another, which is set a moment later (https://go.dev/issue/75804, mended in Go 1.27).
+	status = regexp.MustCompile(
+		`(?m)^fuzz: elapsed: .*, execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)$`)
+	// baseline is all the status of a run that got no further than its corpus, as on a busy
+	// machine.
+	baseline = regexp.MustCompile(
+		`(?m)^fuzz: elapsed: .*, gathering baseline coverage: (\d+)/(\d+) completed`)
+	noise = regexp.MustCompile(`(?m)^(fuzz: .*|warning: starting with empty corpus)\n`)
+	// deadline is all that a run says whose coordinator saw its own deadline as a failure: it
+	// compares an error of one context with that of another, which is set a moment later
+	// (https://go.dev/issue/75804, mended in Go 1.27).
 	deadline = regexp.MustCompile(`^--- FAIL: \w+ \(.*\)\n    context deadline exceeded\nFAIL\n$`)
 )
 

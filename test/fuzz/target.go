@@ -32,7 +32,8 @@ type pkg struct {
 
 var fuzzFunc = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(\w+ \*testing\.F\)`)
 
-// find lists the targets that the pattern matches, and builds their packages' test binaries in the folder bin.
+// find lists the targets that the pattern matches, and builds their packages' test binaries in the
+// folder bin.
 func find(ctx context.Context, bin string, pattern *regexp.Regexp) ([]*target, error) {
 	list, err := goTool(ctx, "list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "./...")
 	if err != nil {
@@ -96,7 +97,8 @@ func (p *pkg) targets(pattern *regexp.Regexp) (found []*target, err error) {
 	return found, nil
 }
 
-// build makes the test binary of the package in dir. With -fuzz it counts what it covers, without which fuzzing is blind.
+// build makes the test binary of the package in dir. With -fuzz it counts what it covers, without
+// which fuzzing is blind.
 func build(ctx context.Context, dir, binary string) error {
 	_, err := goTool(ctx, "-C", dir, "test", "-c", "-fuzz=.", "-o", binary, ".")
 	return err

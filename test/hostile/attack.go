@@ -19,12 +19,16 @@ type attack struct {
 	pace   time.Duration // between two attackers; 0: arrival
 
 	counted string // what grows by one for each attacker; see series
-	crowds  bool   // it comes close to all that the proxy holds for anyone: where the clock is not judged, a few others may be refused
-	begin   func() // before the first attacker
-	once    func(*position) result
-	audit   func([]*process) (func() error, error) // looks at the proxies before the attackers, and again after them
-	peers   func() []result                        // hostile servers: what the proxy answered to them, since the last call
-	wants   string                                 // hostile servers: that answer
+	// it comes close to all that the proxy holds for anyone: where the clock is not judged, a few
+	// others may be refused
+	crowds bool
+	begin  func() // before the first attacker
+	once   func(*position) result
+	// looks at the proxies before the attackers, and again after them
+	audit func([]*process) (func() error, error)
+	// hostile servers: what the proxy answered to them, since the last call
+	peers func() []result
+	wants string // hostile servers: that answer
 }
 
 // result is how one attacker ended.
@@ -56,7 +60,9 @@ func (r *row) alone() {
 	r.start()
 	r.hold = func() { time.Sleep(aloneHold) }
 	r.audited(func() {
-		r.single = r.growth(resident(r.procs), func() { r.judge([]result{r.once(r.position)}, r.limit()) })
+		r.single = r.growth(resident(r.procs), func() {
+			r.judge([]result{r.once(r.position)}, r.limit())
+		})
 	})
 	if r.single > growthEach+garbage {
 		r.fail("one attacker made it grow by %s", mib(r.single))
@@ -105,7 +111,9 @@ func (r *row) together(rest []int, base time.Duration) {
 		}
 		failed := len(r.failures)
 		r.come(attackers)
-		r.audited(func() { r.crowd = r.growth(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) }) })
+		r.audited(func() {
+			r.crowd = r.growth(rest, func() { r.judge(r.storm(), r.limit()+answerSlack) })
+		})
 		if r.crowd > growthAll && try < latencyTries && len(r.failures) == failed {
 			continue // when the collector last ran decides about as much
 		}
@@ -154,7 +162,8 @@ func (r *row) judge(results []result, limit time.Duration) {
 		switch {
 		case x.err != nil:
 			wrong[x.err.Error()]++
-		case !accepts(want, x.answer) && x.answer == served && !*timing && slow < slowAllowed && len(results) == attackers:
+		case !accepts(want, x.answer) && x.answer == served && !*timing && slow < slowAllowed &&
+			len(results) == attackers:
 			slow++ // not answered yet, it may be
 		case !accepts(want, x.answer):
 			wrong[fmt.Sprintf("%q instead of %q", x.answer, want)]++
@@ -178,7 +187,8 @@ func (r *row) judge(results []result, limit time.Duration) {
 		r.fail("%d of %d attackers: %s", n, len(results), what)
 	}
 	if late > 0 {
-		r.fail("%d of %d attackers were answered late, the last after %v", late, len(results), r.slowest.Round(time.Millisecond))
+		r.fail("%d of %d attackers were answered late, the last after %v", late, len(results),
+			r.slowest.Round(time.Millisecond))
 	}
 }
 
@@ -223,7 +233,8 @@ func (r *row) judgeCounts() {
 		return
 	}
 	after, err := r.counts()
-	for until := time.Now().Add(countWait); err == nil && after-r.before < r.owed && time.Now().Before(until); {
+	until := time.Now().Add(countWait)
+	for err == nil && after-r.before < r.owed && time.Now().Before(until) {
 		time.Sleep(20 * time.Millisecond)
 		after, err = r.counts()
 	}
@@ -242,7 +253,8 @@ func (r *row) judgeVictim(base time.Duration) bool {
 	case r.seen.failed != nil:
 		r.fail("%v", r.seen.failed)
 	case *timing && r.seen.p99 > bound:
-		r.fail("a well-behaved client's p99 was %v, its bound is %v", r.seen.p99.Round(time.Microsecond), bound.Round(time.Microsecond))
+		r.fail("a well-behaved client's p99 was %v, its bound is %v",
+			r.seen.p99.Round(time.Microsecond), bound.Round(time.Microsecond))
 	default:
 		return true
 	}

@@ -86,7 +86,9 @@ func cramp(name string, c corev1.Container) (corev1.Container, error) {
 // containers are the control plane's, by the name that `serve` has for them.
 func containers() map[string]corev1.Container {
 	all := map[string]corev1.Container{}
-	cfg := manifest.Config{Injector: injector.Config{Namespace: "tulle", TrustDomain: "cluster.local"}}
+	cfg := manifest.Config{
+		Injector: injector.Config{Namespace: "tulle", TrustDomain: "cluster.local"},
+	}
 	for _, object := range manifest.Objects(cfg) {
 		if d, ok := object.(*appsv1.Deployment); ok {
 			all[strings.TrimPrefix(d.Name, "tulle-")] = d.Spec.Template.Spec.Containers[0]
@@ -98,9 +100,11 @@ func containers() map[string]corev1.Container {
 // startChild runs this program again as a server. Its files are in dir.
 func startChild(name, dir string, container corev1.Container) (*child, error) {
 	c := &child{limit: int(container.Resources.Limits.Memory().Value())}
-	c.process = &process{name: name, ended: make(chan struct{}), cmd: exec.Command(os.Args[0], "-serve", name, "-dir", dir)}
+	c.process = &process{name: name, ended: make(chan struct{}),
+		cmd: exec.Command(os.Args[0], "-serve", name, "-dir", dir)}
 	c.cmd.Stderr = &c.log
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives the program
+	// nothing outlives the program
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	for _, e := range container.Env {
 		if e.Value != "" {
 			c.cmd.Env = append(c.cmd.Env, e.Name+"="+e.Value)
@@ -141,7 +145,8 @@ func (c *child) peak() int {
 	}
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
+			kb := strings.TrimSuffix(strings.TrimSpace(rest), "kB")
+			n, _ := strconv.Atoi(strings.TrimSpace(kb))
 			return n << 10
 		}
 	}

@@ -53,36 +53,55 @@
 //
 //	rapid reset                        rapid reset; streams beyond the limit
 //	made-you-reset                     made you reset: ...
-//	CONTINUATION flood                 CONTINUATION flood, full frames; server: headers without an end
-//	HPACK bomb, cookie crumbs          HPACK bomb; cookie crumbs; 101 tiny fields; conformance: misbehave (table size)
+//	CONTINUATION flood                 CONTINUATION flood, full frames; server: headers without an
+//	                                   end
+//	HPACK bomb, cookie crumbs          HPACK bomb; cookie crumbs; 101 tiny fields; conformance:
+//	                                   misbehave (table size)
 //	trailer declarations               trailers of 101 fields; 101 trailers
-//	PING, SETTINGS, RST floods         each by name; answers nobody reads: h2.TestUnreadAnswersAreBounded
-//	INITIAL_WINDOW_SIZE churn          INITIAL_WINDOW_SIZE churn, in one frame; server: up and down
+//	PING, SETTINGS, RST floods         each by name; answers nobody reads:
+//	                                   h2.TestUnreadAnswersAreBounded
+//	INITIAL_WINDOW_SIZE churn          INITIAL_WINDOW_SIZE churn, in one frame; server: up and
+//	                                   down
 //	HEADER_TABLE_SIZE race             HEADER_TABLE_SIZE churn; go test -race ./proxy/h2
 //	MAX_FRAME_SIZE of 0                MAX_FRAME_SIZE of 0
 //	unknown frames                     unknown frames
-//	empty frames, 1-byte DATA          empty DATA; DATA of nothing but padding; DATA byte by byte; 1-byte chunks
+//	empty frames, 1-byte DATA          empty DATA; DATA of nothing but padding; DATA byte by byte;
+//	                                   1-byte chunks
 //	PRIORITY, WINDOW_UPDATE floods     each by name, on the connection and on a stream
-//	zero window, slow read             windows of 0 ...; large answers that nobody reads; a window of 0 for a large answer (ended by
-//	                                   BodyStall); server: a window of 0, given byte by byte; server: takes no body
-//	window overflow, double refund     the connection's window overflows; RST with data under way; server: ... by INITIAL_WINDOW_SIZE
-//	header size                        a header of 128 KiB; a head of 1 MiB; a request line of 64 KiB; conformance: frames (HPACK stays in step)
-//	heads of requests that wait        streams without an answer, and with longer heads; proxy.TestLongHeadsOfAllCallersAreBounded
-//	preface, handshake, header trickle trickled preface, head, frame; no SETTINGS; a handshake that stops; no (further) request;
-//	                                   a ClientHello, a preface that trickles in
-//	a server's door                    silence, idle connections, floods of streams, large messages, garbage: each at every listener
-//	not HTTP by the proxy's word       detection: ...; proxy.TestNoCallerForgesAnIdentityByNotLookingLikeHTTP
+//	zero window, slow read             windows of 0 ...; large answers that nobody reads; a window
+//	                                   of 0 for a large answer (ended by BodyStall); server: a
+//	                                   window of 0, given byte by byte; server: takes no body
+//	window overflow, double refund     the connection's window overflows; RST with data under way;
+//	                                   server: ... by INITIAL_WINDOW_SIZE
+//	header size                        a header of 128 KiB; a head of 1 MiB; a request line of 64
+//	                                   KiB; conformance: frames (HPACK stays in step)
+//	heads of requests that wait        streams without an answer, and with longer heads;
+//	                                   proxy.TestLongHeadsOfAllCallersAreBounded
+//	preface, handshake, header trickle trickled preface, head, frame; no SETTINGS; a handshake
+//	                                   that stops; no (further) request; a ClientHello, a preface
+//	                                   that trickles in
+//	a server's door                    silence, idle connections, floods of streams, large
+//	                                   messages, garbage: each at every listener
+//	not HTTP by the proxy's word       detection: ...;
+//	                                   proxy.TestNoCallerForgesAnIdentityByNotLookingLikeHTTP
 //	label cardinality                  names made up
 //	HTTP/2 to HTTP/1 headers           conformance: frames
-//	content-length and DATA differ     conformance: frames, misbehave; server: content-length differs
+//	content-length and DATA differ     conformance: frames, misbehave; server: content-length
+//	                                   differs
 //	CR, LF, NUL, colon, space          conformance: frames, requests
-//	trailers                           conformance: frames, requests; proxy.TestReservedHeadersInEveryDirection
+//	trailers                           conformance: frames, requests;
+//	                                   proxy.TestReservedHeadersInEveryDirection
 //	CL+TE and their spellings          conformance: requests; content-length and chunked
 //	obs-fold, bare LF, chunk syntax    conformance: requests; a chunk extension of 64 KiB
-//	bodies on GET, Expect, early       conformance: requests, responses, differential; proxy.TestEarlyAnswers
-//	CONNECT, Upgrade                   conformance: requests; server: switches protocols unasked; proxy.TestUpgradedConnectionsEndAsTheyWere
-//	responses                          conformance: responses, misbehave; server: two content-lengths, unsolicited bytes
+//	bodies on GET, Expect, early       conformance: requests, responses, differential;
+//	                                   proxy.TestEarlyAnswers
+//	CONNECT, Upgrade                   conformance: requests; server: switches protocols unasked;
+//	                                   proxy.TestUpgradedConnectionsEndAsTheyWere
+//	responses                          conformance: responses, misbehave; server: two
+//	                                   content-lengths, unsolicited bytes
 //	Host and :authority; path          conformance: requests, frames
-//	policy matchers                    the tests of destination and proxy.TestProbesAreNotTranslated
-//	underscores in names               conformance: requests (framing and identity in the spelling of CGI); proxy.TestReservedHeadersInEveryDirection
+//	policy matchers                    the tests of destination and
+//	                                   proxy.TestProbesAreNotTranslated
+//	underscores in names               conformance: requests (framing and identity in the spelling
+//	                                   of CGI); proxy.TestReservedHeadersInEveryDirection
 package main

@@ -47,7 +47,8 @@ func (s *stage) placeEvil() (err error) {
 // newEvil lets a server listen: in plaintext, or behind a proxy's address, where it has a
 // certificate unless it is mute.
 func (s *stage) newEvil(name string, kind evilKind) (*evil, error) {
-	e := &evil{name: name, server: server{wait: patient(answerTime + answerSlack)}, position: &position{name: "to a server", addr: loopback.Free()}}
+	e := &evil{name: name, server: server{wait: patient(answerTime + answerSlack)},
+		position: &position{name: "to a server", addr: loopback.Free()}}
 	var src *spiffe.Source
 	var err error
 	if kind == evilProxy {

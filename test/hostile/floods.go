@@ -91,7 +91,8 @@ func http2Floods() []*attack {
 			field := p.headers("x", strings.Repeat("v", 8000))
 			p.flood(40, func(int) { p.WriteContinuation(1, false, field) })
 		}),
-		http2Attack("HPACK bomb (CVE-2016-6581)", calm, calmed, bomb("x-bomb", strings.Repeat("b", 3900), 16000)),
+		http2Attack("HPACK bomb (CVE-2016-6581)", calm, calmed,
+			bomb("x-bomb", strings.Repeat("b", 3900), 16000)),
 		http2Attack("cookie crumbs (CVE-2026-49975)", calm, calmed, bomb("cookie", "a=b", 16000)),
 		http2Attack("a header of 128 KiB", calm, calmed, func(p *peer) {
 			block := p.headers("x", strings.Repeat("~", 128<<10))
@@ -102,14 +103,17 @@ func http2Floods() []*attack {
 			p.WriteContinuation(1, true, block)
 		}),
 		heavy(http2Attack("trailers of 101 fields", calm, calmed, func(p *peer) {
-			head, trailers := p.post("/sink"), p.headers(strings.Split(strings.Repeat("x,y,", 101)+"x,y", ",")...)
+			head, trailers := p.post("/sink"),
+				p.headers(strings.Split(strings.Repeat("x,y,", 101)+"x,y", ",")...)
 			p.flood(plenty, func(int) { p.trail(p.open(head, false), trailers) })
 		})),
 	}, madeYouReset()...)
 }
 
 func (p *peer) trail(id uint32, block []byte) {
-	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: true})
+	p.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: true,
+	})
 }
 
 // bomb puts one field into the table and names it n times in each request: a byte each.
@@ -128,7 +132,8 @@ func bomb(name, value string, n int) func(*peer) {
 func madeYouReset() []*attack {
 	hang := func(p *peer) uint32 { return p.open(p.get("/hang"), true) }
 	each := func(name string, mistake func(p *peer)) *attack {
-		return heavy(http2Attack("made you reset: "+name, calm, calmed, func(p *peer) { p.flood(plenty, func(int) { mistake(p) }) }))
+		return heavy(http2Attack("made you reset: "+name, calm, calmed,
+			func(p *peer) { p.flood(plenty, func(int) { mistake(p) }) }))
 	}
 	return []*attack{
 		each("WINDOW_UPDATE of 0", func(p *peer) { p.WriteWindowUpdate(hang(p), 0) }),
@@ -137,21 +142,27 @@ func madeYouReset() []*attack {
 			id := hang(p)
 			p.WritePriority(id, http2.PriorityParam{StreamDep: id})
 		}),
-		each("PRIORITY of wrong length", func(p *peer) { p.WriteRawFrame(http2.FramePriority, 0, hang(p), make([]byte, 4)) }),
+		each("PRIORITY of wrong length",
+			func(p *peer) { p.WriteRawFrame(http2.FramePriority, 0, hang(p), make([]byte, 4)) }),
 		each("HEADERS after END_STREAM", func(p *peer) { p.trail(hang(p), p.headers("x", "y")) }),
 		each("DATA after END_STREAM", func(p *peer) { p.WriteData(hang(p), true, []byte("x")) }),
-		each("content-length exceeded", func(p *peer) { p.WriteData(p.open(p.post("/sink", "content-length", "1"), false), true, []byte("xx")) }),
-		each("malformed request", func(p *peer) { p.open(p.headers(":method", "GET", "connection", "close"), true) }),
+		each("content-length exceeded", func(p *peer) {
+			p.WriteData(p.open(p.post("/sink", "content-length", "1"), false), true, []byte("xx"))
+		}),
+		each("malformed request",
+			func(p *peer) { p.open(p.headers(":method", "GET", "connection", "close"), true) }),
 	}
 }
 
 // chatter is frames that carry no message.
 func chatter() []*attack {
 	each := func(name string, frame func(p *peer, i int)) *attack {
-		return http2Attack(name, calm, calmed, func(p *peer) { p.flood(plenty, func(i int) { frame(p, i) }) })
+		return http2Attack(name, calm, calmed,
+			func(p *peer) { p.flood(plenty, func(i int) { frame(p, i) }) })
 	}
-	return []*attack{
-		each("PING flood (CVE-2019-9512)", func(p *peer, i int) { p.WritePing(false, [8]byte{byte(i)}) }),
+	return append([]*attack{
+		each("PING flood (CVE-2019-9512)",
+			func(p *peer, i int) { p.WritePing(false, [8]byte{byte(i)}) }),
 		each("SETTINGS flood (CVE-2019-9515)", func(p *peer, i int) { p.WriteSettings() }),
 		each("SETTINGS acknowledgements", func(p *peer, i int) { p.WriteSettingsAck() }),
 		each("WINDOW_UPDATE flood", func(p *peer, i int) { p.WriteWindowUpdate(0, 1) }),
@@ -165,10 +176,16 @@ func chatter() []*attack {
 			if i%16 == 0 {
 				p.open(p.get("/"), true)
 			}
-			p.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(i % 2 * 4096)})
+			p.WriteSettings(http2.Setting{
+				ID: http2.SettingHeaderTableSize, Val: uint32(i % 2 * 4096),
+			})
 		}),
-		each("PRIORITY flood", func(p *peer, i int) { p.WritePriority(uint32(2*i+1), http2.PriorityParam{Weight: 1}) }),
-		each("unknown frames (CVE-2026-27141)", func(p *peer, i int) { p.WriteRawFrame(http2.FrameType(0xa+i%6), 0xff, uint32(i), []byte{1}) }),
+		each("PRIORITY flood", func(p *peer, i int) {
+			p.WritePriority(uint32(2*i+1), http2.PriorityParam{Weight: 1})
+		}),
+		each("unknown frames (CVE-2026-27141)", func(p *peer, i int) {
+			p.WriteRawFrame(http2.FrameType(0xa+i%6), 0xff, uint32(i), []byte{1})
+		}),
 		each("RST_STREAM for ended streams", func(p *peer, i int) {
 			if i == 0 {
 				p.WriteRSTStream(p.open(p.get("/hang"), true), http2.ErrCodeCancel)
@@ -183,14 +200,22 @@ func chatter() []*attack {
 			id := p.open(p.post("/sink"), false)
 			p.flood(plenty, func(int) { p.WriteDataPadded(id, false, nil, []byte{0}) })
 		}),
-		heavy(http2Attack("INITIAL_WINDOW_SIZE churn (CVE-2026-78669)", calm, calmed, func(p *peer) {
-			for range 256 {
-				p.open(p.get("/hang"), true)
-			}
-			p.flood(plenty, func(i int) {
-				p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(i % 2 * 65535)})
-			})
-		})),
+	}, windowChurn()...)
+}
+
+func windowChurn() []*attack {
+	return []*attack{
+		heavy(http2Attack("INITIAL_WINDOW_SIZE churn (CVE-2026-78669)", calm, calmed,
+			func(p *peer) {
+				for range 256 {
+					p.open(p.get("/hang"), true)
+				}
+				p.flood(plenty, func(i int) {
+					p.WriteSettings(http2.Setting{
+						ID: http2.SettingInitialWindowSize, Val: uint32(i % 2 * 65535),
+					})
+				})
+			})),
 		heavy(http2Attack("INITIAL_WINDOW_SIZE churn in one frame", calm, calmed, func(p *peer) {
 			for range 256 {
 				p.open(p.get("/hang"), true)
@@ -217,21 +242,31 @@ func mistakes() []*attack {
 		return http2Attack(name, "GOAWAY "+code, "caller_http2_"+strings.ToLower(code), do)
 	}
 	return []*attack{
-		once("the connection's window overflows", "FLOW_CONTROL_ERROR", func(p *peer) { p.WriteWindowUpdate(0, 1<<31-1) }),
-		once("a frame beyond MAX_FRAME_SIZE", "FRAME_SIZE_ERROR", func(p *peer) { p.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 16385)) }),
-		once("PRIORITY of wrong length", "FRAME_SIZE_ERROR", func(p *peer) { p.WriteRawFrame(http2.FramePriority, 0, 1, make([]byte, 4)) }),
+		once("the connection's window overflows", "FLOW_CONTROL_ERROR",
+			func(p *peer) { p.WriteWindowUpdate(0, 1<<31-1) }),
+		once("a frame beyond MAX_FRAME_SIZE", "FRAME_SIZE_ERROR",
+			func(p *peer) { p.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 16385)) }),
+		once("PRIORITY of wrong length", "FRAME_SIZE_ERROR",
+			func(p *peer) { p.WriteRawFrame(http2.FramePriority, 0, 1, make([]byte, 4)) }),
 		once("MAX_FRAME_SIZE of 0 (CVE-2026-33814)", "PROTOCOL_ERROR", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 0})
 		}),
-		once("garbage for a header block", "COMPRESSION_ERROR", func(p *peer) { p.open([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, true) }),
+		once("garbage for a header block", "COMPRESSION_ERROR",
+			func(p *peer) { p.open([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, true) }),
 		once("an even stream", "PROTOCOL_ERROR", func(p *peer) {
-			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 2, BlockFragment: p.get("/"), EndHeaders: true, EndStream: true})
+			p.WriteHeaders(http2.HeadersFrameParam{
+				StreamID: 2, BlockFragment: p.get("/"), EndHeaders: true, EndStream: true,
+			})
 		}),
-		http2Attack("one malformed request", "RST PROTOCOL_ERROR", "caller_http2_stream_protocol_error", func(p *peer) {
-			p.open(p.headers(":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/", "transfer-encoding", "chunked"), true)
-		}),
-		http2Attack("101 tiny fields", "431", "caller_http2_stream_enhance_your_calm", func(p *peer) {
-			p.open(append(p.get("/"), p.headers(strings.Split(strings.Repeat("x,y,", 96)+"x,y", ",")...)...), true)
-		}),
+		http2Attack("one malformed request", "RST PROTOCOL_ERROR",
+			"caller_http2_stream_protocol_error", func(p *peer) {
+				p.open(p.headers(":method", "GET", ":scheme", "http", ":authority", "a",
+					":path", "/", "transfer-encoding", "chunked"), true)
+			}),
+		http2Attack("101 tiny fields", "431", "caller_http2_stream_enhance_your_calm",
+			func(p *peer) {
+				p.open(append(p.get("/"),
+					p.headers(strings.Split(strings.Repeat("x,y,", 96)+"x,y", ",")...)...), true)
+			}),
 	}
 }

@@ -9,7 +9,8 @@ import (
 // calm waits until the proxies have given back most of what the row before made them take, as they
 // do within seconds.
 func (r *row) calm(rest []int, growth int) {
-	for until := time.Now().Add(calmWait); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+	until := time.Now().Add(calmWait)
+	for ; time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		most := 0
 		for i, n := range resident(r.procs) {
 			most = max(most, n-rest[i])

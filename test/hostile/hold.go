@@ -16,7 +16,8 @@ import (
 func meshHello() []byte {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
-	go tls.Client(theirs, &tls.Config{ServerName: "1" + config.SNISuffix, InsecureSkipVerify: true, NextProtos: []string{config.ALPNHTTP}}).Handshake()
+	go tls.Client(theirs, &tls.Config{ServerName: "1" + config.SNISuffix, InsecureSkipVerify: true,
+		NextProtos: []string{config.ALPNHTTP}}).Handshake()
 	b := make([]byte, 16<<10)
 	n, _ := ours.Read(b) // the pipe's writer is there
 	return b[:n]
@@ -38,15 +39,19 @@ func holders() []*attack {
 			a := slowly(http2Attack(fmt.Sprintf("%s (%d)", name, n), served, "", do))
 			if n == limits.MaxCallerStreams {
 				a.crowds = true
-				a.want = served + "|RST REFUSED_STREAM" // a proxy may try elsewhere what finds no room at once
+				// a proxy may try elsewhere what finds no room at once
+				a.want = served + "|RST REFUSED_STREAM"
 			}
 			all = append(all, a)
 			return a
 		}
 		hold("streams without an answer", func(p *peer) { p.openMany(n, p.get("/hang")) })
-		hold("the same, with 60 fields", func(p *peer) { p.openMany(n, append(p.get("/hang"), p.fields(60, "some value or other")...)) })
+		hold("the same, with 60 fields", func(p *peer) {
+			p.openMany(n, append(p.get("/hang"), p.fields(60, "some value or other")...))
+		})
 		long := hold("the same, with heads of 12 KiB", func(p *peer) {
-			p.openMany(n, append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
+			p.openMany(n,
+				append(p.get("/hang"), p.headers("x-long", strings.Repeat("long", 3<<10))...))
 		})
 		long.pace = paced(n * 12 << 10)
 		pace := paced(n * limits.MaxHeaderBytes)
@@ -57,7 +62,8 @@ func holders() []*attack {
 				time.Sleep(pace / time.Duration(n))
 			}
 		})
-		largest.pace, largest.want = pace, served+"|RST REFUSED_STREAM" // two each are more than Limits.MaxKeptLongHeads
+		// two each are more than Limits.MaxKeptLongHeads
+		largest.pace, largest.want = pace, served+"|RST REFUSED_STREAM"
 		hold("windows of 0 for large answers", func(p *peer) {
 			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 			p.openMany(n, p.get("/big"))

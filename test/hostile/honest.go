@@ -70,13 +70,16 @@ func (l *listener) dialGRPC(from net.IP) (*grpc.ClientConn, error) {
 }
 
 // converse opens a stream, says something, and waits for the first answer.
-func converse(ctx context.Context, from net.IP, l *listener, method string, say, answer proto.Message) error {
+func converse(
+	ctx context.Context, from net.IP, l *listener, method string, say, answer proto.Message,
+) error {
 	conn, err := l.dialGRPC(from)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+	s, err := conn.NewStream(ctx,
+		&grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
 	if err != nil {
 		return err
 	}
@@ -180,15 +183,20 @@ func certified(l *listener, joinToken string) func(context.Context) error {
 			return err
 		}
 		defer conn.Close()
-		return conn.Invoke(ctx, "/tulle.identity.v1.Identity/Certify", req, &identity.CertifyResponse{})
+		return conn.Invoke(ctx, "/tulle.identity.v1.Identity/Certify", req,
+			&identity.CertifyResponse{})
 	}
 }
 
 // admissionReview is what an API server posts about a pod with so many bytes of annotations.
 func admissionReview(padding int) string {
 	pod, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"name": "web", "annotations": map[string]string{"x": strings.Repeat("y", padding)}},
-		"spec":     map[string]any{"containers": []map[string]string{{"name": "app", "image": "app"}}},
+		"metadata": map[string]any{
+			"name": "web", "annotations": map[string]string{"x": strings.Repeat("y", padding)},
+		},
+		"spec": map[string]any{
+			"containers": []map[string]string{{"name": "app", "image": "app"}},
+		},
 	})
 	if err != nil {
 		panic(err)
@@ -197,7 +205,8 @@ func admissionReview(padding int) string {
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
 			UID: "1", Namespace: "hostile", Operation: admissionv1.Create,
-			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Object: runtime.RawExtension{Raw: pod},
+			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+			Object:   runtime.RawExtension{Raw: pod},
 		},
 	})
 	if err != nil {

@@ -53,7 +53,8 @@ func listen(nc net.Conn) string {
 		if err != nil {
 			return "closed"
 		}
-		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(line, "HTTP/1.1 ") && f[1] > "299" {
+		f := strings.Fields(line)
+		if len(f) > 1 && strings.HasPrefix(line, "HTTP/1.1 ") && f[1] > "299" {
 			return f[1]
 		}
 	}
@@ -64,26 +65,35 @@ const head = "POST /sink HTTP/1.1\r\nHost: app\r\n"
 func http1Floods() []*attack {
 	refused := func(status string) string { return "caller_http1_" + status }
 	say := func(name, want string, text func() string) *attack {
-		return rawAttack(name, want, refused(want), func(w *bufio.Writer) { io.WriteString(w, text()) })
+		return rawAttack(name, want, refused(want),
+			func(w *bufio.Writer) { io.WriteString(w, text()) })
 	}
 	return []*attack{
 		say("a request line of 64 KiB", "414", func() string {
-			return "HEAD / HTTP/1.1\r\nHost: app\r\n\r\nGET /" + repeat("x", 64<<10) + " HTTP/1.1\r\n"
+			return "HEAD / HTTP/1.1\r\nHost: app\r\n\r\nGET /" +
+				repeat("x", 64<<10) + " HTTP/1.1\r\n"
 		}),
-		say("a head of 1 MiB", "431", func() string { return head + "X: " + repeat("x", 1<<20) + "\r\n\r\n" }),
-		say("a head without an end", "431", func() string { return head + repeat("X: y\r\n", 30_000) }),
+		say("a head of 1 MiB", "431",
+			func() string { return head + "X: " + repeat("x", 1<<20) + "\r\n\r\n" }),
+		say("a head without an end", "431",
+			func() string { return head + repeat("X: y\r\n", 30_000) }),
 		say("a chunk extension of 64 KiB", "400", func() string {
 			return head + "Transfer-Encoding: chunked\r\n\r\n1;" + repeat("x", 64<<10) + "\r\nx\r\n"
 		}),
 		say("extensions on tiny chunks (CVE-2023-39326)", "400", func() string {
-			return head + "Transfer-Encoding: chunked\r\n\r\n" + repeat("1;"+repeat("x", 900)+"\r\nx\r\n", 100)
+			return head + "Transfer-Encoding: chunked\r\n\r\n" +
+				repeat("1;"+repeat("x", 900)+"\r\nx\r\n", 100)
 		}),
-		say("content-length and chunked", "400", func() string { return head + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" }),
+		say("content-length and chunked", "400", func() string {
+			return head + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+		}),
 		say("101 trailers", "431", func() string {
-			return head + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + repeat("X: y\r\n", 101) + "\r\n"
+			return head + "Transfer-Encoding: chunked\r\n\r\n0\r\n" +
+				repeat("X: y\r\n", 101) + "\r\n"
 		}),
 		slowly(rawAttack("1-byte chunks", served, "", func(w *bufio.Writer) {
-			io.WriteString(w, head+"Transfer-Encoding: chunked\r\n\r\n"+repeat("1\r\nx\r\n", 10_000))
+			io.WriteString(w, head+"Transfer-Encoding: chunked\r\n\r\n"+
+				repeat("1\r\nx\r\n", 10_000))
 		})),
 		slowly(rawAttack("500 requests pipelined, nothing read", served, "", func(w *bufio.Writer) {
 			io.WriteString(w, repeat("GET / HTTP/1.1\r\nHost: app\r\n\r\n", 500))
@@ -110,12 +120,13 @@ func connectionFloods() []*attack {
 			}
 			return result{answer: "gone"}
 		}},
-		rawAttack("garbage", "closed|400|"+served, "", func(w *bufio.Writer) { w.Write(noise(8 << 10)) }),
+		rawAttack("garbage", "closed|400|"+served, "",
+			func(w *bufio.Writer) { w.Write(noise(8 << 10)) }),
 	}
 }
 
-// trickled says the first bytes of something one by one, for longer than the proxy takes to find out
-// what it is. Those that may become HTTP or not are the application's then, which may end it.
+// trickled says the first bytes of something one by one, for longer than the proxy takes to find
+// out what it is. Those that may become HTTP or not are the application's then, which may end it.
 func trickled(name string, text func() []byte) *attack {
 	return rawAttack(name, "closed|400|"+served, "", func(w *bufio.Writer) {
 		const pause = 50 * time.Millisecond
@@ -148,10 +159,11 @@ const handshakes = `tulle_connections_refused_total{reason="handshake"}`
 // tlsFloods are at the port where TLS is expected.
 func tlsFloods() []*attack {
 	return []*attack{
-		rawAttack("a ClientHello that lies about its length", "closed|400|"+served, "", func(w *bufio.Writer) {
-			w.Write([]byte{22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff, 3, 3})
-			w.Write(noise(16 << 10))
-		}),
+		rawAttack("a ClientHello that lies about its length", "closed|400|"+served, "",
+			func(w *bufio.Writer) {
+				w.Write([]byte{22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff, 3, 3})
+				w.Write(noise(16 << 10))
+			}),
 		rawAttack("our ClientHello, and then garbage", "closed", handshakes, func(w *bufio.Writer) {
 			w.Write(meshHello())
 			w.Write(noise(1 << 10))

@@ -59,7 +59,8 @@ func newPeer(nc net.Conn) *peer {
 
 // client greets as one and reads from then on.
 func (p *peer) client(settings ...http2.Setting) {
-	io.WriteString(p.out, clientPreface) // an error stays with the writer, and comes with the next flush
+	// an error stays with the writer, and comes with the next flush
+	io.WriteString(p.out, clientPreface)
 	p.WriteSettings(settings...)
 	go p.read()
 }
@@ -124,7 +125,8 @@ func (p *peer) get(path string) []byte {
 }
 
 func (p *peer) post(path string, more ...string) []byte {
-	return p.headers(append([]string{":method", "POST", ":scheme", "http", ":authority", "app", ":path", path}, more...)...)
+	return p.headers(append([]string{":method", "POST", ":scheme", "http", ":authority", "app",
+		":path", path}, more...)...)
 }
 
 // maxFragment is what of a header block a frame takes.
@@ -135,7 +137,9 @@ func (p *peer) open(block []byte, end bool) uint32 {
 	id := p.next
 	p.next += 2
 	first := min(len(block), maxFragment)
-	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:first], EndHeaders: first == len(block), EndStream: end})
+	p.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, BlockFragment: block[:first], EndHeaders: first == len(block), EndStream: end,
+	})
 	for block = block[first:]; len(block) > 0; block = block[first:] {
 		first = min(len(block), maxFragment)
 		p.WriteContinuation(id, first == len(block), block[:first])
@@ -190,7 +194,8 @@ const served = "served"
 func (p *peer) verdict(want string) result {
 	p.out.Flush() // an error is an answer, and read
 	began := time.Now()
-	for until := began.Add(patient(answerTime + answerSlack)); !accepts(want, p.answer()) && time.Now().Before(until); {
+	until := began.Add(patient(answerTime + answerSlack))
+	for !accepts(want, p.answer()) && time.Now().Before(until) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return result{answer: p.answer(), took: time.Since(began)}

@@ -64,7 +64,8 @@ func openCity(ctx context.Context, dir string) (c *city, err error) {
 			c.close()
 		}
 	}()
-	if c.ca, err = identity.NewDev(identity.DevConfig{TrustDomain: meshDomain, Log: childLog}); err != nil {
+	c.ca, err = identity.NewDev(identity.DevConfig{TrustDomain: meshDomain, Log: childLog})
+	if err != nil {
 		return nil, err
 	}
 	if err = c.write(ctx); err != nil {
@@ -120,8 +121,8 @@ func (c *city) write(ctx context.Context) error {
 	if err := os.MkdirAll(objects, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(objects, "pods.yaml"), []byte(podOf("hostile", "victim")+"---\n"+
-		podOf("attack", "attacker")), 0o600)
+	return os.WriteFile(filepath.Join(objects, "pods.yaml"),
+		[]byte(podOf("hostile", "victim")+"---\n"+podOf("attack", "attacker")), 0o600)
 }
 
 // podOf is the pod that the parent's certificates are issued to.
@@ -155,8 +156,9 @@ func (c *city) place(ctx context.Context, s *child) error {
 	}
 	for _, page := range []struct{ listener, path string }{
 		{"health", "/ready"}, {"queries", map[string]string{
-			"dev": "/api/stat?resource=deploy",
-			"viz": "/api/stat?resource=deploy", "destination": "/resources?inboundPort=80&namespace=hostile&pod=dev",
+			"dev":         "/api/stat?resource=deploy",
+			"viz":         "/api/stat?resource=deploy",
+			"destination": "/resources?inboundPort=80&namespace=hostile&pod=dev",
 		}[s.name]},
 	} {
 		if addr := at[page.listener]; addr != "" {
@@ -188,7 +190,8 @@ func (l *listener) atIdentity(s *child) error {
 	l.sizes = []int{12 << 10, largeSize}
 	l.send = func(ctx context.Context, size int) error {
 		ask := &api.CertifyRequest{Csr: make([]byte, size)}
-		return converse(ctx, attackerIP, l, "/tulle.identity.v1.Identity/Certify", ask, &api.CertifyResponse{})
+		return converse(ctx, attackerIP, l, "/tulle.identity.v1.Identity/Certify", ask,
+			&api.CertifyResponse{})
 	}
 	return nil
 }
@@ -201,7 +204,9 @@ func (l *listener) atInjector(dir string) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(text)
 	l.speaks, l.path = speaksHTTP2, "/inject"
-	l.secure = &tls.Config{RootCAs: pool, ServerName: "tulle-injector.tulle.svc", NextProtos: []string{"h2"}}
+	l.secure = &tls.Config{
+		RootCAs: pool, ServerName: "tulle-injector.tulle.svc", NextProtos: []string{"h2"},
+	}
 	l.honest = func(ctx context.Context) error {
 		return fetch(ctx, honestIP, "https://"+l.addr+l.path, l.secure, admissionReview(0))
 	}
@@ -379,7 +384,9 @@ func (s *siege) callHonestly(here <-chan struct{}) {
 
 // besiege runs what matches, and returns what failed. Servers are attacked side by side, each by
 // one attack at a time.
-func besiege(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
+func besiege(
+	ctx context.Context, dir string, pattern *regexp.Regexp,
+) (findings []string, err error) {
 	c, err := openCity(ctx, dir)
 	if err != nil {
 		return nil, err

@@ -14,9 +14,11 @@ import (
 
 var (
 	meshProxy = flag.String("proxy", "bin/mesh-proxy", "the mesh-proxy to attack")
-	timing    = flag.Bool("timing", true, "judge a well-behaved client's p99, and answers by the second; off, by ten: for a machine that is not ours alone")
-	only      = flag.String("run", "", "only rows whose name or position matches this")
-	serving   = flag.String("serve", "", "what this program starts itself with: to be this server, and nothing else")
+	timing    = flag.Bool("timing", true, "judge a well-behaved client's p99, "+
+		"and answers by the second; off, by ten: for a machine that is not ours alone")
+	only    = flag.String("run", "", "only rows whose name or position matches this")
+	serving = flag.String("serve", "",
+		"what this program starts itself with: to be this server, and nothing else")
 	servesDir = flag.String("dir", "", "where that server's files are")
 )
 
@@ -73,7 +75,9 @@ func sideBySide(first, second, third part) []part {
 	if *timing {
 		return []part{first, second, third}
 	}
-	both := func(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
+	both := func(
+		ctx context.Context, dir string, pattern *regexp.Regexp,
+	) (findings []string, err error) {
 		var others []string
 		var all errgroup.Group
 		all.Go(func() (err error) {
@@ -93,10 +97,14 @@ func sideBySide(first, second, third part) []part {
 // part is a third of this program, with processes of its own.
 type part struct {
 	name string
-	run  func(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error)
+	run  func(
+		ctx context.Context, dir string, pattern *regexp.Regexp,
+	) (findings []string, err error)
 }
 
-func (p part) runIn(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
+func (p part) runIn(
+	ctx context.Context, dir string, pattern *regexp.Regexp,
+) (findings []string, err error) {
 	inner := filepath.Join(dir, p.name)
 	if err := os.Mkdir(inner, 0o700); err != nil {
 		return nil, err
@@ -105,7 +113,9 @@ func (p part) runIn(ctx context.Context, dir string, pattern *regexp.Regexp) (fi
 }
 
 // attackProxies runs the rows whose target is the two proxies.
-func attackProxies(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
+func attackProxies(
+	ctx context.Context, dir string, pattern *regexp.Regexp,
+) (findings []string, err error) {
 	began := time.Now()
 	s, err := openStage(ctx, dir, nil)
 	if err != nil {

@@ -14,9 +14,8 @@ const namesEach = 60
 // madeUpNames asks for what is the caller's to make up; the proxies must not make series of it
 // (CVE-2025-43915).
 func madeUpNames() *attack {
-	return heavy(&attack{name: "names made up (CVE-2025-43915)", want: served, audit: fewMore, once: func(pos *position) result {
-		return result{answer: served, err: askForNames(pos)}
-	}})
+	return heavy(&attack{name: "names made up (CVE-2025-43915)", want: served, audit: fewMore,
+		once: func(pos *position) result { return result{answer: served, err: askForNames(pos)} }})
 }
 
 // fewMore counts the proxies' series, and tells later whether they became many more.
@@ -39,12 +38,14 @@ func askForNames(pos *position) error {
 	defer p.nc.Close()
 	for i := range namesEach {
 		name := fmt.Sprintf("x%d-%d", i, time.Now().UnixNano())
-		p.open(p.headers(":method", name, ":scheme", "http", ":authority", name, ":path", "/"+name), true)
+		p.open(p.headers(":method", name, ":scheme", "http", ":authority", name,
+			":path", "/"+name), true)
 	}
 	if err := p.out.Flush(); err != nil {
 		return err
 	}
-	for until := time.Now().Add(patient(answerTime)); p.answered() < namesEach; time.Sleep(2 * time.Millisecond) {
+	until := time.Now().Add(patient(answerTime))
+	for ; p.answered() < namesEach; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(until) {
 			return fmt.Errorf("%d of %d requests were answered", p.answered(), namesEach)
 		}

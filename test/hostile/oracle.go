@@ -89,7 +89,8 @@ func openOracles(ctx context.Context, dir string) ([]*oracle, error) {
 
 // missing is an oracle's absence, of which a failure must be made.
 func missing(program string, err error) error {
-	return fmt.Errorf("%s, without which nothing is shown (apt-get install %[1]s): %w", program, err)
+	return fmt.Errorf("%s, without which nothing is shown (apt-get install %[1]s): %w",
+		program, err)
 }
 
 func serveGo(name string, speaks func(*http.Protocols)) (*oracle, error) {

@@ -30,11 +30,14 @@ func plainly(addr string) func() (net.Conn, error) {
 const dialTries = 3
 
 // meshed dials as another proxy does, with a certificate of the mesh.
-func meshed(addr string, src *spiffe.Source, callee spiffeid.ID, port string) func() (net.Conn, error) {
+func meshed(
+	addr string, src *spiffe.Source, callee spiffeid.ID, port string,
+) func() (net.Conn, error) {
 	cfg := spiffe.ClientConfig(src, callee, []string{config.ALPNHTTP}, port+config.SNISuffix)
 	return func() (nc net.Conn, err error) {
 		for range dialTries {
-			if nc, err = tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg); err == nil {
+			nc, err = tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg)
+			if err == nil {
 				return nc, nil
 			}
 		}

@@ -80,7 +80,9 @@ func (p *process) alive() error {
 }
 
 // adminClient does not keep connections: they would be among the goroutines that are counted.
-var adminClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var adminClient = &http.Client{
+	Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+}
 
 func (p *process) get(path string) (string, error) {
 	resp, err := adminClient.Get("http://" + p.admin + path)

@@ -18,19 +18,20 @@ const (
 // included, must be given back to the connection's window once: twice, and a peer may send without
 // a bound (CVE-2026-78663); never, and the connection starves.
 func refunds() *attack {
-	return heavy(&attack{name: "RST with data under way (CVE-2026-78663)", want: served, once: func(pos *position) result {
-		p, err := pos.greet()
-		if err != nil {
-			return result{err: err}
-		}
-		defer p.nc.Close()
-		for range refundRounds {
-			if err := p.resetWithData(); err != nil {
+	return heavy(&attack{name: "RST with data under way (CVE-2026-78663)", want: served,
+		once: func(pos *position) result {
+			p, err := pos.greet()
+			if err != nil {
 				return result{err: err}
 			}
-		}
-		return result{answer: p.answer()}
-	}})
+			defer p.nc.Close()
+			for range refundRounds {
+				if err := p.resetWithData(); err != nil {
+					return result{err: err}
+				}
+			}
+			return result{answer: p.answer()}
+		}})
 }
 
 // resetWithData sends what a stream's first window has room for, and gives the stream up.
@@ -55,13 +56,15 @@ func (p *peer) awaitWindow(n int) error {
 		w := initialWindow + p.given() - p.sent
 		switch {
 		case w > limits.ConnWindow:
-			return fmt.Errorf("the connection's window has become %d, more than %d", w, limits.ConnWindow)
+			return fmt.Errorf("the connection's window has become %d, more than %d",
+				w, limits.ConnWindow)
 		case w >= n:
 			return nil
 		case p.answer() != served:
 			return errors.New(p.answer())
 		case time.Now().After(until):
-			return fmt.Errorf("the connection's window is %d after %d bytes: what was sent on streams that ended is lost", w, p.sent)
+			return fmt.Errorf("the connection's window is %d after %d bytes: what was sent on "+
+				"streams that ended is lost", w, p.sent)
 		}
 	}
 }

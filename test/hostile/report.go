@@ -15,7 +15,8 @@ const columns = "%-44s  %-13s  %-26s  %7s  %9s  %9s  %9s  %9s  %s\n"
 
 // heading is printed first, and then a line for each row as soon as it is done.
 func (s *stage) heading() {
-	fmt.Printf("at rest: %s; a well-behaved client's p99: %v\n\n", s.resting(), s.base.Round(10*time.Microsecond))
+	fmt.Printf("at rest: %s; a well-behaved client's p99: %v\n\n", s.resting(),
+		s.base.Round(10*time.Microsecond))
 	fmt.Printf(columns, "attack", "at", "answer", "within", "growth 1", "100", "p99", "direct", "")
 }
 
@@ -24,8 +25,9 @@ func (r *row) print() {
 	if len(r.failures) > 0 {
 		mark = "FAILED"
 	}
-	fmt.Printf(columns, r.attack.name, r.position.name, r.want, r.slowest.Round(time.Millisecond), mib(r.single), mib(r.crowd),
-		r.seen.p99.Round(10*time.Microsecond), r.seen.past.Round(10*time.Microsecond), mark)
+	fmt.Printf(columns, r.attack.name, r.position.name, r.want, r.slowest.Round(time.Millisecond),
+		mib(r.single), mib(r.crowd), r.seen.p99.Round(10*time.Microsecond),
+		r.seen.past.Round(10*time.Microsecond), mark)
 	for _, f := range r.failures {
 		fmt.Println("   ", f)
 	}
@@ -34,7 +36,8 @@ func (r *row) print() {
 func findingsOf(rows []*row) (findings []string) {
 	for _, r := range rows {
 		for _, f := range r.failures {
-			findings = append(findings, fmt.Sprintf("%s, %s: %s", r.attack.name, r.position.name, f))
+			findings = append(findings,
+				fmt.Sprintf("%s, %s: %s", r.attack.name, r.position.name, f))
 		}
 	}
 	return findings

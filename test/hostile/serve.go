@@ -52,7 +52,8 @@ func serveAs(name, dir string) error {
 	return run(ctx, dir)
 }
 
-var childLog = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+var childLog = slog.New(slog.NewTextHandler(os.Stderr,
+	&slog.HandlerOptions{Level: slog.LevelError}))
 
 // say tells the parent that the server listens, once it does.
 func say(r childReady) error {
@@ -106,12 +107,14 @@ func serveIdentity(ctx context.Context, _ string) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- identity.Run(ctx, identity.Config{
-			Client: client, Listen: r.Addresses["tls"], HealthListen: r.Addresses["health"], Log: childLog,
+			Client: client, Listen: r.Addresses["tls"],
+			HealthListen: r.Addresses["health"], Log: childLog,
 		})
 	}()
 	for r.Roots == "" {
 		time.Sleep(10 * time.Millisecond)
-		m, err := client.CoreV1().ConfigMaps("tulle").Get(ctx, names.TrustConfigMap, metav1.GetOptions{})
+		m, err := client.CoreV1().ConfigMaps("tulle").Get(ctx, names.TrustConfigMap,
+			metav1.GetOptions{})
 		if err == nil {
 			for _, text := range m.Data {
 				r.Roots = text
@@ -142,7 +145,8 @@ func reviewToken(a clienttesting.Action) (bool, runtime.Object, error) {
 		Authenticated: review.Spec.Token == identityToken, Audiences: review.Spec.Audiences,
 		User: authentication.UserInfo{Username: "system:serviceaccount:hostile:victim",
 			Extra: map[string]authentication.ExtraValue{
-				"authentication.kubernetes.io/pod-name": {"dev"}, "authentication.kubernetes.io/pod-uid": {"1"},
+				"authentication.kubernetes.io/pod-name": {"dev"},
+				"authentication.kubernetes.io/pod-uid":  {"1"},
 			}},
 	}
 	return true, review, nil
@@ -166,7 +170,9 @@ func serveDev(ctx context.Context, dir string) error {
 	}
 	d := destination.New(destination.Config{
 		Source: &files.Source{Dir: dir + "/objects", Log: childLog}, Identity: src, Log: childLog,
-		Mesh: destination.Mesh{TrustDomain: meshDomain, ClusterDomain: "cluster.local", LocalMesh: true},
+		Mesh: destination.Mesh{
+			TrustDomain: meshDomain, ClusterDomain: "cluster.local", LocalMesh: true,
+		},
 	})
 	go func() { done <- d.Serve(ctx, on["destination"]) }()
 	if src, err = dev.Source(ctx, serverOf("viz")); err != nil {
@@ -184,7 +190,9 @@ func serveDev(ctx context.Context, dir string) error {
 func (r *childReady) certify(ctx context.Context, dev *identity.Dev) error {
 	r.Roots, r.Token = string(dev.Roots()), dev.Token(workload("victim"), "dev")
 	r.Certificates, r.Keys = map[string]string{}, map[string]string{}
-	for name, id := range map[string]spiffeid.ID{"victim": workload("victim"), "attacker": attackerID} {
+	for name, id := range map[string]spiffeid.ID{
+		"victim": workload("victim"), "attacker": attackerID,
+	} {
 		src, err := dev.Source(ctx, id)
 		if err != nil {
 			return err
@@ -209,10 +217,12 @@ func serveDestination(ctx context.Context, dir string) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- destination.Run(ctx, destination.Config{
-			Source: &files.Source{Dir: dir + "/objects", Log: childLog}, Identity: src, Log: childLog,
+			Source:   &files.Source{Dir: dir + "/objects", Log: childLog},
+			Identity: src, Log: childLog,
 			Mesh: destination.Mesh{TrustDomain: meshDomain, ClusterDomain: "cluster.local"},
 		}, destination.Listen{
-			Proxies: r.Addresses["tls"], Queries: r.Addresses["queries"], Health: r.Addresses["health"],
+			Proxies: r.Addresses["tls"], Queries: r.Addresses["queries"],
+			Health: r.Addresses["health"],
 		})
 	}()
 	return errors.Join(say(r), <-done)
@@ -241,7 +251,9 @@ func serveViz(ctx context.Context, dir string) error {
 		return err
 	}
 	health := serve.NewHealth()
-	v := viz.New(viz.Config{Source: src, TrustDomain: meshDomain, Log: childLog, Metrics: health.Metrics})
+	v := viz.New(viz.Config{
+		Source: src, TrustDomain: meshDomain, Log: childLog, Metrics: health.Metrics,
+	})
 	done := make(chan error, 2)
 	go func() { done <- v.Serve(ctx, on["tls"], on["queries"]) }()
 	go func() { done <- health.Serve(ctx, on["health"]) }()
@@ -258,12 +270,16 @@ func serveInjector(ctx context.Context, dir string) error {
 		return err
 	}
 	client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "hostile"}},
-		&admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: injector.WebhookName}})
+		&admissionv1.MutatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Name: injector.WebhookName},
+		})
 	go forget(ctx, client)
 	done := make(chan error, 1)
 	go func() {
 		done <- injector.Run(ctx, injector.Server{
-			Config: injector.Config{Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle", ProxyImage: "p"},
+			Config: injector.Config{
+				Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle", ProxyImage: "p",
+			},
 			Source: src, Client: client, Listen: on["tls"], Health: on["health"], Log: childLog,
 		})
 	}()

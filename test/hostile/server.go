@@ -98,31 +98,35 @@ const refusedCall = "502|503|504|cut"
 
 // hostile2 is an HTTP/2 server that waits for a request, does one thing, and for the answer.
 func hostile2(name, want, counted string, do func(p *peer, id uint32)) serverAttack {
-	return serverAttack{name: name, want: want, counted: counted, http2: true, script: func(nc net.Conn) result {
-		p := newPeer(nc)
-		id, ok := p.server()
-		if !ok {
-			return result{}
-		}
-		do(p, id)
-		return p.verdict(want)
-	}}
+	return serverAttack{name: name, want: want, counted: counted, http2: true,
+		script: func(nc net.Conn) result {
+			p := newPeer(nc)
+			id, ok := p.server()
+			if !ok {
+				return result{}
+			}
+			do(p, id)
+			return p.verdict(want)
+		}}
 }
 
 // mild2 is an HTTP/2 server that does nothing which is forbidden: the proxy must bear it. The rest
 // of a body whose answer is here it may keep to itself.
-func mild2(name string, body int64, do func(p *peer, id uint32), settings ...http2.Setting) serverAttack {
-	return asAnswered(serverAttack{name: name, want: served + "|RST CANCEL", http2: true, body: body, script: func(nc net.Conn) result {
-		p := newPeer(nc)
-		id, ok := p.server(settings...)
-		if !ok {
-			return result{}
-		}
-		do(p, id)
-		p.out.Flush() // an error is an answer, and read
-		time.Sleep(serverHold)
-		return result{answer: p.answer()}
-	}})
+func mild2(
+	name string, body int64, do func(p *peer, id uint32), settings ...http2.Setting,
+) serverAttack {
+	return asAnswered(serverAttack{name: name, want: served + "|RST CANCEL", http2: true,
+		body: body, script: func(nc net.Conn) result {
+			p := newPeer(nc)
+			id, ok := p.server(settings...)
+			if !ok {
+				return result{}
+			}
+			do(p, id)
+			p.out.Flush() // an error is an answer, and read
+			time.Sleep(serverHold)
+			return result{answer: p.answer()}
+		}})
 }
 
 // server greets as one and returns the first request's stream.
@@ -150,21 +154,22 @@ func (p *peer) server(settings ...http2.Setting) (id uint32, ok bool) {
 
 // hostile1 is an HTTP/1 server that does one thing and waits to be cut off.
 func hostile1(name, counted string, do func(w *bufio.Writer)) serverAttack {
-	return serverAttack{name: name, want: "closed", counted: counted, script: func(nc net.Conn) result {
-		r := bufio.NewReader(nc)
-		if _, err := http.ReadRequest(r); err != nil {
-			return result{}
-		}
-		w := bufio.NewWriter(nc)
-		do(w)
-		w.Flush() // an error is an answer
-		began := time.Now()
-		nc.SetReadDeadline(began.Add(answerTime + answerSlack))
-		if _, err := io.Copy(io.Discard, r); isTimeout(err) {
-			return result{answer: served}
-		}
-		return result{answer: "closed", took: time.Since(began)}
-	}}
+	return serverAttack{name: name, want: "closed", counted: counted,
+		script: func(nc net.Conn) result {
+			r := bufio.NewReader(nc)
+			if _, err := http.ReadRequest(r); err != nil {
+				return result{}
+			}
+			w := bufio.NewWriter(nc)
+			do(w)
+			w.Flush() // an error is an answer
+			began := time.Now()
+			nc.SetReadDeadline(began.Add(answerTime + answerSlack))
+			if _, err := io.Copy(io.Discard, r); isTimeout(err) {
+				return result{answer: served}
+			}
+			return result{answer: "closed", took: time.Since(began)}
+		}}
 }
 
 func isTimeout(err error) bool {
@@ -184,7 +189,8 @@ type serverAttack struct {
 
 func (a serverAttack) against(e *evil) *attack {
 	client := newClient(a.http2)
-	return heavy(&attack{name: a.name, want: cmp.Or(a.call, refusedCall), wants: a.want, counted: a.counted, within: callTime, peers: e.taken,
+	return heavy(&attack{name: a.name, want: cmp.Or(a.call, refusedCall), wants: a.want,
+		counted: a.counted, within: callTime, peers: e.taken,
 		begin: func() { e.play(a.script) },
 		once: func(pos *position) result {
 			turn := <-turns

@@ -16,9 +16,10 @@ import (
 
 // stage is the proxies, the application, and where attackers may stand.
 type stage struct {
-	plane           *plane.Plane
-	env             map[string]string // of both proxies
-	mesh, out       string            // where the first is called by others, and the second by its application
+	plane *plane.Plane
+	env   map[string]string // of both proxies
+	// where the first is called by others, and the second by its application
+	mesh, out       string
 	app             string
 	callee, caller  *process // the application's proxy, and one that calls it
 	inbound, meshed *position
@@ -49,8 +50,10 @@ func openStage(ctx context.Context, dir string, env map[string]string) (*stage, 
 	if err != nil {
 		return nil, err
 	}
-	s.callee, err = s.start("app", map[string]string{config.EnvInboundListen: s.mesh,
-		config.EnvInboundApps: port + "=" + s.app, config.EnvOutboundUpstreams: loopback.Free() + "=" + s.plane.Authority("app")})
+	s.callee, err = s.start("app", map[string]string{
+		config.EnvInboundListen: s.mesh, config.EnvInboundApps: port + "=" + s.app,
+		config.EnvOutboundUpstreams: loopback.Free() + "=" + s.plane.Authority("app"),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +79,9 @@ func (s *stage) evils() []*evil { return append([]*evil{s.toEvil, s.toMesh}, s.s
 
 // describe tells destination of the application and of the hostile servers.
 func (s *stage) describe(mesh string) error {
-	list := []plane.Service{{Name: "app", Addresses: []string{s.app}, Mesh: mesh}, nowhere("caller", nowhereAddr)}
+	list := []plane.Service{
+		{Name: "app", Addresses: []string{s.app}, Mesh: mesh}, nowhere("caller", nowhereAddr),
+	}
 	for _, e := range s.evils() {
 		list = append(list, e.service)
 	}
@@ -91,8 +96,11 @@ func (s *stage) place(mesh, out, port string) error {
 	procs := []*process{s.callee, s.caller}
 	in := newVictim(mesh, s.app)
 	s.inbound = &position{name: "inbound", dial: plainly(mesh), victim: in, procs: procs}
-	s.meshed = &position{name: "inbound, mTLS", dial: meshed(mesh, src, s.plane.WorkloadID("app"), port), mesh: true, victim: in, procs: procs}
-	s.outbound = &position{name: "outbound", dial: plainly(out), victim: newVictim(out, s.app), procs: procs}
+	s.meshed = &position{name: "inbound, mTLS", mesh: true, victim: in, procs: procs,
+		dial: meshed(mesh, src, s.plane.WorkloadID("app"), port)}
+	s.outbound = &position{
+		name: "outbound", dial: plainly(out), victim: newVictim(out, s.app), procs: procs,
+	}
 	for _, e := range s.evils() {
 		e.victim, e.procs = s.outbound.victim, procs
 	}
@@ -122,12 +130,15 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 	// The application keeps its connection: its own requests are what it has to lose.
 	add([]*attack{rapidReset("rapid reset by the application", served, "")}, s.outbound)
 	add(http2Floods(), s.inbound, s.meshed, s.outbound)
-	add(append(chatter(), mistakes()...), s.inbound, s.meshed) // frames are the same code wherever the connection is from
+	// frames are the same code wherever the connection is from
+	add(append(chatter(), mistakes()...), s.inbound, s.meshed)
 	add(http1Floods(), s.inbound, s.outbound)
 	add(connectionFloods(), s.inbound, s.outbound)
 	add(tlsFloods(), s.inbound)
 	add([]*attack{trickled("a ClientHello that trickles in", meshHello)}, s.inbound)
-	add([]*attack{trickled("a preface that trickles in", func() []byte { return []byte(clientPreface + clientPreface) })}, s.outbound)
+	add([]*attack{trickled("a preface that trickles in", func() []byte {
+		return []byte(clientPreface + clientPreface)
+	})}, s.outbound)
 	add(holders(), s.inbound, s.meshed, s.outbound)
 	add([]*attack{refunds()}, s.inbound, s.meshed, s.outbound)
 	add([]*attack{madeUpNames()}, s.inbound, s.outbound)

@@ -24,24 +24,35 @@ type stuckServer struct {
 
 func stuckServers() []stuckServer {
 	greeted := func(name, want, counted string, do func(p *peer, id uint32)) stuckServer {
-		return stuckServer{timeout: limits.HeaderTimeout, serverAttack: serverAttack{name: name, want: want, counted: counted, http2: true, script: stuck2(true, do)}}
+		return stuckServer{timeout: limits.HeaderTimeout, serverAttack: serverAttack{
+			name: name, want: want, counted: counted, http2: true, script: stuck2(true, do),
+		}}
 	}
 	takesNothing := func(kind evilKind) stuckServer {
-		return stuckServer{kind: kind, timeout: limits.BodyStall, serverAttack: serverAttack{name: "server: takes no body", want: "RST CANCEL",
-			call: "504", http2: true, body: hugeBody, script: stuck2(true, func(*peer, uint32) {})}}
+		return stuckServer{kind: kind, timeout: limits.BodyStall,
+			serverAttack: serverAttack{name: "server: takes no body", want: "RST CANCEL",
+				call: "504", http2: true, body: hugeBody,
+				script: stuck2(true, func(*peer, uint32) {})}}
 	}
 	return []stuckServer{
-		greeted("server: trickled frame", calm, "backend_http2_enhance_your_calm", func(p *peer, id uint32) { p.out.Write([]byte{0, 0, 8, 6}) }),
-		greeted("server: header block without an end", calm, "backend_http2_enhance_your_calm", func(p *peer, id uint32) {
-			p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.headers(":status", "200")})
-		}),
-		{timeout: limits.HeaderTimeout, serverAttack: serverAttack{name: "server: no SETTINGS", want: "GOAWAY SETTINGS_TIMEOUT", counted: "backend_http2_settings_timeout", http2: true,
+		greeted("server: trickled frame", calm, "backend_http2_enhance_your_calm",
+			func(p *peer, id uint32) { p.out.Write([]byte{0, 0, 8, 6}) }),
+		greeted("server: header block without an end", calm, "backend_http2_enhance_your_calm",
+			func(p *peer, id uint32) {
+				p.WriteHeaders(http2.HeadersFrameParam{
+					StreamID: id, BlockFragment: p.headers(":status", "200"),
+				})
+			}),
+		{timeout: limits.HeaderTimeout, serverAttack: serverAttack{name: "server: no SETTINGS",
+			want: "GOAWAY SETTINGS_TIMEOUT", counted: "backend_http2_settings_timeout", http2: true,
 			script: stuck2(false, func(*peer, uint32) {})}},
-		{kind: evilMute, timeout: handshakeTime, serverAttack: serverAttack{name: "server: no handshake", want: "closed", script: func(nc net.Conn) result {
-			return untilClosed(nc, handshakeTime)
-		}}},
+		{kind: evilMute, timeout: handshakeTime,
+			serverAttack: serverAttack{name: "server: no handshake", want: "closed",
+				script: func(nc net.Conn) result { return untilClosed(nc, handshakeTime) }}},
 		takesNothing(evilServer), takesNothing(evilProxy),
-		{timeout: limits.BodyStall, serverAttack: serverAttack{name: "server: takes no body, HTTP/1", want: "closed", call: "504", body: hugeBody, script: stuck1}},
+		{timeout: limits.BodyStall,
+			serverAttack: serverAttack{name: "server: takes no body, HTTP/1", want: "closed",
+				call: "504", body: hugeBody, script: stuck1}},
 	}
 }
 
@@ -111,6 +122,7 @@ func untilClosed(nc net.Conn, timeout time.Duration) result {
 func (a stuckServer) against(e *evil) *attack {
 	client := newClient(a.http2)
 	client.Timeout = patient(a.timeout + 2*trickleSlack)
-	return &attack{name: a.name, want: cmp.Or(a.call, refusedCall), wants: a.want, counted: a.counted, within: a.timeout + trickleSlack, peers: e.taken,
+	return &attack{name: a.name, want: cmp.Or(a.call, refusedCall), wants: a.want,
+		counted: a.counted, within: a.timeout + trickleSlack, peers: e.taken,
 		once: func(pos *position) result { return a.provoke(client, pos) }}
 }

@@ -77,7 +77,9 @@ type table struct {
 }
 
 // tabulate runs the rows that match, and returns what failed.
-func tabulate(ctx context.Context, dir string, pattern *regexp.Regexp) (findings []string, err error) {
+func tabulate(
+	ctx context.Context, dir string, pattern *regexp.Regexp,
+) (findings []string, err error) {
 	rows := slices.DeleteFunc(forgers(), func(f forger) bool {
 		return !pattern.MatchString("detection: " + f.name)
 	})

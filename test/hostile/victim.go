@@ -21,7 +21,8 @@ type victim struct {
 func newVictim(proxy, app string) *victim {
 	v := &victim{proxy: "http://" + proxy + "/", app: "http://" + app + "/"}
 	for range 2 {
-		v.through, v.past = append(v.through, newClient(len(v.through) > 0)), append(v.past, newClient(len(v.past) > 0))
+		v.through, v.past = append(v.through, newClient(len(v.through) > 0)),
+			append(v.past, newClient(len(v.past) > 0))
 	}
 	return v
 }
@@ -70,7 +71,8 @@ func (v *victim) watch(ctx context.Context) seen {
 		})
 	}
 	all.Wait()
-	return seen{n: len(through), refused: refused, p99: percentile99(through), past: percentile99(past), failed: failed}
+	return seen{n: len(through), refused: refused, p99: percentile99(through),
+		past: percentile99(past), failed: failed}
 }
 
 // errUnavailable is the proxy's refusal.
@@ -86,9 +88,11 @@ func ask(c *http.Client, url string) (time.Duration, error) {
 	_, err = io.Copy(io.Discard, resp.Body)
 	switch {
 	case err == nil && resp.StatusCode == http.StatusServiceUnavailable:
-		err = fmt.Errorf("a well-behaved client got %w: %s", errUnavailable, resp.Header.Get("tulle-error"))
+		err = fmt.Errorf("a well-behaved client got %w: %s", errUnavailable,
+			resp.Header.Get("tulle-error"))
 	case err == nil && resp.StatusCode != http.StatusOK:
-		err = fmt.Errorf("a well-behaved client got %s: %s", resp.Status, resp.Header.Get("tulle-error"))
+		err = fmt.Errorf("a well-behaved client got %s: %s", resp.Status,
+			resp.Header.Get("tulle-error"))
 	}
 	return time.Since(began), err
 }

@@ -58,7 +58,9 @@ func (s spec) image() (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil })
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(text)), nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("make the layer: %w", err)
 	}
@@ -101,7 +103,9 @@ func (s spec) layer() ([]byte, error) {
 }
 
 func (s spec) entries() ([]entry, error) {
-	entries := []entry{{path: "tmp/", mode: 0o1777}, {path: filepath.Base(s.binary), from: s.binary, mode: 0o755}}
+	entries := []entry{
+		{path: "tmp/", mode: 0o1777}, {path: filepath.Base(s.binary), from: s.binary, mode: 0o755},
+	}
 	folders := map[string]bool{"tmp/": true}
 	for _, file := range s.files {
 		from, to, ok := strings.Cut(file, ":")
@@ -123,7 +127,9 @@ func (s spec) entries() ([]entry, error) {
 
 func (e entry) write(w *tar.Writer) error {
 	if e.from == "" {
-		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: e.path, Mode: e.mode, Format: tar.FormatUSTAR})
+		return w.WriteHeader(&tar.Header{
+			Typeflag: tar.TypeDir, Name: e.path, Mode: e.mode, Format: tar.FormatUSTAR,
+		})
 	}
 	text, err := os.ReadFile(e.from)
 	if err != nil {
@@ -132,7 +138,8 @@ func (e entry) write(w *tar.Writer) error {
 	if info, err := os.Stat(e.from); err == nil && info.Mode()&0o111 != 0 {
 		e.mode = 0o755
 	}
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: e.path, Mode: e.mode, Size: int64(len(text)), Format: tar.FormatUSTAR}
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: e.path, Mode: e.mode, Size: int64(len(text)),
+		Format: tar.FormatUSTAR}
 	if err := w.WriteHeader(header); err != nil {
 		return err
 	}

@@ -22,7 +22,8 @@ func TestArchiveIsTheSameEveryTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := spec{tag: "tulle/app:1", user: "65532:65532", arch: "amd64", binary: binary, files: []string{site + ":/srv/www/site.html"}}
+	s := spec{tag: "tulle/app:1", user: "65532:65532", arch: "amd64", binary: binary,
+		files: []string{site + ":/srv/www/site.html"}}
 	var archives [2][]byte
 	for i := range archives {
 		if err := os.Chtimes(binary, time.Unix(int64(i), 0), time.Unix(int64(i), 0)); err != nil {
@@ -58,10 +59,13 @@ func checkArchive(t *testing.T, archive string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Config.Entrypoint[0] != "/app" || config.Config.User != "65532:65532" || config.OS != "linux" {
+	if config.Config.Entrypoint[0] != "/app" || config.Config.User != "65532:65532" ||
+		config.OS != "linux" {
 		t.Errorf("config: %+v", config)
 	}
-	want := map[string]int64{"tmp/": 0o1777, "app": 0o755, "srv/": 0o755, "srv/www/": 0o755, "srv/www/site.html": 0o644}
+	want := map[string]int64{
+		"tmp/": 0o1777, "app": 0o755, "srv/": 0o755, "srv/www/": 0o755, "srv/www/site.html": 0o644,
+	}
 	layers := mutate.Extract(image)
 	defer layers.Close()
 	for r := tar.NewReader(layers); ; {

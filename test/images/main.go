@@ -1,5 +1,6 @@
-// Command images writes a container image as an archive: scratch, one static binary as the entrypoint, and whatever files are
-// asked for. It needs no docker and no network. The same files give the same bytes: no times, one order.
+// Command images writes a container image as an archive: scratch, one static binary as the
+// entrypoint, and whatever files are asked for. It needs no docker and no network. The same files
+// give the same bytes: no times, one order.
 //
 //	images -o mesh-proxy.tar -tag tulle/mesh-proxy:dev bin/mesh-proxy
 //	images -o app.tar -tag test/app:1 bin/app testdata/site:/srv/site.html
@@ -14,7 +15,8 @@ import (
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: images -o FILE -tag NAME:TAG [flags] BINARY [FILE:PATH ...]")
+		fmt.Fprintln(os.Stderr,
+			"usage: images -o FILE -tag NAME:TAG [flags] BINARY [FILE:PATH ...]")
 		flag.PrintDefaults()
 	}
 	var s spec

@@ -36,31 +36,65 @@ var rules = []rule{
 	{who: "proxy/header", why: "a leaf"},
 	{who: "proxy/live", why: "a leaf"},
 	{who: "proxy/outcome", may: []string{"proxy/metric"}, why: "a leaf, which who forwards calls"},
-	{who: "proxy/route", may: []string{"proxy/header", "proxy/metric", "destination/api"}, why: "pure: no sockets, and no clusters but by name"},
-	{who: "proxy/balance", may: []string{"proxy/memory", "proxy/metric", "destination/api"}, why: "pure: no sockets"},
-	{who: "proxy/authorize", may: []string{"proxy/config", "proxy/metric", "destination/api"}, why: "pure: no sockets"},
-	{who: "proxy/discover", may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/rpc", "proxy/config", "proxy/live", "proxy/metric", "destination/api"}, why: "it knows what destination says, and not who uses it"},
-	{who: "proxy/forward", may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/discover", "proxy/header", "proxy/outcome", "proxy/h1", "proxy/h2", "proxy/wire", "proxy/config", "proxy/live", "proxy/memory", "proxy/metric", "proxy/timer", "destination/api"}, why: "HTTP alone: who accepts, dials and has TLS is the proxy"},
-	{who: "proxy/tunnel", may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/discover", "proxy/detect", "proxy/outcome", "proxy/config", "proxy/live", "proxy/memory", "proxy/metric", "proxy/timer", "destination/api"}, why: "no engine: what it carries it does not understand"},
-	{who: "proxy/record", may: []string{"proxy/rpc", "proxy/metric", "proxy/outcome", "destination/api", "viz/api", "identity/spiffe"}, why: "it tells what was counted"},
-	{who: "proxy/rpc", may: []string{"proxy/h2", "proxy/wire"}, why: "a client over our own HTTP/2"},
-	{who: "proxy/admin", may: []string{"proxy/metric", "proxy/h1", "proxy/wire"}, why: "served by the engine of the data path"},
-	{who: "proxy/mesh-proxy", may: []string{"proxy", "proxy/config", "proxy/redirect"}, why: "a main"},
-	{who: "proxy", may: []string{"proxy/", "destination/api", "identity/api", "viz/api", "identity/spiffe"}, why: "the data plane knows no server"},
-	{who: "destination/api", why: "messages only"}, {who: "identity/api", why: "messages only"}, {who: "viz/api", why: "messages only"},
+	{who: "proxy/route", may: []string{"proxy/header", "proxy/metric", "destination/api"},
+		why: "pure: no sockets, and no clusters but by name"},
+	{who: "proxy/balance", may: []string{"proxy/memory", "proxy/metric", "destination/api"},
+		why: "pure: no sockets"},
+	{who: "proxy/authorize", may: []string{"proxy/config", "proxy/metric", "destination/api"},
+		why: "pure: no sockets"},
+	{who: "proxy/discover", may: []string{"proxy/route", "proxy/balance", "proxy/authorize",
+		"proxy/rpc", "proxy/config", "proxy/live", "proxy/metric", "destination/api"},
+		why: "it knows what destination says, and not who uses it"},
+	{who: "proxy/forward",
+		may: []string{"proxy/route", "proxy/balance", "proxy/authorize", "proxy/discover",
+			"proxy/header", "proxy/outcome", "proxy/h1", "proxy/h2", "proxy/wire", "proxy/config",
+			"proxy/live", "proxy/memory", "proxy/metric", "proxy/timer", "destination/api"},
+		why: "HTTP alone: who accepts, dials and has TLS is the proxy"},
+	{who: "proxy/tunnel", may: []string{"proxy/route", "proxy/balance", "proxy/authorize",
+		"proxy/discover", "proxy/detect", "proxy/outcome", "proxy/config", "proxy/live",
+		"proxy/memory", "proxy/metric", "proxy/timer", "destination/api"},
+		why: "no engine: what it carries it does not understand"},
+	{who: "proxy/record", may: []string{"proxy/rpc", "proxy/metric", "proxy/outcome",
+		"destination/api", "viz/api", "identity/spiffe"}, why: "it tells what was counted"},
+	{who: "proxy/rpc", may: []string{"proxy/h2", "proxy/wire"},
+		why: "a client over our own HTTP/2"},
+	{who: "proxy/admin", may: []string{"proxy/metric", "proxy/h1", "proxy/wire"},
+		why: "served by the engine of the data path"},
+	{who: "proxy/mesh-proxy",
+		may: []string{"proxy", "proxy/config", "proxy/redirect"}, why: "a main"},
+	{who: "proxy",
+		may: []string{"proxy/", "destination/api", "identity/api", "viz/api", "identity/spiffe"},
+		why: "the data plane knows no server"},
+	{who: "destination/api", why: "messages only"}, {who: "identity/api", why: "messages only"},
+	{who: "viz/api", why: "messages only"},
 	{who: "identity/spiffe", why: "a leaf, which the proxy links"},
 	{who: "identity/names", why: "a leaf: what all must spell alike"},
-	{who: "identity/serve", may: []string{"identity/spiffe", "proxy/memory"}, why: "how every server listens; it knows none of them"},
+	{who: "identity/serve", may: []string{"identity/spiffe", "proxy/memory"},
+		why: "how every server listens; it knows none of them"},
 	{who: "destination/crd", why: "what users write, and no more"},
 	{who: "destination/registry", why: "the model that sources fill, ignorant of them"},
-	{who: "destination/kube", may: []string{"identity/names", "destination/registry", "destination/crd"}, why: "a source, and the only maker of Kubernetes clients"},
-	{who: "destination/files", may: []string{"destination/kube", "destination/registry", "destination/crd"}, why: "a source of kube's kinds"},
-	{who: "destination/policy", may: []string{"destination/api", "destination/crd"}, why: "from what users write to messages, without the cluster"},
-	{who: "destination/status", may: []string{"identity/names", "destination/kube", "destination/registry", "destination/crd"}, why: "what is written back, by clients that kube made"},
-	{who: "destination", may: []string{"identity/names", "destination/", "identity/spiffe", "identity/agent", "identity/serve", "proxy/config"}, why: "servers share identities and clients, nothing else"},
-	{who: "identity", may: []string{"identity/", "destination/kube", "destination/crd"}, why: "servers share identities and clients, nothing else"},
-	{who: "injector", may: []string{"identity/names", "injector/", "destination/kube", "destination/crd", "identity/spiffe", "identity/agent", "identity/serve", "proxy/config"}, why: "the mutation and its webhook"},
-	{who: "viz", may: []string{"identity/names", "viz/", "destination/kube", "destination/crd", "identity/spiffe", "identity/agent", "identity/serve", "proxy/metric"}, why: "viz knows proxies by their reports"},
+	{who: "destination/kube",
+		may: []string{"identity/names", "destination/registry", "destination/crd"},
+		why: "a source, and the only maker of Kubernetes clients"},
+	{who: "destination/files",
+		may: []string{"destination/kube", "destination/registry", "destination/crd"},
+		why: "a source of kube's kinds"},
+	{who: "destination/policy", may: []string{"destination/api", "destination/crd"},
+		why: "from what users write to messages, without the cluster"},
+	{who: "destination/status", may: []string{"identity/names", "destination/kube",
+		"destination/registry", "destination/crd"},
+		why: "what is written back, by clients that kube made"},
+	{who: "destination", may: []string{"identity/names", "destination/", "identity/spiffe",
+		"identity/agent", "identity/serve", "proxy/config"},
+		why: "servers share identities and clients, nothing else"},
+	{who: "identity", may: []string{"identity/", "destination/kube", "destination/crd"},
+		why: "servers share identities and clients, nothing else"},
+	{who: "injector", may: []string{"identity/names", "injector/", "destination/kube",
+		"destination/crd", "identity/spiffe", "identity/agent", "identity/serve", "proxy/config"},
+		why: "the mutation and its webhook"},
+	{who: "viz", may: []string{"identity/names", "viz/", "destination/kube", "destination/crd",
+		"identity/spiffe", "identity/agent", "identity/serve", "proxy/metric"},
+		why: "viz knows proxies by their reports"},
 	{who: "cli", may: []string{""}, why: "everything meets here"},
 	{who: "test", may: []string{""}, why: "tests use everything"},
 }
@@ -77,7 +111,8 @@ type loaded struct {
 
 func list(t *testing.T, args ...string) []loaded {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,Imports,Deps,Doc"}, args...)...)
+	cmd := exec.Command("go",
+		append([]string{"list", "-json=ImportPath,Dir,GoFiles,Imports,Deps,Doc"}, args...)...)
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
@@ -95,7 +130,8 @@ func list(t *testing.T, args ...string) []loaded {
 }
 
 func within(path, prefix string) bool {
-	return prefix == "" || path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
+	return prefix == "" || path == prefix ||
+		strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
 }
 
 func TestWhoMayImportWhom(t *testing.T) {
@@ -108,7 +144,10 @@ func TestWhoMayImportWhom(t *testing.T) {
 		}
 		for _, imp := range p.Imports {
 			ours, ok := strings.CutPrefix(imp, module)
-			if ok && !within(ours, rules[i].who) && !slices.ContainsFunc(rules[i].may, func(m string) bool { return within(ours, m) && (strings.HasSuffix(m, "/") || m == "" || m == ours) }) {
+			allowed := func(m string) bool {
+				return within(ours, m) && (strings.HasSuffix(m, "/") || m == "" || m == ours)
+			}
+			if ok && !within(ours, rules[i].who) && !slices.ContainsFunc(rules[i].may, allowed) {
 				t.Errorf("%s imports %s: %s", who, ours, rules[i].why)
 			}
 			if strings.HasPrefix(ours, "cli") && !within(who, "cli") && !within(who, "test") {
@@ -123,7 +162,8 @@ func TestOnlySourcesKnowKubernetesObjects(t *testing.T) {
 	for _, p := range list(t, "./destination", "./destination/registry", "./destination/policy") {
 		for _, imp := range p.Imports {
 			if strings.HasPrefix(imp, "k8s.io/api/") || strings.HasPrefix(imp, "k8s.io/client-go") {
-				t.Errorf("%s imports %s: kube turns such objects into the registry's", p.ImportPath, imp)
+				t.Errorf("%s imports %s: kube turns such objects into the registry's",
+					p.ImportPath, imp)
 			}
 		}
 	}
@@ -132,7 +172,8 @@ func TestOnlySourcesKnowKubernetesObjects(t *testing.T) {
 // The assembly knows no bytes of HTTP, and the pure leaves open no sockets.
 func TestWhatStagesDoNotName(t *testing.T) {
 	for who, unwanted := range map[string][]string{
-		"./proxy":           {module + "proxy/h1", module + "proxy/h2", module + "proxy/header", "golang.org/x/net/http2/hpack"},
+		"./proxy": {module + "proxy/h1", module + "proxy/h2", module + "proxy/header",
+			"golang.org/x/net/http2/hpack"},
 		"./proxy/tunnel":    {"golang.org/x/net/http2/hpack"},
 		"./proxy/route":     {"net", "crypto/tls"},
 		"./proxy/balance":   {"net", "crypto/tls"},
@@ -186,7 +227,11 @@ func TestNobodyNamesTheDeprecatedTransports(t *testing.T) {
 			}
 			ast.Inspect(file, func(n ast.Node) bool {
 				sel, ok := n.(*ast.SelectorExpr)
-				if x, isID := selector(sel, ok); isID && x == "http2" && (sel.Sel.Name == "Server" || sel.Sel.Name == "Transport") {
+				x, isID := selector(sel, ok)
+				if !isID || x != "http2" {
+					return true
+				}
+				if sel.Sel.Name == "Server" || sel.Sel.Name == "Transport" {
 					t.Errorf("%s/%s names http2.%s", p.ImportPath, name, sel.Sel.Name)
 				}
 				return true

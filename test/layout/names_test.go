@@ -14,7 +14,8 @@ import (
 
 // excused are names of the mesh that several packages spell, each with its reason.
 var excused = map[string]string{
-	"tulle": "identity/names has it; in proxy/redirect it is nftables' table, which only the proxy sees",
+	"tulle": "identity/names has it; in proxy/redirect it is nftables' table, " +
+		"which only the proxy sees",
 }
 
 // A name of the mesh that two packages spell is an outage once one of them misspells it, and no

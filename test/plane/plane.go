@@ -37,7 +37,8 @@ type Plane struct {
 func Start(ctx context.Context, dir, namespace string) (*Plane, error) {
 	p := &Plane{ctx: ctx, dir: dir, namespace: namespace, log: slog.New(slog.DiscardHandler)}
 	var err error
-	if p.dev, err = identity.NewDev(identity.DevConfig{TrustDomain: trustDomain, Log: p.log}); err != nil {
+	p.dev, err = identity.NewDev(identity.DevConfig{TrustDomain: trustDomain, Log: p.log})
+	if err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(p.TrustFile(), p.dev.Roots(), 0o600); err != nil {
@@ -53,7 +54,8 @@ func Start(ctx context.Context, dir, namespace string) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := destination.New(destination.Config{Source: &files.Source{Dir: p.objects(), Log: p.log}, Identity: src, Log: p.log,
+	d := destination.New(destination.Config{Source: &files.Source{Dir: p.objects(), Log: p.log},
+		Identity: src, Log: p.log,
 		Mesh: destination.Mesh{TrustDomain: trustDomain, ClusterDomain: domain, LocalMesh: true,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
 	p.destination, err = p.serve(d.Serve)
@@ -71,7 +73,9 @@ func (p *Plane) ServeViz() error {
 		return err
 	}
 	v := viz.New(viz.Config{Source: src, TrustDomain: trustDomain, Log: p.log})
-	p.viz, err = p.serve(func(ctx context.Context, l net.Listener) error { return v.Serve(ctx, l, queries) })
+	p.viz, err = p.serve(func(ctx context.Context, l net.Listener) error {
+		return v.Serve(ctx, l, queries)
+	})
 	return err
 }
 
@@ -99,7 +103,8 @@ func serverID(name string) spiffeid.ID {
 
 // WorkloadID is who a service's proxy is.
 func (p *Plane) WorkloadID(service string) spiffeid.ID {
-	return spiffeid.RequireFromString("spiffe://" + domain + "/ns/" + p.namespace + "/sa/" + service)
+	return spiffeid.RequireFromString("spiffe://" + domain + "/ns/" +
+		p.namespace + "/sa/" + service)
 }
 
 // Source is a workload's certificate, for a program that is its own proxy.

@@ -17,7 +17,9 @@ const readyTimeout = 20 * time.Second
 
 // Proxy starts a mesh-proxy for a service and waits until it is ready. It returns where the proxy's
 // admin pages are.
-func (p *Plane) Proxy(binary, service string, said io.Writer, env map[string]string) (cmd *exec.Cmd, admin string, err error) {
+func (p *Plane) Proxy(
+	binary, service string, said io.Writer, env map[string]string,
+) (cmd *exec.Cmd, admin string, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, "", err
@@ -31,8 +33,11 @@ func (p *Plane) Proxy(binary, service string, said io.Writer, env map[string]str
 	cmd = exec.Command(binary, "run")
 	cmd.ExtraFiles = []*os.File{r}
 	cmd.Stderr = said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives the program
-	for _, set := range []map[string]string{p.environment(service), {config.EnvAdminListen: admin}, env} {
+	// nothing outlives the program
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	for _, set := range []map[string]string{
+		p.environment(service), {config.EnvAdminListen: admin}, env,
+	} {
 		for k, v := range set {
 			cmd.Env = append(cmd.Env, k+"="+v)
 		}
@@ -50,10 +55,11 @@ func (p *Plane) Proxy(binary, service string, said io.Writer, env map[string]str
 
 func (p *Plane) environment(service string) map[string]string {
 	env := map[string]string{
-		config.EnvIdentity: p.WorkloadID(service).String(), config.EnvTrustFile: p.TrustFile(), config.EnvTokenFD: "3",
+		config.EnvIdentity: p.WorkloadID(service).String(), config.EnvTrustFile: p.TrustFile(),
+		config.EnvTokenFD: "3", config.EnvLogLevel: "warn",
 		config.EnvIdentityAddr: p.identity, config.EnvIdentityID: p.dev.ServerID().String(),
-		config.EnvDestinationAddr: p.destination, config.EnvDestinationID: serverID("destination").String(),
-		config.EnvLogLevel: "warn",
+		config.EnvDestinationAddr: p.destination,
+		config.EnvDestinationID:   serverID("destination").String(),
 	}
 	if p.viz != "" {
 		env[config.EnvVizAddr], env[config.EnvVizID] = p.viz, serverID("viz").String()
@@ -64,9 +70,11 @@ func (p *Plane) environment(service string) map[string]string {
 // awaitReady asks each millisecond: how long a proxy takes to start is measured by it. It keeps no
 // connection, which would be in the proxy's memory and among its goroutines.
 func awaitReady(url string) error {
-	client := &http.Client{Timeout: readyTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: readyTimeout,
+		Transport: &http.Transport{DisableKeepAlives: true}}
 	last := "no answer"
-	for until := time.Now().Add(readyTimeout); time.Now().Before(until); time.Sleep(time.Millisecond) {
+	until := time.Now().Add(readyTimeout)
+	for ; time.Now().Before(until); time.Sleep(time.Millisecond) {
 		resp, err := client.Get(url)
 		if err != nil {
 			continue

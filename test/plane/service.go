@@ -56,10 +56,14 @@ func (p *Plane) writeService(w io.Writer, s Service, n int) error {
 		}
 		fmt.Fprintf(&endpoints, "- {addresses: [%s], conditions: {ready: true}%s}\n", host, pod)
 	}
-	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Service\nmetadata: {namespace: %[1]s, name: %[2]s}\n"+
-		"spec: {clusterIP: 10.96.0.%[3]d, clusterIPs: [10.96.0.%[3]d], ports: [{name: p, port: 80, protocol: TCP%[6]s}]}\n---\n"+
-		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {namespace: %[1]s, name: %[2]s, labels: {kubernetes.io/service-name: %[2]s}}\n"+
-		"addressType: IPv4\nports: [{name: p, port: %[4]s, protocol: TCP}]\nendpoints:\n%[5]s", p.namespace, s.Name, n, port, endpoints.String(), declared)
+	fmt.Fprintf(w,
+		"---\napiVersion: v1\nkind: Service\nmetadata: {namespace: %[1]s, name: %[2]s}\n"+
+			"spec: {clusterIP: 10.96.0.%[3]d, clusterIPs: [10.96.0.%[3]d], ports: [{name: p, "+
+			"port: 80, protocol: TCP%[6]s}]}\n---\n"+
+			"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {namespace: %[1]s, "+
+			"name: %[2]s, labels: {kubernetes.io/service-name: %[2]s}}\n"+
+			"addressType: IPv4\nports: [{name: p, port: %[4]s, protocol: TCP}]\nendpoints:\n%[5]s",
+		p.namespace, s.Name, n, port, endpoints.String(), declared)
 	return nil
 }
 
@@ -68,8 +72,11 @@ func (p *Plane) writePod(w io.Writer, s Service) {
 	if s.Strict {
 		mode = "strict"
 	}
-	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: %[1]s, name: %[2]s, labels: {tulle.dev/mesh: tulle}, "+
-		"annotations: {tulle.dev/mesh-address: %[3]q, tulle.dev/mode: %[4]s}}\nspec: {serviceAccountName: %[2]s, containers: [{name: app}], "+
-		"initContainers: [{name: tulle-proxy, restartPolicy: Always}]}\nstatus: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n",
+	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Pod\n"+
+		"metadata: {namespace: %[1]s, name: %[2]s, labels: {tulle.dev/mesh: tulle}, "+
+		"annotations: {tulle.dev/mesh-address: %[3]q, tulle.dev/mode: %[4]s}}\n"+
+		"spec: {serviceAccountName: %[2]s, containers: [{name: app}], "+
+		"initContainers: [{name: tulle-proxy, restartPolicy: Always}]}\n"+
+		"status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n",
 		p.namespace, s.Name, s.Mesh, mode)
 }

@@ -1,5 +1,5 @@
-// Package svid makes SVIDs for tests and demonstrations, of the shape that identity's have, without identity. It starts nothing,
-// and no server of ours imports it.
+// Package svid makes SVIDs for tests and demonstrations, of the shape that identity's have, without
+// identity. It starts nothing, and no server of ours imports it.
 package svid
 
 import (
@@ -33,8 +33,9 @@ func NewCA(td spiffeid.TrustDomain) (*CA, error) {
 		return nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, URIs: []*url.URL{td.ID().URL()},
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign, URIs: []*url.URL{td.ID().URL()},
 	}
 	cert, err := sign(template, template, key, key)
 	return &CA{td, cert, key}, err
@@ -54,9 +55,11 @@ func (ca *CA) Source(ns, account, pod string, life time.Duration) (*spiffe.Sourc
 		return nil, err
 	}
 	leaf, err := sign(&x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: pod}, URIs: []*url.URL{id.URL()},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(life), BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: pod},
+		URIs: []*url.URL{id.URL()}, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(life),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, ca.cert, key, ca.key)
 	if err != nil {
 		return nil, err
@@ -67,7 +70,9 @@ func (ca *CA) Source(ns, account, pod string, life time.Duration) (*spiffe.Sourc
 	return src, nil
 }
 
-func sign(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func sign(
+	template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey,
+) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)

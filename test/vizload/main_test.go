@@ -41,7 +41,8 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%d rows, %v", len(stat.Rows), err)
 	}
 	cancel()
-	if err := <-done; err != nil && !errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "anceled") {
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) &&
+		!strings.Contains(err.Error(), "anceled") {
 		t.Errorf("run ended with %v", err)
 	}
 }

@@ -45,7 +45,8 @@ func (p *proxy) run(ctx context.Context, ca *svid.CA, addr string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(credentials.NewTLS(spiffe.ClientConfig(source, server, []string{"h2"}, ""))))
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(
+		credentials.NewTLS(spiffe.ClientConfig(source, server, []string{"h2"}, ""))))
 	if err != nil {
 		return err
 	}
@@ -66,8 +67,11 @@ func (p *proxy) report(ctx context.Context, stream reportStream) error {
 	defer ticker.Stop()
 	for sequence := uint64(1); ; sequence++ {
 		m := &api.ReportRequest{
-			StartId: fmt.Sprint(start.UnixNano()), Sequence: sequence, UptimeMs: uint64(time.Since(start).Milliseconds()),
-			Workload:              &api.Workload{Namespace: "shop", Kind: "deployment", Name: p.name, Pod: p.pod},
+			StartId: fmt.Sprint(start.UnixNano()), Sequence: sequence,
+			UptimeMs: uint64(time.Since(start).Milliseconds()),
+			Workload: &api.Workload{
+				Namespace: "shop", Kind: "deployment", Name: p.name, Pod: p.pod,
+			},
 			CertificateExpiryUnix: start.Add(time.Hour).Unix(),
 		}
 		for i := range p.flows {
@@ -126,9 +130,13 @@ func (f *flow) request() {
 
 func (f *flow) labels(p *proxy) *api.Labels {
 	own := "spiffe://cluster.local/ns/shop/sa/"
-	l := &api.Labels{Direction: api.Direction_DIRECTION_INBOUND, Security: api.Security_SECURITY_MTLS, OwnId: own + p.name, Protocol: "http/1", Port: 8080, Route: f.route}
+	l := &api.Labels{
+		Direction: api.Direction_DIRECTION_INBOUND, Security: api.Security_SECURITY_MTLS,
+		OwnId: own + p.name, Protocol: "http/1", Port: 8080, Route: f.route,
+	}
 	if f.to != "" {
-		l.Direction, l.Namespace, l.Service, l.Authority = api.Direction_DIRECTION_OUTBOUND, "shop", f.to, f.to+".shop.svc.cluster.local:80"
+		l.Direction, l.Namespace, l.Service, l.Authority = api.Direction_DIRECTION_OUTBOUND, "shop",
+			f.to, f.to+".shop.svc.cluster.local:80"
 		l.Peer = &api.Workload{Namespace: "shop", Kind: "deployment", Name: f.to, Pod: f.to + "-1"}
 		l.PeerId = own + f.to
 	} else if !f.unmeshed {
@@ -140,23 +148,29 @@ func (f *flow) labels(p *proxy) *api.Labels {
 	return l
 }
 
-// proxies are a shop: web → checkout → {inventory, payments}, a database without a proxy, and a caller without one.
+// proxies are a shop: web → checkout → {inventory, payments}, a database without a proxy, and a
+// caller without one.
 func proxies() []*proxy {
 	ms := time.Millisecond
 	return []*proxy{
 		{name: "web", pod: "web-1", flows: []flow{
-			{to: "checkout", route: "POST /pay", rate: 40, fails: 0.3, retried: true, median: 9 * ms},
+			{to: "checkout", route: "POST /pay", rate: 40, fails: 0.3,
+				retried: true, median: 9 * ms},
 			{to: "checkout", route: "GET /cart/{id}", rate: 120, fails: 0.001, median: 3 * ms},
 		}},
-		{name: "web", pod: "web-2", flows: []flow{{to: "checkout", route: "GET /cart/{id}", rate: 115, median: 3 * ms}}},
+		{name: "web", pod: "web-2",
+			flows: []flow{{to: "checkout", route: "GET /cart/{id}", rate: 115, median: 3 * ms}}},
 		{name: "checkout", pod: "checkout-1", flows: []flow{
 			{from: "web", rate: 300, fails: 0.05, median: 4 * ms},
 			{from: "10.244.0.17", unmeshed: true, rate: 14, fails: 0.08, median: 30 * ms},
 			{to: "inventory", route: "GET /items/{id}", rate: 530, median: 2 * ms},
-			{to: "payments", route: "POST /charge", rate: 40, fails: 0.02, retried: true, median: 60 * ms},
+			{to: "payments", route: "POST /charge", rate: 40, fails: 0.02,
+				retried: true, median: 60 * ms},
 			{to: "db", unmeshed: true, rate: 80, median: 900 * time.Microsecond},
 		}},
-		{name: "inventory", pod: "inventory-1", flows: []flow{{from: "checkout", rate: 530, median: 2 * ms}}},
-		{name: "payments", pod: "payments-1", flows: []flow{{from: "checkout", rate: 40, fails: 0.02, median: 60 * ms}}},
+		{name: "inventory", pod: "inventory-1",
+			flows: []flow{{from: "checkout", rate: 530, median: 2 * ms}}},
+		{name: "payments", pod: "payments-1",
+			flows: []flow{{from: "checkout", rate: 40, fails: 0.02, median: 60 * ms}}},
 	}
 }

@@ -4,8 +4,10 @@
 //	               → payments, in two versions
 //	legacy → checkout, without a proxy
 //
-// Some of it misbehaves on purpose, so that a mesh has something to do: inventory's /stock fails three times in ten,
-// checkout's /broken always, and checkout's /slow answers long after anybody should wait.
+// Some of it misbehaves on purpose, so that a mesh has something to do: inventory's /stock fails
+// three times in ten, checkout's /broken always, and checkout's /slow answers long after anybody
+// should wait.
 //
-// The services know nothing of a mesh. Each ends its requests when it is told to end, as any good service does.
+// The services know nothing of a mesh. Each ends its requests when it is told to end, as any good
+// service does.
 package app

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// SeenPath answers how many requests reached the service, by path: what a proxy says it sent is compared with it.
+// SeenPath answers how many requests reached the service, by path: what a proxy says it sent is
+// compared with it.
 const SeenPath = "/seen"
 
 // seen counts requests by path; the paths are bounded, for anybody may make some up.

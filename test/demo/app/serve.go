@@ -52,14 +52,16 @@ type upstream struct {
 
 func newUpstream(url string) *upstream {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil               // whom to call is in the environment, and nothing in between
+	// whom to call is in the environment, and nothing in between
+	transport.Proxy = nil
 	transport.MaxIdleConnsPerHost = 256 // as many as the load has workers: none should have to dial
 	return &upstream{url, &http.Client{Transport: transport}}
 }
 
 // forward asks the upstream for the same path and gives back its answer.
 func (u *upstream) forward(w http.ResponseWriter, r *http.Request) {
-	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.url+r.URL.RequestURI(), http.MaxBytesReader(w, r.Body, maxBody))
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.url+r.URL.RequestURI(),
+		http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

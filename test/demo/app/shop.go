@@ -46,7 +46,8 @@ func broken(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "broken, as always", http.StatusInternalServerError)
 }
 
-// SlowAnswer is how long checkout's /slow takes: far beyond any timeout that a profile would give it.
+// SlowAnswer is how long checkout's /slow takes: far beyond any timeout that a profile would give
+// it.
 const SlowAnswer = 20 * time.Second
 
 func slow(w http.ResponseWriter, r *http.Request) {
@@ -87,7 +88,8 @@ func Payments(version string) http.Handler {
 	return counted(mux)
 }
 
-// Marker is in the body of every POST of the demo: whoever reads along on the network can look for it.
+// Marker is in the body of every POST of the demo: whoever reads along on the network can look for
+// it.
 const Marker = "tulle-plaintext-marker"
 
 // legacyPause lets the old caller be seen without weighing anything.
@@ -114,7 +116,8 @@ func Legacy(ctx context.Context, checkout string) error {
 }
 
 func fill(ctx context.Context, client *http.Client, checkout string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, checkout+"/cart", strings.NewReader(Marker))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, checkout+"/cart",
+		strings.NewReader(Marker))
 	if err != nil {
 		return err
 	}

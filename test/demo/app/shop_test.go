@@ -56,7 +56,8 @@ func TestShop(t *testing.T) {
 	for _, c := range cases {
 		resp, text := do(t, c.method, url+c.path, c.body)
 		if resp.StatusCode != c.status || !strings.Contains(text, c.want) {
-			t.Errorf("%s %s: %s %q, want %d with %q", c.method, c.path, resp.Status, text, c.status, c.want)
+			t.Errorf("%s %s: %s %q, want %d with %q",
+				c.method, c.path, resp.Status, text, c.status, c.want)
 		}
 		if v := resp.Header.Get(VersionHeader); (v == "v2") != (c.path == "/pay") {
 			t.Errorf("%s: version %q", c.path, v)
@@ -89,7 +90,8 @@ func TestStockFailsThreeInTen(t *testing.T) {
 			failed++
 		}
 	}
-	if share := float64(failed) / requests; share < 0.28 || share > 0.32 { // six standard deviations
+	// six standard deviations
+	if share := float64(failed) / requests; share < 0.28 || share > 0.32 {
 		t.Errorf("failed %.3f of the requests, want 0.30", share)
 	}
 }

@@ -25,7 +25,8 @@ func (d *demo) viz(ctx context.Context, answer any, args ...string) error {
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("meshctl viz %s: %w: %s", strings.Join(args, " "), err, complaint.String())
+		return fmt.Errorf("meshctl viz %s: %w: %s",
+			strings.Join(args, " "), err, complaint.String())
 	}
 	if err := json.Unmarshal(out, answer); err != nil {
 		return fmt.Errorf("read the answer of meshctl viz %s: %w", strings.Join(args, " "), err)
@@ -60,11 +61,14 @@ func (d *demo) route(ctx context.Context, service, route string) (viz.Figures, e
 }
 
 // settled is the route's row once all requests are in it.
-func (d *demo) settled(ctx context.Context, service, route string, requests int) (viz.Figures, error) {
+func (d *demo) settled(
+	ctx context.Context, service, route string, requests int,
+) (viz.Figures, error) {
 	f, err := eventually(ctx, func() (viz.Figures, error) { return d.route(ctx, service, route) },
 		func(f viz.Figures) bool { return f.Requests >= uint64(requests) })
 	if err == nil && f.Requests != uint64(requests) {
-		d.fail("viz counts %d requests of route %s/%s, the load generator %d", f.Requests, service, route, requests)
+		d.fail("viz counts %d requests of route %s/%s, the load generator %d",
+			f.Requests, service, route, requests)
 	}
 	return f, err
 }
@@ -80,21 +84,25 @@ func checkFlaky(ctx context.Context, d *demo) error {
 		return err
 	}
 	effective := share(c.OK, c.Requests)
-	d.expect(c.Requests >= 2000 && effective >= 0.99, "%d requests, %.2f %% succeeded for the caller", c.Requests, 100*effective)
+	d.expect(c.Requests >= 2000 && effective >= 0.99,
+		"%d requests, %.2f %% succeeded for the caller", c.Requests, 100*effective)
 	f, err := d.settled(ctx, "inventory", "stock", c.Requests)
 	if err != nil {
 		return err
 	}
 	actual := 1 - share(int(f.FailedTries), int(f.Tries))
 	d.expect(math.Abs(actual-0.70) <= 0.05, "of %d tries %.2f %% succeeded", f.Tries, 100*actual)
-	d.expect(f.Tries == uint64(tries), "inventory saw %d tries, its callers' proxies count %d", tries, f.Tries)
-	d.expect(f.Failures == uint64(c.Failed()), "%d requests failed, the proxies count %d", c.Failed(), f.Failures)
+	d.expect(f.Tries == uint64(tries),
+		"inventory saw %d tries, its callers' proxies count %d", tries, f.Tries)
+	d.expect(f.Failures == uint64(c.Failed()),
+		"%d requests failed, the proxies count %d", c.Failed(), f.Failures)
 	return nil
 }
 
 func share(part, whole int) float64 { return float64(part) / float64(max(whole, 1)) }
 
-// budgetTTL is the default budget's memory: its minimum of 10 retries a second is given for so long at once.
+// budgetTTL is the default budget's memory: its minimum of 10 retries a second is given for so long
+// at once.
 const budgetTTL = 10 * time.Second
 
 // The route that always fails: the default budget keeps retries at 20 %, and 10 a second.
@@ -109,19 +117,22 @@ func checkBroken(ctx context.Context, d *demo) error {
 	}
 	periods := math.Ceil(c.ElapsedMs / float64(budgetTTL.Milliseconds()))
 	most := 1.2*float64(c.Requests) + 10*budgetTTL.Seconds()*periods
-	d.expect(float64(tries) <= most, "%d requests made %d tries, at most %.0f are allowed", c.Requests, tries, most)
+	d.expect(float64(tries) <= most,
+		"%d requests made %d tries, at most %.0f are allowed", c.Requests, tries, most)
 	d.expect(tries > c.Requests, "it is retried at all: %d tries", tries)
-	d.expect(c.Statuses[500] == c.Requests, "every caller got the application's own answer: %v %v", c.Statuses, c.Errors)
+	d.expect(c.Statuses[500] == c.Requests,
+		"every caller got the application's own answer: %v %v", c.Statuses, c.Errors)
 	f, err := d.settled(ctx, "checkout", "broken", c.Requests)
 	if err != nil {
 		return err
 	}
-	d.expect(f.Tries == uint64(tries) && f.RetriesRefused > 0, "viz counts %d tries, and %d retries that the budget refused", f.Tries, f.RetriesRefused)
+	d.expect(f.Tries == uint64(tries) && f.RetriesRefused > 0,
+		"viz counts %d tries, and %d retries that the budget refused", f.Tries, f.RetriesRefused)
 	return nil
 }
 
-// slowTimeout is the slow route's, in profiles/checkout.yaml; the answer would take app.SlowAnswer. slowSlack is what a busy
-// machine may add.
+// slowTimeout is the slow route's, in profiles/checkout.yaml; the answer would take app.SlowAnswer.
+// slowSlack is what a busy machine may add.
 const (
 	slowTimeout = 300 * time.Millisecond
 	slowSlack   = 2 * time.Second
@@ -133,9 +144,12 @@ func checkSlow(ctx context.Context, d *demo) error {
 	if err != nil {
 		return err
 	}
-	d.expect(c.Statuses[504] == c.Requests, "all of %d requests end with 504: %v %v", c.Requests, c.Statuses, c.Errors)
-	d.expect(c.MinMs >= ms(slowTimeout), "none before its timeout: the first after %.0f ms", c.MinMs)
-	d.expect(c.MaxMs < ms(slowTimeout+slowSlack), "none long after it: the last after %.0f ms", c.MaxMs)
+	d.expect(c.Statuses[504] == c.Requests,
+		"all of %d requests end with 504: %v %v", c.Requests, c.Statuses, c.Errors)
+	d.expect(c.MinMs >= ms(slowTimeout),
+		"none before its timeout: the first after %.0f ms", c.MinMs)
+	d.expect(c.MaxMs < ms(slowTimeout+slowSlack),
+		"none long after it: the last after %.0f ms", c.MaxMs)
 	f, err := d.settled(ctx, "checkout", "slow", c.Requests)
 	if err != nil {
 		return err
@@ -153,7 +167,8 @@ func checkCanary(ctx context.Context, d *demo) error {
 		return err
 	}
 	v2 := share(c.Versions["v2"], c.Requests)
-	d.expect(c.Requests >= 2000 && math.Abs(v2-0.10) <= 0.01, "of %d requests %.2f %% went to v2: %v", c.Requests, 100*v2, c.Versions)
+	d.expect(c.Requests >= 2000 && math.Abs(v2-0.10) <= 0.01,
+		"of %d requests %.2f %% went to v2: %v", c.Requests, 100*v2, c.Versions)
 	d.expect(c.Failed() == 0, "%d requests failed: %v %v", c.Failed(), c.Statuses, c.Errors)
 	return nil
 }
@@ -173,7 +188,9 @@ func checkEdit(ctx context.Context, d *demo) error {
 	}
 	done := make(chan result, 1)
 	go func() {
-		c, err := d.load.Run(ctx, load.Run{Path: "/pay", Post: true, Requests: 1500, Rate: 300, Workers: 32})
+		c, err := d.load.Run(ctx, load.Run{
+			Path: "/pay", Post: true, Requests: 1500, Rate: 300, Workers: 32,
+		})
 		done <- result{c, err}
 	}()
 	if _, err := eventually(ctx, func() (load.Counts, error) { return d.load.Total(ctx) },
@@ -189,9 +206,12 @@ func checkEdit(ctx context.Context, d *demo) error {
 		return r.err
 	}
 	late := r.counts.LastStart["v1"].Sub(edited)
-	d.expect(r.counts.Versions["v1"] > 0 && r.counts.Versions["v2"] > 150, "the edit shows: %v", r.counts.Versions)
-	d.expect(late < effectWithin, "the last request for v1 began %s after the edit", late.Round(time.Millisecond))
-	d.expect(r.counts.Failed() == 0, "%d of %d requests failed meanwhile: %v %v", r.counts.Failed(), r.counts.Requests, r.counts.Statuses, r.counts.Errors)
+	d.expect(r.counts.Versions["v1"] > 0 && r.counts.Versions["v2"] > 150,
+		"the edit shows: %v", r.counts.Versions)
+	d.expect(late < effectWithin, "the last request for v1 began %s after the edit",
+		late.Round(time.Millisecond))
+	d.expect(r.counts.Failed() == 0, "%d of %d requests failed meanwhile: %v %v", r.counts.Failed(),
+		r.counts.Requests, r.counts.Statuses, r.counts.Errors)
 	return nil
 }
 
@@ -204,7 +224,8 @@ func (d *demo) sendAllToV2() error {
 	}
 	edited := strings.Replace(string(text), "weight: 90", "weight: 0", 1)
 	if edited == string(text) {
-		return errors.New("profiles/payments.yaml has no weight of 90 any more: this check edits it")
+		return errors.New(
+			"profiles/payments.yaml has no weight of 90 any more: this check edits it")
 	}
 	return os.WriteFile(path, []byte(edited), 0o600)
 }
@@ -220,12 +241,18 @@ func checkFigures(ctx context.Context, d *demo) error {
 	}
 	for _, resource := range []string{"deploy/web", "svc/web"} {
 		f, err := eventually(ctx, func() (viz.Figures, error) { return d.stat(ctx, resource) },
-			func(f viz.Figures) bool { return agree(f.Requests, want.Requests) && agree(f.Failures, want.Failed()) })
+			func(f viz.Figures) bool {
+				return agree(f.Requests, want.Requests) && agree(f.Failures, want.Failed())
+			})
 		if err != nil {
 			return err
 		}
-		d.expect(agree(f.Requests, want.Requests), "%s had %d requests as viz counts, %d as the load generator does", resource, f.Requests, want.Requests)
-		d.expect(agree(f.Failures, want.Failed()), "%s failed %d as viz counts, %d as the load generator does", resource, f.Failures, want.Failed())
+		d.expect(agree(f.Requests, want.Requests),
+			"%s had %d requests as viz counts, %d as the load generator does",
+			resource, f.Requests, want.Requests)
+		d.expect(agree(f.Failures, want.Failed()),
+			"%s failed %d as viz counts, %d as the load generator does",
+			resource, f.Failures, want.Failed())
 	}
 	return nil
 }
@@ -242,14 +269,15 @@ func checkRestart(ctx context.Context, d *demo) error {
 	if err := checkFigures(ctx, d); err != nil {
 		return err
 	}
-	if _, err := d.load.Run(ctx, load.Run{Path: "/cart", Post: true, Requests: 1000, Workers: 8}); err != nil {
+	more := load.Run{Path: "/cart", Post: true, Requests: 1000, Workers: 8}
+	if _, err := d.load.Run(ctx, more); err != nil {
 		return err
 	}
 	return checkFigures(ctx, d)
 }
 
-// Every meshed edge is mTLS with the right IDs, no marker was read between proxies, and the unmeshed edge shows that the
-// relay would have read one.
+// Every meshed edge is mTLS with the right IDs, no marker was read between proxies, and the
+// unmeshed edge shows that the relay would have read one.
 func checkEncryption(ctx context.Context, d *demo) error {
 	state := filepath.Join(d.dir, dev.DefaultDir)
 	findings, err := dev.Check(ctx, state, settleWithin)
@@ -276,8 +304,8 @@ func checkEncryption(ctx context.Context, d *demo) error {
 	return nil
 }
 
-// controls show that the relay reads what there is to read: the marker on the unmeshed edge, and on the meshed ones at least
-// the bytes of all those requests.
+// controls show that the relay reads what there is to read: the marker on the unmeshed edge, and on
+// the meshed ones at least the bytes of all those requests.
 func (d *demo) controls(records []dev.Record) {
 	var plain, meshed uint64
 	for _, r := range records {

@@ -66,7 +66,8 @@ func (d *demo) expect(holds bool, format string, args ...any) {
 	}
 }
 
-// start runs a copy of the demo, which may be edited, without its background load: every request shall be ours.
+// start runs a copy of the demo, which may be edited, without its background load: every request
+// shall be ours.
 func start(ctx context.Context, bin, source string) (*demo, error) {
 	dir, err := os.MkdirTemp("", "tulle-demo-")
 	if err != nil {
@@ -74,7 +75,8 @@ func start(ctx context.Context, bin, source string) (*demo, error) {
 	}
 	var mark [8]byte
 	rand.Read(mark[:]) // never fails: crypto/rand ends the process instead
-	d := &demo{bin: bin, dir: dir, mark: "DEMO_CHECK=" + hex.EncodeToString(mark[:]), exited: make(chan error, 1), verbose: os.Getenv("DEMO_CHECK_VERBOSE") != ""}
+	d := &demo{bin: bin, dir: dir, mark: "DEMO_CHECK=" + hex.EncodeToString(mark[:]),
+		exited: make(chan error, 1), verbose: os.Getenv("DEMO_CHECK_VERBOSE") != ""}
 	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
 		return nil, errors.Join(fmt.Errorf("copy the demo: %w", err), os.RemoveAll(dir))
 	}
@@ -136,12 +138,16 @@ func checkSecond(ctx context.Context, d *demo) error {
 		d.fail("a second 'dev up' in the folder: %v\n%s", err, out)
 		return nil
 	}
-	d.expect(exit.ExitCode() == 1 && strings.Contains(string(out), "meshctl dev down"), "a second 'dev up' in the folder is refused: %s", bytes.TrimSpace(out))
+	d.expect(exit.ExitCode() == 1 && strings.Contains(string(out), "meshctl dev down"),
+		"a second 'dev up' in the folder is refused: %s", bytes.TrimSpace(out))
 	return nil
 }
 
-// eventually asks until the answer satisfies, or settleWithin has passed; the last answer is what counts.
-func eventually[T any](ctx context.Context, ask func() (T, error), satisfies func(T) bool) (T, error) {
+// eventually asks until the answer satisfies, or settleWithin has passed; the last answer is what
+// counts.
+func eventually[T any](
+	ctx context.Context, ask func() (T, error), satisfies func(T) bool,
+) (T, error) {
 	deadline := time.Now().Add(settleWithin)
 	for {
 		v, err := ask()
@@ -215,7 +221,8 @@ func checkEnd(ctx context.Context, d *demo) error {
 	select {
 	case err := <-d.exited:
 		d.exited <- err
-		d.expect(err == nil, "after Ctrl-C it ends in %s (%v)", time.Since(begin).Round(time.Millisecond), err)
+		d.expect(err == nil, "after Ctrl-C it ends in %s (%v)",
+			time.Since(begin).Round(time.Millisecond), err)
 	case <-time.After(downWithin):
 		d.fail("it does not end within %s of a Ctrl-C:\n%s", downWithin, d.out.String())
 		return nil

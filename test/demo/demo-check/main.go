@@ -1,8 +1,9 @@
-// Command demo-check runs the demo unattended and fails unless the mesh does what it promises. It ends with 0 when all holds,
-// with 3 when something does not (each with a line), and with 1 when it could not find out.
+// Command demo-check runs the demo unattended and fails unless the mesh does what it promises. It
+// ends with 0 when all holds, with 3 when something does not (each with a line), and with 1 when it
+// could not find out.
 //
-// What the mesh says of itself is held against three others' word: the load generator's counts, the applications' own, and the
-// bytes that the recording relay read between the proxies.
+// What the mesh says of itself is held against three others' word: the load generator's counts, the
+// applications' own, and the bytes that the recording relay read between the proxies.
 package main
 
 import (
@@ -21,7 +22,8 @@ import (
 const wholeCheck = 5 * time.Minute
 
 func main() {
-	bin := flag.String("bin", "", "folder of meshctl, mesh-proxy and demo (default: this program's)")
+	bin := flag.String("bin", "",
+		"folder of meshctl, mesh-proxy and demo (default: this program's)")
 	demo := flag.String("demo", "test/demo", "folder of the demo's mesh.yaml")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -37,7 +37,8 @@ type tally struct {
 }
 
 func newTally() *tally {
-	return &tally{counts: Counts{Statuses: map[int]int{}, Errors: map[string]int{}, Versions: map[string]int{}, LastStart: map[string]time.Time{}}}
+	return &tally{counts: Counts{Statuses: map[int]int{}, Errors: map[string]int{},
+		Versions: map[string]int{}, LastStart: map[string]time.Time{}}}
 }
 
 // outcome is one finished request.

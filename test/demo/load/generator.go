@@ -45,7 +45,8 @@ func (r *Run) check() error {
 	return nil
 }
 
-// requestTimeout is beyond every timeout of the demo's profiles: a request that meets it was forgotten by somebody.
+// requestTimeout is beyond every timeout of the demo's profiles: a request that meets it was
+// forgotten by somebody.
 const requestTimeout = 30 * time.Second
 
 // Generator sends requests to one URL and counts them all.
@@ -61,7 +62,9 @@ func New(url string, log *slog.Logger) *Generator {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil
 	transport.MaxIdleConnsPerHost = maxWorkers
-	return &Generator{url, &http.Client{Transport: transport, Timeout: requestTimeout}, log, newTally()}
+	return &Generator{
+		url, &http.Client{Transport: transport, Timeout: requestTimeout}, log, newTally(),
+	}
 }
 
 // Run sends a run and returns what came of it, also of a part when the context ends.
@@ -137,13 +140,16 @@ func (g *Generator) send(ctx context.Context, r Run) (o outcome) {
 
 // mix is what the background sends, in turn: mostly what works, some of what does not.
 var mix = [...]Run{
-	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true}, {Path: "/pay", Post: true},
-	{Path: "/stock"}, {Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/broken"},
-	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true}, {Path: "/pay", Post: true},
-	{Path: "/stock"}, {Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/slow"},
+	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true},
+	{Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart"}, {Path: "/pay", Post: true},
+	{Path: "/stock"}, {Path: "/broken"},
+	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true},
+	{Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart"}, {Path: "/pay", Post: true},
+	{Path: "/stock"}, {Path: "/slow"},
 }
 
-// maxBackground bounds the background's requests on the way: a slow mesh gets fewer, not a heap of them.
+// maxBackground bounds the background's requests on the way: a slow mesh gets fewer, not a heap of
+// them.
 const maxBackground = 64
 
 // Background sends the mix, up to MaxRate a second, until the context ends.

@@ -12,7 +12,8 @@ import (
 // Handler answers GET /counts and POST /run.
 func (g *Generator) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) { g.write(w, g.Total()) })
+	mux.HandleFunc("GET /counts",
+		func(w http.ResponseWriter, _ *http.Request) { g.write(w, g.Total()) })
 	mux.HandleFunc("POST /run", func(w http.ResponseWriter, r *http.Request) {
 		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
 		dec.DisallowUnknownFields()

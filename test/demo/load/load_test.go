@@ -50,10 +50,12 @@ func TestRunCounts(t *testing.T) {
 	for _, count := range got.Errors {
 		noAnswer += count
 	}
-	if got.Requests != 200 || got.OK != 160 || got.Failed() != 40 || got.Statuses[503] != 20 || noAnswer != 20 || got.Versions["v1"] != 160 {
+	if got.Requests != 200 || got.OK != 160 || got.Failed() != 40 || got.Statuses[503] != 20 ||
+		noAnswer != 20 || got.Versions["v1"] != 160 {
 		t.Errorf("counted %+v", got)
 	}
-	if got.MinMs <= 0 || got.MaxMs < got.MinMs || got.ElapsedMs < got.MaxMs || got.LastStart["v1"].IsZero() {
+	if got.MinMs <= 0 || got.MaxMs < got.MinMs || got.ElapsedMs < got.MaxMs ||
+		got.LastStart["v1"].IsZero() {
 		t.Errorf("times %+v", got)
 	}
 	if total, err := client.Total(t.Context()); err != nil || total.Requests != 200 {
@@ -66,11 +68,14 @@ func TestRunRefuses(t *testing.T) {
 	s := httptest.NewServer(g.Handler())
 	defer s.Close()
 	for _, r := range []Run{
-		{Path: "x", Requests: 1, Workers: 1}, {Path: "/", Workers: 1}, {Path: "/", Requests: maxRequests + 1, Workers: 1},
-		{Path: "/", Requests: 1}, {Path: "/", Requests: 1, Workers: maxWorkers + 1}, {Path: "/", Requests: 1, Workers: 1, Rate: -1},
+		{Path: "x", Requests: 1, Workers: 1}, {Path: "/", Workers: 1},
+		{Path: "/", Requests: maxRequests + 1, Workers: 1},
+		{Path: "/", Requests: 1}, {Path: "/", Requests: 1, Workers: maxWorkers + 1},
+		{Path: "/", Requests: 1, Workers: 1, Rate: -1},
 		{Path: "/", Requests: 1, Workers: 1, Rate: MaxRate + 1},
 	} {
-		if _, err := (Client{s.URL}).Run(t.Context(), r); err == nil || !strings.Contains(err.Error(), "must") {
+		_, err := Client{s.URL}.Run(t.Context(), r)
+		if err == nil || !strings.Contains(err.Error(), "must") {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}

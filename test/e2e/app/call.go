@@ -65,7 +65,9 @@ func call(ctx context.Context, args []string) (any, error) {
 }
 
 func transport(h2c bool) *http.Transport {
-	t := &http.Transport{MaxIdleConnsPerHost: 1000, Protocols: new(http.Protocols), DisableCompression: true}
+	t := &http.Transport{
+		MaxIdleConnsPerHost: 1000, Protocols: new(http.Protocols), DisableCompression: true,
+	}
 	t.Protocols.SetHTTP1(!h2c)
 	t.Protocols.SetUnencryptedHTTP2(h2c)
 	return t
@@ -79,7 +81,8 @@ func do(client *http.Client, req *http.Request) answer {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	a := answer{Status: resp.StatusCode, Proto: resp.Proto, Headers: resp.Header, Body: string(body), Took: time.Since(start).Seconds()}
+	a := answer{Status: resp.StatusCode, Proto: resp.Proto, Headers: resp.Header,
+		Body: string(body), Took: time.Since(start).Seconds()}
 	if err != nil {
 		a.Error = "body: " + err.Error()
 	}

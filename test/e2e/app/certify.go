@@ -50,7 +50,8 @@ func certify(ctx context.Context, args []string) (any, error) {
 		return nil, err
 	}
 	return askIdentity(ctx, &api.CertifyRequest{
-		Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: *token}, ExpectedId: *expect, Csr: csr,
+		Attestation: &api.CertifyRequest_KubernetesToken{KubernetesToken: *token},
+		ExpectedId:  *expect, Csr: csr,
 	})
 }
 
@@ -67,7 +68,8 @@ func askIdentity(ctx context.Context, req *api.CertifyRequest) (certified, error
 	if err != nil {
 		return certified{}, err
 	}
-	conn, err := grpc.NewClient(identityAddr, grpc.WithTransportCredentials(credentials.NewTLS(spiffe.BootstrapClientConfig(roots, ca, []string{"h2"}))))
+	conn, err := grpc.NewClient(identityAddr, grpc.WithTransportCredentials(
+		credentials.NewTLS(spiffe.BootstrapClientConfig(roots, ca, []string{"h2"}))))
 	if err != nil {
 		return certified{}, err
 	}

@@ -10,7 +10,8 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 )
 
-// interopCases runs gRPC's own interoperability cases, in their order. A case that fails ends the process with 1.
+// interopCases runs gRPC's own interoperability cases, in their order. A case that fails ends the
+// process with 1.
 func interopCases(ctx context.Context, args []string) (any, error) {
 	if len(args) != 1 {
 		return nil, fmt.Errorf("usage: app grpc HOST:PORT")
@@ -27,16 +28,22 @@ func interopCases(ctx context.Context, args []string) (any, error) {
 		run  func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption)
 	}{
 		{"empty_unary", interop.DoEmptyUnaryCall}, {"large_unary", interop.DoLargeUnaryCall},
-		{"client_streaming", interop.DoClientStreaming}, {"server_streaming", interop.DoServerStreaming},
+		{"client_streaming", interop.DoClientStreaming},
+		{"server_streaming", interop.DoServerStreaming},
 		{"ping_pong", interop.DoPingPong}, {"empty_stream", interop.DoEmptyStream},
-		{"timeout_on_sleeping_server", interop.DoTimeoutOnSleepingServer}, {"cancel_after_begin", interop.DoCancelAfterBegin},
-		{"cancel_after_first_response", interop.DoCancelAfterFirstResponse}, {"custom_metadata", interop.DoCustomMetadata},
-		{"status_code_and_message", interop.DoStatusCodeAndMessage}, {"special_status_message", interop.DoSpecialStatusMessage},
+		{"timeout_on_sleeping_server", interop.DoTimeoutOnSleepingServer},
+		{"cancel_after_begin", interop.DoCancelAfterBegin},
+		{"cancel_after_first_response", interop.DoCancelAfterFirstResponse},
+		{"custom_metadata", interop.DoCustomMetadata},
+		{"status_code_and_message", interop.DoStatusCodeAndMessage},
+		{"special_status_message", interop.DoSpecialStatusMessage},
 	} {
 		one.run(ctx, c)
 		passed = append(passed, one.name)
 	}
 	interop.DoUnimplementedMethod(ctx, conn)
 	interop.DoUnimplementedService(ctx, testgrpc.NewUnimplementedServiceClient(conn))
-	return map[string]any{"passed": append(passed, "unimplemented_method", "unimplemented_service")}, nil
+	return map[string]any{
+		"passed": append(passed, "unimplemented_method", "unimplemented_service"),
+	}, nil
 }

@@ -28,7 +28,8 @@ type result struct {
 // maxErrors bounds how many different ones are told.
 const maxErrors = 20
 
-// load sends at a rate, whatever the answers do, until its standard input ends, then waits for all answers.
+// load sends at a rate, whatever the answers do, until its standard input ends, then waits for all
+// answers.
 func load(ctx context.Context, args []string) (any, error) {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	rate := flags.Int("rate", 500, "requests per second")
@@ -45,7 +46,9 @@ func load(ctx context.Context, args []string) (any, error) {
 		defer stop()
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the signal, whatever it says
 	}()
-	g := generator{send: send, rate: *rate, timeout: *wait, result: result{Errors: map[string]int{}}}
+	g := generator{
+		send: send, rate: *rate, timeout: *wait, result: result{Errors: map[string]int{}},
+	}
 	g.run(ctx)
 	return g.result, nil
 }

@@ -30,8 +30,9 @@ type meshed struct {
 	End       string `json:"end"`
 }
 
-// mesh makes a request to a proxy's inbound port with this pod's own SVID, and on each line of its standard input another on a
-// new connection, with the SVID it had at first and a cache of TLS sessions, believing in the roots of the day.
+// mesh makes a request to a proxy's inbound port with this pod's own SVID, and on each line of its
+// standard input another on a new connection, with the SVID it had at first and a cache of TLS
+// sessions, believing in the roots of the day.
 func mesh(ctx context.Context, args []string) (any, error) {
 	var o own
 	flags := flag.NewFlagSet("mesh", flag.ContinueOnError)
@@ -59,7 +60,8 @@ func mesh(ctx context.Context, args []string) (any, error) {
 	for lines := bufio.NewScanner(os.Stdin); len(out) == 0 || lines.Scan(); {
 		frozen.SetBundles(source.Bundles())
 		m := knock(ctx, *addr, cfg)
-		if err := json.NewEncoder(os.Stderr).Encode(m); err != nil { // whoever writes lines waits for this
+		// whoever writes lines waits for this
+		if err := json.NewEncoder(os.Stderr).Encode(m); err != nil {
 			return nil, err
 		}
 		out = append(out, m)
@@ -90,7 +92,9 @@ func knock(ctx context.Context, addr string, cfg *tls.Config) meshed {
 func (m *meshed) ask(conn net.Conn) {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "e2e"}, {":path", "/"}} {
+	for _, f := range [][2]string{
+		{":method", "GET"}, {":scheme", "http"}, {":authority", "e2e"}, {":path", "/"},
+	} {
 		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}) // a buffer takes everything
 	}
 	framer := http2.NewFramer(conn, conn)
@@ -103,7 +107,10 @@ func (m *meshed) ask(conn net.Conn) {
 		m.End = err.Error()
 		return
 	}
-	if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
+	request := http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true,
+	}
+	if err := framer.WriteHeaders(request); err != nil {
 		m.End = err.Error()
 		return
 	}

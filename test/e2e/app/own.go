@@ -17,7 +17,8 @@ import (
 
 const identityAddr = "tulle-identity.tulle.svc.cluster.local:8080"
 
-// own is the SVID of the pod that runs this, got as a proxy gets its own. The tests' pods use it for what no proxy would do.
+// own is the SVID of the pod that runs this, got as a proxy gets its own. The tests' pods use it
+// for what no proxy would do.
 type own struct {
 	id       string
 	patience time.Duration
@@ -42,7 +43,8 @@ func (o *own) source(ctx context.Context) (*spiffe.Source, error) {
 		return nil, err
 	}
 	source, err := agent.Start(ctx, agent.Config{
-		ID: id, IdentityAddr: identityAddr, IdentityID: ca, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		ID: id, IdentityAddr: identityAddr, IdentityID: ca,
+		Log:       slog.New(slog.NewTextHandler(io.Discard, nil)),
 		TokenFile: "/var/run/tulle/token/token", TrustFile: "/var/run/tulle/trust/ca.crt",
 	})
 	if err != nil {

@@ -24,7 +24,8 @@ type posed struct {
 	Why      map[string]string `json:"why"`
 }
 
-// pose is a server with this pod's own SVID where callers look for the control plane. What came of it is on port 8080's /posed.
+// pose is a server with this pod's own SVID where callers look for the control plane. What came of
+// it is on port 8080's /posed.
 func pose(ctx context.Context, args []string) (any, error) {
 	var o own
 	flags := flag.NewFlagSet("pose", flag.ContinueOnError)
@@ -40,7 +41,8 @@ func pose(ctx context.Context, args []string) (any, error) {
 	p := &posed{Believed: map[string]int{}, Refused: map[string]int{}, Why: map[string]string{}}
 	all, ctx := errgroup.WithContext(ctx)
 	for port := range strings.SplitSeq(*ports, ",") {
-		// Whether it asks for the caller's certificate or not is the real server's to know; both must be refused.
+		// Whether it asks for the caller's certificate or not is the real server's to know; both
+		// must be refused.
 		cfg := spiffe.ServerConfig(source, []string{"h2"}, spiffe.AnyPeer)
 		if port == "18080" {
 			cfg = spiffe.BootstrapServerConfig(source, []string{"h2"})

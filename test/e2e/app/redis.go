@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// redis sets a large value, gets it back, and sends a thousand commands without waiting for one answer between.
+// redis sets a large value, gets it back, and sends a thousand commands without waiting for one
+// answer between.
 func redis(ctx context.Context, args []string) (any, error) {
 	if len(args) != 1 {
 		return nil, fmt.Errorf("usage: app redis HOST:PORT")
@@ -48,7 +49,8 @@ func talkRedis(conn net.Conn) error {
 	if _, err := ask(conn, r, "DEL", "counter"); err != nil {
 		return fmt.Errorf("DEL: %w", err)
 	}
-	if _, err := io.WriteString(conn, strings.Repeat(command("INCR", "counter"), pipelined)); err != nil {
+	commands := strings.Repeat(command("INCR", "counter"), pipelined)
+	if _, err := io.WriteString(conn, commands); err != nil {
 		return fmt.Errorf("INCR: %w", err)
 	}
 	for i := 1; i <= pipelined; i++ {

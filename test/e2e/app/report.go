@@ -44,7 +44,9 @@ func report(ctx context.Context, args []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("tulle-viz.tulle.svc.cluster.local:8084", grpc.WithTransportCredentials(credentials.NewTLS(spiffe.ClientConfig(source, viz, []string{"h2"}, ""))))
+	conn, err := grpc.NewClient("tulle-viz.tulle.svc.cluster.local:8084",
+		grpc.WithTransportCredentials(credentials.NewTLS(spiffe.ClientConfig(source, viz,
+			[]string{"h2"}, ""))))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,8 @@ func report(ctx context.Context, args []string) (any, error) {
 	err = send(ctx, conn, &api.ReportRequest{
 		StartId: "e2e", Sequence: 1, UptimeMs: 1000, Version: "e2e", Workload: &w,
 		Series: []*api.Series{{Id: 1, Requests: 1000, Labels: &api.Labels{
-			Direction: api.Direction_DIRECTION_INBOUND, OwnId: *ownID, Security: api.Security_SECURITY_MTLS, Protocol: "http/1", Port: 8080,
+			Direction: api.Direction_DIRECTION_INBOUND, OwnId: *ownID,
+			Security: api.Security_SECURITY_MTLS, Protocol: "http/1", Port: 8080,
 		}}},
 	})
 	s := status.Convert(err)

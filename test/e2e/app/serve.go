@@ -38,23 +38,28 @@ type echo struct {
 	Body    string      `json:"body"`
 }
 
-// serve answers until SIGTERM, then ends what it began. Health is on a port of its own; loopback is answered on 127.0.0.1 only.
+// serve answers until SIGTERM, then ends what it began. Health is on a port of its own; loopback is
+// answered on 127.0.0.1 only.
 func serve(ctx context.Context, _ []string) (any, error) {
-	web := &http.Server{Handler: handler(), ReadHeaderTimeout: grace, Protocols: new(http.Protocols)}
+	web := &http.Server{
+		Handler: handler(), ReadHeaderTimeout: grace, Protocols: new(http.Protocols),
+	}
 	web.Protocols.SetHTTP1(true)
 	web.Protocols.SetUnencryptedHTTP2(true)
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return serveHTTP(ctx, web, ":8080") })
 	all.Go(func() error {
-		return serveHTTP(ctx, &http.Server{Handler: handler(), ReadHeaderTimeout: grace}, "127.0.0.1:8089")
+		return serveHTTP(ctx,
+			&http.Server{Handler: handler(), ReadHeaderTimeout: grace}, "127.0.0.1:8089")
 	})
 	all.Go(func() error { return serveGRPC(ctx, ":8081") })
 	all.Go(func() error { return serveFirst(ctx, ":3306") })
 	return "ended", all.Wait()
 }
 
-// serveHTTP ends as a server must that wants to lose nothing: it stops listening, asks callers to leave with each answer, and
-// goes on answering for a while. http.Server.Shutdown alone drops requests that it has read already.
+// serveHTTP ends as a server must that wants to lose nothing: it stops listening, asks callers to
+// leave with each answer, and goes on answering for a while. http.Server.Shutdown alone drops
+// requests that it has read already.
 func serveHTTP(ctx context.Context, server *http.Server, addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -100,11 +105,14 @@ func answerEcho(w http.ResponseWriter, r *http.Request) {
 	}
 	pod, _ := os.Hostname() // empty shows that there is none
 	w.Header().Set("Content-Type", "application/json")
-	for _, v := range r.URL.Query()["answer"] { // ?answer=NAME:VALUE asks for a header of the response
+	// ?answer=NAME:VALUE asks for a header of the response
+	for _, v := range r.URL.Query()["answer"] {
 		name, value, _ := strings.Cut(v, ":")
 		w.Header().Add(name, value)
 	}
-	_ = json.NewEncoder(w).Encode(echo{pod, r.Method, r.URL.Path, r.Proto, r.Host, r.RemoteAddr, r.Header, string(body)})
+	_ = json.NewEncoder(w).Encode(echo{
+		pod, r.Method, r.URL.Path, r.Proto, r.Host, r.RemoteAddr, r.Header, string(body),
+	})
 }
 
 func answerWebSocket(w http.ResponseWriter, r *http.Request) {

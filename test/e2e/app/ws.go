@@ -8,7 +8,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// webSocket holds a conversation: small, large and binary messages in turn must come back as they were.
+// webSocket holds a conversation: small, large and binary messages in turn must come back as they
+// were.
 func webSocket(ctx context.Context, args []string) (any, error) {
 	if len(args) != 1 {
 		return nil, fmt.Errorf("usage: app ws ws://HOST/PATH")
@@ -27,7 +28,9 @@ func webSocket(ctx context.Context, args []string) (any, error) {
 		}
 		got, message, err := conn.ReadMessage()
 		if err != nil || got != kind || string(message) != sent {
-			return map[string]any{"error": fmt.Sprintf("message %d came back wrong: %v", i, err), "echoed": echoed}, nil
+			return map[string]any{
+				"error": fmt.Sprintf("message %d came back wrong: %v", i, err), "echoed": echoed,
+			}, nil
 		}
 		echoed++
 	}
