@@ -120,6 +120,7 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"install", "--cluster-networks", "10.0.0.0"}, 2, "--cluster-networks"},
 		{[]string{"install", "--image-pull-policy", "Often"}, 2, "--image-pull-policy"},
 		{[]string{"install", "--proxy-log-level", "loud"}, 2, "--proxy-log-level"},
+		{[]string{"install", "--proxy-cpu-limit", "much"}, 2, "--proxy-cpu-limit"},
 		{[]string{"install", "--identity-lifetime", "0s"}, 2, "--identity-lifetime"},
 		{[]string{"install", "--identity-lifetime", "soon"}, 2, "invalid argument"},
 		{[]string{"serve", "injector", "--log-level", "loud"}, 2, "--log-level"},

@@ -26,6 +26,7 @@ type proxyFlags struct {
 	tag             string
 	pullPolicy      string
 	logLevel        string
+	resources       injector.Resources
 }
 
 func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
@@ -40,6 +41,19 @@ func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
 		"when to pull the images: Always, IfNotPresent, Never")
 	flags.StringVar(&p.logLevel, "proxy-log-level", "info",
 		"what proxies log: debug, info, warn, error")
+	p.addResources(flags)
+}
+
+// addResources adds what says how large the containers are that are added to a pod.
+func (p *proxyFlags) addResources(flags *pflag.FlagSet) {
+	flags.StringVar(&p.resources.CPURequest, "proxy-cpu-request", "",
+		"CPU that each added container asks for (default 10m)")
+	flags.StringVar(&p.resources.CPULimit, "proxy-cpu-limit", "",
+		"CPU that each may use, which a quota on limits.cpu wants (default no limit)")
+	flags.StringVar(&p.resources.MemoryRequest, "proxy-memory-request", "",
+		"memory that each asks for (default 20Mi)")
+	flags.StringVar(&p.resources.MemoryLimit, "proxy-memory-limit", "",
+		"memory that each may use (default 128Mi)")
 }
 
 func newInjectCommand(a *app) *cobra.Command {

@@ -21,7 +21,7 @@ func (a *app) injectConfig(p proxyFlags) (injector.Config, error) {
 		Version: a.version, TrustDomain: p.trustDomain, Namespace: a.meshSpace,
 		ClusterNetworks: p.clusterNetworks,
 		ProxyImage:      p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
-		LogLevel: p.logLevel,
+		LogLevel: p.logLevel, Resources: p.resources,
 	}, nil
 }
 
@@ -41,6 +41,9 @@ func (p proxyFlags) check() error {
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, p.logLevel) {
 		return fmt.Errorf("--proxy-log-level %q: use debug, info, warn or error", p.logLevel)
+	}
+	if err := p.resources.Check(); err != nil {
+		return fmt.Errorf("--%w", err)
 	}
 	return nil
 }

@@ -31,7 +31,14 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 // What install writes into a Deployment is what serve understands.
 func TestInstalledArgumentsParse(t *testing.T) {
 	text, _, _ := run(t, "", "install", "--identity-lifetime=30s", "--trust-domain=example.org",
-		"--tulle-namespace=mesh")
+		"--tulle-namespace=mesh", "--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
+		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi")
+	for _, want := range []string{"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
+		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the webhook is not told %s", want)
+		}
+	}
 	n := 0
 	for block := range strings.SplitSeq(text, "      - args:\n") {
 		var args []string

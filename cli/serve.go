@@ -124,6 +124,7 @@ func newServeInjectorCommand(a *app) *cobra.Command {
 		"when to pull it: Always, IfNotPresent, Never")
 	flags.StringVar(&proxies.logLevel, "proxy-log-level", "info",
 		"what proxies log: debug, info, warn, error")
+	proxies.addResources(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		proxies.trustDomain = f.trustDomain
 		if err := proxies.check(); err != nil {
@@ -134,7 +135,7 @@ func newServeInjectorCommand(a *app) *cobra.Command {
 				Version: a.version, TrustDomain: f.trustDomain, Namespace: a.meshSpace,
 				ClusterNetworks: proxies.clusterNetworks,
 				ProxyImage:      image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy),
-				LogLevel: proxies.logLevel,
+				LogLevel: proxies.logLevel, Resources: proxies.resources,
 			})
 		})
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
@@ -25,6 +27,8 @@ var inherited = []string{
 	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationSkipInbound,
 	names.AnnotationSkipOutbound,
 	names.AnnotationProxyCPUs, names.AnnotationProxyImage,
+	names.AnnotationProxyCPURequest, names.AnnotationProxyCPULimit,
+	names.AnnotationProxyMemoryRequest, names.AnnotationProxyMemoryLimit,
 }
 
 // live are the annotations that destination reads on a pod, or else on its namespace, for as long
@@ -53,11 +57,12 @@ type settings struct {
 	cpus         int
 	image        string
 	logLevel     string
+	resources    corev1.ResourceRequirements // of both containers
 }
 
 // parseSettings refuses what it does not understand: a typo in `mode: strict` must not leave a
 // workload open.
-func parseSettings(annotations map[string]string) (settings, error) {
+func (c Config) parseSettings(annotations map[string]string) (settings, error) {
 	s := settings{mode: annotations[names.AnnotationMode],
 		image:    annotations[names.AnnotationProxyImage],
 		logLevel: annotations[names.AnnotationLogLevel], cpus: 1}
@@ -83,6 +88,10 @@ func parseSettings(annotations map[string]string) (settings, error) {
 				names.AnnotationProxyCPUs, v, maxCPUs)
 		}
 		s.cpus = n
+	}
+	var err error
+	if s.resources, err = annotated(annotations).or(c.Resources).requirements(); err != nil {
+		return s, fmt.Errorf("annotation %s%w", names.Prefix, err)
 	}
 	return s, nil
 }

@@ -21,6 +21,7 @@ type Config struct {
 	ProxyImage      string
 	PullPolicy      corev1.PullPolicy
 	LogLevel        string
+	Resources       Resources // of pods whose annotations say nothing else
 }
 
 // DefaultClusterNetworks are the private ranges that clusters are built in (RFC 1918, RFC 6598, RFC
@@ -56,7 +57,7 @@ func Plan(
 		return Change{}, "", err
 	}
 	all := slices.Concat(inherited, live)
-	s, err := parseSettings(nearest(all, pod.Annotations, namespace))
+	s, err := c.parseSettings(nearest(all, pod.Annotations, namespace))
 	if err != nil {
 		return Change{}, "", err
 	}

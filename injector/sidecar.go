@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tulle-mesh/tulle/destination/kube"
@@ -39,16 +38,6 @@ const (
 	// startupFailures is how many startup probes, one a second, may fail: a day's. A proxy that
 	// waits for identity must not be killed, for a restart's backoff only delays the pod.
 	startupFailures = 24 * 60 * 60
-	// The proxy idles at some 10 MiB; the limit holds the buffers of about a hundred stuck
-	// connections (at most 1 MiB each).
-	proxyRequest = "20Mi"
-	proxyLimit   = "128Mi"
-	// memoryLimit leaves a fifth of the limit to what Go does not count: the binary's pages and the
-	// kernel's socket buffers.
-	memoryLimit = "102MiB"
-	// cpuRequest is what an idle proxy uses, rounded up. There is no CPU limit: throttling would
-	// show up as latency.
-	cpuRequest = "10m"
 )
 
 // redirect makes the pod's traffic pass the proxy, then ends. It alone is root, with NET_ADMIN and
@@ -65,7 +54,7 @@ func (c Config) redirect(s settings) corev1.Container {
 	security.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
 	return corev1.Container{
 		Name: RedirectContainer, Image: c.image(s), ImagePullPolicy: c.PullPolicy, Args: args,
-		Resources: resources(), SecurityContext: security,
+		Resources: s.resources, SecurityContext: security,
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
@@ -83,7 +72,7 @@ func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
 			{Name: "tulle-admin", ContainerPort: config.AdminPort},
 		},
 		Env:                      c.env(s, pod),
-		Resources:                resources(),
+		Resources:                s.resources,
 		StartupProbe:             probe("/ready", 1, startupFailures),
 		ReadinessProbe:           probe("/ready", 2, 3),
 		LivenessProbe:            probe("/live", 10, 3),
@@ -115,7 +104,7 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		{Name: config.EnvTrustFile, Value: TrustFile},
 		{Name: config.EnvClusterNetworks, Value: strings.Join(c.ClusterNetworks, ",")},
 		{Name: "GOMAXPROCS", Value: strconv.Itoa(s.cpus)},
-		{Name: "GOMEMLIMIT", Value: memoryLimit},
+		{Name: "GOMEMLIMIT", Value: memoryTarget(s.resources)},
 	}
 	return append(env, c.optionalEnv(s, pod)...)
 }
@@ -204,14 +193,6 @@ func restricted() *corev1.SecurityContext {
 		SeccompProfile: &corev1.SeccompProfile{
 			Type: corev1.SeccompProfileTypeRuntimeDefault,
 		},
-	}
-}
-
-func resources() corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpuRequest),
-			corev1.ResourceMemory: resource.MustParse(proxyRequest)},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(proxyLimit)},
 	}
 }
 

@@ -49,15 +49,28 @@ func (c Config) servers() []server {
 		// Two, for without one no pod that asked for the mesh can start.
 		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443,
 		replicas: 2, memory: "128Mi",
-		args: []string{
+		args: append([]string{
 			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","),
 			"--proxy-image=" + i.ProxyImage,
 			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
-		},
+		}, resourceArgs(i.Resources)...),
 	}, {
 		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1,
 		memory: "1Gi",
 	}}
+}
+
+// resourceArgs tell the webhook what install was told.
+func resourceArgs(r injector.Resources) (args []string) {
+	for _, a := range []struct{ flag, value string }{
+		{"proxy-cpu-request", r.CPURequest}, {"proxy-cpu-limit", r.CPULimit},
+		{"proxy-memory-request", r.MemoryRequest}, {"proxy-memory-limit", r.MemoryLimit},
+	} {
+		if a.value != "" {
+			args = append(args, "--"+a.flag+"="+a.value)
+		}
+	}
+	return args
 }
 
 func (c Config) namespace() *corev1.Namespace {

@@ -14,6 +14,11 @@ const (
 	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
 	AnnotationProxyCPUs    = Prefix + "proxy-cpus" // GOMAXPROCS
 	AnnotationProxyImage   = Prefix + "proxy-image"
+	// Kubernetes' quantities, for each of the two containers that are added to a pod
+	AnnotationProxyCPURequest    = Prefix + "proxy-cpu-request"
+	AnnotationProxyCPULimit      = Prefix + "proxy-cpu-limit"
+	AnnotationProxyMemoryRequest = Prefix + "proxy-memory-request"
+	AnnotationProxyMemoryLimit   = Prefix + "proxy-memory-limit"
 	// debug | info | warn | error; like all that is live, it reaches pods that run
 	AnnotationLogLevel  = Prefix + "proxy-log-level"
 	AnnotationAccessLog = Prefix + "access-log" // none | json; live
