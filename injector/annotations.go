@@ -21,19 +21,21 @@ const (
 	disabled = "disabled"
 )
 
-// inherited are the annotations that a pod takes from its namespace. They are written on the pod,
-// where destination reads them.
+// inherited are the annotations that a pod takes from its namespace when it is injected, since they
+// are about its containers. They are written on the pod, so that it says what it was made of.
 var inherited = []string{
-	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationSkipInbound,
-	names.AnnotationSkipOutbound,
-	names.AnnotationProxyCPUs, names.AnnotationProxyImage,
+	names.AnnotationSkipInbound, names.AnnotationSkipOutbound, names.AnnotationProxyCPUs,
+	names.AnnotationProxyImage,
 	names.AnnotationProxyCPURequest, names.AnnotationProxyCPULimit,
 	names.AnnotationProxyMemoryRequest, names.AnnotationProxyMemoryLimit,
 }
 
 // live are the annotations that destination reads on a pod, or else on its namespace, for as long
 // as the pod runs. They are only checked: a copy on the pod would hide the namespace's next change.
-var live = []string{names.AnnotationLogLevel, names.AnnotationAccessLog}
+var live = []string{
+	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationLogLevel,
+	names.AnnotationAccessLog,
+}
 
 // nearest are those annotations, out of a list, that count for a pod: its own, or else its
 // namespace's.

@@ -91,7 +91,7 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 	for name, pod := range pods {
 		t.Run(name, func(t *testing.T) {
 			hook, _ := newWebhook(shop(map[string]string{
-				names.AnnotationMode: "strict", "unrelated": "x",
+				names.AnnotationSkipInbound: "9100", "unrelated": "x",
 			}))
 			answer := response(t, post(hook, review(t, pod, nil)))
 			if !answer.Allowed || answer.UID != "42" || answer.PatchType == nil {
@@ -114,15 +114,15 @@ func TestWebhookPatchesThePodLikeApply(t *testing.T) {
 				t.Fatal(err)
 			}
 			change, _, err := Plan(testConfig(), before,
-				map[string]string{names.AnnotationMode: "strict"})
+				map[string]string{names.AnnotationSkipInbound: "9100"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if want := change.Apply(before); !reflect.DeepEqual(normal(t, want), normal(t, after)) {
 				t.Errorf("got\n%s\nwant\n%s", asYAML(t, after), asYAML(t, want))
 			}
-			if after.Annotations[names.AnnotationMode] != "strict" {
-				t.Error("the namespace's mode did not reach the pod")
+			if after.Annotations[names.AnnotationSkipInbound] != "9100" {
+				t.Error("the namespace's ports did not reach the pod")
 			}
 		})
 	}
@@ -300,16 +300,20 @@ func TestLiveAnnotationsAreCheckedAndNotCopied(t *testing.T) {
 	for _, level := range []string{"debug", "loud"} {
 		hook, _ := newWebhook(shop(map[string]string{
 			names.AnnotationLogLevel: level, names.AnnotationMode: "strict",
+			names.AnnotationOpaquePorts: "3306", names.AnnotationProxyCPUs: "3",
 		}))
 		answer := response(t, post(hook, review(t, `{"metadata":{}}`, nil)))
 		if answer.Allowed != (level == "debug") {
 			t.Errorf("%s: %+v", level, answer)
 		}
 		patch := string(answer.Patch)
-		if strings.Contains(patch, "proxy-log-level") || strings.Contains(patch, level) {
-			t.Errorf("%s is copied: %s", level, patch)
-		} else if answer.Allowed && !strings.Contains(patch, "strict") {
-			t.Errorf("the mode is not: %s", patch)
+		for _, copied := range []string{"proxy-log-level", level, "tulle.dev/mode", "3306"} {
+			if strings.Contains(patch, copied) {
+				t.Errorf("%s is copied: %s", copied, patch)
+			}
+		}
+		if answer.Allowed && !strings.Contains(patch, "proxy-cpus") {
+			t.Errorf("what is about the containers is not: %s", patch)
 		}
 	}
 }

@@ -8,8 +8,8 @@ const Prefix = "tulle.dev/"
 const (
 	// enabled | disabled; also a label, of namespaces and pods
 	AnnotationInject       = Prefix + "inject"
-	AnnotationMode         = Prefix + "mode" // strict | permissive
-	AnnotationOpaquePorts  = Prefix + "opaque-ports"
+	AnnotationMode         = Prefix + "mode"         // strict | permissive; live
+	AnnotationOpaquePorts  = Prefix + "opaque-ports" // live
 	AnnotationSkipInbound  = Prefix + "skip-inbound-ports"
 	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
 	AnnotationProxyCPUs    = Prefix + "proxy-cpus" // GOMAXPROCS
@@ -19,7 +19,7 @@ const (
 	AnnotationProxyCPULimit      = Prefix + "proxy-cpu-limit"
 	AnnotationProxyMemoryRequest = Prefix + "proxy-memory-request"
 	AnnotationProxyMemoryLimit   = Prefix + "proxy-memory-limit"
-	// debug | info | warn | error; like all that is live, it reaches pods that run
+	// debug | info | warn | error; live: it reaches pods that run
 	AnnotationLogLevel  = Prefix + "proxy-log-level"
 	AnnotationAccessLog = Prefix + "access-log" // none | json; live
 )

@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A strict workload answers the mesh, and the kubelet's probes, and nobody else.
@@ -33,5 +35,30 @@ func TestStrictRefusesPlaintext(t *testing.T) {
 	}
 	if got := app[tcpSaid](t, without, "deploy/client", "tcp", "-first", greeter); got.Got != "" {
 		t.Errorf("plaintext: %+v", got)
+	}
+}
+
+// What a namespace says of its pods' ports reaches those that run.
+func TestANamespaceBecomesStrictWhileItsPodsRun(t *testing.T) {
+	ready(t)
+	ns := ownNamespace(t)
+	feed(t, run(t, "cat", "testdata/app.yaml"), "bash", "-o", "pipefail", "-c",
+		"meshctl inject - | kubectl apply -n "+ns+" -f -")
+	rolledOut(t, ns, "deployment/server")
+	url := "http://server." + ns + "/orders"
+	if a := call(t, without, url); a.Status != 200 {
+		t.Fatalf("permissive: %+v", a)
+	}
+	for _, step := range []struct {
+		mode   string
+		status int
+	}{{"strict", 403}, {"permissive", 200}} {
+		run(t, "kubectl", "annotate", "--overwrite", "namespace", ns, "tulle.dev/mode="+step.mode)
+		eventually(t, time.Minute, func() error {
+			if a := call(t, without, url); a.Status != step.status {
+				return fmt.Errorf("%s: %+v", step.mode, a)
+			}
+			return nil
+		})
 	}
 }
