@@ -117,6 +117,7 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"version", "-o", "xml"}, 2, `unknown output format "xml"`},
 		{[]string{"check", "--fail-on", "nothing"}, 2, "--fail-on"},
 		{[]string{"install", "--trust-domain", "Not Good"}, 2, "--trust-domain"},
+		{[]string{"install", "--cluster-domain", "Not.Good"}, 2, "--cluster-domain"},
 		{[]string{"install", "--cluster-networks", "10.0.0.0"}, 2, "--cluster-networks"},
 		{[]string{"install", "--image-pull-policy", "Often"}, 2, "--image-pull-policy"},
 		{[]string{"install", "--proxy-log-level", "loud"}, 2, "--proxy-log-level"},

@@ -21,6 +21,7 @@ import (
 // injector`.
 type proxyFlags struct {
 	trustDomain     string
+	clusterDomain   string
 	clusterNetworks []string
 	registry        string
 	tag             string
@@ -32,6 +33,8 @@ type proxyFlags struct {
 func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&p.trustDomain, "trust-domain", names.TrustDomain,
 		"SPIFFE trust domain of every identity")
+	flags.StringVar(&p.clusterDomain, "cluster-domain", names.ClusterDomain,
+		"what the DNS names of the cluster's Services end in")
 	flags.StringSliceVar(&p.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks,
 		"networks in which an address unknown to the mesh is refused, not passed through")
 	flags.StringVar(&p.registry, "image-registry", names.ImageRegistry,

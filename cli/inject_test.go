@@ -55,11 +55,11 @@ func TestInjectFlagsReachThePods(t *testing.T) {
 	out, _, status := run(t, webDeployment, "inject", "-", "--trust-domain=example.org",
 		"--image-registry=r.example/t", "--image-tag=7", "--cluster-networks=10.1.0.0/16",
 		"--proxy-log-level=debug", "--image-pull-policy=Never", "--tulle-namespace=mesh",
-		"--proxy-cpu-limit=1500m", "--proxy-memory-limit=200Mi")
+		"--cluster-domain=corp.test", "--proxy-cpu-limit=1500m", "--proxy-memory-limit=200Mi")
 	for _, want := range []string{
 		"image: r.example/t/mesh-proxy:7", "spiffe://example.org/ns/mesh/sa/tulle-identity",
 		"audience: identity.tulle.dev/example.org", `"10.1.0.0/16"`, "value: debug",
-		"imagePullPolicy: Never", "tulle-viz.mesh.svc.cluster.local.:8084",
+		"imagePullPolicy: Never", "tulle-viz.mesh.svc.corp.test.:8084",
 		`cpu: "1500m"`, `memory: "200Mi"`, `value: "160MiB"`,
 	} {
 		if status != 0 || !strings.Contains(out, want) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/injector"
 )
@@ -18,7 +19,8 @@ func (a *app) injectConfig(p proxyFlags) (injector.Config, error) {
 		return injector.Config{}, err
 	}
 	return injector.Config{
-		Version: a.version, TrustDomain: p.trustDomain, Namespace: a.meshSpace,
+		Version: a.version, TrustDomain: p.trustDomain, ClusterDomain: p.clusterDomain,
+		Namespace:       a.meshSpace,
 		ClusterNetworks: p.clusterNetworks,
 		ProxyImage:      p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
 		LogLevel: p.logLevel, Resources: p.resources,
@@ -30,6 +32,9 @@ func (p proxyFlags) image(name string) string { return p.registry + "/" + name +
 func (p proxyFlags) check() error {
 	if _, err := spiffeid.TrustDomainFromString(p.trustDomain); err != nil {
 		return fmt.Errorf("--trust-domain %q: %w", p.trustDomain, err)
+	}
+	if problems := validation.IsDNS1123Subdomain(p.clusterDomain); len(problems) > 0 {
+		return fmt.Errorf("--cluster-domain %q: write it as cluster.local", p.clusterDomain)
 	}
 	for _, network := range p.clusterNetworks {
 		if _, err := netip.ParsePrefix(network); err != nil {

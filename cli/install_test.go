@@ -20,7 +20,7 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 	}
 	for _, want := range []string{
 		"image: tulle/meshctl:v1", "--proxy-image=tulle/mesh-proxy:v1",
-		"--trust-domain=cluster.local",
+		"--trust-domain=cluster.local", "--cluster-domain=cluster.local",
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q", want)
@@ -31,7 +31,8 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 // What install writes into a Deployment is what serve understands.
 func TestInstalledArgumentsParse(t *testing.T) {
 	text, _, _ := run(t, "", "install", "--identity-lifetime=30s", "--trust-domain=example.org",
-		"--tulle-namespace=mesh", "--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
+		"--tulle-namespace=mesh", "--cluster-domain=corp.test",
+		"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
 		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi")
 	for _, want := range []string{"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
 		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi"} {
@@ -60,6 +61,9 @@ func TestInstalledArgumentsParse(t *testing.T) {
 		}
 		if err := cmd.ParseFlags(rest); err != nil || len(cmd.Flags().Args()) > 0 {
 			t.Errorf("%v: %v, left over: %v", args, err, cmd.Flags().Args())
+		}
+		if got := cmd.Flags().Lookup("cluster-domain").Value.String(); got != "corp.test" {
+			t.Errorf("%v: cluster domain %q", args, got)
 		}
 		if got := cmd.Flags().Lookup("trust-domain").Value.String(); got != "example.org" {
 			t.Errorf("%v: trust domain %q", args, got)

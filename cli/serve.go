@@ -30,15 +30,16 @@ import (
 // serverFlags are what every server of the control plane is told; `meshctl install` writes them
 // into its Deployment.
 type serverFlags struct {
-	app          *app
-	component    string // tulle-identity, ...: its ServiceAccount, and so its ID
-	trustDomain  string
-	listen       string
-	healthListen string
-	logLevel     string
-	identityAddr string
-	tokenFile    string
-	trustFile    string
+	app           *app
+	component     string // tulle-identity, ...: its ServiceAccount, and so its ID
+	trustDomain   string
+	clusterDomain string
+	listen        string
+	healthListen  string
+	logLevel      string
+	identityAddr  string
+	tokenFile     string
+	trustFile     string
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -68,6 +69,8 @@ func newServerCommand(a *app, server, does string, port int) (*cobra.Command, *s
 	flags := cmd.Flags()
 	flags.StringVar(&f.trustDomain, "trust-domain", names.TrustDomain,
 		"SPIFFE trust domain of every identity")
+	flags.StringVar(&f.clusterDomain, "cluster-domain", names.ClusterDomain,
+		"what the DNS names of the cluster's Services end in")
 	flags.StringVar(&f.listen, "listen", ":"+strconv.Itoa(port), "address to serve on")
 	flags.StringVar(&f.healthListen, "health-listen", ":"+strconv.Itoa(serve.HealthPort),
 		"address for probes and metrics, in plain HTTP")
@@ -99,9 +102,9 @@ func newServeIdentityCommand(a *app) *cobra.Command {
 			return usagef(cmd, "%w", err)
 		}
 		return identity.Run(cmd.Context(), identity.Config{
-			TrustDomain: f.trustDomain, Namespace: a.meshSpace, Pod: os.Getenv("POD_NAME"),
-			Lifetime: lifetime,
-			Listen:   f.listen, HealthListen: f.healthListen, Log: log,
+			TrustDomain: f.trustDomain, ClusterDomain: f.clusterDomain, Namespace: a.meshSpace,
+			Pod: os.Getenv("POD_NAME"), Lifetime: lifetime,
+			Listen: f.listen, HealthListen: f.healthListen, Log: log,
 		})
 	}
 	return cmd
@@ -126,15 +129,15 @@ func newServeInjectorCommand(a *app) *cobra.Command {
 		"what proxies log: debug, info, warn, error")
 	proxies.addResources(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		proxies.trustDomain = f.trustDomain
+		proxies.trustDomain, proxies.clusterDomain = f.trustDomain, f.clusterDomain
 		if err := proxies.check(); err != nil {
 			return usagef(cmd, "%w", err)
 		}
 		return f.serve(cmd, func(ctx context.Context, s server) error {
 			return f.serveInjector(ctx, s, injector.Config{
-				Version: a.version, TrustDomain: f.trustDomain, Namespace: a.meshSpace,
-				ClusterNetworks: proxies.clusterNetworks,
-				ProxyImage:      image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy),
+				Version: a.version, TrustDomain: f.trustDomain, ClusterDomain: f.clusterDomain,
+				Namespace: a.meshSpace, ClusterNetworks: proxies.clusterNetworks,
+				ProxyImage: image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy),
 				LogLevel: proxies.logLevel, Resources: proxies.resources,
 			})
 		})
@@ -234,7 +237,8 @@ func (f *serverFlags) certificate(
 	}
 	addr := f.identityAddr
 	if addr == "" {
-		addr = injector.Config{Namespace: ns}.Address(names.Identity, config.IdentityPort)
+		addr = injector.Config{Namespace: ns, ClusterDomain: f.clusterDomain}.
+			Address(names.Identity, config.IdentityPort)
 	}
 	return agent.Start(ctx, agent.Config{
 		ID: own, IdentityAddr: addr, IdentityID: ca, TokenFile: f.tokenFile, TrustFile: f.trustFile,

@@ -36,7 +36,7 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)),
 		"loopback address to answer 'meshctl diagnostics' on")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		proxies.trustDomain = f.trustDomain
+		proxies.trustDomain, proxies.clusterDomain = f.trustDomain, f.clusterDomain
 		if err := proxies.check(); err != nil {
 			return usagef(cmd, "%w", err)
 		}
@@ -50,7 +50,7 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 			return err
 		}
 		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
-			TrustDomain: td, ClusterDomain: names.ClusterDomain,
+			TrustDomain: td, ClusterDomain: f.clusterDomain,
 			Networks: prefixes(proxies.clusterNetworks),
 		}}
 		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}

@@ -13,9 +13,10 @@ import (
 
 // Config is what every injected pod is told, the same for the webhook and for `meshctl inject`.
 type Config struct {
-	Version     string
-	TrustDomain string
-	Namespace   string // the control plane's
+	Version       string
+	TrustDomain   string
+	ClusterDomain string // what the names of Services end in; "" is cluster.local
+	Namespace     string // the control plane's
 	// CIDRs in which an address that destination does not know fails closed
 	ClusterNetworks []string
 	ProxyImage      string

@@ -60,9 +60,11 @@ func TestResourcesAreSetByFlagNamespaceAndPod(t *testing.T) {
 		"below zero": {Resources{}, nil, map[string]string{cpuRequest: "-1"},
 			`annotation tulle.dev/proxy-cpu-request: "-1" is no quantity such as 100m`},
 		"more asked for than may be used": {flags, map[string]string{memory: "40Mi"}, nil,
-			"annotation tulle.dev/proxy-memory-request: 50Mi is more than proxy-memory-limit, 40Mi"},
+			"annotation tulle.dev/proxy-memory-request: 50Mi is more than " +
+				"proxy-memory-limit, 40Mi"},
 		"too little": {Resources{}, map[string]string{memory: "24Mi"}, nil,
-			"annotation tulle.dev/proxy-memory-limit: 24Mi is less than the 32Mi that a proxy needs"},
+			"annotation tulle.dev/proxy-memory-limit: 24Mi is less than the 32Mi " +
+				"that a proxy needs"},
 	} {
 		c := testConfig()
 		c.Resources = tt.flags

@@ -175,7 +175,8 @@ func VolumeMounts() []corev1.VolumeMount {
 // Address of a control-plane server. It ends in a dot: the name is complete, so the resolver asks
 // once instead of walking the search path.
 func (c Config) Address(service string, port int) string {
-	return fmt.Sprintf("%s.%s.svc.cluster.local.:%d", service, c.Namespace, port)
+	domain := cmp.Or(c.ClusterDomain, names.ClusterDomain)
+	return fmt.Sprintf("%s.%s.svc.%s.:%d", service, c.Namespace, domain, port)
 }
 
 // ServerID is the one identity that a control-plane server may have.

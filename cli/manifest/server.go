@@ -141,7 +141,8 @@ func (s server) certified() bool { return s.verb != "identity" }
 
 func (c Config) container(s server) corev1.Container {
 	args := append([]string{"serve", s.verb, "--tulle-namespace=" + c.Injector.Namespace,
-		"--trust-domain=" + c.Injector.TrustDomain}, s.args...)
+		"--trust-domain=" + c.Injector.TrustDomain,
+		"--cluster-domain=" + c.Injector.ClusterDomain}, s.args...)
 	return corev1.Container{
 		Name: s.name, Image: c.ServerImage, ImagePullPolicy: c.Injector.PullPolicy, Args: args,
 		Env: []corev1.EnvVar{
