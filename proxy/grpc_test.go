@@ -2,6 +2,8 @@ package proxy_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/test/await"
@@ -185,7 +188,11 @@ func TestABrokenGRPCStreamIsUnavailable(t *testing.T) {
 func TestGRPCRetriesByStatus(t *testing.T) {
 	var calls atomic.Int64
 	var code atomic.Uint32
-	s := &scripted{unary: func(context.Context) error {
+	var early atomic.Bool // a head of its own comes before the status
+	s := &scripted{unary: func(ctx context.Context) error {
+		if early.Load() {
+			grpc.SendHeader(ctx, metadata.MD{})
+		}
 		if calls.Add(1) <= 2 {
 			return status.Error(codes.Code(code.Load()), "scripted")
 		}
@@ -197,14 +204,43 @@ func TestGRPCRetriesByStatus(t *testing.T) {
 	for want, again := range map[codes.Code]bool{codes.Unavailable: true, codes.Internal: true,
 		codes.Unknown: true, codes.DataLoss: true, codes.DeadlineExceeded: true,
 		codes.NotFound: false, codes.InvalidArgument: false, codes.Aborted: false,
-		codes.ResourceExhausted: false} {
-		calls.Store(0)
-		code.Store(uint32(want))
-		_, err := c.EmptyCall(within(t, 30*time.Second), &testgrpc.Empty{})
-		if again && (err != nil || calls.Load() != 3) ||
-			!again && (status.Code(err) != want || calls.Load() != 1) {
-			t.Errorf("%v: %v after %d calls", want, err, calls.Load())
+		codes.ResourceExhausted: false, codes.PermissionDenied: false} {
+		for _, first := range []bool{false, true} {
+			calls.Store(0)
+			code.Store(uint32(want))
+			early.Store(first)
+			_, err := c.EmptyCall(within(t, 30*time.Second), &testgrpc.Empty{})
+			if again && (err != nil || calls.Load() != 3) ||
+				!again && (status.Code(err) != want || calls.Load() != 1) {
+				t.Errorf("%v, a head first: %v: %v after %d calls", want, first, err, calls.Load())
+			}
 		}
+	}
+}
+
+// A call that has had a message is answered, whatever its status says then.
+func TestAGRPCAnswerThatHasBegunIsFinal(t *testing.T) {
+	var calls atomic.Int64
+	s := &scripted{stream: func(c testgrpc.TestService_FullDuplexCallServer) error {
+		calls.Add(1)
+		_, err := c.Recv()
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		return errors.Join(c.SendHeader(metadata.MD{}),
+			c.Send(&testgrpc.StreamingOutputCallResponse{}),
+			status.Error(codes.Unavailable, "scripted"))
+	}}
+	c, _ := grpcPair(t, s,
+		"  routes:\n  - {name: all, condition: {pathRegex: /.*}, isRetryable: true}\n")
+	stream, err := c.FullDuplexCall(within(t, 30*time.Second))
+	check(t, err)
+	check(t, stream.CloseSend())
+	if _, err := stream.Recv(); err != nil {
+		t.Errorf("the message: %v", err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable || calls.Load() != 1 {
+		t.Errorf("%v after %d calls", err, calls.Load())
 	}
 }
 

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,8 +22,12 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 		return
 	}
 	b := &a.conn.batch
-	if x.winner == a {
+	switch {
+	case x.winner == a:
 		a.forwardTrailers(fields)
+		return
+	case x.early.isOf(a):
+		a.takeTrailers(fields)
 		return
 	}
 	status, _ := strconv.Atoi(header.Value(fields, ":status"))
@@ -39,8 +44,14 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	x, b := a.x, &a.conn.batch
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
+	again := failed
 	if x.grpc && end {
 		failed = x.grpcEnd(fields) || failed
+		again = again || grpcRepeatable(fields)
+	}
+	if status == 200 && !end && x.grpc && x.reqEnd && x.live[1] == nil && x.repeatable() {
+		x.early = &earlyHead{a, slices.Clone(fields)}
+		return
 	}
 	if end && !failed {
 		a.sample(b)
@@ -50,9 +61,46 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
 	// be told to have been read or not.
-	if failed && (x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, b)) {
+	if again && (x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, b)) {
 		return
 	}
+	x.failed = failed
+	a.answer(status, fields, end)
+}
+
+// takeTrailers takes the end of a gRPC answer that has a head and no message. Some servers
+// (Python's, Akka's) answer so where others send trailers alone, and it is as good a reason for
+// another try.
+func (a *attempt) takeTrailers(fields []hpack.HeaderField) {
+	x, b := a.x, &a.conn.batch
+	a.count(x.grpcEnd(fields))
+	if grpcRepeatable(fields) && (x.without(a, b) || x.retryWithin(a, b)) {
+		return
+	}
+	if x.answerEarly(); x.winner == a {
+		a.forwardTrailers(fields)
+	}
+}
+
+// earlyHead is the head of a gRPC answer whose trailers may yet ask for another try. It is kept for
+// a try that has no other beside it: of two, the first to answer is taken.
+type earlyHead struct {
+	of     *attempt
+	fields []hpack.HeaderField
+}
+
+func (e *earlyHead) isOf(a *attempt) bool { return e != nil && e.of == a }
+
+// answerEarly gives the caller the head that was kept.
+func (x *exchange) answerEarly() {
+	head := x.early
+	x.early = nil
+	head.of.answer(200, head.fields, false)
+}
+
+// answer gives the caller the response's head: this try is the one that answers.
+func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
+	x, b := a.x, &a.conn.batch
 	x.win(a, b)
 	a.conn.scratch = x.responseFields(a.conn.scratch[:0], a, fields)
 	if x.down.WriteHeaders(a.conn.scratch, end) != nil {
@@ -62,7 +110,6 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	}
 	x.enter(phaseAnswering)
 	x.seen.Answered(status, b.time())
-	x.failed = failed
 	x.kept, x.body = false, nil
 	x.freeHead()
 	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {
@@ -82,6 +129,9 @@ func (a *attempt) OnData(p []byte, end bool) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.early.isOf(a) {
+		x.answerEarly()
+	}
 	if x.winner != a {
 		a.up.Consumed(len(p))
 		return

@@ -27,19 +27,20 @@ type exchange struct {
 	c    *ServerConn
 	down stream
 
-	mu      sync.Mutex // guards everything below; taken before any connection's lock
-	phase   phase
-	rule    *route.Rule
-	port    *discover.PortAnswer // inbound: of the moment it was admitted
-	backend *route.Backend
-	cluster *balance.Cluster // backend's
-	live    tries
-	winner  *attempt // the try whose final head the caller has; nil: none has brought one
-	first   attempt  // for its memory
-	tries   uint8    // made so far
+	mu    sync.Mutex // guards everything below; taken before any connection's lock
+	phase phase
+	tries uint8 // made so far
 	// Outside of what the profile allows, for a try most likely reached nobody.
 	resent   bool
-	hedged   bool              // or it was decided against
+	hedged   bool // or it was decided against
+	rule     *route.Rule
+	port     *discover.PortAnswer // inbound: of the moment it was admitted
+	backend  *route.Backend
+	cluster  *balance.Cluster // backend's
+	live     tries
+	winner   *attempt // the try whose final head the caller has; nil: none has brought one
+	early    *earlyHead
+	first    attempt           // for its memory
 	last     *balance.Endpoint // of the try before
 	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
@@ -407,6 +408,9 @@ func (x *exchange) abandon(a *attempt, b *batch) {
 // leave takes a from those under way: what it still says is ignored.
 func (x *exchange) leave(a *attempt) {
 	x.live.remove(a)
+	if x.early.isOf(a) {
+		x.early = nil
+	}
 	if x.winner == a {
 		x.winner = nil
 	}

@@ -63,6 +63,13 @@ func grpcFailure(status string) bool {
 	return false
 }
 
+// grpcRepeatable: another try may do better. Of what counts as a failure, permission denied is an
+// answer like any other.
+func grpcRepeatable(trailers []hpack.HeaderField) bool {
+	status := header.Value(trailers, "grpc-status")
+	return grpcFailure(status) && status != "7"
+}
+
 // grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline
 // that it was told of, a moment before our own wheel turned.
 func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
