@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 STATICCHECK = v0.8.2
 DEADCODE = v0.52.0
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings images generate generated hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings scale images generate generated hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -85,6 +85,12 @@ conformance: build
 # 1 GiB both ways to slow readers beside streams of minutes, through two real proxies; their memory is bounded. Four minutes.
 pairings:
 	go test -tags pairings -count=1 -timeout 15m -v -run TestHugeBodiesAndLongStreams ./proxy
+
+# The control plane with 10,000 proxies: memory, how soon changes arrive, what they cost, coming back. A quarter of an hour, and
+# some GB of memory. Exit 3: a Must is missed. As root it raises the limit of open files, which must else be 21,024.
+scale: build
+	go build -o bin/scale ./test/scale
+	bin/scale -docs docs $(SCALEFLAGS)
 
 # Every reader of a peer's bytes, a while each. Exit 3: one failed; its line names the file that holds the input.
 # FUZZFLAGS=-keep copies the best of what was found into testdata/fuzz, to be committed.

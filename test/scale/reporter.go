@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/rpc"
+	"github.com/tulle-mesh/tulle/viz/api"
+)
+
+const reportMethod = "/tulle.viz.v1.Viz/Report"
+
+const (
+	// latencies of a series fall into so many buckets, from a millisecond on.
+	busyBuckets = 12
+	perReport   = 10 // requests of each series between two reports
+)
+
+// reporter is a proxy of viz: what it has called, and who has called it.
+type reporter struct {
+	who      pod
+	own      string // its SPIFFE ID
+	series   []*api.Series
+	sequence uint64
+	start    time.Time
+}
+
+func (s shape) newReporter(i int) (*reporter, error) {
+	service := i / s.Pods
+	id, err := spiffe.ForWorkload(trustDomain, namespaceOf(service), serviceName(service))
+	if err != nil {
+		return nil, err
+	}
+	r := &reporter{who: pod{service: service, number: i}, own: id.String(), start: time.Now()}
+	r.add(&api.Labels{Direction: api.Direction_DIRECTION_INBOUND, Port: targetPort,
+		PeerId: r.own})
+	for _, called := range s.calls(i) {
+		peer := pod{service: called, number: called * s.Pods}
+		l := &api.Labels{
+			Direction: api.Direction_DIRECTION_OUTBOUND, Authority: authorityOf(called),
+			Namespace: namespaceOf(called), Service: serviceName(called),
+			Backend: authorityOf(called), Peer: peer.reported(),
+		}
+		id, err := spiffe.ForWorkload(trustDomain, l.Namespace, l.Service)
+		if err != nil {
+			return nil, err
+		}
+		l.PeerId = id.String()
+		r.add(l)
+	}
+	return r, nil
+}
+
+func (r *reporter) add(l *api.Labels) {
+	l.OwnId, l.Security, l.Protocol = r.own, api.Security_SECURITY_MTLS, "http/2"
+	s := &api.Series{Id: uint32(len(r.series)), Labels: l, ConnectionsOpen: 1}
+	first := metric.Index(time.Millisecond)
+	for i := range busyBuckets {
+		s.Bucket = append(s.Bucket, uint32(first+i))
+	}
+	s.BucketCount = make([]uint64, busyBuckets)
+	r.series = append(r.series, s)
+}
+
+func (p pod) reported() *api.Workload {
+	return &api.Workload{Namespace: namespaceOf(p.service), Kind: "deployment",
+		Name: serviceName(p.service), Pod: p.name()}
+}
+
+// run reports as often as viz asks for, until the stream ends.
+func (r *reporter) run(ctx context.Context, client *rpc.Client, here func()) error {
+	stream, err := client.Open(ctx, reportMethod)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for {
+		if err := stream.Send(r.next()); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		answer := &api.ReportResponse{}
+		if err := stream.Recv(answer); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		here()
+		select {
+		case <-time.After(time.Duration(answer.IntervalMs) * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// next is a report in which every series has changed. Labels go with all of them: they are sent
+// with the first of a stream, and viz keeps them once.
+func (r *reporter) next() *api.ReportRequest {
+	r.sequence++
+	for _, s := range r.series {
+		s.Requests += perReport
+		s.Tries += perReport
+		s.ReadBytes += 300 * perReport
+		s.WrittenBytes += 1200 * perReport
+		for i := range s.BucketCount {
+			s.BucketCount[i]++
+		}
+	}
+	return &api.ReportRequest{
+		StartId: fmt.Sprint(r.start.UnixNano()), Sequence: r.sequence, Version: "scale",
+		UptimeMs: uint64(time.Since(r.start).Milliseconds()), Workload: r.who.reported(),
+		Series: r.series, CertificateExpiryUnix: r.start.Add(svidLife).Unix(),
+	}
+}

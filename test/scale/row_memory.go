@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/viz/api"
+
+	"github.com/tulle-mesh/tulle/proxy/rpc"
+)
+
+const (
+	// gatherTime is for all proxies to come: handshakes are what it is spent on.
+	gatherTime = 4 * time.Minute
+	// rest is how long a server is let alone before its memory is read.
+	rest = 10 * time.Second
+	// vizRest is how long proxies report before viz's is: twelve of its intervals, in which the
+	// history of so many series reaches its budget.
+	vizRest = 2 * time.Minute
+)
+
+// identityMemory is identity with a certified proxy on each of its streams.
+func (r *run) identityMemory(ctx context.Context) error {
+	c, err := start(orders{Server: serverIdentity, Profiles: r.profiles})
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.identityWeighs(ctx, c), c.stop())
+}
+
+func (r *run) identityWeighs(ctx context.Context, c *child) error {
+	roots, err := spiffe.ParseRoots([]byte(c.up.Roots))
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	all := gather(ctx, r.proxies, func(i int) member { return r.shape.caller(i, c.up.Addr, roots) })
+	defer all.stop()
+	if err := all.await(ctx, gatherTime); err != nil {
+		return err
+	}
+	return r.weigh(ctx, rowIdentity, c, rest, time.Since(began))
+}
+
+// vizMemory is viz with a proxy on each of its streams that reports on 21 series.
+func (r *run) vizMemory(ctx context.Context) error {
+	o, err := serverOrders(r.ca, serverViz)
+	if err != nil {
+		return err
+	}
+	o.Profiles = r.profiles
+	c, err := start(o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.vizWeighs(ctx, c), c.stop())
+}
+
+func (r *run) vizWeighs(ctx context.Context, c *child) error {
+	began := time.Now()
+	members := make([]member, r.proxies)
+	for i := range members {
+		var err error
+		if members[i], err = r.reporterTo(c.up.Addr, i); err != nil {
+			return err
+		}
+	}
+	all := gather(ctx, r.proxies, func(i int) member { return members[i] })
+	defer all.stop()
+	if err := all.await(ctx, gatherTime); err != nil {
+		return err
+	}
+	return r.weigh(ctx, rowViz, c, r.patience(vizRest), time.Since(began))
+}
+
+// reporterTo is a proxy that reports to viz.
+func (r *run) reporterTo(addr string, i int) (member, error) {
+	one, err := r.shape.newReporter(i)
+	if err != nil {
+		return nil, err
+	}
+	src, err := r.ca.Source(namespaceOf(one.who.service), serviceName(one.who.service),
+		one.who.name(), svidLife)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, here func()) error {
+		client := newClient(i, addr, clientTLS(src, serverViz),
+			rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse})
+		defer client.Close()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		return one.run(ctx, client, here)
+	}, nil
+}
+
+// weigh reads a server's memory after a while.
+func (r *run) weigh(ctx context.Context, row string, c *child, after, came time.Duration) error {
+	if err := pause(ctx, after); err != nil {
+		return err
+	}
+	now, err := c.resident()
+	if err != nil {
+		return err
+	}
+	peak, err := c.peak()
+	if err != nil {
+		return err
+	}
+	r.measured(row, now, fmt.Sprintf("peak %.0f MB; all came within %.1f s", peak, came.Seconds()))
+	return nil
+}
+
+// pause lets time pass for which there is no event: collectors, and what they give back.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
