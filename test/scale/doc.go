@@ -2,9 +2,9 @@
 // identity and viz weigh with 10,000 proxies, how soon a change reaches those that watch it, what
 // changes cost, and how long it takes until all are back after a restart.
 //
-//	bin/scale                               everything; a quarter of an hour
-//	bin/scale -proxies 1000 -rows restart   one row, sooner; the bars are those of 10,000 all the same
-//	bin/scale -docs docs                    and docs/scale.md and docs/scale.svg say what came of it
+//	bin/scale                              everything; a quarter of an hour
+//	bin/scale -proxies 1000 -rows viz      a part, sooner; the bars are those of 10,000
+//	bin/scale -docs docs                   docs/scale.md and docs/scale.svg say what came of it
 //
 // It exits 3 when a Must of bars.go is missed, and 1 when something could not be measured.
 //

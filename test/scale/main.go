@@ -57,11 +57,13 @@ func main() {
 	flag.IntVar(&o.changes, "changes", 10, "of an endpoint that many watch, for each such row")
 	flag.IntVar(&o.restarts, "restarts", 1000, "of deployments, of which a tenth does not count")
 	flag.StringVar(&o.rows, "rows", "",
-		"which parts, by the beginnings of their names; all by default: "+strings.Join(partNames(), ", "))
+		"which parts, by the beginnings of their names; all by default: "+
+			strings.Join(partNames(), ", "))
 	flag.StringVar(&o.docs, "docs", "",
 		"the folder whose scale.md and scale.svg are to say what was measured")
 	flag.StringVar(&o.meshctl, "meshctl", "bin/meshctl", "the meshctl whose inject is measured")
-	flag.StringVar(&o.profiles, "profiles", "", "a folder for profiles of the servers; none by default")
+	flag.StringVar(&o.profiles, "profiles", "",
+		"a folder for profiles of the servers; none by default")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -24,6 +24,7 @@ type reporter struct {
 	who      pod
 	own      string // its SPIFFE ID
 	series   []*api.Series
+	labels   []*api.Labels // of each
 	sequence uint64
 	start    time.Time
 }
@@ -56,13 +57,13 @@ func (s shape) newReporter(i int) (*reporter, error) {
 
 func (r *reporter) add(l *api.Labels) {
 	l.OwnId, l.Security, l.Protocol = r.own, api.Security_SECURITY_MTLS, "http/2"
-	s := &api.Series{Id: uint32(len(r.series)), Labels: l, ConnectionsOpen: 1}
+	s := &api.Series{Id: uint32(len(r.series)), ConnectionsOpen: 1}
 	first := metric.Index(time.Millisecond)
 	for i := range busyBuckets {
 		s.Bucket = append(s.Bucket, uint32(first+i))
 	}
 	s.BucketCount = make([]uint64, busyBuckets)
-	r.series = append(r.series, s)
+	r.series, r.labels = append(r.series, s), append(r.labels, l)
 }
 
 func (p pod) reported() *api.Workload {
@@ -77,8 +78,8 @@ func (r *reporter) run(ctx context.Context, client *rpc.Client, here func()) err
 		return err
 	}
 	defer stream.Close()
-	for {
-		if err := stream.Send(r.next()); err != nil {
+	for first := true; ; first = false {
+		if err := stream.Send(r.next(first)); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 		answer := &api.ReportResponse{}
@@ -94,11 +95,13 @@ func (r *reporter) run(ctx context.Context, client *rpc.Client, here func()) err
 	}
 }
 
-// next is a report in which every series has changed. Labels go with all of them: they are sent
-// with the first of a stream, and viz keeps them once.
-func (r *reporter) next() *api.ReportRequest {
+// next is a report in which every series has changed. Labels go with the first of a stream.
+func (r *reporter) next(first bool) *api.ReportRequest {
 	r.sequence++
-	for _, s := range r.series {
+	for i, s := range r.series {
+		if s.Labels = nil; first {
+			s.Labels = r.labels[i]
+		}
 		s.Requests += perReport
 		s.Tries += perReport
 		s.ReadBytes += 300 * perReport

@@ -142,7 +142,9 @@ func (s *stage) churn(ctx context.Context) error {
 func (s *stage) restart(ctx context.Context) error {
 	s.fleet.largest.Store(0)
 	failures := s.fleet.failures.Load()
-	s.child.kill()
+	if err := s.end(); err != nil {
+		return err
+	}
 	began, back := time.Now(), s.fleet.expectBack()
 	next, err := start(s.orders)
 	if err != nil {
@@ -160,6 +162,15 @@ func (s *stage) restart(ctx context.Context) error {
 		"half of them within %.1f s; %d tries failed", percentile(took, 50).Seconds(),
 		s.fleet.failures.Load()-failures-int64(len(took))))
 	s.measured(rowResume, float64(s.fleet.largest.Load())/1024, "")
+	return nil
+}
+
+// end is destination's death without a word. One that is profiled has to write first.
+func (s *stage) end() error {
+	if s.profiles != "" {
+		return s.child.stop()
+	}
+	s.child.kill()
 	return nil
 }
 

@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
-	"github.com/tulle-mesh/tulle/viz/api"
-
 	"github.com/tulle-mesh/tulle/proxy/rpc"
+	"github.com/tulle-mesh/tulle/viz/api"
 )
 
 const (
@@ -42,7 +41,7 @@ func (r *run) identityWeighs(ctx context.Context, c *child) error {
 	if err := all.await(ctx, gatherTime); err != nil {
 		return err
 	}
-	return r.weigh(ctx, rowIdentity, c, rest, time.Since(began))
+	return r.weigh(ctx, rowIdentity, c, r.patience(rest), time.Since(began))
 }
 
 // vizMemory is viz with a proxy on each of its streams that reports on 21 series.

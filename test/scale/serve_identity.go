@@ -44,7 +44,10 @@ func (s *server) identity(ctx context.Context) error {
 	// identity listens before it says whom to trust
 	return s.during(ctx, listening{Addr: addr, Roots: roots}, nil,
 		func(serving context.Context) error {
-			<-serving.Done()
+			select {
+			case <-serving.Done():
+			case <-ctx.Done(): // identity has failed
+			}
 			cancel()
 			return group.Wait()
 		})
