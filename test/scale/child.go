@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,6 +106,23 @@ func (c *child) ask(op string, service int) (reply, error) {
 		return r, errors.New(r.Error)
 	}
 	return r, nil
+}
+
+// refusals are whom the server has refused, and why, and its memory: what explains an error.
+func (c *child) refusals() string {
+	r, err := c.ask(opFigures, 0)
+	if err != nil {
+		return err.Error()
+	}
+	mb, err := c.resident()
+	if err != nil {
+		return err.Error()
+	}
+	out := []string{fmt.Sprintf("%.0f MB resident", mb)}
+	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
+		out = append(out, fmt.Sprintf("%s %.0f", name, r.Figures[name]))
+	}
+	return strings.Join(out, ", ")
 }
 
 // stop lets the server end by itself, and kills one that does not.

@@ -11,7 +11,7 @@ import (
 const (
 	// backTime is for all proxies to have their answers; what takes longer is an error, not a
 	// figure.
-	backTime = 3 * time.Minute
+	backTime = 2 * time.Minute
 	// heardTime is for a change to reach whoever watches it.
 	heardTime = 30 * time.Second
 	// quiet is between two changes that many watch: longer than destination rests after one.
@@ -37,7 +37,7 @@ func (r *run) destination(ctx context.Context) error {
 	}
 	began, back := time.Now(), s.fleet.expectBack()
 	s.fleet.run(ctx)
-	err = s.fleet.awaitBack(ctx, back, backTime)
+	err = s.awaitBack(ctx, back)
 	if err == nil {
 		came := time.Since(began)
 		err = errors.Join(r.weigh(ctx, rowDestination, s.child, r.patience(rest), came),
@@ -65,6 +65,14 @@ func (r *run) stage(s shape, proxies int) (*stage, error) {
 		return nil, errors.Join(err, c.stop())
 	}
 	return &stage{run: r, orders: o, child: c, fleet: f}, nil
+}
+
+// awaitBack waits until all have answers, or says what destination has against the others.
+func (s *stage) awaitBack(ctx context.Context, back *tally) error {
+	if err := s.fleet.awaitBack(ctx, back, backTime); err != nil {
+		return fmt.Errorf("%w; destination: %s", err, s.child.refusals())
+	}
+	return nil
 }
 
 // spread is how long changes of an endpoint take to reach all that watch it. As often it is lost as
@@ -151,7 +159,7 @@ func (s *stage) restart(ctx context.Context) error {
 		return err
 	}
 	s.child = next
-	if err := s.fleet.awaitBack(ctx, back, backTime); err != nil {
+	if err := s.awaitBack(ctx, back); err != nil {
 		return err
 	}
 	took := back.since(began)

@@ -28,7 +28,7 @@ func (r *run) growth(ctx context.Context) error {
 	}
 	back := s.fleet.expectBack()
 	s.fleet.run(ctx)
-	err = s.fleet.awaitBack(ctx, back, backTime)
+	err = s.awaitBack(ctx, back)
 	if err == nil {
 		err = s.grow(ctx)
 	}

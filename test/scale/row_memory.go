@@ -39,7 +39,7 @@ func (r *run) identityWeighs(ctx context.Context, c *child) error {
 	all := gather(ctx, r.proxies, func(i int) member { return r.shape.caller(i, c.up.Addr, roots) })
 	defer all.stop()
 	if err := all.await(ctx, gatherTime); err != nil {
-		return err
+		return fmt.Errorf("%w; the server: %s", err, c.refusals())
 	}
 	return r.weigh(ctx, rowIdentity, c, r.patience(rest), time.Since(began))
 }
@@ -70,7 +70,7 @@ func (r *run) vizWeighs(ctx context.Context, c *child) error {
 	all := gather(ctx, r.proxies, func(i int) member { return members[i] })
 	defer all.stop()
 	if err := all.await(ctx, gatherTime); err != nil {
-		return err
+		return fmt.Errorf("%w; the server: %s", err, c.refusals())
 	}
 	return r.weigh(ctx, rowViz, c, r.patience(vizRest), time.Since(began))
 }
@@ -109,7 +109,8 @@ func (r *run) weigh(ctx context.Context, row string, c *child, after, came time.
 	if err != nil {
 		return err
 	}
-	r.measured(row, now, fmt.Sprintf("peak %.0f MB; all came within %.1f s", peak, came.Seconds()))
+	r.measured(row, now, fmt.Sprintf("peak %.0f MB; all came within %.1f s; %s", peak, came.Seconds(),
+		c.refusals()))
 	return nil
 }
 

@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"golang.org/x/sync/errgroup"
 
@@ -45,13 +47,15 @@ type listening struct {
 // server is one of the control plane's in this process.
 type server struct {
 	orders
-	in  *json.Decoder
-	out *json.Encoder
+	in      *json.Decoder
+	out     *json.Encoder
+	metrics *prometheus.Registry
 }
 
 // serveChild is one server until its standard input ends: that is its parent's end, too.
 func serveChild() error {
-	s := &server{in: json.NewDecoder(os.Stdin), out: json.NewEncoder(os.Stdout)}
+	s := &server{in: json.NewDecoder(os.Stdin), out: json.NewEncoder(os.Stdout),
+		metrics: prometheus.NewRegistry()}
 	if err := s.in.Decode(&s.orders); err != nil {
 		return fmt.Errorf("read the orders: %w", err)
 	}
@@ -89,6 +93,7 @@ func (s *server) destination(ctx context.Context) error {
 	}
 	cluster := newSource(s.Shape)
 	d := destination.New(destination.Config{Source: cluster, Identity: src, Log: childLog,
+		Metrics: s.metrics,
 		Mesh: destination.Mesh{TrustDomain: trustDomain, ClusterDomain: clusterDomain,
 			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
 	return s.during(ctx, listening{Addr: l.Addr().String()}, cluster.commands,
@@ -108,7 +113,8 @@ func (s *server) viz(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, reports.Close())
 	}
-	v := viz.New(viz.Config{Source: src, TrustDomain: trustDomain, Log: childLog})
+	v := viz.New(viz.Config{Source: src, TrustDomain: trustDomain, Log: childLog,
+		Metrics: s.metrics})
 	return s.during(ctx, listening{Addr: reports.Addr().String()}, nil,
 		func(ctx context.Context) error { return v.Serve(ctx, reports, queries) })
 }
@@ -140,15 +146,52 @@ func (s *server) obey(ctx context.Context, to chan<- command) error {
 			}
 			return fmt.Errorf("read a command: %w", err)
 		}
-		select {
-		case to <- c:
-		case <-ctx.Done():
-			return nil
+		if c.Op == opFigures {
+			c.reply <- s.figures()
+		} else {
+			select {
+			case to <- c:
+			case <-ctx.Done():
+				return nil
+			}
 		}
 		if err := s.out.Encode(<-c.reply); err != nil {
 			return err
 		}
 	}
+}
+
+// figures are the metrics of what was refused.
+func (s *server) figures() reply {
+	families, err := s.metrics.Gather()
+	if err != nil {
+		return reply{Error: err.Error()}
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if !strings.Contains(f.GetName(), "refus") {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			if n := m.GetCounter().GetValue(); n > 0 {
+				out[name] = n
+			}
+		}
+	}
+	if s.Profiles != "" { // it is asked while all proxies are there
+		if err := writeHeap(s.profileName("full.heap")); err != nil {
+			return reply{Error: err.Error()}
+		}
+	}
+	return reply{Figures: out}
+}
+
+func (s *server) profileName(kind string) string {
+	return filepath.Join(s.Profiles, fmt.Sprintf("%s-%d.%s", s.Server, os.Getpid(), kind))
 }
 
 // source is this server's SVID, which its parent has made.
@@ -172,8 +215,7 @@ func (s *server) profile() (finish func() error, err error) {
 	if s.Profiles == "" {
 		return func() error { return nil }, nil
 	}
-	base := filepath.Join(s.Profiles, fmt.Sprintf("%s-%d", s.Server, os.Getpid()))
-	cpu, err := os.Create(base + ".cpu")
+	cpu, err := os.Create(s.profileName("cpu"))
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +224,7 @@ func (s *server) profile() (finish func() error, err error) {
 	}
 	return func() error {
 		pprof.StopCPUProfile()
-		return errors.Join(cpu.Close(), writeHeap(base+".heap"))
+		return errors.Join(cpu.Close(), writeHeap(s.profileName("heap")))
 	}, nil
 }
 

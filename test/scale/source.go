@@ -27,8 +27,9 @@ type command struct {
 
 // reply says when a change was made, on the clock that all processes of a machine share.
 type reply struct {
-	At    int64  // ns since 1970
-	Error string `json:",omitempty"`
+	At      int64              // ns since 1970
+	Figures map[string]float64 `json:",omitempty"` // by metric and label
+	Error   string             `json:",omitempty"`
 }
 
 // What a command can be.
@@ -37,6 +38,8 @@ const (
 	opToggle = "toggle"
 	// opRestart: all pods of a service are replaced, one after the other.
 	opRestart = "restart"
+	// opFigures: whom has the server refused, and why? Every server answers it.
+	opFigures = "figures"
 )
 
 func newSource(s shape) *source {
