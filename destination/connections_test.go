@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"golang.org/x/time/rate"
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 )
@@ -48,5 +50,18 @@ func TestIdleConnectionsDoNotShutTheDoor(t *testing.T) {
 			t.Logf("a connection of the greedy one: %v", err)
 		}
 	}
+	s.proxy(t)
+}
+
+// After a restart the last of 10,000 waits for its turn longer than a silent call may last. It is
+// not silent: it has said Hello.
+func TestWhoWaitsForItsTurnIsNotSilent(t *testing.T) {
+	limits := connectionLimits
+	limits.Ask = 100 * time.Millisecond
+	s := startLimited(t, limits, cluster)
+	s.admit.SetLimit(rate.Every(3 * limits.Ask))
+	s.admit.SetBurst(1)
+	s.admit.Allow() // the one turn that there is now
+	close(s.gate.open)
 	s.proxy(t)
 }

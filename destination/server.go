@@ -243,6 +243,11 @@ func (d *Destination) converse(rpc discoverStream) error {
 	if err := s.greet(hello); err != nil {
 		return err
 	}
+	// It waits for its turn with its Hello said: a call that says nothing is ended sooner than the
+	// last of 10,000 has its turn.
+	if err := d.admit.Wait(ctx); err != nil {
+		return status.FromContextError(err).Err()
+	}
 	welcome := &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{Workload: workload}}
 	if err := s.send(&api.DiscoverResponse{Message: welcome}); err != nil {
 		return err
@@ -278,8 +283,7 @@ func peerOf(ctx context.Context) (peerIdentity, error) {
 	return peerIdentity{who, ns, sa, info}, nil
 }
 
-// enter admits a stream, or says why not. It waits until the source has been read, and for its
-// turn.
+// enter counts a stream in, or says why not. It waits until the source has been read.
 func (d *Destination) enter(
 	ctx context.Context, pod types.NamespacedName,
 ) (share *podShare, leave func(), err error) {
@@ -297,15 +301,11 @@ func (d *Destination) enter(
 	}
 	select {
 	case <-d.synced:
-		err = d.admit.Wait(ctx)
+		return share, leave, nil
 	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
 		leave()
-		return nil, nil, status.FromContextError(err).Err()
+		return nil, nil, status.FromContextError(ctx.Err()).Err()
 	}
-	return share, leave, nil
 }
 
 // identify finds the caller's pod. Its name was attested when the SVID was made; it counts while
