@@ -41,7 +41,8 @@ func NewGRPC(name string, cfg *tls.Config, limits Limits, to prometheus.Register
 		grpc.MaxRecvMsgSize(limits.Message), grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(limits.Streams), grpc.ConnectionTimeout(limits.Handshake),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(readBuffer), grpc.WaitForHandlers(true),
+		grpc.ReadBufferSize(readBuffer), grpc.WriteBufferSize(writeBuffer),
+		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: pingAfter, Timeout: pingTimeout, MaxConnectionIdle: limits.Idle,
 			MaxConnectionAge: limits.Age, MaxConnectionAgeGrace: limits.Age,
