@@ -30,6 +30,7 @@ func (r *run) unmeasured(rows []string, err error) {
 			err = errNotReached
 		}
 		r.results = append(r.results, result{bar: b, err: err})
+		fmt.Fprintf(os.Stderr, "%s: %v\n", b.name, err)
 	}
 }
 

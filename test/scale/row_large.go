@@ -107,7 +107,8 @@ func (s *stage) largeChanges(stream discoverStream, proxy *discover.Session,
 	typical := median(bytes) // sorts
 	s.measured(rowLargeBytes, bytes[len(bytes)-1], fmt.Sprintf(
 		"the most, on the wire; median %.0f; %s", typical, note))
-	s.measured(rowLargeTime, median(took), fmt.Sprintf("the median; the most %.2f ms; %s",
+	middle := median(took)
+	s.measured(rowLargeTime, middle, fmt.Sprintf("the median, from %.2f to %.2f ms; %s", took[0],
 		took[len(took)-1], note))
 	return nil
 }
