@@ -2,6 +2,7 @@ package injector
 
 import (
 	"bytes"
+	"sort"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -31,13 +32,8 @@ func (s *splicer) dash(item *yaml.Node) int {
 	return at - 1
 }
 
-func (s *splicer) lineOf(at int) int {
-	line := 1
-	for line < len(s.lines) && s.lines[line] <= at {
-		line++
-	}
-	return line
-}
+// lineOf is the line of an offset. It is asked several times for each object of a text.
+func (s *splicer) lineOf(at int) int { return max(1, sort.SearchInts(s.lines, at+1)) }
 
 // startsLine says whether only blanks stand before a node on its line.
 func (s *splicer) startsLine(n *yaml.Node) bool {
