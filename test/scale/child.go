@@ -120,7 +120,8 @@ func (c *child) refusals() string {
 	}
 	out := []string{fmt.Sprintf("%.0f MB resident", mb)}
 	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
-		out = append(out, fmt.Sprintf("%s %.0f", name, r.Figures[name]))
+		short := strings.TrimPrefix(strings.TrimPrefix(name, "tulle_"), "server_")
+		out = append(out, fmt.Sprintf("%s %.0f", short, r.Figures[name]))
 	}
 	return strings.Join(out, ", ")
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strings"
 
@@ -161,7 +162,14 @@ func (s *server) obey(ctx context.Context, to chan<- command) error {
 	}
 }
 
-// figures are the metrics of what was refused.
+// memoryClasses are what the runtime has, by what for.
+var memoryClasses = map[string]string{
+	"heap MB":      "/memory/classes/heap/objects:bytes",
+	"free heap MB": "/memory/classes/heap/free:bytes",
+	"stacks MB":    "/memory/classes/heap/stacks:bytes",
+}
+
+// figures are the metrics of what was refused, and what the memory is used for.
 func (s *server) figures() reply {
 	families, err := s.metrics.Gather()
 	if err != nil {
@@ -181,6 +189,11 @@ func (s *server) figures() reply {
 				out[name] = n
 			}
 		}
+	}
+	for name, class := range memoryClasses {
+		sample := []metrics.Sample{{Name: class}}
+		metrics.Read(sample)
+		out[name] = float64(sample[0].Value.Uint64() >> 20)
 	}
 	if s.Profiles != "" { // it is asked while all proxies are there
 		if err := writeHeap(s.profileName("full.heap")); err != nil {
@@ -233,6 +246,8 @@ func writeHeap(path string) error {
 	if err != nil {
 		return err
 	}
-	runtime.GC() // the profile is of the last collection
+	for range 2 { // the profile is of the last collection, and what is pooled survives one
+		runtime.GC()
+	}
 	return errors.Join(pprof.WriteHeapProfile(heap), heap.Close())
 }
