@@ -11,7 +11,9 @@ import (
 
 func announced(ids ...int) (list []*api.Endpoint) {
 	for _, id := range ids {
-		list = append(list, &api.Endpoint{Id: fmt.Sprint(id), Address: fmt.Sprint("192.0.2.1:", id)})
+		list = append(list, &api.Endpoint{
+			Id: fmt.Sprint(id), Address: fmt.Sprint("192.0.2.1:", id),
+		})
 	}
 	return list
 }
@@ -35,7 +37,8 @@ func TestUpdateKeepsWhatIsTheSame(t *testing.T) {
 				t.Fatalf("%s at %s, want %v", e.id, e.Address, list[i])
 			}
 			if old := had[e.id]; old != nil && (old == e) != (old.Address == e.Address) {
-				t.Fatalf("%s: the same as before %v, from %s to %s", e.id, old == e, old.Address, e.Address)
+				t.Fatalf("%s: the same as before %v, from %s to %s",
+					e.id, old == e, old.Address, e.Address)
 			}
 		}
 		gone := map[*Endpoint]bool{}
@@ -48,7 +51,8 @@ func TestUpdateKeepsWhatIsTheSame(t *testing.T) {
 			}
 		}
 		if len(gone) != len(ch.Gone) {
-			t.Fatalf("%d endpoints are gone, %d of them twice", len(ch.Gone), len(ch.Gone)-len(gone))
+			t.Fatalf("%d endpoints are gone, %d of them twice",
+				len(ch.Gone), len(ch.Gone)-len(gone))
 		}
 		had = now
 	}
