@@ -20,7 +20,6 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/injector"
-	"github.com/tulle-mesh/tulle/test/svid"
 )
 
 // child is a server in a process of its own. One goroutine may use it.
@@ -42,6 +41,9 @@ func start(o orders) (*child, error) {
 	c.cmd.Stderr = &c.log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives us
 	c.cmd.Env = append(environment(o.Server), "GOMAXPROCS=1")
+	if o.MemoryLimit != "" {
+		c.cmd.Env = append(c.cmd.Env, "GOMEMLIMIT="+o.MemoryLimit)
+	}
 	var err error
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -79,9 +81,9 @@ func environment(server string) (env []string) {
 	return env
 }
 
-// serverOrders are those of a server with an SVID of a test's CA.
-func serverOrders(ca *svid.CA, name string) (orders, error) {
-	src, err := ca.Source("tulle", "tulle-"+name, "tulle-"+name+"-0", time.Hour)
+// serverOrders are those of a server with an SVID of this run's CA.
+func (r *run) serverOrders(name string) (orders, error) {
+	src, err := r.ca.Source("tulle", "tulle-"+name, "tulle-"+name+"-0", time.Hour)
 	if err != nil {
 		return orders{}, err
 	}
@@ -90,7 +92,7 @@ func serverOrders(ca *svid.CA, name string) (orders, error) {
 		return orders{}, err
 	}
 	return orders{Server: name, Listen: "127.0.0.1:0", Cert: string(cert), Key: string(key),
-		Roots: pemOf(ca.Root())}, nil
+		Roots: pemOf(r.ca.Root()), Profiles: r.profiles, MemoryLimit: r.memoryLimit}, nil
 }
 
 // ask has the child do something.

@@ -22,6 +22,7 @@ type options struct {
 	docs              string
 	meshctl           string
 	profiles          string
+	memoryLimit       string
 }
 
 // run is one run of the program.
@@ -64,6 +65,8 @@ func main() {
 	flag.StringVar(&o.meshctl, "meshctl", "bin/meshctl", "the meshctl whose inject is measured")
 	flag.StringVar(&o.profiles, "profiles", "",
 		"a folder for profiles of the servers; none by default")
+	flag.StringVar(&o.memoryLimit, "memory-limit", "",
+		"GOMEMLIMIT of the servers, to see what they would take; the install's by default")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -50,11 +50,11 @@ func (r *run) destination(ctx context.Context) error {
 
 // stage starts destination, and makes the proxies that are to come.
 func (r *run) stage(s shape, proxies int) (*stage, error) {
-	o, err := serverOrders(r.ca, serverDestination)
+	o, err := r.serverOrders(serverDestination)
 	if err != nil {
 		return nil, err
 	}
-	o.Shape, o.Profiles = s, r.profiles
+	o.Shape = s
 	c, err := start(o)
 	if err != nil {
 		return nil, err
@@ -81,6 +81,10 @@ func (s *stage) spread(ctx context.Context, row string, service int) error {
 	watching := s.fleet.watching(service)
 	var all []time.Duration
 	var slowest time.Duration
+	before, err := s.child.cpu()
+	if err != nil {
+		return err
+	}
 	for range s.changes {
 		if err := pause(ctx, s.patience(quiet)); err != nil {
 			return err
@@ -92,10 +96,15 @@ func (s *stage) spread(ctx context.Context, row string, service int) error {
 		all = append(all, took...)
 		slowest = max(slowest, took[len(took)-1])
 	}
+	after, err := s.child.cpu()
+	if err != nil {
+		return err
+	}
 	slices.Sort(all)
-	s.measured(row, milliseconds(percentile(all, 99)), fmt.Sprintf(
-		"%d proxies, %d changes; p50 %.1f ms, the last one %.1f ms", len(watching), s.changes,
-		milliseconds(percentile(all, 50)), milliseconds(slowest)))
+	s.measured(row, milliseconds(percentile(all, 99)), fmt.Sprintf("%d proxies, %d changes; "+
+		"p50 %.1f ms, the last one %.1f ms; %.0f ms of destination's CPU for a change",
+		len(watching), s.changes, milliseconds(percentile(all, 50)), milliseconds(slowest),
+		milliseconds(after-before)/float64(s.changes)))
 	return nil
 }
 

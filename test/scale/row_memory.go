@@ -23,7 +23,8 @@ const (
 
 // identityMemory is identity with a certified proxy on each of its streams.
 func (r *run) identityMemory(ctx context.Context) error {
-	c, err := start(orders{Server: serverIdentity, Profiles: r.profiles})
+	c, err := start(orders{Server: serverIdentity, Profiles: r.profiles,
+		MemoryLimit: r.memoryLimit})
 	if err != nil {
 		return err
 	}
@@ -46,11 +47,10 @@ func (r *run) identityWeighs(ctx context.Context, c *child) error {
 
 // vizMemory is viz with a proxy on each of its streams that reports on 21 series.
 func (r *run) vizMemory(ctx context.Context) error {
-	o, err := serverOrders(r.ca, serverViz)
+	o, err := r.serverOrders(serverViz)
 	if err != nil {
 		return err
 	}
-	o.Profiles = r.profiles
 	c, err := start(o)
 	if err != nil {
 		return err

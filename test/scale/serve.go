@@ -37,6 +37,8 @@ type orders struct {
 	Key      string
 	Roots    string
 	Profiles string // a folder for its profiles; empty: none
+	// MemoryLimit is GOMEMLIMIT; empty: the install's.
+	MemoryLimit string
 }
 
 // listening is what a child says once it listens: the first line of its standard output.
