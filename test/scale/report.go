@@ -47,7 +47,8 @@ func (r *run) inOrder() (all []result) {
 }
 
 func (r *run) print(w io.Writer) {
-	fmt.Fprintf(w, "%d proxies, %d services of %d pods\n", r.proxies, r.shape.Services, r.shape.Pods)
+	fmt.Fprintf(w, "%d proxies, %d services of %d pods\n", r.proxies, r.shape.Services,
+		r.shape.Pods)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "row\tmeasured\tmust\tgoal\t\t")
 	for _, res := range r.inOrder() {

@@ -109,8 +109,8 @@ func (r *run) weigh(ctx context.Context, row string, c *child, after, came time.
 	if err != nil {
 		return err
 	}
-	r.measured(row, now, fmt.Sprintf("peak %.0f MB; all came within %.1f s; %s",
-		peak, came.Seconds(), c.refusals()))
+	r.measured(row, now, fmt.Sprintf("peak %.0f MB; all came within %.1f s; %s", peak,
+		came.Seconds(), c.refusals()))
 	return nil
 }
 
