@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	largeChanges = 20
 	// largeTime is for one answer about the large service.
 	largeTime = time.Minute
 	// window is a proxy's, of a stream.
@@ -87,7 +86,8 @@ func (s *stage) largeRows(ctx context.Context) error {
 func (s *stage) largeChanges(stream discoverStream, proxy *discover.Session,
 	target *discover.Target, received *atomic.Int64) error {
 	var bytes, took []float64
-	for range largeChanges {
+	changes := 2 * s.changes // each is one proxy's
+	for range changes {
 		before := received.Load()
 		had := endpoints(target)
 		if _, err := s.child.ask(opToggle, hot); err != nil {
@@ -103,7 +103,7 @@ func (s *stage) largeChanges(stream discoverStream, proxy *discover.Session,
 		bytes = append(bytes, float64(received.Load()-before))
 		took = append(took, milliseconds(d))
 	}
-	note := fmt.Sprintf("of %d endpoints, %d changes", s.orders.Shape.Pods, largeChanges)
+	note := fmt.Sprintf("of %d endpoints, %d changes", s.orders.Shape.Pods, changes)
 	typical := median(bytes) // sorts
 	s.measured(rowLargeBytes, bytes[len(bytes)-1], fmt.Sprintf(
 		"the most, on the wire; median %.0f; %s", typical, note))
