@@ -34,9 +34,9 @@ func dialFrom(ctx context.Context, proxy int, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// handshakes has room for those of proxies that are under way. Real proxies have processors of their
-// own; here thousands of them share one process, and one whose half of a handshake waited for it
-// would run into the server's deadline.
+// handshakes has room for those of proxies that are under way. Real proxies have processors of
+// their own; here thousands of them share one process, and one whose half of a handshake waited for
+// it would run into the server's deadline.
 var handshakes = make(chan struct{}, 512)
 
 // newClient calls a server as a proxy does.
