@@ -27,9 +27,13 @@ func TestARejectionReachesWhoeverRunsDestination(t *testing.T) {
 	w.owner.Apply(changed(split("a", 0, 2)))
 	const counted = "tulle_destination_rejected_resources_total"
 	eventually(t, "the rejection is counted", func() bool { return w.figure(counted) == 1 })
+	// it is said after it is counted
+	eventually(t, "the log says who", func() bool {
+		return strings.Contains(w.said.String(), "pod=dev")
+	})
 	for _, want := range []string{
 		"a proxy cannot use a resource", "kind=route", "name=authority/a.shop.svc.cluster.local:80",
-		"a protocol (99)", "namespace=shop", "pod=dev",
+		"a protocol (99)", "namespace=shop",
 	} {
 		if !strings.Contains(w.said.String(), want) {
 			t.Errorf("the log does not say %q", want)
