@@ -20,9 +20,8 @@ func (a *app) injectConfig(p proxyFlags) (injector.Config, error) {
 	}
 	return injector.Config{
 		Version: a.version, TrustDomain: p.trustDomain, ClusterDomain: p.clusterDomain,
-		Namespace:       a.meshSpace,
-		ClusterNetworks: p.clusterNetworks,
-		ProxyImage:      p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
+		Namespace: a.meshSpace, ClusterNetworks: p.clusterNetworks,
+		ProxyImage: p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
 		LogLevel: p.logLevel, Resources: p.resources,
 	}, nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/identity"
@@ -130,16 +129,13 @@ func newServeInjectorCommand(a *app) *cobra.Command {
 	proxies.addResources(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		proxies.trustDomain, proxies.clusterDomain = f.trustDomain, f.clusterDomain
-		if err := proxies.check(); err != nil {
+		cfg, err := a.injectConfig(proxies)
+		if err != nil {
 			return usagef(cmd, "%w", err)
 		}
+		cfg.ProxyImage = image
 		return f.serve(cmd, func(ctx context.Context, s server) error {
-			return f.serveInjector(ctx, s, injector.Config{
-				Version: a.version, TrustDomain: f.trustDomain, ClusterDomain: f.clusterDomain,
-				Namespace: a.meshSpace, ClusterNetworks: proxies.clusterNetworks,
-				ProxyImage: image, PullPolicy: corev1.PullPolicy(proxies.pullPolicy),
-				LogLevel: proxies.logLevel, Resources: proxies.resources,
-			})
+			return f.serveInjector(ctx, s, cfg)
 		})
 	}
 	return cmd

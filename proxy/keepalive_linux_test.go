@@ -18,9 +18,7 @@ func TestTheSilenceOfAPlaintextBackendIsBounded(t *testing.T) {
 		Output{Log: slog.New(slog.DiscardHandler)})
 	check(t, err)
 	defer p.cancel()
-	for ip, want := range map[string]time.Duration{
-		"127.0.0.1": 0, ownAddress(t): limits.UnackedTimeout,
-	} {
+	judge := func(ip string, want time.Duration) {
 		option := dialled(t, p, ip)
 		sent := time.Duration(option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)) * time.Millisecond
 		quiet := time.Duration(option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)+
@@ -33,6 +31,8 @@ func TestTheSilenceOfAPlaintextBackendIsBounded(t *testing.T) {
 			t.Errorf("%s: what was sent may be unacknowledged for %v", ip, sent)
 		}
 	}
+	judge("127.0.0.1", 0)
+	judge(ownAddress(t), limits.UnackedTimeout) // skips the rest where there is none
 }
 
 // ownAddress is one of this machine's that is not on loopback.

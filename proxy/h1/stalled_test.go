@@ -20,14 +20,19 @@ func TestAnExchangeWhosePeerTakesNothingEnds(t *testing.T) {
 	}
 }
 
+// serveRecorded serves one end of a pipe. Near is its other end, and r what the exchange hears.
+func serveRecorded() (near net.Conn, w *wire.Conn, r *recorder, served <-chan error) {
+	near, far := net.Pipe()
+	w, r = wire.New(far, nil), &recorder{}
+	c := NewServer(w, Options{OnStream: func(s *Stream) Sink { r.stream = s; return r }})
+	ended := make(chan error, 1)
+	go func() { ended <- c.Serve() }()
+	return near, w, r, ended
+}
+
 func stallAPeer(t *testing.T, behind int) {
 	synctest.Test(t, func(t *testing.T) {
-		near, a := net.Pipe()
-		w := wire.New(a, nil)
-		r := &recorder{}
-		c := NewServer(w, Options{OnStream: func(s *Stream) Sink { r.stream = s; return r }})
-		served := make(chan error, 1)
-		go func() { served <- c.Serve() }()
+		near, w, r, served := serveRecorded()
 		talked := make(chan struct{})
 		go func() {
 			defer close(talked)
@@ -63,12 +68,7 @@ func stallAPeer(t *testing.T, behind int) {
 // An upgraded connection may pause for as long as it likes: its peer gets everything in the end.
 func TestAnUpgradedConnectionMayPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, a := net.Pipe()
-		w := wire.New(a, nil)
-		r := &recorder{}
-		c := NewServer(w, Options{OnStream: func(s *Stream) Sink { r.stream = s; return r }})
-		served := make(chan error, 1)
-		go func() { served <- c.Serve() }()
+		near, _, r, served := serveRecorded()
 		io.WriteString(near, "GET / HTTP/1.1\r\nhost: a\r\n"+
 			"connection: upgrade\r\nupgrade: chat\r\n\r\n")
 		synctest.Wait()

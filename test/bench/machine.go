@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/measured"
 )
 
 // machine says where and with what a run was made.
@@ -14,8 +15,8 @@ func (b *bench) machine() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "Measured on %s: %s, %d cores, %s, Linux %s, %s. Medians of %d rounds of %v, "+
 		"interleaved; client, application and proxies share the cores.\n\n",
-		time.Now().UTC().Format("2006-01-02"), cpuModel(), runtime.NumCPU(), memory(), kernel(),
-		runtime.Version(), b.rounds, b.duration)
+		time.Now().UTC().Format("2006-01-02"), measured.CPU(), runtime.NumCPU(), memory(),
+		measured.Kernel(), runtime.Version(), b.rounds, b.duration)
 	var versions []string
 	for _, p := range b.peers {
 		if p.version != nil && !strings.Contains(strings.Join(b.missing, " "), p.name) {
@@ -38,32 +39,10 @@ func (b *bench) machine() string {
 	return s.String()
 }
 
-func cpuModel() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "an unknown processor"
-	}
-	for line := range strings.Lines(string(b)) {
-		name, model, ok := strings.Cut(line, ":")
-		if ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(model)
-		}
-	}
-	return runtime.GOARCH
-}
-
 func memory() string {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
 		return "unknown memory"
 	}
 	return fmt.Sprintf("%.0f GB", float64(info.Totalram)*float64(info.Unit)/1e9)
-}
-
-func kernel() string {
-	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "of an unknown version"
-	}
-	return strings.TrimSpace(string(b))
 }

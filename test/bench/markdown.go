@@ -1,37 +1,23 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-)
 
-// What a run writes goes between these two lines; the rest of the document is written by hand.
-const (
-	beginMark = "<!-- measured: begin (make bench) -->\n"
-	endMark   = "<!-- measured: end -->\n"
+	"github.com/tulle-mesh/tulle/test/measured"
 )
 
 // document replaces the measured part of docs/performance.md, and its plot.
 func (b *bench) document(docs string, results []result) error {
 	path := filepath.Join(docs, "performance.md")
-	text, err := os.ReadFile(path)
-	if err != nil {
+	if err := measured.Replace(path, "make bench", b.measured(results)); err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(text), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return errors.New(path + " has lost the lines between which the figures go")
-	}
-	svg := plot(results)
-	if err := os.WriteFile(filepath.Join(docs, "performance.svg"), []byte(svg), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte(before+beginMark+b.measured(results)+endMark+after), 0o644)
+	svg := filepath.Join(docs, "performance.svg")
+	return os.WriteFile(svg, []byte(plot(results)), 0o644)
 }
 
 func (b *bench) measured(results []result) string {

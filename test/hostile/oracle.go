@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/test/loopback"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // oracle is a real server, as lenient as it can be made. It answers each request with the identity
@@ -207,7 +208,7 @@ func startPython(ctx context.Context, dir string) (*oracle, error) {
 // launch runs a program until ctx ends, and returns when it listens.
 func launch(ctx context.Context, addr, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
-	var said tail
+	var said output.Tail
 	cmd.Stderr = &said
 	// Nothing outlives the program.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

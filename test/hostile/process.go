@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -10,10 +9,10 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // process is a mesh-proxy under attack.
@@ -22,29 +21,7 @@ type process struct {
 	cmd   *exec.Cmd
 	admin string
 	ended chan struct{}
-	log   tail
-}
-
-// tail keeps the last of what a process says: a panic is at the end.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-const tailSize = 8 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	t.b = t.b[max(0, len(t.b)-tailSize):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.b))
+	log   output.Tail
 }
 
 // start runs a mesh-proxy and waits until it is ready.

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // child is a server in a process of its own. One goroutine may use it.
@@ -28,7 +28,7 @@ type child struct {
 	in  io.WriteCloser
 	to  *json.Encoder
 	out *json.Decoder
-	log tail
+	log output.Tail
 	up  listening
 }
 
@@ -187,26 +187,4 @@ func (c *child) cpu() (total time.Duration, err error) {
 		total += time.Duration(n) * tick
 	}
 	return total, nil
-}
-
-// tail keeps the last of what a process says: a panic is at the end.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-const tailSize = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	t.b = t.b[max(0, len(t.b)-tailSize):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.b))
 }
