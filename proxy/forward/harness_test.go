@@ -180,7 +180,7 @@ func (s *answers) wait(t testing.TB) (status, body string) {
 
 func (s *answers) awaitStatus(t testing.TB) {
 	t.Helper()
-	eventually(t, "a response", func() bool {
+	await.True(t, "a response", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.status != ""
@@ -237,15 +237,6 @@ func serve(t testing.TB, body string) *counted {
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	return l
-}
-
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not in time: " + what)
-		}
-	}
 }
 
 // holdDials lets no connection begin before hold is closed.

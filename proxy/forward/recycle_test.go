@@ -83,7 +83,7 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 		{name: "a timer fired", path: "/wait", meanwhile: func(x *exchange) {
 			x.c.f.Wheel.Arm(&x.stall, 0, x)
 			x.mu.Unlock()
-			eventually(t, "the timer fires", func() bool {
+			await.True(t, "the timer fires", func() bool {
 				return x.c.f.Wheel.Armed() == 0
 			})
 			x.mu.Lock()
@@ -116,7 +116,7 @@ func TestOnlyWhatIsForgottenIsRecycled(t *testing.T) {
 			busy.Store(false)
 			// on the same connection: once it is recycled, what came before is settled
 			last := start(conn, "/", false)
-			eventually(t, "the last exchange is recycled", last.memory.(*keeper).recycled.Load)
+			await.True(t, "the last exchange is recycled", last.memory.(*keeper).recycled.Load)
 			if got := x.memory.(*keeper).recycled.Load(); got != tt.want {
 				t.Errorf("recycled: %v", got)
 			}
@@ -155,7 +155,7 @@ func start(c *ServerConn, path string, known bool) started {
 // awaitIdle waits until the next request need not wait for the cluster's connection.
 func awaitIdle(t *testing.T, c *balance.Cluster) {
 	t.Helper()
-	eventually(t, "the connection is idle", func() bool {
+	await.True(t, "the connection is idle", func() bool {
 		pool := transportOf(c.First()).pools.byKind[plainHTTP1]
 		pool.mu.Lock()
 		defer pool.mu.Unlock()

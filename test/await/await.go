@@ -41,6 +41,16 @@ func Return(t testing.TB, what string, f func()) {
 	Receive(t, what, done)
 }
 
+// True asks every millisecond until it is so. It belongs on the test's own goroutine.
+func True(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Limit); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			fail(t, what)
+		}
+	}
+}
+
 func fail(t testing.TB, what string) {
 	t.Helper()
 	stacks := make([]byte, maxStacks)

@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // Destination and the admin port both set the log level, and the last writer wins: what destination
 // has said before is no new word of its.
 func TestTheLastWriterOfTheLogLevelWins(t *testing.T) {
 	r := newRoad(t, 0)
-	eventually(t, "the proxy asks what it is told", func() bool { return <-r.asked == "self" })
+	await.True(t, "the proxy asks what it is told", func() bool { return <-r.asked == "self" })
 	config := func(level api.Level) *api.Resource {
 		return &api.Resource{Kind: api.Kind_KIND_CONFIG, Name: "self", Version: version(),
 			Body: &api.Resource_Config{Config: &api.Config{Log: &api.Log{Level: level}}}}

@@ -38,22 +38,22 @@ func TestWhatIsRemovedIsForgotten(t *testing.T) {
 	limits := config.DefaultLimits()
 	limits.MaxTargets = 2
 	s := w.session(w.addr, limits)
-	eventually(t, "a is split", func() bool { return s.endpoints("a") == 3 })
-	eventually(t, "b is known", func() bool { return s.endpoints("b") == 1 })
+	await.True(t, "a is split", func() bool { return s.endpoints("a") == 3 })
+	await.True(t, "b is known", func() bool { return s.endpoints("b") == 1 })
 
 	w.service("a", "192.0.2.2")
-	eventually(t, "the endpoint is gone", func() bool { return s.endpoints("a") == 2 })
+	await.True(t, "the endpoint is gone", func() bool { return s.endpoints("a") == 2 })
 
 	profile := &registry.Policy{
 		Meta: registry.Meta{Namespace: "shop", Name: "a." + "shop.svc.cluster.local"},
 		Kind: "ServiceProfile",
 	}
 	w.owner.Apply(registry.Change{Delete: []registry.Object{profile}})
-	eventually(t, "the cluster is gone", func() bool { return s.endpoints("a") == 1 })
+	await.True(t, "the cluster is gone", func() bool { return s.endpoints("a") == 1 })
 
 	s.to("a")
 	w.service("c", "192.0.2.5")
-	eventually(t, "c is known",
+	await.True(t, "c is known",
 		func() bool { return s.endpoints("c") == 1 }) // and b was used least
 	const last = 300
 	for port := uint16(1); port <= last; port++ { // of which 256 are kept
@@ -96,11 +96,11 @@ func TestMoreEndpointsThanAMessageHolds(t *testing.T) {
 	w.pods(t, each, crowd(2))
 	w.service("big", crowd(1)...)
 	s := w.session(w.addr, config.DefaultLimits())
-	eventually(t, "all endpoints arrive", func() bool { return s.endpoints("big") == many })
+	await.True(t, "all endpoints arrive", func() bool { return s.endpoints("big") == many })
 
 	news := append(crowd(2)[:many/2], crowd(1)[many/2:]...)
 	w.service("big", append(news, "192.0.2.1")...)
-	eventually(t, "the news of half of them arrive",
+	await.True(t, "the news of half of them arrive",
 		func() bool { return s.endpoints("big") == many+1 })
 	if resets := w.figure("tulle_destination_refusals_total"); resets != 0 {
 		t.Errorf("%v streams ended", resets)
@@ -157,7 +157,7 @@ func TestAProxyThatHoldsAsMuchAsItMayComesBack(t *testing.T) {
 	for i := range limits.MaxTargets {
 		s.to(numbered(i))
 	}
-	eventually(t, "every target is answered", func() bool {
+	await.True(t, "every target is answered", func() bool {
 		for i := range limits.MaxTargets {
 			if s.to(numbered(i)).Now() == nil {
 				return false
@@ -178,14 +178,14 @@ func TestAProxyThatHoldsAsMuchAsItMayComesBack(t *testing.T) {
 	before := w.figure("tulle_destination_messages_total")
 	w.service(numbered(limits.MaxTargets-1), "192.0.2.1")
 	s.move(w.addr)
-	eventually(t, "the change arrives",
+	await.True(t, "the change arrives",
 		func() bool { return s.endpoints(numbered(limits.MaxTargets-1)) == 1 })
 	if n := w.figure("tulle_destination_messages_total") - before; n > 10 {
 		t.Errorf("%v messages are sent for one change", n)
 	}
 	w.service(numbered(0), "192.0.2.1") // the stream lives
 	w.owner.Apply(registry.Change{Delete: []registry.Object{split(numbered(0), 0, 1)}})
-	eventually(t, "the next change arrives", func() bool { return s.endpoints(numbered(0)) == 1 })
+	await.True(t, "the next change arrives", func() bool { return s.endpoints(numbered(0)) == 1 })
 	if n := w.figure("tulle_destination_refusals_total"); n != 0 {
 		t.Errorf("%v streams were ended", n)
 	}
@@ -223,12 +223,12 @@ func TestClustersThatComeAndGoLeaveNothing(t *testing.T) {
 		for i := from; i < to; i++ {
 			w.owner.Apply(registry.Change{Set: []registry.Object{split("a", i, shares)}})
 			want := fmt.Sprintf("share-%d-0:80", i)
-			eventually(t, want+" is used", func() bool {
+			await.True(t, want+" is used", func() bool {
 				return shared() == shares && s.to("a").Now().Members[0].Name == want
 			})
 		}
 		w.owner.Apply(registry.Change{Delete: []registry.Object{split("a", 0, 0)}})
-		eventually(t, "the service has all", func() bool { return shared() == 1 })
+		await.True(t, "the service has all", func() bool { return shared() == 1 })
 	}
 	churn(0, 2) // what is made once is made
 	before, cells := heap(), w.figure("tulle_destination_cells")

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // strictly are the messages of destination.proto in which, and in all that is in them, a proxy may
@@ -155,7 +156,7 @@ func (r *road) config(l *lane, p place) {
 // logs waits until the proxy logs at a level.
 func (r *road) logs(want string) {
 	r.t.Helper()
-	eventually(r.t, "the proxy logs at "+want, func() bool { return r.proxy.level(r.t) == want })
+	await.True(r.t, "the proxy logs at "+want, func() bool { return r.proxy.level(r.t) == want })
 }
 
 // first sends a lane everything but for the subject, which is never good. No request gets through.
@@ -185,7 +186,7 @@ func (r *road) first(l *lane, p place, subject *api.Resource, all []*api.Resourc
 // asks sends requests until the proxy has asked for a key.
 func (r *road) asks(l *lane, name string) {
 	r.t.Helper()
-	eventually(r.t, "the proxy asks for "+name, func() bool {
+	await.True(r.t, "the proxy asks for "+name, func() bool {
 		r.get(l)
 		for {
 			select {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // What a real proxy rejects a real destination hears of: it counts it by kind, says once in its log
@@ -16,7 +17,7 @@ func TestARejectionReachesWhoeverRunsDestination(t *testing.T) {
 	w.service("a", "192.0.2.1")
 	relay, addr := w.relay(w.addr)
 	s := w.session(addr, config.DefaultLimits())
-	eventually(t, "a is known", func() bool { return s.endpoints("a") == 1 })
+	await.True(t, "a is known", func() bool { return s.endpoints("a") == 1 })
 
 	later := func(r *api.Resource) {
 		if route := r.GetRoute(); route != nil {
@@ -26,9 +27,9 @@ func TestARejectionReachesWhoeverRunsDestination(t *testing.T) {
 	relay.change.Store(&later)
 	w.owner.Apply(changed(split("a", 0, 2)))
 	const counted = "tulle_destination_rejected_resources_total"
-	eventually(t, "the rejection is counted", func() bool { return w.figure(counted) == 1 })
+	await.True(t, "the rejection is counted", func() bool { return w.figure(counted) == 1 })
 	// it is said after it is counted
-	eventually(t, "the log says who", func() bool {
+	await.True(t, "the log says who", func() bool {
 		return strings.Contains(w.said.String(), "pod=dev")
 	})
 	for _, want := range []string{
@@ -40,11 +41,11 @@ func TestARejectionReachesWhoeverRunsDestination(t *testing.T) {
 		}
 	}
 	w.service("a", "192.0.2.1", "192.0.2.2")
-	eventually(t, "the kept route's cluster changes", func() bool { return s.endpoints("a") == 2 })
+	await.True(t, "the kept route's cluster changes", func() bool { return s.endpoints("a") == 2 })
 
 	relay.change.Store(nil)
 	w.owner.Apply(changed(split("a", 1, 3)))
-	eventually(t, "the next route is used",
+	await.True(t, "the next route is used",
 		func() bool { return len(s.to("a").Now().Members) == 3 })
 	s.settle(1, 2)
 	if n := w.figure(counted); n != 1 {

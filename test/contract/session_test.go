@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -196,16 +195,6 @@ func (s *session) settle(ports ...uint16) {
 	s.t.Helper()
 	for _, port := range ports {
 		in := s.Port(port)
-		eventually(s.t, fmt.Sprintf("port %d is known", port), in.Known)
-	}
-}
-
-// eventually asks until it is so.
-func eventually(t testing.TB, what string, so func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(await.Limit); !so(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", await.Limit, what)
-		}
+		await.True(s.t, fmt.Sprintf("port %d is known", port), in.Known)
 	}
 }
