@@ -28,20 +28,26 @@ func TestAProfileHedges(t *testing.T) {
 	m.proxy("web", slow)
 	caller := m.caller("web")
 	c := http1Client(t)
-	page := ""
+	metrics := func() (page string) {
+		_, page, _ = get(t, c, "http://"+caller.admin+"/metrics")
+		return page
+	}
 	for hedges := false; !hedges; { // one of two endpoints is asked first
 		status, body, _ := get(t, c, "http://"+caller.out["web"]+"/x")
 		if status != 200 || body != "quick" {
 			t.Fatalf("%d %s", status, body)
 		}
-		_, page, _ = get(t, c, "http://"+caller.admin+"/metrics")
-		hedges = counts(page, "tulle_hedges_total", "slow-0")
+		hedges = counts(metrics(), "tulle_hedges_total", "slow-0")
 	}
 	await.Receive(t, "the slow application hears of it", left)
-	if counts(page, "tulle_requests_total", "slow-0") ||
-		counts(page, "tulle_hedges_total", "quick-0") ||
-		!counts(page, "tulle_requests_total", "quick-0") ||
-		!counts(page, "tulle_tries_total", "slow-0") {
+	await.True(t, "the request counts where it ended, and its tries where they were made",
+		func() bool {
+			page := metrics()
+			return counts(page, "tulle_requests_total", "quick-0") &&
+				counts(page, "tulle_tries_total", "slow-0")
+		})
+	if page := metrics(); counts(page, "tulle_requests_total", "slow-0") ||
+		counts(page, "tulle_hedges_total", "quick-0") {
 		t.Errorf("metrics are\n%s", page)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"golang.org/x/net/http2/hpack"
@@ -23,7 +24,7 @@ func (x *exchange) takeRequest(fields []hpack.HeaderField) {
 	}
 	x.nameCaller()
 	x.nameAuthority()
-	x.grpc = isGRPC(header.Value(fields, "content-type"))
+	x.grpc = h2.IsGRPC(header.Value(fields, "content-type"))
 	x.takeTunnel(fields)
 }
 

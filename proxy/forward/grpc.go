@@ -12,12 +12,6 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// isGRPC: gRPC-Web is another protocol, which needs neither trailers nor HTTP/2.
-func isGRPC(contentType string) bool {
-	rest, ok := strings.CutPrefix(contentType, "application/grpc")
-	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
-}
-
 // longestTimeout stands for all that are longer: eight digits of hours are more than a Duration
 // holds.
 const longestTimeout = 100 * 365 * 24 * time.Hour

@@ -128,7 +128,7 @@ func (c *Conn) emit(f *hpack.HeaderField) {
 			b.bomb = true
 			c.dec.muted = true
 		}
-		b.grpc = b.grpc || isGRPC(f)
+		b.grpc = b.grpc || declaresGRPC(f)
 		return
 	}
 	c.fields = append(c.fields, *f)
@@ -142,8 +142,15 @@ func (c *Conn) emit(f *hpack.HeaderField) {
 // cookie as a field of its own (§8.2.3), and so does a server.
 func isCookie(name string) bool { return name == "cookie" || name == "set-cookie" }
 
-func isGRPC(f *hpack.HeaderField) bool {
-	return f.Name == "content-type" && strings.HasPrefix(f.Value, "application/grpc")
+func declaresGRPC(f *hpack.HeaderField) bool {
+	return f.Name == "content-type" && IsGRPC(f.Value)
+}
+
+// IsGRPC says whether a content type is "application/grpc", or that with a codec's name behind it.
+// gRPC-Web is another protocol, which needs neither trailers nor HTTP/2.
+func IsGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 func (c *Conn) onBlock() error {
@@ -239,7 +246,7 @@ func (c *Conn) begin(id uint32, m message) error {
 func (c *Conn) refuseLarge(id uint32) error {
 	answer := tooLarge
 	for i := range c.fields {
-		c.block.grpc = c.block.grpc || isGRPC(&c.fields[i])
+		c.block.grpc = c.block.grpc || declaresGRPC(&c.fields[i])
 	}
 	if c.block.grpc {
 		answer = tooLargeGRPC

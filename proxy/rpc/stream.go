@@ -263,17 +263,11 @@ func (k *sink) OnHeaders(fields []hpack.HeaderField, end bool) {
 	switch {
 	case end && grpcCode != "":
 		k.apply(k.complete(trailerStatus(grpcCode, message)), true)
-	case isHead && (httpCode != "200" || !isGRPC(contentType)):
+	case isHead && (httpCode != "200" || !h2.IsGRPC(contentType)):
 		k.apply(httpStatus(httpCode), end)
 	case end:
 		k.apply(newStatus(Internal, "the server ended the call without a status"), true)
 	}
-}
-
-// isGRPC says whether a content type is "application/grpc", or that with a codec's name behind it.
-func isGRPC(contentType string) bool {
-	rest, ok := strings.CutPrefix(contentType, "application/grpc")
-	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 // complete turns OK into an error if only a part of a message has arrived.
