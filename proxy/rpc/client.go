@@ -24,6 +24,10 @@ const (
 	// idleTimeout ends a connection that no call uses. Identity, for one, is asked twice a day.
 	idleTimeout = time.Minute
 
+	// maxRecord is no larger than a ClientHello: a server keeps room for the largest record of each
+	// of its callers, and more room would be four times as much.
+	maxRecord = 1 << 10
+
 	streamWindow   = 64 << 10
 	connWindow     = 256 << 10
 	maxHeaderBytes = 16 << 10
@@ -265,6 +269,7 @@ func (c *Client) adopt(w *wire.Conn) (*conn, error) {
 func (c *Client) newConn(w *wire.Conn) *conn {
 	to := &conn{scheme: "http", gone: make(chan struct{}), ready: make(chan struct{})}
 	to.leave = sync.OnceFunc(func() { close(to.gone) })
+	w.MaxRecord = maxRecord
 	if w.TLS() != nil {
 		to.scheme = "https"
 	}

@@ -28,6 +28,9 @@ type Conn struct {
 	// MaxOutput is the high-water mark of the output, bytes. The Conn accepts more; its users ask
 	// QueuedLocked and stop.
 	MaxOutput int
+	// MaxRecord is how many bytes a TLS record carries at most; 0: as many as TLS allows. The
+	// peer's crypto/tls keeps room for the largest record that has come, as long as it lives.
+	MaxRecord int
 	// Stall is how long a peer may take nothing of what waits for it, unless WaitForever was
 	// called. Then the output is dropped and the reader has lastRead left.
 	Stall time.Duration

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -186,6 +187,46 @@ func TestTruncatedTLSIsNoEnd(t *testing.T) {
 	client.Close()
 	if err := server.Fill(); err != io.ErrUnexpectedEOF {
 		t.Fatal(err)
+	}
+}
+
+// heard is a connection, and all that was read from it.
+type heard struct {
+	net.Conn
+	bytes []byte
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	h.bytes = append(h.bytes, p[:n]...)
+	return n, err
+}
+
+func TestRecordsAreAsSmallAsTheyAreToBe(t *testing.T) {
+	a, b := tcpPair(t)
+	sc, cc := tlsConfigs(t)
+	client := NewTLSClient(a, cc)
+	client.MaxRecord = 2 << 10
+	on := &heard{Conn: b}
+	server := tls.Server(on, sc)
+	failed := make(chan error, 1)
+	go func() { failed <- client.Handshake(t.Context()) }()
+	if err := errors.Join(server.HandshakeContext(t.Context()), <-failed); err != nil {
+		t.Fatal(err)
+	}
+	want, got := noise(10_000), make([]byte, 10_000)
+	put(client, want)
+	client.Flush()
+	if _, err := io.ReadFull(server, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("the bytes differ: %v", err)
+	}
+	const extra = 17 // the content's type and the tag (RFC 8446, section 5.2)
+	for p := on.bytes; len(p) > 5; {
+		n := int(p[3])<<8 | int(p[4])
+		if n > client.MaxRecord+extra {
+			t.Errorf("a record of %d bytes", n)
+		}
+		p = p[5+n:]
 	}
 }
 

@@ -161,7 +161,7 @@ func (c *Conn) takeUnlocks() []byte {
 // the lock waits for the encryption too.
 func (c *Conn) sealLocked(b []byte) []byte {
 	if len(b) > 0 {
-		if _, err := c.tls.Write(b); err != nil && c.failed == nil {
+		if err := c.encrypt(b); err != nil && c.failed == nil {
 			c.failed = err
 		}
 		freeOutput(b)
@@ -171,6 +171,22 @@ func (c *Conn) sealLocked(b []byte) []byte {
 	sealed := c.sealed
 	c.sealed = nil
 	return sealed
+}
+
+// encrypt adds b to what is sealed, in records of at most MaxRecord.
+func (c *Conn) encrypt(b []byte) error {
+	most := c.MaxRecord
+	if most == 0 {
+		most = len(b)
+	}
+	for len(b) > 0 {
+		n := min(len(b), most)
+		if _, err := c.tls.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 func (c *Conn) closeHalf() {
