@@ -64,6 +64,7 @@ func newServerCommand(a *app, server, does string, port int) (*cobra.Command, *s
 		Long:    does,
 		Example: "  meshctl serve " + name,
 		Args:    cobra.NoArgs,
+		PreRun:  func(*cobra.Command, []string) { serve.LimitGarbage() },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.trustDomain, "trust-domain", names.TrustDomain,

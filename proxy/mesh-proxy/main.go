@@ -51,7 +51,7 @@ func serve() int {
 		return 2
 	}
 	if os.Getenv("GOGC") == "" {
-		new(collector).adapt()
+		collector.Follow()
 	}
 	level := &slog.LevelVar{}
 	level.Set(cfg.LogLevel)

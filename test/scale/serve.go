@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz"
 )
@@ -68,6 +69,7 @@ func serveChild() error {
 	if !ok {
 		return fmt.Errorf("no server is called %q", s.Server)
 	}
+	serve.LimitGarbage()
 	finish, err := s.profile()
 	if err != nil {
 		return err
