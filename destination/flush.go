@@ -5,53 +5,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unique"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
-
-// streamView is what the keys of a stream are answered with, as it has looked last, and what of
-// that its proxy has. A flush looks at what has changed since, and at nothing else.
-type streamView struct {
-	keys map[string]*interest
-	uses map[*cell]*use
-	from map[resourceID][]*use // the answers that a resource is in; the last one counts
-
-	sent     map[resourceID]string // the proxy's versions, as far as it could use them
-	unusable map[resourceID]unusable
-	// the policies that resources of the proxy were made from, and the other way round
-	madeFrom map[resourceID][]registry.PolicyRef
-	made     map[registry.PolicyRef]map[resourceID]struct{}
-}
-
-// unusable is a version that the proxy rejected, or was not sent for what it lacks.
-type unusable struct{ version, reason string }
-
-func newStreamView() streamView {
-	return streamView{
-		keys: map[string]*interest{}, uses: map[*cell]*use{}, from: map[resourceID][]*use{},
-		sent: map[resourceID]string{}, unusable: map[resourceID]unusable{},
-		madeFrom: map[resourceID][]registry.PolicyRef{},
-		made:     map[registry.PolicyRef]map[resourceID]struct{}{},
-	}
-}
-
-// interest is a key of a stream.
-type interest struct {
-	key      *api.Key
-	own      *use   // the key's own answer
-	clusters []*use // those that the answer refers to
-	refused  string // why there is no answer, as the proxy was told
-}
-
-// use is a cell whose answer is that of a key, or a cluster that answers refer to.
-type use struct {
-	cell   *cell
-	answer *answer // as the stream has looked at it last
-	by     map[*interest]struct{}
-}
 
 // round is what one flush must look at.
 type round struct {
@@ -92,7 +52,7 @@ func (s *stream) look(said received) *round {
 		map[*interest]struct{}{}, map[resourceID]struct{}{}, map[registry.PolicyRef]struct{}{},
 	}
 	for id, version := range said.held { // what nothing refers to any more is removed
-		s.view.sent[id] = version
+		s.view.hold(id, version)
 		r.resources[id] = struct{}{}
 	}
 	for c := range s.watcher.take() {
@@ -101,15 +61,15 @@ func (s *stream) look(said received) *round {
 		}
 	}
 	for name, key := range said.added {
-		i := &interest{key: key}
-		s.view.keys[name] = i
+		i := &interest{name: unique.Make(name)}
+		s.view.keys[i.name] = i
 		i.own = s.use(s.caller.question(key), i, r)
 		s.refer(i, r)
 		r.keys[i] = struct{}{}
 	}
 	for name := range said.dropped {
-		i := s.view.keys[name]
-		delete(s.view.keys, name)
+		i := s.view.keys[unique.Make(name)]
+		delete(s.view.keys, unique.Make(name))
 		for _, u := range append(i.clusters, i.own) {
 			s.leave(u, i, r)
 		}
@@ -118,29 +78,35 @@ func (s *stream) look(said received) *round {
 	return r
 }
 
+// noAnswer is what a stream has of a cell before it has looked.
+var noAnswer = &answer{}
+
 // use watches a question for a key.
 func (s *stream) use(q question, i *interest, r *round) *use {
 	c := s.hub.watch(q, s.watcher)
 	u := s.view.uses[c]
 	if u == nil {
-		u = &use{cell: c, answer: &answer{}, by: map[*interest]struct{}{}}
+		u = &use{cell: c, answer: noAnswer}
 		s.view.uses[c] = u
 		s.refresh(u, r)
 	}
-	u.by[i] = struct{}{}
+	if !slices.Contains(u.by, i) {
+		u.by = append(u.by, i)
+	}
 	return u
 }
 
 // leave lets go of what a key no longer needs.
 func (s *stream) leave(u *use, i *interest, r *round) {
-	if _, needed := u.by[i]; !needed {
+	at := slices.Index(u.by, i)
+	if at < 0 {
 		return // an answer may name a cluster twice
 	}
-	if delete(u.by, i); len(u.by) > 0 {
+	if u.by = slices.Delete(u.by, at, at+1); len(u.by) > 0 {
 		return
 	}
 	for _, res := range u.answer.resources {
-		s.provide(res.id, u, false)
+		s.view.provide(res.id, u, false)
 		r.resources[res.id] = struct{}{}
 	}
 	delete(s.view.uses, u.cell)
@@ -156,14 +122,14 @@ func (s *stream) refresh(u *use, r *round) {
 	}
 	u.answer = next
 	for _, res := range last.resources {
-		s.provide(res.id, u, false)
+		s.view.provide(res.id, u, false)
 		r.resources[res.id] = struct{}{}
 	}
 	for _, res := range next.resources {
-		s.provide(res.id, u, true)
+		s.view.provide(res.id, u, true)
 		r.resources[res.id] = struct{}{}
 	}
-	for i := range u.by {
+	for _, i := range slices.Clone(u.by) {
 		if i.own == u {
 			s.refer(i, r)
 		}
@@ -178,17 +144,6 @@ func (a *answer) isPartial() bool {
 	return a.invalid != "" || slices.ContainsFunc(a.resources, func(r *resource) bool {
 		return len(r.needs) > 0
 	})
-}
-
-// provide says that a resource is in an answer, or no longer.
-func (s *stream) provide(id resourceID, u *use, does bool) {
-	all := slices.DeleteFunc(s.view.from[id], func(other *use) bool { return other == u })
-	if does {
-		all = append(all, u)
-	}
-	if s.view.from[id] = all; len(all) == 0 {
-		delete(s.view.from, id)
-	}
 }
 
 // refer watches the clusters that a key's answer names now, and no longer those of the last one.
@@ -208,7 +163,7 @@ func (s *stream) refer(i *interest, r *round) {
 // markUnusable believes a proxy about the version that it was sent last, and no other.
 func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected, r *round) {
 	for id, m := range rejected {
-		if version, sent := s.view.sent[id]; sent && version == m.GetVersion() {
+		if version := s.view.holding(id).version; version != "" && version == m.GetVersion() {
 			s.markOne(id, unusable{version, m.GetReason()})
 			for _, ref := range s.view.madeFrom[id] {
 				r.policies[ref] = struct{}{}
@@ -225,11 +180,11 @@ func (s *stream) markOne(id resourceID, u unusable) {
 // wanted returns a resource as the proxy should have it, or nil where no key needs it. Withheld is
 // why the proxy cannot be sent it: it keeps what it has.
 func (s *stream) wanted(id resourceID) (r *resource, withheld string) {
-	from := s.view.from[id]
-	if len(from) == 0 {
+	from := s.view.holding(id).from
+	if from == nil {
 		return nil, ""
 	}
-	for _, r = range from[len(from)-1].answer.resources {
+	for _, r = range from.answer.resources {
 		if r.id == id {
 			break
 		}
@@ -257,9 +212,10 @@ func (s *stream) refuse(r *round) error {
 		if reason == "" {
 			continue
 		}
-		m := &api.DiscoverResponse_Invalid{Invalid: &api.Invalid{Key: i.key, Reason: reason}}
+		key := api.KeyOf(i.name.Value())
+		m := &api.DiscoverResponse_Invalid{Invalid: &api.Invalid{Key: key, Reason: reason}}
 		if err := s.send(&api.DiscoverResponse{Message: m}); err != nil {
-			return fmt.Errorf("refuse %s: %w", api.KeyString(i.key), err)
+			return fmt.Errorf("refuse %s: %w", i.name.Value(), err)
 		}
 	}
 	return nil
@@ -302,8 +258,8 @@ func (s *stream) difference(r *round) []*api.Resource {
 			}
 		default:
 			s.forgive(id)
-			if _, has := s.view.sent[id]; has {
-				delete(s.view.sent, id)
+			if s.view.holding(id).version != "" {
+				s.view.hold(id, "")
 				removals = append(removals, id.removal())
 			}
 		}
@@ -321,7 +277,8 @@ func (s *stream) withhold(r *resource, why string) {
 // update returns what the proxy must be sent to have a resource as it is now, and whether it loses
 // endpoints by it. What it rejected it does not have: it gets the next version whole.
 func (s *stream) update(r *resource) (parts []*api.Resource, loses bool) {
-	has := s.view.sent[r.id]
+	has := s.view.holding(r.id).version
+	s.view.hold(r.id, r.version) // where they are equal, too: only the answer's text is shared
 	if has == r.version {
 		return nil, false
 	}
@@ -329,7 +286,6 @@ func (s *stream) update(r *resource) (parts []*api.Resource, loses bool) {
 		has = ""
 	}
 	s.forgive(r.id)
-	s.view.sent[r.id] = r.version
 	if delta := r.deltas[has]; delta != nil {
 		return delta, len(delta[0].GetEndpointsDelta().GetRemoved()) > 0
 	}

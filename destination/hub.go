@@ -12,7 +12,8 @@ import (
 
 // hub keeps one cell for each question that somebody asks.
 //
-// Lock order: cell.computing → Registry.mu (read) → hub.mu → watcher.mu.
+// Lock order: cell.computing → Registry.mu (read) → hub.mu → watcher.mu. A stream that is told of a
+// change takes no other lock than its flusher's.
 type hub struct {
 	registry *registry.Registry
 	mesh     *Mesh
@@ -32,7 +33,7 @@ type cell struct {
 	computing sync.Mutex  // one computation at a time; guards past
 	past      []*resource // earlier endpoints, latest first
 
-	topics   map[registry.Topic]struct{}
+	topics   []registry.Topic
 	watchers map[*watcher]struct{}
 }
 
@@ -179,7 +180,7 @@ func (c *cell) keepEndpoints(last, next *answer) {
 func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for t := range c.topics {
+	for _, t := range c.topics {
 		h.forgetLocked(t, c)
 	}
 	c.topics = nil
@@ -192,7 +193,7 @@ func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {
 		}
 		h.byTopic[t][c] = struct{}{}
 	}
-	c.topics = topics
+	c.topics = slices.AppendSeq(make([]registry.Topic, 0, len(topics)), maps.Keys(topics))
 }
 
 // forgetLocked ends a cell's interest in a topic. It needs h.mu.
@@ -236,7 +237,7 @@ func (h *hub) release(c *cell, w *watcher) {
 	if len(c.watchers) > 0 {
 		return
 	}
-	for t := range c.topics {
+	for _, t := range c.topics {
 		h.forgetLocked(t, c)
 	}
 	c.topics = nil

@@ -2,6 +2,7 @@ package destination
 
 import (
 	"sync"
+	"unique"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -28,7 +29,7 @@ type stream struct {
 	able       map[string]bool // the proxy's capabilities
 
 	mu      sync.Mutex // guards what the reader changes
-	keys    map[string]struct{}
+	keys    map[unique.Handle[string]]struct{}
 	said    received // since the last flush
 	resumed bool     // all that is held has been named
 	closed  bool
@@ -42,7 +43,7 @@ type stream struct {
 func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse) error) *stream {
 	return &stream{
 		hub: h, caller: c, share: &podShare{}, rejections: r, send: send, watcher: newWatcher(),
-		able: map[string]bool{}, keys: map[string]struct{}{},
+		able: map[string]bool{}, keys: map[unique.Handle[string]]struct{}{},
 		said: newReceived(), view: newStreamView(),
 		standings: newStandings(h.registry, ""),
 	}
@@ -97,13 +98,14 @@ func (s *stream) subscribe(sub *api.Subscribe) error {
 			"Subscribe needs a key: an address, an authority, an inbound port or oneself")
 	}
 	s.said.fresh = true
-	if _, again := s.keys[name]; again {
+	key := unique.Make(name)
+	if _, again := s.keys[key]; again {
 		return nil
 	}
 	if err := s.weighLocked(keyWeight + len(name)); err != nil {
 		return err
 	}
-	s.keys[name] = struct{}{}
+	s.keys[key] = struct{}{}
 	if _, back := s.said.dropped[name]; back {
 		delete(s.said.dropped, name)
 	} else {
@@ -122,10 +124,11 @@ func (s *stream) unsubscribe(un *api.Unsubscribe) error {
 		return status.Error(codes.InvalidArgument,
 			"Unsubscribe needs a key of those that were subscribed to")
 	}
-	if _, there := s.keys[name]; !there {
+	key := unique.Make(name)
+	if _, there := s.keys[key]; !there {
 		return nil
 	}
-	delete(s.keys, name)
+	delete(s.keys, key)
 	if _, pending := s.said.added[name]; pending {
 		delete(s.said.added, name)
 	} else {

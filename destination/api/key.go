@@ -1,6 +1,9 @@
 package api
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // KeyString is what a key is called, and so is the Route, Inbound or Config that answers it; "" is
 // for a key that asks nothing. The key is taken as it was written: two spellings of one address are
@@ -19,4 +22,26 @@ func KeyString(k *Key) string {
 		return "self"
 	}
 	return ""
+}
+
+// KeyOf is the key that KeyString calls so. It is nil for what is no key's name.
+func KeyOf(name string) *Key {
+	kind, rest, _ := strings.Cut(name, "/")
+	switch kind {
+	case "address":
+		return &Key{Key: &Key_Address{Address: rest}}
+	case "authority":
+		return &Key{Key: &Key_Authority{Authority: rest}}
+	case "inbound":
+		port, err := strconv.ParseUint(rest, 10, 32)
+		if err != nil {
+			return nil
+		}
+		return &Key{Key: &Key_InboundPort{InboundPort: uint32(port)}}
+	case "cluster":
+		return &Key{Key: &Key_Cluster{Cluster: rest}}
+	case "self":
+		return &Key{Key: &Key_Self{Self: &Self{}}}
+	}
+	return nil
 }
