@@ -53,6 +53,16 @@ func TestIdleConnectionsDoNotShutTheDoor(t *testing.T) {
 	s.proxy(t)
 }
 
+// A large cluster is read for longer than a silent call may last. A proxy that has said Hello is
+// not cut off meanwhile: all of them would come again, and again be cut off.
+func TestWhoWaitsForTheSourceIsNotSilent(t *testing.T) {
+	limits := connectionLimits
+	limits.Ask = 100 * time.Millisecond
+	s := startLimited(t, limits, cluster)
+	time.AfterFunc(5*limits.Ask, func() { close(s.gate.open) })
+	s.proxy(t)
+}
+
 // After a restart the last of 10,000 waits for its turn longer than a silent call may last. It is
 // not silent: it has said Hello.
 func TestWhoWaitsForItsTurnIsNotSilent(t *testing.T) {

@@ -18,8 +18,11 @@
 //	  config.go      → Config
 //	  reports.go     → the status of a policy, which status/ writes back
 //	watcher.go     which cells have changed, for one stream
-//	stream.go      one proxy's stream: what it asks, and says that it holds
+//	conversation.go  one proxy's stream, from Hello to its end
+//	stream.go      what the proxy asks, and says that it holds
+//	flusher.go     when to flush it
 //	flush.go       what has changed → what the proxy must be sent
+//	streamview.go  what the proxy has, and why
 //	part.go        what is sent, in messages of bounded size
 //	rejection.go   what proxies say they cannot use
 //	standing.go    what proxies made of a policy, told to the registry
@@ -41,11 +44,11 @@
 // It refuses to believe what a caller says of itself: namespace and service account come from its
 // certificate, and its pod's name, attested by identity, counts only while that pod runs that
 // account. It never answers before its source has been read completely, for an empty answer would
-// end working connections. A policy that is invalid although the API server took it (CEL cannot
-// state every rule) counts as absent, and its status says so: were its last valid content kept,
-// replicas would disagree.
+// end working connections: a proxy that has said Hello waits for that, however long it takes. A
+// policy that is invalid although the API server took it (CEL cannot state every rule) counts as
+// absent, and its status says so: were its last valid content kept, replicas would disagree.
 //
 // Goroutines: Destination.Serve owns the source's, the hub's, the standings', the writer of status
-// and the gRPC server's, and waits for them. A stream has two, its handler's and its reader's, and
-// both end with it.
+// and the gRPC server's, and waits for them. A stream at rest has none. It has one while it
+// receives, and one while it is flushed, which its end waits for.
 package destination

@@ -30,6 +30,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -181,7 +182,7 @@ func (s *server) dial(t testing.TB, src *spiffe.Source) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Limit)
 	t.Cleanup(cancel)
 	stream, err := destinationgrpc.NewDestinationClient(conn).Discover(ctx)
 	if err != nil {

@@ -5,9 +5,10 @@ import "sync"
 // watcher collects the cells whose answers have changed, for one stream. It holds no answers: who
 // takes a cell finds the latest one in it. So it never has more than the cells that are watched.
 type watcher struct {
-	wake chan struct{} // holds one token while there is something to look at
+	wake chan struct{} // holds one token while there is something to look at, unless called is set
 
-	mu      sync.Mutex // guards changed
+	mu      sync.Mutex // guards what follows
+	called  func()
 	changed map[*cell]struct{}
 }
 
@@ -15,10 +16,25 @@ func newWatcher() *watcher { return &watcher{wake: make(chan struct{}, 1)} }
 
 // notify wakes the watcher's owner. It never blocks.
 func (w *watcher) notify() {
+	w.mu.Lock()
+	called := w.called
+	w.mu.Unlock()
+	if called != nil {
+		called()
+		return
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
+}
+
+// call has f called, which must not block, whenever there is something to look at, and once now.
+func (w *watcher) call(f func()) {
+	w.mu.Lock()
+	w.called = f
+	w.mu.Unlock()
+	f()
 }
 
 // add says that a cell has another answer. It wakes nobody.

@@ -113,7 +113,7 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s := &service{
 		authority: d.authority, attestor: d.tokens, admission: admission, log: d.log,
-		done: func(attested, error) {}, stop: make(chan struct{}), limits: connectionLimits,
+		done: func(attested, error) {}, limits: connectionLimits,
 	}
 	return s.serve(ctx, l, spiffe.BootstrapServerConfig(d.authority.source, []string{"h2"}))
 }

@@ -7,7 +7,8 @@
 //	csr.go       a certificate request, of which only key and signature count
 //	attest.go    what a caller proved: by a Kubernetes token (token.go), or in dev mode by a join
 //	             token (join.go)
-//	service.go   the gRPC service: Certify and Bundles
+//	service.go   the gRPC service, and Certify
+//	bundles.go   Bundles: who follows them
 //	admit.go     how much is answered at once, and to one address
 //	store.go     the issuer's Secret: made on first start, never replaced, re-read when it changes
 //	trust.go     the ConfigMap tulle-trust, kept in every namespace

@@ -126,7 +126,6 @@ func newServer(cfg Config) (*server, error) {
 	s.self = a.renewer(a.source, attested{ID: self, Pod: cfg.Pod}, cfg.Log)
 	s.service = &service{
 		authority: a, admission: admission, log: cfg.Log, done: s.answered,
-		stop:     make(chan struct{}),
 		attestor: &tokenReview{client: cfg.Client, trustDomain: td},
 		limits:   connectionLimits, metrics: s.health.Metrics,
 	}

@@ -223,7 +223,7 @@ func TestCertifyRefuses(t *testing.T) {
 		"huge token": {byToken(strings.Repeat("x", maxToken+1), webID.String(), good),
 			codes.InvalidArgument, "at most"},
 		"huge request": {byToken(strings.Repeat("x", api.MaxRequest+1), webID.String(), good),
-			codes.ResourceExhausted, "larger than max"},
+			codes.ResourceExhausted, "more than 16384"},
 		"join token": {&api.CertifyRequest{
 			Attestation: &api.CertifyRequest_JoinToken{JoinToken: goodToken},
 			ExpectedId:  webID.String(), Csr: good,

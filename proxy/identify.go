@@ -36,7 +36,7 @@ const (
 	// a peer with a busy core signs late; a silent one is dropped
 	handshakeTimeout = 10 * time.Second
 	maxToken         = 16 << 10
-	controlALPN      = "h2" // what grpc-go's servers insist on
+	controlALPN      = "h2" // gRPC's
 )
 
 // newToken reads how the proxy proves who it is: a file, read anew for each call, or a token handed

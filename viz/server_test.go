@@ -251,7 +251,7 @@ func TestStreamEndsWithItsRoot(t *testing.T) {
 	p.mustSend(webReport(time.Second, 1))
 	r.source.SetBundle(testDomain, []*x509.Certificate{newTestCA(t).cert})
 	_, err := p.stream.Recv()
-	if status.Code(err) != codes.Unavailable ||
+	if status.Code(err) != codes.Unauthenticated ||
 		!strings.Contains(err.Error(), "no longer trusted") {
 		t.Errorf("the stream ended with %v", err)
 	}
@@ -263,7 +263,7 @@ func TestStreamEndsWithItsCertificate(t *testing.T) {
 	p := r.dial(ca.source("shop", "web", "web-1", 2*time.Second))
 	p.mustSend(webReport(time.Second, 1))
 	_, err := p.stream.Recv()
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "expired") {
+	if status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("the stream ended with %v", err)
 	}
 }

@@ -25,8 +25,19 @@
 //
 // An address is what one host can choose from: an IPv4 address, or an IPv6 network of 64 bits.
 //
+// # gRPC
+//
+// GRPC serves what grpc-go's generator has made, with grpc-go's types, over the proxy's HTTP/2
+// (proxy/h2, proxy/wire). What 10,000 proxies cost is what their connections cost, and there an
+// idle one holds no buffer and no goroutine; nor does a call whose handler rests (Rest). It knows
+// what our services use: unary calls and streams, deadlines, statuses. It refuses compressed
+// messages and sends no metadata. Flow control reaches the handler at both ends: SendMsg waits
+// while more than sendBuffer is unsent, and messages that it has not received keep the window
+// closed.
+//
 // # Goroutines
 //
-// The package starts none of its own. Those of grpc-go and net/http end with Stop, or with the
-// context of Serve.
+// Each handshake has one, and each call its handler's unless that rests; GRPC owns them, and Stop
+// and GracefulStop wait for them and for the readers of connections, which package wire runs. Those
+// of net/http end with the context of Serve.
 package serve

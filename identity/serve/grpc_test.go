@@ -31,6 +31,8 @@ type running struct {
 	ctx     context.Context // of the SVIDs
 	addr    string
 	metrics *prometheus.Registry
+	trust   *spiffe.Source // the server's
+	server  *serve.GRPC
 }
 
 // small is what a test can exceed.
@@ -44,6 +46,14 @@ func small() serve.Limits {
 
 func start(t *testing.T, limits serve.Limits) *running {
 	t.Helper()
+	return startWith(t, limits, func(*running, *serve.GRPC) {})
+}
+
+// startWith has prepare called before the server serves.
+func startWith(
+	t *testing.T, limits serve.Limits, prepare func(*running, *serve.GRPC),
+) *running {
+	t.Helper()
 	ca, err := identity.NewDev(identity.DevConfig{
 		TrustDomain: spiffeid.RequireTrustDomainFromString("cluster.local"),
 		Log:         slog.New(slog.DiscardHandler),
@@ -54,10 +64,12 @@ func start(t *testing.T, limits serve.Limits) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); ca.Wait() })
 	r := &running{t: t, ca: ca, ctx: ctx, metrics: prometheus.NewRegistry()}
-	cfg := spiffe.ServerConfig(r.source("server"), []string{"h2"},
-		func(spiffe.Peer) error { return nil })
+	r.trust = r.source("server")
+	cfg := spiffe.ServerConfig(r.trust, []string{"h2"}, spiffe.AnyPeer)
 	g := serve.NewGRPC("test", cfg, limits, r.metrics)
+	r.server = g
 	healthpb.RegisterHealthServer(g, health.NewServer())
+	prepare(r, g)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,9 @@ type Limits struct {
 	Base, Each int64
 }
 
+// Memory is the GOMEMLIMIT that admits so many connections, in bytes.
+func (l Limits) Memory(connections int) int64 { return l.Base + int64(connections)*l.Each }
+
 // Admitted is how many connections there can be within GOMEMLIMIT.
 func (l Limits) Admitted() int { return l.within(memory.Limit()).Connections }
 
@@ -46,17 +49,11 @@ func (l Limits) within(limit int64) Limits {
 
 // Bounds that all servers have in common.
 const (
-	pingAfter   = 30 * time.Second // of silence: a node that vanished says no goodbye
-	pingTimeout = 10 * time.Second
-	minPing     = 10 * time.Second // a client that pings more often is cut off; ours do each 30 s
+	// pingAfter is how long a caller may say nothing before it gets a PING, and how long it may
+	// take to answer: a node that vanished says no goodbye.
+	pingAfter = 30 * time.Second
 
 	maxHeader = 16 << 10 // of one call
-	// window is what may arrive before a handler has read it, of a stream and of a connection.
-	// grpc-go would let it grow to 16 MiB for whoever sends fast.
+	// window is what may arrive before a handler has read it, of a call and of a connection.
 	window = 64 << 10
-	// readBuffer is kept by every connection, which says little; grpc-go's own is 32 KiB.
-	readBuffer = 4 << 10
-	// writeBuffer is a connection's while it has something to say, and a change may give all of
-	// them something to say at once. grpc-go's own is 32 KiB: 320 MB of 10,000 connections.
-	writeBuffer = 4 << 10
 )

@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/memory"
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // listener hands out connections that have a place.
@@ -30,6 +32,8 @@ type conn struct {
 	from    *listener
 	address netip.Prefix
 	closed  sync.Once
+	wire    atomic.Pointer[wire.Conn] // has the socket since take
+	cut     atomic.Bool               // reset was called
 
 	// The listener's mutex guards these.
 	share    *share        // where its place is
@@ -64,7 +68,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		c := &conn{Conn: nc, from: l, address: AddressOf(nc.RemoteAddr().String())}
 		if why := l.enter(c, l.first()); why != "" {
 			l.metrics.refused(why)
-			reset(nc)
+			c.reset()
 			continue
 		}
 		l.metrics.connections.Inc()
@@ -121,7 +125,7 @@ func (l *listener) end(c *conn) {
 		return
 	}
 	l.metrics.refused(reasonFairness)
-	reset(c.Conn)
+	c.reset()
 }
 
 func (l *listener) leave(c *conn) {
@@ -144,13 +148,31 @@ func (c *conn) Close() error {
 		c.from.leave(c)
 		c.from.metrics.connections.Dec()
 	})
+	if w := c.wire.Load(); w != nil {
+		return w.Close()
+	}
 	return c.Conn.Close()
 }
 
+// take says that w has the socket from now on. A reset that came a moment before finds it too.
+func (c *conn) take(w *wire.Conn) {
+	c.wire.Store(w)
+	if c.cut.Load() {
+		c.reset()
+	}
+}
+
 // reset closes without a goodbye, so that the kernel keeps nothing of a connection that is refused.
-func reset(nc net.Conn) {
-	if tcp, ok := nc.(*net.TCPConn); ok {
+// Whoever reads it gives its place back.
+func (c *conn) reset() {
+	c.cut.Store(true)
+	if w := c.wire.Load(); w != nil {
+		w.CutAtClose()
+		w.Close()
+		return
+	}
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0) // it fails on what is closed already
 	}
-	nc.Close()
+	c.Conn.Close()
 }

@@ -50,6 +50,44 @@ func newMetrics(name string, to prometheus.Registerer) *listenerMetrics {
 	return m
 }
 
+// callMetrics are of the calls of one server, by the names that grpc-go's users know.
+type callMetrics struct{ started, handled, received, sent *prometheus.CounterVec }
+
+func newCallMetrics(name string, to prometheus.Registerer) *callMetrics {
+	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(
+			prometheus.CounterOpts{Name: "grpc_server_" + name + "_total", Help: help}, labels)
+	}
+	m := &callMetrics{
+		started: vec("started", "Calls begun.", labels...),
+		handled: vec("handled", "Calls that have ended, by their status.",
+			append(labels[:len(labels):len(labels)], "grpc_code")...),
+		received: vec("msg_received", "Messages received.", labels...),
+		sent:     vec("msg_sent", "Messages sent.", labels...),
+	}
+	if to != nil {
+		named(name, to).MustRegister(m.started, m.handled, m.received, m.sent)
+	}
+	return m
+}
+
+// methodMetrics are one method's.
+type methodMetrics struct {
+	started, received, sent prometheus.Counter
+	handled                 *prometheus.CounterVec // by grpc_code
+}
+
+func (m *callMetrics) of(kind, service, method string) methodMetrics {
+	return methodMetrics{
+		started:  m.started.WithLabelValues(kind, service, method),
+		received: m.received.WithLabelValues(kind, service, method),
+		sent:     m.sent.WithLabelValues(kind, service, method),
+		handled: m.handled.MustCurryWith(prometheus.Labels{
+			"grpc_type": kind, "grpc_service": service, "grpc_method": method}),
+	}
+}
+
 // named tells a process's servers apart.
 func named(name string, to prometheus.Registerer) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"server": name}, to)

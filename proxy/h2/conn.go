@@ -369,8 +369,21 @@ func (c *Conn) Resting() bool {
 func (c *Conn) Rest() {
 	c.w.Lock()
 	defer c.w.Unlock()
+	if len(c.streams) == 0 {
+		c.forgetLocked()
+	}
+}
+
+// Forget is Rest for a connection whose streams are few and long.
+func (c *Conn) Forget() {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.forgetLocked()
+}
+
+func (c *Conn) forgetLocked() {
 	// the reader takes the lock before its next turn
-	if c.parked && len(c.streams) == 0 && !c.block.open {
+	if c.parked && !c.block.open {
 		c.fields = nil
 		c.dec.forget()
 	}
