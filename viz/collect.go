@@ -104,7 +104,8 @@ func (c *collection[K]) add(w span, k K, one *series) {
 	g := c.group(k)
 	c.of[one] = g
 	g.processes[one.process] = struct{}{}
-	g.total.add(&one.total.counters)
+	total := one.total.counters()
+	g.total.add(&total)
 	g.note(one)
 	if one.process.live(w.now) {
 		g.open += one.open
@@ -137,7 +138,8 @@ func (s *store) fillLocked(w span, of map[*series]*group) {
 	if o := s.history.open; o != nil && w.has(o.number) {
 		for one, sum := range o.samples {
 			if g := of[one]; g != nil {
-				g.addSample(w, o.number, sum)
+				scratch.parse(sum)
+				g.addSample(w, o.number, &scratch)
 			}
 		}
 	}

@@ -60,6 +60,9 @@ func sampleOf(s *api.Series) sample {
 	return out
 }
 
+// reset makes it zero, and keeps its memory.
+func (s *sample) reset() { s.counters, s.buckets = counters{}, s.buckets[:0] }
+
 func (s *sample) zero() bool { return len(s.buckets) == 0 && s.counters == counters{} }
 
 // since is what was added to before to give s. A counter that fell was forged or is broken: within

@@ -17,15 +17,16 @@ const (
 // history is a ring of slots. Slots whose time is over are packed: they do not change any more, and
 // are seldom read.
 type history struct {
-	closed []*slot // oldest first
-	open   *openSlot
-	size   int
+	closed  []*slot // oldest first
+	open    *openSlot
+	size    int
+	scratch scratch
 }
 
 // openSlot is where reports of the moment add up.
 type openSlot struct {
 	number  int64 // since 1970, in slots
-	samples map[*series]*sample
+	samples map[*series]packed
 	covered map[*process]time.Duration
 }
 
@@ -57,7 +58,7 @@ func (h *history) turn(now time.Time) bool {
 	if h.open != nil && len(h.open.covered)+len(h.open.samples) > 0 {
 		h.push(h.open.pack())
 	}
-	h.open = &openSlot{number: number, samples: make(map[*series]*sample),
+	h.open = &openSlot{number: number, samples: make(map[*series]packed),
 		covered: make(map[*process]time.Duration)}
 	h.trim(number)
 	return true
@@ -86,12 +87,13 @@ func (h *history) cover(now time.Time, p *process, d time.Duration, counted bool
 
 func (h *history) add(now time.Time, s *series, d *sample) {
 	h.turn(now)
-	sum := h.open.samples[s]
-	if sum == nil {
-		sum = &sample{}
-		h.open.samples[s] = sum
+	was, again := h.open.samples[s]
+	if again {
+		h.scratch.sample.parse(was)
+		h.scratch.sample.add(d)
+		d = &h.scratch.sample
 	}
-	sum.add(d)
+	h.open.samples[s] = h.scratch.pack(was, d)
 }
 
 func (o *openSlot) pack() *slot {
@@ -100,12 +102,16 @@ func (o *openSlot) pack() *slot {
 		ends:    make([]uint32, 0, len(o.samples)),
 		covered: make([]coverage, 0, len(o.covered)),
 	}
+	size := 0
+	for _, sum := range o.samples {
+		size += len(sum)
+	}
+	s.data = make([]byte, 0, size)
 	for one, sum := range o.samples {
-		s.data = sum.append(s.data)
+		s.data = append(s.data, sum...)
 		s.series = append(s.series, one)
 		s.ends = append(s.ends, uint32(len(s.data)))
 	}
-	s.data = append(make([]byte, 0, len(s.data)), s.data...)
 	for p, d := range o.covered {
 		s.covered = append(s.covered, coverage{p, d})
 	}
@@ -121,6 +127,30 @@ func (s *slot) sample(i int, into *sample) {
 		begin = s.ends[i-1]
 	}
 	into.parse(s.data[begin:s.ends[i]])
+}
+
+// packed is a sample as append makes it.
+type packed []byte
+
+// scratch is memory to unpack and pack samples in. It holds none.
+type scratch struct {
+	sample sample
+	bytes  []byte
+}
+
+// pack puts a sample where another one was, if it fits there.
+func (x *scratch) pack(was packed, s *sample) packed {
+	x.bytes = s.append(x.bytes[:0])
+	if len(x.bytes) > cap(was) {
+		was = make(packed, 0, len(x.bytes))
+	}
+	return append(was[:0], x.bytes...)
+}
+
+// counters unpacks the counters alone.
+func (b packed) counters() (c counters) {
+	c.parse(b)
+	return c
 }
 
 // append packs a sample: a bit for each counter that is not zero, those counters, then the buckets
@@ -148,23 +178,31 @@ func (s *sample) append(b []byte) []byte {
 	return b
 }
 
-// parse reads what append wrote; nothing else ever comes here.
-func (s *sample) parse(b []byte) {
-	next := func() uint64 {
-		v, n := binary.Uvarint(b)
-		b = b[max(n, 0):]
-		return v
+// parse reads what append wrote; nothing else ever comes here. Of nothing it makes the zero sample.
+func (s *sample) parse(b packed) {
+	s.buckets = s.buckets[:0]
+	last := uint16(0)
+	for b = s.counters.parse(b); len(b) > 0; {
+		last += uint16(b.next())
+		s.buckets = append(s.buckets, bucket{last, b.next()})
 	}
-	s.counters, s.buckets = counters{}, s.buckets[:0]
-	mask := next()
-	for i := range s.counters {
+}
+
+// parse returns what is behind the counters.
+func (c *counters) parse(b packed) packed {
+	*c = counters{}
+	mask := b.next()
+	for i := range c {
 		if mask&(1<<i) != 0 {
-			s.counters[i] = next()
+			c[i] = b.next()
 		}
 	}
-	last := uint16(0)
-	for len(b) > 0 {
-		last += uint16(next())
-		s.buckets = append(s.buckets, bucket{last, next()})
-	}
+	return b
+}
+
+// next takes a number off the front.
+func (b *packed) next() uint64 {
+	v, n := binary.Uvarint(*b)
+	*b = (*b)[max(n, 0):]
+	return v
 }

@@ -11,12 +11,12 @@ import (
 
 // What viz remembers of proxies.
 const (
-	// SeriesBudget bounds labels and totals. A series with its histogram costs about 1.5 KiB: room
-	// for some 80,000.
+	// SeriesBudget bounds labels and totals. A series costs about 250 bytes, and its labels 600,
+	// which the pods of a workload have together: room for 10,000 proxies with 40 series each.
 	SeriesBudget = 128 << 20
 	// ReporterBudget bounds one pod's share, all lives of its proxy in the last hour together, so
 	// that one that restarts without end, or lies, cannot push the others out. 1,000 series of
-	// usual size take 1.5 MiB.
+	// usual size take 1 MiB.
 	ReporterBudget = 4 << 20
 	// maxGap is the longest silence of a proxy whose counts still go into rates. What happened in a
 	// longer one, for example before viz started, goes into the totals only: it is not known when
@@ -60,8 +60,8 @@ func (p *process) live(now time.Time) bool {
 // never change.
 type series struct {
 	process *process
-	labels  *labels
-	total   sample
+	labels  *labels // the store's
+	total   packed
 	open    uint64
 	changed time.Time
 }
@@ -70,14 +70,24 @@ type series struct {
 type store struct {
 	mu        sync.RWMutex // guards what follows, and the processes; answers only read
 	processes map[processKey]*process
+	labels    map[labels]*sharedLabels
 	sizes     map[reporter]int
 	history   history
-	size      int    // the sum of sizes
-	refused   uint64 // series beyond a budget
+	size      int    // of all: labels that several proxies have count once
+	refused   uint64 // series, and growth of some, beyond a budget
+	scratch   scratch
+}
+
+// sharedLabels are what any number of series have alike: the pods of a workload call the same
+// services.
+type sharedLabels struct {
+	labels
+	holders int
 }
 
 func newStore() *store {
-	return &store{processes: make(map[processKey]*process), sizes: make(map[reporter]int)}
+	return &store{processes: make(map[processKey]*process),
+		labels: make(map[labels]*sharedLabels), sizes: make(map[reporter]int)}
 }
 
 // apply takes a checked report. A refused one changes nothing.
@@ -93,7 +103,7 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	if r.uptime < p.uptime {
 		return nil // left over from a stream that another one has replaced
 	}
-	changes, err := p.changes(r)
+	changes, err := p.changes(r, &s.scratch)
 	if err != nil {
 		return err
 	}
@@ -123,11 +133,12 @@ type change struct {
 	delta sample
 }
 
-func (p *process) changes(r *report) ([]change, error) {
+func (p *process) changes(r *report, scratch *scratch) ([]change, error) {
 	out := make([]change, 0, len(r.series))
 	added := 0
 	for _, in := range r.series {
-		var before sample
+		before := &scratch.sample
+		before.reset()
 		old := p.series[in.id]
 		switch {
 		case old == nil && in.labels == nil && p.full:
@@ -140,9 +151,9 @@ func (p *process) changes(r *report) ([]change, error) {
 		case in.labels != nil && *in.labels != *old.labels:
 			return nil, status.Errorf(codes.InvalidArgument, "series %d changed its labels", in.id)
 		default:
-			before = old.total
+			before.parse(old.total)
 		}
-		delta, err := in.sample.since(&before)
+		delta, err := in.sample.since(before)
 		if err != nil {
 			return nil, status.Error(codes.InvalidArgument,
 				fmt.Sprintf("series %d: %v", in.id, err))
@@ -168,28 +179,65 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 		one.changed = now
 	}
 	one.open = c.in.open
-	had := len(one.total.buckets)
-	one.total.add(&c.delta)
-	s.growLocked(p, (len(one.total.buckets)-had)*bucketSize)
-	if counted && !c.delta.zero() {
+	if c.delta.zero() || !s.totalLocked(one, &c.delta) {
+		return
+	}
+	if counted {
 		s.history.add(now, one, &c.delta)
 	}
 }
 
-// bucketSize is what one occupied bucket costs.
-const bucketSize = 16
+// totalLocked adds to a series' total, if what it grows by fits.
+func (s *store) totalLocked(one *series, delta *sample) bool {
+	s.scratch.sample.parse(one.total)
+	s.scratch.sample.add(delta)
+	next := s.scratch.pack(one.total, &s.scratch.sample)
+	more := cap(next) - cap(one.total)
+	if more > 0 && !s.fitsLocked(one.process.key.reporter, more) {
+		s.refused++
+		one.process.full = true
+		return false
+	}
+	one.total = next
+	s.growLocked(one.process, more)
+	return true
+}
+
+// seriesSize is what a series costs beside its labels and its total, with its place in a map.
+const seriesSize = 160
 
 func (s *store) addLocked(p *process, in incoming) *series {
-	size := in.labels.size() + len(in.sample.buckets)*bucketSize
-	if !s.fitsLocked(p.key.reporter, size) {
+	if !s.fitsLocked(p.key.reporter, seriesSize+in.labels.size()) {
 		s.refused++
 		p.full = true
 		return nil
 	}
-	one := &series{process: p, labels: in.labels}
+	one := &series{process: p, labels: s.shareLocked(p, in.labels)}
 	p.series[in.id] = one
-	s.growLocked(p, in.labels.size())
+	s.growLocked(p, seriesSize)
 	return one
+}
+
+// shareLocked returns the store's own of some labels. Each proxy's share counts them whole.
+func (s *store) shareLocked(p *process, l *labels) *labels {
+	shared := s.labels[*l]
+	if shared == nil {
+		shared = &sharedLabels{labels: *l}
+		s.labels[*l] = shared
+		s.size += l.size()
+	}
+	shared.holders++
+	s.sizes[p.key.reporter] += l.size()
+	return &shared.labels
+}
+
+func (s *store) unshareLocked(p *process, l *labels) {
+	s.sizes[p.key.reporter] -= l.size()
+	shared := s.labels[*l]
+	if shared.holders--; shared.holders == 0 {
+		delete(s.labels, *l)
+		s.size -= l.size()
+	}
 }
 
 func (s *store) fitsLocked(who reporter, size int) bool {
@@ -220,6 +268,9 @@ func (s *store) beginLocked(p *process) error {
 }
 
 func (s *store) forgetLocked(p *process) {
+	for _, one := range p.series {
+		s.unshareLocked(p, one.labels)
+	}
 	s.growLocked(p, -p.size)
 	if s.sizes[p.key.reporter] == 0 {
 		delete(s.sizes, p.key.reporter)

@@ -3,6 +3,7 @@ package viz
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -410,4 +411,78 @@ func TestReporterBudget(t *testing.T) {
 	}
 	other := m.pod("shop", "other", "other-1")
 	other.report(inbound(1, 1, 0, ""))
+}
+
+// The pods of a workload have equal labels, which are kept once, until the last of them is
+// forgotten.
+func TestEqualLabelsAreKeptOnce(t *testing.T) {
+	m := newMesh(t)
+	checkout := m.pod("shop", "checkout", "checkout-1")
+	var pods []*pod
+	for i := range 100 {
+		one := m.pod("shop", "web", fmt.Sprint("web-", i))
+		one.report(outbound(1, checkout, "POST /pay"))
+		pods = append(pods, one)
+	}
+	if n := len(m.store.labels); n != 1 {
+		t.Errorf("%d labels are kept", n)
+	}
+	sum := 0
+	for _, size := range m.store.sizes {
+		sum += size
+	}
+	if each := sum / len(pods); m.store.size > len(pods)*each-50*m.labelSize() {
+		t.Errorf("%d bytes are counted for %d pods of %d each", m.store.size, len(pods), each)
+	}
+	for _, one := range pods {
+		m.store.end(m.now, one.stream)
+	}
+	m.now = m.now.Add(historyLength + time.Minute)
+	checkout.report()
+	if len(m.store.labels) != 0 || m.store.size != processSize {
+		t.Errorf("an hour later %d labels and %d bytes are left", len(m.store.labels), m.store.size)
+	}
+}
+
+func (m *mesh) labelSize() (n int) {
+	for l := range m.store.labels {
+		n += l.size()
+	}
+	return n
+}
+
+// Series that arrive small and fill their histograms later get no more than their pod's share.
+func TestGrowthIsBounded(t *testing.T) {
+	m := newMesh(t)
+	web := m.pod("shop", "web", "web-1")
+	var all []*api.Series
+	for i := range MaxSeriesPerProxy {
+		s := inbound(uint32(i), 1, 0, "")
+		s.Labels.Port = uint32(i)
+		for _, label := range []*string{&s.Labels.Authority, &s.Labels.Route, &s.Labels.Backend,
+			&s.Labels.Namespace, &s.Labels.Service, &s.Labels.Protocol} {
+			*label = strings.Repeat("x", MaxLabelLength)
+		}
+		all = append(all, s)
+	}
+	web.report(all...)
+	if m.store.refused != 0 {
+		t.Fatalf("%d series did not fit at once", m.store.refused)
+	}
+	for range 3 {
+		m.now = m.now.Add(time.Second)
+		for _, s := range all {
+			s.Labels = nil
+			s.Requests++
+			s.Bucket = nil
+			for b := range metric.Buckets {
+				s.Bucket = append(s.Bucket, uint32(b))
+			}
+			s.BucketCount = slices.Repeat([]uint64{s.Requests << 40}, metric.Buckets)
+		}
+		web.report(all...)
+	}
+	if size := m.store.sizes[web.stream.who]; size > ReporterBudget || m.store.refused == 0 {
+		t.Errorf("the pod takes %d bytes, and %d changes were refused", size, m.store.refused)
+	}
 }
