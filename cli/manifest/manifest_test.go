@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/names"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/viz"
 )
 
 func testConfig() Config {
@@ -173,6 +178,29 @@ func TestServersAreRestricted(t *testing.T) {
 	}
 	if n != 4 {
 		t.Errorf("%d deployments, want 4", n)
+	}
+}
+
+// A server that promises to hold 10,000 proxies has the memory to admit them.
+func TestServersAdmitTenThousandProxies(t *testing.T) {
+	limits := map[string]serve.Limits{"tulle-identity": identity.ConnectionLimits(),
+		"tulle-destination": destination.ConnectionLimits(), "tulle-viz": viz.ConnectionLimits()}
+	for _, object := range Objects(testConfig()) {
+		d, ok := object.(*appsv1.Deployment)
+		if !ok || limits[d.Name].Each == 0 {
+			continue
+		}
+		of := limits[d.Name]
+		delete(limits, d.Name)
+		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+			if n, err := strconv.ParseInt(e.Value, 10, 64); e.Name == "GOMEMLIMIT" &&
+				(err != nil || n < of.Memory(10_000) || of.Connections < 10_000) {
+				t.Errorf("%s has a GOMEMLIMIT of %s, needs %d", d.Name, e.Value, of.Memory(10_000))
+			}
+		}
+	}
+	if len(limits) != 0 {
+		t.Errorf("not installed: %v", limits)
 	}
 }
 

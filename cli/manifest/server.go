@@ -11,10 +11,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/viz"
 )
 
 // serverUID is what the servers run as; no file belongs to it. It is not the proxy's 2102, whose
@@ -32,23 +35,41 @@ type server struct {
 	// memory is what it may use: a limit, so that a leak ends one server and not the node. What the
 	// server admits follows from it, so that it refuses before it is killed
 	// (identity/serve.Limits).
-	memory string
+	memory resource.Quantity
+}
+
+const (
+	// proxies is how many a server has memory for, beside what it needs without any.
+	proxies = 10_000
+	// goPercent of a container's memory is Go's. What Go does not count, the binary's pages above
+	// all, has the rest.
+	goPercent = 85
+	// memoryStep is what limits are multiples of, for people.
+	memoryStep = 64 << 20
+)
+
+// memoryFor is the container's memory with which a server admits proxies connections.
+func memoryFor(limits serve.Limits) resource.Quantity {
+	steps := (limits.Memory(proxies)*100/goPercent + memoryStep) / memoryStep
+	return *resource.NewQuantity(steps*memoryStep, resource.BinarySI)
 }
 
 func (c Config) servers() []server {
 	i := c.Injector
 	return []server{{
 		name: names.Identity, verb: "identity", port: config.IdentityPort,
-		service: config.IdentityPort, replicas: 1, memory: "512Mi",
-		args: []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
+		service: config.IdentityPort, replicas: 1,
+		memory: memoryFor(identity.ConnectionLimits()),
+		args:   []string{"--identity-lifetime=" + c.IdentityLifetime.String()},
 	}, {
 		name: names.Destination, verb: "destination", port: config.DestinationPort,
-		service: config.DestinationPort, replicas: 1, memory: "1Gi",
-		args: []string{"--cluster-networks=" + strings.Join(i.ClusterNetworks, ",")},
+		service: config.DestinationPort, replicas: 1,
+		memory: memoryFor(destination.ConnectionLimits()),
+		args:   []string{"--cluster-networks=" + strings.Join(i.ClusterNetworks, ",")},
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
 		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443,
-		replicas: 2, memory: "128Mi",
+		replicas: 2, memory: resource.MustParse("128Mi"),
 		args: append([]string{
 			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","),
 			"--proxy-image=" + i.ProxyImage,
@@ -56,7 +77,7 @@ func (c Config) servers() []server {
 		}, resourceArgs(i.Resources)...),
 	}, {
 		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1,
-		memory: "1Gi",
+		memory: memoryFor(viz.ConnectionLimits()),
 	}}
 }
 
@@ -129,12 +150,8 @@ func (c Config) pod(s server) corev1.PodSpec {
 	return spec
 }
 
-// goMemory is GOMEMLIMIT, in bytes: what Go does not count, the binary's pages above all, has the
-// rest.
-func (s server) goMemory() int64 {
-	limit := resource.MustParse(s.memory)
-	return limit.Value() * 85 / 100
-}
+// goMemory is GOMEMLIMIT, in bytes.
+func (s server) goMemory() int64 { return s.memory.Value() * goPercent / 100 }
 
 // certified servers ask identity for their certificate; identity signs its own.
 func (s server) certified() bool { return s.verb != "identity" }
@@ -156,7 +173,7 @@ func (c Config) container(s server) corev1.Container {
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"),
 				corev1.ResourceMemory: resource.MustParse("32Mi")},
-			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(s.memory)},
+			Limits: corev1.ResourceList{corev1.ResourceMemory: s.memory},
 		},
 		ReadinessProbe:           probe("/ready", 2),
 		LivenessProbe:            probe("/live", 10),

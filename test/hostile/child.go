@@ -19,9 +19,13 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
+	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/names"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/viz"
 )
 
 // child is a server of the control plane in a process of its own: its real code over real sockets,
@@ -55,17 +59,17 @@ func (r childReady) source(name string) (*spiffe.Source, error) {
 // which no attacker on one machine takes; here attackers from one address could, if they were let.
 const places = 1000
 
-// cramped is GOMEMLIMIT for servers whose memory says how many places they have: what they take
-// without a caller, as their limits reckon, and a place's part for each.
-var cramped = map[string]string{"identity": "103Mi", "destination": "315Mi", "viz": "379Mi"}
+// cramped are the limits of servers whose memory says how many places they have.
+var cramped = map[string]serve.Limits{"identity": identity.ConnectionLimits(),
+	"destination": destination.ConnectionLimits(), "viz": viz.ConnectionLimits()}
 
 // cramp takes from a container the memory that would make it too large to be filled.
 func cramp(name string, c corev1.Container) (corev1.Container, error) {
-	less, ok := cramped[name]
+	limits, ok := cramped[name]
 	if !ok {
 		return c, nil
 	}
-	memory := resource.MustParse(less)
+	memory := limits.Memory(places)
 	for i, e := range c.Env {
 		if e.Name != "GOMEMLIMIT" {
 			continue
@@ -74,8 +78,8 @@ func cramp(name string, c corev1.Container) (corev1.Container, error) {
 		if err != nil {
 			return c, err
 		}
-		limit := c.Resources.Limits.Memory().Value() - was + memory.Value()
-		c.Env[i].Value = strconv.FormatInt(memory.Value(), 10)
+		limit := c.Resources.Limits.Memory().Value() - was + memory
+		c.Env[i].Value = strconv.FormatInt(memory, 10)
 		most := *resource.NewQuantity(limit, resource.BinarySI)
 		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: most}
 		return c, nil
