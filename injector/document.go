@@ -1,19 +1,18 @@
 package injector
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	kyaml "sigs.k8s.io/yaml"
 )
 
 // document is one YAML document: its nodes, for places in the text, and its meaning as JSON, for
 // decisions and for checks.
 type document struct {
 	root *yaml.Node
-	// what the document means; changed along with the text, so that both can be compared afterwards
+	was  any // what the document means
+	// what it is to mean: changed along with the text, so that both can be compared afterwards
 	want    any
 	objects []object
 }
@@ -26,46 +25,18 @@ type object struct {
 	templatePath          []string // of the pod template in the object; nil: it has none
 }
 
-func newDocument(root *yaml.Node) (document, error) {
+func (r *reader) document(root *yaml.Node) (document, error) {
 	d := document{root: root}
 	if scalar(lookup(root, "kind")) == "" || scalar(lookup(root, "apiVersion")) == "" {
 		return d, nil
 	}
-	text, err := yaml.Marshal(plain(root))
-	if err != nil {
+	var err error
+	if d.was, err = r.meaning(root); err != nil {
 		return d, errAt(root, "%w", err)
 	}
-	// Kubernetes' own decoder, for its YAML 1.1 reading of `yes` and `0o7`.
-	text, err = kyaml.YAMLToJSON(text)
-	if err != nil {
-		return d, errAt(root, "%w", err)
-	}
-	if err := json.Unmarshal(text, &d.want); err != nil {
-		return d, errAt(root, "%w", err)
-	}
+	d.want = d.was
 	d.find(root, nil)
 	return d, nil
-}
-
-// notPlain are the styles of scalars that are not plain.
-const notPlain = yaml.LiteralStyle | yaml.FoldedStyle | yaml.SingleQuotedStyle |
-	yaml.DoubleQuotedStyle
-
-// plain copies a node without comments and string styles, which change no meaning but can be
-// written back wrongly.
-func plain(n *yaml.Node) *yaml.Node {
-	c := &yaml.Node{Kind: n.Kind, Style: n.Style & yaml.TaggedStyle, Tag: n.Tag, Value: n.Value,
-		Anchor: n.Anchor, Alias: n.Alias}
-	switch {
-	case isNull(n):
-		c.Value = "null"
-	case n.Kind == yaml.ScalarNode && n.Style&notPlain != 0:
-		c.Style |= yaml.DoubleQuotedStyle
-	}
-	for _, child := range n.Content {
-		c.Content = append(c.Content, plain(child))
-	}
-	return c
 }
 
 // find lists the objects: the document itself, or what a List holds.

@@ -11,15 +11,34 @@ import (
 
 // blockStyle is how a text indents: additions are written in it.
 type blockStyle struct {
+	indent
+	memo *memo
+}
+
+type indent struct {
 	unit int // a mapping inside a mapping
 	list int // a list's dash, from the list's key
 	dash int // an item, from its dash
 }
 
+// memo remembers what was written for one workload of a text: most get the same containers and
+// volumes, in the same indentation.
+type memo struct {
+	specs  map[string]*yaml.Node // what is added to a pod's spec, by its JSON
+	blocks map[blockAt][]string
+}
+
+// blockAt is a list, and where and how it is written.
+type blockAt struct {
+	list   *yaml.Node
+	column int
+	indent
+}
+
 // styleOf looks at how the pod template is written; the pod's containers are always there to show
 // how lists are.
 func (s *splicer) styleOf(template location) blockStyle {
-	style := blockStyle{unit: 2, list: 0, dash: 2}
+	style := blockStyle{indent{unit: 2, list: 0, dash: 2}, s.memo}
 	spec, ok := template.child("spec")
 	if !ok || spec.value.Kind != yaml.MappingNode || len(spec.value.Content) == 0 {
 		return style
@@ -45,9 +64,14 @@ func (b blockStyle) block(column int, n *yaml.Node) []string {
 	pad := strings.Repeat(" ", column)
 	var lines []string
 	if n.Kind == yaml.SequenceNode {
+		key := blockAt{n, column, b.indent}
+		if lines, ok := b.memo.blocks[key]; ok {
+			return lines
+		}
 		for _, item := range n.Content {
 			lines = append(lines, b.item(pad, column, item)...)
 		}
+		b.memo.blocks[key] = lines
 		return lines
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -82,11 +106,21 @@ func (b blockStyle) entry(pad string, column int, key, value *yaml.Node) []strin
 // unquoted matches strings that no YAML reader takes for anything else.
 var unquoted = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*$`)
 
-// reserved are the words that YAML 1.1 reads as booleans and null.
-var reserved = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
+// reserved reports whether YAML 1.1 reads a word as a boolean or null.
+func reserved(s string) bool {
+	const longest = len("false")
+	if len(s) > longest {
+		return false
+	}
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off", "true", "false", "null":
+		return true
+	}
+	return false
+}
 
 func scalarText(n *yaml.Node) string {
-	if n.Tag != "!!str" || unquoted.MatchString(n.Value) && !reserved.MatchString(n.Value) {
+	if n.Tag != "!!str" || unquoted.MatchString(n.Value) && !reserved(n.Value) {
 		return n.Value
 	}
 	return quoted(n.Value)

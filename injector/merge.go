@@ -75,7 +75,13 @@ func (m *merger) insert(at location, add *yaml.Node) {
 			errAt(at.value, "cannot add to a mapping that starts here: put a line break before it"))
 		return
 	}
-	m.s.insertLines(line, m.style.block(m.s.column(at.value), add))
+	m.insertBlock(line, m.s.column(at.value), add)
+}
+
+func (m *merger) insertBlock(after, column int, add *yaml.Node) {
+	if !m.s.dry {
+		m.s.insertLines(after, m.style.block(column, add))
+	}
 }
 
 // blockLine is the line after which a block collection's new first entry goes.
@@ -139,7 +145,7 @@ func (m *merger) fillNull(at location, add *yaml.Node) {
 	if add.Kind == yaml.SequenceNode {
 		column = at.key.Column - 1 + m.style.list
 	}
-	m.s.insertLines(at.key.Line, m.style.block(column, add))
+	m.insertBlock(at.key.Line, column, add)
 }
 
 // wrapAlias turns `labels: *common` into a mapping that merges it. Items cannot be merged, nor can

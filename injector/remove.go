@@ -248,31 +248,3 @@ func strip(tree map[string]any, namespace bool) {
 		})
 	}
 }
-
-// pruned is a document without its empty collections: whether a key was written empty, or not at
-// all, means the same.
-func pruned(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for key, value := range v {
-			if p := pruned(value); p != nil {
-				out[key] = p
-			}
-		}
-		if len(out) == 0 {
-			return nil
-		}
-		return out
-	case []any:
-		if len(v) == 0 {
-			return nil
-		}
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = pruned(v[i])
-		}
-		return out
-	}
-	return v
-}

@@ -2,8 +2,6 @@ package injector
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -17,7 +15,9 @@ type splicer struct {
 	text  []byte
 	lines []int // where each line starts
 	edits []edit
+	dry   bool  // what is inserted is not written
 	err   error // the first place that could not be edited
+	memo  *memo
 }
 
 // edit replaces text[from:to].
@@ -27,7 +27,9 @@ type edit struct {
 }
 
 func newSplicer(text []byte) *splicer {
-	s := &splicer{text: text, lines: []int{0}}
+	s := &splicer{text: text, lines: []int{0}, memo: &memo{
+		specs: map[string]*yaml.Node{}, blocks: map[blockAt][]string{},
+	}}
 	if bytes.HasPrefix(text, []byte("\ufeff")) {
 		s.lines[0] = len("\ufeff") // yaml does not count a byte order mark
 	}
@@ -123,26 +125,25 @@ func (s *splicer) deleteLines(first, last int) {
 	s.replace(from, to, "")
 }
 
-// add splices a change into a pod template, and returns what it had to create or replace besides.
-func (s *splicer) add(at location, c Change) ([]string, error) {
-	probe := &splicer{text: s.text, lines: s.lines}
-	m := merger{s: probe, style: probe.styleOf(at)}
-	tree, err := c.tree()
+// add splices a change into a pod template, and returns the tree of what it added, with the
+// annotation that remembers what it had to create or replace besides.
+func (s *splicer) add(at location, c Change) (*yaml.Node, error) {
+	spec, err := s.memo.spec(c)
 	if err != nil {
 		return nil, err
 	}
-	m.merge(at, tree)
+	probe := &splicer{text: s.text, lines: s.lines, dry: true, memo: s.memo}
+	m := merger{s: probe, style: probe.styleOf(at)}
+	m.merge(at, c.tree(spec))
 	if probe.err != nil {
 		return nil, probe.err
 	}
 	slices.Sort(m.records)
 	// The records go into the annotations, so the second time they are part of what is spliced.
-	if tree, err = c.withRecords(m.records).tree(); err != nil {
-		return nil, err
-	}
+	tree := c.withRecords(m.records).tree(spec)
 	second := merger{s: s, style: m.style}
 	second.merge(at, tree)
-	return m.records, s.err
+	return tree, s.err
 }
 
 // withRecords adds the annotation that remembers them.
@@ -153,26 +154,4 @@ func (c Change) withRecords(records []string) Change {
 	c.Annotations = merge(merge(nil, c.Annotations),
 		map[string]string{annotationKeys: strings.Join(records, ",")})
 	return c
-}
-
-// tree is the change as a YAML node, in the order that people write pods.
-func (c Change) tree() (*yaml.Node, error) {
-	type list map[string]any
-	type ordered struct {
-		Metadata list `json:"metadata"`
-		Spec     any  `json:"spec,omitempty"`
-	}
-	o := ordered{Metadata: list{"annotations": c.Annotations, "labels": c.Labels}}
-	if c.InitContainers != nil {
-		o.Spec = list{"initContainers": c.InitContainers, "volumes": c.Volumes}
-	}
-	text, err := json.Marshal(o)
-	if err != nil {
-		return nil, fmt.Errorf("write the change: %w", err)
-	}
-	var node yaml.Node
-	if err := yaml.Unmarshal(text, &node); err != nil {
-		return nil, fmt.Errorf("read the change: %w", err)
-	}
-	return node.Content[0], nil
 }

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"unicode/utf8"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	"go.yaml.in/yaml/v3"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,20 +43,6 @@ func InjectText(c Config, name string, text []byte) ([]byte, []Report, error) {
 	if err != nil {
 		return nil, nil, located(name, err)
 	}
-	if len(out) == len(text) {
-		return out, reports, nil
-	}
-	back, _, err := uninjectText(out)
-	if err != nil {
-		return nil, nil, located(name, fmt.Errorf("the injected text could not be undone: %w", err))
-	}
-	if !bytes.Equal(back, text) {
-		return nil, nil, located(
-			name, lineError{differs(back, text),
-				errors.New(
-					"injection here could not be undone to the byte; write the pod template in " +
-						"plain block style")})
-	}
 	return out, reports, nil
 }
 
@@ -89,91 +73,164 @@ func differs(a, b []byte) int {
 }
 
 func injectText(c Config, text []byte) ([]byte, []Report, error) {
-	docs, err := parseText(text)
+	p := pass{do: func(s *splicer, d *document, r object) (Report, error) {
+		return d.inject(s, c, r)
+	}}
+	out, err := p.over(text)
+	if err != nil || len(out) == len(text) {
+		return text, p.reports, err
+	}
+	// The text that was written is read once: to see what it means, and to undo it.
+	undo := pass{check: p.means, do: func(s *splicer, d *document, r object) (Report, error) {
+		report, err := d.uninject(s, r)
+		if err != nil {
+			err = fmt.Errorf("the injected text could not be undone: %w", err)
+		}
+		return report, err
+	}}
+	back, err := undo.over(out)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := newSplicer(text)
-	var reports []Report
-	for i := range docs {
-		for _, r := range docs[i].objects {
-			report, err := docs[i].inject(s, c, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			reports = append(reports, report)
-		}
-	}
-	out := s.apply()
-	return out, reports, verify(docs, out)
+	return out, p.reports, p.undone(&undo, text, back)
 }
 
 func uninjectText(text []byte) ([]byte, []Report, error) {
-	docs, err := parseText(text)
-	if err != nil {
-		return nil, nil, err
+	p := pass{do: func(s *splicer, d *document, r object) (Report, error) {
+		return d.uninject(s, r)
+	}}
+	out, err := p.over(text)
+	if err != nil || len(out) == len(text) {
+		return text, p.reports, err
 	}
-	s := newSplicer(text)
-	var reports []Report
-	for i := range docs {
-		for _, r := range docs[i].objects {
-			report, err := docs[i].uninject(s, r)
-			if err != nil {
-				return nil, nil, err
-			}
-			reports = append(reports, report)
-		}
+	look := pass{check: p.means}
+	if _, err = look.over(out); err == nil {
+		err = p.asMany(&look)
 	}
-	out := s.apply()
-	return out, reports, verify(docs, out)
+	return out, p.reports, err
 }
 
-// verify decodes the text that was written and compares it with what was to be: a text with an
+// pass is what is done with all objects of a text. Each document is read by itself, and its nodes
+// are not kept: of a large text they are many times as large.
+type pass struct {
+	check   func(i int, d *document) error // of each document, before anything is done with it
+	do      func(*splicer, *document, object) (Report, error)
+	reports []Report
+	docs    []meant
+}
+
+// meant is what a document means, and what it is to mean after a pass.
+type meant struct {
+	line      int
+	was, want any
+}
+
+// over returns the text as the pass leaves it.
+func (p *pass) over(text []byte) ([]byte, error) {
+	s := newSplicer(text)
+	err := p.read(text, func(d *document) error {
+		if p.check != nil {
+			if err := p.check(len(p.docs), d); err != nil {
+				return err
+			}
+		}
+		err := p.each(s, d)
+		p.docs = append(p.docs, meant{d.root.Line, d.was, d.want})
+		return err
+	})
+	if err != nil || len(s.edits) == 0 {
+		return text, err
+	}
+	return s.apply(), nil
+}
+
+func (p *pass) each(s *splicer, d *document) error {
+	if p.do == nil {
+		return nil
+	}
+	for _, r := range d.objects {
+		report, err := p.do(s, d, r)
+		if err != nil {
+			return err
+		}
+		p.reports = append(p.reports, report)
+	}
+	return nil
+}
+
+// read calls do for all documents of a text. Those that are no Kubernetes objects have none in
+// them, and are never looked into.
+func (p *pass) read(text []byte, do func(*document) error) error {
+	if !utf8.Valid(text) {
+		return lineError{badLine(text), errors.New("not UTF-8 text")}
+	}
+	dec, r := yaml.NewDecoder(bytes.NewReader(text)), newReader()
+	for {
+		var node yaml.Node
+		err := dec.Decode(&node)
+		switch {
+		case err != nil && err.Error() == "EOF":
+			return nil
+		case err != nil && p.check != nil:
+			return fmt.Errorf("the text written would not parse: %w", err)
+		case err != nil:
+			e := crd.SyntaxError("", err)
+			return lineError{max(e.Line, 1), e.Err}
+		}
+		doc, err := r.document(node.Content[0])
+		if err == nil {
+			err = do(&doc)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// means compares a document of the text that was written with what it was to be: a text with an
 // alias or a merge key can mean more than its place shows.
-func verify(docs []document, out []byte) error {
-	written, err := parseText(out)
-	if err != nil {
-		return fmt.Errorf("the text written would not parse: %w", err)
+func (p *pass) means(i int, d *document) error {
+	if i >= len(p.docs) {
+		return errOtherDocuments
 	}
-	if len(written) != len(docs) {
-		return errors.New("the text written would have another number of documents")
+	if !same(p.docs[i].want, d.was) {
+		return lineError{p.docs[i].line, errOtherMeaning}
 	}
-	for i := range docs {
-		if !reflect.DeepEqual(pruned(docs[i].want), pruned(written[i].want)) {
-			return errAt(
-				docs[i].root,
-				"this document cannot be changed as text without changing its meaning elsewhere; "+
-					"write the pod template out, without aliases and merge keys")
+	return nil
+}
+
+func (p *pass) asMany(again *pass) error {
+	if len(p.docs) != len(again.docs) {
+		return errOtherDocuments
+	}
+	return nil
+}
+
+// undone holds injection to its promise: back, which uninject has made of the text written, is the
+// text.
+func (p *pass) undone(undo *pass, text, back []byte) error {
+	if err := p.asMany(undo); err != nil {
+		return err
+	}
+	if !bytes.Equal(back, text) {
+		return lineError{differs(back, text), errNotUndone}
+	}
+	for i, d := range p.docs {
+		if !same(d.was, undo.docs[i].want) {
+			return fmt.Errorf("the injected text could not be undone: %w",
+				lineError{d.line, errOtherMeaning})
 		}
 	}
 	return nil
 }
 
-// parseText reads all documents; those that are no Kubernetes objects have no resources and are
-// never looked into.
-func parseText(text []byte) ([]document, error) {
-	if !utf8.Valid(text) {
-		return nil, lineError{badLine(text), errors.New("not UTF-8 text")}
-	}
-	var docs []document
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	for {
-		var node yaml.Node
-		err := dec.Decode(&node)
-		if err != nil && err.Error() == "EOF" {
-			return docs, nil
-		}
-		if err != nil {
-			e := crd.SyntaxError("", err)
-			return nil, lineError{max(e.Line, 1), e.Err}
-		}
-		doc, err := newDocument(node.Content[0])
-		if err != nil {
-			return nil, err
-		}
-		docs = append(docs, doc)
-	}
-}
+var (
+	errOtherDocuments = errors.New("the text written would have another number of documents")
+	errOtherMeaning   = errors.New("this document cannot be changed as text without changing its " +
+		"meaning elsewhere; write the pod template out, without aliases and merge keys")
+	errNotUndone = errors.New("injection here could not be undone to the byte; write the pod " +
+		"template in plain block style")
+)
 
 func badLine(text []byte) int {
 	line := 1
@@ -205,11 +262,12 @@ func (d *document) inject(s *splicer, c Config, r object) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	records, err := s.add(at, change)
+	tree, err := s.add(at, change)
 	if err != nil {
 		return report, err
 	}
-	return report, d.expect(r, change, records)
+	d.expect(r, tree)
+	return report, nil
 }
 
 // plan is Plan for what a text can hold, namespaces and other kinds included.
@@ -249,33 +307,13 @@ func planNamespace(c Config, object any) (Change, Reason, error) {
 	}, "", nil
 }
 
-// expect applies the change to the document's meaning, by the webhook's own patch.
-func (d *document) expect(r object, c Change, records []string) error {
-	tree, _ := d.at(r.fullPath()).(map[string]any)
-	if tree["metadata"] == nil {
-		tree["metadata"] = map[string]any{}
-	}
-	text, err := json.Marshal(tree)
-	if err != nil {
-		return err
-	}
-	var pod corev1.PodTemplateSpec
-	if err := json.Unmarshal(text, &pod); err != nil {
-		return err
-	}
-	ops, err := marshalPatch(c.withRecords(records).Patch(pod))
-	if err != nil {
-		return err
-	}
-	patch, err := jsonpatch.DecodePatch(ops)
-	if err != nil {
-		return fmt.Errorf("read JSON patch: %w", err)
-	}
-	if text, err = patch.Apply(text); err != nil {
-		return fmt.Errorf("apply JSON patch: %w", err)
-	}
-	clear(tree)
-	return json.Unmarshal(text, &tree)
+// expect notes what the document means once a change's tree has been merged into a resource: what
+// Change.Apply makes of a typed pod.
+func (d *document) expect(r object, tree *yaml.Node) {
+	added, _ := newReader().read(tree) // which was JSON
+	d.want = replaced(d.want, r.fullPath(), func(template any) any {
+		return merged(template, added)
+	})
 }
 
 // uninject takes our additions out of one resource.
