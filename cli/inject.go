@@ -127,7 +127,11 @@ func (a *app) rewrite(args []string, done string, do rewriter) error {
 }
 
 func (a *app) reportFate(r injector.Report, done string) {
-	if r.Reason != "" {
+	switch {
+	case r.Place != "":
+		fmt.Fprintf(a.ErrOut, "%s: %s %q skipped: %s\n", r.Place, r.Kind, r.Name, r.Reason)
+		return
+	case r.Reason != "":
 		fmt.Fprintf(a.ErrOut, "%s %q skipped: %s\n", r.Kind, r.Name, r.Reason)
 		return
 	}

@@ -151,7 +151,8 @@ func (p location) child(key string) (location, bool) {
 	if p.value.Kind != yaml.MappingNode {
 		return location{}, false
 	}
-	for i := 0; i+1 < len(p.value.Content); i += 2 {
+	// Of a key that comes twice kubectl takes the last one.
+	for i := len(p.value.Content)/2*2 - 2; i >= 0; i -= 2 {
 		if p.value.Content[i].Value == key {
 			return location{p.value.Content[i], p.value.Content[i+1], p.sub(key)}, true
 		}

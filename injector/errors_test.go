@@ -21,7 +21,7 @@ func TestTextThatIsRefused(t *testing.T) {
 		"wrong type": {podHead + "spec: {hostNetwork: [1]}\n",
 			`f.yaml:1: pod "a": read pod template`},
 		"annotation": {"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n" +
-			"  annotations: {tulle.dev/mode: maybe}\n",
+			"  annotations: {tulle.dev/mode: maybe}\nspec: {containers: []}\n",
 			`pod "a": annotation tulle.dev/mode: "maybe"`},
 		"leftover label": {"apiVersion: v1\nkind: Pod\n" +
 			"metadata: {name: a, labels: {tulle.dev/mesh: tulle}}\nspec: {containers: []}\n",
@@ -49,8 +49,6 @@ func TestTextThatIsRefused(t *testing.T) {
 		"empty in flow": {"apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: }\n" +
 			"spec: {containers: []}\n", "labels is empty here: write {} for it"},
 		"scalar for a list": {podHead + "spec:\n  containers: []\n  volumes: none\n", "f.yaml:1:"},
-		"duplicate document": {podHead + "spec: {containers: []}\nspec: {containers: []}\n",
-			"f.yaml:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, _, err := InjectText(testConfig(), "f.yaml", []byte(c.text))
@@ -80,6 +78,7 @@ func TestSkipsAreReported(t *testing.T) {
 		AlreadyInjected: {"", "", "initContainers: [{name: tulle-proxy}]"},
 		ProxyUID:        {"", "", "securityContext: {runAsUser: 2102}"},
 		Windows:         {"", "", "os: {name: windows}"},
+		OtherMesh:       {"", "", "containers: [{name: istio-proxy}]"},
 		ControlPlane:    {", namespace: tulle", "", ""},
 	} {
 		filled := strings.Replace(deployment, "%s", c[0], 1)
@@ -87,13 +86,94 @@ func TestSkipsAreReported(t *testing.T) {
 		text := []byte(filled)
 		out, reports, err := InjectText(testConfig(), "f.yaml", text)
 		if err != nil || !bytes.Equal(out, text) || len(reports) != 1 ||
-			reports[0] != (Report{"deployment", "web", reason}) {
+			reports[0] != (Report{Kind: "deployment", Name: "web", Reason: reason}) {
 			t.Errorf("%s: %v %v", reason, reports, err)
 		}
 	}
 	out, reports, err := UninjectText("f.yaml", []byte(podHead))
 	if err != nil || string(out) != podHead || reports[0].Reason != NotInjected {
 		t.Errorf("uninject: %v %v", reports, err)
+	}
+}
+
+// Pods that cannot bear the proxy are told by what people write in them.
+func TestPodsThatCannotBearIt(t *testing.T) {
+	term := func(values string) string {
+		return "{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [" + values + "]}]}"
+	}
+	affinity := func(terms ...string) string {
+		return "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: " +
+			"{nodeSelectorTerms: [" + strings.Join(terms, ", ") + "]}}}"
+	}
+	for spec, want := range map[string]Reason{
+		"nodeSelector: {kubernetes.io/os: windows}":               Windows,
+		"nodeSelector: {beta.kubernetes.io/os: windows}":          Windows,
+		"nodeSelector: {kubernetes.io/os: linux}":                 "",
+		affinity(term("windows")):                                 Windows,
+		affinity(term("windows"), term("windows")):                Windows,
+		affinity(term("windows"), term("linux")):                  "",
+		affinity(term("windows, linux")):                          "",
+		"affinity: {nodeAffinity: {}}":                            "",
+		"containers: [{name: app}, {name: linkerd-proxy}]":        OtherMesh,
+		"initContainers: [{name: istio-proxy}]":                   OtherMesh,
+		"containers: [{name: kuma-sidecar}]":                      OtherMesh,
+		"containers: [{name: consul-dataplane}]":                  OtherMesh,
+		"containers: [{name: app, image: example.com/istio-p:1}]": "",
+	} {
+		text := podHead + "spec: {" + spec + "}\n"
+		out, reports, err := InjectText(testConfig(), "f.yaml", []byte(text))
+		if err != nil || len(reports) != 1 || reports[0].Reason != want {
+			t.Errorf("%s: %v %v", spec, reports, err)
+		}
+		if (string(out) == text) != (want != "") {
+			t.Errorf("%s: became\n%s", spec, out)
+		}
+	}
+}
+
+// A patch, of kustomize for example, has a workload's kind and no pod that could be injected. It
+// does not stop a whole folder.
+func TestWhatHasNoPodIsLeftAlone(t *testing.T) {
+	const service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\n"
+	for _, spec := range []string{"spec: {replicas: 3}\n", "", "spec:\n",
+		"spec: {template: {metadata: {labels: {a: b}}}}\n", "spec: {template: }\n",
+		"spec:\n  template:\n    metadata: {}\n    spec:\n"} {
+		text := service + "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n" + spec
+		out, reports, err := InjectText(testConfig(), "f.yaml", []byte(text))
+		want := Report{Kind: "deployment", Name: "web", Reason: NoPodSpec, Place: "f.yaml:5"}
+		if err != nil || string(out) != text || len(reports) != 2 || reports[1] != want {
+			t.Errorf("%q: %q %v %v", spec, out, reports, err)
+		}
+	}
+}
+
+// What kubectl reads is read, and as kubectl does.
+func TestWhatKubectlReads(t *testing.T) {
+	for name, text := range map[string]string{
+		"JSON's escapes": `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", ` +
+			`"annotations": {"rocket": "\ud83d\ude80 \uD83D\uDE80", "half": "\udc00", ` +
+			`"text": "\\ud83d \" \u00e4"}}, "spec": {"containers": [{"name": "app"}]}}` + "\n",
+		"JSON behind a mark": "\ufeff\n  {\"apiVersion\": \"v1\", \"kind\": \"Pod\", " +
+			"\"metadata\": {\"name\": \"\\ud83d\\ude80\"}, " +
+			"\"spec\": {\"containers\": [{\"name\": \"app\"}]}}\n",
+		"the last of equal keys": podHead +
+			"metadata:\n  name: b\n  labels: {a: b}\n  labels:\n    a: c\n" +
+			"spec:\n  hostNetwork: true\n  containers: [{name: app}]\n" +
+			"spec:\n  containers:\n  - name: app\n    image: a:1\n    image: a:2\n",
+		"of equal keys in flow": podHead +
+			"spec: {hostNetwork: true, containers: [{name: app}], hostNetwork: false}\n",
+	} {
+		out, reports, err := InjectText(testConfig(), "f.yaml", []byte(text))
+		if err != nil || len(reports) != 1 || reports[0].Reason != "" {
+			t.Errorf("%s: %v %v", name, reports, err)
+			continue
+		}
+		if !bytes.Contains(out, []byte("tulle-proxy")) {
+			t.Errorf("%s: not injected:\n%s", name, out)
+		}
+		if back, _, err := UninjectText("f.yaml", out); err != nil || string(back) != text {
+			t.Errorf("%s: uninject gave %q, %v", name, back, err)
+		}
 	}
 }
 

@@ -41,6 +41,8 @@ const (
 	ProxyUID        Reason = "a container runs as user 2102, which is the proxy's: its traffic " +
 		"would pass by the mesh"
 	Windows        Reason = "a Windows pod"
+	OtherMesh      Reason = "another mesh's proxy runs in it"
+	NoPodSpec      Reason = "no pod spec is written here, as in a patch"
 	ControlPlane   Reason = "the control plane injects nothing into itself"
 	NotWorkload    Reason = "not a workload"
 	AlreadyEnabled Reason = "injection is already enabled"
@@ -86,13 +88,55 @@ func skip(pod corev1.PodTemplateSpec) Reason {
 		return AlreadyInjected
 	case pod.Spec.HostNetwork:
 		return HostNetwork
-	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows:
+	case runsOnWindows(pod.Spec):
 		return Windows
+	case hasOther(pod.Spec):
+		return OtherMesh
 	case runsAsProxy(pod.Spec):
 		return ProxyUID
 	}
 	return ""
 }
+
+// runsOnWindows: most such pods say so by where they want to be scheduled.
+func runsOnWindows(spec corev1.PodSpec) bool {
+	if spec.OS != nil && spec.OS.Name == corev1.Windows {
+		return true
+	}
+	for _, label := range osLabels {
+		if spec.NodeSelector[label] == string(corev1.Windows) {
+			return true
+		}
+	}
+	a := spec.Affinity
+	if a == nil || a.NodeAffinity == nil ||
+		a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return false
+	}
+	// Of several terms each is enough to be scheduled by.
+	terms := a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	elsewhere := func(t corev1.NodeSelectorTerm) bool {
+		return !slices.ContainsFunc(t.MatchExpressions, wantsWindows)
+	}
+	return len(terms) > 0 && !slices.ContainsFunc(terms, elsewhere)
+}
+
+// osLabels are what a node's operating system is known by, today's and the one before.
+var osLabels = []string{corev1.LabelOSStable, "beta.kubernetes.io/os"}
+
+func wantsWindows(r corev1.NodeSelectorRequirement) bool {
+	return slices.Contains(osLabels, r.Key) && r.Operator == corev1.NodeSelectorOpIn &&
+		slices.Equal(r.Values, []string{string(corev1.Windows)})
+}
+
+// hasOther: two meshes' redirections take each other's traffic, and neither arrives.
+func hasOther(spec corev1.PodSpec) bool {
+	is := func(c corev1.Container) bool { return slices.Contains(otherProxies, c.Name) }
+	return slices.ContainsFunc(spec.InitContainers, is) || slices.ContainsFunc(spec.Containers, is)
+}
+
+// otherProxies are the sidecars of Istio, Linkerd, Kuma and Consul.
+var otherProxies = []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"}
 
 // hasProxy goes by the container alone: a copied label or annotation must not let a pod run without
 // a proxy.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -21,6 +22,8 @@ type Report struct {
 	Kind   string // lower case
 	Name   string
 	Reason Reason // why it was left alone; empty: it was changed
+	// Place is where it begins, if it was left alone for what is not written there: "name:line".
+	Place string
 }
 
 // lineError is a fault at a line of a text.
@@ -42,6 +45,11 @@ func InjectText(c Config, name string, text []byte) ([]byte, []Report, error) {
 	out, reports, err := injectText(c, text)
 	if err != nil {
 		return nil, nil, located(name, err)
+	}
+	for i := range reports {
+		if reports[i].Place != "" {
+			reports[i].Place = name + ":" + reports[i].Place
+		}
 	}
 	return out, reports, nil
 }
@@ -164,7 +172,7 @@ func (p *pass) read(text []byte, do func(*document) error) error {
 	if !utf8.Valid(text) {
 		return lineError{badLine(text), errors.New("not UTF-8 text")}
 	}
-	dec, r := yaml.NewDecoder(bytes.NewReader(text)), newReader()
+	dec, r := yaml.NewDecoder(bytes.NewReader(masked(text))), newReader()
 	for {
 		var node yaml.Node
 		err := dec.Decode(&node)
@@ -232,6 +240,29 @@ var (
 		"template in plain block style")
 )
 
+// masked is a JSON text in which the halves of characters beyond 16 bits, which JSON escapes one by
+// one and YAML has no escapes for, are others of the same length: every place stays where it is,
+// and what these characters are decides nothing. kubectl takes a text for JSON by its first byte.
+func masked(text []byte) []byte {
+	begin := bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+	if !bytes.HasPrefix(begin, []byte("{")) || !bytes.Contains(begin, []byte(`\u`)) {
+		return text
+	}
+	const replacement = `\ufffd`
+	out := bytes.Clone(text)
+	for i := 0; i+len(replacement) <= len(out); i++ {
+		if out[i] != '\\' {
+			continue
+		}
+		if half := out[i+1 : i+4]; half[0] == 'u' && half[1]|0x20 == 'd' &&
+			bytes.IndexByte([]byte("89abcdefABCDEF"), half[2]) >= 0 {
+			copy(out[i:], replacement)
+		}
+		i++ // what is escaped escapes nothing
+	}
+	return out
+}
+
 func badLine(text []byte) int {
 	line := 1
 	for len(text) > 0 {
@@ -256,6 +287,9 @@ func (d *document) inject(s *splicer, c Config, r object) (Report, error) {
 		return report, errAt(r.node, "%s %q: %w", report.Kind, r.name, err)
 	}
 	if report.Reason = reason; reason != "" {
+		if reason == NoPodSpec {
+			report.Place = strconv.Itoa(r.node.Line)
+		}
 		return report, nil
 	}
 	at, err := r.template()
@@ -281,8 +315,12 @@ func (d *document) plan(c Config, r object) (Change, Reason, error) {
 	if r.namespace == c.Namespace {
 		return Change{}, ControlPlane, nil
 	}
+	template := d.at(r.fullPath())
+	if member(template, "spec") == nil {
+		return Change{}, NoPodSpec, nil
+	}
 	var pod corev1.PodTemplateSpec
-	text, err := json.Marshal(d.at(r.fullPath()))
+	text, err := json.Marshal(template)
 	if err != nil {
 		return Change{}, "", err
 	}
