@@ -1,6 +1,7 @@
 package viz
 
 import (
+	"regexp"
 	"strings"
 	"time"
 
@@ -100,16 +101,46 @@ func checkWorkload(who reporter, w *api.Workload) (workload, error) {
 		return workload{}, status.Errorf(codes.PermissionDenied,
 			"the report is for pod %q, the certificate for %q", w.GetPod(), who.pod)
 	}
-	if name := w.GetName(); name != who.pod &&
-		(name == "" || !strings.HasPrefix(who.pod, name+"-")) {
+	if !mayBelong(who.pod, w.GetKind(), w.GetName()) {
 		return workload{}, status.Errorf(codes.PermissionDenied,
-			"the report is for workload %q, to which pod %q cannot belong", name, who.pod)
+			"the report is for workload %q, to which pod %q cannot belong", w.GetName(), who.pod)
 	}
 	if len(w.Kind) > MaxLabelLength {
 		return workload{}, status.Errorf(codes.InvalidArgument,
 			"the workload's kind has %d bytes: the limit is %d", len(w.Kind), MaxLabelLength)
 	}
 	return workloadOf(w), nil
+}
+
+// mayBelong reports whether a pod can be of a workload by its name: Kubernetes calls it after the
+// workload, with one ending for each owner between. Else web-canary's pods could pass for web's. Of
+// kinds that Kubernetes does not know, and of a name that was cut to fit, only the beginning is
+// known. It is plausible, and no proof: whoever may name a pod may call it so.
+func mayBelong(pod, kind, workload string) bool {
+	if workload == pod {
+		return true
+	}
+	ending, ok := strings.CutPrefix(pod, workload+"-")
+	if !ok || workload == "" {
+		return false
+	}
+	pattern := endings[strings.ToLower(kind)]
+	return pattern == nil || len(pod) == longestPod || pattern.MatchString(ending)
+}
+
+// longestPod is the length of a name to which nothing more can be added.
+const longestPod = 63
+
+// endings are what pods of a kind have behind its name. A Deployment's has a hash without vowels,
+// if any (k8s.io/apimachinery/pkg/util/rand); a CronJob's the number of the run.
+var endings = map[string]*regexp.Regexp{
+	"deployment":            regexp.MustCompile(`^([b-df-hj-np-tv-xz0-9]+-)?[a-z0-9]+$`),
+	"replicaset":            regexp.MustCompile(`^[a-z0-9]+$`),
+	"replicationcontroller": regexp.MustCompile(`^[a-z0-9]+$`),
+	"daemonset":             regexp.MustCompile(`^[a-z0-9]+$`),
+	"statefulset":           regexp.MustCompile(`^[0-9]+$`),
+	"job":                   regexp.MustCompile(`^([0-9]+-)?[a-z0-9]+$`),
+	"cronjob":               regexp.MustCompile(`^[0-9]+-([0-9]+-)?[a-z0-9]+$`),
 }
 
 func checkProcess(m *api.ReportRequest) error {

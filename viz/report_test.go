@@ -181,3 +181,39 @@ func checkSound(t *testing.T, s *store, now time.Time) {
 		}
 	}
 }
+
+// A pod passes for one of another workload's only where Kubernetes could have called it so.
+func TestWhoseAPodMayBe(t *testing.T) {
+	long := strings.Repeat("x", 57)
+	for _, c := range []struct {
+		pod, kind, name string
+		want            bool
+	}{
+		{"web-5d8f-x2xyz", "deployment", "web", true},
+		{"web-5d8f-x2xyz", "Deployment", "web", true},
+		{"web-1", "deployment", "web", true}, // meshctl dev's
+		{"web-canary-5d8f-x2xyz", "deployment", "web-canary", true},
+		{"web-canary-5d8f-x2xyz", "deployment", "web", false},
+		{"web-canary-x2xyz", "deployment", "web", false},
+		{"web-canary-x2xyz", "daemonset", "web", false},
+		{"web-canary-x2xyz", "daemonset", "web-canary", true},
+		{"web-canary-0", "statefulset", "web", false},
+		{"web-0", "statefulset", "web", true},
+		{"web-x2xyz", "statefulset", "web", false},
+		{"backup-29933342-x2xyz", "cronjob", "backup", true},
+		{"backup-29933342-3-x2xyz", "cronjob", "backup", true},
+		{"backup-nightly-29933342-x2xyz", "cronjob", "backup", false},
+		{"backup-29933342-x2xyz", "job", "backup-29933342", true},
+		{"train-3-x2xyz", "job", "train", true},
+		{"web-5d8f-1-x2xyz", "rollout", "web", true}, // nobody here knows how they are called
+		{"web", "pod", "web", true},
+		{"web-1", "deployment", "", false},
+		{"web-1", "deployment", "we", false},
+		{"web-1", "deployment", "webx", false},
+		{long + "-x2xyz", "deployment", long, true},
+	} {
+		if got := mayBelong(c.pod, c.kind, c.name); got != c.want {
+			t.Errorf("%s of %s/%s: %v", c.pod, c.kind, c.name, got)
+		}
+	}
+}
