@@ -52,8 +52,11 @@ func slotNumber(t time.Time) int64 { return t.UnixNano() / int64(slotLength) }
 // turn closes the open slot when its time is over, and says whether it did.
 func (h *history) turn(now time.Time) bool {
 	number := slotNumber(now)
-	if h.open != nil && h.open.number >= number {
-		return false // also when the clock was set back: the slot just lasts longer
+	if h.open != nil {
+		h.follow(number)
+		if h.open.number >= number {
+			return false
+		}
 	}
 	if h.open != nil && len(h.open.covered)+len(h.open.samples) > 0 {
 		h.push(h.open.pack())
@@ -62,6 +65,21 @@ func (h *history) turn(now time.Time) bool {
 		covered: make(map[*process]time.Duration)}
 	h.trim(number)
 	return true
+}
+
+// follow keeps the age of what is known when the clock is set back, else nothing new would be kept
+// until the clock is where it was. What is a slot or two late is another report's moment, or a
+// clock that is being steered: the open slot just lasts longer.
+func (h *history) follow(number int64) {
+	const late = 2
+	by := h.open.number - number
+	if by <= late {
+		return
+	}
+	h.open.number -= by
+	for _, s := range h.closed {
+		s.number -= by
+	}
 }
 
 func (h *history) push(s *slot) {

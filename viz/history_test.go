@@ -60,22 +60,35 @@ func TestHistoryBudgetShortensTheHour(t *testing.T) {
 	}
 }
 
+// A clock that is set back shifts what is known, and stops nothing.
 func TestClockSetBack(t *testing.T) {
 	m := newMesh(t)
 	web := m.pod("shop", "web", "web-1")
-	m.now = m.now.Add(time.Minute)
-	web.report(inbound(1, 600, 0, ""))
-	wall := m.now
-	m.now = m.now.Add(time.Second)
-	r, err := checkReport(web.stream.who, web.message(inbound(1, 610, 0, "")))
-	if err != nil {
-		t.Fatal(err)
+	requests := uint64(0)
+	minute := func() {
+		for range time.Minute / slotLength {
+			m.now = m.now.Add(slotLength)
+			requests += 50
+			web.report(inbound(1, requests, 0, ""))
+		}
+		if row := m.one(Query{Resource: "deploy"}); row.Requests != requests || row.RPS != 10 {
+			t.Errorf("row is %+v", row)
+		}
 	}
-	if err := m.store.apply(wall.Add(-time.Hour), web.stream, r); err != nil {
-		t.Fatal(err)
+	minute()
+	for _, back := range []time.Duration{time.Second, time.Minute, time.Hour, 100 * time.Hour} {
+		m.now, web.started = m.now.Add(-back), web.started.Add(-back)
+		minute()
+		minute()
 	}
-	if row := m.one(Query{Resource: "deploy"}); row.Requests != 610 || row.RPS != 10 {
-		t.Errorf("row is %+v", row)
+	slots := m.store.history.closed
+	for i := range slots[1:] {
+		if slots[i].number >= slots[i+1].number {
+			t.Fatalf("slot %d is of %d, the next of %d", i, slots[i].number, slots[i+1].number)
+		}
+	}
+	if row := m.one(Query{Resource: "deploy", Window: 5 * time.Minute}); row.RPS != 10 {
+		t.Errorf("over five minutes %v rps", row.RPS)
 	}
 }
 
