@@ -2,6 +2,7 @@ package viz
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/tulle-mesh/tulle/viz/api"
 )
@@ -34,9 +35,12 @@ func countersOf(s *api.Series) counters {
 	}
 }
 
+// add does not overflow: a few proxies that lie must not turn a sum of all around.
 func (c *counters) add(d *counters) {
 	for i, v := range d {
-		c[i] += v
+		if c[i] += v; c[i] < v {
+			c[i] = math.MaxUint64
+		}
 	}
 }
 

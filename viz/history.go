@@ -9,8 +9,8 @@ import (
 const (
 	slotLength    = 5 * time.Second
 	historyLength = time.Hour
-	// HistoryBudget bounds the ring. An active series costs about 60 bytes a slot: an hour of 2,500
-	// busy ones fits, and where there are more the history is shorter.
+	// HistoryBudget bounds the ring and the open slot. An active series costs about 60 bytes a
+	// slot: an hour of 2,500 busy ones fits, and where there are more the history is shorter.
 	HistoryBudget = 128 << 20
 )
 
@@ -28,7 +28,11 @@ type openSlot struct {
 	number  int64 // since 1970, in slots
 	samples map[*series]packed
 	covered map[*process]time.Duration
+	size    int // of the samples
 }
+
+// openSize is what a sample of the open slot costs beside its bytes, with its place in a map.
+const openSize = 64
 
 // slot is five seconds of the past. samples[i] ends at ends[i] in data.
 type slot struct {
@@ -89,11 +93,19 @@ func (h *history) push(s *slot) {
 
 func (h *history) trim(number int64) {
 	oldest := number - int64(historyLength/slotLength)
-	for len(h.closed) > 0 && (h.closed[0].number < oldest || h.size > HistoryBudget) {
+	for len(h.closed) > 0 && (h.closed[0].number < oldest || h.bytes() > HistoryBudget) {
 		h.size -= h.closed[0].size()
 		h.closed[0] = nil // the array outlives the slice's start
 		h.closed = h.closed[1:]
 	}
+}
+
+// bytes is what the history takes, the open slot included.
+func (h *history) bytes() int {
+	if h.open == nil {
+		return h.size
+	}
+	return h.size + h.open.size
 }
 
 func (h *history) cover(now time.Time, p *process, d time.Duration, counted bool) {
@@ -110,8 +122,13 @@ func (h *history) add(now time.Time, s *series, d *sample) {
 		h.scratch.sample.parse(was)
 		h.scratch.sample.add(d)
 		d = &h.scratch.sample
+	} else {
+		h.open.size += openSize
 	}
-	h.open.samples[s] = h.scratch.pack(was, d)
+	next := h.scratch.pack(was, d)
+	h.open.size += cap(next) - cap(was)
+	h.open.samples[s] = next
+	h.trim(h.open.number)
 }
 
 func (o *openSlot) pack() *slot {

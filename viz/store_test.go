@@ -486,3 +486,25 @@ func TestGrowthIsBounded(t *testing.T) {
 		t.Errorf("the pod takes %d bytes, and %d changes were refused", size, m.store.refused)
 	}
 }
+
+func TestSumsDoNotTurnAround(t *testing.T) {
+	sum := counters{requests: math.MaxUint64 - 2, failures: 1}
+	sum.add(&counters{requests: 5, failures: 2})
+	if sum[requests] != math.MaxUint64 || sum[failures] != 3 {
+		t.Errorf("the sums are %v", sum)
+	}
+}
+
+// The open slot counts as what it takes: that is what busy series fill first.
+func TestTheOpenSlotIsWithinTheHistorysBudget(t *testing.T) {
+	m := newMesh(t)
+	m.pod("shop", "web", "web-1").report(inbound(1, 1, 0, ""), inbound(2, 1, 0, ""))
+	open := m.store.history.open
+	sum := 0
+	for _, one := range open.samples {
+		sum += openSize + cap(one)
+	}
+	if sum == 0 || sum != open.size || m.store.history.bytes() != sum {
+		t.Errorf("the open slot has %d bytes, and counts %d", sum, open.size)
+	}
+}
