@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -143,6 +145,9 @@ func ownerOf(pod *corev1.Pod) (kind, name string) {
 			continue // a static pod belongs to its node, which is no workload
 		}
 		kind, name = strings.ToLower(owner.Kind), owner.Name
+		if of, ok := cronJobOf(owner, pod.CreationTimestamp.Time); ok {
+			kind, name = "cronjob", of
+		}
 		hash := pod.Labels[labelTemplateHash]
 		deployment, ok := strings.CutSuffix(owner.Name, "-"+hash)
 		if owner.Kind == "ReplicaSet" && ok && hash != "" {
@@ -150,6 +155,23 @@ func ownerOf(pod *corev1.Pod) (kind, name string) {
 		}
 	}
 	return kind, name
+}
+
+// cronJobOf names the CronJob that a Job is a run of. Kubernetes calls a run after the minute that
+// it was due at, counted since 1970; so no Job needs to be watched. A number that is not near the
+// pod's creation is part of a name that somebody chose.
+func cronJobOf(owner metav1.OwnerReference, created time.Time) (name string, ok bool) {
+	const latest = 24 * time.Hour // such a run may begin after it was due, or a pod replace its first
+	i := strings.LastIndexByte(owner.Name, '-')
+	if owner.Kind != "Job" || i <= 0 {
+		return "", false
+	}
+	minute, err := strconv.ParseInt(owner.Name[i+1:], 10, 32)
+	if err != nil {
+		return "", false
+	}
+	age := created.Sub(time.Unix(minute*60, 0))
+	return owner.Name[:i], -time.Minute <= age && age <= latest
 }
 
 func podIPs(pod *corev1.Pod) []netip.Addr {
