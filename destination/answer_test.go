@@ -275,6 +275,34 @@ endpoints:
 			`namespace: shop, labels: {kubernetes.io/service-name: api}}, addressType: FQDN, ` +
 			`ports: [{name: "", port: 80}], endpoints: [{addresses: [example.com]}]}`},
 
+	{name: "the last that serve are terminating", who: webPod, key: authority("api"),
+		want: "FOUND api.shop.svc.cluster.local:80[10.9.0.1:80 10.9.0.2:80]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.11, ports: [{port: 80}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: api-a, namespace: shop, labels: {kubernetes.io/service-name: api}}
+addressType: IPv4
+ports: [{name: "", port: 80}]
+endpoints:
+- {addresses: [10.9.0.1], conditions: {ready: false, serving: true, terminating: true}}
+- {addresses: [10.9.0.2], conditions: {ready: true, terminating: true}}
+- {addresses: [10.9.0.3], conditions: {ready: false, serving: false, terminating: true}}
+- {addresses: [10.9.0.4], conditions: {ready: false, terminating: true}}
+- {addresses: [10.9.0.5], conditions: {ready: false}}`},
+	{name: "all pods are terminating, before the slice says so", who: webPod,
+		key:  address("10.96.0.10:80"),
+		want: "FOUND web.shop.svc.cluster.local:80[" + web1 + " " + web2 + "]", more: `
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u1, ` +
+			`deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, ` +
+			`spec: {serviceAccountName: web, nodeName: n1, ` +
+			`containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, uid: u2, ` +
+			`deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, ` +
+			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
+
 	{name: "no selector, an address that is a pod's", who: webPod, key: authority("legacy"),
 		want: "FOUND legacy.shop.svc.cluster.local:80[192.0.2.7:8080 " + web1 + "]", more: `
 {apiVersion: v1, kind: Service, metadata: {name: legacy, namespace: shop}, ` +

@@ -69,50 +69,66 @@ func (v *view) serviceEndpoints(ref clusterRef) []*api.Endpoint {
 		return nil
 	}
 	protocol := v.protocolOf(svc, port, v.policy(svc, svc.Namespace))
-	byFamily := endpointsByFamily{}
-	for _, slice := range v.Slices(ref.service) {
-		// of the target: a named one differs from slice to slice
-		number, ok := slice.Port(port.Name)
-		for i := range slice.Endpoints {
-			if ok && ref.admits(&slice.Endpoints[i]) {
-				v.addEndpoint(byFamily, slice.Family, &slice.Endpoints[i], number)
-			}
-		}
+	out := v.membersOf(svc, port, ref, false)
+	if len(out) == 0 {
+		// As kube-proxy does: who is the last to serve is still called while it is ending.
+		out = v.membersOf(svc, port, ref, true)
 	}
-	out := byFamily.one(svc.PreferIPv6)
 	for _, ep := range out {
 		ep.Protocol = protocol
 	}
 	return out
 }
 
-// admits leaves out what is not ready, and what is terminating at once, ready for stragglers or
-// not. Where a service publishes addresses that are not ready, Kubernetes marks them ready in the
-// slice.
-func (r clusterRef) admits(ep *registry.Endpoint) bool {
-	if !ep.Ready || ep.Terminating || !ep.Address.IsValid() {
-		return false
+// membersOf returns the endpoints that are ready, or those that serve though they are ending.
+func (v *view) membersOf(
+	svc *registry.Service, port *registry.ServicePort, ref clusterRef, ending bool,
+) []*api.Endpoint {
+	byFamily := endpointsByFamily{}
+	for _, slice := range v.Slices(ref.service) {
+		// of the target: a named one differs from slice to slice
+		number, ok := slice.Port(port.Name)
+		for i := range slice.Endpoints {
+			ep := &slice.Endpoints[i]
+			if w, member := v.memberBehind(ref, ep, ending); ok && member {
+				byFamily.add(slice.Family, v.memberAt(ep, w, number))
+			}
+		}
 	}
-	if r.hostname != "" && ep.Hostname != r.hostname {
+	return byFamily.one(svc.PreferIPv6)
+}
+
+// memberBehind returns the workload of an endpoint, or nil for an address that is none's, and
+// whether it is one of those that are asked for.
+func (v *view) memberBehind(
+	ref clusterRef, ep *registry.Endpoint, ending bool,
+) (*registry.Workload, bool) {
+	if !ref.names(ep) || ending && !ep.Serving || !ending && (!ep.Ready || ep.Terminating) {
+		return nil, false
+	}
+	w, ok := v.workloadBehind(ep)
+	if !ok {
+		return nil, false
+	}
+	return w, ending == (ep.Terminating || w != nil && w.Terminating)
+}
+
+// names reports whether the endpoint is one of those that a Route refers to. Where a service
+// publishes addresses that are not ready, Kubernetes marks them ready in the slice.
+func (r clusterRef) names(ep *registry.Endpoint) bool {
+	if !ep.Address.IsValid() || r.hostname != "" && ep.Hostname != r.hostname {
 		return false
 	}
 	return r.node == "" || ep.Node == r.node
 }
 
-// addEndpoint adds what a slice's endpoint is today.
-func (v *view) addEndpoint(
-	into endpointsByFamily, family registry.Family, ep *registry.Endpoint, port uint16,
-) {
-	w, ok := v.workloadBehind(ep)
-	if !ok {
-		return
-	}
+// memberAt is what a slice's endpoint is today.
+func (v *view) memberAt(
+	ep *registry.Endpoint, w *registry.Workload, port uint16,
+) *api.Endpoint {
 	out := v.endpoint(netip.AddrPortFrom(ep.Address, port), w)
 	out.Locality = localityOf(ep)
-	if into[family] == nil {
-		into[family] = map[string]*api.Endpoint{}
-	}
-	into[family][out.Id] = out
+	return out
 }
 
 // localityOf is what the slice says of an endpoint: no node need be looked up.
@@ -124,7 +140,7 @@ func localityOf(ep *registry.Endpoint) *api.Locality {
 }
 
 // workloadBehind returns the workload of an endpoint, or nil for an address that is none's. It says
-// no to a stale endpoint: its workload is not known (yet), has ended or is ending, is another of
+// no to a stale endpoint: its workload is not known (yet), has ended, is another of
 // the same name, or has lost the address. The address may be another's by now, and without its
 // workload nobody knows whom to expect there.
 func (v *view) workloadBehind(ep *registry.Endpoint) (*registry.Workload, bool) {
@@ -136,7 +152,7 @@ func (v *view) workloadBehind(ep *registry.Endpoint) (*registry.Workload, bool) 
 		v.unseen = true
 		return nil, false
 	}
-	if w.Terminating || w.Ended {
+	if w.Ended {
 		return nil, false
 	}
 	if ep.WorkloadUID != "" && w.UID != "" && ep.WorkloadUID != w.UID {
@@ -172,6 +188,13 @@ func hasAddress(w *registry.Workload, hostport string) bool {
 
 // endpointsByFamily holds endpoints by their ID.
 type endpointsByFamily map[registry.Family]map[string]*api.Endpoint
+
+func (f endpointsByFamily) add(family registry.Family, ep *api.Endpoint) {
+	if f[family] == nil {
+		f[family] = map[string]*api.Endpoint{}
+	}
+	f[family][ep.Id] = ep
+}
 
 // one takes each workload once. A dual-stack service lists it in two slices; the service's first
 // family is preferred.

@@ -182,9 +182,9 @@ func TestKubernetesFeedsTheState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	yes := true
+	yes, no := true, false
 	slice = slice.DeepCopy()
-	slice.Endpoints[1].Conditions = discoveryv1.EndpointConditions{Ready: &yes, Terminating: &yes}
+	slice.Endpoints[1].Conditions = discoveryv1.EndpointConditions{Ready: &no, Terminating: &yes}
 	if _, err := slices.Update(ctx, slice, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}

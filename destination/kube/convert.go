@@ -255,10 +255,13 @@ func convertSlicePort(p discoveryv1.EndpointPort) (registry.NamedPort, bool) {
 // convertEndpoint keeps the first address: all addresses of one endpoint are the same target, and
 // kube-proxy takes no other either.
 func convertEndpoint(slice *discoveryv1.EndpointSlice, ep *discoveryv1.Endpoint) registry.Endpoint {
+	ready := ep.Conditions.Ready == nil || *ep.Conditions.Ready
 	out := registry.Endpoint{
 		Hostname: deref(ep.Hostname), Node: deref(ep.NodeName), Zone: deref(ep.Zone),
-		Ready:       ep.Conditions.Ready == nil || *ep.Conditions.Ready,
-		Terminating: deref(ep.Conditions.Terminating),
+		Ready: ready, Serving: ready, Terminating: deref(ep.Conditions.Terminating),
+	}
+	if serving := ep.Conditions.Serving; serving != nil {
+		out.Serving = *serving
 	}
 	if len(ep.Addresses) > 0 {
 		out.Address, _ = parseIP(ep.Addresses[0])

@@ -133,6 +133,7 @@ type Endpoint struct {
 	Hostname    string     // the name under the service's by which it can be chosen
 	Node, Zone  string
 	Ready       bool
+	Serving     bool // ready, but that it may be terminating
 	Terminating bool
 	Workload    Name   // which has the address; its name is empty where the source names none
 	WorkloadUID string // may be empty
