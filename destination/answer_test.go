@@ -239,7 +239,14 @@ var outbound = []struct {
 		want: "OUTSIDE"},
 
 	{name: "pod IP", who: webPod, key: address("10.1.0.2:9999"),
-		want: "FOUND 10.1.0.2:9999[web-2/10.1.0.2:9999@10.1.0.2:4143=shop/sa/default]"},
+		want: "FOUND 10.1.0.2:9999[web-2/10.1.0.2:9999@10.1.0.2:9999=shop/sa/default]"},
+	{name: "pod IP, a port of a service", who: webPod, key: address("10.1.0.2:8080"),
+		want: "FOUND 10.1.0.2:8080[web-2/10.1.0.2:8080@10.1.0.2:4143=shop/sa/default]"},
+	{name: "pod IP, an opaque port that nothing names", who: webPod, key: address("10.1.0.2:9999"),
+		want: "FOUND OPAQUE 10.1.0.2:9999" +
+			"[web-2/10.1.0.2:9999@10.1.0.2:4143=shop/sa/default OPAQUE]",
+		more: "{apiVersion: v1, kind: Namespace, " +
+			"metadata: {name: shop, annotations: {tulle.dev/opaque-ports: \"9999\"}}}"},
 	{name: "StatefulSet name", who: webPod, key: authority("db-1.db:5432"),
 		want: "FOUND OPAQUE db-1.db.shop.svc.cluster.local:5432[db-1/10.1.0.11:5432 OPAQUE]"},
 	{name: "full StatefulSet name",
@@ -312,6 +319,15 @@ endpoints:
 			`namespace: shop, labels: {kubernetes.io/service-name: legacy}}, addressType: IPv4, ` +
 			`ports: [{port: 8080}], ` +
 			`endpoints: [{addresses: [192.0.2.7]}, {addresses: [10.1.0.1]}]}`},
+	{name: "no selector, a port that the pod does not name", who: webPod, key: authority("legacy"),
+		want: "FOUND legacy.shop.svc.cluster.local:80" +
+			"[web-1/10.1.0.1:9999@10.1.0.1:9999=shop/sa/web]", more: `
+{apiVersion: v1, kind: Service, metadata: {name: legacy, namespace: shop}, ` +
+			`spec: {clusterIP: 10.96.0.12, ports: [{port: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: legacy-a, ` +
+			`namespace: shop, labels: {kubernetes.io/service-name: legacy}}, addressType: IPv4, ` +
+			`ports: [{port: 9999}], endpoints: [{addresses: [10.1.0.1]}]}`},
 
 	{name: "named targetPort that differs by pod", who: webPod, key: authority("two"),
 		want: "FOUND two.shop.svc.cluster.local:80[web-1/10.1.0.1:8080@10.1.0.1:4143=shop/sa/web " +
@@ -391,7 +407,7 @@ endpoints:
 {apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, uid: u1}, ` +
 			`spec: {containers: [{name: a, image: p}]}, status: {podIP: 10.1.0.77}}`},
 	{name: "an address of two pods: one has ended", who: webPod, key: address("10.1.0.1:80"),
-		want: "FOUND 10.1.0.1:80[web-1/10.1.0.1:80@10.1.0.1:4143=shop/sa/web]", more: `
+		want: "FOUND 10.1.0.1:80[web-1/10.1.0.1:80@10.1.0.1:80=shop/sa/web]", more: `
 {apiVersion: v1, kind: Pod, metadata: {name: a-job, namespace: shop, ` +
 			`creationTimestamp: "2030-01-01T00:00:00Z"}, spec: {containers: [{name: a, ` +
 			`image: p}]}, status: {phase: Succeeded, podIP: 10.1.0.1}}`},
@@ -407,7 +423,7 @@ endpoints:
 			`deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, ` +
 			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
 	{name: "a terminating pod that was chosen stays", who: webPod, key: address("10.1.0.2:80"),
-		want: "FOUND 10.1.0.2:80[web-2/10.1.0.2:80@10.1.0.2:4143=shop/sa/default]", more: `
+		want: "FOUND 10.1.0.2:80[web-2/10.1.0.2:80@10.1.0.2:80=shop/sa/default]", more: `
 {apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, uid: u2, ` +
 			`deletionTimestamp: "2030-01-01T00:00:00Z", labels: {tulle.dev/mesh: tulle}}, ` +
 			`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.2}}`},
@@ -441,13 +457,13 @@ endpoints:
 	{name: "the proxy's admin port is not meshed", who: webPod, key: address("10.1.0.60:4191"),
 		want: "FOUND 10.1.0.60:4191[s/10.1.0.60:4191]", more: skipping},
 	{name: "its other ports are", who: webPod, key: address("10.1.0.60:7001"),
-		want: "FOUND 10.1.0.60:7001[s/10.1.0.60:7001@10.1.0.60:4143=shop/sa/default]",
+		want: "FOUND 10.1.0.60:7001[s/10.1.0.60:7001@10.1.0.60:7001=shop/sa/default]",
 		more: skipping},
 	{name: "a mesh address is not believed on Kubernetes",
 		who: webPod, key: address("10.1.0.61:80"), want: "FOUND 10.1.0.61:80[m/10.1.0.61:80]",
 		more: meshAddress},
 	{name: "nor of a meshed pod", who: webPod, key: address("10.1.0.63:80"),
-		want: "FOUND 10.1.0.63:80[meshed/10.1.0.63:80@10.1.0.63:4143=shop/sa/default]", more: `
+		want: "FOUND 10.1.0.63:80[meshed/10.1.0.63:80@10.1.0.63:80=shop/sa/default]", more: `
 {apiVersion: v1, kind: Pod, ` +
 			`metadata: {name: meshed, namespace: shop, labels: {tulle.dev/mesh: tulle}, ` +
 			`annotations: {tulle.dev/mesh-address: "192.0.2.1:9443"}}, ` +
@@ -591,22 +607,68 @@ func TestInbound(t *testing.T) {
 		want            string
 	}{
 		{"plain", "", "web-1", 8080,
-			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] []"},
+			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [] CHOSEN"},
 		{"routes for metrics only", profile, "web-1", 8080,
-			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [r]"},
-		{"a port that no service has", "", "web-1", 9999, "PERMISSIVE DETECT  [] []"},
-		{"what the service's appProtocol says", "", "db-0", 5432, "PERMISSIVE OPAQUE db [] []"},
+			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [r] CHOSEN"},
+		{"a port that nothing names", "", "web-1", 9999, "PERMISSIVE DETECT  [] [] DIALED"},
+		{"a port that a service names, and the pod does not", "", "web-2", 8080,
+			"PERMISSIVE DETECT web [] [] CHOSEN"},
+		{"a port that the pod names, without a name for it", "{apiVersion: v1, kind: Pod, " +
+			"metadata: {name: web-2, namespace: shop}, spec: {containers: [{name: a, " +
+			"image: i, ports: [{containerPort: 9090}]}]}}", "web-2", 9090,
+			"PERMISSIVE DETECT  [] [] CHOSEN"},
+		{"a port of a service that selects the pod, by number", `
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: shop}, ` +
+			`spec: {selector: {app: two}, ports: [{port: 80, targetPort: 9090}]}}` + two,
+			"two", 9090, "PERMISSIVE DETECT  [] [] CHOSEN"},
+		{"a port of a service that selects the pod, without a target", `
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: shop}, ` +
+			`spec: {selector: {app: two, tier: front}, ports: [{port: 9090}]}}` + two,
+			"two", 9090, "PERMISSIVE DETECT  [] [] CHOSEN"},
+		{"another port of it", `
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: shop}, ` +
+			`spec: {selector: {app: two}, ports: [{port: 9090, targetPort: 80}]}}` + two,
+			"two", 9090, "PERMISSIVE DETECT  [] [] DIALED"},
+		{"a service that selects other pods", `
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: shop}, ` +
+			`spec: {selector: {app: two, tier: back}, ports: [{port: 9090}]}}` + two,
+			"two", 9090, "PERMISSIVE DETECT  [] [] DIALED"},
+		{"a service that selects nothing", `
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: shop}, ` +
+			`spec: {ports: [{port: 9090}]}}` + two,
+			"two", 9090, "PERMISSIVE DETECT  [] [] DIALED"},
+		{"a service of another namespace", `
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: evil}, ` +
+			`spec: {selector: {app: two}, ports: [{port: 9090}]}}` + two,
+			"two", 9090, "PERMISSIVE DETECT  [] [] DIALED"},
+		{"a UDP port that the pod names", "{apiVersion: v1, kind: Pod, " +
+			"metadata: {name: web-2, namespace: shop}, spec: {containers: [{name: a, " +
+			"image: i, ports: [{containerPort: 9090, protocol: UDP}]}]}}", "web-2", 9090,
+			"PERMISSIVE DETECT  [] [] DIALED"},
+		{"a port that a slice of another namespace claims", `
+{apiVersion: v1, kind: Service, metadata: {name: w, namespace: evil}, ` +
+			`spec: {clusterIP: 10.96.0.16, ports: [{port: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, ` +
+			`metadata: {name: w, namespace: evil, labels: {kubernetes.io/service-name: w}}, ` +
+			`addressType: IPv4, ports: [{port: 9999}], endpoints: [{addresses: [10.1.0.1], ` +
+			`targetRef: {kind: Pod, name: web-1, namespace: shop}}]}`, "web-1", 9999,
+			"PERMISSIVE DETECT  [] [] DIALED"},
+		{"what the service's appProtocol says", "", "db-0", 5432,
+			"PERMISSIVE OPAQUE db [] [] CHOSEN"},
 		{"strict by the namespace", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, " +
-			"annotations: {tulle.dev/mode: strict}}}", "web-2", 80, "STRICT DETECT  [] []"},
+			"annotations: {tulle.dev/mode: strict}}}", "web-2", 80,
+			"STRICT DETECT  [] [] DIALED"},
 		{"strict by the namespace, no pod attested", "{apiVersion: v1, kind: Namespace, " +
 			"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}}", "", 80,
-			"STRICT DETECT  [] []"},
+			"STRICT DETECT  [] [] DIALED"},
 		{"a mode that does not exist", "{apiVersion: v1, kind: Namespace, metadata: {name: shop, " +
-			"annotations: {tulle.dev/mode: stric}}}", "web-2", 80, "STRICT DETECT  [] []"},
+			"annotations: {tulle.dev/mode: stric}}}", "web-2", 80,
+			"STRICT DETECT  [] [] DIALED"},
 		{"opaque by the pod",
 			"{apiVersion: v1, kind: Pod, metadata: {name: web-2, namespace: shop, annotations: " +
 				"{tulle.dev/opaque-ports: \"8080\"}}, spec: {containers: [{name: a, image: i}]}}",
-			"web-2", 8080, "PERMISSIVE OPAQUE web [] []"},
+			"web-2", 8080, "PERMISSIVE OPAQUE web [] [] CHOSEN"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -625,14 +687,19 @@ func TestInbound(t *testing.T) {
 						t.Error("an inbound rule retries or times out")
 					}
 				}
-				if got := fmt.Sprintf("%s %s %s %s %s", short(in.Mode), short(in.Protocol),
-					in.Service.GetService(), paths, routes); got != c.want {
+				if got := fmt.Sprintf("%s %s %s %s %s %s", short(in.Mode), short(in.Protocol),
+					in.Service.GetService(), paths, routes, short(in.Reach)); got != c.want {
 					t.Errorf("got %q, want %q", got, c.want)
 				}
 			})
 		})
 	}
 }
+
+const two = `
+---
+{apiVersion: v1, kind: Pod, metadata: {name: two, namespace: shop, ` +
+	`labels: {app: two, tier: front}}, spec: {containers: [{name: a, image: i}]}}`
 
 func TestWorkload(t *testing.T) {
 	registryOf(t, cluster).Read(func(v *registry.View) {

@@ -50,6 +50,7 @@ func (v *view) workloadEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*ap
 	if v.workloadOpaque(w, addr.Port()) {
 		ep.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
+	v.dialItself(ep, w, addr)
 	if node := v.Node(w.Node); node != nil {
 		ep.Locality = &api.Locality{
 			Region: node.Labels.Get(labelRegion), Zone: node.Labels.Get(labelZone), Node: node.Name,
@@ -126,8 +127,12 @@ func (r clusterRef) names(ep *registry.Endpoint) bool {
 func (v *view) memberAt(
 	ep *registry.Endpoint, w *registry.Workload, port uint16,
 ) *api.Endpoint {
-	out := v.endpoint(netip.AddrPortFrom(ep.Address, port), w)
+	addr := netip.AddrPortFrom(ep.Address, port)
+	out := v.endpoint(addr, w)
 	out.Locality = localityOf(ep)
+	if ep.Workload.Name == "" && w != nil {
+		v.dialItself(out, w, addr) // the slice's author may be anybody
+	}
 	return out
 }
 
@@ -250,6 +255,17 @@ func (v *view) meshAddress(w *registry.Workload, addr netip.Addr) string {
 		return own
 	}
 	return net.JoinHostPort(addr.String(), strconv.Itoa(config.InboundPort))
+}
+
+// dialItself lets callers dial a port that nothing names, in mTLS as ever: by its inbound port the
+// workload's proxy does not let them come to it, and what a NetworkPolicy says of the port holds.
+// What arrives at an opaque port itself is passed on unread, so for such a one the refusal stays.
+func (v *view) dialItself(ep *api.Endpoint, w *registry.Workload, addr netip.AddrPort) {
+	if ep.MeshAddress == "" || v.mesh.LocalMesh || v.isNamed(w, addr.Port()) ||
+		v.workloadOpaque(w, addr.Port()) {
+		return
+	}
+	ep.MeshAddress = addr.String()
 }
 
 // isMeshed says whether a workload's proxy takes what arrives at a port.

@@ -22,6 +22,10 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 	out := &api.Inbound{
 		Port: port, Protocol: api.Protocol_PROTOCOL_DETECT, Mode: v.modeOf(w),
 		DefaultAction: api.Action_ACTION_ALLOW, Probes: probes(w, uint16(port)),
+		Reach: api.Reach_REACH_DIALED,
+	}
+	if v.isNamed(w, uint16(port)) {
+		out.Reach = api.Reach_REACH_CHOSEN
 	}
 	v.inboundService(out, w)
 	if v.workloadOpaque(w, uint16(port)) {
@@ -33,9 +37,6 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 // inboundService takes what the services in front of the port say: of several, the first by name,
 // but a port that one of them calls opaque is.
 func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
-	if w.Name == "" {
-		return
-	}
 	for _, front := range v.portsBefore(w.Key(), uint16(out.Port)) {
 		p := v.policy(front.service, front.service.Namespace)
 		protocol := v.protocolOf(front.service, front.port, p)
@@ -51,12 +52,32 @@ func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 	}
 }
 
+// isNamed says whether a workload's containers, or a service in front of it, name a port. Only such
+// a port is reached through the proxy's inbound port: a NetworkPolicy sees no other, and whoever
+// allowed that one meant the workload's services and not whatever else listens there.
+func (v *view) isNamed(w *registry.Workload, port uint16) bool {
+	return w.Declares(port) || len(v.portsBefore(w.Key(), port)) > 0 || v.isSelected(w, port)
+}
+
+// isSelected says whether a service leads to the port by the workload's labels. That is known
+// before the slices are, by which callers come: of these another replica may know sooner.
+func (v *view) isSelected(w *registry.Workload, port uint16) bool {
+	return slices.ContainsFunc(v.ServicesIn(w.Namespace), func(svc *registry.Service) bool {
+		return svc.Selects(w) &&
+			slices.ContainsFunc(svc.Ports, func(p registry.ServicePort) bool {
+				return p.TargetOf(w) == port
+			})
+	})
+}
+
 // frontPort is a service's port that leads to a workload's.
 type frontPort struct {
 	service *registry.Service
 	port    *registry.ServicePort
 }
 
+// portsBefore returns the ports that lead to a workload's, one of each service. A workload without
+// a name has none.
 func (v *view) portsBefore(workload registry.Name, number uint16) []frontPort {
 	var out []frontPort
 	seen := map[registry.Name]bool{}

@@ -50,6 +50,6 @@
 //
 // A third header of ours, tulle-proto, travels between proxies: the inbound side must know that a
 // request was HTTP/1, or is for an application that declares it, to restore it. The inbound port is
-// dialed itself and the server name says the target port; where a connection to another port was
-// redirected, the two must agree.
+// dialed itself and the server name says the target port, one that destination says may be chosen
+// so; where a connection to another port was redirected, the two must agree.
 package proxy

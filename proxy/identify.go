@@ -302,6 +302,7 @@ func (p *Proxy) meshArrival(
 		ID:       peer.ID.String(),
 		Address:  from.Addr().Unmap(),
 		Security: metric.MTLS,
+		Chose:    p.cfg.Apps != nil || dst.Port() == config.InboundPort,
 	}
 	return p.arrive(nc, who, port, dst)
 }

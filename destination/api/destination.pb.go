@@ -205,6 +205,56 @@ func (Protocol) EnumDescriptor() ([]byte, []int) {
 	return file_destination_proto_rawDescGZIP(), []int{2}
 }
 
+// Reach is by which way the mesh's callers come to a port.
+type Reach int32
+
+const (
+	Reach_REACH_UNSPECIFIED Reach = 0
+	Reach_REACH_DIALED      Reach = 1 // by dialing the port itself, where that leads to the proxy, and by no other
+	Reach_REACH_CHOSEN      Reach = 2 // by dialing the proxy's inbound port, too, and choosing this one by server name
+)
+
+// Enum value maps for Reach.
+var (
+	Reach_name = map[int32]string{
+		0: "REACH_UNSPECIFIED",
+		1: "REACH_DIALED",
+		2: "REACH_CHOSEN",
+	}
+	Reach_value = map[string]int32{
+		"REACH_UNSPECIFIED": 0,
+		"REACH_DIALED":      1,
+		"REACH_CHOSEN":      2,
+	}
+)
+
+func (x Reach) Enum() *Reach {
+	p := new(Reach)
+	*p = x
+	return p
+}
+
+func (x Reach) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Reach) Descriptor() protoreflect.EnumDescriptor {
+	return file_destination_proto_enumTypes[3].Descriptor()
+}
+
+func (Reach) Type() protoreflect.EnumType {
+	return &file_destination_proto_enumTypes[3]
+}
+
+func (x Reach) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Reach.Descriptor instead.
+func (Reach) EnumDescriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{3}
+}
+
 type Mode int32
 
 const (
@@ -238,11 +288,11 @@ func (x Mode) String() string {
 }
 
 func (Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[3].Descriptor()
+	return file_destination_proto_enumTypes[4].Descriptor()
 }
 
 func (Mode) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[3]
+	return &file_destination_proto_enumTypes[4]
 }
 
 func (x Mode) Number() protoreflect.EnumNumber {
@@ -251,7 +301,7 @@ func (x Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Mode.Descriptor instead.
 func (Mode) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{3}
+	return file_destination_proto_rawDescGZIP(), []int{4}
 }
 
 type Action int32
@@ -290,11 +340,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[4].Descriptor()
+	return file_destination_proto_enumTypes[5].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[4]
+	return &file_destination_proto_enumTypes[5]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -303,7 +353,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{4}
+	return file_destination_proto_rawDescGZIP(), []int{5}
 }
 
 type Format int32
@@ -339,11 +389,11 @@ func (x Format) String() string {
 }
 
 func (Format) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[5].Descriptor()
+	return file_destination_proto_enumTypes[6].Descriptor()
 }
 
 func (Format) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[5]
+	return &file_destination_proto_enumTypes[6]
 }
 
 func (x Format) Number() protoreflect.EnumNumber {
@@ -352,7 +402,7 @@ func (x Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Format.Descriptor instead.
 func (Format) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{5}
+	return file_destination_proto_rawDescGZIP(), []int{6}
 }
 
 // Level is the least that is logged.
@@ -395,11 +445,11 @@ func (x Level) String() string {
 }
 
 func (Level) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[6].Descriptor()
+	return file_destination_proto_enumTypes[7].Descriptor()
 }
 
 func (Level) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[6]
+	return &file_destination_proto_enumTypes[7]
 }
 
 func (x Level) Number() protoreflect.EnumNumber {
@@ -408,7 +458,7 @@ func (x Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Level.Descriptor instead.
 func (Level) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{6}
+	return file_destination_proto_rawDescGZIP(), []int{7}
 }
 
 type DiscoverRequest struct {
@@ -3675,6 +3725,7 @@ type Inbound struct {
 	Http           []*HTTPRule            `protobuf:"bytes,6,rep,name=http,proto3" json:"http,omitempty"`                     // names routes for metrics
 	Probes         []*Probe               `protobuf:"bytes,7,rep,name=probes,proto3" json:"probes,omitempty"`                 // the kubelet's, admitted in plaintext whatever the mode
 	Service        *Metadata              `protobuf:"bytes,8,opt,name=service,proto3" json:"service,omitempty"`
+	Reach          Reach                  `protobuf:"varint,9,opt,name=reach,proto3,enum=tulle.destination.v1.Reach" json:"reach,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -3763,6 +3814,13 @@ func (x *Inbound) GetService() *Metadata {
 		return x.Service
 	}
 	return nil
+}
+
+func (x *Inbound) GetReach() Reach {
+	if x != nil {
+		return x.Reach
+	}
+	return Reach_REACH_UNSPECIFIED
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -4211,7 +4269,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\rR\bpriority\x12\x18\n" +
-	"\acluster\x18\x05 \x01(\tR\acluster\"\xbe\x03\n" +
+	"\acluster\x18\x05 \x01(\tR\acluster\"\xf1\x03\n" +
 	"\aInbound\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12:\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1e.tulle.destination.v1.ProtocolR\bprotocol\x12.\n" +
@@ -4220,7 +4278,8 @@ const file_destination_proto_rawDesc = "" +
 	"\x0eauthorizations\x18\x05 \x03(\v2#.tulle.destination.v1.AuthorizationR\x0eauthorizations\x122\n" +
 	"\x04http\x18\x06 \x03(\v2\x1e.tulle.destination.v1.HTTPRuleR\x04http\x123\n" +
 	"\x06probes\x18\a \x03(\v2\x1b.tulle.destination.v1.ProbeR\x06probes\x128\n" +
-	"\aservice\x18\b \x01(\v2\x1e.tulle.destination.v1.MetadataR\aservice\"/\n" +
+	"\aservice\x18\b \x01(\v2\x1e.tulle.destination.v1.MetadataR\aservice\x121\n" +
+	"\x05reach\x18\t \x01(\x0e2\x1b.tulle.destination.v1.ReachR\x05reach\"/\n" +
 	"\rAuthorization\x12\x1e\n" +
 	"\n" +
 	"identities\x18\x01 \x03(\tR\n" +
@@ -4256,6 +4315,10 @@ const file_destination_proto_rawDesc = "" +
 	"\x0ePROTOCOL_HTTP1\x10\x03\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP2\x10\x04\x12\x10\n" +
 	"\fPROTOCOL_TLS\x10\x05*B\n" +
+	"\x05Reach\x12\x15\n" +
+	"\x11REACH_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fREACH_DIALED\x10\x01\x12\x10\n" +
+	"\fREACH_CHOSEN\x10\x02*B\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fMODE_PERMISSIVE\x10\x01\x12\x0f\n" +
@@ -4290,153 +4353,155 @@ func file_destination_proto_rawDescGZIP() []byte {
 	return file_destination_proto_rawDescData
 }
 
-var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
 var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
 	(Protocol)(0),             // 2: tulle.destination.v1.Protocol
-	(Mode)(0),                 // 3: tulle.destination.v1.Mode
-	(Action)(0),               // 4: tulle.destination.v1.Action
-	(Format)(0),               // 5: tulle.destination.v1.Format
-	(Level)(0),                // 6: tulle.destination.v1.Level
-	(*DiscoverRequest)(nil),   // 7: tulle.destination.v1.DiscoverRequest
-	(*Hello)(nil),             // 8: tulle.destination.v1.Hello
-	(*Subscribe)(nil),         // 9: tulle.destination.v1.Subscribe
-	(*Unsubscribe)(nil),       // 10: tulle.destination.v1.Unsubscribe
-	(*Resume)(nil),            // 11: tulle.destination.v1.Resume
-	(*Held)(nil),              // 12: tulle.destination.v1.Held
-	(*Rejected)(nil),          // 13: tulle.destination.v1.Rejected
-	(*Key)(nil),               // 14: tulle.destination.v1.Key
-	(*Self)(nil),              // 15: tulle.destination.v1.Self
-	(*DiscoverResponse)(nil),  // 16: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),           // 17: tulle.destination.v1.Welcome
-	(*Workload)(nil),          // 18: tulle.destination.v1.Workload
-	(*Invalid)(nil),           // 19: tulle.destination.v1.Invalid
-	(*Resources)(nil),         // 20: tulle.destination.v1.Resources
-	(*Resource)(nil),          // 21: tulle.destination.v1.Resource
-	(*Route)(nil),             // 22: tulle.destination.v1.Route
-	(*Metadata)(nil),          // 23: tulle.destination.v1.Metadata
-	(*Origin)(nil),            // 24: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),          // 25: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),           // 26: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),           // 27: tulle.destination.v1.TCPRule
-	(*Match)(nil),             // 28: tulle.destination.v1.Match
-	(*MatchList)(nil),         // 29: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),         // 30: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),       // 31: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),        // 32: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),            // 33: tulle.destination.v1.Filter
-	(*HeaderModifier)(nil),    // 34: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),            // 35: tulle.destination.v1.Header
-	(*Backend)(nil),           // 36: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 37: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 38: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 39: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 40: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 41: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 42: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 43: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 44: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 45: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 46: tulle.destination.v1.EWMA
-	(*Endpoints)(nil),         // 47: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 48: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 49: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 50: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 51: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 52: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 53: tulle.destination.v1.Probe
-	(*Config)(nil),            // 54: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 55: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 56: tulle.destination.v1.Log
+	(Reach)(0),                // 3: tulle.destination.v1.Reach
+	(Mode)(0),                 // 4: tulle.destination.v1.Mode
+	(Action)(0),               // 5: tulle.destination.v1.Action
+	(Format)(0),               // 6: tulle.destination.v1.Format
+	(Level)(0),                // 7: tulle.destination.v1.Level
+	(*DiscoverRequest)(nil),   // 8: tulle.destination.v1.DiscoverRequest
+	(*Hello)(nil),             // 9: tulle.destination.v1.Hello
+	(*Subscribe)(nil),         // 10: tulle.destination.v1.Subscribe
+	(*Unsubscribe)(nil),       // 11: tulle.destination.v1.Unsubscribe
+	(*Resume)(nil),            // 12: tulle.destination.v1.Resume
+	(*Held)(nil),              // 13: tulle.destination.v1.Held
+	(*Rejected)(nil),          // 14: tulle.destination.v1.Rejected
+	(*Key)(nil),               // 15: tulle.destination.v1.Key
+	(*Self)(nil),              // 16: tulle.destination.v1.Self
+	(*DiscoverResponse)(nil),  // 17: tulle.destination.v1.DiscoverResponse
+	(*Welcome)(nil),           // 18: tulle.destination.v1.Welcome
+	(*Workload)(nil),          // 19: tulle.destination.v1.Workload
+	(*Invalid)(nil),           // 20: tulle.destination.v1.Invalid
+	(*Resources)(nil),         // 21: tulle.destination.v1.Resources
+	(*Resource)(nil),          // 22: tulle.destination.v1.Resource
+	(*Route)(nil),             // 23: tulle.destination.v1.Route
+	(*Metadata)(nil),          // 24: tulle.destination.v1.Metadata
+	(*Origin)(nil),            // 25: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),          // 26: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),           // 27: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),           // 28: tulle.destination.v1.TCPRule
+	(*Match)(nil),             // 29: tulle.destination.v1.Match
+	(*MatchList)(nil),         // 30: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),         // 31: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),       // 32: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),        // 33: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),            // 34: tulle.destination.v1.Filter
+	(*HeaderModifier)(nil),    // 35: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),            // 36: tulle.destination.v1.Header
+	(*Backend)(nil),           // 37: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 38: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 39: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 40: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 41: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 42: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 43: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 44: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 45: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 46: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 47: tulle.destination.v1.EWMA
+	(*Endpoints)(nil),         // 48: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 49: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 50: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 51: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 52: tulle.destination.v1.Inbound
+	(*Authorization)(nil),     // 53: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 54: tulle.destination.v1.Probe
+	(*Config)(nil),            // 55: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 56: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 57: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	8,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	9,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	10, // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	11, // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	13, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	14, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	14, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	12, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	9,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	10, // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	11, // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	12, // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	14, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	15, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	15, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	13, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
 	0,  // 8: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
 	0,  // 9: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
-	15, // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	17, // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	20, // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	19, // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	18, // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	14, // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	21, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	16, // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	18, // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	21, // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	20, // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	19, // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	15, // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	22, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,  // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	22, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	45, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	47, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	48, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	51, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	54, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	23, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	46, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	48, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	49, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	52, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	55, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,  // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,  // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	23, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	36, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	40, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	25, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	26, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	27, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	24, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	28, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	33, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	36, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	37, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	38, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	41, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	39, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	24, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	36, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	24, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	36, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	30, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	31, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	32, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	29, // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	29, // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	28, // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	28, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	34, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	34, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	35, // 53: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	35, // 54: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	33, // 55: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	42, // 56: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	44, // 57: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	43, // 58: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	43, // 59: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	42, // 60: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	42, // 61: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	46, // 62: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	23, // 63: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	49, // 64: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	49, // 65: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	24, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	37, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	41, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	26, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	27, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	28, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	25, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	29, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	34, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	37, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	38, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	39, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	42, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	40, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	25, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	37, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	25, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	37, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	31, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	32, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	33, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	30, // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	30, // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	29, // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	29, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	35, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	35, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	36, // 53: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	36, // 54: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	34, // 55: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	43, // 56: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	45, // 57: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	44, // 58: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	44, // 59: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	43, // 60: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	43, // 61: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	47, // 62: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	24, // 63: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	50, // 64: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	50, // 65: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
 	2,  // 66: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	50, // 67: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	18, // 68: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	51, // 67: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	19, // 68: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
 	2,  // 69: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	3,  // 70: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	4,  // 71: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	52, // 72: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	25, // 73: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	53, // 74: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	23, // 75: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	56, // 76: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	55, // 77: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	5,  // 78: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	6,  // 79: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	4,  // 70: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	5,  // 71: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	53, // 72: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	26, // 73: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	54, // 74: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	24, // 75: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	3,  // 76: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	57, // 77: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	56, // 78: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,  // 79: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,  // 80: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	81, // [81:81] is the sub-list for method output_type
+	81, // [81:81] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -4512,7 +4577,7 @@ func file_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
-			NumEnums:      7,
+			NumEnums:      8,
 			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -69,6 +69,8 @@ func convertService(svc *corev1.Service) *registry.Service {
 		External:   svc.Spec.Type == corev1.ServiceTypeExternalName,
 		Alias:      strings.ToLower(strings.TrimSuffix(svc.Spec.ExternalName, ".")),
 		NodeLocal:  policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal,
+		Selected:   len(svc.Spec.Selector) > 0, // with none, nobody makes slices but by hand
+		Selector:   registry.NewLabels(svc.Spec.Selector),
 	}
 	for _, text := range clusterIPs(svc) {
 		if addr, ok := parseIP(text); ok {
@@ -80,13 +82,22 @@ func convertService(svc *corev1.Service) *registry.Service {
 		if !isTCP(p.Protocol) || p.Port <= 0 || p.Port > 65535 {
 			continue
 		}
-		port := registry.ServicePort{Name: p.Name, Number: uint16(p.Port)}
+		port := registry.ServicePort{
+			Name: p.Name, Number: uint16(p.Port), Target: targetOf(p),
+		}
 		if p.AppProtocol != nil {
 			port.AppProtocol = *p.AppProtocol
 		}
 		out.Ports = append(out.Ports, port)
 	}
 	return out
+}
+
+func targetOf(p *corev1.ServicePort) registry.NamedPort {
+	if p.TargetPort.Type == intstr.String {
+		return registry.NamedPort{Name: p.TargetPort.StrVal}
+	}
+	return registry.NamedPort{Number: uint16(cmp.Or(p.TargetPort.IntVal, p.Port))}
 }
 
 func clusterIPs(svc *corev1.Service) []string {
@@ -112,7 +123,7 @@ func convertPod(pod *corev1.Pod) *registry.Workload {
 	for c := range containersOf(pod) {
 		out.HasProxy = out.HasProxy || c.Name == names.ProxyContainer
 		for _, p := range c.Ports {
-			if p.Name != "" && isTCP(p.Protocol) {
+			if isTCP(p.Protocol) {
 				out.Ports = append(out.Ports,
 					registry.NamedPort{Name: p.Name, Number: uint16(p.ContainerPort)})
 			}

@@ -40,6 +40,11 @@ func (l Labels) Lookup(key string) (string, bool) {
 	return l.pairs[i].Value().value, true
 }
 
+// Contains says whether all of other are among the labels.
+func (l Labels) Contains(other Labels) bool {
+	return !lacks(l.pairs, other.pairs)
+}
+
 // Get returns a label's value, or "".
 func (l Labels) Get(key string) string {
 	value, _ := l.Lookup(key)

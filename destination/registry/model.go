@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,12 +45,12 @@ type Workload struct {
 	HostNetwork    bool // the addresses are its node's
 	HasProxy       bool // a proxy of ours runs in it
 	Terminating    bool
-	Ended          bool // for good: its addresses are free for another
-	Ports          []NamedPort
+	Ended          bool        // for good: its addresses are free for another
+	Ports          []NamedPort // that its containers say they listen on
 	Probes         []Probe
 }
 
-// NamedPort is a TCP port of a workload that has a name.
+// NamedPort is a TCP port, and what it is called, if it is.
 type NamedPort struct {
 	Name   string
 	Number uint16
@@ -63,11 +65,16 @@ type Probe struct {
 // Port returns the number of a named port, and 0 where there is none of that name.
 func (w *Workload) Port(name string) uint16 {
 	for _, p := range w.Ports {
-		if p.Name == name {
+		if p.Name == name && name != "" {
 			return p.Number
 		}
 	}
 	return 0
+}
+
+// Declares says whether the workload's containers say that they listen on a port.
+func (w *Workload) Declares(number uint16) bool {
+	return slices.ContainsFunc(w.Ports, func(p NamedPort) bool { return p.Number == number })
 }
 
 // Service is a name, and maybe virtual addresses, for endpoints.
@@ -78,14 +85,27 @@ type Service struct {
 	External   bool   // it stands for the DNS name Alias, and has no endpoints of its own
 	Alias      string // in lower case, without a dot at the end
 	NodeLocal  bool   // each caller is given the endpoints on its own node only
+	Selected   bool   // the workloads behind it are those whose labels contain Selector
+	Selector   Labels
 	Ports      []ServicePort
+}
+
+// Selects says whether the service is in front of a workload by its labels.
+func (s *Service) Selects(w *Workload) bool {
+	return s.Selected && s.Namespace == w.Namespace && w.Labels.Contains(s.Selector)
 }
 
 // ServicePort is a TCP port of a service. Ports of other protocols are not kept.
 type ServicePort struct {
 	Name        string
 	Number      uint16
-	AppProtocol string // empty where nobody said
+	Target      NamedPort // of the workloads, by one of the two
+	AppProtocol string    // empty where nobody said
+}
+
+// TargetOf returns the port of a workload that the service's port leads to, and 0 for none.
+func (p *ServicePort) TargetOf(w *Workload) uint16 {
+	return cmp.Or(p.Target.Number, w.Port(p.Target.Name))
 }
 
 // Port returns the service's port of that number, or nil.

@@ -21,6 +21,7 @@ type Registry struct {
 	policies   table[PolicyRef, *Policy]
 	standings  table[PolicyRef, *Standing]
 
+	servicesIn         index[string, Name] // a namespace
 	servicesByAddress  index[netip.Addr, Name]
 	workloadsByAddress index[netip.Addr, Name]
 	slicesByService    index[Name, sliceKey]
@@ -46,6 +47,7 @@ func compareSlices(a, b sliceKey) int {
 // New knows nothing.
 func New() *Registry {
 	r := &Registry{
+		servicesIn:         index[string, Name]{},
 		servicesByAddress:  index[netip.Addr, Name]{},
 		workloadsByAddress: index[netip.Addr, Name]{},
 		slicesByService:    index[Name, sliceKey]{},
@@ -188,6 +190,7 @@ func (t *table[K, T]) get(key K) (obj T) {
 }
 
 func (r *Registry) indexServiceLocked(name Name, svc *Service, present bool) {
+	r.servicesIn.set(name.Namespace, name, present)
 	for _, addr := range svc.Addresses {
 		r.servicesByAddress.set(addr, name, present)
 	}

@@ -92,6 +92,7 @@ func TestTopics(t *testing.T) {
 	}
 	web := Name{Namespace: "shop", Name: "web"}
 	read("service", func(v *View) { v.Service(web) })
+	read("services", func(v *View) { v.ServicesIn("shop") })
 	read("address", func(v *View) { v.ServiceAt(netip.MustParseAddr("10.0.0.9")) })
 	read("endpoints", func(v *View) { v.Slices(web) })
 	read("workload", func(v *View) { v.Workload(Name{Namespace: "shop", Name: "web-1"}) })
@@ -110,7 +111,7 @@ func TestTopics(t *testing.T) {
 		object Object
 		want   []string
 	}{
-		{service("web", time.Time{}, "10.0.0.9"), []string{"service", "address"}},
+		{service("web", time.Time{}, "10.0.0.9"), []string{"service", "services", "address"}},
 		{&member, []string{"endpoints", "workload"}},
 		{&Workload{Meta: Meta{Namespace: "shop", Name: "web-1"}},
 			[]string{"endpoints", "workload"}},

@@ -15,6 +15,7 @@ type topicKind uint8
 
 const (
 	topicService   topicKind = iota
+	topicServices            // those of the named namespace
 	topicEndpoints           // of the named service: its slices, and the workloads in them
 	topicWorkload            // the named workload, and which slices name it
 	topicAddress             // which service, workload or node has an address

@@ -12,6 +12,7 @@ import (
 func (r *Registry) touchServiceLocked(name Name, was, is *Service) {
 	t := touching{r, was.loses(is)}
 	t.topic(topicService, name)
+	t.topic(topicServices, Name{Namespace: name.Namespace})
 	for _, svc := range present(was, is) {
 		t.addresses(svc.Addresses)
 	}

@@ -38,6 +38,16 @@ func (v *View) Service(name Name) *Service {
 	return v.registry.services.get(name)
 }
 
+// ServicesIn returns a namespace's services, in no order.
+func (v *View) ServicesIn(namespace string) []*Service {
+	v.reads(topicServices, Name{Namespace: namespace})
+	var out []*Service
+	for name := range v.registry.servicesIn[namespace] {
+		out = append(out, v.registry.services.get(name))
+	}
+	return out
+}
+
 // ServiceAt returns the service that has a virtual address, or nil.
 func (v *View) ServiceAt(addr netip.Addr) *Service {
 	v.readsAddress(addr)

@@ -16,6 +16,7 @@ type Caller struct {
 	ID       string // SPIFFE ID; empty: unauthenticated
 	Address  netip.Addr
 	Security metric.Security
+	Chose    bool // the port, by a server name alone: what it dialed is the proxy's own
 }
 
 // Meshed reports whether the caller has proved an identity.
@@ -34,6 +35,9 @@ func (c Caller) Label(l *metric.Labels, own string, strangers *metric.Addresses)
 
 // Policy says who may call one of the workload's ports. It is immutable.
 type Policy struct {
+	port    uint32
+	chosen  bool      // callers may choose the port by a server name
+	until   time.Time // or may still, until then
 	strict  bool
 	allowed []string   // SPIFFE IDs
 	action  api.Action // about those that the mode admits and allowed does not name
@@ -43,7 +47,13 @@ type Policy struct {
 // Compile turns a message into a policy. What this proxy does not understand makes the whole
 // message an error.
 func Compile(m *api.Inbound) (*Policy, error) {
-	pol := &Policy{strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction}
+	pol := &Policy{
+		port: m.Port, chosen: m.Reach == api.Reach_REACH_CHOSEN,
+		strict: m.Mode == api.Mode_MODE_STRICT, action: m.DefaultAction,
+	}
+	if !pol.chosen && m.Reach != api.Reach_REACH_DIALED {
+		return nil, fmt.Errorf("a reach (%d) that this proxy does not know", m.Reach)
+	}
 	if m.Mode != api.Mode_MODE_STRICT && m.Mode != api.Mode_MODE_PERMISSIVE {
 		return nil, fmt.Errorf("a mode (%d) that this proxy does not know", m.Mode)
 	}
@@ -73,15 +83,33 @@ func (pol *Policy) Closed() *Policy {
 	return &none
 }
 
+// After is the policy as it counts after another one: callers who could choose the port may do so
+// for the grace.
+func (pol *Policy) After(was *Policy, now time.Time, grace time.Duration) *Policy {
+	if pol.chosen || !was.chosen && was.until.IsZero() {
+		return pol
+	}
+	next := *pol
+	if next.until = was.until; was.chosen {
+		next.until = now.Add(grace)
+	}
+	return &next
+}
+
 // Refusal is why a request is not served.
 type Refusal struct {
 	Status int
 	Reason string
 }
 
-// Verdict decides about a caller; id is empty for one that proved nothing.
-func (pol *Policy) Verdict(id string) *Refusal {
+// Verdict decides about a caller.
+func (pol *Policy) Verdict(who Caller) *Refusal {
+	id := who.ID
 	switch {
+	case who.Chose && !pol.chosen && !time.Now().Before(pol.until):
+		return &Refusal{403, fmt.Sprintf("port %d is named by no containerPort of the pod and by"+
+			" no Service in front of it, so it is not reached through port %d:"+
+			" name it in one of them", pol.port, config.InboundPort)}
 	case id == "" && pol.strict:
 		return &Refusal{403, "this workload takes calls from the mesh only (mode: strict)"}
 	case pol.action == api.Action_ACTION_ALLOW:

@@ -2,7 +2,9 @@ package authorize
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -36,7 +38,9 @@ func TestVerdicts(t *testing.T) {
 		{strict, deny, true, friend, true},
 		{strict, deny, true, "", false},
 	} {
-		m := &api.Inbound{Mode: tt.mode, DefaultAction: tt.action}
+		m := &api.Inbound{
+			Mode: tt.mode, DefaultAction: tt.action, Reach: api.Reach_REACH_DIALED,
+		}
 		if tt.named {
 			m.Authorizations = []*api.Authorization{{Identities: []string{friend}}}
 		}
@@ -44,11 +48,74 @@ func TestVerdicts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if refusal := pol.Verdict(tt.caller); (refusal == nil) != tt.admitted {
+		who := Caller{ID: tt.caller}
+		if refusal := pol.Verdict(who); (refusal == nil) != tt.admitted {
 			t.Errorf("%+v: %v", tt, refusal)
 		}
-		if pol.Closed().Verdict(tt.caller) == nil {
+		if pol.Closed().Verdict(who) == nil {
 			t.Errorf("%+v: admitted by a closed policy", tt)
+		}
+	}
+}
+
+// Whoever came by the proxy's own port has a port that is named, or none; whoever dialed the port
+// itself is judged by the rest.
+func TestAChosenPortMustBeOneThatMayBeChosen(t *testing.T) {
+	for _, tt := range []struct {
+		reach    api.Reach
+		chose    bool
+		admitted bool
+	}{
+		{api.Reach_REACH_CHOSEN, true, true}, {api.Reach_REACH_CHOSEN, false, true},
+		{api.Reach_REACH_DIALED, true, false}, {api.Reach_REACH_DIALED, false, true},
+	} {
+		pol, err := Compile(&api.Inbound{
+			Port: 9999, Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_ALLOW,
+			Reach: tt.reach,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refusal := pol.Verdict(Caller{ID: friend, Chose: tt.chose})
+		if (refusal == nil) != tt.admitted {
+			t.Errorf("%+v: %v", tt, refusal)
+		}
+		if refusal != nil && !strings.Contains(refusal.Reason, "9999") {
+			t.Errorf("the reason does not name the port: %s", refusal.Reason)
+		}
+	}
+}
+
+// What callers could choose they may choose for a while after its last name is gone, and a policy
+// that comes meanwhile makes the while no longer.
+func TestAGraceBeginsWithTheLastName(t *testing.T) {
+	compile := func(reach api.Reach) *Policy {
+		pol, err := Compile(&api.Inbound{
+			Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_ALLOW, Reach: reach,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pol
+	}
+	named, unnamed := compile(api.Reach_REACH_CHOSEN), compile(api.Reach_REACH_DIALED)
+	who, now := Caller{ID: friend, Chose: true}, time.Now()
+	for _, tt := range []struct {
+		name     string
+		pol      *Policy
+		admitted bool
+	}{
+		{"never named", unnamed.After(unnamed, now, time.Hour), false},
+		{"named until now", unnamed.After(named, now, time.Hour), true},
+		{"named until long ago", unnamed.After(named, now.Add(-2*time.Hour), time.Hour), false},
+		{"another policy within the grace",
+			unnamed.After(unnamed.After(named, now, time.Hour), now, time.Hour), true},
+		{"another policy after it", unnamed.After(
+			unnamed.After(named, now.Add(-2*time.Hour), time.Hour), now, time.Hour), false},
+		{"named again", named.After(unnamed, now, time.Hour), true},
+	} {
+		if refusal := tt.pol.Verdict(who); (refusal == nil) != tt.admitted {
+			t.Errorf("%s: %v", tt.name, refusal)
 		}
 	}
 }
@@ -59,6 +126,10 @@ func TestWhatIsNotUnderstoodIsNoPolicy(t *testing.T) {
 	tag := protowire.AppendTag(nil, 9999, protowire.VarintType)
 	unknown.ProtoReflect().SetUnknown(protowire.AppendVarint(tag, 1))
 	for name, m := range map[string]*api.Inbound{
+		"no reach": {
+			Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_ALLOW},
+		"another reach": {
+			Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_ALLOW, Reach: 99},
 		"no mode":        {DefaultAction: api.Action_ACTION_ALLOW},
 		"another mode":   {Mode: 99, DefaultAction: api.Action_ACTION_ALLOW},
 		"no action":      {Mode: api.Mode_MODE_PERMISSIVE},
@@ -68,6 +139,9 @@ func TestWhatIsNotUnderstoodIsNoPolicy(t *testing.T) {
 		"a newer field": {Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_DENY,
 			Authorizations: []*api.Authorization{unknown}},
 	} {
+		if m.Reach == 0 && name != "no reach" {
+			m.Reach = api.Reach_REACH_CHOSEN
+		}
 		if pol, err := Compile(m); err == nil {
 			t.Errorf("%s: %+v", name, pol)
 		}
@@ -77,6 +151,7 @@ func TestWhatIsNotUnderstoodIsNoPolicy(t *testing.T) {
 func TestProbesAreByMethodAndPath(t *testing.T) {
 	pol, err := Compile(&api.Inbound{
 		Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_DENY,
+		Reach:  api.Reach_REACH_DIALED,
 		Probes: []*api.Probe{{Path: "/ready"}, {Path: grpcHealthPath}},
 	})
 	if err != nil {

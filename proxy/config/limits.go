@@ -22,6 +22,9 @@ type Limits struct {
 	// DiscoveryWait is how long a first request waits for destination, and any request for an
 	// endpoint, a connection or a stream, before it fails.
 	DiscoveryWait time.Duration
+	// NameGrace is how long peers may still choose a port that nothing names any longer: they are
+	// told of an endpoint's end by others, and what they sent before must not be lost.
+	NameGrace time.Duration
 	// DialTimeout bounds a dial: the kernel repeats a SYN that was lost after a second.
 	// DialElsewhere is for an endpoint that is not the only one, since another is tried then;
 	// DialOutside is for what is outside the cluster.
@@ -154,6 +157,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		DetectTimeout: time.Second,
 		DiscoveryWait: 3 * time.Second,
+		NameGrace:     time.Minute,
 		DialTimeout:   3 * time.Second,
 		DialElsewhere: time.Second,
 		DialOutside:   10 * time.Second,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/authorize"
@@ -117,7 +118,8 @@ func (in *Port) Known() bool {
 // defaultInbound is what the environment says, until destination does.
 func (d *Session) defaultInbound(port uint16) *api.Inbound {
 	m := &api.Inbound{Port: uint32(port), Protocol: api.Protocol_PROTOCOL_DETECT,
-		Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_ALLOW}
+		Mode: api.Mode_MODE_PERMISSIVE, DefaultAction: api.Action_ACTION_ALLOW,
+		Reach: api.Reach_REACH_DIALED}
 	if d.Cfg.Strict {
 		m.Mode = api.Mode_MODE_STRICT
 	}
@@ -150,7 +152,8 @@ func (d *Session) compileInbound(m *api.Inbound) (*PortAnswer, error) {
 }
 
 func (in *Port) update(a *PortAnswer) {
-	in.latest.Store(a)
+	after := a.After(in.latest.Load().Policy, time.Now(), in.d.Cfg.Limits.NameGrace)
+	in.latest.Store(&PortAnswer{after, a.Answer})
 	in.once.Do(func() { close(in.answered) })
 	in.admitted.Each(func(a *admission) {
 		if in.Verdict(a.who) != nil {
@@ -200,7 +203,7 @@ func (in *Port) Wait(ctx context.Context, patient bool) *PortAnswer {
 func (in *Port) Verdict(who authorize.Caller) *authorize.Refusal {
 	switch {
 	case in.Known():
-		return in.latest.Load().Verdict(who.ID)
+		return in.latest.Load().Verdict(who)
 	case who.Security == metric.Loopback:
 		return nil
 	}

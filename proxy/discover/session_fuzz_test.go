@@ -66,6 +66,7 @@ func discoverySeeds() []*api.DiscoverResponse {
 				Body: &api.Resource_Inbound{Inbound: &api.Inbound{
 					Port: 8080, Protocol: api.Protocol_PROTOCOL_HTTP1,
 					Mode: api.Mode_MODE_STRICT, DefaultAction: api.Action_ACTION_DENY,
+					Reach: api.Reach_REACH_CHOSEN,
 					Authorizations: []*api.Authorization{
 						{Identities: []string{"spiffe://cluster.local/ns/a/sa/b"}},
 					}}}},

@@ -26,7 +26,7 @@ func TestAPortThatIsLearnedAnewIsAskedMeanwhile(t *testing.T) {
 		Name: api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: 8080}}),
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: 8080,
 			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
-			DefaultAction: api.Action_ACTION_ALLOW}}})
+			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_DIALED}}})
 	c := p.Inbound(&discover.Arrival{Port: in, App: in.Application("127.0.0.1:1")})
 	fields := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":path", Value: "/"}}
 	before := &exchange{c: c, req: fields}

@@ -95,7 +95,7 @@ func (l *lane) policy(action api.Action) *api.Resource {
 		Kind: api.Kind_KIND_INBOUND, Name: api.KeyString(l.portKey()), Version: version(),
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{
 			Port: uint32(l.port), Protocol: api.Protocol_PROTOCOL_DETECT,
-			Mode: api.Mode_MODE_STRICT, DefaultAction: action,
+			Mode: api.Mode_MODE_STRICT, DefaultAction: action, Reach: api.Reach_REACH_CHOSEN,
 			Authorizations: []*api.Authorization{
 				{Identities: []string{workloadID("other").String()}},
 			},

@@ -92,3 +92,25 @@ func TestBypassThroughTunnel(t *testing.T) {
 		}
 	})
 }
+
+// The clients' pods declare no port and have no Service. What listens there is reached by dialing
+// its own port, which a NetworkPolicy would see, in mTLS; and not by the proxy's inbound port.
+func TestAPortThatNothingNamesIsDialedItself(t *testing.T) {
+	deployRogues(t)
+	ip := ipOf(t, byCLI, podOf(t, byCLI, "app=client"))
+	a := call(t, byHook, "http://"+ip+":8080/")
+	id := "spiffe://cluster.local/ns/" + byHook + "/sa/client"
+	if a.Status != 200 || a.sent("Tulle-Client-Id") != id {
+		t.Errorf("by its own port: %+v", a)
+	}
+	knock := func(port string) meshed {
+		return app[[]meshed](t, rogues, "deploy/client", "mesh", "-id", rogueID(),
+			"-addr", ip+":"+port, "-peer", "spiffe://cluster.local/ns/"+byCLI+"/sa/client")[0]
+	}
+	if m := knock("8080"); m.Status != "200" {
+		t.Errorf("by its own port, by hand: %+v", m)
+	}
+	if m := knock("4143"); m.Status != "403" || !strings.Contains(m.Error, "containerPort") {
+		t.Errorf("by the inbound port: %+v", m)
+	}
+}
