@@ -5,9 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// maxCachedCells bounds Cells. After each change of a route its rules are new, and the cells of the
-// old ones are dropped.
-const maxCachedCells = 64
+// maxCachedCells bounds Cells: more than all the routes that a profile may have, in each protocol,
+// for what is beyond it all is resolved again and again. After each change of a route its rules are
+// new, and the cells of the old ones are dropped.
+const maxCachedCells = 512
 
 // Cells remembers resolved cells by a key of the caller's. It is read without a lock, and copied to
 // be changed. The zero value is ready.
