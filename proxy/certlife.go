@@ -27,6 +27,9 @@ type meshLife struct {
 	ending atomic.Bool
 }
 
+// started makes times monotonic: a wall clock that is set back must not prolong anything.
+var started = time.Now()
+
 // lifeShare is the part of a connection's life for which its end is announced. A connection is
 // asked to end between two such parts before its certificate's end and one: at a random moment, so
 // that the connections of one rollout do not all end together, and in time for its requests to end.
@@ -52,7 +55,7 @@ func (p *Proxy) watchMesh(
 	left := max(0, time.Until(l.expiry))
 	p.wheel.Arm(&l.timer, left-notice(left), l)
 	p.lives.Add(l)
-	if time.Since(time.Unix(0, p.rootsAt.Load())) < 2*handshakeTimeout {
+	if time.Since(started)-time.Duration(p.rootsAt.Load()) < 2*handshakeTimeout {
 		l.recheck() // the handshake may have seen the roots of before
 	}
 	return func() {
@@ -96,7 +99,7 @@ func (p *Proxy) watchRoots(ctx context.Context) {
 		if now := p.source.BundlesChanged(); now != roots {
 			roots = now
 			// Before the look: a connection is in the list, or sees this.
-			p.rootsAt.Store(time.Now().UnixNano())
+			p.rootsAt.Store(int64(time.Since(started)))
 			p.lives.Each(func(l *meshLife) { l.recheck() })
 		}
 		if own := p.source.SVID(); own != last {

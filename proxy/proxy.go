@@ -76,7 +76,7 @@ type Proxy struct {
 	outbound  atomic.Int64 // and on the way out
 
 	lives   live.Set[*meshLife]
-	rootsAt atomic.Int64       // when the roots may last have changed, unix nanoseconds
+	rootsAt atomic.Int64       // when the roots may last have changed, since started
 	quiet   live.Set[net.Conn] // on which nothing was said yet, and the caller must speak first
 	counts
 }

@@ -19,13 +19,17 @@ const (
 // Gauge remembers for a moment whether the process is near its limit. Its zero value is ready. Any
 // goroutine may ask.
 type Gauge struct {
-	next atomic.Int64 // when to look again, unix nanoseconds
+	next atomic.Int64 // when to look again, since started
 	full atomic.Bool
 }
 
+// started makes an answer's time monotonic: where the wall clock is set back, a process that was
+// full for a moment must not refuse work until the clock is where it was.
+var started = time.Now()
+
 // Full reports whether new work must be refused to stay within the limit.
 func (g *Gauge) Full(now time.Time) bool {
-	t := now.UnixNano()
+	t := int64(now.Sub(started))
 	if next := g.next.Load(); t >= next && g.next.CompareAndSwap(next, t+int64(poll)) {
 		g.full.Store(full())
 	}
