@@ -225,7 +225,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
 	}
-	x.armDeadline(header.Value(fields, "grpc-timeout"))
+	x.armDeadline(fields)
 	if x.backend, x.cluster = x.c.side.choose(a, x.rule); x.backend == nil {
 		x.fail(503, outcome.NoEndpoints, "no backend of "+a.Authority+" has any weight", &x.c.batch)
 		return
@@ -246,10 +246,13 @@ func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 
 // armDeadline sets the whole request's: the profile's timeout or what the gRPC caller grants,
 // whichever is less.
-func (x *exchange) armDeadline(grpcTimeout string) {
+func (x *exchange) armDeadline(fields []hpack.HeaderField) {
 	d := x.rule.Request
-	if g, ok := parseGRPCTimeout(grpcTimeout); ok && (d == 0 || g < d) {
-		d = g
+	if x.grpc {
+		g, ok := parseGRPCTimeout(header.Value(fields, "grpc-timeout"))
+		if ok && (d == 0 || g < d) {
+			d = g
+		}
 	}
 	if d > 0 {
 		x.limit = d
