@@ -100,8 +100,9 @@ func TestUnknownTargetFailsClosedWithItsReason(t *testing.T) {
 	m := newMesh(t, 0)
 	caller := m.caller("nowhere")
 	status, _, header := get(t, http1Client(t), "http://"+caller.out["nowhere"])
-	if status != 503 || !strings.Contains(header.Get("Tulle-Error"), "nowhere") {
-		t.Errorf("status %d, tulle-error %q", status, header.Get("Tulle-Error"))
+	if status != 503 || !strings.Contains(header.Get("Tulle-Error"), "nowhere") ||
+		header.Get("Retry-After") != "1" {
+		t.Errorf("status %d, %v", status, header)
 	}
 }
 

@@ -24,6 +24,10 @@ func (x *exchange) errorReply(status int, reason string) reply {
 		{Name: "content-type", Value: "text/plain; charset=utf-8"},
 		{Name: "content-length", Value: strconv.Itoa(len(reason) + 1)},
 	}}
+	if status == 503 {
+		// RFC 9110 §10.2.3: what it lacks now, an endpoint or room, it may soon have.
+		r.fields = append(r.fields, hpack.HeaderField{Name: "retry-after", Value: "1"})
+	}
 	if x.c.side.explains() {
 		r.fields = append(r.fields,
 			hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
