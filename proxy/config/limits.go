@@ -40,8 +40,11 @@ type Limits struct {
 	// which is at least half of RetryBackoffMin.
 	RetryBackoffMin, RetryBackoffMax time.Duration
 
-	// IdleHTTP is how long a connection is kept without a request.
-	IdleHTTP time.Duration
+	// IdleHTTP is how long a connection to a backend is kept without a request, and one on which
+	// nobody has asked for anything yet. IdleCaller is how long a caller's is kept after one: longer
+	// than callers keep theirs, for one that sends a request just as the proxy closes loses it. Go's
+	// and Java's clients keep theirs for 90 s, load balancers for up to 10 minutes.
+	IdleHTTP, IdleCaller time.Duration
 	// HeaderTimeout is how long a head may take, from its first byte to its last, and so may bytes
 	// that can still become a head. It ends callers that send one byte at a time (slowloris).
 	HeaderTimeout time.Duration
@@ -170,6 +173,7 @@ func DefaultLimits() Limits {
 		RetryBackoffMax: 250 * time.Millisecond,
 
 		IdleHTTP:      60 * time.Second,
+		IdleCaller:    10*time.Minute + 20*time.Second,
 		HeaderTimeout: 10 * time.Second,
 		BodyIdle:      5 * time.Minute,
 		HalfClosed:    5 * time.Second,

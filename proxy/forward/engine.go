@@ -87,7 +87,7 @@ func (f *Forwarder) startEngine(c *ServerConn) (stop func()) {
 	c.batch.queue, c.batch.reader = &f.flushes, c.wire
 	if c.http1 {
 		o := f.http1Options(&c.batch)
-		o.StreamWindow = f.Limits.CallerWindow
+		o.StreamWindow, o.IdleTimeout = f.Limits.CallerWindow, f.Limits.IdleCaller
 		c.engine = newHTTP1Server(c, o)
 	} else {
 		c.engine = f.newHTTP2Server(c)
@@ -118,6 +118,7 @@ func (f *Forwarder) newHTTP2Server(c *ServerConn) *h2.Conn {
 	}
 	o.OnStream = func(*h2.Stream) h2.Sink { return &next.exchange }
 	o.EnableConnect, o.OnBreach = true, f.breached.caller
+	o.IdleTimeout = f.Limits.IdleCaller
 	switch {
 	case c.side.stranger():
 		o.MaxStreams = f.Limits.MaxCallerStreams
