@@ -29,6 +29,13 @@ func grpcBackend(begun, gone chan<- string) http.HandlerFunc {
 			}
 		case "unary":
 			w.Write(make([]byte, 5))
+		case "unsaid":
+			w.Write(make([]byte, 5))
+			return
+		case "page":
+			w.Header().Set("Content-Type", "text/html")
+			w.Write([]byte("<p>"))
+			return
 		case "begun":
 			w.Write(make([]byte, 5))
 			flush.Flush()
@@ -124,6 +131,12 @@ func TestGRPCOutcomes(t *testing.T) {
 		{"/stream/3", "", "3", tally{1, 0, 1, 0, 0}, tally{1, 0, 1, 0, 0}, false},
 		{"/only/14", "", "14", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
 		{"/only/5", "", "5", tally{1, 0, 1, 0, 0}, tally{1, 0, 1, 0, 0}, false},
+		{"/only/oops", "", "oops", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
+		{"/unary/oops", "", "oops", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
+		{"/unary/17", "", "17", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
+		{"/unary/", "", "", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
+		{"/unsaid/0", "", "", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
+		{"/page/0", "", "", tally{1, 1, 1, 1, 0}, tally{1, 1, 1, 1, 0}, false},
 		{"/hang/0", "200m", "4", tally{1, 1, 1, 1, 1}, tally{1, -1, 1, -1, -1}, true},
 		{"/begun/0", "200m", "4", tally{1, 1, 1, 1, 1}, tally{1, -1, 1, -1, -1}, true},
 	} {

@@ -45,7 +45,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
 	again := failed
-	if x.grpc && end {
+	if x.grpc && end && saysStatus(status, fields) {
 		failed = x.grpcEnd(fields) || failed
 		again = again || grpcRepeatable(fields)
 	}
@@ -110,6 +110,7 @@ func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
 	}
 	x.enter(phaseAnswering)
 	x.seen.Answered(status, b.time())
+	x.unsaid = x.grpc && !end && status == 200
 	x.kept, x.body = false, nil
 	x.freeHead()
 	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {
@@ -154,6 +155,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 // forwardTrailers passes the response's trailers on: the end.
 func (a *attempt) forwardTrailers(fields []hpack.HeaderField) {
 	x, b := a.x, &a.conn.batch
+	x.unsaid = false
 	if x.grpc && x.grpcEnd(fields) {
 		x.failed = true
 	}
@@ -277,6 +279,9 @@ func (a *attempt) openQueued(b *batch) bool {
 // answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5).
 func (x *exchange) answered(b *batch) {
 	x.respEnd = true
+	if x.unsaid && x.grpcEnd(nil) {
+		x.failed = true
+	}
 	if !x.tunnel {
 		x.complete(b)
 		return

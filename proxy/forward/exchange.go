@@ -45,6 +45,7 @@ type exchange struct {
 	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
 	grpc     bool
+	unsaid   bool // gRPC's status is still to come: the answer has begun, as its do
 	tunnel   bool // an upgrade, or CONNECT: what follows the head is not HTTP's
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
 	deadline timer.Timer

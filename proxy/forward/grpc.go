@@ -57,17 +57,34 @@ func grpcFailure(status string) bool {
 	return false
 }
 
+// grpcCode is the status with which an answer ends. One that says none, or none that there is, is
+// UNKNOWN to every caller's library.
+func grpcCode(trailers []hpack.HeaderField) string {
+	const greatest = 16
+	n, err := strconv.ParseUint(header.Value(trailers, "grpc-status"), 10, 32)
+	if err != nil || n > greatest {
+		return "2"
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// saysStatus reports whether an answer that is all in its head ends as gRPC's do. One of another
+// HTTP status is judged by that.
+func saysStatus(status int, head []hpack.HeaderField) bool {
+	return status == 200 || header.Value(head, "grpc-status") != ""
+}
+
 // grpcRepeatable: another try may do better. Of what counts as a failure, permission denied is an
 // answer like any other.
 func grpcRepeatable(trailers []hpack.HeaderField) bool {
-	status := header.Value(trailers, "grpc-status")
+	status := grpcCode(trailers)
 	return grpcFailure(status) && status != "7"
 }
 
 // grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline
 // that it was told of, a moment before our own wheel turned.
 func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
-	status := header.Value(fields, "grpc-status")
+	status := grpcCode(fields)
 	x.seen.GRPC(status)
 	if status == "4" && x.late() {
 		x.outcome = outcome.Timeout
