@@ -42,3 +42,55 @@ func TestProbesReachAStrictWorkload(t *testing.T) {
 		}
 	}
 }
+
+// The kubelet follows redirects, and writes a path with a slash before it. Where a probe's answer
+// leads is open to it, and nothing else is.
+func TestAProbeFollowsItsRedirects(t *testing.T) {
+	m := newMesh(t, 0)
+	m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+		"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/health":
+			to := "/health/"
+			if next := r.URL.Query().Get("next"); next != "" {
+				to = next
+			}
+			http.Redirect(w, r, to, http.StatusMovedPermanently)
+		case "/health/":
+			w.Header().Set("Location", "../live?deep=1")
+			w.WriteHeader(http.StatusFound)
+		case "/other":
+			http.Redirect(w, r, "/secret", http.StatusFound)
+		}
+	}))
+	web := pod{"web-0", addr, loopback.Free()}
+	m.service("web", web)
+	_, port, _ := net.SplitHostPort(web.app)
+	m.edit("service-web.yaml", "{name: app}", "{name: app, livenessProbe: {httpGet: "+
+		"{path: 'start?x=1', port: "+port+"}}, readinessProbe: {httpGet: {path: /health, port: "+
+		port+"}}}")
+	m.proxy("web", web)
+	c := http1Client(t)
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, tt := range []struct {
+		method, path string
+		want         int
+	}{
+		{"GET", "/start?x=1", 200},
+		{"GET", "/health/", 403},
+		{"GET", "/health?next=/secret", 301}, {"GET", "/secret", 403},
+		{"GET", "/health", 301}, {"GET", "/health/", 302}, {"POST", "/health/", 403},
+		{"GET", "/live?deep=1", 200}, {"POST", "/live", 403},
+		{"GET", "/other", 403}, {"GET", "/secret", 403},
+	} {
+		req, err := http.NewRequest(tt.method, "http://"+web.mesh+tt.path, nil)
+		check(t, err)
+		resp, err := c.Do(req)
+		check(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s %s: %d, want %d", tt.method, tt.path, resp.StatusCode, tt.want)
+		}
+	}
+}

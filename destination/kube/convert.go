@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -225,11 +226,24 @@ func convertProbe(probe *corev1.Probe, w *registry.Workload) registry.Probe {
 	case probe.HTTPGet == nil || probe.HTTPGet.Scheme == corev1.URISchemeHTTPS:
 		return registry.Probe{} // TLS of the application's own passes through as it is
 	}
-	path, _, _ := strings.Cut(cmp.Or(probe.HTTPGet.Path, "/"), "?")
+	path := probedPath(probe.HTTPGet.Path)
 	if probe.HTTPGet.Port.Type == intstr.String {
 		return registry.Probe{Path: path, Port: w.Port(probe.HTTPGet.Port.StrVal)}
 	}
 	return registry.Probe{Path: path, Port: uint16(probe.HTTPGet.Port.IntVal)}
+}
+
+// probedPath is how the kubelet asks for a probe's path, but for the query: it makes a URL of it.
+func probedPath(path string) string {
+	u, err := url.Parse(path)
+	if err != nil {
+		u = &url.URL{Path: path}
+	}
+	path = u.EscapedPath()
+	if !strings.HasPrefix(path, "/") {
+		return "/" + path
+	}
+	return path
 }
 
 func convertSlice(slice *discoveryv1.EndpointSlice) *registry.Slice {

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // What a pod is an instance of is told from its owner, and of a run of a CronJob from the run's
@@ -47,6 +48,23 @@ func TestWhatAPodIsPartOf(t *testing.T) {
 		w := convertPod(pod)
 		if got := w.Kind + "/" + w.Owner; got != c.want {
 			t.Errorf("%s %s: %s, want %s", c.kind, c.owner, got, c.want)
+		}
+	}
+}
+
+// A probe's path is the one that the kubelet asks for, which makes a URL of it.
+func TestProbesAreAsTheKubeletAsks(t *testing.T) {
+	for path, want := range map[string]string{
+		"": "/", "/": "/", "/ready": "/ready", "ready": "/ready", "start?x=1": "/start",
+		"/ready?x=1#y": "/ready", "?x=1": "/", "/a b": "/a%20b", "/a%20b": "/a%20b",
+		"/ä": "/%C3%A4", "/a//b/": "/a//b/", "/%zz": "/%25zz",
+	} {
+		get := &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(80)}
+		probes := Probes(corev1.PodSpec{Containers: []corev1.Container{{
+			ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}},
+		}}})
+		if len(probes) != 1 || probes[0].Path != want || probes[0].Port != 80 {
+			t.Errorf("%q: %v, want %s", path, probes, want)
 		}
 	}
 }

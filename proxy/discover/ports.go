@@ -2,6 +2,8 @@ package discover
 
 import (
 	"context"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +32,9 @@ type Port struct {
 	evicted  atomic.Bool
 	admitted live.Set[*admission]
 
-	mu   sync.Mutex                  // guards apps
-	apps map[string]*balance.Cluster // by address: one for each of the pod's IPs at most
+	mu        sync.Mutex                  // guards apps, and is held to change redirects
+	apps      map[string]*balance.Cluster // by address: one for each of the pod's IPs at most
+	redirects atomic.Pointer[[]string]    // paths that answers to probes led to
 }
 
 // Arrival is a connection for the application: from whom, at which port, and who serves it.
@@ -211,6 +214,38 @@ func (in *Port) Verdict(who authorize.Caller) *authorize.Refusal {
 		Status: 503,
 		Reason: "destination has not said yet who may call this port",
 	}
+}
+
+// maxRedirects bounds what answers to probes can open. The kubelet follows no more than ten.
+const maxRedirects = 10
+
+// Follow notes where the answer to a probe of a path, which has no query, redirects: the kubelet
+// asks there next. What is no path of this port is nobody's to open.
+func (in *Port) Follow(path, location string) {
+	from, err := url.ParseRequestURI(path)
+	if err != nil {
+		return
+	}
+	to, err := from.Parse(location)
+	if err != nil || to.Scheme == "https" || to.EscapedPath() == "" {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var known []string
+	if p := in.redirects.Load(); p != nil {
+		known = *p
+	}
+	if next := to.EscapedPath(); len(known) < maxRedirects && !slices.Contains(known, next) {
+		known = append(slices.Clone(known), next)
+		in.redirects.Store(&known)
+	}
+}
+
+// Follows reports whether the answer to a probe led to a path.
+func (in *Port) Follows(path string) bool {
+	known := in.redirects.Load()
+	return known != nil && slices.Contains(*known, path)
 }
 
 // Application is the cluster of the one endpoint behind addr, which is one of the pod's own

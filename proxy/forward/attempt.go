@@ -111,6 +111,9 @@ func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
 	x.enter(phaseAnswering)
 	x.seen.Answered(status, b.time())
 	x.unsaid = x.grpc && !end && status == 200
+	if status >= 300 && status < 400 {
+		x.c.side.redirected(x, header.Value(fields, "location"))
+	}
 	x.kept, x.body = false, nil
 	x.freeHead()
 	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {

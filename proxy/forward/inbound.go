@@ -72,8 +72,17 @@ func (s *toApplication) probed(x *exchange) bool {
 	if s.caller.Meshed() || x.tunnel {
 		return false
 	}
+	method := header.Value(x.req, ":method")
 	path, _, _ := strings.Cut(header.Value(x.req, ":path"), "?") // destination names paths only
-	return x.port.Probe(header.Value(x.req, ":method"), path)
+	return x.port.Probe(method, path) || method == "GET" && s.port.Follows(path)
+}
+
+// redirected lets the kubelet follow where the answer to a probe sends it. With a query of its own
+// a stranger could ask to be sent anywhere.
+func (s *toApplication) redirected(x *exchange, location string) {
+	if path := header.Value(x.req, ":path"); !strings.Contains(path, "?") && s.probed(x) {
+		s.port.Follow(path, location)
+	}
 }
 
 func (s *toApplication) cells(c *ServerConn, _ *balance.Endpoint) *cellCache { return &c.cells }

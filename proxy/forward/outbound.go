@@ -72,6 +72,7 @@ func (s *toMesh) explains() bool   { return true }
 
 func (s *toMesh) declared(_ *exchange, e *balance.Endpoint) api.Protocol { return e.Protocol }
 func (s *toMesh) probed(*exchange) bool                                  { return false }
+func (s *toMesh) redirected(*exchange, string)                           {}
 
 func (s *toMesh) cells(c *ServerConn, e *balance.Endpoint) *cellCache {
 	if e == nil {

@@ -33,6 +33,8 @@ type side interface {
 	declared(x *exchange, e *balance.Endpoint) api.Protocol
 	// probed reports whether a request is the kubelet's.
 	probed(x *exchange) bool
+	// redirected takes where an answer sent the caller of x.
+	redirected(x *exchange, location string)
 	// cells are where cells are remembered of requests that e answered, or nobody.
 	cells(c *ServerConn, e *balance.Endpoint) *cellCache
 	// labels tell the cell of x's rule at e; e is nil where no endpoint was reached.
