@@ -105,7 +105,7 @@ func probes(w *registry.Workload, port uint16) []*api.Probe {
 	var out []*api.Probe
 	for _, p := range w.Probes {
 		if p.Port == port {
-			out = append(out, &api.Probe{Path: p.Path})
+			out = append(out, &api.Probe{Path: p.Path, Tls: p.TLS})
 		}
 	}
 	return out

@@ -90,6 +90,7 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		field("POD_NAMESPACE", "metadata.namespace"),
 		field("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
 		field(config.EnvPodIPs, "status.podIPs"),
+		field(config.EnvNodeIP, "status.hostIP"),
 		{Name: config.EnvPod, Value: "$(POD_NAMESPACE)/$(POD_NAME)"},
 		{Name: config.EnvIdentity, Value: "spiffe://" + c.TrustDomain +
 			"/ns/$(POD_NAMESPACE)/sa/$(POD_SERVICE_ACCOUNT)"},
@@ -129,13 +130,18 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 }
 
 // probed is what the kubelet asks the application, for a proxy that destination has told nothing
-// yet. A path with a space is left out: it is not asked for as it is written.
+// yet.
 func probed(pod corev1.PodSpec) string {
 	var all []string
 	for _, p := range kube.Probes(pod) {
-		if p.Port != 0 && strings.HasPrefix(p.Path, "/") && !strings.Contains(p.Path, " ") {
+		port := strconv.Itoa(int(p.Port))
+		switch {
+		case p.Port == 0:
+		case p.TLS:
+			all = append(all, port+config.ProbedOverTLS)
+		default:
 			// the kubelet expands $(NAME)
-			all = append(all, strconv.Itoa(int(p.Port))+strings.ReplaceAll(p.Path, "$(", "$$("))
+			all = append(all, port+strings.ReplaceAll(p.Path, "$(", "$$("))
 		}
 	}
 	return strings.Join(all, " ")

@@ -283,7 +283,7 @@ func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "8080/a,b 8080/ready 9090/grpc.health.v1.Health/Check"
+	const want = "8080/a,b 8080/ready 8443:tls 9090/grpc.health.v1.Health/Check"
 	for _, c := range change.Apply(pod).Spec.InitContainers {
 		for _, e := range c.Env {
 			if e.Name == proxyconfig.EnvProbes && e.Value == want {

@@ -387,6 +387,7 @@ var (
 func (p *Proxy) plainArrival(nc net.Conn, port uint16, dst netip.AddrPort) *discover.Arrival {
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
 	who := authorize.Caller{Address: from.Addr().Unmap(), Security: p.plainSecurity(from.Addr())}
+	who.Node = p.isNode(who.Address)
 	return p.arrive(nc, who, port, dst)
 }
 

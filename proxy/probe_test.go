@@ -3,9 +3,11 @@ package proxy_test
 import (
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/test/loopback"
 )
 
@@ -91,6 +93,46 @@ func TestAProbeFollowsItsRedirects(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != tt.want {
 			t.Errorf("%s %s: %d, want %d", tt.method, tt.path, resp.StatusCode, tt.want)
+		}
+	}
+}
+
+// Over the application's own TLS nobody sees what the kubelet asks. It is known by where it calls
+// from, at a port that it probes so, and only there.
+func TestAProbeOverTLSReachesAStrictWorkload(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	t.Cleanup(s.Close)
+	secure := s.Client()
+	for name, tt := range map[string]struct {
+		node, scheme string
+		admitted     bool
+	}{
+		"the kubelet":     {"127.0.0.1", "HTTPS", true},
+		"somebody else":   {"192.0.2.1", "HTTPS", false},
+		"at another port": {"127.0.0.1", "HTTP", false},
+	} {
+		m := newMesh(t, 0)
+		m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+			"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+		web := pod{"web-0", s.Listener.Addr().String(), loopback.Free()}
+		m.service("web", web)
+		_, port, _ := net.SplitHostPort(web.app)
+		m.edit("service-web.yaml", "{name: app}", "{name: app, livenessProbe: {httpGet: "+
+			"{scheme: "+tt.scheme+", path: /live, port: "+port+"}}}")
+		r, env := m.describe("web", web)
+		env[config.EnvNodeIP] = tt.node
+		r.p, r.stop = m.run(env)
+		m.ready(r.admin)
+		resp, err := secure.Get("https://" + web.mesh + "/live")
+		if err == nil {
+			resp.Body.Close()
+		}
+		if (err == nil) != tt.admitted {
+			t.Errorf("%s: %v", name, err)
+		}
+		secure.CloseIdleConnections()
+		if status, _, _ := get(t, http1Client(t), "http://"+web.mesh+"/other"); status != 403 {
+			t.Errorf("%s, in plaintext: %d", name, status)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,7 @@ type Proxy struct {
 	tunnels   *tunnel.Carrier
 	seen      outcome.Watch // whoever looks at requests and connections
 	access    *record.AccessLog
+	gateways  func() []netip.Addr // once
 	listeners []listener
 	inbound   atomic.Int64 // the open connections that are accepted on the way in
 	outbound  atomic.Int64 // and on the way out
@@ -116,6 +118,7 @@ func New(cfg config.Config, version string, out Output) (*Proxy, error) {
 		metrics:  metric.NewRegistry(),
 		wheel:    timer.New(),
 		trimmer:  newTrimmer(),
+		gateways: sync.OnceValue(gateways),
 		told:     cfg.LogLevel,
 	}
 	p.access = record.NewAccessLog(out.Access, out.Log,

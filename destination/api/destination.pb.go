@@ -3869,8 +3869,10 @@ func (x *Authorization) GetIdentities() []string {
 }
 
 type Probe struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The kubelet asks over the application's own TLS, where nobody sees the path, which is empty.
+	Tls           bool `protobuf:"varint,2,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3910,6 +3912,13 @@ func (x *Probe) GetPath() string {
 		return x.Path
 	}
 	return ""
+}
+
+func (x *Probe) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
 }
 
 // Config is what a proxy is told about itself, now and for as long as it runs. What is absent is as
@@ -4283,9 +4292,10 @@ const file_destination_proto_rawDesc = "" +
 	"\rAuthorization\x12\x1e\n" +
 	"\n" +
 	"identities\x18\x01 \x03(\tR\n" +
-	"identities\"\x1b\n" +
+	"identities\"-\n" +
 	"\x05Probe\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"u\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
+	"\x03tls\x18\x02 \x01(\bR\x03tls\"u\n" +
 	"\x06Config\x12+\n" +
 	"\x03log\x18\x01 \x01(\v2\x19.tulle.destination.v1.LogR\x03log\x12>\n" +
 	"\n" +

@@ -206,7 +206,7 @@ func probesOf(pod *corev1.Pod, w *registry.Workload) []registry.Probe {
 	var out []registry.Probe
 	for c := range containersOf(pod) {
 		for _, probe := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
-			if p := convertProbe(probe, w); p.Path != "" && !slices.Contains(out, p) {
+			if p := convertProbe(probe, w); p != (registry.Probe{}) && !slices.Contains(out, p) {
 				out = append(out, p)
 			}
 		}
@@ -223,14 +223,17 @@ func convertProbe(probe *corev1.Probe, w *registry.Workload) registry.Probe {
 		return registry.Probe{}
 	case probe.GRPC != nil:
 		return registry.Probe{Path: grpcHealthPath, Port: uint16(probe.GRPC.Port)}
-	case probe.HTTPGet == nil || probe.HTTPGet.Scheme == corev1.URISchemeHTTPS:
-		return registry.Probe{} // TLS of the application's own passes through as it is
+	case probe.HTTPGet == nil:
+		return registry.Probe{}
 	}
-	path := probedPath(probe.HTTPGet.Path)
+	out := registry.Probe{Port: uint16(probe.HTTPGet.Port.IntVal)}
 	if probe.HTTPGet.Port.Type == intstr.String {
-		return registry.Probe{Path: path, Port: w.Port(probe.HTTPGet.Port.StrVal)}
+		out.Port = w.Port(probe.HTTPGet.Port.StrVal)
 	}
-	return registry.Probe{Path: path, Port: uint16(probe.HTTPGet.Port.IntVal)}
+	if out.TLS = probe.HTTPGet.Scheme == corev1.URISchemeHTTPS; !out.TLS {
+		out.Path = probedPath(probe.HTTPGet.Path)
+	}
+	return out
 }
 
 // probedPath is how the kubelet asks for a probe's path, but for the query: it makes a URL of it.

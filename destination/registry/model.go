@@ -58,8 +58,9 @@ type NamedPort struct {
 
 // Probe is a path and a port at which the kubelet asks how a workload is.
 type Probe struct {
-	Path string
+	Path string // empty over TLS, in which nobody sees it
 	Port uint16
+	TLS  bool
 }
 
 // Port returns the number of a named port, and 0 where there is none of that name.

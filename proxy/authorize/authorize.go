@@ -15,6 +15,7 @@ import (
 type Caller struct {
 	ID       string // SPIFFE ID; empty: unauthenticated
 	Address  netip.Addr
+	Node     bool // it calls from the pod's own node, without an ID: it may be the kubelet
 	Security metric.Security
 	Chose    bool // the port, by a server name alone: what it dialed is the proxy's own
 }
@@ -42,6 +43,7 @@ type Policy struct {
 	allowed []string   // SPIFFE IDs
 	action  api.Action // about those that the mode admits and allowed does not name
 	probes  []string
+	tls     bool // the kubelet probes the port over the application's own TLS
 }
 
 // Compile turns a message into a policy. What this proxy does not understand makes the whole
@@ -71,7 +73,11 @@ func Compile(m *api.Inbound) (*Policy, error) {
 		pol.allowed = append(pol.allowed, a.Identities...)
 	}
 	for _, pr := range m.Probes {
-		pol.probes = append(pol.probes, pr.Path)
+		if pr.Tls {
+			pol.tls = true
+		} else {
+			pol.probes = append(pol.probes, pr.Path)
+		}
 	}
 	return pol, nil
 }
@@ -138,6 +144,10 @@ func (pol *Policy) Probe(method, path string) bool {
 	}
 	return method == want && slices.Contains(pol.probes, path)
 }
+
+// TLSProbe reports whether the caller may be the kubelet that probes this port over the
+// application's own TLS, in which nobody can see what it asks. It is known by where it calls from.
+func (pol *Policy) TLSProbe(who Caller) bool { return pol.tls && who.Node && !who.Meshed() }
 
 // Application is where the application listens for a connection that was sent to dst, for target
 // port: the original destination and nothing else.

@@ -34,6 +34,8 @@ const (
 
 	// Comma-separated: the only addresses that the inbound side dials.
 	EnvPodIPs = "TULLE_POD_IPS"
+	// The node's own address: who calls from it may be the kubelet.
+	EnvNodeIP = "TULLE_NODE_IP"
 	// Comma-separated CIDRs. An address in them is called only once destination has answered for
 	// it.
 	EnvClusterNetworks = "TULLE_CLUSTER_NETWORKS"
@@ -48,7 +50,7 @@ const (
 	EnvAdminListen = "TULLE_ADMIN_LISTEN" // default :4191
 
 	EnvMode = "TULLE_MODE" // permissive (default) or strict, until destination has answered
-	// "8080/ready 8080/live": the kubelet's, admitted until destination has answered.
+	// "8080/ready 8080/live 8443:tls": the kubelet's, admitted until destination has answered.
 	EnvProbes      = "TULLE_PROBES"
 	EnvOpaquePorts = "TULLE_OPAQUE_PORTS" // replaces DefaultOpaquePorts; "-" for none
 	EnvLogLevel    = "TULLE_LOG_LEVEL"    // debug, info (default), warn, error

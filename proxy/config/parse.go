@@ -24,6 +24,7 @@ type Config struct {
 	Pod       string
 
 	PodIPs          []netip.Addr
+	NodeIPs         []netip.Addr
 	ClusterNetworks []netip.Prefix
 
 	OutboundListen string
@@ -36,6 +37,7 @@ type Config struct {
 	Strict      bool
 	OpaquePorts map[uint16]bool
 	Probes      map[uint16][]string // by target port, the paths at which the kubelet asks
+	TLSProbes   map[uint16]bool     // the target ports at which it asks over TLS
 	LogLevel    slog.Level
 	DrainGrace  time.Duration
 
@@ -67,6 +69,7 @@ func Parse(get func(string) string) (Config, error) {
 		TrustFile:       p.required(EnvTrustFile),
 		Pod:             get(EnvPod),
 		PodIPs:          list(p, EnvPodIPs, netip.ParseAddr),
+		NodeIPs:         list(p, EnvNodeIP, netip.ParseAddr),
 		ClusterNetworks: list(p, EnvClusterNetworks, netip.ParsePrefix),
 		OutboundListen:  p.address(EnvOutboundListen, outbound),
 		Upstreams:       list(p, EnvOutboundUpstreams, parseUpstream),
@@ -75,11 +78,11 @@ func Parse(get func(string) string) (Config, error) {
 		AdminListen:     p.address(EnvAdminListen, ":"+strconv.Itoa(AdminPort)),
 		Strict:          p.choice(EnvMode, "permissive", "strict") == "strict",
 		OpaquePorts:     p.opaquePorts(),
-		Probes:          p.probes(),
 		LogLevel:        p.level(),
 		DrainGrace:      p.duration(EnvDrainGrace, DrainGrace),
 		Limits:          DefaultLimits(),
 	}
+	c.Probes, c.TLSProbes = p.probes()
 	if get(EnvVizAddr) != "" {
 		c.Viz = p.service(EnvVizAddr, EnvVizID)
 	}
@@ -220,19 +223,27 @@ func (p *parser) opaquePorts() map[uint16]bool {
 
 // probes reads paths by port. They are separated by spaces, which no path has, and not by commas,
 // which a path may have.
-func (p *parser) probes() map[uint16][]string {
-	all := map[uint16][]string{}
+func (p *parser) probes() (paths map[uint16][]string, tls map[uint16]bool) {
+	paths, tls = map[uint16][]string{}, map[uint16]bool{}
 	for _, s := range strings.Fields(p.get(EnvProbes)) {
 		number, path, ok := strings.Cut(s, "/")
+		number, secure := strings.CutSuffix(number, ProbedOverTLS)
 		port, err := parsePort(number)
-		if err != nil || !ok {
-			p.fail(EnvProbes, fmt.Errorf("%q: want PORT/PATH, 8080/ready", s))
-			continue
+		switch {
+		case err != nil || ok == secure:
+			p.fail(EnvProbes, fmt.Errorf("%q: want PORT/PATH or PORT%s, 8080/ready", s,
+				ProbedOverTLS))
+		case secure:
+			tls[port] = true
+		default:
+			paths[port] = append(paths[port], "/"+path)
 		}
-		all[port] = append(all[port], "/"+path)
 	}
-	return all
+	return paths, tls
 }
+
+// ProbedOverTLS follows a port in EnvProbes whose probe is inside the application's own TLS.
+const ProbedOverTLS = ":tls"
 
 func (p *parser) apps() map[uint16]string {
 	type app struct {

@@ -38,7 +38,8 @@ func TestParseExplicit(t *testing.T) {
 	c, err := Parse(environment(map[string]string{
 		EnvOutboundUpstreams: "127.0.0.1:9001=web.shop.svc.cluster.local:80",
 		EnvInboundApps:       "8080=127.0.0.1:8080",
-		EnvOpaquePorts:       "-", EnvMode: "strict", EnvProbes: "8080/ready 8080/a,b 9090/live",
+		EnvOpaquePorts:       "-", EnvMode: "strict",
+		EnvProbes: "8080/ready 8080/a,b 9090/live 8443:tls",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +57,9 @@ func TestParseExplicit(t *testing.T) {
 		p[9090][0] != "/live" {
 		t.Errorf("probes: %v", p)
 	}
+	if p := c.TLSProbes; len(p) != 1 || !p[8443] {
+		t.Errorf("probes over TLS: %v", p)
+	}
 	if !c.Strict || len(c.OpaquePorts) != 0 {
 		t.Errorf("strict, no opaque ports: %+v", c)
 	}
@@ -70,6 +74,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		{EnvOutboundUpstreams, "127.0.0.1:9"}, {EnvInboundApps, "0=127.0.0.1:1"},
 		{EnvInboundApps, "80=here"}, {EnvMode, "loose"}, {EnvOpaquePorts, "http"},
 		{EnvProbes, "8080"}, {EnvProbes, "http/ready"},
+		{EnvProbes, "8443:tls/x"}, {EnvProbes, ":tls"}, {EnvNodeIP, "node"},
 		{EnvLogLevel, "chatty"}, {EnvDrainGrace, "soon"}, {EnvDrainGrace, "-1s"},
 	} {
 		_, err := Parse(environment(map[string]string{tt.name: tt.value}))

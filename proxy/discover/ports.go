@@ -129,6 +129,9 @@ func (d *Session) defaultInbound(port uint16) *api.Inbound {
 	for _, path := range d.Cfg.Probes[port] {
 		m.Probes = append(m.Probes, &api.Probe{Path: path})
 	}
+	if d.Cfg.TLSProbes[port] {
+		m.Probes = append(m.Probes, &api.Probe{Tls: true})
+	}
 	if d.Cfg.OpaquePorts[port] {
 		m.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
@@ -205,6 +208,8 @@ func (in *Port) Wait(ctx context.Context, patient bool) *PortAnswer {
 // nobody from the network may: the environment is as old as the pod, and knows no authorizations.
 func (in *Port) Verdict(who authorize.Caller) *authorize.Refusal {
 	switch {
+	case in.latest.Load().TLSProbe(who):
+		return nil
 	case in.Known():
 		return in.latest.Load().Verdict(who)
 	case who.Security == metric.Loopback:

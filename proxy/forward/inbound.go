@@ -27,6 +27,7 @@ type toApplication struct {
 // Inbound is a connection for the application, not served yet: see Speak and Serve.
 func (f *Forwarder) Inbound(a *discover.Arrival) *ServerConn {
 	s := &toApplication{f: f, caller: a.Caller, number: a.Port.Number, port: a.Port, app: a.App}
+	s.caller.Node = false // what the kubelet asks in plaintext is known by its path
 	if !a.Caller.Meshed() {
 		s.from = a.Caller.Address.String()
 	}
