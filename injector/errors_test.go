@@ -99,7 +99,8 @@ func TestSkipsAreReported(t *testing.T) {
 // Pods that cannot bear the proxy are told by what people write in them.
 func TestPodsThatCannotBearIt(t *testing.T) {
 	term := func(values string) string {
-		return "{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [" + values + "]}]}"
+		return "{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [" + values +
+			"]}]}"
 	}
 	affinity := func(terms ...string) string {
 		return "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: " +

@@ -10,12 +10,15 @@ import (
 
 // What is read without Kubernetes' decoder is what that would have said.
 func TestMeaningIsTheDecoders(t *testing.T) {
-	words := []string{"a", "yes", "Yes", "y", "n", "N", "on", "off", "true", "False", "TRUE", "null",
-		"Null", "~", "", "0", "7", "-7", "+7", "010", "0o10", "0x1F", "0b11", "1_000", "1.5", "1e3",
+	words := []string{"a", "yes", "Yes", "y", "n", "N", "on", "off", "true", "False", "TRUE",
+		"null", "Null", "~", "", "0", "7", "-7", "+7", "010", "0o10", "0x1F", "0b11", "1_000",
+		"1.5", "1e3",
 		".5", "-.inf", ".nan", "1:30", "190:20:30", "2001-01-01", "2001-01-01T00:00:00Z", "<<", "=",
 		"/", "/a b", "nullable", "yesterday", "truer", "123456789012345", "1234567890123456",
-		"99999999999999999999", "100m", "a: b", "a #b", "\"7\"", "'yes'", "\"\\u00e4\\n\"", "!!str 7",
-		"!!int \"7\"", "! 7", "&x a", "|\n  a\n  b\n", ">-\n  7\n", "b\n  c", "{}", "[]", "[1, [yes]]",
+		"99999999999999999999", "100m", "a: b", "a #b", "\"7\"", "'yes'", "\"\\u00e4\\n\"",
+		"!!str 7",
+		"!!int \"7\"", "! 7", "&x a", "|\n  a\n  b\n", ">-\n  7\n", "b\n  c", "{}", "[]",
+		"[1, [yes]]",
 		"{a: 1}", "{1: a}", "{yes: a}", "{\"yes\": a}", "{a: 1, a: 2}", "{~: a}", "{1.5: a}"}
 	for _, word := range words {
 		if strings.Contains(word, ": b") || strings.Contains(word, " #") {

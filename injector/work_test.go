@@ -13,8 +13,8 @@ func TestWorkGrowsWithTheText(t *testing.T) {
 	few, fewBytes := work(t, 25)
 	many, manyBytes := work(t, 100)
 	if many > few*4*11/10 || manyBytes > fewBytes*4*11/10 {
-		t.Errorf("25 documents take %d objects and %d bytes, 100 take %d and %d", few, fewBytes, many,
-			manyBytes)
+		t.Errorf("25 documents take %d objects and %d bytes, 100 take %d and %d", few, fewBytes,
+			many, manyBytes)
 	}
 	if each := many / 100; each > mostObjects {
 		t.Errorf("a document takes %d objects, want %d at most", each, mostObjects)
@@ -29,7 +29,8 @@ func work(t *testing.T, documents int) (objects, bytes uint64) {
 	t.Helper()
 	var text strings.Builder
 	for i := range documents {
-		fmt.Fprintf(&text, "---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-%d\n"+
+		fmt.Fprintf(&text, "---\napiVersion: apps/v1\nkind: Deployment\n"+
+			"metadata:\n  name: web-%d\n"+
 			"spec:\n  template:\n    metadata: {labels: {app: web-%d}}\n    spec:\n"+
 			"      containers:\n      - name: app\n        image: example.com/app:1.2.3\n"+
 			"        ports: [{name: http, containerPort: 8080}]\n", i, i)

@@ -173,7 +173,7 @@ func ownerOf(pod *corev1.Pod) (kind, name string) {
 // it was due at, counted since 1970; so no Job needs to be watched. A number that is not near the
 // pod's creation is part of a name that somebody chose.
 func cronJobOf(owner metav1.OwnerReference, created time.Time) (name string, ok bool) {
-	const latest = 24 * time.Hour // such a run may begin after it was due, or a pod replace its first
+	const latest = 24 * time.Hour // it may begin after it was due, or the pod replace another
 	i := strings.LastIndexByte(owner.Name, '-')
 	if owner.Kind != "Job" || i <= 0 {
 		return "", false

@@ -41,9 +41,9 @@ type Limits struct {
 	RetryBackoffMin, RetryBackoffMax time.Duration
 
 	// IdleHTTP is how long a connection to a backend is kept without a request, and one on which
-	// nobody has asked for anything yet. IdleCaller is how long a caller's is kept after one: longer
-	// than callers keep theirs, for one that sends a request just as the proxy closes loses it. Go's
-	// and Java's clients keep theirs for 90 s, load balancers for up to 10 minutes.
+	// nobody has asked for anything yet. IdleCaller is how long a caller's is kept after one:
+	// longer than callers keep theirs, for one that sends a request just as the proxy closes loses
+	// it. Go's and Java's clients keep theirs for 90 s, load balancers for up to 10 minutes.
 	IdleHTTP, IdleCaller time.Duration
 	// HeaderTimeout is how long a head may take, from its first byte to its last, and so may bytes
 	// that can still become a head. It ends callers that send one byte at a time (slowloris).
