@@ -156,6 +156,7 @@ func (c *checker) run(ctx context.Context, pre bool) {
 	c.checkIdentity(ctx)
 	c.checkWebhook(ctx)
 	c.checkProxies(ctx)
+	c.checkNetworks(ctx)
 	c.checkPodSecurity(ctx)
 }
 

@@ -77,6 +77,20 @@ func TestChecksFindTheirFaults(t *testing.T) {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "tulle-trust"},
 			Data: map[string]string{"ca.crt": text}}
 	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"},
+		Spec: corev1.NodeSpec{PodCIDRs: []string{"10.1.0.0/24"}}}
+	destination := func(args ...string) *appsv1.Deployment {
+		d := deployment.DeepCopy()
+		d.Name = "tulle-destination"
+		d.Spec.Template.Spec.Containers[0].Args = args
+		return d
+	}
+	at := func(ip string) *corev1.Pod {
+		return pod("shop", "web", func(p *corev1.Pod) {
+			withProxy("v1", true)(p)
+			p.Status.PodIPs = []corev1.PodIP{{IP: ip}}
+		})
+	}
 	for name, c := range map[string]struct {
 		objects []runtime.Object
 		check   func(*checker, context.Context)
@@ -119,6 +133,14 @@ func TestChecksFindTheirFaults(t *testing.T) {
 			withProxy("v0", false)(p)
 			p.Status.Phase = corev1.PodSucceeded
 		})}, (*checker).checkProxies, "√ every proxy is ready (1)"},
+		"a pod in a node's network": {[]runtime.Object{node, destination(), at("10.1.0.7")},
+			(*checker).checkNetworks, "√ the meshed pods' addresses are in the cluster's networks"},
+		"a pod in no network": {[]runtime.Object{node, destination(), at("10.2.0.7")},
+			(*checker).checkNetworks, "‼ the meshed pods' addresses are in the cluster's networks" +
+				"\n    shop/web: 10.2.0.7"},
+		"a pod in a network that install was told": {[]runtime.Object{
+			node, destination("--cluster-networks=10.2.0.0/16,10.96.0.0/12"), at("10.2.0.7")},
+			(*checker).checkNetworks, "√ the meshed pods' addresses are in the cluster's networks"},
 		"already installed": {[]runtime.Object{&appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "tulle", Name: "tulle-identity"}}},
 			(*checker).checkAbsent, "‼ the control plane is not installed yet"},

@@ -23,6 +23,7 @@ type proxyFlags struct {
 	trustDomain     string
 	clusterDomain   string
 	clusterNetworks []string
+	outboundPolicy  string
 	registry        string
 	tag             string
 	pullPolicy      string
@@ -35,8 +36,7 @@ func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
 		"SPIFFE trust domain of every identity")
 	flags.StringVar(&p.clusterDomain, "cluster-domain", names.ClusterDomain,
 		"what the DNS names of the cluster's Services end in")
-	flags.StringSliceVar(&p.clusterNetworks, "cluster-networks", injector.DefaultClusterNetworks,
-		"networks in which an address unknown to the mesh is refused, not passed through")
+	p.addOutbound(flags)
 	flags.StringVar(&p.registry, "image-registry", names.ImageRegistry,
 		"where the images mesh-proxy and meshctl are")
 	flags.StringVar(&p.tag, "image-tag", version, "tag of the images")
@@ -45,6 +45,16 @@ func (p *proxyFlags) add(flags *pflag.FlagSet, version string) {
 	flags.StringVar(&p.logLevel, "proxy-log-level", "info",
 		"what proxies log: debug, info, warn, error")
 	p.addResources(flags)
+}
+
+// addOutbound adds what says where calls may go of which the mesh knows nothing.
+func (p *proxyFlags) addOutbound(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&p.clusterNetworks, "cluster-networks", nil,
+		"the networks of pods and Services, in which an unknown address is refused whatever the "+
+			"outbound policy (default those that ServiceCIDRs and nodes name)")
+	flags.StringVar(&p.outboundPolicy, "outbound-policy", injector.Allow,
+		"whether what is unknown, and in none of these networks, is passed on to where it was "+
+			"going: allow, deny")
 }
 
 // addResources adds what says how large the containers are that are added to a pod.

@@ -68,6 +68,21 @@ func TestInjectFlagsReachThePods(t *testing.T) {
 	}
 }
 
+// Where what is unknown is denied, a proxy connects to nothing that destination has not answered
+// for.
+func TestAProxyAsksAboutTheNetworksThatItIsTold(t *testing.T) {
+	for flag, want := range map[string]string{
+		"--outbound-policy=allow":           `"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,`,
+		"--outbound-policy=deny":            `"0.0.0.0/0,::/0"`,
+		"--cluster-networks=203.0.113.0/24": `"203.0.113.0/24"`,
+	} {
+		out, _, status := run(t, webDeployment, "inject", "-", flag)
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: status %d, output lacks %s:\n%s", flag, status, want, out)
+		}
+	}
+}
+
 func TestInjectFolders(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{

@@ -21,7 +21,8 @@ func (a *app) injectConfig(p proxyFlags) (injector.Config, error) {
 	return injector.Config{
 		Version: a.version, TrustDomain: p.trustDomain, ClusterDomain: p.clusterDomain,
 		Namespace: a.meshSpace, ClusterNetworks: p.clusterNetworks,
-		ProxyImage: p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
+		OutboundPolicy: p.outboundPolicy,
+		ProxyImage:     p.image("mesh-proxy"), PullPolicy: corev1.PullPolicy(p.pullPolicy),
 		LogLevel: p.logLevel, Resources: p.resources,
 	}, nil
 }
@@ -39,6 +40,9 @@ func (p proxyFlags) check() error {
 		if _, err := netip.ParsePrefix(network); err != nil {
 			return fmt.Errorf("--cluster-networks %q: write networks as 10.0.0.0/8", network)
 		}
+	}
+	if !slices.Contains([]string{injector.Allow, injector.Deny}, p.outboundPolicy) {
+		return fmt.Errorf("--outbound-policy %q: use allow or deny", p.outboundPolicy)
 	}
 	if !slices.Contains([]string{"Always", "IfNotPresent", "Never"}, p.pullPolicy) {
 		return fmt.Errorf("--image-pull-policy %q: use Always, IfNotPresent or Never", p.pullPolicy)

@@ -118,9 +118,7 @@ func newServeInjectorCommand(a *app) *cobra.Command {
 		config.InjectorPort)
 	f.addCertificate(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&proxies.clusterNetworks, "cluster-networks",
-		injector.DefaultClusterNetworks,
-		"networks in which an address unknown to the mesh is refused")
+	proxies.addOutbound(flags)
 	flags.StringVar(&image, "proxy-image", names.ImageRegistry+"/mesh-proxy:"+a.version,
 		"image of the proxy")
 	flags.StringVar(&proxies.pullPolicy, "image-pull-policy", "IfNotPresent",

@@ -30,8 +30,7 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 	f.addCertificate(cmd)
 	var queries string
 	proxies := proxyFlags{pullPolicy: "Always", logLevel: "info"}
-	cmd.Flags().StringSliceVar(&proxies.clusterNetworks, "cluster-networks",
-		injector.DefaultClusterNetworks, "networks in which an unknown address is refused")
+	proxies.addOutbound(cmd.Flags())
 	cmd.Flags().StringVar(&queries, "query-listen",
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)),
 		"loopback address to answer 'meshctl diagnostics' on")
@@ -51,7 +50,8 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 		}
 		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
 			TrustDomain: td, ClusterDomain: f.clusterDomain,
-			Networks: prefixes(proxies.clusterNetworks),
+			Networks:    prefixes(proxies.clusterNetworks),
+			DenyUnknown: proxies.outboundPolicy == injector.Deny,
 		}}
 		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}
 		return serveDestination(cmd.Context(), cfg, listen, a.meshSpace)

@@ -30,7 +30,7 @@ func (v *view) cluster(ref clusterRef) (*api.Cluster, *api.Endpoints) {
 	var found []*api.Endpoint
 	switch {
 	case ref.addr.IsValid():
-		found = v.workloadEndpoint(ref.addr, cluster)
+		found = v.addressEndpoint(ref.addr, cluster)
 	case ref.unknown == "":
 		found = v.serviceEndpoints(ref)
 	}
@@ -38,12 +38,11 @@ func (v *view) cluster(ref clusterRef) (*api.Cluster, *api.Endpoints) {
 	return cluster, &api.Endpoints{Endpoints: found}
 }
 
-// workloadEndpoint is the workload that was dialled by its own address, ready or not: there is no
-// other.
-func (v *view) workloadEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.Endpoint {
+// addressEndpoint is who was dialled by an address, ready or not: there is no other.
+func (v *view) addressEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.Endpoint {
 	w := v.WorkloadAt(addr.Addr())
 	if w == nil {
-		return nil
+		return v.listedEndpoint(addr, cluster)
 	}
 	cluster.Metadata.Namespace = w.Namespace
 	ep := v.endpoint(addr, w)
@@ -57,6 +56,24 @@ func (v *view) workloadEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*ap
 		}
 	}
 	return []*api.Endpoint{ep}
+}
+
+// listedEndpoint is an address that no workload has and a slice lists: an unmeshed server's.
+func (v *view) listedEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.Endpoint {
+	svc, _ := v.listing(addr)
+	if svc == nil {
+		return nil
+	}
+	cluster.Metadata = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
+	ep := v.endpoint(addr, nil)
+	ep.Protocol = v.listedProtocol(addr)
+	return []*api.Endpoint{ep}
+}
+
+// listedProtocol is what the service says that such an address speaks.
+func (v *view) listedProtocol(addr netip.AddrPort) api.Protocol {
+	svc, port := v.listing(addr)
+	return v.protocolOf(svc, port, v.policy(svc, svc.Namespace))
 }
 
 // serviceEndpoints recomputes a service's endpoints from all its slices.

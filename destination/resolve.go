@@ -3,6 +3,7 @@ package destination
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,15 +24,42 @@ const (
 // target is what an outbound key means to its caller.
 type target struct {
 	resolution api.Resolution
+	reason     string // of RESOLUTION_NOT_FOUND
 	service    *registry.Service
-	hostname   string // one pod of the service, chosen by name
-	workload   *registry.Workload
-	addr       netip.AddrPort // the workload's
 	port       uint16
+	hostname   string // one pod of the service, chosen by name
+	// Or what was dialed is one address: a workload's, or one that a slice of the service lists.
+	addr     netip.AddrPort
+	workload *registry.Workload
 }
 
-func outside() target  { return target{resolution: api.Resolution_RESOLUTION_OUTSIDE} }
-func notFound() target { return target{resolution: api.Resolution_RESOLUTION_NOT_FOUND} }
+func outside() target { return target{resolution: api.Resolution_RESOLUTION_OUTSIDE} }
+
+func notFound(reason string) target {
+	return target{resolution: api.Resolution_RESOLUTION_NOT_FOUND, reason: reason}
+}
+
+// Why there is no way to what was asked for, as proxies tell their applications.
+const (
+	reasonNetworks = "it is in the cluster's networks, and no Service, pod or EndpointSlice has" +
+		" it; if it is outside the cluster, say which networks are inside" +
+		" (meshctl install --cluster-networks)"
+	reasonPod = "an EndpointSlice lists it as a pod's, and that pod is not known, or not yet"
+
+	reasonDenied = "it is outside the cluster, and the mesh's outbound policy is to deny what is" +
+		" unknown (meshctl install --outbound-policy)"
+	reasonPort  = "the Service has no such TCP port"
+	reasonName  = "no Service has this name"
+	reasonAlias = "an ExternalName Service leads to no Service"
+)
+
+// unknown is what nothing in the cluster has, and is not the cluster's to have.
+func (v *view) unknown() target {
+	if v.mesh.DenyUnknown {
+		return notFound(reasonDenied)
+	}
+	return outside()
+}
 
 // resolve says what an outbound key means to a caller in a namespace. An error is the key's own
 // fault.
@@ -89,12 +117,52 @@ func (v *view) resolveAddress(addr netip.AddrPort) target {
 			resolution: api.Resolution_RESOLUTION_FOUND, workload: w, addr: addr, port: addr.Port(),
 		}
 	}
+	if svc := v.ServiceBehind(addr); svc != nil {
+		return v.resolveService(svc, "", addr.Port(), maxAliases)
+	}
 	// A node's own address may lie in the networks. What listens there is the kubelet, a
 	// hostNetwork pod or a NodePort: never meshed, never to be refused.
-	if !v.IsNode(addr.Addr()) && v.inNetworks(addr.Addr()) {
-		return notFound()
+	if v.IsNode(addr.Addr()) {
+		return outside()
 	}
-	return outside()
+	return v.resolveListed(addr)
+}
+
+// resolveListed is for an address that no service, workload or node has.
+func (v *view) resolveListed(addr netip.AddrPort) target {
+	listed := v.SlicesAt(addr.Addr())
+	if slices.ContainsFunc(listed, func(s *registry.Slice) bool {
+		return s.At(addr.Addr()).Workload.Name != ""
+	}) {
+		return notFound(reasonPod)
+	}
+	if svc, _ := v.listing(addr); svc != nil {
+		return target{
+			resolution: api.Resolution_RESOLUTION_FOUND, service: svc, addr: addr,
+			port: addr.Port(),
+		}
+	}
+	if v.inNetworks(addr.Addr()) {
+		return notFound(reasonNetworks)
+	}
+	return v.unknown()
+}
+
+// listing returns the service behind which a slice, made by hand, lists an address that is no
+// workload's, and the service's port that leads to it.
+func (v *view) listing(addr netip.AddrPort) (*registry.Service, *registry.ServicePort) {
+	for _, slice := range v.SlicesAt(addr.Addr()) {
+		svc := v.Service(slice.Service)
+		if svc == nil || slice.At(addr.Addr()).Workload.Name != "" {
+			continue
+		}
+		for i := range svc.Ports {
+			if n, ok := slice.Port(svc.Ports[i].Name); ok && n == addr.Port() {
+				return svc, &svc.Ports[i]
+			}
+		}
+	}
+	return nil, nil
 }
 
 func (v *view) resolveService(
@@ -104,7 +172,7 @@ func (v *view) resolveService(
 		return v.resolveAlias(svc, port, aliases)
 	}
 	if svc.Port(port) == nil {
-		return notFound()
+		return notFound(reasonPort)
 	}
 	return target{
 		resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname, port: port,
@@ -115,14 +183,14 @@ func (v *view) resolveService(
 // cluster.
 func (v *view) resolveAlias(svc *registry.Service, port uint16, aliases int) target {
 	if aliases == 0 {
-		return notFound()
+		return notFound(reasonAlias)
 	}
 	if !v.inZone(svc.Alias) {
 		return outside()
 	}
 	next, hostname := v.lookup(svc.Alias)
 	if next == nil {
-		return notFound()
+		return notFound(reasonAlias)
 	}
 	return v.resolveService(next, hostname, port, aliases-1)
 }
@@ -136,9 +204,9 @@ func (v *view) resolveName(host string, port uint16, namespace string) target {
 		}
 	}
 	if v.isOurs(host) {
-		return notFound()
+		return notFound(reasonName)
 	}
-	return outside()
+	return v.unknown()
 }
 
 func (v *view) candidates(host, namespace string) []string {
@@ -278,7 +346,7 @@ func (m *Mesh) authority(service registry.Name, port uint16) string {
 
 // ref names the endpoints of a target.
 func (t target) ref() clusterRef {
-	if t.workload != nil {
+	if t.addr.IsValid() {
 		return clusterRef{addr: t.addr}
 	}
 	return clusterRef{

@@ -13,24 +13,31 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 	if err != nil {
 		return nil, nil, err
 	}
-	route := &api.Route{Resolution: t.resolution, Protocol: api.Protocol_PROTOCOL_DETECT}
+	route := &api.Route{
+		Resolution: t.resolution, Reason: t.reason, Protocol: api.Protocol_PROTOCOL_DETECT,
+	}
 	switch {
 	case t.resolution != api.Resolution_RESOLUTION_FOUND:
 		return route, nil, nil
-	case t.workload != nil:
-		return route, v.routeToPod(route, t), nil
+	case t.addr.IsValid():
+		return route, v.routeToAddress(route, t), nil
 	}
 	return route, v.routeToService(route, t, namespace), nil
 }
 
-// routeToPod keeps to the one pod that was dialled: whoever resolved a headless name has chosen,
-// and is not balanced away, nor retried elsewhere.
-func (v *view) routeToPod(route *api.Route, t target) []clusterRef {
+// routeToAddress keeps to the one address that was dialled: whoever resolved a headless name has
+// chosen, and is not balanced away, nor retried elsewhere.
+func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 	ref := t.ref()
-	if v.workloadOpaque(t.workload, t.port) {
-		route.Protocol = api.Protocol_PROTOCOL_OPAQUE
+	if t.workload == nil {
+		route.Destination = &api.Metadata{Namespace: t.service.Namespace, Service: t.service.Name}
+		route.Protocol = v.listedProtocol(t.addr)
+	} else {
+		route.Destination = &api.Metadata{Namespace: t.workload.Namespace}
+		if v.workloadOpaque(t.workload, t.port) {
+			route.Protocol = api.Protocol_PROTOCOL_OPAQUE
+		}
 	}
-	route.Destination = &api.Metadata{Namespace: t.workload.Namespace}
 	route.Backends = v.mesh.only(ref)
 	return []clusterRef{ref}
 }

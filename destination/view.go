@@ -2,6 +2,7 @@ package destination
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -17,9 +18,11 @@ type Mesh struct {
 	Strict        bool   // the mode of workloads that say none
 	LocalMesh     bool   // believe tulle.dev/mesh-address: a mesh on one machine, from files
 
-	// Networks of pods and services, beside those that nodes name. Unknown addresses in them are
-	// refused.
+	// Networks of pods and services, in place of those that the cluster names. Unknown addresses in
+	// them are refused: they may be meshed pods' that are not known yet.
 	Networks []netip.Prefix
+	// DenyUnknown refuses all other unknown addresses too, and names.
+	DenyUnknown bool
 }
 
 // view reads the registry for one mesh.
@@ -55,12 +58,36 @@ func (v *view) policy(svc *registry.Service, callerNamespace string) *policy.Pol
 
 // inNetworks says whether an address is one that only the cluster can have given.
 func (v *view) inNetworks(addr netip.Addr) bool {
-	for _, network := range v.mesh.Networks {
-		if network.Contains(addr) {
-			return true
-		}
+	if len(v.mesh.Networks) > 0 {
+		return slices.ContainsFunc(v.mesh.Networks, func(network netip.Prefix) bool {
+			return network.Contains(addr)
+		})
 	}
-	return v.InNodeNetwork(addr)
+	in, known := v.InServiceNetwork(addr)
+	return in || !known && v.inServiceBlock(addr) || v.InNodeNetwork(addr)
+}
+
+// The largest networks that an API server gives services addresses from, where it does not say
+// which (before Kubernetes 1.33): kube-apiserver refuses a --service-cluster-ip-range of more than
+// 20 bits.
+const (
+	serviceBlock4 = 32 - 20
+	serviceBlock6 = 128 - 20
+)
+
+// inServiceBlock says whether an address may be a service's, by where the API server's own is.
+func (v *view) inServiceBlock(addr netip.Addr) bool {
+	server := v.Service(registry.Name{Namespace: "default", Name: "kubernetes"})
+	if server == nil {
+		return false
+	}
+	return slices.ContainsFunc(server.Addresses, func(own netip.Addr) bool {
+		bits := serviceBlock4
+		if own.Is6() {
+			bits = serviceBlock6
+		}
+		return netip.PrefixFrom(own, bits).Masked().Contains(addr)
+	})
 }
 
 // annotation returns the nearest that is set, and whether any is: the object's own, then its

@@ -17,18 +17,42 @@ type Config struct {
 	TrustDomain   string
 	ClusterDomain string // what the names of Services end in; "" is cluster.local
 	Namespace     string // the control plane's
-	// CIDRs in which an address that destination does not know fails closed
+	// CIDRs in which an address that destination does not know fails closed; none: those that the
+	// cluster names
 	ClusterNetworks []string
+	OutboundPolicy  string // what becomes of other addresses that it does not know: Allow or Deny
 	ProxyImage      string
 	PullPolicy      corev1.PullPolicy
 	LogLevel        string
 	Resources       Resources // of pods whose annotations say nothing else
 }
 
-// DefaultClusterNetworks are the private ranges that clusters are built in (RFC 1918, RFC 6598, RFC
-// 4193).
-var DefaultClusterNetworks = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-	"100.64.0.0/10", "fd00::/8"}
+// The outbound policies: what is unknown, and is not the cluster's, is passed on to where it was
+// going, or refused.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+)
+
+// Networks in which a proxy waits for destination's word before it connects to an address: the
+// private ranges that clusters are built in (RFC 1918, RFC 6598, RFC 4193), or all there are.
+var (
+	privateNetworks = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+		"fd00::/8"}
+	allNetworks = []string{"0.0.0.0/0", "::/0"}
+)
+
+// asked are the networks about whose addresses a proxy must ask. While destination is away, nothing
+// new is connected to in them.
+func (c Config) asked() []string {
+	switch {
+	case c.OutboundPolicy == Deny:
+		return allNetworks
+	case len(c.ClusterNetworks) > 0:
+		return c.ClusterNetworks
+	}
+	return privateNetworks
+}
 
 // Reason says why a pod is left alone. The empty reason is none.
 type Reason string

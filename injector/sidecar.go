@@ -103,7 +103,7 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		{Name: config.EnvVizID, Value: c.ServerID(names.Viz)},
 		{Name: config.EnvTokenFile, Value: TokenFile},
 		{Name: config.EnvTrustFile, Value: TrustFile},
-		{Name: config.EnvClusterNetworks, Value: strings.Join(c.ClusterNetworks, ",")},
+		{Name: config.EnvClusterNetworks, Value: strings.Join(c.asked(), ",")},
 		{Name: "GOMAXPROCS", Value: strconv.Itoa(s.cpus)},
 		{Name: "GOMEMLIMIT", Value: memoryTarget(s.resources)},
 	}

@@ -17,7 +17,7 @@ import (
 func testConfig() Config {
 	return Config{
 		Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle",
-		ClusterNetworks: DefaultClusterNetworks, ProxyImage: "tulle/mesh-proxy:v1",
+		ProxyImage: "tulle/mesh-proxy:v1",
 	}
 }
 

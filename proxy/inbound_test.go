@@ -108,7 +108,8 @@ func TestGRPCErrorsOfOursAreStatuses(t *testing.T) {
 	check(t, err)
 	t.Cleanup(func() { cc.Close() })
 	_, err = testgrpc.NewTestServiceClient(cc).EmptyCall(t.Context(), &testgrpc.Empty{})
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "nowhere") {
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "nowhere") ||
+		!strings.Contains(err.Error(), "no Service has this name") {
 		t.Errorf("got %v, want UNAVAILABLE and why", err)
 	}
 }

@@ -27,7 +27,7 @@ func testConfig() Config {
 	return Config{
 		Injector: injector.Config{
 			Version: "v1", TrustDomain: "cluster.local", Namespace: "tulle",
-			ClusterNetworks: injector.DefaultClusterNetworks, ProxyImage: "tulle/mesh-proxy:v1",
+			ProxyImage: "tulle/mesh-proxy:v1", OutboundPolicy: injector.Allow,
 			PullPolicy: "IfNotPresent", LogLevel: "info",
 		},
 		ServerImage: "tulle/meshctl:v1", IdentityLifetime: 24 * time.Hour,
@@ -102,6 +102,7 @@ func TestRights(t *testing.T) {
 		"Role tulle-identity /secrets [tulle-identity-issuer] get,list,watch",
 		"ClusterRole tulle-destination /namespaces,nodes,services,pods [] get,list,watch",
 		"ClusterRole tulle-destination discovery.k8s.io/endpointslices [] get,list,watch",
+		"ClusterRole tulle-destination networking.k8s.io/servicecidrs [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status [] patch",
 		"Role tulle-destination coordination.k8s.io/leases [] create",
@@ -137,6 +138,34 @@ func ruleLines(kind, name string, rules []rbacv1.PolicyRule) []string {
 			r.ResourceNames, strings.Join(r.Verbs, ",")))
 	}
 	return out
+}
+
+// Who decides about unknown addresses is told what install was told, and nothing where that was
+// nothing: then the cluster's own networks count.
+func TestNetworksReachTheServers(t *testing.T) {
+	args := func(c Config) map[string]string {
+		out := map[string]string{}
+		for _, object := range Objects(c) {
+			if d, ok := object.(*appsv1.Deployment); ok {
+				out[d.Name] = strings.Join(d.Spec.Template.Spec.Containers[0].Args, " ")
+			}
+		}
+		return out
+	}
+	given := testConfig()
+	given.Injector.ClusterNetworks = []string{"10.1.0.0/16", "fd01::/64"}
+	given.Injector.OutboundPolicy = injector.Deny
+	plain, told := args(testConfig()), args(given)
+	for _, server := range []string{names.Destination, names.Injector} {
+		if strings.Contains(plain[server], "--cluster-networks") ||
+			!strings.Contains(plain[server], "--outbound-policy=allow") {
+			t.Errorf("%s: %s", server, plain[server])
+		}
+		if !strings.Contains(told[server], "--cluster-networks=10.1.0.0/16,fd01::/64") ||
+			!strings.Contains(told[server], "--outbound-policy=deny") {
+			t.Errorf("%s: %s", server, told[server])
+		}
+	}
 }
 
 // The namespace asks the API server for Pod Security "restricted"; this is what that means.

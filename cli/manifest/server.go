@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,20 +66,27 @@ func (c Config) servers() []server {
 		name: names.Destination, verb: "destination", port: config.DestinationPort,
 		service: config.DestinationPort, replicas: 1,
 		memory: memoryFor(destination.ConnectionLimits()),
-		args:   []string{"--cluster-networks=" + strings.Join(i.ClusterNetworks, ",")},
+		args:   outboundArgs(i),
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
 		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443,
 		replicas: 2, memory: resource.MustParse("128Mi"),
-		args: append([]string{
-			"--cluster-networks=" + strings.Join(i.ClusterNetworks, ","),
+		args: slices.Concat(outboundArgs(i), []string{
 			"--proxy-image=" + i.ProxyImage,
 			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
-		}, resourceArgs(i.Resources)...),
+		}, resourceArgs(i.Resources)),
 	}, {
 		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1,
 		memory: memoryFor(viz.ConnectionLimits()),
 	}}
+}
+
+// outboundArgs say what becomes of addresses that nothing in the cluster has.
+func outboundArgs(i injector.Config) (args []string) {
+	if len(i.ClusterNetworks) > 0 {
+		args = append(args, "--cluster-networks="+strings.Join(i.ClusterNetworks, ","))
+	}
+	return append(args, "--outbound-policy="+i.OutboundPolicy)
 }
 
 // resourceArgs tell the webhook what install was told.

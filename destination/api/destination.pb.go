@@ -101,7 +101,7 @@ const (
 	Resolution_RESOLUTION_UNSPECIFIED Resolution = 0
 	Resolution_RESOLUTION_FOUND       Resolution = 1
 	Resolution_RESOLUTION_OUTSIDE     Resolution = 2 // not of this cluster: pass through to the original destination
-	Resolution_RESOLUTION_NOT_FOUND   Resolution = 3 // inside the cluster's networks or its DNS zone, and nothing is known by
+	Resolution_RESOLUTION_NOT_FOUND   Resolution = 3 // nothing is known by it, and it is inside the cluster's networks or its
 )
 
 // Enum value maps for Resolution.
@@ -1611,8 +1611,9 @@ type Route struct {
 	Backends      []*Backend             `protobuf:"bytes,5,rep,name=backends,proto3" json:"backends,omitempty"`
 	RetryBudget   *RetryBudget           `protobuf:"bytes,6,opt,name=retry_budget,json=retryBudget,proto3" json:"retry_budget,omitempty"`
 	Http          []*HTTPRule            `protobuf:"bytes,7,rep,name=http,proto3" json:"http,omitempty"`
-	Tls           []*TLSRule             `protobuf:"bytes,8,rep,name=tls,proto3" json:"tls,omitempty"` // capability "rules/tls"
-	Tcp           []*TCPRule             `protobuf:"bytes,9,rep,name=tcp,proto3" json:"tcp,omitempty"` // capability "rules/tcp"
+	Tls           []*TLSRule             `protobuf:"bytes,8,rep,name=tls,proto3" json:"tls,omitempty"`        // capability "rules/tls"
+	Tcp           []*TCPRule             `protobuf:"bytes,9,rep,name=tcp,proto3" json:"tcp,omitempty"`        // capability "rules/tcp"
+	Reason        string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"` // of NOT_FOUND, for people
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1708,6 +1709,13 @@ func (x *Route) GetTcp() []*TCPRule {
 		return x.Tcp
 	}
 	return nil
+}
+
+func (x *Route) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 type Metadata struct {
@@ -4136,7 +4144,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x0fendpoints_delta\x18\v \x01(\v2$.tulle.destination.v1.EndpointsDeltaH\x00R\x0eendpointsDelta\x129\n" +
 	"\ainbound\x18\f \x01(\v2\x1d.tulle.destination.v1.InboundH\x00R\ainbound\x126\n" +
 	"\x06config\x18\r \x01(\v2\x1c.tulle.destination.v1.ConfigH\x00R\x06configB\x06\n" +
-	"\x04body\"\xfc\x03\n" +
+	"\x04body\"\x94\x04\n" +
 	"\x05Route\x12@\n" +
 	"\n" +
 	"resolution\x18\x01 \x01(\x0e2 .tulle.destination.v1.ResolutionR\n" +
@@ -4148,7 +4156,9 @@ const file_destination_proto_rawDesc = "" +
 	"\fretry_budget\x18\x06 \x01(\v2!.tulle.destination.v1.RetryBudgetR\vretryBudget\x122\n" +
 	"\x04http\x18\a \x03(\v2\x1e.tulle.destination.v1.HTTPRuleR\x04http\x12/\n" +
 	"\x03tls\x18\b \x03(\v2\x1d.tulle.destination.v1.TLSRuleR\x03tls\x12/\n" +
-	"\x03tcp\x18\t \x03(\v2\x1d.tulle.destination.v1.TCPRuleR\x03tcp\"B\n" +
+	"\x03tcp\x18\t \x03(\v2\x1d.tulle.destination.v1.TCPRuleR\x03tcp\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\"B\n" +
 	"\bMetadata\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\"x\n" +

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -54,9 +55,18 @@ func convertNode(node *corev1.Node) *registry.Node {
 			out.Addresses = append(out.Addresses, addr)
 		}
 	}
-	for _, text := range node.Spec.PodCIDRs {
+	out.Networks = parseNetworks(node.Spec.PodCIDRs)
+	return out
+}
+
+func convertServiceCIDR(c *networkingv1.ServiceCIDR) *registry.Network {
+	return &registry.Network{Meta: convertMeta(c), Prefixes: parseNetworks(c.Spec.CIDRs)}
+}
+
+func parseNetworks(all []string) (out []netip.Prefix) {
+	for _, text := range all {
 		if network, err := netip.ParsePrefix(text); err == nil {
-			out.Networks = append(out.Networks, network.Masked())
+			out = append(out, network.Masked())
 		}
 	}
 	return out
@@ -73,11 +83,7 @@ func convertService(svc *corev1.Service) *registry.Service {
 		Selected:   len(svc.Spec.Selector) > 0, // with none, nobody makes slices but by hand
 		Selector:   registry.NewLabels(svc.Spec.Selector),
 	}
-	for _, text := range clusterIPs(svc) {
-		if addr, ok := parseIP(text); ok {
-			out.Addresses = append(out.Addresses, addr)
-		}
-	}
+	out.Addresses, out.Outer = parseIPs(clusterIPs(svc)), parseIPs(outerIPs(svc))
 	for i := range svc.Spec.Ports {
 		p := &svc.Spec.Ports[i]
 		if !isTCP(p.Protocol) || p.Port <= 0 || p.Port > 65535 {
@@ -106,6 +112,19 @@ func clusterIPs(svc *corev1.Service) []string {
 		return svc.Spec.ClusterIPs
 	}
 	return []string{svc.Spec.ClusterIP} // the API server fills ClusterIPs, and files have none
+}
+
+// outerIPs are the addresses beside the cluster IPs at which kube-proxy, too, has the service. What
+// is for a load balancer that wants to see it (mode Proxy) goes past: it may end TLS, or write a
+// PROXY header.
+func outerIPs(svc *corev1.Service) []string {
+	out := slices.Clone(svc.Spec.ExternalIPs)
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		if in.IPMode == nil || *in.IPMode != corev1.LoadBalancerIPModeProxy {
+			out = append(out, in.IP)
+		}
+	}
+	return out
 }
 
 func isTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
@@ -323,6 +342,16 @@ func deref[T any](p *T) (v T) {
 		v = *p
 	}
 	return v
+}
+
+// parseIPs leaves out what is no address.
+func parseIPs(all []string) (out []netip.Addr) {
+	for _, text := range all {
+		if addr, ok := parseIP(text); ok {
+			out = append(out, addr)
+		}
+	}
+	return out
 }
 
 // parseIP takes an address in any spelling to its one value, and says no to what is none.

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,6 +20,7 @@ type Kind struct {
 	Resource   schema.GroupVersionResource
 	Kind       string
 	Namespaced bool
+	Optional   bool // a cluster may not have it: then nothing waits for it
 	New        func() Object
 	// Convert keeps of an object what an answer may need, in the registry's terms: a pod is some
 	// 10 KiB on the wire, and less than 1 KiB in the registry.
@@ -34,12 +36,16 @@ type Object interface {
 // Kinds lists every kind that destination reads.
 func Kinds() []Kind {
 	core, discovery := corev1.SchemeGroupVersion, discoveryv1.SchemeGroupVersion
+	networking := networkingv1.SchemeGroupVersion
+	cidrs := row(networking.WithResource("servicecidrs"), "ServiceCIDR", false, convertServiceCIDR)
+	cidrs.Optional = true // since Kubernetes 1.33
 	return []Kind{
 		row(core.WithResource("namespaces"), "Namespace", false, convertNamespace),
 		row(core.WithResource("nodes"), "Node", false, convertNode),
 		row(core.WithResource("services"), "Service", true, convertService),
 		row(core.WithResource("pods"), "Pod", true, convertPod),
 		row(discovery.WithResource("endpointslices"), "EndpointSlice", true, convertSlice),
+		cidrs,
 		row(crd.ServiceProfileResource(), crd.Kind, true, convertProfile),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -59,6 +60,14 @@ func (w *watched) problem() error {
 	return f.err
 }
 
+// absent says whether the cluster does not have the kind, and need not.
+func (w *watched) absent() bool {
+	return w.kind.Optional && apierrors.IsNotFound(w.problem())
+}
+
+// read says whether all that there is of the kind has been read.
+func (w *watched) read() bool { return w.handler.HasSynced() || w.absent() }
+
 // Run watches the cluster until the context ends.
 func (s *Source) Run(ctx context.Context, reg *registry.Registry, synced func()) error {
 	typed := informers.NewSharedInformerFactory(s.Client, 0) // a resync would repeat what is known
@@ -73,7 +82,7 @@ func (s *Source) Run(ctx context.Context, reg *registry.Registry, synced func())
 	defer untyped.Shutdown()
 	handlers := make([]cache.InformerSynced, 0, len(all))
 	for _, w := range all {
-		handlers = append(handlers, w.handler.HasSynced)
+		handlers = append(handlers, w.read)
 	}
 	if cache.WaitForCacheSync(ctx.Done(), handlers...) {
 		synced()
@@ -112,9 +121,7 @@ func (s *Source) watch(w *watched, owner *registry.Owner) (err error) {
 			if ctx.Err() != nil {
 				return
 			}
-			w.failure.Store(&failure{err: err, version: w.informer.LastSyncResourceVersion()})
-			s.Log.Warn("watch Kubernetes: what is known stays in use",
-				"resource", w.kind.Resource.Resource, "error", err)
+			s.failed(w, err)
 		})
 	if err != nil {
 		return err
@@ -128,6 +135,20 @@ func (s *Source) watch(w *watched, owner *registry.Owner) (err error) {
 		DeleteFunc: func(obj any) { w.apply(owner, objectOf(obj), nil) },
 	})
 	return err
+}
+
+// failed notes that a watch has failed. A cluster that does not have a kind says so again and
+// again.
+func (s *Source) failed(w *watched, err error) {
+	before := w.absent()
+	w.failure.Store(&failure{err: err, version: w.informer.LastSyncResourceVersion()})
+	switch resource := w.kind.Resource.GroupResource(); {
+	case !w.absent():
+		s.Log.Warn("watch Kubernetes: what is known stays in use",
+			"resource", resource, "error", err)
+	case !before:
+		s.Log.Info("this cluster does not have a kind, and is used without", "resource", resource)
+	}
 }
 
 // apply passes an event on: what an object was, and what it is. Either may be nil. An update that
@@ -202,7 +223,7 @@ func (s *Source) Missing() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.kinds {
-		if w.handler.HasSynced() {
+		if w.read() {
 			continue
 		}
 		name := w.kind.Resource.GroupResource()
@@ -237,7 +258,7 @@ func (s *Source) Collect(to chan<- prometheus.Metric) {
 	defer s.mu.Unlock()
 	for _, w := range s.kinds {
 		resource, fails := w.kind.Resource.GroupResource().String(), 0.0
-		if w.problem() != nil {
+		if w.problem() != nil && !w.absent() {
 			fails = 1
 		}
 		seconds := float64(w.last.Load()) / float64(time.Second)

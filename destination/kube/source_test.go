@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -89,6 +90,72 @@ func TestNothingIsMissingInTheEnd(t *testing.T) {
 	await(t, "the end of reading", synced)
 	if err := s.Missing(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A cluster before Kubernetes 1.33 has no ServiceCIDRs: all else is read, and nothing looks broken.
+// Where they only cannot be read, they are missed.
+func TestAnOptionalKindMayBeAbsent(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		synced bool
+	}{
+		{apierrors.NewGenericServerResponse(404, "list", schema.GroupResource{}, "", "", 0, true),
+			true},
+		{apierrors.NewForbidden(schema.GroupResource{Resource: "servicecidrs"}, "", nil), false},
+	} {
+		client := fake.NewClientset()
+		failed := make(chan struct{}, 100)
+		client.PrependReactor("list", "servicecidrs",
+			func(clienttesting.Action) (bool, runtime.Object, error) {
+				failed <- struct{}{}
+				return true, nil, c.err
+			})
+		s := &Source{Client: client, Dynamic: newDynamic()}
+		metrics := prometheus.NewRegistry()
+		metrics.MustRegister(s)
+		_, synced := start(t, s)
+		for range 2 { // the second time, the first failure has been told
+			await(t, "a list of ServiceCIDRs", failed)
+		}
+		if !c.synced {
+			missing(t, s, "servicecidrs.networking.k8s.io cannot be read")
+			continue
+		}
+		await(t, "the end of reading", synced)
+		if err := s.Missing(); err != nil {
+			t.Errorf("missing: %v", err)
+		}
+		families, err := metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, m := range family.Metric {
+				if family.GetName() == "tulle_destination_watch_failing" &&
+					m.GetGauge().GetValue() != 0 {
+					t.Errorf("%s is said to fail", m.Label[0].GetValue())
+				}
+			}
+		}
+	}
+}
+
+// missing waits until a source says that this is missing.
+func missing(t *testing.T, s *Source, want string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		err := s.Missing()
+		if err != nil && strings.Contains(err.Error(), want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("missing: %v", err)
+		}
+		<-tick.C
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 // Name is an object's namespace and name. Nodes and namespaces have no namespace.
 type Name = types.NamespacedName
 
-// Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Namespace, *Policy
-// or *Standing.
+// Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Network,
+// *Namespace, *Policy or *Standing.
 type Object interface {
 	Key() Name
 	meta() *Meta
@@ -82,11 +82,12 @@ func (w *Workload) Declares(number uint16) bool {
 type Service struct {
 	Meta
 	Addresses  []netip.Addr
-	PreferIPv6 bool   // of an endpoint that has both
-	External   bool   // it stands for the DNS name Alias, and has no endpoints of its own
-	Alias      string // in lower case, without a dot at the end
-	NodeLocal  bool   // each caller is given the endpoints on its own node only
-	Selected   bool   // the workloads behind it are those whose labels contain Selector
+	Outer      []netip.Addr // others', a load balancer's say, that lead to it by its ports
+	PreferIPv6 bool         // of an endpoint that has both
+	External   bool         // it stands for the DNS name Alias, and has no endpoints of its own
+	Alias      string       // in lower case, without a dot at the end
+	NodeLocal  bool         // each caller is given the endpoints on its own node only
+	Selected   bool         // the workloads behind it are those whose labels contain Selector
 	Selector   Labels
 	Ports      []ServicePort
 }
@@ -148,6 +149,16 @@ func (s *Slice) Port(name string) (number uint16, ok bool) {
 	return 0, false
 }
 
+// At returns the endpoint with an address, or nil.
+func (s *Slice) At(addr netip.Addr) *Endpoint {
+	for i := range s.Endpoints {
+		if s.Endpoints[i].Address == addr {
+			return &s.Endpoints[i]
+		}
+	}
+	return nil
+}
+
 // Endpoint is one address behind a service.
 type Endpoint struct {
 	Address     netip.Addr // not valid where the source's is no IP address
@@ -165,6 +176,12 @@ type Node struct {
 	Meta
 	Addresses []netip.Addr
 	Networks  []netip.Prefix // of its workloads
+}
+
+// Network is addresses that are given to services, and to nothing else.
+type Network struct {
+	Meta
+	Prefixes []netip.Prefix
 }
 
 // Namespace is a set of names, whose annotations hold for what is in it.

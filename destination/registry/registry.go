@@ -17,12 +17,14 @@ type Registry struct {
 	slices     table[sliceKey, *Slice]
 	workloads  table[Name, *Workload]
 	nodes      table[Name, *Node]
+	networks   table[Name, *Network]
 	namespaces table[Name, *Namespace]
 	policies   table[PolicyRef, *Policy]
 	standings  table[PolicyRef, *Standing]
 
 	servicesIn         index[string, Name] // a namespace
 	servicesByAddress  index[netip.Addr, Name]
+	servicesByOuter    index[netip.Addr, Name]
 	workloadsByAddress index[netip.Addr, Name]
 	slicesByService    index[Name, sliceKey]
 	slicesByWorkload   index[Name, sliceKey]
@@ -49,6 +51,7 @@ func New() *Registry {
 	r := &Registry{
 		servicesIn:         index[string, Name]{},
 		servicesByAddress:  index[netip.Addr, Name]{},
+		servicesByOuter:    index[netip.Addr, Name]{},
 		workloadsByAddress: index[netip.Addr, Name]{},
 		slicesByService:    index[Name, sliceKey]{},
 		slicesByWorkload:   index[Name, sliceKey]{},
@@ -62,6 +65,7 @@ func New() *Registry {
 	r.slices = newTable[sliceKey](r.indexSliceLocked, r.touchSliceLocked)
 	r.workloads = newTable[Name](r.indexWorkloadLocked, r.touchWorkloadLocked)
 	r.nodes = newTable[Name](r.indexNodeLocked, r.touchNodeLocked)
+	r.networks = newTable[Name](nil, r.touchNetworkLocked)
 	r.namespaces = newTable[Name](nil, r.touchNamespaceLocked)
 	r.policies = newTable[PolicyRef](nil, r.touchPolicyLocked)
 	r.standings = newTable[PolicyRef](nil, r.touchStandingLocked)
@@ -117,6 +121,10 @@ func (w *Workload) updateLocked(r *Registry, o *Owner, present bool) {
 
 func (n *Node) updateLocked(r *Registry, o *Owner, present bool) {
 	r.nodes.update(n.Key(), owned[*Node]{n, o}, present)
+}
+
+func (n *Network) updateLocked(r *Registry, o *Owner, present bool) {
+	r.networks.update(n.Key(), owned[*Network]{n, o}, present)
 }
 
 func (n *Namespace) updateLocked(r *Registry, o *Owner, present bool) {
@@ -193,6 +201,9 @@ func (r *Registry) indexServiceLocked(name Name, svc *Service, present bool) {
 	r.servicesIn.set(name.Namespace, name, present)
 	for _, addr := range svc.Addresses {
 		r.servicesByAddress.set(addr, name, present)
+	}
+	for _, addr := range svc.Outer {
+		r.servicesByOuter.set(addr, name, present)
 	}
 }
 

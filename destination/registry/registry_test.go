@@ -99,6 +99,10 @@ func TestTopics(t *testing.T) {
 	read("namespace", func(v *View) { v.Namespace("shop") })
 	read("node", func(v *View) { v.Node("n1") })
 	read("networks", func(v *View) { v.InNodeNetwork(netip.MustParseAddr("10.0.0.9")) })
+	read("services' networks",
+		func(v *View) { v.InServiceNetwork(netip.MustParseAddr("10.0.0.9")) })
+	read("outer address", func(v *View) { v.ServiceBehind(netip.MustParseAddrPort("10.9.0.1:80")) })
+	read("listed address", func(v *View) { v.SlicesAt(netip.MustParseAddr("10.9.0.2")) })
 	read("policy", func(v *View) { v.Policy(PolicyRef{Kind: "P", Name: web}) })
 	read("another kind's policy", func(v *View) { v.Policy(PolicyRef{Kind: "Q", Name: web}) })
 	read("policies", func(v *View) { v.Policies() })
@@ -118,7 +122,15 @@ func TestTopics(t *testing.T) {
 		{&Namespace{Meta{Name: "shop"}}, []string{"namespace"}},
 		{&Node{Meta: Meta{Name: "n1"}}, []string{"node"}},
 		{&Node{Meta: Meta{Name: "n2"},
-			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}, []string{"networks"}},
+			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}},
+			[]string{"networks", "services' networks"}},
+		{&Network{Meta: Meta{Name: "kubernetes"}}, []string{"networks", "services' networks"}},
+		{&Service{Meta: Meta{Namespace: "shop", Name: "edge"},
+			Outer: []netip.Addr{netip.MustParseAddr("10.9.0.1")}},
+			[]string{"services", "outer address"}},
+		{&Slice{Meta: Meta{Namespace: "shop", Name: "old-a"},
+			Endpoints: []Endpoint{{Address: netip.MustParseAddr("10.9.0.2")}}},
+			[]string{"listed address"}},
 		{&Policy{Kind: "P", Meta: Meta{Namespace: "shop", Name: "web"}},
 			[]string{"policy", "policies"}},
 	} {

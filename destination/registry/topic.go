@@ -18,13 +18,13 @@ const (
 	topicServices            // those of the named namespace
 	topicEndpoints           // of the named service: its slices, and the workloads in them
 	topicWorkload            // the named workload, and which slices name it
-	topicAddress             // which service, workload or node has an address
+	topicAddress             // which service, workload, node or slice has an address
 	topicNamespace
 	topicNode
 	topicPolicy
 	topicPolicies // which policies there are
 	topicStanding // what proxies made of the named policy
-	topicNetworks
+	topicNetworks // of workloads and of services
 )
 
 // Touched is the topics that changes have touched.

@@ -15,6 +15,7 @@ func (r *Registry) touchServiceLocked(name Name, was, is *Service) {
 	t.topic(topicServices, Name{Namespace: name.Namespace})
 	for _, svc := range present(was, is) {
 		t.addresses(svc.Addresses)
+		t.addresses(svc.Outer)
 	}
 }
 
@@ -25,7 +26,8 @@ func (s *Service) loses(next *Service) bool {
 	case next == nil || s.External != next.External || s.Alias != next.Alias:
 		return true
 	}
-	return lacks(next.Addresses, s.Addresses) || lacks(next.Ports, s.Ports)
+	return lacks(next.Addresses, s.Addresses) || lacks(next.Outer, s.Outer) ||
+		lacks(next.Ports, s.Ports)
 }
 
 func (r *Registry) touchSliceLocked(_ sliceKey, was, is *Slice) {
@@ -33,8 +35,17 @@ func (r *Registry) touchSliceLocked(_ sliceKey, was, is *Slice) {
 	for _, slice := range present(was, is) {
 		t.topic(topicEndpoints, slice.Service)
 	}
-	for name := range moved(was, is) {
+	names := moved(was, is)
+	for name := range names {
 		t.topic(topicWorkload, name)
+	}
+	for _, slice := range present(was, is) {
+		for i := range slice.Endpoints {
+			// nobody's addresses are few, and all touched
+			if ep := &slice.Endpoints[i]; ep.Workload.Name == "" || names[ep.Workload] {
+				t.addresses([]netip.Addr{ep.Address})
+			}
+		}
 	}
 }
 
@@ -132,6 +143,10 @@ func (r *Registry) touchNodeLocked(name Name, was, is *Node) {
 			t.topic(topicNetworks, Name{})
 		}
 	}
+}
+
+func (r *Registry) touchNetworkLocked(Name, *Network, *Network) {
+	touching{registry: r}.topic(topicNetworks, Name{})
 }
 
 func (r *Registry) touchNamespaceLocked(name Name, _, _ *Namespace) {

@@ -57,20 +57,37 @@ func (v *View) ServiceAt(addr netip.Addr) *Service {
 	return nil
 }
 
+// ServiceBehind returns the service that an address beside its own leads to at a port, or nil.
+func (v *View) ServiceBehind(addr netip.AddrPort) *Service {
+	v.readsAddress(addr.Addr())
+	for _, name := range sorted(v.registry.servicesByOuter, addr.Addr(), CompareNames) {
+		if svc := v.Service(name); svc.Port(addr.Port()) != nil {
+			return svc
+		}
+	}
+	return nil
+}
+
 // Slices returns a service's slices, in one order on every replica.
 func (v *View) Slices(service Name) []*Slice {
 	v.reads(topicEndpoints, service)
-	return v.slicesOf(v.registry.slicesByService, service)
+	return slicesOf(v, v.registry.slicesByService, service)
 }
 
 // SlicesOf returns the slices that name a workload.
 func (v *View) SlicesOf(workload Name) []*Slice {
 	v.reads(topicWorkload, workload)
-	return v.slicesOf(v.registry.slicesByWorkload, workload)
+	return slicesOf(v, v.registry.slicesByWorkload, workload)
 }
 
-func (v *View) slicesOf(x index[Name, sliceKey], name Name) []*Slice {
-	keys := sorted(x, name, compareSlices)
+// SlicesAt returns the slices that list an address.
+func (v *View) SlicesAt(addr netip.Addr) []*Slice {
+	v.readsAddress(addr)
+	return slicesOf(v, v.registry.slicesByAddress, addr)
+}
+
+func slicesOf[K comparable](v *View, x index[K, sliceKey], key K) []*Slice {
+	keys := sorted(x, key, compareSlices)
 	out := make([]*Slice, 0, len(keys))
 	for _, key := range keys {
 		out = append(out, v.registry.slices.get(key))
@@ -132,6 +149,20 @@ func (v *View) InNodeNetwork(addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// InServiceNetwork says whether an address lies in a network of services, and whether the sources
+// know any.
+func (v *View) InServiceNetwork(addr netip.Addr) (in, known bool) {
+	v.reads(topicNetworks, Name{})
+	for name := range v.registry.networks.objects {
+		for _, network := range v.registry.networks.get(name).Prefixes {
+			if network.Contains(addr) {
+				return true, true
+			}
+		}
+	}
+	return false, len(v.registry.networks.objects) > 0
 }
 
 // Namespace returns a namespace by its name, or nil.

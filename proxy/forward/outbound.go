@@ -36,12 +36,17 @@ func (s *toMesh) admit(x *exchange) (*discover.Answer, *authorize.Refusal) {
 	case a.Route.Resolution == api.Resolution_RESOLUTION_NOT_FOUND:
 		return a, &authorize.Refusal{
 			Status: 503,
-			Reason: "nothing in the cluster is known as " + s.target.Name() +
-				"; if it is outside, narrow the mesh's cluster networks" +
-				" (meshctl install --cluster-networks)",
+			Reason: "nothing in the cluster is known as " + s.target.Name() + because(a.Reason),
 		}
 	}
 	return a, nil
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 func (s *toMesh) latest() *discover.Answer {

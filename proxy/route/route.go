@@ -21,6 +21,7 @@ import (
 // pickers' counters: all that a request needs is resolved here, once.
 type Route struct {
 	Resolution api.Resolution
+	Reason     string // of NOT_FOUND, in destination's words; it may have none
 	Protocol   api.Protocol
 	Authority  string
 	namespace  string
@@ -165,7 +166,8 @@ func Compile(m *api.Route, b *Budget) (*Route, error) {
 	if err := checkRoute(m); err != nil {
 		return nil, err
 	}
-	r := &Route{Resolution: m.Resolution, Protocol: m.Protocol, Authority: m.Authority, Budget: b,
+	r := &Route{Resolution: m.Resolution, Reason: m.Reason, Protocol: m.Protocol,
+		Authority: m.Authority, Budget: b,
 		namespace: m.Destination.GetNamespace(), service: m.Destination.GetService()}
 	defaults, err := r.compileBackends(m.Backends)
 	if err != nil {

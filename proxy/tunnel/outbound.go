@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -50,6 +51,9 @@ func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
 	o.answer = t.Resolve(c.Ctx, 0) // it was waited for before the protocol was looked at
 	if o.answer == nil || o.answer.Resolution == api.Resolution_RESOLUTION_NOT_FOUND {
 		c.refused.unknown.Inc()
+		if o.answer != nil && o.answer.Reason != "" {
+			return o, fmt.Errorf("%w: %s", errUnknown, o.answer.Reason)
+		}
 		return o, errUnknown
 	}
 	if o.backend = o.answer.Fallback.Backends.Pick(); o.backend == nil {

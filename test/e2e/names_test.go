@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // A name that chooses a pod is never balanced away to another.
@@ -46,4 +47,28 @@ func TestCallsItself(t *testing.T) {
 			t.Errorf("%s: %+v", ns, a)
 		}
 	}
+}
+
+// An address outside the cluster that a Service has leads to it, as kube-proxy would, and in mTLS.
+func TestAnExternalIPIsTheService(t *testing.T) {
+	ready(t)
+	const yaml = `
+apiVersion: v1
+kind: Service
+metadata: {name: edge}
+spec:
+  selector: {app: server}
+  externalIPs: [192.168.240.1]
+  ports: [{port: 80, targetPort: http}]
+`
+	feed(t, yaml, "kubectl", "apply", "-n", byCLI, "-f", "-")
+	t.Cleanup(func() { run(t, "kubectl", "-n", byCLI, "delete", "service", "edge") })
+	eventually(t, time.Minute, func() error {
+		a := call(t, byHook, "http://192.168.240.1/")
+		if a.Status != 200 ||
+			a.sent("Tulle-Client-Id") != "spiffe://cluster.local/ns/"+byHook+"/sa/client" {
+			return fmt.Errorf("%+v", a)
+		}
+		return nil
+	})
 }
