@@ -505,6 +505,23 @@ endpoints:
 
 	{name: "a skipped port is not meshed", who: webPod, key: address("10.1.0.60:6000"),
 		want: "FOUND 10.1.0.60:6000[s/10.1.0.60:6000]", more: skipping},
+	{name: "a port skipped by its name is not meshed", who: webPod, key: address("10.1.0.65:9100"),
+		want: "FOUND 10.1.0.65:9100[skip/10.1.0.65:9100]", more: skippingByName},
+	{name: "its other ports are meshed", who: webPod, key: address("10.1.0.65:8080"),
+		want: "FOUND 10.1.0.65:8080[skip/10.1.0.65:8080@10.1.0.65:4143=shop/sa/default]",
+		more: skippingByName},
+	{name: "opaque by the name of the service's port", who: webPod,
+		key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]",
+		more: opaque("annotations: {tulle.dev/opaque-ports: \"none,wire\"}", "name: wire")},
+	{name: "opaque by a name of the namespace", who: webPod,
+		key: authority("op:80"), want: "FOUND OPAQUE op.shop.svc.cluster.local:80[]",
+		more: opaque("", "name: wire") + `
+---
+{apiVersion: v1, kind: Namespace, ` +
+			`metadata: {name: shop, annotations: {tulle.dev/opaque-ports: wire}}}`},
+	{name: "a name that no port has", who: webPod,
+		key: authority("op:80"), want: "FOUND op.shop.svc.cluster.local:80[]",
+		more: opaque("annotations: {tulle.dev/opaque-ports: wire}", "name: other")},
 	{name: "the proxy's admin port is not meshed", who: webPod, key: address("10.1.0.60:4191"),
 		want: "FOUND 10.1.0.60:4191[s/10.1.0.60:4191]", more: skipping},
 	{name: "its other ports are", who: webPod, key: address("10.1.0.60:7001"),
@@ -652,6 +669,14 @@ const skipping = `
 	`kind: Pod, metadata: {name: s, namespace: shop, labels: {tulle.dev/mesh: tulle}, ` +
 	`annotations: {tulle.dev/skip-inbound-ports: "5000,6000-6999"}}, ` +
 	`spec: {containers: [{name: tulle-proxy, image: p}]}, status: {podIP: 10.1.0.60}}`
+
+const skippingByName = `
+{apiVersion: v1, ` +
+	`kind: Pod, metadata: {name: skip, namespace: shop, labels: {tulle.dev/mesh: tulle}, ` +
+	`annotations: {tulle.dev/skip-inbound-ports: "metrics,nobodys"}}, ` +
+	`spec: {containers: [{name: tulle-proxy, image: p}, {name: a, image: i, ` +
+	`ports: [{name: metrics, containerPort: 9100}, {containerPort: 8080}]}]}, ` +
+	`status: {podIP: 10.1.0.65}}`
 
 const meshAddress = `
 {apiVersion: v1, kind: Pod, metadata: {name: m, ` +

@@ -294,5 +294,5 @@ func (v *view) isMeshed(w *registry.Workload, port uint16) bool {
 		port == config.AdminPort {
 		return false
 	}
-	return !portListed(w.Annotations[names.AnnotationSkipInbound], port, nil)
+	return !portListed(w.Annotations[names.AnnotationSkipInbound], port, w.Port)
 }

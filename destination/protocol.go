@@ -17,7 +17,7 @@ func (v *view) protocolOf(
 	svc *registry.Service, port *registry.ServicePort, p *policy.Policy,
 ) api.Protocol {
 	list, ok := v.annotation(&svc.Meta, names.AnnotationOpaquePorts)
-	if ok && portListed(list, port.Number, nil) {
+	if ok && portListed(list, port.Number, svc.PortNamed) {
 		return api.Protocol_PROTOCOL_OPAQUE
 	}
 	if p.IsOpaque(port.Number) {
@@ -26,16 +26,11 @@ func (v *view) protocolOf(
 	return appProtocol(port.AppProtocol)
 }
 
-// portListed reads a list such as "25,3306,6000-6999,redis": numbers, ranges, and names where there
-// are any.
+// portListed says whether a list such as "25,3306,6000-6999,redis" has a port. What means nothing
+// lists nothing: the injector refuses it. So does a name that is nobody's here.
 func portListed(list string, port uint16, named func(string) uint16) bool {
-	for item := range strings.SplitSeq(list, ",") {
-		item = strings.TrimSpace(item)
-		r, err := crd.ParsePortRange(item)
-		if err == nil && r.Contains(port) {
-			return true
-		}
-		if err != nil && item != "" && named != nil && named(item) == port {
+	for item, err := range crd.Ports(list) {
+		if r, ok := item.Range(named); err == nil && ok && r.Contains(port) {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
@@ -64,7 +65,9 @@ type settings struct {
 
 // parseSettings refuses what it does not understand: a typo in `mode: strict` must not leave a
 // workload open.
-func (c Config) parseSettings(annotations map[string]string) (settings, error) {
+func (c Config) parseSettings(
+	annotations map[string]string, pod corev1.PodTemplateSpec,
+) (settings, error) {
 	s := settings{mode: annotations[names.AnnotationMode],
 		image:    annotations[names.AnnotationProxyImage],
 		logLevel: annotations[names.AnnotationLogLevel], cpus: 1}
@@ -80,7 +83,7 @@ func (c Config) parseSettings(annotations map[string]string) (settings, error) {
 		"json"); err != nil {
 		return s, err
 	}
-	if err := s.parsePorts(annotations); err != nil {
+	if err := s.parsePorts(annotations, pod); err != nil {
 		return s, err
 	}
 	if v, ok := annotations[names.AnnotationProxyCPUs]; ok {
@@ -101,15 +104,17 @@ func (c Config) parseSettings(annotations map[string]string) (settings, error) {
 // maxCPUs bounds GOMAXPROCS: the largest machines one can rent have fewer.
 const maxCPUs = 1024
 
-func (s *settings) parsePorts(annotations map[string]string) (err error) {
-	if s.skipInbound, err = ports(names.AnnotationSkipInbound, annotations); err != nil {
+func (s *settings) parsePorts(
+	annotations map[string]string, pod corev1.PodTemplateSpec,
+) (err error) {
+	if s.skipInbound, err = ports(names.AnnotationSkipInbound, annotations, pod); err != nil {
 		return err
 	}
-	if s.skipOutbound, err = ports(names.AnnotationSkipOutbound, annotations); err != nil {
+	if s.skipOutbound, err = ports(names.AnnotationSkipOutbound, annotations, pod); err != nil {
 		return err
 	}
 	// Destination reads the opaque ports, and tells the proxies; here they are only checked.
-	_, err = ports(names.AnnotationOpaquePorts, annotations)
+	_, err = ports(names.AnnotationOpaquePorts, annotations, pod)
 	return err
 }
 
@@ -121,17 +126,27 @@ func oneOf(name, value string, allowed ...string) error {
 		strings.Join(allowed, ", "))
 }
 
-func ports(name string, annotations map[string]string) ([]string, error) {
+// ports are the numbers and ranges that an annotation stands for in a pod. A name that the pod's
+// own annotation says must be one of its containers'; its namespace's is about those pods that have
+// it.
+func ports(
+	name string, annotations map[string]string, pod corev1.PodTemplateSpec,
+) ([]string, error) {
 	var out []string
-	for _, field := range strings.Split(annotations[name], ",") {
-		field = strings.TrimSpace(field)
-		if field == "" {
-			continue
+	_, own := pod.Annotations[name]
+	named := kube.Workload(pod.Spec).Port
+	for item, err := range crd.Ports(annotations[name]) {
+		if err != nil {
+			return nil, fmt.Errorf("annotation %s: %w", name, err)
 		}
-		if _, err := crd.ParsePortRange(field); err != nil {
-			return nil, fmt.Errorf("annotation %s: %q: %w", name, field, err)
+		r, found := item.Range(named)
+		switch {
+		case found:
+			out = append(out, r.String())
+		case own:
+			return nil, fmt.Errorf(
+				"annotation %s: no container has a TCP port %q: name it in ports", name, item.Name)
 		}
-		out = append(out, field)
 	}
 	return out, nil
 }

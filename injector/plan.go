@@ -84,7 +84,7 @@ func Plan(
 		return Change{}, "", err
 	}
 	all := slices.Concat(inherited, live)
-	s, err := c.parseSettings(nearest(all, pod.Annotations, namespace))
+	s, err := c.parseSettings(nearest(all, pod.Annotations, namespace), pod)
 	if err != nil {
 		return Change{}, "", err
 	}

@@ -133,7 +133,7 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 // yet.
 func probed(pod corev1.PodSpec) string {
 	var all []string
-	for _, p := range kube.Probes(pod) {
+	for _, p := range kube.Workload(pod).Probes {
 		port := strconv.Itoa(int(p.Port))
 		switch {
 		case p.Port == 0:

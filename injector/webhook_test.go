@@ -267,6 +267,50 @@ func FuzzWebhook(f *testing.F) {
 	})
 }
 
+// A port is called by its name among the pod's containers. A pod that says a name must have it; a
+// namespace's name concerns those of its pods that do.
+func TestPortsMayBeNamed(t *testing.T) {
+	pod := corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "a", Ports: []corev1.ContainerPort{
+			{Name: "metrics", ContainerPort: 9100}, {Name: "db", ContainerPort: 3306},
+			{Name: "dns", ContainerPort: 53, Protocol: corev1.ProtocolUDP},
+		}}},
+		InitContainers: []corev1.Container{{Name: "b", Ports: []corev1.ContainerPort{
+			{Name: "side", ContainerPort: 9200}}}},
+	}}
+	all := func(value string) map[string]string {
+		return map[string]string{
+			names.AnnotationSkipInbound: value, names.AnnotationSkipOutbound: value,
+			names.AnnotationOpaquePorts: value,
+		}
+	}
+	args := func(own, namespace string) string {
+		if pod.Annotations = nil; own != "" {
+			pod.Annotations = all(own)
+		}
+		change, _, err := Plan(testConfig(), pod, all(namespace))
+		if err != nil {
+			return err.Error()
+		}
+		return strings.Join(change.InitContainers[0].Args[1:], " ")
+	}
+	for _, c := range []struct{ own, namespace, want string }{
+		{"metrics, 80,side,100-200", "",
+			"--skip-inbound=4191,9100,80,9200,100-200 --skip-outbound=9100,80,9200,100-200"},
+		{"", "metrics,nobodys", "--skip-inbound=4191,9100 --skip-outbound=9100"},
+		{"", "nobodys", "--skip-inbound=4191"},
+		{"nobodys", "", `no container has a TCP port "nobodys"`},
+		{"dns", "", `no container has a TCP port "dns"`},
+		{"", "0", `"0" must be a port`},
+		{"", "Not_A_Name", `"Not_A_Name" must be a port`},
+	} {
+		if got := args(c.own, c.namespace); !strings.Contains(got, c.want) ||
+			strings.HasPrefix(c.want, "--") && got != c.want {
+			t.Errorf("pod %q, namespace %q: %s, want %s", c.own, c.namespace, got, c.want)
+		}
+	}
+}
+
 // A proxy that destination has told nothing yet must know the kubelet's probes, or the pod is
 // killed.
 func TestTheProxyIsToldThePodsProbes(t *testing.T) {

@@ -233,28 +233,6 @@ func validatePorts(path *field.Path, ports []intstr.IntOrString) field.ErrorList
 	return errs
 }
 
-// PortRange holds ports, both ends included.
-//
-// +kubebuilder:object:generate=false
-type PortRange struct{ First, Last uint16 }
-
-// Contains says whether a port is in the range.
-func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
-
-// ParsePortRange reads "6379" or "6000-6999".
-func ParsePortRange(text string) (PortRange, error) {
-	first, last, isRange := strings.Cut(strings.TrimSpace(text), "-")
-	if !isRange {
-		last = first
-	}
-	a, errA := strconv.ParseUint(strings.TrimSpace(first), 10, 16)
-	b, errB := strconv.ParseUint(strings.TrimSpace(last), 10, 16)
-	if errA != nil || errB != nil || a == 0 || a > b {
-		return PortRange{}, fmt.Errorf("must be a port such as 6379, or a range such as 6000-6999")
-	}
-	return PortRange{First: uint16(a), Last: uint16(b)}, nil
-}
-
 func validateRegex(path *field.Path, expr string) field.ErrorList {
 	if utf8.RuneCountInString(expr) > MaxRegex {
 		return field.ErrorList{field.TooLong(path, "", MaxRegex)}

@@ -215,9 +215,9 @@ func podIPs(pod *corev1.Pod) []netip.Addr {
 	return out
 }
 
-// Probes lists the paths and ports at which the kubelet asks a pod of this spec how it is.
-func Probes(spec corev1.PodSpec) []registry.Probe {
-	return convertPod(&corev1.Pod{Spec: spec}).Probes
+// Workload is what destination makes of a pod of this spec.
+func Workload(spec corev1.PodSpec) *registry.Workload {
+	return convertPod(&corev1.Pod{Spec: spec})
 }
 
 // probesOf lists the paths at which the kubelet, which has no certificate, asks how a pod is.

@@ -60,9 +60,9 @@ func TestProbesAreAsTheKubeletAsks(t *testing.T) {
 		"/ä": "/%C3%A4", "/a//b/": "/a//b/", "/%zz": "/%25zz",
 	} {
 		get := &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(80)}
-		probes := Probes(corev1.PodSpec{Containers: []corev1.Container{{
+		probes := Workload(corev1.PodSpec{Containers: []corev1.Container{{
 			ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}},
-		}}})
+		}}}).Probes
 		if len(probes) != 1 || probes[0].Path != want || probes[0].Port != 80 {
 			t.Errorf("%q: %v, want %s", path, probes, want)
 		}

@@ -120,6 +120,16 @@ func (s *Service) Port(number uint16) *ServicePort {
 	return nil
 }
 
+// PortNamed returns the number of the service's port of that name, and 0 where there is none.
+func (s *Service) PortNamed(name string) uint16 {
+	for i := range s.Ports {
+		if s.Ports[i].Name == name {
+			return s.Ports[i].Number
+		}
+	}
+	return 0
+}
+
 // Family is the kind of address that a slice holds.
 type Family uint8
 

@@ -7,8 +7,10 @@ const Prefix = "tulle.dev/"
 // the defaults of its pods.
 const (
 	// enabled | disabled; also a label, of namespaces and pods
-	AnnotationInject       = Prefix + "inject"
-	AnnotationMode         = Prefix + "mode"         // strict | permissive; live
+	AnnotationInject = Prefix + "inject"
+	AnnotationMode   = Prefix + "mode" // strict | permissive; live
+	// Lists of ports, ranges, and names of containers' ports: "25,6000-6999,redis". On a Service,
+	// names are of its own ports.
 	AnnotationOpaquePorts  = Prefix + "opaque-ports" // live
 	AnnotationSkipInbound  = Prefix + "skip-inbound-ports"
 	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
