@@ -77,27 +77,47 @@ func proxyReady(pod *corev1.Pod) bool {
 func (c *checker) checkUnmeshed(ctx context.Context) {
 	const check = "every pod has a proxy where injection is on"
 	namespaces, err := c.client.CoreV1().Namespaces().List(
-		ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject + "=enabled"})
+		ctx, metav1.ListOptions{LabelSelector: names.AnnotationInject})
 	if err != nil {
 		c.fail(check, err.Error(), "kubectl get namespaces")
 		return
 	}
+	on := c.enabled(namespaces.Items)
 	var bare []string
-	for _, ns := range namespaces.Items {
-		pods, err := c.client.CoreV1().Pods(ns.Name).List(
+	for _, ns := range on {
+		pods, err := c.client.CoreV1().Pods(ns).List(
 			ctx, metav1.ListOptions{LabelSelector: "!" + names.LabelMesh})
 		if err != nil {
-			c.fail(check, err.Error(), "kubectl -n "+ns.Name+" get pods")
+			c.fail(check, err.Error(), "kubectl -n "+ns+" get pods")
 			return
 		}
 		for i := range pods.Items {
 			if why := unmeshed(&pods.Items[i]); why != "" {
-				bare = append(bare, ns.Name+"/"+pods.Items[i].Name+": "+why)
+				bare = append(bare, ns+"/"+pods.Items[i].Name+": "+why)
 			}
 		}
 	}
-	c.listed(check, warning, bare, len(namespaces.Items),
+	c.listed(check, warning, bare, len(on),
 		"kubectl rollout restart of their workloads, where nothing else is said")
+}
+
+// enabled names the namespaces where injection is on. The API server, which selects them, knows one
+// word for that, so any other is warned of.
+func (c *checker) enabled(labelled []corev1.Namespace) (on []string) {
+	var other []string
+	for _, ns := range labelled {
+		switch word := ns.Labels[names.AnnotationInject]; word {
+		case "enabled":
+			on = append(on, ns.Name)
+		case "disabled":
+		default:
+			other = append(other, fmt.Sprintf("%s: %q", ns.Name, word))
+		}
+	}
+	c.listed("every namespace's label "+names.AnnotationInject+" is enabled or disabled", warning,
+		other, len(labelled),
+		"kubectl label namespace NAME --overwrite "+names.AnnotationInject+"=enabled")
+	return on
 }
 
 // unmeshed says why a pod has no proxy; "" if it is not meant to have one.

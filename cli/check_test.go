@@ -123,6 +123,10 @@ func TestChecksFindTheirFaults(t *testing.T) {
 		"unmeshed": {[]runtime.Object{namespace("shop", on), pod("shop", "old", nil)},
 			(*checker).checkProxies, "‼ every pod has a proxy where injection is on\n" +
 				"    shop/old: it was made before injection was on"},
+		"a label that means nothing": {[]runtime.Object{
+			namespace("shop", map[string]string{"tulle.dev/inject": "true"})},
+			(*checker).checkProxies, "‼ every namespace's label tulle.dev/inject is enabled or " +
+				"disabled\n    shop: \"true\""},
 		"host network": {[]runtime.Object{namespace("shop", on),
 			pod("shop", "node", func(p *corev1.Pod) { p.Spec.HostNetwork = true })},
 			(*checker).checkProxies, "shop/node: host network"},

@@ -152,6 +152,7 @@ spec:
     ports: [{name: http, containerPort: 8080}]
     livenessProbe: {httpGet: {path: /healthz, port: http}}
     readinessProbe: {grpc: {port: 8080}}
+    lifecycle: {preStop: {httpGet: {path: /end, port: http}}}
 status: {phase: Running, podIP: 10.1.0.1, podIPs: [{ip: 10.1.0.1}, {ip: "fd01::1"}]}
 ---
 apiVersion: v1
@@ -773,9 +774,9 @@ func TestInbound(t *testing.T) {
 		want            string
 	}{
 		{"plain", "", "web-1", 8080,
-			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [] CHOSEN"},
+			"PERMISSIVE DETECT web [/end /grpc.health.v1.Health/Check /healthz] [] CHOSEN"},
 		{"routes for metrics only", profile, "web-1", 8080,
-			"PERMISSIVE DETECT web [/grpc.health.v1.Health/Check /healthz] [r] CHOSEN"},
+			"PERMISSIVE DETECT web [/end /grpc.health.v1.Health/Check /healthz] [r] CHOSEN"},
 		{"a port that nothing names", "", "web-1", 9999, "PERMISSIVE DETECT  [] [] DIALED"},
 		{"a port that a service names, and the pod does not", "", "web-2", 8080,
 			"PERMISSIVE DETECT web [] [] CHOSEN"},

@@ -22,6 +22,34 @@ const (
 	disabled = "disabled"
 )
 
+// injection reads what a label or an annotation says of it, in the words of switches too: what was
+// meant to keep a pod out of the mesh, or in it, must not do the contrary. "" is no word.
+func injection(value string) (string, error) {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "":
+		return "", nil
+	case enabled, "true":
+		return enabled, nil
+	case disabled, "false":
+		return disabled, nil
+	}
+	return "", fmt.Errorf("%s: %q is not one of %s, %s", names.AnnotationInject, value, enabled,
+		disabled)
+}
+
+// optedOut says whether a pod's own annotation or label keeps it out of the mesh.
+func optedOut(pod corev1.PodTemplateSpec) (bool, error) {
+	annotation, err := injection(pod.Annotations[names.AnnotationInject])
+	if err != nil {
+		return false, fmt.Errorf("annotation %w", err)
+	}
+	label, err := injection(pod.Labels[names.AnnotationInject])
+	if err != nil {
+		return false, fmt.Errorf("label %w", err)
+	}
+	return annotation == disabled || label == disabled, nil
+}
+
 // inherited are the annotations that a pod takes from its namespace when it is injected, since they
 // are about its containers. They are written on the pod, so that it says what it was made of.
 var inherited = []string{

@@ -23,6 +23,9 @@ func TestTextThatIsRefused(t *testing.T) {
 		"annotation": {"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n" +
 			"  annotations: {tulle.dev/mode: maybe}\nspec: {containers: []}\n",
 			`pod "a": annotation tulle.dev/mode: "maybe"`},
+		"inject label of a namespace": {"apiVersion: v1\nkind: Namespace\n" +
+			"metadata: {name: a, labels: {tulle.dev/inject: enabeld}}\n",
+			`namespace "a": label tulle.dev/inject: "enabeld" is not one of enabled, disabled`},
 		"leftover label": {"apiVersion: v1\nkind: Pod\n" +
 			"metadata: {name: a, labels: {tulle.dev/mesh: tulle}}\nspec: {containers: []}\n",
 			"tulle.dev/mesh is set here already, though nothing was injected"},

@@ -77,8 +77,8 @@ const (
 func Plan(
 	c Config, pod corev1.PodTemplateSpec, namespace map[string]string,
 ) (Change, Reason, error) {
-	if reason := skip(pod); reason != "" {
-		return Change{}, reason, nil
+	if reason, err := skip(pod); reason != "" || err != nil {
+		return Change{}, reason, err
 	}
 	if err := clashes(pod.Spec); err != nil {
 		return Change{}, "", err
@@ -103,23 +103,25 @@ func Plan(
 	}, "", nil
 }
 
-func skip(pod corev1.PodTemplateSpec) Reason {
+func skip(pod corev1.PodTemplateSpec) (Reason, error) {
+	out, err := optedOut(pod)
 	switch {
-	case pod.Annotations[names.AnnotationInject] == disabled ||
-		pod.Labels[names.AnnotationInject] == disabled:
-		return Disabled
+	case err != nil:
+		return "", err
+	case out:
+		return Disabled, nil
 	case hasProxy(pod.Spec):
-		return AlreadyInjected
+		return AlreadyInjected, nil
 	case pod.Spec.HostNetwork:
-		return HostNetwork
+		return HostNetwork, nil
 	case runsOnWindows(pod.Spec):
-		return Windows
+		return Windows, nil
 	case hasOther(pod.Spec):
-		return OtherMesh
+		return OtherMesh, nil
 	case runsAsProxy(pod.Spec):
-		return ProxyUID
+		return ProxyUID, nil
 	}
-	return ""
+	return "", nil
 }
 
 // runsOnWindows: most such pods say so by where they want to be scheduled.

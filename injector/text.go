@@ -333,10 +333,15 @@ func (d *document) plan(c Config, r object) (Change, Reason, error) {
 // planNamespace opts a namespace in. The API server selects namespaces for webhooks by label, so it
 // is a label.
 func planNamespace(c Config, object any) (Change, Reason, error) {
-	switch member(member(member(object, "metadata"), "labels"), names.AnnotationInject) {
-	case disabled:
+	labels := member(member(object, "metadata"), "labels")
+	label, _ := member(labels, names.AnnotationInject).(string)
+	word, err := injection(label)
+	switch {
+	case err != nil:
+		return Change{}, "", fmt.Errorf("label %w", err)
+	case word == disabled:
 		return Change{}, Disabled, nil
-	case enabled:
+	case label == enabled:
 		return Change{}, AlreadyEnabled, nil
 	}
 	return Change{

@@ -155,8 +155,8 @@ func (w *webhook) plan(
 	if q.Namespace == w.config.Namespace {
 		return Change{}, ControlPlane, nil
 	}
-	if reason := skip(pod); reason != "" {
-		return Change{}, reason, nil
+	if reason, err := skip(pod); reason != "" || err != nil {
+		return Change{}, reason, err
 	}
 	ns, err := w.client.CoreV1().Namespaces().Get(ctx, q.Namespace, metav1.GetOptions{})
 	if err != nil {

@@ -138,6 +138,9 @@ func TestWebhookLeavesPodsAlone(t *testing.T) {
 	}{
 		"injected":  {pod: `{"spec":{"initContainers":[{"name":"tulle-proxy"}]}}`},
 		"opted out": {pod: `{"metadata":{"annotations":{"tulle.dev/inject":"disabled"}}}`},
+		"opted out by a switch's word": {
+			pod: `{"metadata":{"annotations":{"tulle.dev/inject":"false"}}}`},
+		"opted out by a label": {pod: `{"metadata":{"labels":{"tulle.dev/inject":"Disabled"}}}`},
 		"host network": {pod: `{"metadata":{` + owned + `},"spec":{"hostNetwork":true}}`,
 			warning: string(HostNetwork)},
 		"proxy's uid": {pod: `{"metadata":{"generateName":"x-"},` +
@@ -176,7 +179,7 @@ func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
 		names.AnnotationMode: "srict", names.AnnotationLogLevel: "loud",
 		names.AnnotationAccessLog: "jsn", names.AnnotationProxyCPUs: "0",
 		names.AnnotationSkipInbound: "80,x", names.AnnotationSkipOutbound: "70000",
-		names.AnnotationOpaquePorts: "9-8",
+		names.AnnotationOpaquePorts: "9-8", names.AnnotationInject: "fasle",
 	} {
 		hook, _ := newWebhook(shop(nil))
 		answer := response(t, post(hook,
@@ -319,7 +322,9 @@ func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 		"readinessProbe":{"httpGet":{"path":"/ready?deep=1","port":"web"}},` +
 		`"livenessProbe":{"grpc":{"port":9090}}},
 		{"name":"b","livenessProbe":{"httpGet":{"path":"/a,b","port":8080}},
-		"startupProbe":{"httpGet":{"scheme":"HTTPS","port":8443}}}]}}`
+		"startupProbe":{"httpGet":{"scheme":"HTTPS","port":8443}},
+		"lifecycle":{"postStart":{"httpGet":{"path":"/begin","port":8081}},` +
+		`"preStop":{"httpGet":{"path":"/end?now","port":"web"}}}}]}}`
 	if err := json.Unmarshal([]byte(text), &pod); err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +332,8 @@ func TestTheProxyIsToldThePodsProbes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "8080/a,b 8080/ready 8443:tls 9090/grpc.health.v1.Health/Check"
+	const want = "8080/a,b 8080/end 8080/ready 8081/begin 8443:tls " +
+		"9090/grpc.health.v1.Health/Check"
 	for _, c := range change.Apply(pod).Spec.InitContainers {
 		for _, e := range c.Env {
 			if e.Name == proxyconfig.EnvProbes && e.Value == want {

@@ -33,8 +33,8 @@ func (c Config) namespaceHook() admissionv1.MutatingWebhook {
 	return hook
 }
 
-// podHook: single pods of other namespaces, by label or annotation. The API server decides; the
-// injector is not asked in vain.
+// podHook: single pods of other namespaces, by label or annotation. The injector is asked about
+// every value but the one that surely keeps the pod out, so that it can refuse what means nothing.
 func (c Config) podHook() admissionv1.MutatingWebhook {
 	hook := c.hook("pod.inject.tulle.dev")
 	hook.NamespaceSelector.MatchExpressions = append(
@@ -52,7 +52,7 @@ func (c Config) podHook() admissionv1.MutatingWebhook {
 func optedIn(field string) string {
 	const key = "'" + names.AnnotationInject + "'"
 	of := "object.metadata." + field
-	return "(has(" + of + ") && " + key + " in " + of + " && " + of + "[" + key + "] == 'enabled')"
+	return "(has(" + of + ") && " + key + " in " + of + " && " + of + "[" + key + "] != 'disabled')"
 }
 
 func (c Config) hook(name string) admissionv1.MutatingWebhook {

@@ -220,19 +220,38 @@ func Workload(spec corev1.PodSpec) *registry.Workload {
 	return convertPod(&corev1.Pod{Spec: spec})
 }
 
-// probesOf lists the paths at which the kubelet, which has no certificate, asks how a pod is.
+// probesOf lists the paths at which the kubelet, which has no certificate, asks how a pod is, or
+// tells it that it has begun or is to end.
 func probesOf(pod *corev1.Pod, w *registry.Workload) []registry.Probe {
 	var out []registry.Probe
+	add := func(p registry.Probe) {
+		if p != (registry.Probe{}) && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
 	for c := range containersOf(pod) {
 		for _, probe := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
-			if p := convertProbe(probe, w); p != (registry.Probe{}) && !slices.Contains(out, p) {
-				out = append(out, p)
-			}
+			add(convertProbe(probe, w))
+		}
+		for _, hook := range hooksOf(c) {
+			add(convertGet(hook.HTTPGet, w))
 		}
 	}
 	slices.SortFunc(out, func(a, b registry.Probe) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Path, b.Path))
 	})
+	return out
+}
+
+func hooksOf(c *corev1.Container) (out []*corev1.LifecycleHandler) {
+	if c.Lifecycle == nil {
+		return nil
+	}
+	for _, hook := range []*corev1.LifecycleHandler{c.Lifecycle.PostStart, c.Lifecycle.PreStop} {
+		if hook != nil {
+			out = append(out, hook)
+		}
+	}
 	return out
 }
 
@@ -242,15 +261,20 @@ func convertProbe(probe *corev1.Probe, w *registry.Workload) registry.Probe {
 		return registry.Probe{}
 	case probe.GRPC != nil:
 		return registry.Probe{Path: grpcHealthPath, Port: uint16(probe.GRPC.Port)}
-	case probe.HTTPGet == nil:
+	}
+	return convertGet(probe.HTTPGet, w)
+}
+
+func convertGet(get *corev1.HTTPGetAction, w *registry.Workload) registry.Probe {
+	if get == nil {
 		return registry.Probe{}
 	}
-	out := registry.Probe{Port: uint16(probe.HTTPGet.Port.IntVal)}
-	if probe.HTTPGet.Port.Type == intstr.String {
-		out.Port = w.Port(probe.HTTPGet.Port.StrVal)
+	out := registry.Probe{Port: uint16(get.Port.IntVal)}
+	if get.Port.Type == intstr.String {
+		out.Port = w.Port(get.Port.StrVal)
 	}
-	if out.TLS = probe.HTTPGet.Scheme == corev1.URISchemeHTTPS; !out.TLS {
-		out.Path = probedPath(probe.HTTPGet.Path)
+	if out.TLS = get.Scheme == corev1.URISchemeHTTPS; !out.TLS {
+		out.Path = probedPath(get.Path)
 	}
 	return out
 }

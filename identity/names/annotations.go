@@ -6,7 +6,7 @@ const Prefix = "tulle.dev/"
 // Annotations that users write. All of them work on a pod template; a namespace's annotations are
 // the defaults of its pods.
 const (
-	// enabled | disabled; also a label, of namespaces and pods
+	// enabled | disabled; also a label, of namespaces and pods. On pods true and false are the same
 	AnnotationInject = Prefix + "inject"
 	AnnotationMode   = Prefix + "mode" // strict | permissive; live
 	// Lists of ports, ranges, and names of containers' ports: "25,6000-6999,redis". On a Service,
