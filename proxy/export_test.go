@@ -33,3 +33,6 @@ func (p *Proxy) Heads() (n int64) {
 	p.forward.Servers.Each(func(c *forward.ServerConn) { n += c.Heads.Load() })
 	return n
 }
+
+// Held is what is held for peers that are slow to take it, in bytes.
+func (p *Proxy) Held() int { return p.held.Held() }

@@ -64,6 +64,7 @@ type Proxy struct {
 	metrics   *metric.Registry
 	wheel     *timer.Wheel
 	memory    memory.Gauge
+	held      wire.Allowance
 	strangers metric.Addresses
 	trimmer   *trimmer
 	discovery *discover.Session
@@ -117,6 +118,7 @@ func New(cfg config.Config, version string, out Output) (*Proxy, error) {
 		dialer:   newDialer(&cfg.Limits),
 		metrics:  metric.NewRegistry(),
 		wheel:    timer.New(),
+		held:     wire.Allowance{Limit: cfg.Limits.MaxHeld},
 		trimmer:  newTrimmer(),
 		gateways: sync.OnceValue(gateways),
 		told:     cfg.LogLevel,
@@ -154,6 +156,7 @@ func (p *Proxy) newStages() {
 		Metrics:   p.metrics,
 		Wheel:     p.wheel,
 		Memory:    &p.memory,
+		Held:      &p.held,
 		Cores:     runtime.GOMAXPROCS(0),
 		DialMesh:  p.dialMesh,
 		DialPlain: p.dialPlain,
@@ -169,6 +172,7 @@ func (p *Proxy) newStages() {
 		Sampled:    p.sampled,
 		Metrics:    p.metrics,
 		Memory:     &p.memory,
+		Held:       &p.held,
 		Dialer:     p.dialer,
 		MeshConfig: p.meshClientConfig,
 		Watch:      p.watchMesh,

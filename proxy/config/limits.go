@@ -120,6 +120,11 @@ type Limits struct {
 	// bytes: as much as one read brings.
 	MaxOutput int
 
+	// MaxHeld bounds what all connections hold for peers that are slow to take it, in bytes of
+	// memory. The more of it is held, the less another may hold, down to 4 KiB a buffer. Beyond
+	// that, as for everything else, a proxy that is short of memory ends the slowest.
+	MaxHeld int
+
 	// MaxQueue bounds the requests that wait for one endpoint set.
 	MaxQueue int
 	// MaxHTTP1Conns bounds the connections in HTTP/1 to one endpoint, which needs one for each
@@ -200,6 +205,7 @@ func DefaultLimits() Limits {
 		SpareWindow:       1 << 18,
 		SpareStreamWindow: 1 << 8,
 		MaxOutput:         128 << 10,
+		MaxHeld:           32 << 20,
 
 		MaxQueue:            1024,
 		MaxHTTP1Conns:       8192,

@@ -141,6 +141,7 @@ func (f *Forwarder) http1Options(b *batch) h1.Options {
 		MaxHeaderFields: f.Limits.MaxHeaderFields,
 		StreamWindow:    f.Limits.StreamWindow,
 		MaxOutput:       f.Limits.MaxOutput,
+		Allowance:       f.Held,
 		HeaderTimeout:   f.Limits.HeaderTimeout,
 		IdleTimeout:     f.Limits.IdleHTTP,
 		HalfClosed:      f.Limits.HalfClosed,
@@ -156,6 +157,7 @@ func (f *Forwarder) http2Options(b *batch) h2.Options {
 		StreamWindow:    f.Limits.StreamWindow,
 		ConnWindow:      f.Limits.ConnWindow,
 		MaxOutput:       f.Limits.MaxOutput,
+		Allowance:       f.Held,
 		HeaderTimeout:   f.Limits.HeaderTimeout,
 		IdleTimeout:     f.Limits.IdleHTTP,
 	}

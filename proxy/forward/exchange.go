@@ -183,6 +183,9 @@ func (x *exchange) OnReset(code uint32, err error) {
 		x.cutTail(&x.c.batch)
 		return
 	}
+	if x.c.shed.Load() {
+		x.seen.Because(outcome.Overload, "the proxy was short of memory, and its peer slow")
+	}
 	x.countSent(false) // nobody will know how it went
 	x.abandonAll(&x.c.batch)
 	x.finish(outcome.Cancelled, &x.c.batch)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -25,6 +24,7 @@ import (
 type Forwarder struct {
 	Options
 	flushes   flushQueue
+	relief    relief           // for a proxy that is short of memory
 	longHeads atomic.Int64     // what those of requests that wait for an answer take, bytes
 	unknown   *discover.Answer // of requests that have none: names their metrics
 
@@ -48,6 +48,7 @@ type Options struct {
 	Metrics  *metric.Registry
 	Wheel    *timer.Wheel
 	Memory   *memory.Gauge
+	Held     *wire.Allowance // for peers that are slow to take it
 	Cores    int // that connections to an endpoint are spread over
 	// DialMesh connects to an endpoint's proxy, which proves its identity; DialPlain to an address.
 	DialMesh  func(ctx context.Context, e *balance.Endpoint, alpn string) (*wire.Conn, error)
@@ -88,15 +89,6 @@ func (f *Forwarder) Cut() {
 func (f *Forwarder) Rest() {
 	f.Servers.Each(func(c *ServerConn) { c.engine.Rest() })
 	f.clients.Each(func(c *clientConn) { c.engine.Rest() })
-}
-
-// shed reports whether there is no memory for new work, and counts that.
-func (f *Forwarder) shed(now time.Time) bool {
-	if !f.Memory.Full(now) {
-		return false
-	}
-	f.shedWork.Inc()
-	return true
 }
 
 // trackServer registers a connection that the proxy serves, for the drain and for the life of its

@@ -19,6 +19,7 @@ type ServerConn struct {
 	batch  batch // of its reader
 	cells  cellCache
 	Heads  atomic.Int64 // what the heads of requests that wait for an answer take, bytes
+	shed   atomic.Bool  // it was cut, for memory was short and its peer slow
 }
 
 // Speak says what the connection is, before it is served; state is of a verified peer, nil in

@@ -61,6 +61,8 @@ type Options struct {
 	MaxHeaderFields int  // of a head; default 100
 	StreamWindow    int  // bytes of body given to the sink and not yet Consumed; default 64 KiB
 	MaxOutput       int  // bytes that wait for the kernel; beyond it data stays with its stream
+	// Allowance bounds what connections hold for slow peers, all together; nil: nothing does.
+	Allowance *wire.Allowance
 
 	HeaderTimeout time.Duration // server: from a head's first byte to its last; default 10 s
 	IdleTimeout   time.Duration // no exchange for so long: an orderly end; 0: never
@@ -133,7 +135,7 @@ func NewClient(w *wire.Conn, o Options) *Conn { return newConn(w, o, true) }
 
 func newConn(w *wire.Conn, o Options, client bool) *Conn {
 	c := &Conn{w: w, o: o.resolved(), client: client, idleSince: time.Now()}
-	w.MaxOutput, w.OnDrain = c.o.MaxOutput, c.drained
+	w.MaxOutput, w.OnDrain, w.Allowance = c.o.MaxOutput, c.drained, c.o.Allowance
 	c.head.maxBytes, c.head.maxFields = c.o.MaxHeaderBytes, c.o.MaxHeaderFields
 	c.head.begin(c.section())
 	return c

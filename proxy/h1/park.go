@@ -67,6 +67,7 @@ func (c *Conn) parkLocked(n need) (w wire.Wait, met bool, err error) {
 	if err := c.w.FailedLocked(); err != nil || c.metLocked(n) {
 		return 0, true, err
 	}
+	c.w.Hold()
 	c.parked, c.wakeNeed, c.leftover = forWake, n, true
 	return wire.ForWake, false, nil
 }
@@ -86,6 +87,7 @@ func (c *Conn) awaken(why error) error {
 	c.w.Lock()
 	c.parked = awake
 	c.w.Unlock()
+	c.w.Unhold()
 	if why == nil || why == wire.ErrWoken {
 		return nil
 	}
@@ -102,10 +104,15 @@ func (c *Conn) metLocked(n need) bool {
 	case needTurn:
 		return s == nil || s.state.in(rawStates) && c.phase == phaseTurn
 	case needWindow:
-		return s == nil || s.window >= c.o.StreamWindow/2
+		most := c.openWindow()
+		return s == nil || s.window >= c.o.StreamWindow-most+most/2
 	}
 	return s == nil && c.drainingLocked() && !c.leftoverHead()
 }
+
+// openWindow is how much of StreamWindow a sink is given at most, in bytes: less where much is held
+// for peers that are slow to take it.
+func (c *Conn) openWindow() int { return min(c.o.StreamWindow, c.o.Allowance.Share()) }
 
 func (c *Conn) leftoverHead() bool { return c.phase == phaseHead && c.head.partial() }
 

@@ -183,7 +183,8 @@ func (c *Conn) decline(s *Stream) {
 	defer c.w.Unlock()
 	if s.tunnel && s.state == streamOpen {
 		s.enterLocked(streamLocalClosed)
-		s.pending, s.pendingEnd = nil, false
+		s.keepLocked(nil)
+		s.pendingEnd = false
 	}
 }
 
@@ -298,7 +299,7 @@ func (c *Conn) window() (*Stream, int, error) {
 	if c.failure != nil || c.stream == nil {
 		return nil, 0, c.failure
 	}
-	return c.stream, c.stream.window, nil
+	return c.stream, max(0, c.stream.window-c.o.StreamWindow+c.openWindow()), nil
 }
 
 // giveBody hands a piece of a body to the sink and takes it off the window.

@@ -159,7 +159,8 @@ func (s *Stream) finishLocked() {
 // forgetLocked takes an exchange that is over, in order or not, off its connection.
 func (s *Stream) forgetLocked() {
 	s.enterLocked(streamOver)
-	s.c.stream, s.pending = nil, nil
+	s.c.stream = nil
+	s.keepLocked(nil)
 }
 
 // life is how near a connection is to its end.

@@ -167,13 +167,14 @@ func (s *Stream) writeDataLocked(p []byte, end bool) (int, error) {
 	}
 	n := 0
 	if len(s.pending) == 0 && s.out != framedLater {
-		n = min(len(p), max(0, s.c.o.MaxOutput-s.c.w.QueuedLocked()))
+		n = min(len(p), max(0, s.c.w.RoomLocked()))
 		if err := s.emitLocked(p[:n]); err != nil {
 			return n, err
 		}
 	}
 	if n < len(p) {
-		s.pending = append(s.pending, p[n:]...)
+		s.keepLocked(append(s.pending, p[n:]...))
+		s.c.w.WantDrainLocked()
 	}
 	if !end {
 		return n, nil
@@ -223,6 +224,16 @@ func (s *Stream) endLocked(trailers []hpack.HeaderField) error {
 	return nil
 }
 
+// keepLocked keeps p, which is what was kept before and more, or less; nothing once the exchange is
+// over.
+func (s *Stream) keepLocked(p []byte) {
+	if s.state == streamOver {
+		p = nil
+	}
+	s.c.w.HoldLocked(cap(p) - cap(s.pending))
+	s.pending = p
+}
+
 // drained moves what was kept into the output, which has room again.
 func (c *Conn) drained() {
 	c.w.Lock()
@@ -231,22 +242,30 @@ func (c *Conn) drained() {
 		c.w.Unlock()
 		return
 	}
-	n := min(len(s.pending), max(0, c.o.MaxOutput-c.w.QueuedLocked()))
-	b := s.pending
-	err := s.emitLocked(b[:n]) // may end the exchange
-	s.pending = b[:copy(b, b[n:])]
-	if len(s.pending) == 0 {
-		s.pending = nil
-		if s.pendingEnd && err == nil {
-			err = s.endLocked(s.trailers)
-		}
-	}
+	n := min(len(s.pending), max(0, c.w.RoomLocked()))
+	err := s.emitPendingLocked(n)
 	sink := s.sink
 	s.doneUnlocks(err)
 	c.w.Flush()
 	if n > 0 && sink != nil {
 		sink.OnSent(n)
 	}
+}
+
+// emitPendingLocked writes n bytes of what was kept, and the end of the body if it follows.
+func (s *Stream) emitPendingLocked(n int) error {
+	b := s.pending
+	err := s.emitLocked(b[:n]) // may end the exchange
+	if n == len(b) {
+		s.keepLocked(nil)
+		if s.pendingEnd && err == nil {
+			err = s.endLocked(s.trailers)
+		}
+		return err
+	}
+	s.keepLocked(b[:copy(b, b[n:])])
+	s.c.w.WantDrainLocked()
+	return err
 }
 
 // Reset gives the exchange up. HTTP/1 can only say so by closing the connection, or by resetting it

@@ -120,7 +120,7 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 	c.enc.limit = tableSize
 	c.dec = newDecoder(maxBlock*c.o.MaxHeaderBytes, c.emit)
 	w.MaxOutput = c.o.MaxOutput
-	w.OnDrain = c.onDrain
+	w.OnDrain, w.Allowance = c.onDrain, c.o.Allowance
 	return c
 }
 

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // Sink is what a stream tells its owner. Nothing is called with a connection's lock held.
@@ -48,6 +50,8 @@ type Options struct {
 	FirstWindow int
 	ConnWindow  int // received and not consumed, all streams
 	MaxOutput   int // unsent output beyond which data stays with its stream
+	// Allowance bounds what connections hold for slow peers, all together; nil: nothing does.
+	Allowance *wire.Allowance
 
 	// Near tells a client that the server is on this machine: if its answers trickle, it is given
 	// the processor before they are read.

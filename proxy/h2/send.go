@@ -170,7 +170,7 @@ func (c *Conn) admitLocked(s *Stream, n int) int {
 		return 0
 	}
 	n = max(0, min(n, s.sendWindow, c.sendWindow))
-	room := c.o.MaxOutput - c.w.QueuedLocked()
+	room := c.w.RoomLocked()
 	if n <= room+leastRoom && room > 0 {
 		return n // beyond MaxOutput by less than a small frame, which would cost more
 	}
@@ -245,7 +245,8 @@ const maxShare = 4
 
 // shareLocked is how much a waiting stream sends before it is another's turn.
 func (c *Conn) shareLocked() int {
-	return maxData * max(1, min(maxShare, (c.o.MaxOutput-c.w.QueuedLocked())/maxData))
+	frames := maxData * max(1, min(maxShare, c.w.RoomLocked()/maxData))
+	return min(frames, c.o.Allowance.Share())
 }
 
 // pumpUnlocks lets waiting streams send, a few frames each in turn, so that none starves another.
@@ -258,7 +259,7 @@ func (c *Conn) pumpUnlocks() {
 	var few [16]departure
 	gone := few[:0]
 	for c.sendWindow > 0 && c.readyHead != nil {
-		if c.o.MaxOutput-c.w.QueuedLocked() < leastRoom {
+		if c.w.RoomLocked() < leastRoom {
 			c.w.WantDrainLocked()
 			break
 		}

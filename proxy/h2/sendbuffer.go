@@ -48,6 +48,7 @@ func (s *Stream) keepLocked(p []byte) {
 	}
 	if need := s.unsentLocked() + len(p); need > cap(s.pending) {
 		b := append(newSendBuffer(need), s.pending[s.sent:]...)
+		s.c.w.HoldLocked(cap(b) - cap(s.pending))
 		freeSendBuffer(s.pending)
 		s.pending, s.sent = b, 0
 	} else if len(s.pending)+len(p) > cap(s.pending) {
@@ -66,6 +67,7 @@ func (s *Stream) leftLocked(n int) {
 
 // dropPendingLocked drops what is unsent.
 func (s *Stream) dropPendingLocked() {
+	s.c.w.HoldLocked(-cap(s.pending))
 	freeSendBuffer(s.pending)
 	s.pending, s.sent = nil, 0
 }

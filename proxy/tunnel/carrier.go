@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // Carrier carries opaque connections: it has what all tunnels share. Use newCarrier.
@@ -36,6 +37,7 @@ type Options struct {
 	Sampled  *slog.Logger // for what strangers make it say
 	Metrics  *metric.Registry
 	Memory   *memory.Gauge
+	Held     *wire.Allowance // for peers that are slow to take it
 	Dialer   *net.Dialer
 	// MeshConfig is how an endpoint's proxy is spoken to, which proves its identity.
 	MeshConfig func(e *balance.Endpoint, alpn string) *tls.Config

@@ -17,7 +17,8 @@ import (
 const (
 	// A flow that waits has no buffer. Once there is something to read it takes a small one, and a
 	// large one after a read that would have filled it: a slow reader of small messages costs
-	// little, and bulk moves eight TLS records at a time.
+	// little, and bulk moves eight TLS records at a time. Where many that are slow have large ones,
+	// the others do with small ones.
 	smallCopy = 4 << 10
 	largeCopy = 128 << 10
 	// spliceAfter: splicing pays beyond some 32 KiB, and takes two system calls for what is small.
@@ -40,6 +41,7 @@ type flow struct {
 	raw      syscall.RawConn // src's
 	tls      *TLSConn        // src, if it is one
 	to       syscall.RawConn // dst's, if both legs are TCP: then bulk is spliced
+	weight   int             // bytes that it holds while it passes on a large buffer
 
 	deadline time.Time // set on src
 	moved    uint64
@@ -53,13 +55,17 @@ type flow struct {
 }
 
 func newFlow(t *tunnel, dst, src leg, count *atomic.Uint64) *flow {
-	f := &flow{t: t, dst: dst, src: src, count: count, raw: rawOf(src)}
+	f := &flow{t: t, dst: dst, src: src, count: count, raw: rawOf(src), weight: largeCopy}
 	f.tls, _ = src.(*TLSConn)
 	if src == t.down {
 		f.line = t.line
 	}
-	if _, sealed := dst.(*TLSConn); f.tls == nil && !sealed && canSplice {
+	_, sealed := dst.(*TLSConn)
+	if f.tls == nil && !sealed && canSplice {
 		f.to = rawOf(dst)
+	}
+	if sealed {
+		f.weight += sealedSize
 	}
 	if f.tls != nil {
 		f.tls.under.raw = f.raw
@@ -212,8 +218,9 @@ func (f *flow) awaitReset() error {
 func (f *flow) take() {
 	switch {
 	case f.buf != nil:
-	case f.large:
+	case f.large && f.t.c.Held.Share() >= largeCopy:
 		f.buf = largeBuffers.Get().(*[largeCopy]byte)[:]
+		f.t.c.Held.Add(f.weight)
 	default:
 		f.buf = smallBuffers.Get().(*[smallCopy]byte)[:]
 	}
@@ -234,6 +241,7 @@ func (f *flow) release() {
 		smallBuffers.Put((*[smallCopy]byte)(f.buf))
 	case largeCopy:
 		largeBuffers.Put((*[largeCopy]byte)(f.buf))
+		f.t.c.Held.Add(-f.weight)
 	}
 	f.buf = nil
 	if f.pipe != nil {

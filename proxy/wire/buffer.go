@@ -17,9 +17,11 @@ const (
 	// compactAt: with less room than this behind the unread bytes they move to the front.
 	compactAt = 8 << 10
 
-	// What waits for a slow peer grows from leastOutput to smallOutput to bufferSize.
-	smallOutput = 16 << 10
-	leastOutput = 4 << 10
+	// What waits for a slow peer grows from leastOutput to smallOutput to bufferSize. mediumBuffer is
+	// between the two last, where memory is short: fast output would only be copied once more.
+	mediumBuffer = 64 << 10
+	smallOutput  = 16 << 10
+	leastOutput  = 4 << 10
 )
 
 // ErrInputFull is what Fill says when the reader leaves too much unread.
@@ -27,9 +29,10 @@ var ErrInputFull = errors.New("wire: unread input exceeds its limit")
 
 // The pools hold arrays, not slices, so that Put does not allocate a slice header.
 var (
-	buffers      = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-	smallOutputs = sync.Pool{New: func() any { return new([smallOutput]byte) }}
-	leastOutputs = sync.Pool{New: func() any { return new([leastOutput]byte) }}
+	buffers       = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+	mediumBuffers = sync.Pool{New: func() any { return new([mediumBuffer]byte) }}
+	smallOutputs  = sync.Pool{New: func() any { return new([smallOutput]byte) }}
+	leastOutputs  = sync.Pool{New: func() any { return new([leastOutput]byte) }}
 )
 
 // input is a read buffer that exists only while it holds something.
@@ -77,6 +80,20 @@ func (in *input) shrink() {
 	}
 	small := newOutput(n)
 	in.move(small[:cap(small)])
+}
+
+// fit keeps what is unread in no more than it needs.
+func (in *input) fit() {
+	n := in.w - in.r
+	if n > mediumBuffer || len(in.buf) <= leastOutput {
+		return
+	}
+	b := fitting(n)
+	if cap(b) >= len(in.buf) {
+		freeOutput(b)
+		return
+	}
+	in.move(b[:cap(b)])
 }
 
 // move puts what is unread into another buffer.
@@ -127,8 +144,18 @@ func newOutput(n int) []byte {
 	return make([]byte, 0, 2*n)
 }
 
+// fitting is newOutput where memory is short.
+func fitting(n int) []byte {
+	if n > smallOutput && n <= mediumBuffer {
+		return mediumBuffers.Get().(*[mediumBuffer]byte)[:0]
+	}
+	return newOutput(n)
+}
+
 func freeOutput(b []byte) {
 	switch cap(b) {
+	case mediumBuffer:
+		mediumBuffers.Put((*[mediumBuffer]byte)(b[:mediumBuffer]))
 	case leastOutput:
 		leastOutputs.Put((*[leastOutput]byte)(b[:leastOutput]))
 	case smallOutput:

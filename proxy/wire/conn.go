@@ -22,15 +22,17 @@ const (
 
 // Conn is TCP, TLS over TCP, or any net.Conn. The exported fields are set before first use.
 type Conn struct {
-	// OnDrain is called when the output fell to half of MaxOutput after it had reached MaxOutput,
-	// by whoever flushed, with no lock of the Conn held.
+	// OnDrain is called when the output fell to half of its high-water mark after it had reached
+	// that, by whoever flushed, with no lock of the Conn held.
 	OnDrain func()
 	// MaxOutput is the high-water mark of the output, bytes. The Conn accepts more; its users ask
-	// QueuedLocked and stop.
+	// RoomLocked and stop.
 	MaxOutput int
 	// MaxRecord is how many bytes a TLS record carries at most; 0: as many as TLS allows. The
 	// peer's crypto/tls keeps room for the largest record that has come, as long as it lives.
 	MaxRecord int
+	// Allowance bounds what this Conn and others hold for slow peers; nil: nothing does.
+	Allowance *Allowance
 	// Stall is how long a peer may take nothing of what waits for it, unless WaitForever was
 	// called. Then the output is dropped and the reader has lastRead left.
 	Stall time.Duration
@@ -45,6 +47,7 @@ type Conn struct {
 	// Used by the reader alone.
 	in       input
 	cipher   input // TLS: received, not yet decrypted
+	parked   int   // bytes of both that the Allowance counts
 	unsealed bool  // TLS: there may be more to decrypt
 	readN    int   // of the last read
 	moreErr  error // met by More, and due from the next Fill
@@ -55,11 +58,16 @@ type Conn struct {
 	mu        sync.Mutex // guards what follows, up to writers
 	out       []byte     // appended, not yet taken by a flusher
 	inflight  int        // taken by the flusher, not yet by the kernel
-	flushing  bool       // one goroutine writes
-	backlog   bool       // that goroutine is a writer: the kernel's buffer is full
-	claimed   bool       // somebody is about to flush
-	aboveMark bool       // MaxOutput was reached, OnDrain is due
-	finish    bool       // end the write half when the output is empty
+	writing   int        // bytes of the buffer that the writer has
+	charged   int        // bytes of the output that the Allowance counts
+	held      int        // bytes that wait for the peer in all, as the Allowance counts
+	heldSince time.Time
+	taken     int  // bytes, since then
+	flushing  bool // one goroutine writes
+	backlog   bool // that goroutine is a writer: the kernel's buffer is full
+	claimed   bool // somebody is about to flush
+	aboveMark bool // the high-water mark was reached, OnDrain is due
+	finish    bool // end the write half when the output is empty
 	finished  bool
 	failed    error // output is dropped
 	closed    bool

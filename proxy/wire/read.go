@@ -24,6 +24,23 @@ func (c *Conn) Release() {
 	}
 }
 
+// Hold is for a reader that is to wait for something else than input, perhaps for long: what is
+// unread counts as held until Unhold. Where much is held it keeps no more than it needs.
+func (c *Conn) Hold() {
+	if c.Allowance.short() {
+		c.in.fit()
+	}
+	n := len(c.in.buf) + len(c.cipher.buf)
+	c.Allowance.Add(n - c.parked)
+	c.parked = n
+}
+
+// Unhold ends a Hold.
+func (c *Conn) Unhold() {
+	c.Allowance.Add(-c.parked)
+	c.parked = 0
+}
+
 // Fill blocks until at least one more byte is buffered. After a deadline has passed it may be
 // called again.
 func (c *Conn) Fill() error {
@@ -119,7 +136,7 @@ func (c *Conn) readNow(in *input) (int, error) {
 	if p == nil {
 		return 0, ErrInputFull
 	}
-	n, err := c.sock.readNow(p[:min(len(p), readSize)])
+	n, err := c.sock.readNow(p[:min(len(p), readSize, c.Allowance.Share())])
 	c.readN = n
 	if err == syscall.EAGAIN {
 		in.release()

@@ -61,20 +61,65 @@ func (c *Conn) reserveLocked(n int) {
 	if n += len(c.out); n <= cap(c.out) {
 		return
 	}
-	b := append(newOutput(n), c.out...)
+	b := newOutput
+	if c.backlog && c.Allowance.short() {
+		b = fitting
+	}
+	out := append(b(n), c.out...)
 	freeOutput(c.out)
-	c.out = b
+	c.out = out
 }
 
 func (c *Conn) markLocked() {
-	if len(c.out)+c.inflight >= c.MaxOutput {
+	if c.RoomLocked() <= 0 {
 		c.aboveMark = true
+	}
+	if c.backlog {
+		c.chargeLocked()
 	}
 }
 
-// WantDrainLocked makes OnDrain come once the output is at most half of MaxOutput, though it has
-// not reached MaxOutput. It is for a user that gives nothing more because little room is left.
+// mark is the output's high-water mark, in bytes.
+func (c *Conn) mark() int { return min(c.MaxOutput, c.Allowance.Share()) }
+
+// RoomLocked is how much more output there may be, in bytes. A user with more keeps it, and calls
+// WantDrainLocked. With nothing queued there is always some room.
+func (c *Conn) RoomLocked() int { return c.mark() - c.QueuedLocked() }
+
+// WantDrainLocked makes OnDrain come once the output is at most half of its high-water mark, though
+// it has not reached that. It is for a user that gives nothing more because little room is left.
 func (c *Conn) WantDrainLocked() { c.aboveMark = true }
+
+// chargeLocked tells the Allowance what output waits for: a writer, and with it the peer.
+func (c *Conn) chargeLocked() {
+	n := 0
+	if c.backlog {
+		n = cap(c.out) + c.writing
+	}
+	c.HoldLocked(n - c.charged)
+	c.charged = n
+}
+
+// HoldLocked notes that n bytes more wait for the peer, or less, in memory that a user of the Conn
+// has.
+func (c *Conn) HoldLocked(n int) {
+	if n == 0 {
+		return
+	}
+	if c.held == 0 {
+		c.heldSince, c.taken = time.Now(), 0
+	}
+	c.held += n
+	c.Allowance.Add(n)
+}
+
+// Slowness says how much waits for the peer, in bytes of memory, since when, and how much the peer
+// has taken meanwhile.
+func (c *Conn) Slowness() (held int, since time.Time, taken int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held, c.heldSince, c.taken
+}
 
 // QueuedLocked is how many bytes the kernel has not taken yet.
 func (c *Conn) QueuedLocked() int { return len(c.out) + c.inflight }
@@ -135,6 +180,10 @@ func (c *Conn) takeUnlocks() []byte {
 		}
 		if len(b) > 0 {
 			c.inflight = len(b)
+			if c.backlog {
+				c.writing = cap(b)
+				c.chargeLocked()
+			}
 			c.mu.Unlock()
 			return b
 		}
@@ -146,8 +195,7 @@ func (c *Conn) takeUnlocks() []byte {
 				continue
 			}
 		}
-		c.flushing, c.backlog = false, false
-		c.settledLocked()
+		c.restLocked()
 		half := c.finished && c.finish && !c.closed
 		c.mu.Unlock()
 		if half {
@@ -155,6 +203,13 @@ func (c *Conn) takeUnlocks() []byte {
 		}
 		return nil
 	}
+}
+
+// restLocked notes that nobody writes.
+func (c *Conn) restLocked() {
+	c.flushing, c.backlog, c.writing = false, false, 0
+	c.chargeLocked()
+	c.settledLocked()
 }
 
 // sealLocked encrypts b. Under the lock records stay in the order of the output; whoever waits for
@@ -212,9 +267,11 @@ func (c *Conn) try(b []byte) (int, error) {
 
 // leave hands the rest of b to a writer.
 func (c *Conn) leave(b []byte, n int) {
-	rest := b[n:]
-	if len(rest) <= cap(b)/4 {
-		rest = append([]byte(nil), rest...)
+	rest, size := b[n:], cap(b)
+	fits := size > mediumBuffer && len(rest) <= mediumBuffer
+	if len(rest) <= size/4 || fits && c.Allowance.short() {
+		rest = append(fitting(len(rest)), rest...)
+		size = cap(rest)
 		freeOutput(b)
 	}
 	c.mu.Lock()
@@ -223,7 +280,8 @@ func (c *Conn) leave(b []byte, n int) {
 		c.mu.Unlock()
 		return
 	}
-	c.backlog = true
+	c.backlog, c.writing = true, size
+	c.chargeLocked()
 	c.writers.Add(1)
 	c.mu.Unlock()
 	c.advance(n)
@@ -272,7 +330,8 @@ func (c *Conn) writeWaiting(p []byte) (int, error) {
 func (c *Conn) advance(n int) {
 	c.mu.Lock()
 	c.inflight = max(0, c.inflight-n)
-	drained := c.aboveMark && c.QueuedLocked() <= c.MaxOutput/2
+	c.taken += n
+	drained := c.aboveMark && c.QueuedLocked() <= c.mark()/2
 	if drained {
 		c.aboveMark = false
 	}
@@ -287,7 +346,7 @@ func (c *Conn) advance(n int) {
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	c.dropLocked(err)
-	c.flushing, c.backlog = false, false
+	c.restLocked()
 	drained := c.aboveMark && !c.closed
 	c.aboveMark = false
 	c.mu.Unlock()

@@ -52,7 +52,7 @@ var rules = []rule{
 		why: "HTTP alone: who accepts, dials and has TLS is the proxy"},
 	{who: "proxy/tunnel", may: []string{"proxy/route", "proxy/balance", "proxy/authorize",
 		"proxy/discover", "proxy/detect", "proxy/outcome", "proxy/config", "proxy/live",
-		"proxy/memory", "proxy/metric", "proxy/timer", "destination/api"},
+		"proxy/memory", "proxy/metric", "proxy/timer", "proxy/wire", "destination/api"},
 		why: "no engine: what it carries it does not understand"},
 	{who: "proxy/record", may: []string{"proxy/rpc", "proxy/metric", "proxy/outcome",
 		"destination/api", "viz/api", "identity/spiffe"}, why: "it tells what was counted"},
