@@ -210,6 +210,14 @@ type answer struct {
 // header is the first of its name, "" for none.
 func (a answer) header(name string) string { return first(a.Headers[name]) }
 
+// succeeded is nil for a whole answer of status 200.
+func (a answer) succeeded() error {
+	if a.Status != 200 || a.Error != "" {
+		return fmt.Errorf("%+v", a)
+	}
+	return nil
+}
+
 // sent is a header as the application saw it.
 func (a answer) sent(name string) string { return first(a.Echo.Headers[name]) }
 

@@ -2,10 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -52,19 +58,49 @@ func serve(ctx context.Context, _ []string) (any, error) {
 		return serveHTTP(ctx,
 			&http.Server{Handler: handler(), ReadHeaderTimeout: grace}, "127.0.0.1:8089")
 	})
+	all.Go(func() error { return serveHTTPS(ctx, ":8443") })
 	all.Go(func() error { return serveGRPC(ctx, ":8081") })
 	all.Go(func() error { return serveFirst(ctx, ":3306") })
 	return "ended", all.Wait()
 }
 
-// serveHTTP ends as a server must that wants to lose nothing: it stops listening, asks callers to
-// leave with each answer, and goes on answering for a while. http.Server.Shutdown alone drops
-// requests that it has read already.
+// serveHTTPS answers with a certificate that nobody vouches for, as many do that only the kubelet
+// asks: it does not verify.
+func serveHTTPS(ctx context.Context, addr string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	made := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, made, made, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	l, err := tls.Listen("tcp", addr, &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	})
+	if err != nil {
+		return err
+	}
+	return serveOn(ctx, &http.Server{Handler: handler(), ReadHeaderTimeout: grace}, l)
+}
+
+// serveHTTP listens, and ends as serveOn does.
 func serveHTTP(ctx context.Context, server *http.Server, addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
+	return serveOn(ctx, server, l)
+}
+
+// serveOn ends as a server must that wants to lose nothing: it stops listening, asks callers to
+// leave with each answer, and goes on answering for a while. http.Server.Shutdown alone drops
+// requests that it has read already.
+func serveOn(ctx context.Context, server *http.Server, l net.Listener) error {
 	answer := server.Handler
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ctx.Err() != nil {
@@ -79,7 +115,7 @@ func serveHTTP(ctx context.Context, server *http.Server, addr string) error {
 		return err
 	case <-ctx.Done():
 	}
-	err = l.Close()
+	err := l.Close()
 	<-time.After(linger)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -91,6 +127,8 @@ func handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", answerEcho)
 	mux.HandleFunc("/ws", answerWebSocket)
+	mux.HandleFunc("/attach", attach)
+	mux.Handle("/health", http.RedirectHandler("/health/", http.StatusMovedPermanently))
 	mux.HandleFunc("/seen", seen.answer)
 	mux.HandleFunc("/fail/{n}", seen.failSometimes)
 	mux.HandleFunc("/slow/{ms}", seen.answerSlowly)
@@ -127,6 +165,24 @@ func answerWebSocket(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// attach answers as docker does over TCP: after the head of its answer the connection is no HTTP
+// any more, and echoes.
+func attach(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "tcp" {
+		http.Error(w, "want Upgrade: tcp", http.StatusBadRequest)
+		return
+	}
+	conn, both, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"+
+		"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+	_, _ = io.Copy(conn, both) // whichever side went away, the test sees it
 }
 
 // counts are the requests that reached the application, whatever a proxy did with them.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -18,18 +18,25 @@ type said struct {
 	End    string `json:"end"` // eof, timeout, or the error
 }
 
+// script is what a raw connection is to say, and when.
+type script struct {
+	first      bool   // the server greets before anything is sent
+	send, then string // then follows what was answered to send
+	half       bool   // ends its direction before it reads
+	quiet      time.Duration
+}
+
 // tcp dials, sends, and reads until the peer ends or nothing comes for a while.
 func tcp(ctx context.Context, args []string) (any, error) {
+	var p script
 	flags := flag.NewFlagSet("tcp", flag.ContinueOnError)
-	send := flags.String("send", "", `what to send; \r and \n are escapes`)
-	first := flags.Bool("first", false, "wait for the server's greeting before sending")
-	quiet := flags.Duration("quiet", 2*time.Second, "how long to wait for more")
+	flags.Func("send", `what to send, escaped as in Go: \r\n, \x00`, unquoteInto(&p.send))
+	flags.Func("then", "what to send after the answer, escaped likewise", unquoteInto(&p.then))
+	flags.BoolVar(&p.first, "first", false, "wait for the server's greeting before sending")
+	flags.BoolVar(&p.half, "half", false, "end this direction before reading, as nc does")
+	flags.DurationVar(&p.quiet, "quiet", 2*time.Second, "how long to wait for more")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
-	}
-	var text string
-	if _, err := fmt.Sscanf(`"`+*send+`"`, "%q", &text); err != nil {
-		return nil, fmt.Errorf("-send: %w", err)
 	}
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", flags.Arg(0))
 	if err != nil {
@@ -37,15 +44,39 @@ func tcp(ctx context.Context, args []string) (any, error) {
 	}
 	defer conn.Close()
 	s := said{Dialed: true}
-	if *first {
-		s.read(conn, *quiet, '\n')
-	}
-	if _, err := io.WriteString(conn, text); err != nil {
+	if err := s.converse(conn.(*net.TCPConn), p); err != nil {
 		s.End = err.Error()
-		return s, nil
 	}
-	s.read(conn, *quiet, 0)
 	return s, nil
+}
+
+func unquoteInto(to *string) func(string) error {
+	return func(text string) (err error) {
+		*to, err = strconv.Unquote(`"` + text + `"`)
+		return err
+	}
+}
+
+func (s *said) converse(conn *net.TCPConn, p script) error {
+	if p.first {
+		s.read(conn, p.quiet, '\n')
+	}
+	if _, err := io.WriteString(conn, p.send); err != nil {
+		return err
+	}
+	if p.half {
+		if err := conn.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	if p.then != "" {
+		s.read(conn, p.quiet, '\n')
+		if _, err := io.WriteString(conn, p.then); err != nil {
+			return err
+		}
+	}
+	s.read(conn, p.quiet, 0)
+	return nil
 }
 
 // read stops at the byte until, if it is not 0.
