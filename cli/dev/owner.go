@@ -16,21 +16,25 @@ type owners struct {
 	processes func() map[int]string // pid: instance
 }
 
-// looks is how often a connection is looked for. The kernel's table is read in pieces, and what
-// moves in it meanwhile can be missed.
-const looks = 3
+// looks is how often a connection is looked for. The kernel's tables of sockets and descriptors are
+// read in pieces, and what moves in them meanwhile can be missed.
+const looks = 10
 
 // of is the name of the process that owns a loopback address's connection, or "".
 func (o owners) of(peer *net.TCPAddr) string {
 	for range looks {
-		if inode := socketInode(peer); inode != "" {
-			return o.holder(inode)
+		if name := o.holder(socketInode(peer)); name != "" {
+			return name
 		}
 	}
 	return ""
 }
 
+// holder is the process that has a socket among its descriptors, or "".
 func (o owners) holder(inode string) string {
+	if inode == "" {
+		return ""
+	}
 	for pid, name := range o.processes() {
 		if holds(pid, inode) {
 			return name
