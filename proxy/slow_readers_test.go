@@ -56,6 +56,6 @@ func TestSlowReadersHoldTheirShares(t *testing.T) {
 	await.True(t, "nothing is held for those who have left", func() bool { return p.Held() == 0 })
 }
 
-// leastShares is what a caller has in all of its buffers if nothing is left: four, of 4 KiB and some
-// framing.
+// leastShares is what a caller has in all of its buffers if nothing is left: four, of 4 KiB and
+// some framing.
 const leastShares = 4 * 8 << 10

@@ -17,8 +17,8 @@ const (
 	// compactAt: with less room than this behind the unread bytes they move to the front.
 	compactAt = 8 << 10
 
-	// What waits for a slow peer grows from leastOutput to smallOutput to bufferSize. mediumBuffer is
-	// between the two last, where memory is short: fast output would only be copied once more.
+	// What waits for a slow peer grows from leastOutput to smallOutput to bufferSize. Where memory
+	// is short mediumBuffer is between the two last: fast output would only be copied once more.
 	mediumBuffer = 64 << 10
 	smallOutput  = 16 << 10
 	leastOutput  = 4 << 10
