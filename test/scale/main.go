@@ -152,15 +152,20 @@ func partNames() (all []string) {
 
 // all measures what was asked for. A part that fails does not end the run: its rows are errors.
 func (r *run) all(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, mostTime)
-	defer cancel()
+	// A deadline would be that of each stream, and a proxy's streams have none.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(mostTime, func() {
+		cancel(fmt.Errorf("the run takes more than %v", mostTime))
+	})
+	defer late.Stop()
 	for _, p := range parts() {
 		if !r.wants(p.name) {
 			continue
 		}
 		err := p.measure(r, ctx)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		r.unmeasured(p.rows, err)
 	}
