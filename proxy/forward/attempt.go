@@ -109,6 +109,7 @@ func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
 		return
 	}
 	x.enter(phaseAnswering)
+	x.success = status >= 200 && status < 300
 	x.seen.Answered(status, b.time())
 	x.unsaid = x.grpc && !end && status == 200
 	if status >= 300 && status < 400 {
@@ -166,7 +167,7 @@ func (a *attempt) forwardTrailers(fields []hpack.HeaderField) {
 	a.sample(b)
 	x.down.WriteHeaders(header.Keep(nil, fields), true)
 	b.touch(x.down)
-	x.complete(b)
+	x.answered(b)
 }
 
 // OnReset: the try is over without an end.
@@ -178,6 +179,10 @@ func (a *attempt) OnReset(code uint32, err error) {
 		return
 	}
 	b := &a.conn.batch
+	if x.outlived() {
+		x.complete(b) // the backend wants no more of the request
+		return
+	}
 	a.count(true)
 	unsent, unread := errors.Is(err, h1.ErrUnsent), errors.Is(err, h1.ErrUndelivered)
 	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
@@ -218,7 +223,7 @@ func (a *attempt) OnSent(n int) {
 	if x.live.has(a) {
 		x.progressed(&a.held, n)
 		x.credit(a, n, &b)
-		x.endTunnel(&b)
+		x.endHalves(&b)
 	}
 	x.mu.Unlock()
 	b.flush()
@@ -279,22 +284,33 @@ func (a *attempt) openQueued(b *batch) bool {
 	return true
 }
 
-// answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5).
+// answered: the response has ended. Of an upgraded connection the other half goes on (RFC 8441 §5),
+// and so does the rest of a request that has succeeded: a server may read on after its answer. One
+// that does not want the rest says so, or closes.
 func (x *exchange) answered(b *batch) {
 	x.respEnd = true
 	if x.unsaid && x.grpcEnd(nil) {
 		x.failed = true
 	}
-	if !x.tunnel {
+	switch {
+	case x.tunnel:
+		x.endHalves(b)
+	case x.grpc, !x.success, x.reqEnd && x.winner.held == 0:
 		x.complete(b)
-		return
+	default:
+		x.shared = true
+		x.stop(&x.deadline) // a timeout is for the answer
+		x.awaitBody()
 	}
-	x.endTunnel(b)
 }
 
-// endTunnel ends an upgraded connection once both halves have, and all that the caller said has
-// left.
-func (x *exchange) endTunnel(b *batch) {
+// outlived: the response has ended, and the request goes on.
+func (x *exchange) outlived() bool {
+	return x.respEnd && !x.tunnel && x.phase == phaseAnswering
+}
+
+// endHalves ends an exchange once both halves have, and all that the caller said has left.
+func (x *exchange) endHalves(b *batch) {
 	if x.respEnd && x.reqEnd && x.winner.held == 0 {
 		x.complete(b)
 	}

@@ -137,6 +137,7 @@ func (f *Forwarder) engineEnded(c *ServerConn, err error) {
 func (f *Forwarder) http1Options(b *batch) h1.Options {
 	return h1.Options{
 		OnBatch:         b.flush,
+		Outlive:         true,
 		MaxHeaderBytes:  f.Limits.MaxHeaderBytes,
 		MaxHeaderFields: f.Limits.MaxHeaderFields,
 		StreamWindow:    f.Limits.StreamWindow,
@@ -165,9 +166,9 @@ func (f *Forwarder) http2Options(b *batch) h2.Options {
 
 // endEarly tells a caller that is still sending that it has its whole answer (RFC 9113 §8.1);
 // nothing of what it sent is lost to it. HTTP/1 has no such signal: its engine closes the
-// connection.
+// connection once the answer has left.
 func (x *exchange) endEarly(b *batch) {
-	if !x.reqEnd && !x.c.http1 {
+	if !x.reqEnd {
 		x.down.Reset(h2.CodeNone)
 		b.touch(x.down)
 	}

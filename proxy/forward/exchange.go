@@ -69,6 +69,7 @@ type exchange struct {
 	refunded int    // bytes of body whose window the caller has back
 
 	respEnd   bool // the response has ended; of an upgraded connection, that half
+	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
 	outcome   outcome.Outcome
 	shared    bool // others than its streams' readers may know of it
@@ -123,7 +124,7 @@ func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 				x.c.batch.touch(a.up)
 			}
 		}
-		x.endTunnel(&x.c.batch)
+		x.endHalves(&x.c.batch)
 	}
 }
 
@@ -151,7 +152,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 			x.c.batch.touch(a.up)
 		}
 	}
-	x.endTunnel(&x.c.batch)
+	x.endHalves(&x.c.batch)
 }
 
 // send sends a piece of the request's body with a.
@@ -181,6 +182,10 @@ func (x *exchange) OnReset(code uint32, err error) {
 	defer x.mu.Unlock()
 	if x.phase == phaseEnded {
 		x.cutTail(&x.c.batch)
+		return
+	}
+	if x.outlived() {
+		x.complete(&x.c.batch) // it has its answer
 		return
 	}
 	if x.c.shed.Load() {
@@ -444,6 +449,10 @@ func (a *attempt) wake(b *batch) {
 
 // fail answers with an error of ours, or cuts the response that has begun.
 func (x *exchange) fail(status int, why outcome.Reason, words string, b *batch) {
+	if x.outlived() {
+		x.complete(b) // the rest of the request is what failed
+		return
+	}
 	x.seen.Because(why, words)
 	x.abandonAll(b)
 	x.failed = true

@@ -18,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
@@ -158,7 +159,9 @@ func (s *answers) end(end bool) {
 func (s *answers) Reset(code uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status = fmt.Sprintf("reset %d", code)
+	if code != h2.CodeNone || s.status == "" { // else it has its answer
+		s.status = fmt.Sprintf("reset %d", code)
+	}
 	s.end(true)
 }
 

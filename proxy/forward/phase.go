@@ -113,10 +113,10 @@ func (x *exchange) Expired(t *timer.Timer) {
 	b.flush()
 }
 
-// deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired had its
-// answer in time.
+// deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired, or an
+// answer that has ended, came in time.
 func (x *exchange) deadlineExpired(b *batch) {
-	if !x.tunnel || x.phase != phaseAnswering {
+	if opened := x.tunnel && x.phase == phaseAnswering; !opened && !x.outlived() {
 		x.timeout(outcome.RequestTimeout, requestTimeout, b)
 	}
 }

@@ -47,10 +47,11 @@ func (x *exchange) progressed(held *int, n int) {
 	x.stop(&x.stall)
 }
 
-// awaitsBody: the caller has more to say before it gets an answer. A gRPC stream or an upgraded
-// connection may be silent for as long as it likes, and so may a caller that is being answered.
+// awaitsBody: the caller has more to say before it gets an answer, or after it has got all of it. A
+// gRPC stream or an upgraded connection may be silent for as long as it likes, and so may a caller
+// that is being answered.
 func (x *exchange) awaitsBody() bool {
-	return !x.reqEnd && x.phase < phaseAnswering && !x.mayPause()
+	return !x.reqEnd && (x.phase < phaseAnswering || x.outlived()) && !x.mayPause()
 }
 
 // awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a
@@ -84,6 +85,9 @@ func (x *exchange) stalled(b *batch) {
 	if left := x.c.f.Limits.BodyStall - time.Since(x.progressedAt); left > 0 {
 		x.c.f.Wheel.Arm(&x.stall, left, x)
 		return
+	}
+	if x.outlived() {
+		x.complete(b)
 	}
 	if x.phase == phaseEnded {
 		x.down.Reset(h2.CodeCancel)

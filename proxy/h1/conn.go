@@ -56,6 +56,9 @@ type Options struct {
 	// is nil.
 	OnClose func(error)
 
+	// Outlive lets a request go on after its response has ended. Whoever owns the stream resets it
+	// if nobody wants the rest.
+	Outlive         bool
 	Direct          bool // client: nobody but the server and its kernel can reset the connection
 	MaxHeaderBytes  int  // of a head, as RFC 9113 §6.5.2 counts; default 64 KiB
 	MaxHeaderFields int  // of a head; default 100
@@ -120,6 +123,7 @@ type Conn struct {
 	leftover  bool // it is parked with unparsed input
 	life      life
 	halfClose bool // whoever unlocks next ends our half of the connection
+	outlived  bool // client: the request has ended after its response
 	failure   error
 	failCode  uint32 // the code that failure resets the exchange with; 0: the usual one
 	idleSince time.Time
@@ -268,11 +272,11 @@ func (c *Conn) appendRefusalLocked(r *Refusal, withBody bool) {
 
 // lingers says whether the connection is kept open until the peer has read the last output. A
 // server waits after an orderly end and after a refusal; a client waits only if the connection was
-// upgraded, for a request is of no use once its response has ended.
+// upgraded, or if its last request ended after the response.
 func (c *Conn) lingers(err error) bool {
 	var refusal *Refusal
 	if c.client {
-		return err == nil && c.phase >= phaseRaw
+		return err == nil && (c.phase >= phaseRaw || c.outlived)
 	}
 	return err == nil || errors.As(err, &refusal)
 }

@@ -50,7 +50,8 @@
 //
 // # A server's exchange
 //
-//	open            → remoteClosed, over
+//	open            → localClosed, remoteClosed, over
+//	localClosed     → over
 //	remoteClosed    → raw, over
 //	raw             → rawLocalClosed, rawRemoteClosed, over
 //	rawLocalClosed  → over
@@ -58,20 +59,23 @@
 //	over            →
 //
 // The request is complete when its exchange is remoteClosed. The exchange is over when the response
-// has ended, which may be before the request has. An upgraded exchange is over when both sides have
-// said all. Any exchange is over when it was reset or its connection has ended.
+// has ended, which may be before the request has; with Options.Outlive it is localClosed then, and
+// over when the request has ended too. An upgraded exchange is over when both sides have said all.
+// Any exchange is over when it was reset or its connection has ended.
 //
 // # A client's exchange
 //
-//	open            → localClosed, raw, over
+//	open            → localClosed, remoteClosed, raw, over
 //	localClosed     → over
+//	remoteClosed    → over
 //	raw             → rawLocalClosed, rawRemoteClosed, over
 //	rawLocalClosed  → over
 //	rawRemoteClosed → over
 //	over            →
 //
 // The request is complete when its exchange is localClosed. The exchange is over when the response
-// has ended. An upgrade stays open until it is answered.
+// has ended; with Options.Outlive it is remoteClosed then if the request has not, and over when
+// that has. An upgrade stays open until it is answered.
 //
 // # How a connection ends
 //

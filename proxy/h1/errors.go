@@ -4,6 +4,7 @@ import "errors"
 
 // Error codes of RFC 9113 §7, the language of OnReset and Reset on every codec.
 const (
+	codeNone     uint32 = 0x0
 	codeProtocol uint32 = 0x1
 	codeInternal uint32 = 0x2
 	codeCancel   uint32 = 0x8

@@ -50,6 +50,9 @@ func (c *Conn) readHead() (need, bool, error) {
 	if c.client && s == nil || last && !c.client && len(b) == 0 && !c.head.partial() {
 		return c.idle(len(b), last)
 	}
+	if c.client && len(b) > 0 && c.hasAnswered(s) {
+		return needEnd, false, errUnsolicited
+	}
 	if len(b) == 0 {
 		return needInput, false, nil
 	}
@@ -65,6 +68,13 @@ func (c *Conn) readHead() (need, bool, error) {
 		return needInput, true, c.startResponse(s)
 	}
 	return needInput, true, c.startRequest()
+}
+
+// hasAnswered says whether the response has ended, of a request that has not.
+func (c *Conn) hasAnswered(s *Stream) bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return s.state == streamRemoteClosed
 }
 
 // idle decides what is needed while there is no exchange, nor a head that has begun.
@@ -253,7 +263,7 @@ func (c *Conn) switchProtocols(s *Stream) error {
 	c.w.Unlock()
 	c.enter(phaseRaw)
 	s.sink.OnHeaders(c.head.response(), false)
-	c.drained() // what the sink wrote before was kept for the other side of the switch
+	c.drained()     // what the sink wrote before was kept for the other side of the switch
 	c.w.Flush()
 	return nil
 }

@@ -59,8 +59,8 @@ type streamState uint8
 
 const (
 	streamOpen            streamState = iota // neither side has said all
-	streamLocalClosed                        // client: the request is complete
-	streamRemoteClosed                       // server: the request is complete
+	streamLocalClosed                        // we have said all, and the peer has not
+	streamRemoteClosed                       // the peer has said all, and we have not
 	streamRaw                                // upgraded, and neither side has said all
 	streamRawLocalClosed                     // upgraded, and we have said all
 	streamRawRemoteClosed                    // upgraded, and the peer has said all
@@ -74,8 +74,8 @@ var streamNames = [...]string{
 func (s streamState) String() string { return streamNames[s] }
 
 var serverStreams = [...]set{
-	streamOpen:            1<<streamRemoteClosed | 1<<streamOver,
-	streamLocalClosed:     0,
+	streamOpen:            1<<streamLocalClosed | 1<<streamRemoteClosed | 1<<streamOver,
+	streamLocalClosed:     1 << streamOver,
 	streamRemoteClosed:    1<<streamRaw | 1<<streamOver,
 	streamRaw:             1<<streamRawLocalClosed | 1<<streamRawRemoteClosed | 1<<streamOver,
 	streamRawLocalClosed:  1 << streamOver,
@@ -84,9 +84,10 @@ var serverStreams = [...]set{
 }
 
 var clientStreams = [...]set{
-	streamOpen:            1<<streamLocalClosed | 1<<streamRaw | 1<<streamOver,
+	streamOpen: 1<<streamLocalClosed | 1<<streamRemoteClosed | 1<<streamRaw |
+		1<<streamOver,
 	streamLocalClosed:     1 << streamOver,
-	streamRemoteClosed:    0,
+	streamRemoteClosed:    1 << streamOver,
 	streamRaw:             1<<streamRawLocalClosed | 1<<streamRawRemoteClosed | 1<<streamOver,
 	streamRawLocalClosed:  1 << streamOver,
 	streamRawRemoteClosed: 1 << streamOver,
@@ -116,21 +117,24 @@ func (s *Stream) enterLocked(next streamState) {
 	}
 }
 
-// finishLocalLocked notes that we have said all. A server's exchange is over then.
+// finishLocalLocked notes that we have said all. A server's exchange is over then, unless its
+// request may outlive its response.
 func (s *Stream) finishLocalLocked() {
 	switch {
 	case s.state == streamOver:
 	case s.state == streamRaw:
 		s.enterLocked(streamRawLocalClosed)
 		s.c.halfClose = true
-	case s.state == streamOpen && s.c.client:
+	case s.state == streamOpen && (s.c.client || s.c.o.Outlive && !s.unwanted):
 		s.enterLocked(streamLocalClosed)
 	default:
+		s.c.outlived = s.c.client && s.state == streamRemoteClosed
 		s.finishLocked()
 	}
 }
 
-// finishRemoteLocked notes that the peer has said all. A client's exchange is over then.
+// finishRemoteLocked notes that the peer has said all. A client's exchange is over then, unless its
+// request may outlive its response. The connection is not used again after that.
 func (s *Stream) finishRemoteLocked() {
 	switch {
 	case s.state == streamOver:
@@ -138,6 +142,9 @@ func (s *Stream) finishRemoteLocked() {
 		s.enterLocked(streamRawRemoteClosed)
 	case s.state == streamOpen && !s.c.client:
 		s.enterLocked(streamRemoteClosed)
+	case s.state == streamOpen && s.c.o.Outlive:
+		s.enterLocked(streamRemoteClosed)
+		s.c.drainLocked()
 	default:
 		s.finishLocked()
 	}
@@ -154,6 +161,23 @@ func (s *Stream) finishLocked() {
 	c.halfClose = false
 	c.idleSince = time.Now()
 	c.wakeForLocked(c.wakeNeed)
+}
+
+// stopLocked ends an exchange of which the response is all that is wanted. It is false if the
+// response has not ended, nor will by itself.
+func (s *Stream) stopLocked(code uint32) bool {
+	switch client := s.c.client; {
+	case client && s.state == streamRemoteClosed:
+		s.finishLocked()
+	case !client && code == codeNone && s.state == streamLocalClosed:
+		s.c.drainLocked()
+		s.finishLocked()
+	case !client && code == codeNone && s.state == streamOpen && s.pendingEnd:
+		s.unwanted = true
+	default:
+		return false
+	}
+	return true
 }
 
 // forgetLocked takes an exchange that is over, in order or not, off its connection.

@@ -44,6 +44,7 @@ type Stream struct {
 	headSent  bool
 	continued bool // 100 was sent
 	answered  bool // client: some of a response arrived
+	unwanted  bool // server: what still comes of the request, once the response has ended
 
 	out        framing
 	outLeft    int64               // framedLength: what is still to come
@@ -269,9 +270,14 @@ func (s *Stream) emitPendingLocked(n int) error {
 }
 
 // Reset gives the exchange up. HTTP/1 can only say so by closing the connection, or by resetting it
-// where closing is how a body ends.
+// where closing is how a body ends. A server that has given its whole answer says Reset(0): what is
+// kept of the answer still leaves, and no more of the request is read.
 func (s *Stream) Reset(code uint32) {
 	s.c.w.Lock()
+	if s.stopLocked(code) {
+		s.c.w.Unlock()
+		return
+	}
 	live := s.state != streamOver
 	endsByClose := s.out == framedClose || s.out == framedRaw
 	if live {
