@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/google/nftables"
@@ -37,9 +38,21 @@ func Apply(o Options, families ...Family) error {
 	if err := o.validate(); err != nil {
 		return fmt.Errorf("redirect: %w", err)
 	}
+	chains := Rules(o)
+	err := apply(chains, families)
+	if !missing(err) {
+		return err
+	}
+	// A kernel before Linux 5.9, or one that was built without nft_socket, cannot refuse closed
+	// ports. Everything else works there.
+	return apply(slices.DeleteFunc(chains, func(c Chain) bool { return c.Name == closedChain }),
+		families)
+}
+
+func apply(chains []Chain, families []Family) error {
 	return transaction("apply", families, func(c *nftables.Conn, t *nftables.Table) {
 		c.AddTable(t)
-		for _, chain := range Rules(o) {
+		for _, chain := range chains {
 			addChain(c, t, chain)
 		}
 	})
@@ -140,7 +153,13 @@ func (r Rule) exprs() []expr.Any {
 		all = append(all, load(expr.MetaKeyIIFNAME, loopback())...)
 	}
 	if r.Invalid {
-		all = append(all, ctInvalid()...)
+		all = append(all, ctState(expr.CtStateBitINVALID)...)
+	}
+	if r.New {
+		all = append(all, ctState(expr.CtStateBitNEW)...)
+	}
+	if r.Listens { // the rule ends where there is no socket, and any has a value
+		all = append(all, &expr.Socket{Key: expr.SocketKeyTransparent, Register: reg})
 	}
 	if r.Dest != (Ports{}) {
 		all = append(all, destination(r.Dest)...)
@@ -161,12 +180,12 @@ func loopback() []byte {
 	return name
 }
 
-func ctInvalid() []expr.Any {
+func ctState(bit uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: reg},
 		&expr.Bitwise{
 			SourceRegister: reg, DestRegister: reg, Len: 4, Xor: make([]byte, 4),
-			Mask: binary.NativeEndian.AppendUint32(nil, expr.CtStateBitINVALID),
+			Mask: binary.NativeEndian.AppendUint32(nil, bit),
 		},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: make([]byte, 4)},
 	}
@@ -192,6 +211,8 @@ func (r Rule) action() []expr.Any {
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	case Drop:
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
+	case Reject:
+		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
 	}
 	return []expr.Any{
 		&expr.Immediate{Register: reg, Data: binary.BigEndian.AppendUint16(nil, r.To)},

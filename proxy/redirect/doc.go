@@ -6,7 +6,8 @@
 // connections that are open keep their mapping. It runs in the pod's network namespace, as root
 // with NET_ADMIN and nothing else; no binary is called.
 //
-//	prerouting   TCP to the skipped inbound ports is left alone;
+//	prerouting   TCP to ports on which nobody listens is refused;
+//	             TCP to the skipped inbound ports is left alone;
 //	             everything else goes to the inbound port
 //	output       what the proxy's uid sends, what stays on the loopback interface,
 //	             and TCP to the skipped outbound ports is left alone;
@@ -20,6 +21,11 @@
 // Packets that conntrack calls invalid (outside of a connection's window) are dropped, except on
 // loopback: they would not be translated, reach a port whose kernel knows no such connection, and
 // be answered by a RST that ends a healthy one. kube-proxy does the same on the node.
+//
+// A connection to a port on which nobody in the pod listens is refused by the kernel, as it is
+// without a proxy. The proxy could accept it and reset it, but a probe that only connects would
+// take that for success. Kernels before Linux 5.9 and those without nft_socket do not refuse: there
+// the proxy resets what it has accepted.
 //
 // UDP is never touched, so DNS over UDP is not either. DNS over TCP goes through the proxy as any
 // TCP does: port 53 comes out as opaque, or can be put into the skipped ports. Connections that are

@@ -255,16 +255,41 @@ func TestTrafficIsRedirected(t *testing.T) {
 			{"the pod's own address", pod, 0, at(f.pod, 8080), "app " + at(f.pod, 8080)},
 			{"the proxy to its application", pod, 2102, at(f.pod, 8080), "app " + at(f.pod, 8080)},
 			{"inbound", peer, 0, at(f.pod, 8080), "inbound " + at(f.pod, 8080)},
-			{"inbound, no such port", peer, 0, at(f.pod, 5555), "inbound " + at(f.pod, 5555)},
+			{"inbound, no such port", peer, 0, at(f.pod, 5555), refused(at(f.pod, 5555))},
 			{"inbound to the mesh port", peer, 0, at(f.pod, 4143), "inbound " + at(f.pod, 4143)},
-			{"inbound to the outbound port", peer, 0, at(f.pod, 4140),
-				"inbound " + at(f.pod, 4140)},
+			{"inbound to the outbound port", peer, 0, at(f.pod, 4140), refused(at(f.pod, 4140))},
+			{"a Service where nobody is", pod, 0, at(f.service, 5555),
+				"outbound " + at(f.service, 5555)},
 			{"inbound to the admin port", peer, 0, at(f.pod, 4191), "admin " + at(f.pod, 4191)},
 			{"a skipped inbound port", peer, 0, at(f.pod, 9090), "app " + at(f.pod, 9090)},
 			{"the proxy's uid elsewhere", peer, 2102, at(f.pod, 8080),
 				"inbound " + at(f.pod, 8080)},
 		} {
 			e.check(t)
+		}
+	}
+}
+
+// refused is what asking an address comes to that refuses connections.
+func refused(addr string) string { return "dial tcp " + addr + ": connect: connection refused" }
+
+// A port on which nobody listens refuses connections, as it does without a proxy, and as soon as
+// somebody listens they go to the proxy: none comes past it. One that is open goes on when its port
+// is closed.
+func TestAClosedPortRefuses(t *testing.T) {
+	pod, peer := pair(t)
+	pod.apply(t, options())
+	for _, ip := range []string{podV4, podV6} {
+		addr := host(ip, 5555)
+		expect{"closed", peer, 0, addr, refused(addr)}.check(t)
+		var l net.Listener
+		pod.do(t, func() (err error) { l, err = net.Listen("tcp", addr); return err })
+		open := peer.connect(t, addr)
+		expect{"open", peer, 0, addr, "inbound " + addr}.check(t)
+		l.Close()
+		expect{"closed again", peer, 0, addr, refused(addr)}.check(t)
+		if got := hear(open); got != "inbound "+addr {
+			t.Errorf("a connection whose port was closed: %q", got)
 		}
 	}
 }

@@ -64,6 +64,8 @@ type Rule struct {
 	OutLoop bool   // what leaves by the loopback interface
 	InLoop  bool   // what arrived by it
 	Invalid bool   // what conntrack cannot place
+	New     bool   // what begins a connection
+	Listens bool   // what a socket of the pod's own would take, were it not redirected
 	Dest    Ports  // not zero: to these ports
 
 	Action  Action
@@ -77,8 +79,14 @@ type Action string
 const (
 	Return   Action = "return" // the rest of the chain is skipped, so the packet goes on as it was
 	Drop     Action = "drop"
+	Reject   Action = "reject with tcp reset"
 	Redirect Action = "redirect"
 )
+
+// closedChain refuses connections to ports on which nobody listens, as a pod without a proxy does:
+// the proxy's kernel would accept them, and so a probe that only connects would succeed. It comes
+// before the redirection, so it lets nothing by that the proxy has to see.
+const closedChain = "closed_in"
 
 // Rules are the chains of each family's table, the same in both.
 func Rules(o Options) []Chain {
@@ -92,6 +100,11 @@ func Rules(o Options) []Chain {
 			{OutLoop: true, Action: Return, Comment: "loopback"},
 			{Invalid: true, Action: Drop,
 				Comment: "would leave with an address that was not translated back"},
+		}},
+		{Name: closedChain, Type: "filter", Hook: "prerouting", Rules: []Rule{
+			{InLoop: true, Action: Return, Comment: "loopback"},
+			{Listens: true, Action: Return, Comment: "somebody listens"},
+			{New: true, Action: Reject, Comment: "nobody listens"},
 		}},
 		{Name: "inbound", Type: "nat", Hook: "prerouting", Rules: inbound(o)},
 		{Name: "outbound", Type: "nat", Hook: "output", Rules: outbound(o)},
@@ -143,6 +156,12 @@ func (r Rule) String() string {
 	}
 	if r.Invalid {
 		b.WriteString("ct state invalid ")
+	}
+	if r.New {
+		b.WriteString("ct state new ")
+	}
+	if r.Listens {
+		b.WriteString("socket transparent { 0, 1 } ")
 	}
 	if r.Dest != (Ports{}) {
 		fmt.Fprintf(&b, "tcp dport %v ", r.Dest)

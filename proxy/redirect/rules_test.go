@@ -85,6 +85,12 @@ table ip tulle {
 		meta l4proto tcp ct state invalid counter drop comment "would leave with ` +
 	`an address that was not translated back"
 	}
+	chain closed_in {
+		type filter hook prerouting priority -150; policy accept;
+		meta l4proto tcp iifname "lo" counter return comment "loopback"
+		meta l4proto tcp socket transparent { 0, 1 } counter return comment "somebody listens"
+		meta l4proto tcp ct state new counter reject with tcp reset comment "nobody listens"
+	}
 	chain inbound {
 		type nat hook prerouting priority -100; policy accept;
 		meta l4proto tcp tcp dport 4191 counter return comment "the proxy's admin port"
