@@ -2,6 +2,7 @@ package injector
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,7 +55,7 @@ func optedOut(pod corev1.PodTemplateSpec) (bool, error) {
 // are about its containers. They are written on the pod, so that it says what it was made of.
 var inherited = []string{
 	names.AnnotationSkipInbound, names.AnnotationSkipOutbound, names.AnnotationProxyCPUs,
-	names.AnnotationProxyImage,
+	names.AnnotationProxyImage, names.AnnotationTrustedProxies,
 	names.AnnotationProxyCPURequest, names.AnnotationProxyCPULimit,
 	names.AnnotationProxyMemoryRequest, names.AnnotationProxyMemoryLimit,
 }
@@ -85,6 +86,7 @@ type settings struct {
 	mode         string
 	skipInbound  []string
 	skipOutbound []string
+	trusted      []string // networks
 	cpus         int
 	image        string
 	logLevel     string
@@ -114,6 +116,10 @@ func (c Config) parseSettings(
 	if err := s.parsePorts(annotations, pod); err != nil {
 		return s, err
 	}
+	var err error
+	if s.trusted, err = networks(names.AnnotationTrustedProxies, annotations); err != nil {
+		return s, err
+	}
 	if v, ok := annotations[names.AnnotationProxyCPUs]; ok {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > maxCPUs {
@@ -122,7 +128,6 @@ func (c Config) parseSettings(
 		}
 		s.cpus = n
 	}
-	var err error
 	if s.resources, err = annotated(annotations).or(c.Resources).requirements(); err != nil {
 		return s, fmt.Errorf("annotation %s%w", names.Prefix, err)
 	}
@@ -152,6 +157,21 @@ func oneOf(name, value string, allowed ...string) error {
 	}
 	return fmt.Errorf("annotation %s: %q is not one of %s", name, value,
 		strings.Join(allowed, ", "))
+}
+
+// networks are CIDRs, separated by commas.
+func networks(name string, annotations map[string]string) (out []string, err error) {
+	for field := range strings.SplitSeq(annotations[name], ",") {
+		if field = strings.TrimSpace(field); field == "" {
+			continue
+		}
+		if _, err := netip.ParsePrefix(field); err != nil {
+			return nil, fmt.Errorf("annotation %s: %q is not a network such as 10.0.0.0/8", name,
+				field)
+		}
+		out = append(out, field)
+	}
+	return out, nil
 }
 
 // ports are the numbers and ranges that an annotation stands for in a pod. A name that the pod's

@@ -118,6 +118,7 @@ func (c Config) optionalEnv(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		}
 	}
 	set(config.EnvMode, s.mode)
+	set(config.EnvTrustedProxies, strings.Join(s.trusted, ","))
 	set(config.EnvProbes, probed(pod))
 	set(config.EnvLogLevel, cmp.Or(s.logLevel, c.LogLevel))
 	// The kubelet kills at the end of the pod's own grace: a proxy that hoped for more would never

@@ -14,8 +14,10 @@ const (
 	AnnotationOpaquePorts  = Prefix + "opaque-ports" // live
 	AnnotationSkipInbound  = Prefix + "skip-inbound-ports"
 	AnnotationSkipOutbound = Prefix + "skip-outbound-ports"
-	AnnotationProxyCPUs    = Prefix + "proxy-cpus" // GOMAXPROCS
-	AnnotationProxyImage   = Prefix + "proxy-image"
+	// CIDRs of the callers without a proxy that are believed what they say in X-Forwarded-For
+	AnnotationTrustedProxies = Prefix + "trusted-proxies"
+	AnnotationProxyCPUs      = Prefix + "proxy-cpus" // GOMAXPROCS
+	AnnotationProxyImage     = Prefix + "proxy-image"
 	// Kubernetes' quantities, for each of the two containers that are added to a pod
 	AnnotationProxyCPURequest    = Prefix + "proxy-cpu-request"
 	AnnotationProxyCPULimit      = Prefix + "proxy-cpu-limit"

@@ -49,6 +49,10 @@ const (
 	EnvInboundApps = "TULLE_INBOUND_APPS"
 	EnvAdminListen = "TULLE_ADMIN_LISTEN" // default :4191
 
+	// Comma-separated CIDRs: of callers without an identity only those in them are believed what
+	// they say of their own callers, in X-Forwarded-For and the like. Empty: all are.
+	EnvTrustedProxies = "TULLE_TRUSTED_PROXIES"
+
 	EnvMode = "TULLE_MODE" // permissive (default) or strict, until destination has answered
 	// "8080/ready 8080/live 8443:tls": the kubelet's, admitted until destination has answered.
 	EnvProbes      = "TULLE_PROBES"

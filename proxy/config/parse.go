@@ -26,6 +26,7 @@ type Config struct {
 	PodIPs          []netip.Addr
 	NodeIPs         []netip.Addr
 	ClusterNetworks []netip.Prefix
+	TrustedProxies  []netip.Prefix // empty: whoever calls is believed
 
 	OutboundListen string
 	Upstreams      []Upstream // explicit mode, instead of OutboundListen
@@ -71,6 +72,7 @@ func Parse(get func(string) string) (Config, error) {
 		PodIPs:          list(p, EnvPodIPs, netip.ParseAddr),
 		NodeIPs:         list(p, EnvNodeIP, netip.ParseAddr),
 		ClusterNetworks: list(p, EnvClusterNetworks, netip.ParsePrefix),
+		TrustedProxies:  list(p, EnvTrustedProxies, netip.ParsePrefix),
 		OutboundListen:  p.address(EnvOutboundListen, outbound),
 		Upstreams:       list(p, EnvOutboundUpstreams, parseUpstream),
 		InboundListen:   p.address(EnvInboundListen, ":"+strconv.Itoa(InboundPort)),

@@ -70,6 +70,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		{EnvIdentity, ""}, {EnvTrustFile, ""}, {EnvIdentityAddr, "no-port"},
 		{EnvDestinationAddr, "host:99999"}, {EnvTokenFD, "x"}, {EnvTokenFile, ""},
 		{EnvPodIPs, "10.0.0"}, {EnvClusterNetworks, "10.0.0.0"},
+		{EnvTrustedProxies, "10.0.0.0"},
 		{EnvOutboundListen, "0.0.0.0:4140"}, {EnvOutboundListen, ":4140"},
 		{EnvOutboundUpstreams, "127.0.0.1:9"}, {EnvInboundApps, "0=127.0.0.1:1"},
 		{EnvInboundApps, "80=here"}, {EnvMode, "loose"}, {EnvOpaquePorts, "http"},

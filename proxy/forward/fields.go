@@ -2,6 +2,7 @@ package forward
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
@@ -74,11 +75,15 @@ func dropField(fields []hpack.HeaderField, name string) []hpack.HeaderField {
 }
 
 // nameCaller says where a caller without an identity calls from, as any proxy would, for the
-// application sees only this one's connections. What the caller says itself comes first.
+// application sees only this one's connections. What the caller says itself comes first, unless it
+// is doubted.
 func (x *exchange) nameCaller() {
 	from := x.c.side.address()
 	if from == "" {
 		return
+	}
+	if x.c.side.doubted() {
+		x.req = slices.DeleteFunc(x.req, saysOfCallers)
 	}
 	proto, last := false, -1
 	for i := range x.req {
@@ -97,6 +102,12 @@ func (x *exchange) nameCaller() {
 	if !proto {
 		x.req = append(x.req, hpack.HeaderField{Name: "x-forwarded-proto", Value: "http"})
 	}
+}
+
+// saysOfCallers: proxies say there whom they were called by, and how.
+func saysOfCallers(f hpack.HeaderField) bool {
+	return f.Name == "forwarded" || f.Name == "x-real-ip" ||
+		strings.HasPrefix(f.Name, "x-forwarded-")
 }
 
 // nameAuthority names what a request is for that does not say so itself, as HTTP/1.0 allows: what

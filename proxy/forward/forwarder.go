@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -49,7 +50,10 @@ type Options struct {
 	Wheel    *timer.Wheel
 	Memory   *memory.Gauge
 	Held     *wire.Allowance // for peers that are slow to take it
-	Cores    int // that connections to an endpoint are spread over
+	// TrustedProxies are the networks of callers without an identity that are believed what they
+	// say of their own callers; none: all are.
+	TrustedProxies []netip.Prefix
+	Cores          int // that connections to an endpoint are spread over
 	// DialMesh connects to an endpoint's proxy, which proves its identity; DialPlain to an address.
 	DialMesh  func(ctx context.Context, e *balance.Endpoint, alpn string) (*wire.Conn, error)
 	DialPlain func(ctx context.Context, address string) (net.Conn, error)

@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -22,6 +24,7 @@ type toApplication struct {
 	app    *balance.Cluster
 	only   route.Backend // that there is
 	from   string        // the address of a caller without an identity
+	doubt  bool          // such a caller is no trusted proxy, where some are
 }
 
 // Inbound is a connection for the application, not served yet: see Speak and Serve.
@@ -30,8 +33,15 @@ func (f *Forwarder) Inbound(a *discover.Arrival) *ServerConn {
 	s.caller.Node = false // what the kubelet asks in plaintext is known by its path
 	if !a.Caller.Meshed() {
 		s.from = a.Caller.Address.String()
+		s.doubt = !f.trusts(a.Caller.Address)
 	}
 	return &ServerConn{f: f, side: s}
+}
+
+// trusts reports whether a caller without an identity is believed what it says of its own callers.
+func (f *Forwarder) trusts(caller netip.Addr) bool {
+	contains := func(p netip.Prefix) bool { return p.Contains(caller) }
+	return len(f.TrustedProxies) == 0 || slices.ContainsFunc(f.TrustedProxies, contains)
 }
 
 // admit asks today's policy: a connection may be older than it.
@@ -60,6 +70,7 @@ func (s *toApplication) authority() string { return s.app.First().Address }
 func (s *toApplication) callerID() string { return s.caller.ID }
 func (s *toApplication) peer() bool       { return s.caller.Meshed() }
 func (s *toApplication) address() string  { return s.from }
+func (s *toApplication) doubted() bool    { return s.doubt }
 func (s *toApplication) stranger() bool   { return !s.caller.Meshed() }
 func (s *toApplication) explains() bool   { return s.caller.Meshed() }
 

@@ -72,6 +72,7 @@ func (s *toMesh) authority() string { return s.target.Name() }
 func (s *toMesh) callerID() string { return "" }
 func (s *toMesh) peer() bool       { return false }
 func (s *toMesh) address() string  { return "" }
+func (s *toMesh) doubted() bool    { return false }
 func (s *toMesh) stranger() bool   { return false }
 func (s *toMesh) explains() bool   { return true }
 

@@ -27,6 +27,8 @@ type side interface {
 	// address is where a caller without an identity calls from, for the application; empty: nobody
 	// asks.
 	address() string
+	// doubted reports whether such a caller is not believed what it says of its own callers.
+	doubted() bool
 	// explains reports whether the caller may be told the mesh's reasons.
 	explains() bool
 	// declared is what the services in front of e call its protocol.
