@@ -33,26 +33,36 @@ const (
 // processes are two real proxies, and a backend beyond both.
 func processes(t *testing.T) (url string, pids []int, seen *calls) {
 	t.Helper()
+	seen = &calls{}
+	out, _, pids := processesBefore(t, app(t, seen))
+	return "http://" + out, pids, seen
+}
+
+// processesBefore are two real proxies before an application: out leads through both, and in through
+// the second.
+func processesBefore(t *testing.T, app string) (out, in string, pids []int) {
+	t.Helper()
 	bin := filepath.Join(t.TempDir(), "mesh-proxy")
 	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./mesh-proxy")
-	out, err := c.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if said, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
 	}
 	m := newMesh(t, 0)
-	seen = &calls{}
-	web := pod{"web-0", app(t, seen), loopback.Free()}
+	web := pod{"web-0", app, loopback.Free()}
 	client := pod{"client-0", "127.0.0.1:1", loopback.Free()}
 	m.service("web", web)
 	m.write("pod-client.yaml", podYAML("client", client))
 	_, calleePID := m.process(bin, "web", web)
 	caller, callerPID := m.process(bin, "client", client, "web")
-	return "http://" + caller.out["web"], []int{callerPID, calleePID}, seen
+	return caller.out["web"], web.mesh, []int{callerPID, calleePID}
 }
 
 // process is proxy, as a process of its own.
 func (m *testMesh) process(bin, name string, p pod, upstreams ...string) (*running, int) {
 	m.t.Helper()
+	if m.destDue {
+		m.startDestination()
+	}
 	r, env := m.describe(name, p, upstreams...)
 	token, w, err := os.Pipe()
 	check(m.t, err)
@@ -62,7 +72,8 @@ func (m *testMesh) process(bin, name string, p pod, upstreams ...string) (*runni
 	delete(env, config.EnvTokenFile)
 	env[config.EnvTokenFD] = "3"
 	cmd := exec.Command(bin, "run")
-	cmd.Env, cmd.ExtraFiles, cmd.Stderr = []string{"GOMAXPROCS=1"}, []*os.File{token}, os.Stderr
+	cmd.Env = []string{"GOMAXPROCS=1", "GOMEMLIMIT=102MiB"} // the injector's
+	cmd.ExtraFiles, cmd.Stderr = []*os.File{token}, os.Stderr
 	for k, v := range env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}

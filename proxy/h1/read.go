@@ -263,6 +263,8 @@ func (c *Conn) switchProtocols(s *Stream) error {
 	c.w.Unlock()
 	c.enter(phaseRaw)
 	s.sink.OnHeaders(c.head.response(), false)
+	c.head.begin(responseHead)
+	c.head.forget() // no other follows
 	c.drained()     // what the sink wrote before was kept for the other side of the switch
 	c.w.Flush()
 	return nil
@@ -380,6 +382,7 @@ func (c *Conn) readTurn() (need, bool, error) {
 		return needEnd, false, err
 	case switched:
 		c.enter(phaseRaw)
+		c.head.forget() // no other follows
 		return needInput, true, nil
 	case s != nil:
 		return needTurn, false, nil

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/openfiles"
 )
 
 // bench is one run.
@@ -101,19 +103,9 @@ func (b *bench) all(ctx context.Context, rows []row) (results []result, err erro
 	return results, nil
 }
 
-// raiseFiles allows as many open files as there may be; 10,000 connections are to fit, here and in
-// every peer, which inherits it.
-func raiseFiles() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-}
-
 func open(o options) (b *bench, err error) {
-	if err := raiseFiles(); err != nil {
+	// 10,000 connections are to fit, here and in every peer, which inherits it.
+	if _, err := openfiles.Raise(0); err != nil {
 		return nil, fmt.Errorf("the limit of open files: %w", err)
 	}
 	b = &bench{proxy: o.proxy, rounds: o.rounds, duration: o.duration, bars: bars()}

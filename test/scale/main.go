@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tulle-mesh/tulle/test/openfiles"
 	"github.com/tulle-mesh/tulle/test/svid"
 )
 
@@ -99,28 +100,11 @@ func open(o options) (*run, error) {
 	if o.proxies < 1 || o.proxies > s.pods() {
 		return nil, fmt.Errorf("%d proxies: there are %d pods", o.proxies, s.pods())
 	}
-	if err := raiseFiles(); err != nil {
+	if _, err := openfiles.Raise(2*fullSize + 1024); err != nil {
 		return nil, fmt.Errorf("the limit of open files: %w", err)
 	}
 	ca, err := svid.NewCA(trustDomain)
 	return &run{options: o, shape: s, ca: ca}, err
-}
-
-// raiseFiles allows as many open files as there may be, here and in the children, and more where
-// this process may say so.
-func raiseFiles() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	const enough = 2*fullSize + 1024
-	more := limit
-	more.Cur, more.Max = max(limit.Max, enough), max(limit.Max, enough)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &more); err == nil {
-		return nil
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
 // part is rows that are measured together.
