@@ -118,6 +118,7 @@ e2e:
 	test/cluster/cluster packages redis-server tcpdump
 	$(MAKE) images
 	CGO_ENABLED=1 go test -race -count=1 -tags netns ./proxy/redirect
+	CGO_ENABLED=1 go test -race -count=1 -tags netns -run LostSYN ./proxy/forward
 	test/cluster/cluster up
 	test/cluster/cluster load bin/images/*.tar
 	cd test/e2e && ../cluster/cluster run go test -tags e2e -count=1 -timeout 40m -v .
