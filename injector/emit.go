@@ -25,7 +25,30 @@ type indent struct {
 // volumes, in the same indentation.
 type memo struct {
 	specs  map[string]*yaml.Node // what is added to a pod's spec, by its JSON
+	means  map[*yaml.Node]any    // what those mean
 	blocks map[blockAt][]string
+}
+
+func newMemo() *memo {
+	return &memo{specs: map[string]*yaml.Node{}, means: map[*yaml.Node]any{},
+		blocks: map[blockAt][]string{}}
+}
+
+// meaning is what a change's tree means, which was JSON. Nothing of it is to be changed.
+func (m *memo) meaning(tree *yaml.Node) any {
+	out := map[string]any{}
+	for i := 0; i+1 < len(tree.Content); i += 2 {
+		key, node := tree.Content[i].Value, tree.Content[i+1]
+		v, known := m.means[node]
+		if !known {
+			v, _ = newReader().read(node)
+		}
+		if key == "spec" {
+			m.means[node] = v
+		}
+		out[key] = v
+	}
+	return out
 }
 
 // blockAt is a list, and where and how it is written.

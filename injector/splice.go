@@ -27,9 +27,7 @@ type edit struct {
 }
 
 func newSplicer(text []byte) *splicer {
-	s := &splicer{text: text, lines: []int{0}, memo: &memo{
-		specs: map[string]*yaml.Node{}, blocks: map[blockAt][]string{},
-	}}
+	s := &splicer{text: text, lines: []int{0}, memo: newMemo()}
 	if bytes.HasPrefix(text, []byte("\ufeff")) {
 		s.lines[0] = len("\ufeff") // yaml does not count a byte order mark
 	}
@@ -85,7 +83,12 @@ func (s *splicer) fail(err error) {
 // order.
 func (s *splicer) apply() []byte {
 	sort.SliceStable(s.edits, func(i, j int) bool { return s.edits[i].from < s.edits[j].from })
+	size := len(s.text)
+	for _, e := range s.edits {
+		size += len(e.insert) - (e.to - e.from)
+	}
 	var out bytes.Buffer
+	out.Grow(size)
 	at := 0
 	for _, e := range s.edits {
 		out.Write(s.text[at:e.from])

@@ -89,18 +89,25 @@ func injectText(c Config, text []byte) ([]byte, []Report, error) {
 		return text, p.reports, err
 	}
 	// The text that was written is read once: to see what it means, and to undo it.
-	undo := pass{check: p.means, do: func(s *splicer, d *document, r object) (Report, error) {
+	undo := pass{check: p.means, after: p.undone}
+	undo.do = func(s *splicer, d *document, r object) (Report, error) {
 		report, err := d.uninject(s, r)
 		if err != nil {
 			err = fmt.Errorf("the injected text could not be undone: %w", err)
 		}
 		return report, err
-	}}
+	}
 	back, err := undo.over(out)
 	if err != nil {
 		return nil, nil, err
 	}
-	return out, p.reports, p.undone(&undo, text, back)
+	if err := p.asMany(&undo); err != nil {
+		return nil, nil, err
+	}
+	if !bytes.Equal(back, text) {
+		return nil, nil, lineError{differs(back, text), errNotUndone}
+	}
+	return out, p.reports, nil
 }
 
 func uninjectText(text []byte) ([]byte, []Report, error) {
@@ -123,11 +130,13 @@ func uninjectText(text []byte) ([]byte, []Report, error) {
 type pass struct {
 	check   func(i int, d *document) error // of each document, before anything is done with it
 	do      func(*splicer, *document, object) (Report, error)
+	after   func(i int, d *document) error
 	reports []Report
 	docs    []meant
 }
 
-// meant is what a document means, and what it is to mean after a pass.
+// meant is what a document means, and what it is to mean after a pass. Of a text that was written
+// it is not kept: it has been compared already.
 type meant struct {
 	line      int
 	was, want any
@@ -137,14 +146,23 @@ type meant struct {
 func (p *pass) over(text []byte) ([]byte, error) {
 	s := newSplicer(text)
 	err := p.read(text, func(d *document) error {
+		i, m := len(p.docs), meant{line: d.root.Line}
 		if p.check != nil {
-			if err := p.check(len(p.docs), d); err != nil {
+			if err := p.check(i, d); err != nil {
 				return err
 			}
 		}
-		err := p.each(s, d)
-		p.docs = append(p.docs, meant{d.root.Line, d.was, d.want})
-		return err
+		if err := p.each(s, d); err != nil {
+			return err
+		}
+		if p.check == nil {
+			m.was, m.want = d.was, d.want
+		}
+		p.docs = append(p.docs, m)
+		if p.after == nil {
+			return nil
+		}
+		return p.after(i, d)
 	})
 	if err != nil || len(s.edits) == 0 {
 		return text, err
@@ -214,20 +232,11 @@ func (p *pass) asMany(again *pass) error {
 	return nil
 }
 
-// undone holds injection to its promise: back, which uninject has made of the text written, is the
-// text.
-func (p *pass) undone(undo *pass, text, back []byte) error {
-	if err := p.asMany(undo); err != nil {
-		return err
-	}
-	if !bytes.Equal(back, text) {
-		return lineError{differs(back, text), errNotUndone}
-	}
-	for i, d := range p.docs {
-		if !same(d.was, undo.docs[i].want) {
-			return fmt.Errorf("the injected text could not be undone: %w",
-				lineError{d.line, errOtherMeaning})
-		}
+// undone holds injection to its promise: what uninject has made of a document means what it did.
+func (p *pass) undone(i int, d *document) error {
+	if !same(p.docs[i].was, d.want) {
+		return fmt.Errorf("the injected text could not be undone: %w",
+			lineError{p.docs[i].line, errOtherMeaning})
 	}
 	return nil
 }
@@ -300,7 +309,7 @@ func (d *document) inject(s *splicer, c Config, r object) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	d.expect(r, tree)
+	d.expect(r, s.memo.meaning(tree))
 	return report, nil
 }
 
@@ -350,10 +359,9 @@ func planNamespace(c Config, object any) (Change, Reason, error) {
 	}, "", nil
 }
 
-// expect notes what the document means once a change's tree has been merged into a resource: what
+// expect notes what the document means once what was added has been merged into a resource: what
 // Change.Apply makes of a typed pod.
-func (d *document) expect(r object, tree *yaml.Node) {
-	added, _ := newReader().read(tree) // which was JSON
+func (d *document) expect(r object, added any) {
 	d.want = replaced(d.want, r.fullPath(), func(template any) any {
 		return merged(template, added)
 	})
