@@ -16,7 +16,7 @@ func TestProbesOfAllKindsReachAStrictWorkload(t *testing.T) {
 	text := run(t, "cat", "testdata/app.yaml")
 	for kind, probe := range map[string]string{
 		"https":     "httpGet: {path: /, port: 8443, scheme: HTTPS}",
-		"redirects": `httpGet: {path: "health?from=kubelet", port: http}`,
+		"redirects": "httpGet: {path: health, port: http}",
 		"tcp":       "tcpSocket: {port: 3306}",
 	} {
 		yaml := strings.NewReplacer(
