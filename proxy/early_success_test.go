@@ -151,10 +151,7 @@ func wantOK(t *testing.T, r *bufio.Reader) {
 }
 
 // answerSink is told of the end of an answer.
-type answerSink struct {
-	s     *h2.Stream
-	ended chan string
-}
+type answerSink struct{ ended chan string }
 
 func (a *answerSink) OnHeaders([]hpack.HeaderField, bool) {}
 func (a *answerSink) OnSent(int)                          {}

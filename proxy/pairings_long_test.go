@@ -38,8 +38,8 @@ func processes(t *testing.T) (url string, pids []int, seen *calls) {
 	return "http://" + out, pids, seen
 }
 
-// processesBefore are two real proxies before an application: out leads through both, and in through
-// the second.
+// processesBefore are two real proxies before an application: out leads through both, and in
+// through the second.
 func processesBefore(t *testing.T, app string) (out, in string, pids []int) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "mesh-proxy")

@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/header"
 )
 
-// What a caller says of its own callers is passed on if it is a front proxy, or if nobody said which
-// those are, or if it has proved who it is.
+// What a caller says of its own callers is passed on if it is a front proxy, or if nobody said
+// which those are, or if it has proved who it is.
 func TestFrontProxiesAreBelieved(t *testing.T) {
 	const caller, id = "10.0.0.9", "spiffe://cluster.local/ns/shop/sa/front"
 	said := map[string]string{"x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https",
