@@ -171,11 +171,10 @@ func DefaultLimits() Limits {
 		DialOutside:   10 * time.Second,
 
 		HandshakeTimeout: 10 * time.Second,
-
-		MaxTries:        5,
-		RetryBodyLimit:  64 << 10,
-		RetryBackoffMin: 25 * time.Millisecond,
-		RetryBackoffMax: 250 * time.Millisecond,
+		MaxTries:         5,
+		RetryBodyLimit:   64 << 10,
+		RetryBackoffMin:  25 * time.Millisecond,
+		RetryBackoffMax:  250 * time.Millisecond,
 
 		IdleHTTP:      60 * time.Second,
 		IdleCaller:    10*time.Minute + 20*time.Second,

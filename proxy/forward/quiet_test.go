@@ -32,7 +32,7 @@ func twoHops(t *testing.T, acts ...act) *h2.Conn {
 		Name: api.KeyString(&api.Key{Key: &api.Key_InboundPort{InboundPort: 80}}),
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: 80,
 			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
-			DefaultAction: api.Action_ACTION_ALLOW}}})
+			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_CHOSEN}}})
 	caller.DialMesh = func(context.Context, *balance.Endpoint, string) (*wire.Conn, error) {
 		near, far := net.Pipe()
 		c := callee.Inbound(&discover.Arrival{Port: in, App: in.Application("app:80"),

@@ -177,7 +177,8 @@ func oversize() []message {
 		{name: "101 fields", fields: many, want: "431"},
 		{name: "101 cookies", fields: slices.Repeat([]string{"cookie=a"}, 101),
 			want: "200", took: true},
-		{name: "101 fields of one name", fields: slices.Repeat([]string{"x-a=a"}, 101), want: "431"},
+		{name: "101 fields of one name", fields: slices.Repeat([]string{"x-a=a"}, 101),
+			want: "431"},
 		{name: "72 KiB of fields", fields: large, want: "431"},
 	}
 }

@@ -35,7 +35,8 @@ func TestALoadBalancersPrivateAddressIsReached(t *testing.T) {
 		a = call(t, byCLI, "http://192.168.77.7/")
 		return a.succeeded()
 	})
-	if want := "spiffe://cluster.local/ns/" + byCLI + "/sa/client"; a.sent("Tulle-Client-Id") != want {
+	want := "spiffe://cluster.local/ns/" + byCLI + "/sa/client"
+	if a.sent("Tulle-Client-Id") != want {
 		t.Errorf("reached in plaintext, or as somebody else: %+v", a)
 	}
 }

@@ -1,8 +1,8 @@
 // Command app is what the e2e tests deploy: a server of every protocol that the mesh must carry,
 // and the clients to call it. It knows nothing of the mesh.
 //
-//	serve.go    HTTP/1 and h2c, HTTPS, WebSocket, what docker speaks, gRPC, a protocol whose server
-//	            speaks first; it ends its requests on SIGTERM
+//	serve.go    HTTP/1 and h2c, HTTPS, WebSocket, what docker speaks, gRPC, a protocol whose
+//	            server speaks first; it ends its requests on SIGTERM
 //	call.go     one HTTP request           ws.go    a WebSocket conversation
 //	grpc.go     grpc-go's interop cases
 //	redis.go    commands to a Redis        tcp.go   raw bytes, and what came back
