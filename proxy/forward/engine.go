@@ -118,7 +118,7 @@ func (f *Forwarder) newHTTP2Server(c *ServerConn) *h2.Conn {
 	}
 	o.OnStream = func(*h2.Stream) h2.Sink { return &next.exchange }
 	o.EnableConnect, o.OnBreach = true, f.breached.caller
-	o.IdleTimeout = f.Limits.IdleCaller
+	o.IdleTimeout, o.FirstTimeout = f.Limits.IdleCaller, f.Limits.IdleHTTP
 	switch {
 	case c.side.stranger():
 		o.MaxStreams = f.Limits.MaxCallerStreams

@@ -63,6 +63,7 @@ type Options struct {
 	StartTimeout  time.Duration // the peer's preface and first SETTINGS; default 10 s
 	HeaderTimeout time.Duration // an unfinished frame or header block; default 10 s
 	IdleTimeout   time.Duration // no stream for so long: an orderly end; 0: never
+	FirstTimeout  time.Duration // server: the same before the first stream; 0: IdleTimeout
 	// KeepAlive is how long nothing may be heard before a PING is sent, and how long that may stay
 	// unanswered; 0: no PING.
 	KeepAlive time.Duration

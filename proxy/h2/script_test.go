@@ -143,7 +143,7 @@ func setOption(t *testing.T, o *Options, arg string) {
 	if d, err := time.ParseDuration(value); err == nil && strings.HasSuffix(value, "s") {
 		*map[string]*time.Duration{
 			"HeaderTimeout": &o.HeaderTimeout, "IdleTimeout": &o.IdleTimeout,
-			"KeepAlive": &o.KeepAlive,
+			"KeepAlive": &o.KeepAlive, "FirstTimeout": &o.FirstTimeout,
 		}[name] = d
 		return
 	}

@@ -67,7 +67,7 @@ func (c *Conn) nextDeadlineLocked() time.Time {
 		earliest(w.began, c.o.StartTimeout)
 	}
 	earliest(w.partial, c.o.HeaderTimeout)
-	earliest(c.idleSinceLocked(), c.o.IdleTimeout)
+	earliest(c.idleSinceLocked(), c.idleTimeoutLocked())
 	earliest(c.quietSinceLocked(), c.o.KeepAlive)
 	return next
 }
@@ -79,6 +79,13 @@ func (c *Conn) idleSinceLocked() time.Time {
 		return c.now
 	}
 	return c.timers.idle
+}
+
+func (c *Conn) idleTimeoutLocked() time.Duration {
+	if c.server && c.lastIn == 0 && c.o.FirstTimeout > 0 {
+		return c.o.FirstTimeout
+	}
+	return c.o.IdleTimeout
 }
 
 func (c *Conn) quietSinceLocked() time.Time {
@@ -105,7 +112,7 @@ func (c *Conn) tick(now time.Time) error {
 		return connError(CodeSettingsTimeout, "no SETTINGS in time")
 	case over(w.partial, c.o.HeaderTimeout):
 		return connError(CodeEnhanceYourCalm, "unfinished frame or header block")
-	case len(c.streams) == 0 && over(w.idle, c.o.IdleTimeout):
+	case len(c.streams) == 0 && over(w.idle, c.idleTimeoutLocked()):
 		c.drainLocked() // under this lock: no stream is opened on what is already ending
 		return errIdle
 	case over(c.quietSinceLocked(), c.o.KeepAlive):

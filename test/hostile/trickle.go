@@ -61,10 +61,6 @@ func slowHTTP1() []*attack {
 			func(nc net.Conn) result {
 				return drip(nc, "GET / HTTP/1.1\r\nHost: app\r\nX: ")
 			}),
-		slow("no further request", "closed", "", limits.IdleHTTP, func(nc net.Conn) result {
-			io.WriteString(nc, "GET / HTTP/1.1\r\nHost: app\r\n\r\n")
-			return result{answer: listen(nc)}
-		}),
 		slow("a large answer that nobody reads", "cut", "", limits.BodyStall+2*trickleSlack,
 			func(nc net.Conn) result {
 				io.WriteString(nc, "GET /huge HTTP/1.1\r\nHost: app\r\n\r\n")
