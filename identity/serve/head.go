@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +8,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
 // requestHead is what a call's head says (grpc/doc/PROTOCOL-HTTP2.md, "Requests").
@@ -56,34 +57,22 @@ func parseHead(fields []hpack.HeaderField) (h requestHead, err error) {
 	return h, nil
 }
 
-// isGRPC says whether a content type is "application/grpc", or that with our codec's name behind
-// it.
+// isGRPC says whether a content type is gRPC's, without a codec's name or with our own codec's.
 func isGRPC(contentType string) bool {
-	rest, ok := strings.CutPrefix(contentType, "application/grpc")
-	return ok && (rest == "" || rest == "+proto" || rest[0] == ';')
+	codec, named := strings.CutPrefix(contentType, "application/grpc+")
+	return h2.IsGRPC(contentType) && (!named || codec == "proto")
 }
 
-var timeoutUnits = map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second,
-	'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond}
-
-const (
-	timeoutDigits = 8 // of grpc-timeout, at most
-	// longestTimeout stands for all that are longer, which a Duration may not be able to hold.
-	longestTimeout = 1000 * time.Hour
-)
+// longestTimeout stands for all that are longer.
+const longestTimeout = 1000 * time.Hour
 
 // parseTimeout reads grpc-timeout. A call without any time left has the least that is not none.
 func parseTimeout(s string) (time.Duration, error) {
-	digits := max(len(s)-1, 0)
-	n, err := strconv.ParseUint(s[:digits], 10, 32)
-	if err != nil || digits > timeoutDigits || timeoutUnits[s[digits]] == 0 {
+	d, ok := h2.ParseGRPCTimeout(s)
+	if !ok {
 		return 0, status.Errorf(codes.Internal, "grpc-timeout is %q", s)
 	}
-	unit := timeoutUnits[s[digits]]
-	if n > uint64(longestTimeout/unit) {
-		return longestTimeout, nil
-	}
-	return max(time.Duration(n)*unit, 1), nil
+	return min(max(d, 1), longestTimeout), nil
 }
 
 // Nothing of an answer's head is to enter HPACK's table: it is said once in a connection's life,
@@ -107,7 +96,7 @@ func trailers(err error) []hpack.HeaderField {
 	s := statusOf(err)
 	out := []hpack.HeaderField{unindexed("grpc-status", strconv.Itoa(int(s.Code())))}
 	if s.Message() != "" {
-		out = append(out, unindexed("grpc-message", percentEncode(s.Message())))
+		out = append(out, unindexed("grpc-message", h2.EncodeGRPCMessage(s.Message())))
 	}
 	return out
 }
@@ -121,18 +110,3 @@ func statusOf(err error) *status.Status {
 }
 
 func codeOf(err error) codes.Code { return statusOf(err).Code() }
-
-// percentEncode makes a message one that a field may have (grpc/doc/PROTOCOL-HTTP2.md,
-// "Responses").
-func percentEncode(s string) string {
-	isPlain := func(b byte) bool { return b >= ' ' && b <= '~' && b != '%' }
-	var out strings.Builder
-	for i := range len(s) {
-		if isPlain(s[i]) {
-			out.WriteByte(s[i])
-		} else {
-			fmt.Fprintf(&out, "%%%02X", s[i])
-		}
-	}
-	return out.String()
-}

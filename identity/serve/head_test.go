@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
 // Whatever a head says, it is refused or has a time that a context can bear.
@@ -50,7 +52,7 @@ func TestMessagesOfStatusesAreEncoded(t *testing.T) {
 		"plain, with spaces": "plain, with spaces", "100%": "100%25", "a\nb": "a%0Ab",
 		"ä": "%C3%A4", "\x00\x7f": "%00%7F",
 	} {
-		if got := percentEncode(s); got != want {
+		if got := h2.EncodeGRPCMessage(s); got != want {
 			t.Errorf("%q is %q, want %q", s, got, want)
 		}
 	}

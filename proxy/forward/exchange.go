@@ -258,7 +258,7 @@ func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 func (x *exchange) armDeadline(fields []hpack.HeaderField) {
 	d := x.rule.Request
 	if x.grpc {
-		g, ok := parseGRPCTimeout(header.Value(fields, "grpc-timeout"))
+		g, ok := h2.ParseGRPCTimeout(header.Value(fields, "grpc-timeout"))
 		if ok && (d == 0 || g < d) {
 			d = g
 		}

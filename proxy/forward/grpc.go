@@ -3,49 +3,14 @@ package forward
 import (
 	"errors"
 	"strconv"
-	"strings"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
-	"golang.org/x/net/http2/hpack"
 )
-
-// longestTimeout stands for all that are longer: eight digits of hours are more than a Duration
-// holds.
-const longestTimeout = 100 * 365 * 24 * time.Hour
-
-// parseGRPCTimeout reads grpc-timeout (gRPC over HTTP/2: at most eight digits and a unit).
-func parseGRPCTimeout(s string) (time.Duration, bool) {
-	if len(s) < 2 || len(s) > 9 {
-		return 0, false
-	}
-	unit, ok := grpcUnit(s[len(s)-1])
-	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
-	if !ok || err != nil {
-		return 0, false
-	}
-	return min(time.Duration(n), longestTimeout/unit) * unit, true
-}
-
-func grpcUnit(c byte) (time.Duration, bool) {
-	switch c {
-	case 'H':
-		return time.Hour, true
-	case 'M':
-		return time.Minute, true
-	case 'S':
-		return time.Second, true
-	case 'm':
-		return time.Millisecond, true
-	case 'u':
-		return time.Microsecond, true
-	case 'n':
-		return time.Nanosecond, true
-	}
-	return 0, false
-}
 
 // grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission
 // denied, internal, unavailable, data loss; the others are the caller's doing.
@@ -131,7 +96,7 @@ func grpcError(status int, reason string, ours bool) []hpack.HeaderField {
 func grpcTrailers(status int, reason string) []hpack.HeaderField {
 	return []hpack.HeaderField{
 		{Name: "grpc-status", Value: grpcStatus(status)},
-		{Name: "grpc-message", Value: percentEncode(reason)},
+		{Name: "grpc-message", Value: h2.EncodeGRPCMessage(reason)},
 	}
 }
 
@@ -167,7 +132,7 @@ func (x *exchange) tellDeadline(fields []hpack.HeaderField) []hpack.HeaderField 
 		if fields[i].Name != "grpc-timeout" {
 			continue
 		}
-		if said, ok := parseGRPCTimeout(fields[i].Value); !ok || said-left > deadlineSlop {
+		if said, ok := h2.ParseGRPCTimeout(fields[i].Value); !ok || said-left > deadlineSlop {
 			fields[i].Value = formatGRPCTimeout(left)
 		}
 		return fields
@@ -188,18 +153,4 @@ func formatGRPCTimeout(d time.Duration) string {
 		return strconv.FormatInt(int64(d/time.Millisecond), 10) + "m"
 	}
 	return strconv.FormatInt(int64(min(d/time.Second, most-1)), 10) + "S"
-}
-
-// percentEncode is grpc-message's encoding (gRPC over HTTP/2, "Status-Message").
-func percentEncode(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if c >= ' ' && c <= '~' && c != '%' {
-			b.WriteByte(c)
-			continue
-		}
-		b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-	}
-	return b.String()
 }

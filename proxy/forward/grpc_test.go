@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 )
 
@@ -23,7 +24,7 @@ func TestFormatGRPCTimeout(t *testing.T) {
 		48 * time.Hour: "172800S", 1 << 62: "99999999S",
 	} {
 		got := formatGRPCTimeout(d)
-		if back, ok := parseGRPCTimeout(got); got != want || !ok || back > d {
+		if back, ok := h2.ParseGRPCTimeout(got); got != want || !ok || back > d {
 			t.Errorf("%v is %s (%v), want %s", d, got, back, want)
 		}
 	}
@@ -32,12 +33,12 @@ func TestFormatGRPCTimeout(t *testing.T) {
 func TestParseGRPCTimeout(t *testing.T) {
 	for s, want := range map[string]time.Duration{"1S": time.Second, "100m": 100 * time.Millisecond,
 		"99999999n": 99999999, "5H": 5 * time.Hour} {
-		if d, ok := parseGRPCTimeout(s); !ok || d != want {
+		if d, ok := h2.ParseGRPCTimeout(s); !ok || d != want {
 			t.Errorf("%q: %v, %v", s, d, ok)
 		}
 	}
 	for _, s := range []string{"", "S", "1", "123456789S", "-1S", "1.5S", "1x"} {
-		if d, ok := parseGRPCTimeout(s); ok {
+		if d, ok := h2.ParseGRPCTimeout(s); ok {
 			t.Errorf("%q: %v", s, d)
 		}
 	}

@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"strings"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -144,13 +143,6 @@ func isCookie(name string) bool { return name == "cookie" || name == "set-cookie
 
 func declaresGRPC(f *hpack.HeaderField) bool {
 	return f.Name == "content-type" && IsGRPC(f.Value)
-}
-
-// IsGRPC says whether a content type is "application/grpc", or that with a codec's name behind it.
-// gRPC-Web is another protocol, which needs neither trailers nor HTTP/2.
-func IsGRPC(contentType string) bool {
-	rest, ok := strings.CutPrefix(contentType, "application/grpc")
-	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 func (c *Conn) onBlock() error {

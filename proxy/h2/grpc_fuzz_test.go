@@ -1,4 +1,4 @@
-package forward
+package h2
 
 import (
 	"math/big"
@@ -16,7 +16,7 @@ func FuzzGRPCTimeout(f *testing.F) {
 	units := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second,
 		'm': time.Millisecond, 'u': time.Microsecond, 'n': 1}
 	f.Fuzz(func(t *testing.T, s string) {
-		d, ok := parseGRPCTimeout(s)
+		d, ok := ParseGRPCTimeout(s)
 		if !ok {
 			return
 		}
@@ -26,7 +26,7 @@ func FuzzGRPCTimeout(f *testing.F) {
 			t.Fatalf("%q is %v", s, d)
 		}
 		exact := n.Mul(n, big.NewInt(int64(units[s[len(s)-1]])))
-		if want := big.NewInt(int64(longestTimeout)); exact.Cmp(want) > 0 {
+		if want := big.NewInt(int64(longestGRPCTimeout)); exact.Cmp(want) > 0 {
 			exact = want
 		}
 		if exact.Int64() != int64(d) {
