@@ -12,6 +12,9 @@ const (
 	// shedAt is the share of the limit from which work is refused. Beyond it the garbage collector
 	// would take more and more of the CPU.
 	shedAt = 0.95
+	// liveAt is the share that must be in use by then. The collector lets garbage grow up to the
+	// limit where much is in use, and takes it away when that is reached.
+	liveAt = 0.85
 	// poll is how long an answer holds, for the runtime's figures cost more than a request.
 	poll = 100 * time.Millisecond
 )
@@ -41,15 +44,22 @@ func Limit() int64 { return debug.SetMemoryLimit(-1) }
 
 func full() bool {
 	limit := Limit()
-	return limit != math.MaxInt64 && float64(used()) > shedAt*float64(limit)
+	if limit == math.MaxInt64 {
+		return false
+	}
+	used, live := usage()
+	return float64(used) > shedAt*float64(limit) && float64(live) > liveAt*float64(limit)
 }
 
-// used is what counts towards the limit, in bytes, without what the collector has freed already.
-func used() uint64 {
+// usage is what counts towards the limit, in bytes, without what the collector has freed already;
+// and how much of that was in use when it last looked.
+func usage() (used, live uint64) {
 	s := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
-		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"},
 	}
 	metrics.Read(s)
-	return s[0].Value.Uint64() - s[1].Value.Uint64() - s[2].Value.Uint64()
+	used = s[0].Value.Uint64() - s[1].Value.Uint64() - s[2].Value.Uint64()
+	return used, used - s[3].Value.Uint64() + min(s[3].Value.Uint64(), s[4].Value.Uint64())
 }

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
@@ -26,3 +27,25 @@ func TestFull(t *testing.T) {
 		t.Error("a process without a limit is still full")
 	}
 }
+
+// A process that is near its limit for its garbage alone is not full: the next collection helps.
+func TestGarbageIsNoReasonToRefuse(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	runtime.GC()
+	before, _ := usage()
+	for range 4 * before >> 20 {
+		garbage = make([]byte, 1<<20)
+	}
+	garbage = nil
+	used, live := usage()
+	if live > used/2 {
+		t.Fatalf("%d of %d bytes are live", live, used)
+	}
+	debug.SetMemoryLimit(int64(used))
+	if full() {
+		t.Errorf("full with %d bytes of %d live", live, used)
+	}
+}
+
+var garbage []byte
