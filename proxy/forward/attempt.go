@@ -352,6 +352,7 @@ func (x *exchange) finish(o outcome.Outcome, b *batch) {
 	}
 	x.recordOutcome(b.time())
 	x.body, x.trailers = nil, nil
+	x.givesPlace()
 	x.freeHead()
 }
 

@@ -44,6 +44,7 @@ type exchange struct {
 	last     *balance.Endpoint // of the try before
 	reached  *balance.Endpoint // the last that a try was for: the one that counts the request
 	start    time.Time
+	placed   bool // it counts among those that wait
 	grpc     bool
 	unsaid   bool // gRPC's status is still to come: the answer has begun, as its do
 	tunnel   bool // an upgrade, or CONNECT: what follows the head is not HTTP's
@@ -225,8 +226,8 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.fail(refusal.Status, x.refusedFor(), refusal.Reason, &x.c.batch)
 		return
 	}
-	if !x.weighHead() {
-		x.refuseHead()
+	if why := x.noRoom(); why != "" {
+		x.refuseForNow(why)
 		return
 	}
 	if x.rule.Retry {

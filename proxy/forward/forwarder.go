@@ -27,6 +27,8 @@ type Forwarder struct {
 	flushes   flushQueue
 	relief    relief           // for a proxy that is short of memory
 	longHeads atomic.Int64     // what those of requests that wait for an answer take, bytes
+	waiting   atomic.Int64     // requests, for their answers
+	maxCrowd  int              // of them
 	unknown   *discover.Answer // of requests that have none: names their metrics
 
 	Servers  live.Set[*ServerConn]
@@ -68,6 +70,7 @@ type Options struct {
 func New(o Options) *Forwarder {
 	f := &Forwarder{
 		Options:      o,
+		maxCrowd:     maxCrowd(memory.Limit()),
 		unknown:      &discover.Answer{Route: route.Unknown(route.NewBudget(nil))},
 		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
 		crowded:      o.Metrics.Counter(metric.ShedWork, "connections"),

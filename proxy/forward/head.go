@@ -5,7 +5,6 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/memory"
-	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -67,19 +66,6 @@ func (x *exchange) countHead(n int) (mine int) {
 func (x *exchange) longFits(mine, limit int) bool {
 	return x.weight <= x.c.f.Limits.LongHead ||
 		memory.LeavesEnough(mine, int(x.c.f.longHeads.Load()), limit, headsLeft)
-}
-
-// refuseHead tells the caller that the request may be sent again later: nothing of it was
-// processed.
-func (x *exchange) refuseHead() {
-	x.c.f.shedWork.Inc()
-	const words = "too many long requests wait for their answers"
-	if x.c.http1 {
-		x.fail(503, outcome.Overload, words, &x.c.batch)
-		return
-	}
-	x.seen.Because(outcome.Overload, words)
-	x.refuse(&x.c.batch)
 }
 
 // freeHead gives the request's head back: nothing will send it again.

@@ -10,16 +10,17 @@ import (
 // ServerConn is an HTTP connection that the proxy serves. What its side knows about the caller
 // holds for every request on it; what may change meanwhile is looked up at each.
 type ServerConn struct {
-	f      *Forwarder
-	side   side
-	wire   *wire.Conn
-	tls    *tls.ConnectionState // of a verified peer; nil: plaintext
-	http1  bool
-	engine server
-	batch  batch // of its reader
-	cells  cellCache
-	Heads  atomic.Int64 // what the heads of requests that wait for an answer take, bytes
-	shed   atomic.Bool  // it was cut, for memory was short and its peer slow
+	f       *Forwarder
+	side    side
+	wire    *wire.Conn
+	tls     *tls.ConnectionState // of a verified peer; nil: plaintext
+	http1   bool
+	engine  server
+	batch   batch // of its reader
+	cells   cellCache
+	waiting atomic.Int64 // requests, for their answers
+	Heads   atomic.Int64 // what the heads of requests that wait for an answer take, bytes
+	shed    atomic.Bool  // it was cut, for memory was short and its peer slow
 }
 
 // Speak says what the connection is, before it is served; state is of a verified peer, nil in
