@@ -128,7 +128,9 @@ func (s *stage) rows(pattern *regexp.Regexp) []*row {
 		overcrowd("streams beyond the limit", calm, calmed),
 	}, s.inbound, s.meshed)
 	// The application keeps its connection: its own requests are what it has to lose.
-	add([]*attack{rapidReset("rapid reset by the application", served, "")}, s.outbound)
+	own := rapidReset("rapid reset by the application", served, "")
+	own.own = true
+	add([]*attack{own}, s.outbound)
 	add(http2Floods(), s.inbound, s.meshed, s.outbound)
 	// frames are the same code wherever the connection is from
 	add(append(chatter(), mistakes()...), s.inbound, s.meshed)
