@@ -119,7 +119,7 @@ func (p *Proxy) dialServer(s config.Service) func(context.Context) (*wire.Conn, 
 }
 
 func (p *Proxy) dialControl(ctx context.Context, addr string, cfg *tls.Config) (*wire.Conn, error) {
-	nc, err := p.dialer.DialContext(ctx, "tcp", addr)
+	nc, err := p.connectControl(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

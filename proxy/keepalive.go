@@ -35,6 +35,43 @@ func (p *Proxy) dialPlain(ctx context.Context, addr string) (net.Conn, error) {
 	return nc, nil
 }
 
+// connectControl connects to a server of the control plane.
+func (p *Proxy) connectControl(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := p.dialFirst(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := boundSilence(nc, p.limits.UnackedControl); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("bound the silence of %s: %w", addr, err)
+	}
+	return nc, nil
+}
+
+// dialFirst dials the addresses of a name in turn. The name is looked up before, for DNS may take
+// longer than a dial. HTTP/2's PINGs keep the connection alive: with a user timeout, TCP's own
+// probes would end it if one of them is lost (tcp(7)).
+func (p *Proxy) dialFirst(ctx context.Context, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	lookup, cancel := context.WithTimeout(ctx, p.limits.DialOutside)
+	defer cancel()
+	all, err := net.DefaultResolver.LookupHost(lookup, host)
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{Timeout: p.limits.DialControl, KeepAlive: -1}
+	var nc net.Conn
+	for _, ip := range all {
+		if nc, err = d.DialContext(ctx, "tcp", net.JoinHostPort(ip, port)); err == nil {
+			return nc, nil
+		}
+	}
+	return nil, err
+}
+
 func onLoopback(nc net.Conn) bool {
 	a, ok := nc.RemoteAddr().(*net.TCPAddr)
 	return ok && a.IP.IsLoopback()

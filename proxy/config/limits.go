@@ -29,6 +29,10 @@ type Limits struct {
 	// DialElsewhere is for an endpoint that is not the only one, since another is tried then;
 	// DialOutside is for what is outside the cluster.
 	DialTimeout, DialElsewhere, DialOutside time.Duration
+	// DialControl is for a server of the control plane, of which a Service has more than one: the
+	// packets of a dial to a pod that is gone go on to that pod, and a new dial's to another. With
+	// it, two dials and a pause fit into DiscoveryWait.
+	DialControl time.Duration
 	// HandshakeTimeout bounds a TLS handshake with an endpoint: one whose core is busy signs late.
 	HandshakeTimeout time.Duration
 	// MaxTries bounds how often one request is sent, the first time included.
@@ -72,6 +76,9 @@ type Limits struct {
 	// user timeout (RFC 5482). It also counts the time in which a window stays closed. So it is
 	// longer than BodyStall, after which the peer is told in HTTP.
 	UnackedTimeout time.Duration
+	// UnackedControl is UnackedTimeout for a server of the control plane. Its kernel acknowledges
+	// however busy the server is, and what a window does not take waits here, not in the kernel.
+	UnackedControl time.Duration
 
 	// MaxConcurrentStreams bounds the streams on a connection of a proxy to a proxy or a backend.
 	// The default of x/net is 250.
@@ -163,29 +170,29 @@ type Limits struct {
 // DefaultLimits are the limits of every proxy that is not in a test.
 func DefaultLimits() Limits {
 	return Limits{
-		DetectTimeout: time.Second,
-		DiscoveryWait: 3 * time.Second,
-		NameGrace:     time.Minute,
-		DialTimeout:   3 * time.Second,
-		DialElsewhere: time.Second,
-		DialOutside:   10 * time.Second,
-
+		DetectTimeout:    time.Second,
+		DiscoveryWait:    3 * time.Second,
+		NameGrace:        time.Minute,
+		DialTimeout:      3 * time.Second,
+		DialElsewhere:    time.Second,
+		DialOutside:      10 * time.Second,
+		DialControl:      time.Second,
 		HandshakeTimeout: 10 * time.Second,
 		MaxTries:         5,
 		RetryBodyLimit:   64 << 10,
 		RetryBackoffMin:  25 * time.Millisecond,
 		RetryBackoffMax:  250 * time.Millisecond,
 
-		IdleHTTP:      60 * time.Second,
-		IdleCaller:    10*time.Minute + 20*time.Second,
-		HeaderTimeout: 10 * time.Second,
-		BodyIdle:      5 * time.Minute,
-		HalfClosed:    5 * time.Second,
-		BodyStall:     5 * time.Minute,
-		MeshKeepAlive: 10 * time.Second,
-		PeerTimeout:   90 * time.Second,
-
+		IdleHTTP:       60 * time.Second,
+		IdleCaller:     10*time.Minute + 20*time.Second,
+		HeaderTimeout:  10 * time.Second,
+		BodyIdle:       5 * time.Minute,
+		HalfClosed:     5 * time.Second,
+		BodyStall:      5 * time.Minute,
+		MeshKeepAlive:  10 * time.Second,
+		PeerTimeout:    90 * time.Second,
 		UnackedTimeout: 5*time.Minute + 30*time.Second,
+		UnackedControl: 5 * time.Second,
 
 		MaxConcurrentStreams: 256,
 		MaxOwnStreams:        1024,
@@ -214,10 +221,9 @@ func DefaultLimits() Limits {
 		MaxConnections:      16384,
 		ReservedConnections: 2048,
 		MaxTargets:          4096,
-
-		EndpointRest:    time.Second,
-		EndpointRestMax: time.Minute,
-		EWMADefaultRTT:  30 * time.Millisecond,
-		EWMADecay:       10 * time.Second,
+		EndpointRest:        time.Second,
+		EndpointRestMax:     time.Minute,
+		EWMADefaultRTT:      30 * time.Millisecond,
+		EWMADecay:           10 * time.Second,
 	}
 }

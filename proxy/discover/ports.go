@@ -196,10 +196,7 @@ func (in *Port) Wait(ctx context.Context, patient bool) *PortAnswer {
 	if patient || in.d.Status() == nil {
 		ctx, cancel := context.WithTimeout(ctx, in.d.Cfg.Limits.DiscoveryWait)
 		defer cancel()
-		select {
-		case <-in.answered:
-		case <-ctx.Done():
-		}
+		in.d.await(ctx, in.answered)
 	}
 	return in.latest.Load()
 }

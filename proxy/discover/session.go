@@ -29,6 +29,10 @@ const (
 	discoverBackoffMin = 100 * time.Millisecond
 	// destination's replicas come back one by one; a new pod waits no longer than this
 	discoverBackoffMax = 10 * time.Second
+	// discoverBackoffWanted is the pause while somebody waits for an answer: Limits.DiscoveryWait
+	// has room for it and for a dial that fails. 10,000 proxies that all have such a caller dial
+	// 20,000 times a second, and handshakes are bounded by whoever accepts them.
+	discoverBackoffWanted = 500 * time.Millisecond
 )
 
 // capabilities are what this proxy is able to do of what not every proxy is.
@@ -46,6 +50,8 @@ type Session struct {
 	ready atomic.Bool // destination has welcomed us at least once
 	once  sync.Once   // closes met
 	Met   chan struct{}
+	// wanted is sent to by everybody who waits for an answer, and received from during a pause.
+	wanted chan struct{}
 
 	mu       sync.Mutex // guards everything below
 	targets  *lru.LRU[string, *Target]
@@ -85,6 +91,7 @@ func New(o Options) *Session {
 		store:         newStore(),
 		mail:          make(chan struct{}, 1),
 		Met:           make(chan struct{}),
+		wanted:        make(chan struct{}),
 		inboundBudget: route.NewBudget(nil),
 	}
 	// The sizes are positive: no errors.
@@ -156,11 +163,45 @@ func (d *Session) Run(ctx context.Context) {
 		}
 		d.Failures.Inc()
 		d.Log.Info("the stream to destination ended", "err", err, "retry", wait)
-		select {
-		case <-time.After(wait/2 + rand.N(wait)):
-		case <-ctx.Done():
-		}
+		d.pause(ctx, wait)
 		wait = min(2*wait, discoverBackoffMax)
+	}
+}
+
+// pause waits until the next stream is due: after about so long, or about discoverBackoffWanted
+// after somebody began to wait for an answer.
+func (d *Session) pause(ctx context.Context, wait time.Duration) {
+	due := time.NewTimer(around(wait))
+	defer due.Stop()
+	var sooner <-chan time.Time
+	for wanted := d.wanted; ; {
+		select {
+		case <-due.C:
+			return
+		case <-sooner:
+			return
+		case <-ctx.Done():
+			return
+		case <-wanted:
+			wanted, sooner = nil, time.After(around(discoverBackoffWanted))
+		}
+	}
+}
+
+// around spreads what many proxies do after a time.
+func around(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// await waits until destination has answered or ctx ends. A session that pauses meanwhile comes
+// back sooner.
+func (d *Session) await(ctx context.Context, answered <-chan struct{}) {
+	for {
+		select {
+		case <-answered:
+			return
+		case <-ctx.Done():
+			return
+		case d.wanted <- struct{}{}:
+		}
 	}
 }
 

@@ -1,15 +1,23 @@
 package discover
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/authorize"
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
+	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // newSession is one without a stream: what destination says is applied by hand.
@@ -45,6 +53,62 @@ func TestWhatIsHeldIsSaidOnceAStream(t *testing.T) {
 		}
 	}
 	d.stream = nil
+}
+
+// A proxy that cannot reach destination tries ever more seldom, but for a caller that waits for an
+// answer, and then so often that the caller may yet get one.
+func TestASessionComesBackForWhoeverWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSession(t)
+		dials := runAlone(t, d)
+		wait := d.Cfg.Limits.DiscoveryWait
+		for _, tt := range []struct {
+			name        string
+			what        func()
+			least, most int64 // pauses are from a half to one and a half of what they are about
+		}{
+			{"nobody waits", func() { time.Sleep(wait) }, 0, 1},
+			{"the caller of a new target waits", func() {
+				key := &api.Key{Key: &api.Key_Authority{Authority: "web"}}
+				if d.Target(key).Resolve(t.Context(), wait) != nil {
+					t.Error("somebody answered")
+				}
+			}, 3, 13},
+			{"the caller of a new port waits",
+				func() { d.Port(8080).Wait(t.Context(), true) }, 3, 13},
+			{"a thousand wait", func() {
+				var all sync.WaitGroup
+				for range 1000 {
+					all.Go(func() { d.Port(8080).Wait(t.Context(), true) })
+				}
+				all.Wait()
+			}, 3, 13},
+		} {
+			time.Sleep(time.Hour)
+			before := dials.Load()
+			tt.what()
+			if n := dials.Load() - before; n < tt.least || n > tt.most {
+				t.Errorf("%s: %d dials within %v, want %d to %d", tt.name, n, wait, tt.least,
+					tt.most)
+			}
+		}
+	})
+}
+
+// runAlone runs a session whose destination cannot be reached, and counts its dials.
+func runAlone(t *testing.T, d *Session) *atomic.Int64 {
+	dials := &atomic.Int64{}
+	d.Identified = func(context.Context) error { return nil }
+	d.Failures = metric.NewRegistry().Counter(metric.ControlPlaneError, "destination")
+	d.Client = rpc.NewClient(rpc.Options{Dial: func(context.Context) (*wire.Conn, error) {
+		dials.Add(1)
+		return nil, errors.New("nobody is there")
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { d.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return dials
 }
 
 // A scan through all ports must not make the proxy forget how strict the served ones are.

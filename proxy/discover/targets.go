@@ -73,10 +73,7 @@ func (t *Target) wait(ctx context.Context, longest time.Duration) *Answer {
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	select {
-	case <-t.answered:
-	case <-ctx.Done():
-	}
+	t.d.await(ctx, t.answered)
 	return t.latest.Load()
 }
 
