@@ -21,11 +21,12 @@ build:
 	@echo "built $(VERSION) with $$(go env GOVERSION)"
 
 # make lint vets the same packages. In a fresh clone most of the time goes into compiling: nobody debugs these binaries, and
-# Kubernetes' libraries, half of all code, compile in two thirds of the time without inlining.
+# Kubernetes' libraries, half of all code, compile in two thirds of the time without inlining. What counts allocations is built
+# once more, without the race detector, and links none of them.
 test:
 	CGO_ENABLED=1 go test -race -vet=off -ldflags=-w -gcflags=all=-dwarf=false -gcflags='k8s.io/...=-dwarf=false -l' \
 	  -p 3 -timeout 6m ./proxy ./...
-	go test -run Allocations ./proxy ./proxy/h2
+	go test -vet=off -ldflags=-w -run Allocations ./test/allocations ./proxy/h2
 
 # deadcode looks twice: at what neither a main nor a test reaches, and at what only tests do in what users get. test/layout/dead
 # lists what is excused, with its reason.

@@ -25,8 +25,7 @@ var (
 	onlyReverse = []string{"reverseproxy"}
 )
 
-// bars are the project's promises. One more is held by proxy/alloc_test.go: allocations per
-// request.
+// bars are the project's promises. One more is held by test/allocations: allocations per request.
 func bars() []bar {
 	return slices.Concat(fastBars(), bulkBars(), smallBars())
 }

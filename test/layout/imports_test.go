@@ -217,6 +217,19 @@ func TestWhatTheProxyDoesNotLink(t *testing.T) {
 	}
 }
 
+// The tests that count allocations are built by themselves, without the race detector, and nothing
+// that takes a minute to compile belongs to what they count.
+func TestWhatTheAllocationTestsDoNotLink(t *testing.T) {
+	for _, p := range list(t, "-test", "./test/allocations") {
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "k8s.io/") ||
+				strings.HasPrefix(dep, "google.golang.org/grpc") {
+				t.Errorf("%s links %s: its control plane is a script", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
 // TestNobodyNamesTheDeprecatedTransports: http2.Server and http2.Transport become wrappers of
 // net/http with Go 1.27.
 func TestNobodyNamesTheDeprecatedTransports(t *testing.T) {

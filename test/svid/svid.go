@@ -3,6 +3,7 @@
 package svid
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -37,7 +38,7 @@ func NewCA(td spiffeid.TrustDomain) (*CA, error) {
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageCertSign, URIs: []*url.URL{td.ID().URL()},
 	}
-	cert, err := sign(template, template, key, key)
+	cert, err := sign(template, template, key.Public(), key)
 	return &CA{td, cert, key}, err
 }
 
@@ -54,13 +55,7 @@ func (ca *CA) Source(ns, account, pod string, life time.Duration) (*spiffe.Sourc
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := sign(&x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: pod},
-		URIs: []*url.URL{id.URL()}, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(life),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, ca.cert, key, ca.key)
+	leaf, err := ca.Certify(id, pod, key.Public(), life)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +65,23 @@ func (ca *CA) Source(ns, account, pod string, life time.Duration) (*spiffe.Sourc
 	return src, nil
 }
 
-func sign(
-	template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey,
+// Certify makes an SVID for who has the key to a public one.
+func (ca *CA) Certify(
+	id spiffeid.ID, pod string, public crypto.PublicKey, life time.Duration,
 ) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+	return sign(&x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: pod},
+		URIs: []*url.URL{id.URL()}, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(life),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, ca.cert, public, ca.key)
+}
+
+func sign(
+	template, parent *x509.Certificate, public crypto.PublicKey, parentKey *ecdsa.PrivateKey,
+) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, parentKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}

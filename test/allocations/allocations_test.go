@@ -1,0 +1,59 @@
+//go:build !race
+
+package allocations
+
+import (
+	"runtime"
+	"testing"
+)
+
+// The race detector makes sync.Pool forget on purpose, so this is built without it.
+
+// maxAllocs is what a request may allocate in one proxy, everything counted: two engines, the
+// exchange, discovery, routing, balancing, deadlines and metrics. It only ever goes down. Two are
+// the values that differ; a record of TLS is shared by many.
+const maxAllocs = 2.5
+
+const (
+	batchSize = 16 // requests on their way together
+	warmup    = 200
+	counted   = 1000 // batches that are counted
+)
+
+// TestAllocationsPerRequest sends requests of ten fields of which two differ each time, and gets
+// answers of six that do not. Both peers are scripts that write bytes made beforehand, and allocate
+// nothing.
+func TestAllocationsPerRequest(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		proxies float64
+		mesh    bool
+	}{{"one plaintext hop", 1, false}, {"two hops", 2, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := allocations(t, tt.mesh) / tt.proxies
+			t.Logf("%.2f allocations a request and proxy", got)
+			if got > maxAllocs {
+				t.Errorf("%.2f allocations a request and proxy, more than %.1f", got, maxAllocs)
+			}
+		})
+	}
+}
+
+// BenchmarkRequest is for profiles: -bench Request -memprofile with -memprofilerate 1.
+func BenchmarkRequest(b *testing.B) {
+	c := newClient(b, meshed(b, true))
+	c.rounds(b, warmup)
+	b.ReportAllocs()
+	b.ResetTimer()
+	c.rounds(b, (b.N+batchSize-1)/batchSize)
+}
+
+func allocations(t *testing.T, mesh bool) float64 {
+	c := newClient(t, meshed(t, mesh))
+	c.rounds(t, warmup)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	c.rounds(t, counted)
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / (counted * batchSize)
+}

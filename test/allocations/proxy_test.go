@@ -1,0 +1,137 @@
+//go:build !race
+
+package allocations
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy"
+	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/test/await"
+	"github.com/tulle-mesh/tulle/test/loopback"
+	"github.com/tulle-mesh/tulle/test/output"
+)
+
+const (
+	service    = "web.shop.svc.cluster.local:80"
+	identities = "spiffe://cluster.local/ns/shop/sa/"
+)
+
+// meshed is where a caller's application dials a scripted one, with or without a proxy of its own.
+func meshed(t testing.TB, mesh bool) (addr string) {
+	app := newApp(t)
+	_, text, err := net.SplitHostPort(app)
+	check(t, err)
+	port, err := strconv.Atoi(text)
+	check(t, err)
+	web := &api.Endpoint{Id: "web-0/" + app, Address: app, TargetPort: uint32(port),
+		Protocol: api.Protocol_PROTOCOL_DETECT}
+	if mesh {
+		web.MeshAddress, web.Identity = loopback.Free(), identities+"web"
+	}
+	p := newPlane(t, answersFor(web))
+	if mesh {
+		p.proxy(t, "web", map[string]string{
+			config.EnvInboundListen: web.MeshAddress, config.EnvInboundApps: text + "=" + app,
+			config.EnvOutboundUpstreams: loopback.Free() + "=" + service,
+		})
+	}
+	addr = loopback.Free()
+	p.proxy(t, "client", map[string]string{
+		config.EnvInboundListen: loopback.Free(), config.EnvInboundApps: "1=127.0.0.1:1",
+		config.EnvOutboundUpstreams: addr + "=" + service,
+	})
+	return addr
+}
+
+// answersFor is what destination says of the service whose one endpoint is web: as much as it does
+// of one that nobody has described.
+func answersFor(web *api.Endpoint) map[string]*api.Resources {
+	outbound := &api.Key{Key: &api.Key_Authority{Authority: service}}
+	inbound := &api.Key{Key: &api.Key_InboundPort{InboundPort: web.TargetPort}}
+	answers := map[string]*api.Resources{}
+	answer := func(key *api.Key, resources ...*api.Resource) {
+		for _, r := range resources {
+			r.Version = strings.Repeat("0", api.VersionLen)
+		}
+		answers[api.KeyString(key)] = &api.Resources{Resources: resources}
+	}
+	shop := &api.Metadata{Namespace: "shop", Service: "web"}
+	answer(outbound, &api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: service,
+		Body: &api.Resource_Cluster{Cluster: &api.Cluster{Name: service, Metadata: shop,
+			Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}},
+	}, &api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: service,
+		Body: &api.Resource_Endpoints{
+			Endpoints: &api.Endpoints{Endpoints: []*api.Endpoint{web}}},
+	}, &api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(outbound),
+		Body: &api.Resource_Route{Route: &api.Route{Destination: shop, Authority: service,
+			Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+			Backends: []*api.Backend{{Cluster: service, Weight: 1}}}},
+	})
+	answer(inbound, &api.Resource{Kind: api.Kind_KIND_INBOUND, Name: api.KeyString(inbound),
+		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: web.TargetPort, Service: shop,
+			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
+			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_CHOSEN}}})
+	return answers
+}
+
+// proxy runs an account's proxy until the test ends.
+func (p *plane) proxy(t testing.TB, account string, env map[string]string) {
+	admin, token := loopback.Free(), filepath.Join(t.TempDir(), "token")
+	check(t, os.WriteFile(token, []byte("believed"), 0o600))
+	for name, value := range map[string]string{
+		config.EnvIdentity: identities + account, config.EnvTrustFile: p.trust,
+		config.EnvTokenFile: token, config.EnvAdminListen: admin, config.EnvDrainGrace: "5s",
+		config.EnvIdentityAddr: p.addr, config.EnvIdentityID: p.id.String(),
+		config.EnvDestinationAddr: p.addr, config.EnvDestinationID: p.id.String(),
+	} {
+		env[name] = value
+	}
+	cfg, err := config.Parse(func(name string) string { return env[name] })
+	check(t, err)
+	said := &output.Buffer{}
+	running, err := proxy.New(cfg, "test", proxy.Output{Access: io.Discard,
+		Log: slog.New(slog.NewTextHandler(said, nil)), Level: &slog.LevelVar{}})
+	check(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- running.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		check(t, await.Receive(t, "the proxy of "+account+" has drained", result))
+		if t.Failed() {
+			t.Log(said.String())
+		}
+	})
+	await.True(t, "the proxy of "+account+" is ready", func() bool { return ready(admin) })
+}
+
+// ready is the proxy's own word. It keeps no connection, whose reader would be counted.
+func ready(admin string) bool {
+	asker := &http.Client{Timeout: 5 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := asker.Get("http://" + admin + "/ready")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
