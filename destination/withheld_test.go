@@ -62,8 +62,8 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 	unable.wants("Route authority/web")
 }
 
-// Every filter, every kind of rule that is not HTTP's, and auditing has a capability, wherever it
-// is.
+// Every filter, every kind of rule that is not HTTP's, a fixed answer and auditing has a capability,
+// wherever it is.
 func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 	one := (&api.Filter{}).ProtoReflect().Descriptor().Oneofs().Get(0)
 	for i := range one.Fields().Len() {
@@ -81,6 +81,15 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 			if len(r.Needs()) != 1 {
 				t.Errorf("%s of %s needs %v, want one capability", field.Name(), where, r.Needs())
 			}
+		}
+	}
+	answers := []*api.Backend{{Weight: 1, Answer: 404}}
+	for _, route := range []*api.Route{
+		{Backends: answers}, {Http: []*api.HTTPRule{{Backends: answers}}},
+	} {
+		r := &api.Resource{Body: &api.Resource_Route{Route: route}}
+		if got := r.Needs(); len(got) != 1 || got[0] != api.CapabilityAnswer {
+			t.Errorf("%v needs %v", route, got)
 		}
 	}
 	for want, r := range map[string]*api.Resource{

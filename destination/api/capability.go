@@ -5,6 +5,9 @@ package api
 const (
 	CapabilityRequestHeaders  = "filter/request-headers"
 	CapabilityResponseHeaders = "filter/response-headers"
+	CapabilityRedirect        = "filter/redirect"
+	CapabilityRewrite         = "filter/rewrite"
+	CapabilityAnswer          = "backend/answer"
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
 	CapabilityAudit           = "action/audit"
@@ -57,6 +60,9 @@ func needsOfBackends(list []*Backend) []string {
 	var need []string
 	for _, b := range list {
 		need = append(need, needsOfFilters(b.GetFilters())...)
+		if b.GetAnswer() != 0 {
+			need = append(need, CapabilityAnswer)
+		}
 	}
 	return need
 }
@@ -69,6 +75,10 @@ func needsOfFilters(list []*Filter) []string {
 			need = append(need, CapabilityRequestHeaders)
 		case *Filter_ResponseHeaders:
 			need = append(need, CapabilityResponseHeaders)
+		case *Filter_Redirect:
+			need = append(need, CapabilityRedirect)
+		case *Filter_Rewrite:
+			need = append(need, CapabilityRewrite)
 		}
 	}
 	return need

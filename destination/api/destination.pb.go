@@ -2562,13 +2562,16 @@ func (*QueryMatch_Exact) isQueryMatch_Value() {}
 
 func (*QueryMatch_Regex) isQueryMatch_Value() {}
 
-// Filter changes a request or a response. It and all in it is strict. Each member has a capability.
+// Filter changes a request or a response, or answers instead of a backend. A backend's come after its
+// rule's. It and all in it is strict. Each member has a capability.
 type Filter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Filter:
 	//
 	//	*Filter_RequestHeaders
 	//	*Filter_ResponseHeaders
+	//	*Filter_Redirect
+	//	*Filter_Rewrite
 	Filter        isFilter_Filter `protobuf_oneof:"filter"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2629,6 +2632,24 @@ func (x *Filter) GetResponseHeaders() *HeaderModifier {
 	return nil
 }
 
+func (x *Filter) GetRedirect() *Redirect {
+	if x != nil {
+		if x, ok := x.Filter.(*Filter_Redirect); ok {
+			return x.Redirect
+		}
+	}
+	return nil
+}
+
+func (x *Filter) GetRewrite() *Rewrite {
+	if x != nil {
+		if x, ok := x.Filter.(*Filter_Rewrite); ok {
+			return x.Rewrite
+		}
+	}
+	return nil
+}
+
 type isFilter_Filter interface {
 	isFilter_Filter()
 }
@@ -2641,9 +2662,21 @@ type Filter_ResponseHeaders struct {
 	ResponseHeaders *HeaderModifier `protobuf:"bytes,2,opt,name=response_headers,json=responseHeaders,proto3,oneof"` // capability "filter/response-headers"
 }
 
+type Filter_Redirect struct {
+	Redirect *Redirect `protobuf:"bytes,3,opt,name=redirect,proto3,oneof"` // capability "filter/redirect"
+}
+
+type Filter_Rewrite struct {
+	Rewrite *Rewrite `protobuf:"bytes,4,opt,name=rewrite,proto3,oneof"` // capability "filter/rewrite"
+}
+
 func (*Filter_RequestHeaders) isFilter_Filter() {}
 
 func (*Filter_ResponseHeaders) isFilter_Filter() {}
+
+func (*Filter_Redirect) isFilter_Filter() {}
+
+func (*Filter_Rewrite) isFilter_Filter() {}
 
 // HeaderModifier names neither pseudo-headers nor fields that frame a message or belong to one
 // connection, nor host, nor anything that begins with "tulle-".
@@ -2759,20 +2792,294 @@ func (x *Header) GetValue() string {
 	return ""
 }
 
+// Redirect is an answer: the request is to be made elsewhere. Of a list of filters at most one is a
+// redirect, and no rewrite is beside it. The request's query is kept. What is empty is as the request
+// has it, whose scheme is http and whose port is the one that its caller dialed.
+type Redirect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scheme        string                 `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`  // "http" or "https"
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`      // a name or an address, without a port
+	Path          *PathModifier          `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`      // absent: the request's path
+	Port          uint32                 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`     // at most 65535; 0 beside a scheme: the scheme's well-known one
+	Status        uint32                 `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"` // 301, 302, 303, 307 or 308
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Redirect) Reset() {
+	*x = Redirect{}
+	mi := &file_destination_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redirect) ProtoMessage() {}
+
+func (x *Redirect) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
+func (*Redirect) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Redirect) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *Redirect) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Redirect) GetPath() *PathModifier {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Redirect) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Redirect) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+// Rewrite changes what a backend is asked for. The request's query is kept.
+type Rewrite struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"` // a name or an address, without a port; empty: as the caller says
+	Path          *PathModifier          `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // absent: the request's path
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rewrite) Reset() {
+	*x = Rewrite{}
+	mi := &file_destination_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rewrite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rewrite) ProtoMessage() {}
+
+func (x *Rewrite) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
+func (*Rewrite) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Rewrite) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Rewrite) GetPath() *PathModifier {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+// PathModifier changes a path. A path in it has at most MaxPath bytes (limits.go), neither a query
+// nor a fragment, and nothing that a request's path cannot have.
+type PathModifier struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Modifier:
+	//
+	//	*PathModifier_Full
+	//	*PathModifier_Prefix
+	Modifier      isPathModifier_Modifier `protobuf_oneof:"modifier"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathModifier) Reset() {
+	*x = PathModifier{}
+	mi := &file_destination_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathModifier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathModifier) ProtoMessage() {}
+
+func (x *PathModifier) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathModifier.ProtoReflect.Descriptor instead.
+func (*PathModifier) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *PathModifier) GetModifier() isPathModifier_Modifier {
+	if x != nil {
+		return x.Modifier
+	}
+	return nil
+}
+
+func (x *PathModifier) GetFull() string {
+	if x != nil {
+		if x, ok := x.Modifier.(*PathModifier_Full); ok {
+			return x.Full
+		}
+	}
+	return ""
+}
+
+func (x *PathModifier) GetPrefix() *PrefixModifier {
+	if x != nil {
+		if x, ok := x.Modifier.(*PathModifier_Prefix); ok {
+			return x.Prefix
+		}
+	}
+	return nil
+}
+
+type isPathModifier_Modifier interface {
+	isPathModifier_Modifier()
+}
+
+type PathModifier_Full struct {
+	Full string `protobuf:"bytes,1,opt,name=full,proto3,oneof"` // instead of the path; begins with "/"
+}
+
+type PathModifier_Prefix struct {
+	Prefix *PrefixModifier `protobuf:"bytes,2,opt,name=prefix,proto3,oneof"`
+}
+
+func (*PathModifier_Full) isPathModifier_Modifier() {}
+
+func (*PathModifier_Prefix) isPathModifier_Modifier() {}
+
+// PrefixModifier replaces a prefix of whole segments: "/a" by "/b" makes "/b/c" of "/a/c". A slash at
+// the end of either does not count, and no path is left empty: "/a" by "" makes "/" of "/a". A path
+// without the prefix stays.
+type PrefixModifier struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Matched       string                 `protobuf:"bytes,1,opt,name=matched,proto3" json:"matched,omitempty"`         // what the rule's match says; begins with "/"
+	Replacement   string                 `protobuf:"bytes,2,opt,name=replacement,proto3" json:"replacement,omitempty"` // begins with "/", or is empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrefixModifier) Reset() {
+	*x = PrefixModifier{}
+	mi := &file_destination_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrefixModifier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrefixModifier) ProtoMessage() {}
+
+func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrefixModifier.ProtoReflect.Descriptor instead.
+func (*PrefixModifier) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *PrefixModifier) GetMatched() string {
+	if x != nil {
+		return x.Matched
+	}
+	return ""
+}
+
+func (x *PrefixModifier) GetReplacement() string {
+	if x != nil {
+		return x.Replacement
+	}
+	return ""
+}
+
 // Backend is a share of what a rule matches. Shares are by weight; destination keeps a list's sum
 // within 32 bits.
 type Backend struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"` // a Cluster resource's name
-	Weight        uint32                 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`  // 0: nothing goes there
-	Filters       []*Filter              `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"` // a Cluster resource's name
+	Weight  uint32                 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`  // 0: nothing goes there
+	Filters []*Filter              `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	// A fixed answer of this status, 400 to 599, instead of a cluster, whose name is then empty. A gRPC
+	// caller gets the status of gRPC that it stands for. 0: none. Capability "backend/answer".
+	Answer        uint32 `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +3091,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +3104,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{29}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Backend) GetCluster() string {
@@ -2821,6 +3128,13 @@ func (x *Backend) GetFilters() []*Filter {
 	return nil
 }
 
+func (x *Backend) GetAnswer() uint32 {
+	if x != nil {
+		return x.Answer
+	}
+	return 0
+}
+
 type Timeouts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RequestMs     uint64                 `protobuf:"varint,1,opt,name=request_ms,json=requestMs,proto3" json:"request_ms,omitempty"` // the whole request, tries included; 0: none
@@ -2831,7 +3145,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +3157,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +3170,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{30}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -2882,7 +3196,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +3208,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +3221,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -2928,7 +3242,7 @@ type Hedge struct {
 
 func (x *Hedge) Reset() {
 	*x = Hedge{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2940,7 +3254,7 @@ func (x *Hedge) String() string {
 func (*Hedge) ProtoMessage() {}
 
 func (x *Hedge) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2953,7 +3267,7 @@ func (x *Hedge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
 func (*Hedge) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Hedge) GetAfterMs() uint64 {
@@ -2974,7 +3288,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3300,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3313,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -3035,7 +3349,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3361,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3374,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -3093,7 +3407,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3419,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3432,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -3201,7 +3515,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3527,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3540,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -3246,7 +3560,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3572,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3585,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3305,7 +3619,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3631,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3644,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Cluster) GetName() string {
@@ -3390,7 +3704,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +3716,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +3729,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -3441,7 +3755,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +3767,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +3780,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -3486,7 +3800,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +3812,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +3825,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -3546,7 +3860,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3872,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3885,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Endpoint) GetId() string {
@@ -3658,7 +3972,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3670,7 +3984,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3683,7 +3997,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Locality) GetRegion() string {
@@ -3740,7 +4054,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +4066,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +4079,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -3841,7 +4155,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +4167,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +4180,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -3887,7 +4201,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3899,7 +4213,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3912,7 +4226,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Probe) GetPath() string {
@@ -3941,7 +4255,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3953,7 +4267,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3966,7 +4280,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Config) GetLog() *Log {
@@ -3993,7 +4307,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4319,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4332,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -4038,7 +4352,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4050,7 +4364,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4063,7 +4377,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Log) GetLevel() Level {
@@ -4211,10 +4525,12 @@ const file_destination_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x05exact\x18\x02 \x01(\tH\x00R\x05exact\x12\x16\n" +
 	"\x05regex\x18\x03 \x01(\tH\x00R\x05regexB\a\n" +
-	"\x05value\"\xb6\x01\n" +
+	"\x05value\"\xaf\x02\n" +
 	"\x06Filter\x12O\n" +
 	"\x0frequest_headers\x18\x01 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0erequestHeaders\x12Q\n" +
-	"\x10response_headers\x18\x02 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0fresponseHeadersB\b\n" +
+	"\x10response_headers\x18\x02 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0fresponseHeaders\x12<\n" +
+	"\bredirect\x18\x03 \x01(\v2\x1e.tulle.destination.v1.RedirectH\x00R\bredirect\x129\n" +
+	"\arewrite\x18\x04 \x01(\v2\x1d.tulle.destination.v1.RewriteH\x00R\arewriteB\b\n" +
 	"\x06filter\"\x88\x01\n" +
 	"\x0eHeaderModifier\x12.\n" +
 	"\x03set\x18\x01 \x03(\v2\x1c.tulle.destination.v1.HeaderR\x03set\x12.\n" +
@@ -4222,11 +4538,29 @@ const file_destination_proto_rawDesc = "" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"s\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x9a\x01\n" +
+	"\bRedirect\x12\x16\n" +
+	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x126\n" +
+	"\x04path\x18\x03 \x01(\v2\".tulle.destination.v1.PathModifierR\x04path\x12\x12\n" +
+	"\x04port\x18\x04 \x01(\rR\x04port\x12\x16\n" +
+	"\x06status\x18\x05 \x01(\rR\x06status\"U\n" +
+	"\aRewrite\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x126\n" +
+	"\x04path\x18\x02 \x01(\v2\".tulle.destination.v1.PathModifierR\x04path\"p\n" +
+	"\fPathModifier\x12\x14\n" +
+	"\x04full\x18\x01 \x01(\tH\x00R\x04full\x12>\n" +
+	"\x06prefix\x18\x02 \x01(\v2$.tulle.destination.v1.PrefixModifierH\x00R\x06prefixB\n" +
+	"\n" +
+	"\bmodifier\"L\n" +
+	"\x0ePrefixModifier\x12\x18\n" +
+	"\amatched\x18\x01 \x01(\tR\amatched\x12 \n" +
+	"\vreplacement\x18\x02 \x01(\tR\vreplacement\"\x8b\x01\n" +
 	"\aBackend\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x16\n" +
 	"\x06weight\x18\x02 \x01(\rR\x06weight\x126\n" +
-	"\afilters\x18\x03 \x03(\v2\x1c.tulle.destination.v1.FilterR\afilters\"@\n" +
+	"\afilters\x18\x03 \x03(\v2\x1c.tulle.destination.v1.FilterR\afilters\x12\x16\n" +
+	"\x06answer\x18\x04 \x01(\rR\x06answer\"@\n" +
 	"\bTimeouts\x12\x1d\n" +
 	"\n" +
 	"request_ms\x18\x01 \x01(\x04R\trequestMs\x12\x15\n" +
@@ -4374,7 +4708,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -4413,27 +4747,31 @@ var file_destination_proto_goTypes = []any{
 	(*Filter)(nil),            // 34: tulle.destination.v1.Filter
 	(*HeaderModifier)(nil),    // 35: tulle.destination.v1.HeaderModifier
 	(*Header)(nil),            // 36: tulle.destination.v1.Header
-	(*Backend)(nil),           // 37: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 38: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 39: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 40: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 41: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 42: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 43: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 44: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 45: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 46: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 47: tulle.destination.v1.EWMA
-	(*Endpoints)(nil),         // 48: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 49: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 50: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 51: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 52: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 53: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 54: tulle.destination.v1.Probe
-	(*Config)(nil),            // 55: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 56: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 57: tulle.destination.v1.Log
+	(*Redirect)(nil),          // 37: tulle.destination.v1.Redirect
+	(*Rewrite)(nil),           // 38: tulle.destination.v1.Rewrite
+	(*PathModifier)(nil),      // 39: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),    // 40: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),           // 41: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 42: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 43: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 44: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 45: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 46: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 47: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 48: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 49: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 50: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 51: tulle.destination.v1.EWMA
+	(*Endpoints)(nil),         // 52: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 53: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 54: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 55: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 56: tulle.destination.v1.Inbound
+	(*Authorization)(nil),     // 57: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 58: tulle.destination.v1.Probe
+	(*Config)(nil),            // 59: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 60: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 61: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	9,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -4455,31 +4793,31 @@ var file_destination_proto_depIdxs = []int32{
 	22, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,  // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
 	23, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	46, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	48, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	49, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	52, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	55, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	50, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	52, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	53, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	56, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	59, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,  // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,  // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	24, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	37, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	41, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	41, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	45, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
 	26, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
 	27, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
 	28, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
 	25, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
 	29, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
 	34, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	37, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	38, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	39, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	42, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	40, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	41, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	42, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	43, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	46, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	44, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
 	25, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	37, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	41, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
 	25, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	37, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	41, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
 	31, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
 	32, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
 	33, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
@@ -4489,39 +4827,44 @@ var file_destination_proto_depIdxs = []int32{
 	29, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
 	35, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
 	35, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	36, // 53: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	36, // 54: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	34, // 55: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	43, // 56: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	45, // 57: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	44, // 58: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	44, // 59: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	43, // 60: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	43, // 61: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	47, // 62: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	24, // 63: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	50, // 64: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	50, // 65: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,  // 66: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	51, // 67: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	19, // 68: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,  // 69: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	4,  // 70: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	5,  // 71: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	53, // 72: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	26, // 73: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	54, // 74: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	24, // 75: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	3,  // 76: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	57, // 77: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	56, // 78: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,  // 79: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,  // 80: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	81, // [81:81] is the sub-list for method output_type
-	81, // [81:81] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	37, // 53: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	38, // 54: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	36, // 55: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	36, // 56: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	39, // 57: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	39, // 58: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	40, // 59: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	34, // 60: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	47, // 61: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	49, // 62: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	48, // 63: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	48, // 64: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	47, // 65: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	47, // 66: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	51, // 67: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	24, // 68: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	54, // 69: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	54, // 70: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,  // 71: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	55, // 72: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	19, // 73: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,  // 74: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	4,  // 75: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	5,  // 76: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	57, // 77: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	26, // 78: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	58, // 79: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	24, // 80: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	3,  // 81: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	61, // 82: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	60, // 83: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,  // 84: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,  // 85: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	86, // [86:86] is the sub-list for method output_type
+	86, // [86:86] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -4582,14 +4925,20 @@ func file_destination_proto_init() {
 	file_destination_proto_msgTypes[26].OneofWrappers = []any{
 		(*Filter_RequestHeaders)(nil),
 		(*Filter_ResponseHeaders)(nil),
+		(*Filter_Redirect)(nil),
+		(*Filter_Rewrite)(nil),
 	}
-	file_destination_proto_msgTypes[35].OneofWrappers = []any{
+	file_destination_proto_msgTypes[31].OneofWrappers = []any{
+		(*PathModifier_Full)(nil),
+		(*PathModifier_Prefix)(nil),
+	}
+	file_destination_proto_msgTypes[39].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[38].OneofWrappers = []any{
+	file_destination_proto_msgTypes[42].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 	}
 	type x struct{}
@@ -4598,7 +4947,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   50,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -25,6 +25,8 @@ const (
 	MaxName = 320
 	// VersionLen is the length of a version: hexadecimal digits.
 	VersionLen = 24
+	// MaxPath bounds a path in a PathModifier: Gateway API's own bound.
+	MaxPath = 1024
 	// MaxReason bounds the text of a Rejected.
 	MaxReason = 1024
 )

@@ -150,8 +150,7 @@ func (p place) known(m protoreflect.Message) {
 	complete(m)
 }
 
-// complete gives a message what it cannot be without: a member of each oneof, a header's name, a
-// hedge's time.
+// complete gives a message what it cannot be without: a member of each oneof, and its own.
 func complete(m protoreflect.Message) {
 	for i := range m.Descriptor().Oneofs().Len() {
 		one := m.Descriptor().Oneofs().Get(i)
@@ -159,11 +158,27 @@ func complete(m protoreflect.Message) {
 			member(m, one)
 		}
 	}
+	least(m)
+}
+
+// least gives a message those of its own fields that must not be empty: a header's name, a hedge's
+// time, and so on.
+func least(m protoreflect.Message) {
 	switch m := m.Interface().(type) {
+	case *api.HTTPRule:
+		m.Retry = &api.Retry{} // a hedge cannot be without
 	case *api.Header:
 		m.Name = "x-any"
 	case *api.Hedge:
 		m.AfterMs = uint64(api.MinHedge.Milliseconds())
+	case *api.Redirect:
+		m.Status = 302
+	case *api.PathModifier:
+		if full, ok := m.Modifier.(*api.PathModifier_Full); ok {
+			full.Full = "/"
+		}
+	case *api.PrefixModifier:
+		m.Matched = "/"
 	}
 }
 
@@ -190,9 +205,7 @@ func (p place) in(good proto.Message, change func(protoreflect.Message)) proto.M
 }
 
 func step(m protoreflect.Message, f protoreflect.FieldDescriptor) protoreflect.Message {
-	if rule, ok := m.Interface().(*api.HTTPRule); ok {
-		rule.Retry = &api.Retry{} // a hedge cannot be without
-	}
+	least(m)
 	if !f.IsList() {
 		return m.Mutable(f).Message()
 	}
