@@ -2798,7 +2798,7 @@ func (x *Header) GetValue() string {
 type Redirect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scheme        string                 `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`  // "http" or "https"
-	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`      // a name or an address, without a port
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`      // without a port; see CheckHost (host.go)
 	Path          *PathModifier          `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`      // absent: the request's path
 	Port          uint32                 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`     // at most 65535; 0 beside a scheme: the scheme's well-known one
 	Status        uint32                 `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"` // 301, 302, 303, 307 or 308
@@ -2874,7 +2874,7 @@ func (x *Redirect) GetStatus() uint32 {
 // Rewrite changes what a backend is asked for. The request's query is kept.
 type Rewrite struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"` // a name or an address, without a port; empty: as the caller says
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"` // without a port, as a redirect's; empty: as the caller says
 	Path          *PathModifier          `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // absent: the request's path
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2924,8 +2924,7 @@ func (x *Rewrite) GetPath() *PathModifier {
 	return nil
 }
 
-// PathModifier changes a path. A path in it has at most MaxPath bytes (limits.go), neither a query
-// nor a fragment, and nothing that a request's path cannot have.
+// PathModifier changes a path. CheckPath (path.go) says which paths may be in it.
 type PathModifier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Modifier:

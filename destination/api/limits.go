@@ -27,6 +27,8 @@ const (
 	VersionLen = 24
 	// MaxPath bounds a path in a PathModifier: Gateway API's own bound.
 	MaxPath = 1024
+	// MaxHost bounds a host in a Redirect or a Rewrite: that of a DNS name (RFC 1035 §2.3.4).
+	MaxHost = 253
 	// MaxReason bounds the text of a Rejected.
 	MaxReason = 1024
 )
