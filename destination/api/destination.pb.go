@@ -2996,7 +2996,7 @@ type isPathModifier_Modifier interface {
 }
 
 type PathModifier_Full struct {
-	Full string `protobuf:"bytes,1,opt,name=full,proto3,oneof"` // instead of the path; begins with "/"
+	Full string `protobuf:"bytes,1,opt,name=full,proto3,oneof"` // instead of the path
 }
 
 type PathModifier_Prefix struct {
@@ -3012,8 +3012,8 @@ func (*PathModifier_Prefix) isPathModifier_Modifier() {}
 // without the prefix stays.
 type PrefixModifier struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Matched       string                 `protobuf:"bytes,1,opt,name=matched,proto3" json:"matched,omitempty"`         // what the rule's match says; begins with "/"
-	Replacement   string                 `protobuf:"bytes,2,opt,name=replacement,proto3" json:"replacement,omitempty"` // begins with "/", or is empty
+	Matched       string                 `protobuf:"bytes,1,opt,name=matched,proto3" json:"matched,omitempty"`         // what the rule's match says
+	Replacement   string                 `protobuf:"bytes,2,opt,name=replacement,proto3" json:"replacement,omitempty"` // a path too, or empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

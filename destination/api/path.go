@@ -6,12 +6,12 @@ import (
 )
 
 // CheckPath refuses a path that a PathModifier cannot have: one that does not begin with a slash,
-// is longer than MaxPath, or has in it what must be escaped in a path (RFC 3986 §3.3). A query or a
-// fragment would end it early.
+// or begins with two, which some take for a host (RFC 3986 §4.2); is longer than MaxPath; or has in
+// it what must be escaped in a path (§3.3). A query or a fragment would end it early.
 func CheckPath(s string) error {
 	switch {
-	case !strings.HasPrefix(s, "/"):
-		return fmt.Errorf("path %q does not begin with a slash", s)
+	case !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//"):
+		return fmt.Errorf("path %q does not begin with one slash", s)
 	case len(s) > MaxPath:
 		return fmt.Errorf("a path of %d bytes, more than %d", len(s), MaxPath)
 	}

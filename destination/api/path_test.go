@@ -7,13 +7,13 @@ import (
 
 func TestCheckPath(t *testing.T) {
 	long := "/" + strings.Repeat("a", MaxPath-1)
-	for _, path := range []string{"/", "/a/b", "/a%20b;c=d,e:f@g", "//", long} {
+	for _, path := range []string{"/", "/a/b", "/a%20b;c=d,e:f@g", "/a//b", long} {
 		if err := CheckPath(path); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, path := range []string{
-		"", "a", "*", "http://a/", "/a b", "/a?b", "/a#b", "/a\r\nb", "/a\x00", "/ä", "/\x7f",
+		"", "a", "//", "//a", "*", "http://a/", "/a b", "/a?b", "/a#b", "/a\r\nb", "/a\x00", "/ä", "/\x7f",
 		long + "a",
 	} {
 		if CheckPath(path) == nil {
