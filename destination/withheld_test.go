@@ -62,8 +62,8 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 	unable.wants("Route authority/web")
 }
 
-// Every filter, every kind of rule that is not HTTP's, a fixed answer and auditing has a capability,
-// wherever it is.
+// Every filter, every kind of rule that is not HTTP's, a fixed answer and auditing has a
+// capability, wherever it is.
 func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 	one := (&api.Filter{}).ProtoReflect().Descriptor().Oneofs().Get(0)
 	for i := range one.Fields().Len() {
