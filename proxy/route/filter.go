@@ -15,31 +15,50 @@ type Filter struct {
 	response bool
 	set, add []hpack.HeaderField
 	remove   []string
+	rewrite  *rewrite // nil: of the header's fields
 }
 
-func compileFilters(list []*api.Filter) ([]Filter, error) {
-	var out []Filter
+// compileFilters returns the filters that change heads, and the one that is an answer; nil: there
+// is none.
+func compileFilters(list []*api.Filter) (edits []Filter, away *Redirect, err error) {
+	rewritten := false
 	for _, m := range list {
+		if err := api.Understood(m); err != nil {
+			return nil, nil, err
+		}
+		if to, ok := m.Filter.(*api.Filter_Redirect); ok {
+			if away != nil {
+				return nil, nil, errors.New("more than one redirect")
+			}
+			if away, err = compileRedirect(to.Redirect); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
 		f, err := compileFilter(m)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out = append(out, f)
+		rewritten = rewritten || f.rewrite != nil
+		edits = append(edits, f)
 	}
-	return out, nil
+	if away != nil && rewritten {
+		return nil, nil, errors.New("a redirect and a rewrite of the same request")
+	}
+	return edits, away, nil
 }
 
 func compileFilter(m *api.Filter) (Filter, error) {
-	if err := api.Understood(m); err != nil {
-		return Filter{}, err
-	}
 	switch m := m.Filter.(type) {
 	case *api.Filter_RequestHeaders:
 		return compileModifier(m.RequestHeaders, false)
 	case *api.Filter_ResponseHeaders:
 		return compileModifier(m.ResponseHeaders, true)
+	case *api.Filter_Rewrite:
+		w, err := compileRewrite(m.Rewrite)
+		return Filter{rewrite: w}, err
 	}
-	return Filter{}, errors.New("a filter that this proxy does not know")
+	return Filter{}, fmt.Errorf("a filter that %w", errNotKnown)
 }
 
 func compileModifier(m *api.HeaderModifier, response bool) (f Filter, err error) {
@@ -117,6 +136,10 @@ func Edit(list []Filter, response bool, fields []hpack.HeaderField) []hpack.Head
 }
 
 func (f *Filter) apply(fields []hpack.HeaderField) []hpack.HeaderField {
+	if f.rewrite != nil {
+		f.rewrite.apply(fields)
+		return fields
+	}
 	kept := fields[:0]
 	for _, h := range fields {
 		if !f.replaces(h.Name) {

@@ -37,6 +37,7 @@ type Rule struct {
 	name     string
 	match    matcher // nil: everything
 	Filters  []Filter
+	Redirect *Redirect // nil: a backend is asked
 	Backends *Picker
 	Request  time.Duration // whole request; 0: unbounded
 	Try      time.Duration
@@ -77,11 +78,12 @@ func (r *Route) HTTPOnly() bool {
 	return false
 }
 
-// OnlyNames leaves nothing of the rules but their names: retries and timeouts are the caller's
-// proxy's to do, once.
+// OnlyNames leaves nothing of the rules but their names: filters, retries and timeouts are the
+// caller's proxy's to do, once.
 func (r *Route) OnlyNames() {
 	for _, u := range r.rules {
 		u.Retry, u.Request, u.Try, u.Hedge = false, 0, 0, 0
+		u.Filters, u.Redirect = nil, nil
 	}
 }
 
@@ -131,12 +133,15 @@ type Picker struct {
 	count    atomic.Uint64
 }
 
-// Backend is a share of a rule's requests, and the cluster that they go to.
+// Backend is a share of a rule's requests, and the cluster that they go to or the answer that they
+// get.
 type Backend struct {
-	Cluster string
-	Index   int // of cluster among the route's
-	Filters []Filter
-	upTo    uint64 // this backend owns [previous upTo, upTo) of the picker's total
+	Cluster  string
+	Index    int // of cluster among the route's
+	Filters  []Filter
+	Redirect *Redirect // nil: the cluster is asked
+	Answer   int       // an error's status, instead of a cluster; 0: none
+	upTo     uint64    // this backend owns [previous upTo, upTo) of the picker's total
 }
 
 // golden is 2^64 divided by the golden ratio: the step whose multiples fill an interval most evenly
@@ -227,7 +232,7 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 	if u.Hedge, err = compileHedge(m); err != nil {
 		return nil, err
 	}
-	if u.Filters, err = compileFilters(m.Filters); err != nil {
+	if u.Filters, u.Redirect, err = compileFilters(m.Filters); err != nil {
 		return nil, err
 	}
 	if len(m.Backends) > 0 {
@@ -272,18 +277,34 @@ func milliseconds(n uint64) time.Duration {
 func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {
 	p := &Picker{}
 	for _, m := range list {
-		filters, err := compileFilters(m.Filters)
+		b, err := compileBackend(m)
 		if err != nil {
 			return nil, err
 		}
 		if m.Weight == 0 {
 			continue
 		}
+		if b.Answer == 0 {
+			b.Index = r.clusterIndex(b.Cluster)
+		}
 		p.total += uint64(m.Weight)
-		p.backends = append(p.backends,
-			Backend{m.Cluster, r.clusterIndex(m.Cluster), filters, p.total})
+		b.upTo = p.total
+		p.backends = append(p.backends, b)
 	}
 	return p, nil
+}
+
+func compileBackend(m *api.Backend) (b Backend, err error) {
+	b.Cluster, b.Answer = m.Cluster, int(m.Answer)
+	switch {
+	case m.Answer == 0:
+	case m.Answer < 400 || m.Answer > 599:
+		return b, fmt.Errorf("a fixed answer of status %d, which is not 400 to 599", m.Answer)
+	case m.Cluster != "":
+		return b, fmt.Errorf("a fixed answer instead of cluster %q, which is named", m.Cluster)
+	}
+	b.Filters, b.Redirect, err = compileFilters(m.Filters)
+	return b, err
 }
 
 // clusterIndex returns the place of a cluster among those that the route names.
