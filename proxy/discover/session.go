@@ -37,8 +37,8 @@ const (
 
 // capabilities are what this proxy is able to do of what not every proxy is.
 var capabilities = []string{
-	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityConfig,
-	api.CapabilityAccessLog,
+	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
+	api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig, api.CapabilityAccessLog,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.

@@ -1,11 +1,13 @@
 package discover
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/route"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/protobuf/proto"
 )
@@ -31,9 +33,17 @@ func discoverySeeds() []*api.DiscoverResponse {
 		ResponseClasses: []*api.ResponseClass{{Failure: true, Match: &api.ResponseMatch{
 			Match: &api.ResponseMatch_Status{Status: &api.StatusRange{Min: 500, Max: 599}}}}},
 	}
+	path := &api.PathModifier{Modifier: &api.PathModifier_Prefix{
+		Prefix: &api.PrefixModifier{Matched: "/a", Replacement: "/b"}}}
+	answers := &api.HTTPRule{
+		Match: regex("/"), Filters: []*api.Filter{{Filter: &api.Filter_Redirect{
+			Redirect: &api.Redirect{Scheme: "https", Path: path, Port: 8443, Status: 302}}}},
+		Backends: []*api.Backend{{Weight: 1, Answer: 404, Filters: []*api.Filter{
+			{Filter: &api.Filter_Rewrite{Rewrite: &api.Rewrite{Host: "web", Path: path}}}}}},
+	}
 	route := &api.Route{
 		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
-		Backends: []*api.Backend{{Cluster: "c", Weight: 1}}, Http: []*api.HTTPRule{rule},
+		Backends: []*api.Backend{{Cluster: "c", Weight: 1}}, Http: []*api.HTTPRule{answers, rule},
 	}
 	endpoint := func(id, address string) *api.Endpoint {
 		return &api.Endpoint{Id: id, Address: address, Protocol: api.Protocol_PROTOCOL_DETECT}
@@ -105,18 +115,28 @@ func FuzzDiscovery(f *testing.F) {
 
 func useAnswer(t *testing.T, a *Answer) {
 	for _, path := range []string{"/", "/a?b=c", "*", ""} {
-		u := a.Find([]hpack.HeaderField{
+		head := []hpack.HeaderField{
 			{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: "x", Value: "y"},
-		})
+		}
+		u := a.Find(head)
+		route.Edit(u.Filters, false, slices.Clone(head))
 		if u.Route != a.Route {
 			t.Fatal("a rule without its route")
 		}
 		u.Failure(503)
+		if u.Redirect != nil {
+			u.Redirect.Location(head, a.Authority)
+		}
 		b := u.Backends.Pick()
 		if b == nil {
 			continue
 		}
-		s := a.Cluster(b).Current()
+		route.Edit(b.Filters, false, slices.Clone(head))
+		c := a.Cluster(b)
+		if c == nil {
+			continue // an answer
+		}
+		s := c.Current()
 		if s != nil && len(s.All) > 0 && s.Pick(balance.Key{Now: time.Now()}) == nil {
 			t.Fatal("endpoints, and none was picked")
 		}

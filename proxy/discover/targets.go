@@ -33,8 +33,14 @@ type Answer struct {
 	Members []*balance.Cluster // by the backends' index
 }
 
-// Cluster returns the cluster that a backend of the answer's route goes to.
-func (a *Answer) Cluster(b *route.Backend) *balance.Cluster { return a.Members[b.Index] }
+// Cluster returns the cluster that a backend of the answer's route goes to; nil: the backend is an
+// answer itself.
+func (a *Answer) Cluster(b *route.Backend) *balance.Cluster {
+	if b.Answer != 0 {
+		return nil
+	}
+	return a.Members[b.Index]
+}
 
 // Target returns the entry for an outbound key, subscribed.
 func (d *Session) Target(key *api.Key) *Target {

@@ -230,18 +230,37 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.refuseForNow(why)
 		return
 	}
+	if !x.direct(a, &x.c.batch) {
+		return
+	}
 	if x.rule.Retry {
 		// Only what may be retried pays in: a service's other routes must not earn the retries of
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
 	}
 	x.armDeadline(fields)
-	if x.backend, x.cluster = x.c.side.choose(a, x.rule); x.backend == nil {
-		x.fail(503, outcome.NoEndpoints, "no backend of "+a.Authority+" has any weight", &x.c.batch)
-		return
-	}
 	x.awaitBody()
 	x.try(&x.c.batch)
+}
+
+// direct chooses the backend. It is false if nobody is to be asked: the caller has its answer.
+func (x *exchange) direct(a *discover.Answer, b *batch) bool {
+	if x.rule.Redirect != nil {
+		x.redirect(x.rule.Redirect, b)
+		return false
+	}
+	x.backend, x.cluster = x.c.side.choose(a, x.rule)
+	switch {
+	case x.backend == nil:
+		x.fail(503, outcome.NoEndpoints, "no backend of "+a.Authority+" has any weight", b)
+	case x.backend.Redirect != nil:
+		x.redirect(x.backend.Redirect, b)
+	case x.backend.Answer != 0:
+		x.answerFixed(x.backend.Answer, b)
+	default:
+		return true
+	}
+	return false
 }
 
 // admit finds where the request goes, and says why it is not served.
@@ -457,17 +476,13 @@ func (x *exchange) fail(status int, why outcome.Reason, words string, b *batch) 
 	x.seen.Because(why, words)
 	x.abandonAll(b)
 	x.failed = true
-	if x.phase == phaseAnswering {
-		x.seen.CutOff()
-		x.cutShort(h2.CodeInternal, status, words, b)
-	} else {
+	if x.phase != phaseAnswering {
 		x.c.f.errorAnswered(status)
-		r := x.errorReply(status, words)
-		x.write(r)
-		x.seen.Answered(r.status, b.time())
-		x.seen.GRPC(header.Value(r.fields, "grpc-status"))
-		x.endEarly(b)
+		x.reply(x.errorReply(status, words), b)
+		return
 	}
+	x.seen.CutOff()
+	x.cutShort(h2.CodeInternal, status, words, b)
 	b.touch(x.down)
 	x.finish(x.outcome, b)
 }

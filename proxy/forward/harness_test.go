@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -121,6 +122,7 @@ type answers struct {
 	wire   *wire.Conn // of nothing
 	mu     sync.Mutex
 	status string
+	head   []hpack.HeaderField // of the response
 	body   []byte
 	grpc   string // grpc-status, of the last head
 	ended  chan struct{}
@@ -135,7 +137,7 @@ func (s *answers) WriteHeaders(fields []hpack.HeaderField, end bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v := header.Value(fields, ":status"); v != "" {
-		s.status = v
+		s.status, s.head = v, slices.Clone(fields)
 	}
 	s.grpc = header.Value(fields, "grpc-status")
 	s.end(end)
@@ -194,11 +196,18 @@ func (s *answers) awaitStatus(t testing.TB) {
 func newExchange(c *ServerConn, s stream) *exchange { return &exchange{c: c, down: s} }
 
 func (c *ServerConn) request(fields ...hpack.HeaderField) (*exchange, *answers) {
+	return c.ask("/", true, fields...)
+}
+
+// ask is a request for a path and perhaps a query. It is only begun if it does not end here.
+func (c *ServerConn) ask(
+	target string, end bool, fields ...hpack.HeaderField,
+) (*exchange, *answers) {
 	s := newAnswers()
 	x := newExchange(c, s)
 	head := []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "web"}, {Name: ":path", Value: "/"}}
-	x.OnHeaders(append(head, fields...), true)
+		{Name: ":authority", Value: "web"}, {Name: ":path", Value: target}}
+	x.OnHeaders(append(head, fields...), end)
 	c.batch.flush()
 	return x, s
 }

@@ -78,7 +78,11 @@ func (x *exchange) record() *metric.Cell { return x.cell(x.reached) }
 
 // cell finds the cell for the exchange's rule and protocol at e.
 func (x *exchange) cell(e *balance.Endpoint) *metric.Cell {
-	return x.c.side.cells(x.c, e).Get(cellKey{x.rule, x.protocol()}, func() *metric.Cell {
+	k := cellKey{rule: x.rule, protocol: x.protocol()}
+	if e == nil { // else it has one
+		k.backend = x.backend
+	}
+	return x.c.side.cells(x.c, e).Get(k, func() *metric.Cell {
 		return x.c.f.Metrics.Cell(x.c.side.labels(x, e))
 	})
 }
@@ -87,6 +91,7 @@ func (x *exchange) cell(e *balance.Endpoint) *metric.Cell {
 type cellKey struct {
 	rule     *route.Rule
 	protocol string
+	backend  *route.Backend
 }
 
 type cellCache = metric.Cells[cellKey]

@@ -5,6 +5,8 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"github.com/tulle-mesh/tulle/proxy/route"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -33,6 +35,42 @@ func (x *exchange) errorReply(status int, reason string) reply {
 			hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
 	}
 	return r
+}
+
+// redirect tells the caller to make its request elsewhere.
+func (x *exchange) redirect(to *route.Redirect, b *batch) {
+	r := reply{status: to.Status, fields: []hpack.HeaderField{
+		{Name: "location", Value: to.Location(x.req, x.rule.Route.Authority)},
+	}}
+	x.answerByRoute(r, b)
+}
+
+// answerFixed gives the answer that the route has instead of a cluster.
+func (x *exchange) answerFixed(status int, b *batch) {
+	words := "the route answers " + strconv.Itoa(status)
+	x.seen.Because(outcome.RouteAnswer, words)
+	x.answerByRoute(x.errorReply(status, words), b)
+}
+
+// answerByRoute gives an answer that the route asks for. It counts, and its head is edited, as a
+// backend's would.
+func (x *exchange) answerByRoute(r reply, b *batch) {
+	x.failed = x.rule.Failure(r.status) || grpcFailure(header.Value(r.fields, "grpc-status"))
+	r.fields = route.Edit(x.rule.Filters, true, r.fields)
+	if x.backend != nil {
+		r.fields = route.Edit(x.backend.Filters, true, r.fields)
+	}
+	x.reply(r, b)
+}
+
+// reply gives an answer of ours, and ends the exchange.
+func (x *exchange) reply(r reply, b *batch) {
+	x.write(r)
+	x.seen.Answered(r.status, b.time())
+	x.seen.GRPC(header.Value(r.fields, "grpc-status"))
+	x.endEarly(b)
+	b.touch(x.down)
+	x.finish(x.outcome, b)
 }
 
 // write sends a reply: all of the response. A caller that does not take even its head gets a reset.

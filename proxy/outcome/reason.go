@@ -22,6 +22,7 @@ const (
 	BadRequest                   // the backend's protocol has no words for it
 	HeaderTooLarge               // a head is more than its receiver takes
 	Overload                     // the proxy itself has no room for it
+	RouteAnswer                  // the route answers an error, and asks nobody
 	reasons
 )
 
@@ -29,6 +30,7 @@ var reasonNames = [reasons]string{
 	"", "no_route", "no_endpoints", "queue_full", "queue_timeout", "connect_failed",
 	"refused_stream", "reset_by_peer", "request_timeout", "try_timeout", "idle_timeout",
 	"client_gone", "denied", "bad_request", "header_too_large", "overload",
+	"route_answer",
 }
 
 func (r Reason) String() string {

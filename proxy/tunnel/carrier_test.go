@@ -61,13 +61,18 @@ func listen(t testing.TB) net.Listener {
 
 // outside is a target that is not the mesh's.
 func outside(addr string) *discover.Target {
+	return routed(addr, &api.Route{
+		Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
+	})
+}
+
+// routed is a target that destination has answered for.
+func routed(addr string, m *api.Route) *discover.Target {
 	d, key := newSession(), &api.Key{Key: &api.Key_Authority{Authority: addr}}
 	target := d.Target(key)
 	resource := &api.Resource{
 		Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(key), Version: "1",
-		Body: &api.Resource_Route{Route: &api.Route{
-			Resolution: api.Resolution_RESOLUTION_OUTSIDE, Protocol: api.Protocol_PROTOCOL_DETECT,
-		}},
+		Body: &api.Resource_Route{Route: m},
 	}
 	d.Apply(&api.DiscoverResponse{Message: &api.DiscoverResponse_Resources{
 		Resources: &api.Resources{Resources: []*api.Resource{resource}},
@@ -182,6 +187,13 @@ func TestWhoIsRefusedIsReset(t *testing.T) {
 		}, full: true},
 		"outbound, nobody there": {forward: func(c *Carrier, nc net.Conn) {
 			c.Outbound(nc, outside("127.0.0.1:1"), Words{})
+		}},
+		"outbound, an answer to requests": {forward: func(c *Carrier, nc net.Conn) {
+			c.Outbound(nc, routed("web:80", &api.Route{
+				Resolution: api.Resolution_RESOLUTION_FOUND,
+				Protocol:   api.Protocol_PROTOCOL_OPAQUE,
+				Backends:   []*api.Backend{{Weight: 1, Answer: 500}},
+			}), Words{})
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

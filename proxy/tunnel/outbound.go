@@ -60,17 +60,27 @@ func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
 		c.refused.unknown.Inc()
 		return o, errUnknown
 	}
+	if o.backend.Answer != 0 {
+		c.refused.undialable.Inc()
+		return o, errAnswers
+	}
 	if o.endpoint, o.up, err = c.dialEndpoint(o.answer.Cluster(o.backend)); err != nil {
 		c.refused.undialable.Inc()
 	}
 	return o, err
 }
 
-var errUnknown = errors.New("destination knows nothing by this address")
+var (
+	errUnknown = errors.New("destination knows nothing by this address")
+	errAnswers = errors.New("the route has an answer to requests instead of a backend")
+)
 
 func whyUnreached(err error) outcome.Reason {
-	if errors.Is(err, errUnknown) {
+	switch {
+	case errors.Is(err, errUnknown):
 		return outcome.NoRoute
+	case errors.Is(err, errAnswers):
+		return outcome.RouteAnswer
 	}
 	return outcome.ConnectFailed
 }

@@ -88,7 +88,8 @@ func (p *follower) follow(ctx context.Context) error {
 // greet says hello, subscribes to everything and names what is held.
 func (p *follower) greet(s *rpc.Stream) error {
 	hello := &api.Hello{Version: "scale", Capabilities: []string{
-		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityConfig,
+		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
+		api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig,
 		api.CapabilityAccessLog}}
 	all := []*api.DiscoverRequest{{Message: &api.DiscoverRequest_Hello{Hello: hello}}}
 	for _, key := range p.keys {
