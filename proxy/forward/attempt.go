@@ -117,16 +117,36 @@ func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
 	}
 	x.kept, x.body = false, nil
 	x.freeHead()
-	if status != 200 || header.Value(fields, h1.DeclinedField) != "" {
-		x.tunnel = false // an ordinary answer after all
+	if x.tunnel && (status != 200 || header.Value(fields, h1.DeclinedField) != "") {
+		a.decline(b)
 	}
 	if x.tunnel {
 		x.stop(&x.deadline) // a timeout is for an answer; an open tunnel has had it
+		x.stop(&x.stall)    // it may pause
 	}
 	b.touch(x.down)
 	if end {
 		x.answered(b)
 	}
+}
+
+// decline makes an ordinary request of one that asked for a tunnel and got another answer. What was
+// for the tunnel is thrown away, and is held no longer.
+func (a *attempt) decline(b *batch) {
+	x := a.x
+	x.tunnel = false
+	a.held = min(a.held, max(0, int(x.upload)-a.left))
+	if x.uploaded() {
+		x.reqEnd = true
+		a.up.WriteData(nil, true)
+		b.touch(a.up)
+	}
+}
+
+// uploaded reports whether a caller who asked for a tunnel in vain has said all of its request. In
+// HTTP/1 what follows is its next request; in HTTP/2 it says itself when it has.
+func (x *exchange) uploaded() bool {
+	return x.asked && !x.tunnel && x.c.http1 && x.reqBytes >= x.upload
 }
 
 // OnData takes a piece of the response's body.

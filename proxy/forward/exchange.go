@@ -33,6 +33,7 @@ type exchange struct {
 	// Outside of what the profile allows, for a try most likely reached nobody.
 	resent   bool
 	hedged   bool // or it was decided against
+	stepOf   phase
 	rule     *route.Rule
 	port     *discover.PortAnswer // inbound: of the moment it was admitted
 	backend  *route.Backend
@@ -47,12 +48,12 @@ type exchange struct {
 	placed   bool // it counts among those that wait
 	grpc     bool
 	unsaid   bool // gRPC's status is still to come: the answer has begun, as its do
-	tunnel   bool // an upgrade, or CONNECT: what follows the head is not HTTP's
+	tunnel   bool // an upgrade, or CONNECT: what follows the request is not HTTP's
+	asked    bool // for a tunnel, which it may have been denied
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
 	deadline timer.Timer
 	limit    time.Duration // the deadline's; 0: none
-	step     timer.Timer   // of one phase: what is due first of its tries, or a backoff's end
-	stepOf   phase
+	step     timer.Timer   // of stepOf: what is due first of its tries, or a backoff's end
 	stepAt   time.Duration // of the exchange's age; 0: it is disarmed
 
 	stall timer.Timer // runs while a peer does not take what it was sent
@@ -76,6 +77,7 @@ type exchange struct {
 	shared    bool // others than its streams' readers may know of it
 	respBytes uint64
 	reqBytes  uint64
+	upload    uint64 // of an upgrade: how many of them are its body
 
 	seen   *outcome.Record // nil: nobody looks
 	memory recycler        // what it is in; nil: the collector's
@@ -134,6 +136,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.reqBytes += uint64(len(p))
+	end = end || x.uploaded()
 	x.reqEnd = x.reqEnd || end
 	if x.phase == phaseEnded {
 		x.refunded += len(p)

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/proxy/h1"
@@ -35,7 +36,10 @@ func (x *exchange) takeTunnel(fields []hpack.HeaderField) {
 	method := header.Value(fields, ":method")
 	upgrade := header.Value(fields, ":protocol") != ""
 	x.tunnel = upgrade || method == "CONNECT"
-	x.shared = x.tunnel
+	x.shared, x.asked = x.tunnel, x.tunnel
+	if upgrade {
+		x.upload, _ = strconv.ParseUint(header.Value(fields, h1.UpgradeLengthField), 10, 63)
+	}
 	if !upgrade || method != "CONNECT" {
 		return
 	}

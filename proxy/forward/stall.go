@@ -21,8 +21,11 @@ func (x *exchange) hold(held *int, n int) {
 	*held += n
 }
 
-// mayPause reports whether either side may say and take nothing for as long as it likes.
-func (x *exchange) mayPause() bool { return x.grpc || x.tunnel }
+// mayPause reports whether either side may say and take nothing for as long as it likes. Before a
+// tunnel there may be a request with a body.
+func (x *exchange) mayPause() bool {
+	return x.grpc || x.tunnel && (x.phase == phaseAnswering || x.reqBytes >= x.upload)
+}
 
 // holds reports whether anything is held for a peer.
 func (x *exchange) holds() bool {

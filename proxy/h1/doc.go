@@ -11,11 +11,13 @@
 // after a moment for the answer to arrive; such a response resets the stream and closes.
 //
 // CONNECT, and an Upgrade, begin a tunnel if the server agrees. An upgrade is told by :protocol, as
-// in extended CONNECT (RFC 8441), but keeps its method. Upgrades of a request with a body, of HEAD,
-// and to h2c are ignored, as RFC 9110 §7.8 permits. What follows the head is withheld from the
-// server until it has agreed. A 2xx to CONNECT that has a length or a coding is refused: whoever
-// sends one is no proxy, and reads a next request where the tunnel would begin. An absolute target
-// comes with an AbsoluteField, and is written as it came.
+// in extended CONNECT (RFC 8441), but keeps its method. Upgrades of a request with a chunked body,
+// of HEAD, and to h2c are ignored, as RFC 9110 §7.8 permits. What follows the head is withheld from
+// the server until it has agreed, but for the body of an upgrade, of which an UpgradeLengthField
+// tells the length: the tunnel's bytes follow in the same stream, and are thrown away if there is
+// none. A 2xx to CONNECT that has a length or a coding is refused: whoever sends one is no proxy,
+// and reads a next request where the tunnel would begin. An absolute target comes with an
+// AbsoluteField, and is written as it came.
 //
 // An application that answers 2xx instead of 101 has declined in a way that extended CONNECT cannot
 // say, where 2xx is success. The response then has a DeclinedField, which the server codec takes
@@ -50,7 +52,7 @@
 //
 // # A server's exchange
 //
-//	open            → localClosed, remoteClosed, over
+//	open            → localClosed, remoteClosed, raw, over
 //	localClosed     → over
 //	remoteClosed    → raw, over
 //	raw             → rawLocalClosed, rawRemoteClosed, over

@@ -282,7 +282,8 @@ func (h *head) special(name string, value []byte) error {
 		return h.transferEncoding(value)
 	case "connection":
 		return h.connection(value)
-	case "keep-alive", "proxy-connection", "http2-settings", DeclinedField, AbsoluteField:
+	case "keep-alive", "proxy-connection", "http2-settings", DeclinedField, AbsoluteField,
+		UpgradeLengthField:
 		return nil
 	case "upgrade":
 		return h.upgradeTo(value)

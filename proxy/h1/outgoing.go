@@ -41,7 +41,8 @@ func (o *outgoing) note(f hpack.HeaderField) error {
 func isConnectionField(name string) bool {
 	switch name {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade",
-		"http2-settings", "content-length", "host", "te", DeclinedField, AbsoluteField:
+		"http2-settings", "content-length", "host", "te", DeclinedField, AbsoluteField,
+		UpgradeLengthField:
 		return true
 	}
 	return false
@@ -96,8 +97,9 @@ type request struct {
 	outgoing
 	method, scheme, authority, path, protocol string
 	pseudo                                    int
-	absolute                                  bool // the target is
-	trailers                                  bool // te: trailers
+	upload                                    int64 // of an upgrade: the length of its body
+	absolute                                  bool  // the target is
+	trailers                                  bool  // te: trailers
 	end                                       bool
 }
 
@@ -115,6 +117,12 @@ func (r *request) read(fields []hpack.HeaderField, end bool) error {
 			r.trailers = true
 		case f.Name == AbsoluteField:
 			r.absolute = true
+		case f.Name == UpgradeLengthField && r.protocol != "":
+			n, ok := length(f.Value)
+			if !ok || r.upload > 0 {
+				return ErrMalformed
+			}
+			r.upload = n
 		case f.Name == "host" && r.authority == "":
 			r.authority = f.Value
 		}
@@ -158,7 +166,7 @@ func (r *request) check() error {
 		return ErrMalformed
 	case r.authority != "" && !isHost(r.authority):
 		return ErrMalformed
-	case r.end && r.length > 0:
+	case r.end && r.length+r.upload > 0:
 		return errLength
 	}
 	return nil
@@ -197,7 +205,7 @@ func isProtocol(s string) bool {
 func (r *request) framing() (framing, int64) {
 	switch {
 	case r.tunnels():
-		return framedLater, 0
+		return framedLater, r.upload
 	case r.hasLength && (r.end || !r.announced):
 		return framedLength, r.length
 	case r.end:
@@ -213,11 +221,11 @@ func (r *request) append(b []byte, fields []hpack.HeaderField) []byte {
 	b = append(b, " HTTP/1.1\r\n"...)
 	b = appendField(b, "host", r.authority)
 	b = appendRegular(b, fields[r.pseudo:], true)
-	switch how, _ := r.framing(); {
+	switch how, left := r.framing(); {
 	case how == framedLater && r.protocol == "":
 	case how == framedLater:
-		if expectsBody(r.method) {
-			b = appendField(b, "content-length", "0")
+		if r.length = left; left > 0 || expectsBody(r.method) {
+			b = r.appendLength(b)
 		}
 		b = appendField(b, "upgrade", r.protocol)
 		b = appendField(b, "connection", "upgrade")

@@ -98,8 +98,8 @@ func (c *Conn) startRequest() error {
 		s.upgradeTo = h.upgrade
 	}
 	c.connecting = h.connect
-	end := !h.body() && !s.tunnel
-	whole := end || s.tunnel
+	whole := !h.body()
+	end := whole && !s.tunnel
 	c.begin(s, whole)
 	if whole {
 		c.enter(phaseTurn)
@@ -187,15 +187,21 @@ func (c *Conn) startResponse(s *Stream) error {
 }
 
 // decline ends a request for a tunnel that was answered in any other way: there is nothing more
-// to say in it.
+// to say in it than what is left of its body.
 func (c *Conn) decline(s *Stream) {
 	c.w.Lock()
 	defer c.w.Unlock()
-	if s.tunnel && s.state == streamOpen {
+	if !s.tunnel || s.state != streamOpen {
+		return
+	}
+	s.pendingEnd = false
+	if s.outLeft == 0 {
 		s.enterLocked(streamLocalClosed)
 		s.keepLocked(nil)
-		s.pendingEnd = false
+		return
 	}
+	s.out = framedLength
+	s.keepLocked(s.pending[:min(int64(len(s.pending)), s.outLeft)])
 }
 
 // noteResponse notes that a response has begun, and whether it has ended. It comes before the sink
@@ -314,15 +320,17 @@ func (c *Conn) window() (*Stream, int, error) {
 	return c.stream, max(0, c.stream.window-c.o.StreamWindow+c.openWindow()), nil
 }
 
-// giveBody hands a piece of a body to the sink and takes it off the window.
+// giveBody hands a piece of a body to the sink and takes it off the window. The end of a body that
+// came with an upgrade is not the end of what the client says.
 func (c *Conn) giveBody(s *Stream, p []byte, end bool) {
+	goesOn := !c.client && s.tunnel && c.phase == phaseBody
 	c.w.Lock()
 	s.window -= len(p)
-	if end {
+	if end && !(goesOn && s.state.in(rawStates)) {
 		s.finishRemoteLocked()
 	}
 	c.w.Unlock()
-	s.sink.OnData(p, end)
+	s.sink.OnData(p, end && !goesOn)
 }
 
 func (c *Conn) readChunk(s *Stream, window int) (need, bool, error) {

@@ -205,7 +205,10 @@ func TestCanonical(t *testing.T) {
 			"Host: a\r\n\r\n": ":method=GET :scheme=https :authority=a :path=/x" + absolute,
 		"GET /\xc3\xa4\x85 HTTP/1.1\r\nHost: a\r\n\r\n": at + "a :path=/\xc3\xa4\x85",
 		"GET / HTTP/1.1\r\nHost: a\r\n" +
-			"Absolute-Target: 1\r\n\r\n": getFields,
+			"Absolute-Target: 1\r\nUpgrade-Length: 1\r\n\r\n": getFields,
+		"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n" +
+			"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n": ":method=POST" + web +
+			"a :path=/ | data \"\"",
 		"HEAD / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n" +
 			"Connection: upgrade\r\n\r\n": ":method=HEAD" + web + "a :path=/",
 		"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n" +
@@ -225,6 +228,8 @@ func TestTunnelsRead(t *testing.T) {
 		"GET / " + up + "\r\n": ":method=GET :scheme=http :authority=a :path=/ :protocol=x/1",
 		"GET / " + up + "Content-Length: 0\r\n\r\n": ":method=GET :scheme=http :authority=a" +
 			" :path=/ :protocol=x/1",
+		"POST / " + up + "Content-Length: 03\r\nA: b\r\n\r\n": ":method=POST :scheme=http" +
+			" :authority=a :path=/ :protocol=x/1 a=b upgrade-length=3",
 		"POST / " + up + "Content-Length: 0\r\nA: b\r\n\r\n": ":method=POST :scheme=http" +
 			" :authority=a :path=/ :protocol=x/1 a=b",
 		"CONNECT b:443 HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n": ":method=CONNECT :authority=b:443 a=b",

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"strconv"
 
 	"golang.org/x/net/http2/hpack"
 )
@@ -153,19 +154,25 @@ func (h *head) finishRequest() error {
 	}
 	// A proxy does not keep connections of HTTP/1.0 clients (RFC 9112 §C.2.2).
 	h.close = h.close || h.http10
-	h.upgrades = h.upgrades && h.upgradable && !h.http10 && !h.body() && !h.connect &&
+	h.upgrades = h.upgrades && h.upgradable && !h.http10 && h.codings == 0 && !h.connect &&
 		h.method != "HEAD"
 	return h.finishTunnel()
 }
 
-// finishTunnel takes what a request says of its body off one that begins a tunnel, for what follows
-// is none: a length of 0 would be exceeded by it in HTTP/2. It marks an absolute target.
+// finishTunnel takes the length of its body off a request that begins a tunnel, for what follows is
+// more than that: HTTP/2 would not let it exceed a content-length. It marks an absolute target.
 func (h *head) finishTunnel() error {
 	switch {
 	case h.connect && h.body():
 		return errConnectBody
 	case h.tunnels():
 		h.drop("content-length")
+	}
+	if h.upgrades && h.length > 0 {
+		n := strconv.FormatInt(h.length, 10)
+		if err := h.push(UpgradeLengthField, n); err != nil {
+			return err
+		}
 	}
 	if h.absolute && !h.connect {
 		return h.push(AbsoluteField, "1")

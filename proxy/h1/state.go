@@ -74,7 +74,8 @@ var streamNames = [...]string{
 func (s streamState) String() string { return streamNames[s] }
 
 var serverStreams = [...]set{
-	streamOpen:            1<<streamLocalClosed | 1<<streamRemoteClosed | 1<<streamOver,
+	streamOpen: 1<<streamLocalClosed | 1<<streamRemoteClosed | 1<<streamRaw |
+		1<<streamOver,
 	streamLocalClosed:     1 << streamOver,
 	streamRemoteClosed:    1<<streamRaw | 1<<streamOver,
 	streamRaw:             1<<streamRawLocalClosed | 1<<streamRawRemoteClosed | 1<<streamOver,

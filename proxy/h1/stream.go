@@ -15,6 +15,11 @@ const DeclinedField = "upgrade-declined"
 // sent, as DeclinedField marks a response: the client codec writes such a target again.
 const AbsoluteField = "absolute-target"
 
+// UpgradeLengthField says how many bytes of body come before the tunnel that a request asks for:
+// in HTTP/2 both are one stream. The client codec writes it as a content-length. It comes from
+// whoever sends those bytes, and says nothing of anybody else's.
+const UpgradeLengthField = "upgrade-length"
+
 // framing is how the end of what we send is told.
 type framing uint8
 
@@ -47,7 +52,7 @@ type Stream struct {
 	unwanted  bool // server: what still comes of the request, once the response has ended
 
 	out        framing
-	outLeft    int64               // framedLength: what is still to come
+	outLeft    int64               // framedLength: what is still to come; framedLater: of the body
 	pending    []byte              // what WriteData did not accept
 	pendingEnd bool                // the end of the body follows pending
 	trailers   []hpack.HeaderField // they follow pending, with pendingEnd
@@ -166,9 +171,11 @@ func (s *Stream) writeDataLocked(p []byte, end bool) (int, error) {
 	if s.c.deadLocked() {
 		return 0, nil
 	}
+	surplus := s.surplusLocked(len(p))
+	p = p[:len(p)-surplus]
 	n := 0
-	if len(s.pending) == 0 && s.out != framedLater {
-		n = min(len(p), max(0, s.c.w.RoomLocked()))
+	if len(s.pending) == 0 {
+		n = s.roomLocked(len(p))
 		if err := s.emitLocked(p[:n]); err != nil {
 			return n, err
 		}
@@ -178,13 +185,38 @@ func (s *Stream) writeDataLocked(p []byte, end bool) (int, error) {
 		s.c.w.WantDrainLocked()
 	}
 	if !end {
-		return n, nil
+		return n + surplus, nil
 	}
-	if len(s.pending) > 0 || s.out == framedLater {
+	return n + surplus, s.endBodyLocked()
+}
+
+// endBodyLocked notes that nothing more comes.
+func (s *Stream) endBodyLocked() error {
+	switch {
+	case s.out == framedLater && int64(len(s.pending)) < s.outLeft:
+		return errLength
+	case len(s.pending) > 0 || s.out == framedLater:
 		s.pendingEnd = true
-		return n, nil
+		return nil
 	}
-	return n, s.endLocked(nil)
+	return s.endLocked(nil)
+}
+
+// surplusLocked is how many of n bytes are for a tunnel that the server has declined: nobody gets
+// them, for behind a body they would be taken for a request.
+func (s *Stream) surplusLocked(n int) int {
+	if !s.tunnel || s.out != framedLength {
+		return 0
+	}
+	return n - int(min(int64(n), s.outLeft-int64(len(s.pending))))
+}
+
+// roomLocked is how many of n bytes can leave now. What is for a tunnel waits until it is open.
+func (s *Stream) roomLocked(n int) int {
+	if s.out == framedLater {
+		n = int(min(int64(n), s.outLeft))
+	}
+	return min(n, max(0, s.c.w.RoomLocked()))
 }
 
 // emitLocked writes a piece of the body, in its framing.
@@ -204,6 +236,9 @@ func (s *Stream) emitLocked(p []byte) error {
 		}
 	case framedChunked:
 		s.c.w.AppendToLocked(func(b []byte) []byte { return appendChunk(b, p) })
+	case framedLater:
+		s.outLeft -= int64(len(p))
+		s.c.w.AppendLocked(p...)
 	default:
 		s.c.w.AppendLocked(p...)
 	}
@@ -239,11 +274,12 @@ func (s *Stream) keepLocked(p []byte) {
 func (c *Conn) drained() {
 	c.w.Lock()
 	s := c.stream
-	if c.deadLocked() || s == nil || len(s.pending) == 0 && !s.pendingEnd || s.out == framedLater {
+	if c.deadLocked() || s == nil || len(s.pending) == 0 && !s.pendingEnd ||
+		s.out == framedLater && s.outLeft == 0 {
 		c.w.Unlock()
 		return
 	}
-	n := min(len(s.pending), max(0, c.w.RoomLocked()))
+	n := s.roomLocked(len(s.pending))
 	err := s.emitPendingLocked(n)
 	sink := s.sink
 	s.doneUnlocks(err)
@@ -259,7 +295,7 @@ func (s *Stream) emitPendingLocked(n int) error {
 	err := s.emitLocked(b[:n]) // may end the exchange
 	if n == len(b) {
 		s.keepLocked(nil)
-		if s.pendingEnd && err == nil {
+		if s.pendingEnd && err == nil && s.out != framedLater {
 			err = s.endLocked(s.trailers)
 		}
 		return err

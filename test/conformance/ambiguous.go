@@ -214,6 +214,9 @@ func canonical() []request {
 		ok("Upgrade that the application ignores",
 			get+"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
 			"GET /g HTTP/1.1\r\nhost: seen\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"),
+		ok("Upgrade of a request with a body that the application ignores",
+			post+"Upgrade: tcp\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
+			sent+"content-length: 5\r\nupgrade: tcp\r\nconnection: upgrade\r\n\r\nhello"),
 		ok("one empty line before", "\r\n"+get+"\r\n", "GET /g HTTP/1.1\r\nhost: seen\r\n\r\n"),
 		ok("identity claimed by the caller", get+"Tulle-Client-Id: smuggled\r\n"+
 			"TULLE_CLIENT_ID: smuggled\r\nX_Forwarded_Client_Cert: smuggled\r\n"+
