@@ -4,9 +4,9 @@
 // leave the pod alone. A Change is then written in the form that the asker needs: on the typed
 // template (Apply), as a JSON patch (the webhook), or spliced into YAML or JSON text (InjectText,
 // `meshctl inject`), where every byte that is not ours stays as it was. UninjectText is the
-// inverse: it gives back the very input. Both check their own work before they return it, and
-// refuse a text that they could only change by touching something else (a pod spec behind an alias,
-// say) with its line.
+// inverse: it gives back the very input. Both check their own work before they return it (what many
+// workloads get alike, once), and refuse a text that they could only change by touching something
+// else (a pod spec behind an alias, say) with its line.
 //
 // Why a native sidecar (an init container with restartPolicy Always, Kubernetes 1.29 and later): it
 // starts before the application's own init containers, so that these are meshed as well; it ends

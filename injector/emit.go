@@ -24,14 +24,34 @@ type indent struct {
 // memo remembers what was written for one workload of a text: most get the same containers and
 // volumes, in the same indentation.
 type memo struct {
-	specs  map[string]*yaml.Node // what is added to a pod's spec, by its JSON
-	means  map[*yaml.Node]any    // what those mean
+	specs  map[string]addition // by their JSON
+	means  map[*yaml.Node]any  // what their trees mean
 	blocks map[blockAt][]string
+	used   []blockAt        // since add cleared it
+	read   map[blockAt]bool // those that are read back somewhere in full
 }
 
+// addition is what is added to a pod's spec, and a stand-in for it that has of each item the name
+// alone. They are not to be changed; nil: nothing is added.
+type addition struct{ whole, short *yaml.Node }
+
 func newMemo() *memo {
-	return &memo{specs: map[string]*yaml.Node{}, means: map[*yaml.Node]any{},
-		blocks: map[blockAt][]string{}}
+	return &memo{specs: map[string]addition{}, means: map[*yaml.Node]any{},
+		blocks: map[blockAt][]string{}, read: map[blockAt]bool{}}
+}
+
+// familiar says whether all that was used for an addition is read back elsewhere already: each of
+// its lists is a block, at a column at which there was one like it. If not, it is from now on.
+func (m *memo) familiar(a addition) bool {
+	if a.short == nil {
+		return false
+	}
+	all := len(m.used) == len(a.whole.Content)/2
+	for _, key := range m.used {
+		all = all && m.read[key]
+		m.read[key] = true
+	}
+	return all
 }
 
 // meaning is what a change's tree means, which was JSON. Nothing of it is to be changed.
@@ -88,6 +108,7 @@ func (b blockStyle) block(column int, n *yaml.Node) []string {
 	var lines []string
 	if n.Kind == yaml.SequenceNode {
 		key := blockAt{n, column, b.indent}
+		b.memo.used = append(b.memo.used, key)
 		if lines, ok := b.memo.blocks[key]; ok {
 			return lines
 		}

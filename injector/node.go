@@ -24,28 +24,48 @@ func (c Change) tree(spec *yaml.Node) *yaml.Node {
 	return root
 }
 
-// spec is what a change adds to a pod's spec; nil: nothing. The node is not to be changed.
-func (m *memo) spec(c Change) (*yaml.Node, error) {
+// spec is what a change adds to a pod's spec.
+func (m *memo) spec(c Change) (addition, error) {
 	if c.InitContainers == nil {
-		return nil, nil
+		return addition{}, nil
 	}
 	text, err := json.Marshal(map[string]any{
 		"initContainers": c.InitContainers, "volumes": c.Volumes,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("write the change: %w", err)
+		return addition{}, fmt.Errorf("write the change: %w", err)
 	}
-	if node := m.specs[string(text)]; node != nil {
-		return node, nil
+	if known, ok := m.specs[string(text)]; ok {
+		return known, nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	node, err := nodeOf(dec)
 	if err != nil {
-		return nil, fmt.Errorf("read the change: %w", err)
+		return addition{}, fmt.Errorf("read the change: %w", err)
 	}
-	m.specs[string(text)] = node
-	return node, nil
+	made := addition{node, shortened(node)}
+	m.specs[string(text)] = made
+	return made, nil
+}
+
+// shortened has of each item of a mapping's lists the name alone. It is nil where one has none.
+func shortened(mapping *yaml.Node) *yaml.Node {
+	out := mappingNode()
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		for _, item := range mapping.Content[i+1].Content {
+			name := lookup(item, "name")
+			if name == nil {
+				return nil
+			}
+			named := mappingNode()
+			put(named, "name", name)
+			list.Content = append(list.Content, named)
+		}
+		put(out, mapping.Content[i].Value, list)
+	}
+	return out
 }
 
 // nodeOf reads a JSON value as a YAML node, whose entries are in the text's order.

@@ -2,6 +2,7 @@ package injector
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -15,8 +16,9 @@ type splicer struct {
 	text  []byte
 	lines []int // where each line starts
 	edits []edit
-	dry   bool  // what is inserted is not written
-	err   error // the first place that could not be edited
+	back  []edit // those that add, as they are read back: see add
+	dry   bool   // what is inserted is not written
+	err   error  // the first place that could not be edited
 	memo  *memo
 }
 
@@ -79,23 +81,22 @@ func (s *splicer) fail(err error) {
 	}
 }
 
-// apply writes the text with its edits. Edits never overlap; those at one place stay in their
-// order.
-func (s *splicer) apply() []byte {
-	sort.SliceStable(s.edits, func(i, j int) bool { return s.edits[i].from < s.edits[j].from })
-	size := len(s.text)
-	for _, e := range s.edits {
+// spliced is a text with edits. Edits never overlap; those at one place stay in their order.
+func spliced(text []byte, edits []edit) []byte {
+	sort.SliceStable(edits, func(i, j int) bool { return edits[i].from < edits[j].from })
+	size := len(text)
+	for _, e := range edits {
 		size += len(e.insert) - (e.to - e.from)
 	}
 	var out bytes.Buffer
 	out.Grow(size)
 	at := 0
-	for _, e := range s.edits {
-		out.Write(s.text[at:e.from])
+	for _, e := range edits {
+		out.Write(text[at:e.from])
 		out.WriteString(e.insert)
 		at = e.to
 	}
-	out.Write(s.text[at:])
+	out.Write(text[at:])
 	return out.Bytes()
 }
 
@@ -128,25 +129,47 @@ func (s *splicer) deleteLines(first, last int) {
 	s.replace(from, to, "")
 }
 
-// add splices a change into a pod template, and returns the tree of what it added, with the
-// annotation that remembers what it had to create or replace besides.
+// add splices a change into a pod template, with the annotation that remembers what it had to
+// create or replace besides. It returns the tree of what will be found when that is read back.
+//
+// Nearly all workloads of a text get the same lines, which are five times as long as theirs. Those
+// are read back in full where they first come at their column; from then on each of their items is
+// read back as its first line. What is in question then is the place, and whether what is there can
+// be found and taken out again, and not what the lines mean.
 func (s *splicer) add(at location, c Change) (*yaml.Node, error) {
 	spec, err := s.memo.spec(c)
 	if err != nil {
 		return nil, err
 	}
-	probe := &splicer{text: s.text, lines: s.lines, dry: true, memo: s.memo}
+	probe := s.beside()
+	probe.dry = true
 	m := merger{s: probe, style: probe.styleOf(at)}
-	m.merge(at, c.tree(spec))
+	m.merge(at, c.tree(spec.whole))
 	if probe.err != nil {
 		return nil, probe.err
 	}
 	slices.Sort(m.records)
 	// The records go into the annotations, so the second time they are part of what is spliced.
-	tree := c.withRecords(m.records).tree(spec)
+	c = c.withRecords(m.records)
+	first, tree := len(s.edits), c.tree(spec.whole)
+	s.memo.used = s.memo.used[:0]
 	second := merger{s: s, style: m.style}
 	second.merge(at, tree)
-	return tree, s.err
+	if !s.memo.familiar(spec) {
+		s.back = append(s.back, s.edits[first:]...)
+		return tree, s.err
+	}
+	short := s.beside()
+	tree = c.tree(spec.short)
+	third := merger{s: short, style: m.style}
+	third.merge(at, tree)
+	s.back = append(s.back, short.edits...)
+	return tree, cmp.Or(s.err, short.err)
+}
+
+// beside is for other edits of the same text.
+func (s *splicer) beside() *splicer {
+	return &splicer{text: s.text, lines: s.lines, memo: s.memo}
 }
 
 // withRecords adds the annotation that remembers them.

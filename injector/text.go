@@ -88,7 +88,7 @@ func injectText(c Config, text []byte) ([]byte, []Report, error) {
 	if err != nil || len(out) == len(text) {
 		return text, p.reports, err
 	}
-	// The text that was written is read once: to see what it means, and to undo it.
+	// What was written is read back once: to see what it means, and to undo it.
 	undo := pass{check: p.means, after: p.undone}
 	undo.do = func(s *splicer, d *document, r object) (Report, error) {
 		report, err := d.uninject(s, r)
@@ -97,7 +97,7 @@ func injectText(c Config, text []byte) ([]byte, []Report, error) {
 		}
 		return report, err
 	}
-	back, err := undo.over(out)
+	back, err := undo.over(p.back)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,6 +133,7 @@ type pass struct {
 	after   func(i int, d *document) error
 	reports []Report
 	docs    []meant
+	back    []byte // what an injected text is read back as
 }
 
 // meant is what a document means, and what it is to mean after a pass. Of a text that was written
@@ -167,7 +168,10 @@ func (p *pass) over(text []byte) ([]byte, error) {
 	if err != nil || len(s.edits) == 0 {
 		return text, err
 	}
-	return s.apply(), nil
+	if len(s.back) > 0 {
+		p.back = spliced(text, s.back)
+	}
+	return spliced(text, s.edits), nil
 }
 
 func (p *pass) each(s *splicer, d *document) error {
