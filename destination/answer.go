@@ -47,9 +47,17 @@ func (c caller) question(key *api.Key) question {
 
 // caller is who asks.
 type caller struct {
-	namespace string
-	pod       string // empty where identity attested none
-	node      string // the pod's
+	namespace  string
+	pod        string // empty where identity attested none
+	node, zone string // the pod's, and the node's; empty where unknown
+}
+
+// runsAs says where a caller is. Its node's zone is that of when it asked first: nodes do not move.
+func (c *caller) runsAs(v *view, w *registry.Workload) {
+	c.node = w.Node
+	if node := v.Node(w.Node); node != nil {
+		c.zone = node.Labels.Get(labelZone)
+	}
 }
 
 // resource is a published version of a resource. It never changes.

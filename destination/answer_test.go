@@ -66,7 +66,7 @@ func ask(reg *registry.Registry, mesh *Mesh, key *api.Key, c caller) string {
 			out.WriteString(" " + short(route.Protocol))
 		}
 		for i, ref := range a.refs {
-			out.WriteString(" " + v.describe(ref.on(c.node)))
+			out.WriteString(" " + v.describe(ref.on(c)))
 			if w := route.Backends[i].Weight; w != 1 {
 				fmt.Fprintf(&out, "*%d", w)
 			}

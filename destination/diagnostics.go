@@ -93,13 +93,13 @@ func (d *Destination) answers(key *api.Key, who types.NamespacedName) (out []*an
 	c := caller{namespace: who.Namespace, pod: who.Name}
 	d.cfg.Mesh.read(d.registry, func(v *view) {
 		if w := v.Workload(who); w != nil {
-			c.node = w.Node
+			c.runsAs(v, w)
 		}
 		first := v.compute(c.question(key))
 		out = append(out, first)
 		for i, ref := range first.refs {
 			if !slices.Contains(first.refs[:i], ref) {
-				out = append(out, v.compute(question{cluster: ref.on(c.node)}))
+				out = append(out, v.compute(question{cluster: ref.on(c)}))
 			}
 		}
 	})

@@ -14,6 +14,7 @@
 //	  policy/        what users wrote → what counts for a caller → rules of messages
 //	  route.go       → Route
 //	  endpoints.go   → Cluster and Endpoints
+//	  nearest.go     → those of them that are for the caller's node or zone
 //	  inbound.go     → Inbound
 //	  config.go      → Config
 //	  reports.go     → the status of a policy, which status/ writes back

@@ -102,18 +102,26 @@ func (v *view) serviceEndpoints(ref clusterRef) []*api.Endpoint {
 func (v *view) membersOf(
 	svc *registry.Service, port *registry.ServicePort, ref clusterRef, ending bool,
 ) []*api.Endpoint {
-	byFamily := endpointsByFamily{}
+	byFamily := membersByFamily{}
 	for _, slice := range v.Slices(ref.service) {
 		// of the target: a named one differs from slice to slice
 		number, ok := slice.Port(port.Name)
 		for i := range slice.Endpoints {
 			ep := &slice.Endpoints[i]
-			if w, member := v.memberBehind(ref, ep, ending); ok && member {
-				byFamily.add(slice.Family, v.memberAt(ep, w, number))
+			if w, is := v.memberBehind(ref, ep, ending); ok && is {
+				byFamily.add(slice.Family, member{v.memberAt(ep, w, number), ep.Hints})
 			}
 		}
 	}
-	return byFamily.one(svc.PreferIPv6)
+	all := byFamily.one(svc.PreferIPv6)
+	if !ending {
+		all = ref.nearest(all)
+	}
+	out := make([]*api.Endpoint, len(all))
+	for i, m := range all {
+		out[i] = m.Endpoint
+	}
+	return out
 }
 
 // memberBehind returns the workload of an endpoint, or nil for an address that is none's, and
@@ -137,7 +145,7 @@ func (r clusterRef) names(ep *registry.Endpoint) bool {
 	if !ep.Address.IsValid() || r.hostname != "" && ep.Hostname != r.hostname {
 		return false
 	}
-	return r.node == "" || ep.Node == r.node
+	return !r.local || r.node == "" || ep.Node == r.node
 }
 
 // memberAt is what a slice's endpoint is today.
@@ -208,33 +216,39 @@ func hasAddress(w *registry.Workload, hostport string) bool {
 	return err == nil && slices.Contains(w.Addresses, addr.Addr())
 }
 
-// endpointsByFamily holds endpoints by their ID.
-type endpointsByFamily map[registry.Family]map[string]*api.Endpoint
+// member is an endpoint of a service, and for whom it is.
+type member struct {
+	*api.Endpoint
+	hints *registry.Hints
+}
 
-func (f endpointsByFamily) add(family registry.Family, ep *api.Endpoint) {
+// membersByFamily holds members by their ID.
+type membersByFamily map[registry.Family]map[string]member
+
+func (f membersByFamily) add(family registry.Family, m member) {
 	if f[family] == nil {
-		f[family] = map[string]*api.Endpoint{}
+		f[family] = map[string]member{}
 	}
-	f[family][ep.Id] = ep
+	f[family][m.Id] = m
 }
 
 // one takes each workload once. A dual-stack service lists it in two slices; the service's first
 // family is preferred.
-func (f endpointsByFamily) one(preferIPv6 bool) []*api.Endpoint {
+func (f membersByFamily) one(preferIPv6 bool) []member {
 	order := []registry.Family{registry.IPv4, registry.IPv6}
 	if preferIPv6 {
 		slices.Reverse(order)
 	}
-	var out []*api.Endpoint
+	var out []member
 	taken := map[string]bool{}
 	for _, family := range order {
 		now := map[string]bool{}
-		for _, ep := range f[family] {
+		for _, m := range f[family] {
 			// "": addresses that are no workload's, which are taken from one family as a whole
-			key := ep.GetWorkload().GetPod()
+			key := m.GetWorkload().GetPod()
 			if !taken[key] {
 				now[key] = true
-				out = append(out, ep)
+				out = append(out, m)
 			}
 		}
 		for key := range now {

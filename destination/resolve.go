@@ -272,21 +272,25 @@ type clusterRef struct {
 	addr     netip.AddrPort // or only what is there; no service then
 	unknown  string         // or a name that nothing in the cluster has: no endpoints
 	port     uint16
-	local    bool   // internalTrafficPolicy Local: each caller has its own node's
-	node     string // only endpoints on it
+	local    bool              // internalTrafficPolicy Local: each caller has its own node's
+	near     registry.Nearness // each caller has those that are for its node or zone
+	// Of the caller, as far as local and near ask for it: other callers share the cell.
+	node, zone string
 }
 
-// on is the reference for callers on a node. One that runs nowhere we know of takes all endpoints.
-func (r clusterRef) on(node string) clusterRef {
-	if r.local {
-		r.node = node
+// on is the reference for a caller. One that runs nowhere we know of takes all endpoints.
+func (r clusterRef) on(c caller) clusterRef {
+	if r.local || r.near == registry.SameNode {
+		r.node = c.node
 	}
-	r.local = false
+	if r.near != registry.Anywhere {
+		r.zone = c.zone
+	}
 	return r
 }
 
-// clusterName is the same for every caller. Clusters of one name differ by the caller's node at
-// most, and a proxy has one node.
+// clusterName is the same for every caller. Clusters of one name differ by the caller's node and
+// zone at most, and a proxy has one of each.
 func (m *Mesh) clusterName(r clusterRef) string {
 	switch {
 	case r.addr.IsValid():
@@ -324,7 +328,7 @@ func (v *view) namedRef(host string, port uint16, namespace string) clusterRef {
 	if t.resolution != api.Resolution_RESOLUTION_FOUND {
 		return clusterRef{unknown: host, port: port}
 	}
-	return t.ref()
+	return v.ref(t)
 }
 
 // addressRef is the same reference as that of a call to the address, which has the same name.
@@ -333,7 +337,7 @@ func (v *view) addressRef(addr netip.AddrPort) clusterRef {
 	if t.resolution != api.Resolution_RESOLUTION_FOUND {
 		return clusterRef{addr: addr}
 	}
-	return t.ref()
+	return v.ref(t)
 }
 
 func (m *Mesh) host(service registry.Name) string {
@@ -344,13 +348,18 @@ func (m *Mesh) authority(service registry.Name, port uint16) string {
 	return m.host(service) + ":" + strconv.Itoa(int(port))
 }
 
-// ref names the endpoints of a target.
-func (t target) ref() clusterRef {
+// ref names the endpoints of a target. A pod that was chosen by name is not chosen by place.
+func (v *view) ref(t target) clusterRef {
 	if t.addr.IsValid() {
 		return clusterRef{addr: t.addr}
 	}
-	return clusterRef{
-		service: t.service.Key(), hostname: t.hostname, port: t.port,
-		local: t.service.NodeLocal && t.hostname == "",
+	ref := clusterRef{service: t.service.Key(), hostname: t.hostname, port: t.port}
+	switch {
+	case t.hostname != "":
+	case t.service.NodeLocal:
+		ref.local = true
+	default:
+		ref.near = v.Nearness(ref.service)
 	}
+	return ref
 }

@@ -28,7 +28,7 @@ func (v *view) outbound(key *api.Key, namespace string) (*api.Route, []clusterRe
 // routeToAddress keeps to the one address that was dialled: whoever resolved a headless name has
 // chosen, and is not balanced away, nor retried elsewhere.
 func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
-	ref := t.ref()
+	ref := v.ref(t)
 	if t.workload == nil {
 		route.Destination = &api.Metadata{Namespace: t.service.Namespace, Service: t.service.Name}
 		route.Protocol = v.listedProtocol(t.addr)
@@ -43,7 +43,7 @@ func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 }
 
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
-	svc, ref := t.service, t.ref()
+	svc, ref := t.service, v.ref(t)
 	p := v.policy(svc, namespace)
 	route.Protocol = v.protocolOf(svc, svc.Port(t.port), p)
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}

@@ -267,7 +267,8 @@ func (d *Destination) identify(who peerIdentity) (caller, *api.Workload, error) 
 		if w == nil || w.ServiceAccount != who.serviceAccount {
 			return
 		}
-		c.node, workload = w.Node, workloadOf(w)
+		c.runsAs(v, w)
+		workload = workloadOf(w)
 	})
 	if workload == nil {
 		return caller{}, nil, status.Errorf(codes.PermissionDenied,

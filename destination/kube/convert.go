@@ -337,11 +337,27 @@ func convertEndpoint(slice *discoveryv1.EndpointSlice, ep *discoveryv1.Endpoint)
 	if len(ep.Addresses) > 0 {
 		out.Address, _ = parseIP(ep.Addresses[0])
 	}
+	out.Hints = convertHints(ep.Hints)
 	if ep.TargetRef != nil && ep.TargetRef.Kind == "Pod" {
 		// A slice that names a pod of another namespace was not made by Kubernetes: whoever
 		// writes slices in one namespace must not borrow the identity of a pod in another.
 		out.Workload = registry.Name{Namespace: slice.Namespace, Name: ep.TargetRef.Name}
 		out.WorkloadUID = string(ep.TargetRef.UID)
+	}
+	return out
+}
+
+// convertHints is nil for hints that say nothing, as for none.
+func convertHints(hints *discoveryv1.EndpointHints) *registry.Hints {
+	if hints == nil || len(hints.ForZones)+len(hints.ForNodes) == 0 {
+		return nil
+	}
+	out := &registry.Hints{}
+	for _, zone := range hints.ForZones {
+		out.Zones = append(out.Zones, zone.Name)
+	}
+	for _, node := range hints.ForNodes {
+		out.Nodes = append(out.Nodes, node.Name)
 	}
 	return out
 }

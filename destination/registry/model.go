@@ -179,6 +179,39 @@ type Endpoint struct {
 	Terminating bool
 	Workload    Name   // which has the address; its name is empty where the source names none
 	WorkloadUID string // may be empty
+	Hints       *Hints // nil: the endpoint is for all callers
+}
+
+// Hints say whose callers an endpoint is for: those in its zones, or on its nodes. They are the
+// source's choice where a service asks for endpoints near its callers.
+type Hints struct{ Zones, Nodes []string }
+
+// Nearness is what of a caller it depends on which endpoints of a service are for it.
+type Nearness uint8
+
+// Of nothing, its zone, or its node and its zone.
+const (
+	Anywhere Nearness = iota
+	SameZone
+	SameNode
+)
+
+// nearness is by what the slice's endpoints have hints. Many have the same, and few slices have
+// any.
+func (s *Slice) nearness() (near Nearness) {
+	if s == nil {
+		return Anywhere
+	}
+	for i := range s.Endpoints {
+		switch hints := s.Endpoints[i].Hints; {
+		case hints == nil:
+		case len(hints.Nodes) > 0:
+			return SameNode
+		default:
+			near = SameZone
+		}
+	}
+	return near
 }
 
 // Node is a machine.

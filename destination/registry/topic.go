@@ -17,6 +17,7 @@ const (
 	topicService   topicKind = iota
 	topicServices            // those of the named namespace
 	topicEndpoints           // of the named service: its slices, and the workloads in them
+	topicNearness            // of the named service: by what its endpoints have hints
 	topicWorkload            // the named workload, and which slices name it
 	topicAddress             // which service, workload, node or slice has an address
 	topicNamespace

@@ -34,6 +34,9 @@ func (r *Registry) touchSliceLocked(_ sliceKey, was, is *Slice) {
 	t := touching{r, was.loses(is)}
 	for _, slice := range present(was, is) {
 		t.topic(topicEndpoints, slice.Service)
+		if hinted(was, is) {
+			t.topic(topicNearness, slice.Service)
+		}
 	}
 	names := moved(was, is)
 	for name := range names {
@@ -47,6 +50,14 @@ func (r *Registry) touchSliceLocked(_ sliceKey, was, is *Slice) {
 			}
 		}
 	}
+}
+
+// hinted says whether a service has hints by another change than that of its endpoints.
+func hinted(was, is *Slice) bool {
+	if was != nil && is != nil && was.Service != is.Service {
+		return was.nearness()+is.nearness() > Anywhere
+	}
+	return was.nearness() != is.nearness()
 }
 
 // loses says whether an endpoint that could be used is gone, or is not ready any longer.

@@ -167,3 +167,37 @@ func TestAWorkloadIsTouchedByItsOwnSlicesOnly(t *testing.T) {
 	check("one leaves, one enters", sliceOf(one, three), two, three)
 	check("other ports", onPort(81, sliceOf(one, three)), one, three)
 }
+
+// Routes depend on whether a service has hints, and on nothing else of its endpoints.
+func TestHintsAreToldWhenTheyComeAndGo(t *testing.T) {
+	zone := func(ep *Endpoint) { ep.Hints = &Hints{Zones: []string{"a"}} }
+	node := func(ep *Endpoint) { ep.Hints = &Hints{Nodes: []string{"n"}} }
+	r := New()
+	owner := r.Owner("test")
+	topic := Topic{kind: topicNearness, name: Name{Namespace: "shop", Name: "web"}}
+	elsewhere := sliceOf(endpoint("10.1.0.1", zone))
+	elsewhere.Service.Name = "other"
+	for _, step := range []struct {
+		name string
+		do   Change
+		told bool
+	}{
+		{"a slice without", set(sliceOf(endpoint("10.1.0.1"))), false},
+		{"an endpoint has one", set(sliceOf(endpoint("10.1.0.1", zone))), true},
+		{"another has one", set(sliceOf(endpoint("10.1.0.1", zone), endpoint("10.1.0.2", zone))),
+			false},
+		{"by node", set(sliceOf(endpoint("10.1.0.1", node))), true},
+		{"by zone again", set(sliceOf(endpoint("10.1.0.1", zone))), true},
+		{"the slice is another service's", set(elsewhere), true},
+		{"and comes back", set(sliceOf(endpoint("10.1.0.1", zone))), true},
+		{"it is gone", gone(sliceOf()), true},
+	} {
+		r.TakeTouched()
+		owner.Apply(step.do)
+		touched := r.TakeTouched()
+		_, lost := touched.Lost[topic]
+		if _, rest := touched.Rest[topic]; (lost || rest) != step.told {
+			t.Errorf("%s: told is %v, want %v", step.name, lost || rest, step.told)
+		}
+	}
+}

@@ -74,6 +74,17 @@ func (v *View) Slices(service Name) []*Slice {
 	return slicesOf(v, v.registry.slicesByService, service)
 }
 
+// Nearness says on what of a caller a service's endpoints depend: the most that any of its slices
+// has hints by. That changes hardly ever, and who reads no more is not told of each endpoint.
+func (v *View) Nearness(service Name) Nearness {
+	v.reads(topicNearness, service)
+	near := Anywhere
+	for key := range v.registry.slicesByService[service] {
+		near = max(near, v.registry.slices.get(key).nearness())
+	}
+	return near
+}
+
 // SlicesOf returns the slices that name a workload.
 func (v *View) SlicesOf(workload Name) []*Slice {
 	v.reads(topicWorkload, workload)
