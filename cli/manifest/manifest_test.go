@@ -190,6 +190,11 @@ func TestServersAreRestricted(t *testing.T) {
 			c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("%s lacks probes or a memory limit", d.Name)
 		}
+		// The binary alone has 50 MiB resident: a node that reserves less is sold too often.
+		if r := c.Resources.Requests.Memory(); r.Value() < 50<<20 ||
+			r.Cmp(*c.Resources.Limits.Memory()) > 0 {
+			t.Errorf("%s asks for %s of memory", d.Name, r)
+		}
 		// Go's collector must know the limit, or the kernel ends the server instead of it.
 		var budget resource.Quantity
 		for _, e := range c.Env {

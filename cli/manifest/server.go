@@ -47,6 +47,10 @@ const (
 	goPercent = 85
 	// memoryStep is what limits are multiples of, for people.
 	memoryStep = 64 << 20
+	// memoryRequest is what a server of a small mesh has resident, rounded up: 54 to 62 MiB were
+	// measured with 100 pods and 20 proxies, about 50 of them pages of the binary. Each proxy more
+	// takes what the server's limits say (serve.Limits.Each).
+	memoryRequest = "64Mi"
 )
 
 // memoryFor is the container's memory with which a server admits proxies connections.
@@ -180,7 +184,7 @@ func (c Config) container(s server) corev1.Container {
 		},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"),
-				corev1.ResourceMemory: resource.MustParse("32Mi")},
+				corev1.ResourceMemory: resource.MustParse(memoryRequest)},
 			Limits: corev1.ResourceList{corev1.ResourceMemory: s.memory},
 		},
 		ReadinessProbe:           probe("/ready", 2),
