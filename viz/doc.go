@@ -20,9 +20,9 @@
 // loopback only, for reading only. It knows no Kubernetes.
 //
 // Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the
-// ring, MaxStreams streams. What grows beyond a budget is refused, and whoever asks is told. Totals
-// are kept packed, as the history is, and equal labels once, for all pods of a workload call the
-// same services.
+// ring, and maxStreams streams. What grows beyond a budget is refused, and whoever asks is told.
+// Totals are kept packed, as the history is, and equal labels once, for all pods of a workload call
+// the same services.
 //
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
 // every stream has ended.

@@ -26,9 +26,9 @@ import (
 
 // Bounds of the reporting side.
 const (
-	// MaxStreams is how many proxies may report at once, where memory suffices: as many as one
-	// process can hear each ten seconds.
-	MaxStreams = 10_000
+	// maxStreams is how many proxies may report at once, where memory suffices: the 10,000 that one
+	// process can hear each ten seconds, and some that are on the move.
+	maxStreams = 16_384
 	// stopGrace is how long streams may finish their report when viz stops.
 	stopGrace = 2 * time.Second
 )
@@ -43,7 +43,7 @@ type Config struct {
 
 // connectionLimits are what proxies may hold: each has one connection, and a second while it moves.
 var connectionLimits = serve.Limits{
-	Connections: MaxStreams, PerAddress: 512, PerIdentity: 8,
+	Connections: maxStreams, PerAddress: 512, PerIdentity: 8,
 	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: 30 * time.Second,
 	Idle: time.Minute, Age: time.Hour,
 	Streams: 2, Message: api.MaxRequest,
