@@ -2472,6 +2472,8 @@ func (*HeaderMatch_Regex) isHeaderMatch_Value() {}
 
 func (*HeaderMatch_Present) isHeaderMatch_Value() {}
 
+// QueryMatch is about the first parameter of a name. Both its name and its value are taken as they
+// are once the escapes of a query are undone.
 type QueryMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`

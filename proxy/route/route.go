@@ -442,31 +442,3 @@ func compileHeader(m *api.HeaderMatch) (matcher, error) {
 		return !want
 	}, nil
 }
-
-func compileQuery(m *api.QueryMatch) (matcher, error) {
-	if err := api.Understood(m); err != nil {
-		return nil, err
-	}
-	var test func(string) bool
-	switch v := m.Value.(type) {
-	case *api.QueryMatch_Exact:
-		test = func(s string) bool { return s == v.Exact }
-	case *api.QueryMatch_Regex:
-		re, err := compileRegex(v.Regex)
-		if err != nil {
-			return nil, err
-		}
-		test = re
-	default:
-		return nil, fmt.Errorf("a match on the query's value %q that %w", m.Name, errNotKnown)
-	}
-	return func(req []hpack.HeaderField) bool {
-		_, query, _ := strings.Cut(header.Value(req, ":path"), "?")
-		for part := range strings.SplitSeq(query, "&") {
-			if name, v, _ := strings.Cut(part, "="); name == m.Name && test(v) {
-				return true
-			}
-		}
-		return false
-	}, nil
-}
