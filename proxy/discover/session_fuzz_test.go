@@ -142,3 +142,21 @@ func useAnswer(t *testing.T, a *Answer) {
 		}
 	}
 }
+
+// What the proxy makes a route of it also says that it is able to do, else it is never sent any.
+func TestTheHelloNamesWhatIsUsed(t *testing.T) {
+	needs := 0
+	for _, m := range discoverySeeds() {
+		for _, r := range m.GetResources().GetResources() {
+			for _, need := range r.Needs() {
+				needs++
+				if !slices.Contains(capabilities, need) {
+					t.Errorf("%s is not in the Hello", need)
+				}
+			}
+		}
+	}
+	if needs < 3 {
+		t.Errorf("%d capabilities are needed: of what?", needs)
+	}
+}
