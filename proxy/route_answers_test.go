@@ -158,21 +158,29 @@ func TestARoutesAnswerToGRPC(t *testing.T) {
 	}
 }
 
-// A request that names its host in its target, or not at all, is rewritten as any.
-func TestHostsAreRewrittenWhereverTheyAre(t *testing.T) {
+// A request that names its host in its target, or not at all, or wants another protocol, is rewritten
+// and answered as any.
+func TestUnusualRequestsAreRoutedToo(t *testing.T) {
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "asked %s of %q;", r.URL.Path, r.Host)
 	}))
+	const rewritten = `asked /a of "inside.example.org";`
+	const last, upgrade = "Connection: close\r\n\r\n",
+		"Host: a\r\nUpgrade: websocket\r\nConnection: close, upgrade\r\n\r\n"
 	ways, _ := ruled(t, "", addr)
 	for way, to := range ways {
-		for _, said := range []string{
-			"GET /strip/a HTTP/1.0\r\n\r\n",
-			"GET http://a/strip/a HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n",
-			"GET /strip/a HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+		for said, want := range map[string]string{
+			"GET /strip/a HTTP/1.0\r\n\r\n":                       rewritten,
+			"GET http://a/strip/a HTTP/1.1\r\nHost: b\r\n" + last: rewritten,
+			"GET /strip/a HTTP/1.1\r\nHost:\r\n" + last:           rewritten,
+			"GET /strip/a HTTP/1.1\r\n" + upgrade:                 rewritten,
+			"GET /none HTTP/1.1\r\n" + upgrade:                    "HTTP/1.1 404 Not Found",
+			"GET /away HTTP/1.1\r\n" + upgrade:                    "HTTP/1.1 307 Temporary",
+			"OPTIONS * HTTP/1.1\r\nHost: a\r\n" + last:            "HTTP/1.1 200",
+			"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n" + last:      `asked  of "a:80";`,
 		} {
-			got := exchanged(t, to, said)
-			if !strings.Contains(got, `asked /a of "inside.example.org";`) {
-				t.Errorf("%s: %q: %q", way, said, got)
+			if got := exchanged(t, to, said); !strings.Contains(got, want) {
+				t.Errorf("%s: %q: %q, want %q", way, said, got, want)
 			}
 		}
 	}
