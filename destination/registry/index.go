@@ -34,3 +34,8 @@ func sorted[K, V comparable](x index[K, V], k K, compare func(a, b V) int) []V {
 func CompareNames(a, b Name) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
+
+// comparePolicies orders by kind, then by name.
+func comparePolicies(a, b PolicyRef) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), CompareNames(a.Name, b.Name))
+}

@@ -8,6 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // Name is an object's namespace and name. Nodes and namespaces have no namespace.
@@ -237,6 +238,7 @@ type Policy struct {
 	Generation int64  // counts the edits
 	Problem    string // why the policy cannot be used, or ""
 	Body       any    // of the kind's own type, such as *crd.ServiceProfile
+	Targets    []Name // the services that it is attached to, where its kind says so by reference
 
 	// Reported is what the object says of itself already, where its source keeps that.
 	Reported Status
@@ -246,6 +248,8 @@ type Policy struct {
 type Status struct {
 	Conditions []metav1.Condition
 	Counts     map[string]int32 // by field, such as routes
+	// of a route of the Gateway API: what the mesh says of it at each of its parents
+	Parents []gatewayv1.RouteParentStatus
 }
 
 // Standing is what proxies made of a policy, as far as this replica hears them.

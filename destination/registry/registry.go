@@ -31,6 +31,7 @@ type Registry struct {
 	slicesByAddress    index[netip.Addr, sliceKey]
 	nodesByAddress     index[netip.Addr, string]
 	nodesByNetwork     index[netip.Prefix, string]
+	policiesByTarget   index[Name, PolicyRef]
 
 	touched Touched
 	changed chan struct{} // holds one token while touched is not empty
@@ -58,6 +59,7 @@ func New() *Registry {
 		slicesByAddress:    index[netip.Addr, sliceKey]{},
 		nodesByAddress:     index[netip.Addr, string]{},
 		nodesByNetwork:     index[netip.Prefix, string]{},
+		policiesByTarget:   index[Name, PolicyRef]{},
 
 		changed: make(chan struct{}, 1),
 	}
@@ -67,7 +69,7 @@ func New() *Registry {
 	r.nodes = newTable[Name](r.indexNodeLocked, r.touchNodeLocked)
 	r.networks = newTable[Name](nil, r.touchNetworkLocked)
 	r.namespaces = newTable[Name](nil, r.touchNamespaceLocked)
-	r.policies = newTable[PolicyRef](nil, r.touchPolicyLocked)
+	r.policies = newTable[PolicyRef](r.indexPolicyLocked, r.touchPolicyLocked)
 	r.standings = newTable[PolicyRef](nil, r.touchStandingLocked)
 	return r
 }
@@ -232,5 +234,11 @@ func (r *Registry) indexNodeLocked(_ Name, node *Node, present bool) {
 	}
 	for _, network := range node.Networks {
 		r.nodesByNetwork.set(network, node.Name, present)
+	}
+}
+
+func (r *Registry) indexPolicyLocked(ref PolicyRef, p *Policy, present bool) {
+	for _, service := range p.Targets {
+		r.policiesByTarget.set(service, ref, present)
 	}
 }

@@ -168,6 +168,11 @@ func (r *Registry) touchPolicyLocked(ref PolicyRef, was, is *Policy) {
 	lost := was != nil && is == nil
 	r.touched.touch(Topic{kind: topicPolicy, of: ref.Kind, name: ref.Name}, lost)
 	touching{registry: r}.topic(topicPolicies, Name{})
+	for _, p := range present(was, is) {
+		for _, service := range p.Targets {
+			touching{r, lost}.topic(topicTarget, service)
+		}
+	}
 }
 
 func (r *Registry) touchStandingLocked(ref PolicyRef, _, _ *Standing) {

@@ -93,6 +93,7 @@ func TestALossIsToldApart(t *testing.T) {
 		"a service is gone": {service("web", time.Time{}, one), nil, true},
 		"a policy":          {nil, policy, false},
 		"a policy is gone":  {policy, nil, true},
+		"a policy's target": {attached("web"), attached("db"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := New()
@@ -114,6 +115,49 @@ func TestALossIsToldApart(t *testing.T) {
 				t.Error("nothing is touched")
 			}
 		})
+	}
+}
+
+// attached is a policy of a service, by reference.
+func attached(service string) *Policy {
+	return &Policy{Kind: "R", Meta: Meta{Namespace: "shop", Name: "r"},
+		Targets: []Name{{Namespace: "shop", Name: service}}}
+}
+
+// Who reads the policies on a service reads them again when one comes, moves or goes.
+func TestPoliciesOnAService(t *testing.T) {
+	r := New()
+	owner := r.Owner("test")
+	on := func(service string) (n int, topics map[Topic]struct{}) {
+		r.Read(func(v *View) {
+			n, topics = len(v.PoliciesOn(Name{Namespace: "shop", Name: service})), v.Topics()
+		})
+		return n, topics
+	}
+	_, topics := on("web")
+	for _, step := range []struct {
+		name string
+		do   Change
+		want int
+	}{
+		{"comes", set(attached("web")), 1}, {"moves", set(attached("db")), 0},
+		{"comes back", set(attached("web")), 1}, {"goes", gone(attached("web")), 0},
+	} {
+		r.TakeTouched()
+		owner.Apply(step.do)
+		touched := r.TakeTouched()
+		for topic := range topics {
+			_, lost := touched.Lost[topic]
+			if _, rest := touched.Rest[topic]; !lost && !rest {
+				t.Errorf("%s: %v is not touched", step.name, topic)
+			}
+		}
+		if n, _ := on("web"); n != step.want {
+			t.Errorf("%s: %d policies are on shop/web, want %d", step.name, n, step.want)
+		}
+	}
+	if len(r.policiesByTarget) != 0 {
+		t.Errorf("left are %v", r.policiesByTarget)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // View reads the registry and remembers what it read, so that an answer can be recomputed when,
@@ -197,10 +196,17 @@ func (v *View) Standing(ref PolicyRef) *Standing {
 // Policies lists all policies, in one order on every replica.
 func (v *View) Policies() []PolicyRef {
 	v.reads(topicPolicies, Name{})
-	return slices.SortedFunc(maps.Keys(v.registry.policies.objects), func(a, b PolicyRef) int {
-		if c := strings.Compare(a.Kind, b.Kind); c != 0 {
-			return c
-		}
-		return CompareNames(a.Name, b.Name)
-	})
+	return slices.SortedFunc(maps.Keys(v.registry.policies.objects), comparePolicies)
+}
+
+// PoliciesOn returns the policies that are attached to a service, of any state, in one order on
+// every replica. Whoever uses one must ask for its Problem.
+func (v *View) PoliciesOn(service Name) []*Policy {
+	v.reads(topicTarget, service)
+	refs := sorted(v.registry.policiesByTarget, service, comparePolicies)
+	out := make([]*Policy, 0, len(refs))
+	for _, ref := range refs {
+		out = append(out, v.registry.policies.get(ref))
+	}
+	return out
 }

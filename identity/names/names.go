@@ -12,6 +12,9 @@ const (
 	TrustDomain = "cluster.local"
 	// ClusterDomain ends the DNS names of a cluster's Services.
 	ClusterDomain = "cluster.local"
+	// GatewayController is who the mesh is to the Gateway API: what it says of a route is under
+	// this name in the route's status.
+	GatewayController = Prefix + "mesh"
 )
 
 // The control plane's servers. Each has a Deployment, a Service and a service account of its name.
