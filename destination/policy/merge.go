@@ -7,7 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
-// Policy is what counts for one caller of one service.
+// Policy is what counts for one caller of one service's port.
 type Policy struct {
 	Rules   []OriginRule
 	Default []Backend
@@ -21,43 +21,103 @@ type OriginRule struct {
 	Origin Origin
 }
 
-// Merge returns what counts of several routes for callers in a namespace of one parent, or nil
-// where nothing does.
+// Merge returns what counts of several routes for callers in a namespace of one parent's port, or
+// nil where nothing does. The routes are of the caller's namespace and of the parent's own.
 //
-// Routes of the caller's own namespace (a consumer's) beat those of any other (the producer's),
-// and replace them as a whole. Among the routes that are left, the rules of the oldest come first;
-// of equally old ones, those whose namespace and name come first in the alphabet. These are the
-// rules of Gateway API (GEP-1426, and the API's rules on conflicts). What a policy has one of is
-// taken from the first route that has it.
+// Routes of the caller's own namespace (a consumer's) beat those of any other (the producer's), and
+// replace them as a whole. Among the routes that are left, the rules of the oldest come first; of
+// equally old ones, those whose namespace and name come first in the alphabet. These are the rules
+// of the Gateway API (GEP-1426, GEP-1294, and the API's rules on conflicts). What a policy has one
+// of is taken from the first route that has it.
+//
+// Closed routes, the Gateway API's, are a group of their own. Where there are any, the rules are
+// theirs alone, in the order of their ranks first, and what they do not match is not found. What
+// they cannot say (budgets, opaque ports) still comes from the others.
 func Merge(routes []Route, parent Parent, callerNamespace string) *Policy {
-	routes = slices.DeleteFunc(slices.Clone(routes), func(r Route) bool {
-		return !slices.Contains(r.Parents, parent)
-	})
-	own := func(r Route) bool { return r.Origin.Namespace == callerNamespace }
-	if slices.ContainsFunc(routes, own) {
-		routes = slices.DeleteFunc(routes, func(r Route) bool { return !own(r) })
+	var open, closed []Route
+	for _, r := range routes {
+		switch {
+		case !slices.ContainsFunc(r.Parents, func(p Parent) bool { return p.Covers(parent) }):
+		case r.Closed:
+			closed = append(closed, r)
+		default:
+			open = append(open, r)
+		}
 	}
-	if len(routes) == 0 {
+	open, closed = counting(open, callerNamespace), ofOneKind(counting(closed, callerNamespace))
+	if len(open)+len(closed) == 0 {
 		return nil
 	}
 	out := &Policy{}
-	for _, r := range slices.SortedStableFunc(slices.Values(routes), compare) {
-		for _, rule := range r.Rules {
-			out.Rules = append(out.Rules, OriginRule{rule, r.Origin})
-		}
-		if len(out.Default) == 0 {
-			out.Default = r.Default
-		}
-		out.Budget = cmp.Or(out.Budget, r.Budget)
-		out.Opaque = append(out.Opaque, r.Opaque...)
+	for _, r := range open {
+		out.add(r)
+	}
+	if len(closed) > 0 {
+		out.close(closed)
 	}
 	return out
 }
 
+// counting returns those of several routes that count for callers in a namespace, in their order.
+func counting(routes []Route, callerNamespace string) []Route {
+	own := func(r Route) bool { return r.Origin.Namespace == callerNamespace }
+	if slices.ContainsFunc(routes, own) {
+		routes = slices.DeleteFunc(routes, func(r Route) bool { return !own(r) })
+	}
+	slices.SortStableFunc(routes, compare)
+	return routes
+}
+
+// ofOneKind returns the routes of the one kind that a port can have: of GRPCRoute if there are any
+// (GEP-1294, conflicting routes).
+func ofOneKind(routes []Route) []Route {
+	grpc := func(r Route) bool { return r.Origin.Kind == crd.GRPCRoute }
+	if slices.ContainsFunc(routes, grpc) {
+		return slices.DeleteFunc(routes, func(r Route) bool { return !grpc(r) })
+	}
+	return routes
+}
+
 func compare(a, b Route) int {
-	return cmp.Or(a.Created.Compare(b.Created),
-		cmp.Compare(a.Origin.Namespace, b.Origin.Namespace),
-		cmp.Compare(a.Origin.Name, b.Origin.Name))
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Origin.path(), b.Origin.path()))
+}
+
+func (o Origin) path() string { return o.Namespace + "/" + o.Name }
+
+func (p *Policy) add(r Route) {
+	for _, rule := range r.Rules {
+		p.Rules = append(p.Rules, OriginRule{rule, r.Origin})
+	}
+	if len(p.Default) == 0 {
+		p.Default = r.Default
+	}
+	p.Budget = cmp.Or(p.Budget, r.Budget)
+	p.Opaque = append(p.Opaque, r.Opaque...)
+}
+
+// unmatched names the rule for what no other rule of closed routes matches.
+const unmatched = "unmatched"
+
+// close puts the rules of closed routes in place of all others.
+func (p *Policy) close(routes []Route) {
+	p.Rules, p.Default = nil, nil
+	for _, r := range routes {
+		p.add(r)
+	}
+	slices.SortStableFunc(p.Rules, func(a, b OriginRule) int {
+		return slices.Compare(b.Rank[:], a.Rank[:])
+	})
+	if n := len(p.Rules); n > 0 && p.Rules[n-1].Match == nil {
+		return
+	}
+	nothing := Rule{Name: unmatched, Backends: []Backend{{Answer: answerNoMatch, Weight: 1}}}
+	p.Rules = append(p.Rules, OriginRule{nothing, routes[0].Origin})
+}
+
+// Uses says whether some rule is an object's.
+func (p *Policy) Uses(o Origin) bool {
+	return p != nil &&
+		slices.ContainsFunc(p.Rules, func(r OriginRule) bool { return r.Origin == o })
 }
 
 // DefaultBackends are for what no rule gives backends; none: the service itself.

@@ -22,8 +22,10 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 		if len(r.Backends) > 0 {
 			rule.Backends = find(r.Backends)
 		}
-		if r.Timeout > 0 {
-			rule.Timeouts = &api.Timeouts{RequestMs: milliseconds(r.Timeout)}
+		if r.Timeout > 0 || r.Try > 0 {
+			rule.Timeouts = &api.Timeouts{
+				RequestMs: milliseconds(r.Timeout), TryMs: milliseconds(r.Try),
+			}
 		}
 		if r.Retry {
 			rule.Retry = &api.Retry{}
@@ -44,9 +46,17 @@ func (p *Policy) Named() []*api.HTTPRule {
 	}
 	out := make([]*api.HTTPRule, 0, len(p.Rules))
 	for i := range p.Rules {
-		out = append(out, p.Rules[i].named())
+		if r := &p.Rules[i]; !r.isUnmatched() {
+			out = append(out, r.named())
+		}
 	}
 	return out
+}
+
+// isUnmatched is true of the rule for what no other one matches: no such request comes to the
+// service's own proxies by it, and any other is none of it.
+func (r *OriginRule) isUnmatched() bool {
+	return len(r.Backends) == 1 && r.Backends[0].Answer == answerNoMatch
 }
 
 func (r *OriginRule) named() *api.HTTPRule {

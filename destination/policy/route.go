@@ -18,6 +18,13 @@ type Route struct {
 	Default []Backend // for what no rule gives backends; empty: the parent itself
 	Budget  *Budget   // nil: the object says none
 	Opaque  []crd.PortRange
+
+	// Of routes of the Gateway API, which are closed: what no rule of theirs matches is not found.
+	Closed     bool
+	Obeyed     bool          // some rule is obeyed
+	Dropped    []crd.Problem // why others are not
+	Refs       []Ref         // the backends that rules name, for whatever share
+	Unresolved []crd.Problem // what else rules refer to, and there is none of
 }
 
 // Origin is the object that something was made from.
@@ -25,26 +32,52 @@ type Origin struct {
 	Group, Kind, Namespace, Name string
 }
 
-// Parent is what a route is about: a service by its canonical DNS name.
-type Parent struct{ Host string }
+// Parent is what a route is about: a service by its canonical DNS name, and of it one port, if any
+// is named.
+type Parent struct {
+	Host     string
+	Port     uint16 // 0: whichever
+	PortName string // "": whichever
+}
+
+// Covers says whether a port of a service is among what the parent means.
+func (p Parent) Covers(port Parent) bool {
+	return p.Host == port.Host && (p.Port == 0 || p.Port == port.Port) &&
+		(p.PortName == "" || p.PortName == port.PortName)
+}
 
 // Rule is a class of requests and how they are treated.
 type Rule struct {
 	Name      string     // within its object
 	Match     *api.Match // nil: every request
+	Rank      Rank       // of closed routes
 	Filters   []*api.Filter
-	Backends  []Backend // empty: the route's
-	Timeout   time.Duration
+	Backends  []Backend     // empty: the route's
+	Timeout   time.Duration // of a request, tries included; 0: none
+	Try       time.Duration // of one try; 0: none
 	Retry     bool
 	Hedge     time.Duration // of what may be retried; 0: none
 	Responses []*api.ResponseClass
 }
 
+// Rank says which of the rules of closed routes comes first: that with the larger number, the first
+// number in which they differ.
+type Rank [5]int
+
 // Backend is a share of what a rule matches.
 type Backend struct {
-	Host   string
-	Port   uint16 // 0: the one that the caller asked for
-	Weight int64  // relative to the others'
+	Host    string
+	Port    uint16 // 0: the one that the caller asked for
+	Weight  int64  // relative to the others'
+	Filters []*api.Filter
+	Answer  uint32 // the status of a fixed answer, in place of a host; 0: none
+	Missing uint32 // the status where there is no such service; 0: requests wait for it, and fail
+}
+
+// Ref is a service's port that a route names as a backend.
+type Ref struct {
+	Host string
+	Port uint16
 }
 
 // String is the backend as users write it: web.shop, or web.shop:80.

@@ -1,0 +1,152 @@
+package policy
+
+import (
+	"net/http"
+	"slices"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+)
+
+// readFilters reads the filters of a rule or of a backend. Prefix is what the path of the requests
+// begins with, "" if that is not known.
+func readFilters(
+	in []gatewayv1.HTTPRouteFilter, prefix string,
+) (out []*api.Filter, wrong []error) {
+	for i := range in {
+		f, err := readFilter(&in[i], prefix)
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		out = append(out, f)
+	}
+	if err := checkTogether(out); err != nil {
+		wrong = append(wrong, err)
+	}
+	return out, wrong
+}
+
+// checkTogether refuses filters that say two things of one request's target.
+func checkTogether(list []*api.Filter) error {
+	redirects, rewrites := 0, 0
+	for _, f := range list {
+		switch {
+		case f.GetRedirect() != nil:
+			redirects++
+		case f.GetRewrite() != nil:
+			rewrites++
+		}
+	}
+	if redirects > 1 || redirects > 0 && rewrites > 0 {
+		return crd.Problemf(crd.ReasonIncompatibleFilters,
+			"RequestRedirect is alone: beside it is neither another nor URLRewrite")
+	}
+	return nil
+}
+
+func readFilter(in *gatewayv1.HTTPRouteFilter, prefix string) (*api.Filter, error) {
+	switch in.Type {
+	case gatewayv1.HTTPRouteFilterRequestHeaderModifier:
+		m, err := readModifier(in.RequestHeaderModifier)
+		return &api.Filter{Filter: &api.Filter_RequestHeaders{RequestHeaders: m}}, err
+	case gatewayv1.HTTPRouteFilterResponseHeaderModifier:
+		m, err := readModifier(in.ResponseHeaderModifier)
+		return &api.Filter{Filter: &api.Filter_ResponseHeaders{ResponseHeaders: m}}, err
+	case gatewayv1.HTTPRouteFilterRequestRedirect:
+		r, err := readRedirect(in.RequestRedirect, prefix)
+		return &api.Filter{Filter: &api.Filter_Redirect{Redirect: r}}, err
+	case gatewayv1.HTTPRouteFilterURLRewrite:
+		r, err := readRewrite(in.URLRewrite, prefix)
+		return &api.Filter{Filter: &api.Filter_Rewrite{Rewrite: r}}, err
+	case gatewayv1.HTTPRouteFilterExtensionRef:
+		return nil, noExtension(in.ExtensionRef)
+	}
+	return nil, unsupportedf("filter %s", in.Type)
+}
+
+// noExtension is because the mesh has no kind of filter of its own.
+func noExtension(ref *gatewayv1.LocalObjectReference) error {
+	if ref == nil {
+		return unsupportedf("a filter ExtensionRef that refers to nothing")
+	}
+	return crd.Problemf(crd.ReasonInvalidKind, "%s is a %s.%s, which is no filter of the mesh",
+		ref.Name, ref.Kind, ref.Group)
+}
+
+// redirects are the statuses that a redirect may have.
+var redirects = []int{
+	http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+	http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
+}
+
+func readRedirect(
+	in *gatewayv1.HTTPRequestRedirectFilter, prefix string,
+) (*api.Redirect, error) {
+	if in == nil {
+		return nil, unsupportedf("a redirect to nowhere")
+	}
+	out := &api.Redirect{Status: http.StatusFound}
+	if in.StatusCode != nil {
+		if !slices.Contains(redirects, *in.StatusCode) {
+			return nil, unsupportedf("a redirect with status %d", *in.StatusCode)
+		}
+		out.Status = uint32(*in.StatusCode)
+	}
+	if in.Scheme != nil {
+		if out.Scheme = *in.Scheme; out.Scheme != "http" && out.Scheme != "https" {
+			return nil, unsupportedf("a redirect to scheme %s", out.Scheme)
+		}
+	}
+	if out.Port = uint32(portOf(in.Port)); in.Port != nil && out.Port == 0 {
+		return nil, unsupportedf("a redirect to port %d", *in.Port)
+	}
+	var err error
+	if out.Host, err = readHost(in.Hostname); err != nil {
+		return nil, err
+	}
+	out.Path, err = readPath(in.Path, prefix)
+	return out, err
+}
+
+func readRewrite(in *gatewayv1.HTTPURLRewriteFilter, prefix string) (out *api.Rewrite, err error) {
+	if in == nil {
+		return nil, unsupportedf("a rewrite of nothing")
+	}
+	out = &api.Rewrite{}
+	if out.Host, err = readHost(in.Hostname); err != nil {
+		return nil, err
+	}
+	out.Path, err = readPath(in.Path, prefix)
+	return out, err
+}
+
+func readHost(in *gatewayv1.PreciseHostname) (string, error) {
+	if in == nil {
+		return "", nil
+	}
+	return string(*in), api.CheckHost(string(*in))
+}
+
+func readPath(in *gatewayv1.HTTPPathModifier, prefix string) (*api.PathModifier, error) {
+	switch {
+	case in == nil:
+		return nil, nil
+	case in.Type == gatewayv1.FullPathHTTPPathModifier && in.ReplaceFullPath != nil:
+		full := &api.PathModifier_Full{Full: *in.ReplaceFullPath}
+		return &api.PathModifier{Modifier: full}, api.CheckPath(*in.ReplaceFullPath)
+	case in.Type != gatewayv1.PrefixMatchHTTPPathModifier || in.ReplacePrefixMatch == nil:
+		return nil, unsupportedf("a change of the path of type %s", in.Type)
+	case prefix == "":
+		return nil, crd.Problemf(crd.ReasonIncompatibleFilters,
+			"ReplacePrefixMatch needs a match of type PathPrefix")
+	}
+	p := &api.PrefixModifier{Matched: prefix, Replacement: *in.ReplacePrefixMatch}
+	err := api.CheckPath(p.Matched)
+	if p.Replacement != "" && err == nil {
+		err = api.CheckPath(p.Replacement)
+	}
+	return &api.PathModifier{Modifier: &api.PathModifier_Prefix{Prefix: p}}, err
+}

@@ -1,0 +1,180 @@
+package contract
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/proxy/route"
+)
+
+// onEcho is a route on Service echo, as the Gateway API's conformance suite for meshes has it.
+func onEcho(t *testing.T, kind, rules string) *route.Route {
+	t.Helper()
+	docs, err := crd.Documents("route.yaml", []byte(
+		"{apiVersion: gateway.networking.k8s.io/v1, kind: "+kind+", "+
+			"metadata: {name: r, namespace: mesh}, "+
+			"spec: {parentRefs: [{group: '', kind: Service, name: echo}], rules: ["+rules+"]}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read policy.Route
+	if kind == crd.GRPCRoute {
+		var in gatewayv1.GRPCRoute
+		err = docs[0].Decode(&in)
+		read = policy.FromGRPCRoute(&in, time.Time{}, "cluster.local")
+	} else {
+		var in gatewayv1.HTTPRoute
+		err = docs[0].Decode(&in)
+		read = policy.FromHTTPRoute(&in, time.Time{}, "cluster.local")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled(t, read)
+}
+
+// compiled is what a proxy makes of a route that destination has read.
+func compiled(t *testing.T, read policy.Route) *route.Route {
+	t.Helper()
+	p := policy.Merge([]policy.Route{read},
+		policy.Parent{Host: "echo.mesh.svc.cluster.local", Port: 80}, "mesh")
+	m := &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+		Http: p.HTTP(func(all []policy.Backend) (out []*api.Backend) {
+			for _, b := range all {
+				name, _, _ := strings.Cut(b.Host, ".")
+				out = append(out, &api.Backend{
+					Cluster: name, Weight: uint32(b.Weight), Answer: b.Answer, Filters: b.Filters,
+				})
+			}
+			return out
+		}),
+	}
+	r, err := route.Compile(m, route.NewBudget(nil))
+	if err != nil {
+		t.Fatalf("a proxy cannot use it: %v\n%v", err, m)
+	}
+	return r
+}
+
+// asked is a request: a method, a path, and fields as "name:value".
+func asked(text string) []hpack.HeaderField {
+	words := strings.Fields(text)
+	req := []hpack.HeaderField{{Name: ":method", Value: words[0]}, {Name: ":path", Value: words[1]},
+		{Name: ":authority", Value: "echo"}}
+	for _, field := range words[2:] {
+		name, value, _ := strings.Cut(field, ":")
+		req = append(req, hpack.HeaderField{Name: name, Value: value})
+	}
+	return req
+}
+
+// A proxy finds for each request of the conformance suite the backend that the suite expects; "" is
+// the fixed answer to what no rule matches.
+func TestRoutesOfTheConformanceSuite(t *testing.T) {
+	v1, v2 := "backendRefs: [{name: v1, port: 8080}]", "backendRefs: [{name: v2, port: 8080}]"
+	for _, c := range []struct{ name, kind, rules, requests string }{
+		{"MeshHTTPRouteMatching", crd.HTTPRoute,
+			`{matches: [{path: {value: /}}, {headers: [{name: version, value: one}]}], ` + v1 + `},
+{matches: [{path: {value: /v2}}, {headers: [{name: version, value: two}]}], ` + v2 + `}`,
+			`GET / = v1, GET /example = v1, GET / version:one = v1, GET /v2 = v2,
+GET /v2/example = v2, GET / version:two = v2, GET /v2/ = v2, GET /v2example = v1,
+GET /foo/v2/example = v1`},
+		{"MeshHTTPRouteQueryParamMatching", crd.HTTPRoute,
+			`{matches: [{queryParams: [{name: animal, value: whale}]}], ` + v1 + `},
+{matches: [{queryParams: [{name: animal, value: dolphin}]}], ` + v2 + `},
+{matches: [{path: {value: /path1}, queryParams: [{name: animal, value: whale}]}], ` + v1 + `},
+{matches: [{headers: [{name: version, value: one}],
+  queryParams: [{name: animal, value: whale}]}], ` + v2 + `},
+{matches: [{path: {value: /path3}, queryParams: [{name: animal, value: shark}]},
+  {path: {value: /path4}, headers: [{name: version, value: three}],
+  queryParams: [{name: animal, value: kraken}]}], ` + v1 + `},
+{matches: [{path: {value: /path5}}], ` + v1 + `},
+{matches: [{queryParams: [{name: animal, value: hydra}]}], ` + v2 + `}`,
+			`GET /?animal=whale = v1, GET /?animal=dolphin = v2,
+GET /?animal=whale&otherparam=irrelevant = v1, GET /?animal=dolphin&color=blue = v2,
+GET /?color=blue = , GET /?animal=dog = , GET /?animal=whaledolphin = , GET / = ,
+GET /path1?animal=whale = v1, GET /?animal=whale version:one = v2,
+GET /path3?animal=shark = v1, GET /path4?animal=kraken version:three = v1,
+GET /?animal=shark = , GET /path4?animal=kraken = , GET /path5?animal=hydra = v1`},
+		{"MeshTrafficSplit", crd.HTTPRoute,
+			`{matches: [{path: {type: Exact, value: /v1}}], ` + v1 + `},
+{matches: [{path: {type: Exact, value: /v2}}], ` + v2 + `}`,
+			`GET /v1 = v1, GET /v2 = v2, GET /v2/ = , GET / = `},
+		{"methods", crd.HTTPRoute,
+			`{matches: [{method: POST}], ` + v1 + `}, {matches: [{method: GET}], ` + v2 + `}`,
+			`POST / = v1, GET / = v2, PUT / = , get / = `},
+		{"hosts", crd.HTTPRoute, `{matches: [{headers: [{name: Host, value: echo}]}], ` + v1 + `}`,
+			`GET / = v1`},
+		{"regular expressions", crd.HTTPRoute, `{` + v2 + `},
+{matches: [{path: {type: RegularExpression, value: "/[a-c]+"}}], ` + v1 + `}`,
+			`GET /abc = v1, GET /abc/d = v2, GET /x/abc = v2`},
+		{"GRPCExactMethodMatching", crd.GRPCRoute,
+			`{matches: [{method: {service: a.Echo, method: Echo}}], ` + v1 + `},
+{matches: [{method: {service: a.Echo, method: EchoTwo}}], ` + v2 + `}`,
+			`POST /a.Echo/Echo = v1, POST /a.Echo/EchoTwo = v2, POST /a.Echo/EchoThree = ,
+POST /a.EchoTwo/Echo = `},
+		{"GRPCHeaderMatching", crd.GRPCRoute,
+			`{matches: [{headers: [{name: version, value: one}]}], ` + v1 + `},
+{matches: [{headers: [{name: version, value: two}]}], ` + v2 + `}`,
+			`POST /a.Echo/Echo version:one = v1, POST /a.Echo/Echo version:two = v2,
+POST /a.Echo/Echo version:three = , POST /a.Echo/Echo = `},
+		{"methods of a service", crd.GRPCRoute,
+			`{matches: [{method: {service: a.Echo}}], ` + v1 + `},
+{matches: [{method: {method: Get}}], ` + v2 + `}`,
+			`POST /a.Echo/Get = v1, POST /a.EchoTwo/Get = v2, POST /a.EchoTwo/Gets = `},
+	} {
+		r := onEcho(t, c.kind, c.rules)
+		for line := range strings.SplitSeq(c.requests, ",") {
+			request, want, _ := strings.Cut(line, " = ")
+			backend := r.Find(asked(request)).Backends.Pick()
+			if want = strings.TrimSpace(want); backend.Cluster != want {
+				t.Errorf("%s: %s goes to %q, want %q", c.name, request, backend.Cluster, want)
+			}
+		}
+	}
+}
+
+// What destination lets a route change of a header, a proxy takes; what a proxy refuses, with the
+// whole of what is said of a service, destination refuses before.
+func TestHeadersThatARouteMayChange(t *testing.T) {
+	for _, name := range []string{
+		"x-a", "X-A", "authorization", "content-type", "cookie", "tulle", "l5d-x", "via",
+		"connection", "Proxy-Connection", "keep-alive", "te", "trailer", "transfer-encoding",
+		"upgrade", "http2-settings", "Content-Length", "host", "tulle-client-id", "Tulle-x",
+		":path", "a b", "a:b", "\u00e9", "tulle_client_id", "tulle_error",
+	} {
+		for _, value := range []string{
+			"v", "", "a b", " a", "a ", "a\tb", "a\x01b", "a\x7f", "\u00e9",
+		} {
+			of := gatewayv1.HTTPHeader{Name: gatewayv1.HTTPHeaderName(name), Value: value}
+			in := gatewayv1.HTTPRoute{}
+			in.Spec.Rules = []gatewayv1.HTTPRouteRule{{Filters: []gatewayv1.HTTPRouteFilter{{
+				Type: gatewayv1.HTTPRouteFilterRequestHeaderModifier,
+				RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{
+					Set: []gatewayv1.HTTPHeader{of},
+				},
+			}}}}
+			read := policy.FromHTTPRoute(&in, time.Time{}, "cluster.local")
+			_, err := route.Compile(&api.Route{
+				Resolution: api.Resolution_RESOLUTION_FOUND,
+				Protocol:   api.Protocol_PROTOCOL_DETECT,
+				Http: []*api.HTTPRule{{Filters: []*api.Filter{{Filter: &api.Filter_RequestHeaders{
+					RequestHeaders: &api.HeaderModifier{
+						Set: []*api.Header{{Name: name, Value: value}},
+					},
+				}}}}},
+			}, route.NewBudget(nil))
+			if (err == nil) != (len(read.Dropped) == 0) {
+				t.Errorf("%q: %q: destination says %v, a proxy %v", name, value, read.Dropped, err)
+			}
+		}
+	}
+}
