@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ const (
 	ReasonRejected        = "Rejected" // some proxy cannot use it
 )
 
-// owned lists the types of condition that are ours.
+// owned lists the types of condition that are ours in a policy that is not a route.
 var owned = [...]string{Accepted, ResolvedRefs, Programmed}
 
 // maxMessage bounds a condition's text; the API server takes 32 KiB, and nobody reads that.
@@ -39,11 +40,12 @@ const maxMessage = 1024
 type Facts struct {
 	NoTarget string   // why the policy applies to nothing, or ""
 	Missing  []string // the backends that it names and that are not there
+	Beaten   []string // where others' routes are used in place of its own, and whose
 	Counts   map[string]int32
 	Standing *registry.Standing // what proxies made of it; nil while none was sent any of it
 }
 
-// Report is the status that an object should have.
+// Report is the status that an object should have: of a route of the Gateway API by parent.
 type Report struct {
 	Ref     registry.PolicyRef
 	Want    registry.Status
@@ -54,16 +56,21 @@ type Report struct {
 // cannot be used.
 func Of(p *registry.Policy, facts Facts) *Report {
 	want := registry.Status{Conditions: conditions(p, facts), Counts: facts.Counts}
-	for i := range want.Conditions {
-		c := &want.Conditions[i]
+	complete(want.Conditions, p.Reported.Conditions, p.Generation)
+	return &Report{Ref: p.Ref(), Want: want, Differs: differs(want, p.Reported)}
+}
+
+// complete gives conditions what all of them have: which edit they speak of, and since when they
+// are so, as far as the object knows.
+func complete(want, has []metav1.Condition, generation int64) {
+	for i := range want {
+		c := &want[i]
 		c.Message = strings.ToValidUTF8(c.Message[:min(len(c.Message), maxMessage)], "")
-		c.ObservedGeneration = p.Generation
-		last := meta.FindStatusCondition(p.Reported.Conditions, c.Type)
-		if last != nil && last.Status == c.Status {
+		c.ObservedGeneration = generation
+		if last := meta.FindStatusCondition(has, c.Type); last != nil && last.Status == c.Status {
 			c.LastTransitionTime = last.LastTransitionTime
 		}
 	}
-	return &Report{Ref: p.Ref(), Want: want, Differs: differs(want, p.Reported)}
 }
 
 func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
@@ -77,8 +84,12 @@ func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
 				"the "+noun(p.Kind)+" applies to nothing: "+facts.NoTarget),
 			resolved(facts.Missing)}
 	}
+	inUse := "the " + noun(p.Kind) + " is in use"
+	if len(facts.Beaten) > 0 {
+		inUse += ", but its routes are not: " + strings.Join(facts.Beaten, ", ")
+	}
 	return []metav1.Condition{
-		yes(Accepted, ReasonAccepted, "the "+noun(p.Kind)+" is in use"), resolved(facts.Missing),
+		yes(Accepted, ReasonAccepted, inUse), resolved(facts.Missing),
 		programmed(noun(p.Kind), facts.Standing)}
 }
 
@@ -155,5 +166,6 @@ func (r *Report) Equal(other *Report) bool {
 	}
 	return r.Ref == other.Ref && r.Differs == other.Differs &&
 		slices.Equal(r.Want.Conditions, other.Want.Conditions) &&
-		maps.Equal(r.Want.Counts, other.Want.Counts)
+		maps.Equal(r.Want.Counts, other.Want.Counts) &&
+		reflect.DeepEqual(r.Want.Parents, other.Want.Parents)
 }

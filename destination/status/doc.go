@@ -2,7 +2,9 @@
 // knows of a policy into conditions, and writes them into the policy's object.
 //
 //	conditions.go  facts → the status that an object should have (pure)
+//	route.go       the same for routes of the Gateway API, by parent (pure)
 //	writer.go      the leader's writer: server-side apply of the status subresource
+//	parents.go     how a route's is written: beside what others say in the same list
 //
 // One replica writes, the one that holds a Lease: replicas of two versions, which may judge
 // differently, would otherwise undo each other's work for ever. It writes only where an object's

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/destination/registry"
@@ -30,7 +31,7 @@ const (
 	// fieldManager is who owns the conditions that are ours, for server-side apply.
 	fieldManager = names.Destination
 
-	applyTimeout = 10 * time.Second
+	writeTimeout = 10 * time.Second
 
 	// A leader that vanished is followed after leaseDuration; one that ends gives the Lease back.
 	leaseDuration = 15 * time.Second
@@ -154,8 +155,12 @@ func (t *term) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
-		if err := t.apply(ctx, ref); err != nil && ctx.Err() == nil {
-			t.Log.Warn("write the status of a policy; will try again",
+		if err := t.write(ctx, ref); err != nil && ctx.Err() == nil {
+			level := slog.LevelWarn
+			if apierrors.IsConflict(err) {
+				level = slog.LevelDebug // another controller has written first
+			}
+			t.Log.Log(ctx, level, "write the status of a policy; will try again",
 				"kind", ref.Kind, "name", ref.Name, "error", err)
 			t.queue.AddRateLimited(ref)
 		} else {
@@ -168,25 +173,39 @@ func (t *term) work(ctx context.Context) {
 	}
 }
 
-// apply writes what is wanted of one policy by server-side apply, which leaves to other
-// controllers the conditions that are theirs.
-func (t *term) apply(ctx context.Context, ref registry.PolicyRef) error {
+// write writes what is wanted of one policy.
+func (t *term) write(ctx context.Context, ref registry.PolicyRef) error {
 	report := t.wanted(ref)
 	kind := kube.FindPolicyKind(ref.Kind)
 	if report == nil || kind == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	in := t.Dynamic.Resource(kind.Resource).Namespace(ref.Name.Namespace)
+	var err error
+	if kind.Resource.Group == gatewayv1.GroupName {
+		err = patchParents(ctx, in, report)
+	} else {
+		err = apply(ctx, in, kind, report)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil // deleted meanwhile
+	}
+	return err
+}
+
+// apply writes what is wanted by server-side apply, which leaves to other controllers the
+// conditions that are theirs.
+func apply(
+	ctx context.Context, in dynamic.ResourceInterface, kind *kube.Kind, report *Report,
+) error {
 	object, err := report.object(kind.APIVersion())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
-	defer cancel()
-	_, err = t.Dynamic.Resource(kind.Resource).Namespace(ref.Name.Namespace).ApplyStatus(ctx,
-		ref.Name.Name, object, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
-	if apierrors.IsNotFound(err) {
-		return nil // deleted meanwhile
-	}
+	_, err = in.ApplyStatus(ctx, report.Ref.Name.Name, object,
+		metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	return err
 }
 
