@@ -41,7 +41,7 @@ const devUpHelp = `Start the mesh that a mesh.yaml describes, and end it on Ctrl
 
 mesh.yaml:
   namespace: shop              # "default" where left out
-  profiles: profiles           # a folder, or several, of ServiceProfiles; edits take effect at once
+  profiles: profiles           # folders of ServiceProfiles and HTTPRoutes; edits count at once
   services:
     web:
       command: [./web]         # told where to listen by $PORT, and whom to call by CHECKOUT_URL

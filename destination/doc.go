@@ -10,6 +10,7 @@
 //	               pace.go says
 //	answer.go      a question → its answer, out of:
 //	  view.go        the registry, read for one mesh
+//	  attached.go    which policies count for a caller of a service
 //	  resolve.go     a key → what it means to its caller
 //	  policy/        what users wrote → what counts for a caller → rules of messages
 //	  route.go       → Route

@@ -73,7 +73,7 @@ func (v *view) listedEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.
 // listedProtocol is what the service says that such an address speaks.
 func (v *view) listedProtocol(addr netip.AddrPort) api.Protocol {
 	svc, port := v.listing(addr)
-	return v.protocolOf(svc, port, v.policy(svc, svc.Namespace))
+	return v.protocolOf(svc, port, v.profile(svc, svc.Namespace))
 }
 
 // serviceEndpoints recomputes a service's endpoints from all its slices.
@@ -86,7 +86,7 @@ func (v *view) serviceEndpoints(ref clusterRef) []*api.Endpoint {
 	if port == nil {
 		return nil
 	}
-	protocol := v.protocolOf(svc, port, v.policy(svc, svc.Namespace))
+	protocol := v.protocolOf(svc, port, v.profile(svc, svc.Namespace))
 	out := v.membersOf(svc, port, ref, false)
 	if len(out) == 0 {
 		// As kube-proxy does: who is the last to serve is still called while it is ending.

@@ -38,7 +38,7 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 // but a port that one of them calls opaque is.
 func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
 	for _, front := range v.portsBefore(w.Key(), uint16(out.Port)) {
-		p := v.policy(front.service, front.service.Namespace)
+		p := v.policy(front.service, front.port, front.service.Namespace)
 		protocol := v.protocolOf(front.service, front.port, p)
 		if out.Service != nil {
 			if protocol == api.Protocol_PROTOCOL_OPAQUE {

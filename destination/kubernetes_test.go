@@ -66,7 +66,11 @@ func startKubernetes(t *testing.T) *k8s {
 	t.Helper()
 	k := &k8s{t: t, typed: fake.NewClientset(typedObjects(t, cluster)...)}
 	k.dynamic = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{crd.ServiceProfileResource(): "ServiceProfileList"})
+		map[schema.GroupVersionResource]string{
+			crd.ServiceProfileResource():        "ServiceProfileList",
+			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
+			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
+		})
 	k.dynamic.PrependReactor("patch", crd.Resource, applyStatus(k.dynamic))
 	k.Destination, k.stop = k.replica("one")
 	return k

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
@@ -14,16 +16,24 @@ import (
 
 // report answers what a policy's status should be; nil if there is no such policy.
 func (v *view) report(ref registry.PolicyRef) *status.Report {
-	policy := v.Policy(ref)
-	if policy == nil {
+	p := v.Policy(ref)
+	if p == nil {
 		return nil
 	}
 	facts := status.Facts{}
-	if profile, ok := policy.Body.(*crd.ServiceProfile); ok {
-		facts = v.profileFacts(profile)
+	switch body := p.Body.(type) {
+	case *crd.ServiceProfile:
+		facts = v.profileFacts(body)
 		facts.Standing = v.Standing(ref)
+	case *gatewayv1.HTTPRoute:
+		return v.routeReport(p, body.Spec.ParentRefs)
+	case *gatewayv1.GRPCRoute:
+		return v.routeReport(p, body.Spec.ParentRefs)
 	}
-	return status.Of(policy, facts)
+	if ref.Kind != crd.Kind {
+		return nil // a route that cannot be read: of which parents to say so is not known
+	}
+	return status.Of(p, facts)
 }
 
 func (v *view) profileFacts(profile *crd.ServiceProfile) status.Facts {
@@ -37,12 +47,30 @@ func (v *view) profileFacts(profile *crd.ServiceProfile) status.Facts {
 		}
 	}
 	svc, _ := v.lookup(profile.Name)
+	if facts.NoTarget == "" {
+		facts.Beaten = v.beaten(svc, profile.Namespace)
+	}
 	for _, b := range policy.FromServiceProfile(profile, time.Time{}).Default {
 		if svc != nil && !v.leadsSomewhere(b, svc) {
 			facts.Missing = append(facts.Missing, b.String())
 		}
 	}
 	return facts
+}
+
+// beaten says at which of a service's ports callers in a namespace go by routes of the Gateway API
+// in place of a profile's, and by whose.
+func (v *view) beaten(svc *registry.Service, namespace string) (out []string) {
+	for i := range svc.Ports {
+		p := v.policy(svc, &svc.Ports[i], namespace)
+		if p == nil || len(p.Rules) == 0 || p.Rules[0].Origin.Kind == crd.Kind {
+			continue
+		}
+		o := p.Rules[0].Origin
+		out = append(out, fmt.Sprintf("port %d has those of %s %s/%s",
+			svc.Ports[i].Number, o.Kind, o.Namespace, o.Name))
+	}
+	return out
 }
 
 // leadsSomewhere says whether there is such a backend for some port of a service: without a port of

@@ -43,9 +43,9 @@ func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 }
 
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
-	svc, ref := t.service, v.ref(t)
-	p := v.policy(svc, namespace)
-	route.Protocol = v.protocolOf(svc, svc.Port(t.port), p)
+	svc, port, ref := t.service, t.service.Port(t.port), v.ref(t)
+	p := v.policyFor(t, namespace)
+	route.Protocol = v.protocolOf(svc, port, p)
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	route.Authority = v.mesh.clusterName(ref)
 	route.RetryBudget = p.RetryBudget()
@@ -60,8 +60,30 @@ func (v *view) routeToService(route *api.Route, t target, namespace string) []cl
 		return backends
 	}
 	route.Http = p.HTTP(find)
+	refs = once(refs)
 	route.Backends = find(p.DefaultBackends())
 	return refs
+}
+
+// once leaves of references that are the same the first: hundreds of rules may name one cluster.
+func once(refs []clusterRef) (out []clusterRef) {
+	seen := map[clusterRef]bool{}
+	for _, ref := range refs {
+		if !seen[ref] {
+			seen[ref] = true
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// policyFor is what counts for callers of a target in a namespace. The Gateway API's routes are
+// about the service, and not about a pod of it that is chosen by name.
+func (v *view) policyFor(t target, namespace string) *policy.Policy {
+	if t.hostname != "" {
+		return v.profile(t.service, namespace)
+	}
+	return v.policy(t.service, t.service.Port(t.port), namespace)
 }
 
 // only is the list of the one cluster that takes everything.
@@ -70,21 +92,36 @@ func (m *Mesh) only(ref clusterRef) []*api.Backend {
 }
 
 // backends finds the clusters of a policy's backends. A name that nothing in the cluster has keeps
-// its share and has no endpoints: requests there fail with a reason, instead of shifting the other
-// shares without a word.
+// its share, and requests there fail with a reason, instead of shifting the other shares without a
+// word: it has no endpoints, or where the policy says so a fixed answer.
 func (v *view) backends(
 	all []policy.Backend, namespace string, callerPort uint16,
 ) ([]*api.Backend, []clusterRef) {
 	var backends []*api.Backend
 	var refs []clusterRef
 	for i, weight := range policy.Weights(all) {
-		ref := v.backendRef(all[i], namespace, callerPort)
-		refs = append(refs, ref)
-		backends = append(backends, &api.Backend{Cluster: v.mesh.clusterName(ref), Weight: weight})
+		b := &all[i]
+		out := &api.Backend{Weight: weight, Answer: b.Answer}
+		if b.Missing != 0 && !v.isThere(policy.Ref{Host: b.Host, Port: b.Port}) {
+			out.Answer = b.Missing
+		}
+		if out.Answer == 0 {
+			ref := v.backendRef(*b, namespace, callerPort)
+			refs = append(refs, ref)
+			out.Cluster, out.Filters = v.mesh.clusterName(ref), b.Filters
+		}
+		backends = append(backends, out)
 	}
 	return backends, refs
 }
 
 func (v *view) backendRef(b policy.Backend, namespace string, callerPort uint16) clusterRef {
 	return v.namedRef(b.Host, cmp.Or(b.Port, callerPort), namespace)
+}
+
+// isThere says whether there is a service of its own with such a port. One that stands for a DNS
+// name is none.
+func (v *view) isThere(ref policy.Ref) bool {
+	svc, hostname := v.lookup(ref.Host)
+	return svc != nil && hostname == "" && !svc.External && svc.Port(ref.Port) != nil
 }

@@ -6,8 +6,6 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/tulle-mesh/tulle/destination/crd"
-	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
@@ -35,25 +33,6 @@ type view struct {
 
 func (m *Mesh) read(reg *registry.Registry, f func(*view)) {
 	reg.Read(func(v *registry.View) { f(&view{View: v, mesh: m}) })
-}
-
-// policy returns what counts for callers in a namespace of a service, or nil.
-func (v *view) policy(svc *registry.Service, callerNamespace string) *policy.Policy {
-	var routes []policy.Route
-	for _, ns := range []string{callerNamespace, svc.Namespace} {
-		name := registry.Name{Namespace: ns, Name: v.mesh.host(svc.Key())}
-		ref := registry.PolicyRef{Kind: crd.Kind, Name: name}
-		p := v.Policy(ref)
-		if p != nil && p.Problem == "" {
-			v.used = append(v.used, ref)
-			routes = append(routes, policy.FromServiceProfile(
-				p.Body.(*crd.ServiceProfile), p.Created))
-		}
-		if callerNamespace == svc.Namespace {
-			break
-		}
-	}
-	return policy.Merge(routes, policy.Parent{Host: v.mesh.host(svc.Key())}, callerNamespace)
 }
 
 // inNetworks says whether an address is one that only the cluster can have given.

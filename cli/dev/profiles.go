@@ -8,11 +8,13 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/files"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// checkProfiles reads the user's ServiceProfiles before anything starts: destination would only log
-// what is wrong with them. The warnings are about profiles that are right, but apply to nothing
-// here.
+// checkProfiles reads the user's ServiceProfiles and routes before anything starts: destination
+// would only log what is wrong with them. The warnings are about profiles that are right, but apply
+// to nothing here.
 func checkProfiles(m *Mesh) (warnings []string, err error) {
 	known := map[string]bool{}
 	for i := range m.Services {
@@ -55,6 +57,8 @@ func profileFiles(m *Mesh) []string {
 	return files
 }
 
+// readProfiles reads what may be in a file of a profile folder: ServiceProfiles, which it returns,
+// and routes of the Gateway API.
 func readProfiles(file string) ([]*crd.ServiceProfile, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -64,17 +68,25 @@ func readProfiles(file string) ([]*crd.ServiceProfile, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []*crd.ServiceProfile
 	for i := range docs {
-		if docs[i].Kind != crd.Kind {
-			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles", file,
-				docs[i].Line, docs[i].Kind)
+		switch docs[i].Kind {
+		case crd.Kind, crd.HTTPRoute, crd.GRPCRoute:
+		default:
+			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, HTTPRoutes"+
+				" and GRPCRoutes", file, docs[i].Line, docs[i].Kind)
 		}
-		p, err := docs[i].ServiceProfile()
-		if err != nil {
-			return nil, err
+	}
+	objects, err := files.Parse(file, text)
+	if err != nil {
+		return nil, err
+	}
+	var out []*crd.ServiceProfile
+	for _, obj := range objects {
+		if policy, ok := obj.(*registry.Policy); ok {
+			if profile, ok := policy.Body.(*crd.ServiceProfile); ok {
+				out = append(out, profile)
+			}
 		}
-		out = append(out, p)
 	}
 	return out, nil
 }

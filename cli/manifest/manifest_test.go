@@ -104,7 +104,11 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-destination discovery.k8s.io/endpointslices [] get,list,watch",
 		"ClusterRole tulle-destination networking.k8s.io/servicecidrs [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles [] get,list,watch",
+		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes,grpcroutes [] " +
+			"get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status [] patch",
+		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes/status," +
+			"grpcroutes/status [] patch",
 		"Role tulle-destination coordination.k8s.io/leases [] create",
 		"Role tulle-destination coordination.k8s.io/leases [tulle-destination] get,update",
 		"ClusterRole tulle-injector /namespaces [] get",

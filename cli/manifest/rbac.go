@@ -5,6 +5,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/kube"
@@ -39,7 +40,7 @@ func ruleTable() map[string]rules {
 			},
 		},
 		names.Destination: {
-			cluster: append(readKinds(), rule(crd.Group, crd.Resource+"/status", "patch")),
+			cluster: append(readKinds(), writeStatus()...),
 			own: []rbacv1.PolicyRule{
 				// The Lease by which replicas agree who writes status. RBAC cannot limit "create"
 				// to a name.
@@ -71,6 +72,13 @@ func readKinds() []rbacv1.PolicyRule {
 		out[i].Resources = append(out[i].Resources, k.Resource.Resource)
 	}
 	return out
+}
+
+// writeStatus lets destination say what has become of what users wrote.
+func writeStatus() []rbacv1.PolicyRule {
+	routes := rule(gatewayv1.GroupName, crd.HTTPRoutes+"/status", "patch")
+	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status")
+	return []rbacv1.PolicyRule{rule(crd.Group, crd.Resource+"/status", "patch"), routes}
 }
 
 // rights are a server's roles and their bindings; none, if it never asks the API server.

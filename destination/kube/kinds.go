@@ -39,6 +39,9 @@ func Kinds() []Kind {
 	networking := networkingv1.SchemeGroupVersion
 	cidrs := row(networking.WithResource("servicecidrs"), "ServiceCIDR", false, convertServiceCIDR)
 	cidrs.Optional = true // since Kubernetes 1.33
+	http := row(crd.GatewayResource(crd.HTTPRoutes), crd.HTTPRoute, true, convertHTTPRoute)
+	grpc := row(crd.GatewayResource(crd.GRPCRoutes), crd.GRPCRoute, true, convertGRPCRoute)
+	http.Optional, grpc.Optional = true, true // who wants the Gateway API installs it
 	return []Kind{
 		row(core.WithResource("namespaces"), "Namespace", false, convertNamespace),
 		row(core.WithResource("nodes"), "Node", false, convertNode),
@@ -47,6 +50,7 @@ func Kinds() []Kind {
 		row(discovery.WithResource("endpointslices"), "EndpointSlice", true, convertSlice),
 		cidrs,
 		row(crd.ServiceProfileResource(), crd.Kind, true, convertProfile),
+		http, grpc,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -26,7 +28,11 @@ import (
 
 func newDynamic() *dynamicfake.FakeDynamicClient {
 	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{crd.ServiceProfileResource(): "ServiceProfileList"})
+		map[schema.GroupVersionResource]string{
+			crd.ServiceProfileResource():        "ServiceProfileList",
+			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
+			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
+		})
 }
 
 func start(t *testing.T, s *Source) (reg *registry.Registry, synced <-chan struct{}) {
@@ -93,52 +99,122 @@ func TestNothingIsMissingInTheEnd(t *testing.T) {
 	}
 }
 
-// A cluster before Kubernetes 1.33 has no ServiceCIDRs: all else is read, and nothing looks broken.
-// Where they only cannot be read, they are missed.
+// A cluster before Kubernetes 1.33 has no ServiceCIDRs, and only where somebody has installed the
+// Gateway API are there routes: all else is read, and nothing looks broken. Where they only cannot
+// be read, they are missed.
 func TestAnOptionalKindMayBeAbsent(t *testing.T) {
+	absent := notInstalled()
 	for _, c := range []struct {
-		err    error
-		synced bool
+		resource, group string
+		err             error
 	}{
-		{apierrors.NewGenericServerResponse(404, "list", schema.GroupResource{}, "", "", 0, true),
-			true},
-		{apierrors.NewForbidden(schema.GroupResource{Resource: "servicecidrs"}, "", nil), false},
+		{"servicecidrs", "networking.k8s.io", absent},
+		{"httproutes", "gateway.networking.k8s.io", absent},
+		{"servicecidrs", "networking.k8s.io",
+			apierrors.NewForbidden(schema.GroupResource{Resource: "servicecidrs"}, "", nil)},
+		{"grpcroutes", "gateway.networking.k8s.io",
+			apierrors.NewForbidden(schema.GroupResource{Resource: "grpcroutes"}, "", nil)},
 	} {
-		client := fake.NewClientset()
+		client, untyped := fake.NewClientset(), newDynamic()
 		failed := make(chan struct{}, 100)
-		client.PrependReactor("list", "servicecidrs",
-			func(clienttesting.Action) (bool, runtime.Object, error) {
-				failed <- struct{}{}
-				return true, nil, c.err
-			})
-		s := &Source{Client: client, Dynamic: newDynamic()}
+		fail := func(clienttesting.Action) (bool, runtime.Object, error) {
+			failed <- struct{}{}
+			return true, nil, c.err
+		}
+		client.PrependReactor("list", c.resource, fail)
+		untyped.PrependReactor("list", c.resource, fail)
+		s := &Source{Client: client, Dynamic: untyped}
 		metrics := prometheus.NewRegistry()
 		metrics.MustRegister(s)
 		_, synced := start(t, s)
 		for range 2 { // the second time, the first failure has been told
-			await(t, "a list of ServiceCIDRs", failed)
+			await(t, "a list of "+c.resource, failed)
 		}
-		if !c.synced {
-			missing(t, s, "servicecidrs.networking.k8s.io cannot be read")
+		if !apierrors.IsNotFound(c.err) {
+			missing(t, s, c.resource+"."+c.group+" cannot be read")
 			continue
 		}
 		await(t, "the end of reading", synced)
 		if err := s.Missing(); err != nil {
 			t.Errorf("missing: %v", err)
 		}
-		families, err := metrics.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, family := range families {
-			for _, m := range family.Metric {
-				if family.GetName() == "tulle_destination_watch_failing" &&
-					m.GetGauge().GetValue() != 0 {
-					t.Errorf("%s is said to fail", m.Label[0].GetValue())
-				}
+		nothingFails(t, metrics)
+	}
+}
+
+// notInstalled is what the API server says of a kind that it does not have.
+func notInstalled() error {
+	return apierrors.NewGenericServerResponse(404, "list", schema.GroupResource{}, "", "", 0, true)
+}
+
+// nothingFails says which kinds are said to fail.
+func nothingFails(t *testing.T, metrics *prometheus.Registry) {
+	t.Helper()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.Metric {
+			if family.GetName() == "tulle_destination_watch_failing" &&
+				m.GetGauge().GetValue() != 0 {
+				t.Errorf("%s is said to fail", m.Label[0].GetValue())
 			}
 		}
 	}
+}
+
+// Who installs the Gateway API while destination runs has its routes obeyed.
+func TestAKindMayComeLater(t *testing.T) {
+	client := newDynamic()
+	var installed atomic.Bool
+	failed := make(chan struct{}, 100)
+	client.PrependReactor("list", crd.HTTPRoutes,
+		func(clienttesting.Action) (bool, runtime.Object, error) {
+			if installed.Load() {
+				return false, nil, nil
+			}
+			failed <- struct{}{}
+			return true, nil, notInstalled()
+		})
+	reg, synced := start(t, &Source{Client: fake.NewClientset(), Dynamic: client})
+	await(t, "a list of routes", failed)
+	await(t, "the end of reading", synced)
+	reg.TakeTouched()
+	select {
+	case <-reg.Changed():
+	default:
+	}
+	route := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+		"metadata": map[string]any{"namespace": "shop", "name": "r"},
+		"spec": map[string]any{"parentRefs": []any{
+			map[string]any{"group": "", "kind": "Service", "name": "web"},
+			map[string]any{"name": "gate"},
+		}},
+		"status": map[string]any{"parents": []any{
+			map[string]any{"controllerName": "a.example/z",
+				"parentRef": map[string]any{"name": "w"}},
+			map[string]any{"controllerName": "tulle.dev/mesh",
+				"parentRef": map[string]any{"name": "web"}},
+		}},
+	}}
+	if _, err := client.Resource(crd.GatewayResource(crd.HTTPRoutes)).Namespace("shop").Create(
+		t.Context(), route, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	installed.Store(true)
+	await(t, "the route", reg.Changed())
+	reg.Read(func(v *registry.View) {
+		all := v.PoliciesOn(registry.Name{Namespace: "shop", Name: "web"})
+		if len(all) != 1 || all[0].Kind != "HTTPRoute" || len(all[0].Targets) != 1 {
+			t.Fatalf("on shop/web are %+v", all)
+		}
+		ours := all[0].Reported.Parents
+		if len(ours) != 1 || ours[0].ParentRef.Name != "web" {
+			t.Errorf("the route says of us %+v", ours)
+		}
+	})
 }
 
 // missing waits until a source says that this is missing.

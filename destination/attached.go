@@ -1,0 +1,110 @@
+package destination
+
+import (
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
+)
+
+// policy returns what counts for callers in a namespace of a service's port, or nil.
+func (v *view) policy(
+	svc *registry.Service, port *registry.ServicePort, callerNamespace string,
+) *policy.Policy {
+	parent := v.parent(svc, port)
+	profiles := v.profiles(svc, callerNamespace)
+	out := policy.Merge(profiles, parent, callerNamespace)
+	if v.noRoutes(svc, port, out) != "" {
+		return out
+	}
+	routes := v.attached(svc, callerNamespace)
+	if len(routes) == 0 {
+		return out
+	}
+	out = policy.Merge(append(profiles, routes...), parent, callerNamespace)
+	for _, r := range routes {
+		if out.Uses(r.Origin) {
+			v.used = append(v.used, refOf(r.Origin))
+		}
+	}
+	return out
+}
+
+// profile is what ServiceProfiles alone say to callers in a namespace of a service, or nil.
+func (v *view) profile(svc *registry.Service, callerNamespace string) *policy.Policy {
+	return policy.Merge(v.profiles(svc, callerNamespace),
+		policy.Parent{Host: v.mesh.host(svc.Key())}, callerNamespace)
+}
+
+func (v *view) parent(svc *registry.Service, port *registry.ServicePort) policy.Parent {
+	return policy.Parent{Host: v.mesh.host(svc.Key()), Port: port.Number, PortName: port.Name}
+}
+
+func refOf(o policy.Origin) registry.PolicyRef {
+	return registry.PolicyRef{
+		Kind: o.Kind, Name: registry.Name{Namespace: o.Namespace, Name: o.Name},
+	}
+}
+
+// profiles reads the ServiceProfiles of a service that callers in a namespace go by.
+func (v *view) profiles(svc *registry.Service, callerNamespace string) (out []policy.Route) {
+	for _, ns := range []string{callerNamespace, svc.Namespace} {
+		name := registry.Name{Namespace: ns, Name: v.mesh.host(svc.Key())}
+		ref := registry.PolicyRef{Kind: crd.Kind, Name: name}
+		p := v.Policy(ref)
+		if p != nil && p.Problem == "" {
+			v.used = append(v.used, ref)
+			out = append(out, policy.FromServiceProfile(p.Body.(*crd.ServiceProfile), p.Created))
+		}
+		if callerNamespace == svc.Namespace {
+			break
+		}
+	}
+	return out
+}
+
+// attached reads the Gateway API's routes of a service that callers in a namespace go by.
+func (v *view) attached(svc *registry.Service, callerNamespace string) (out []policy.Route) {
+	for _, p := range v.PoliciesOn(svc.Key()) {
+		if p.Namespace != callerNamespace && p.Namespace != svc.Namespace {
+			continue // another consumer's
+		}
+		if route, ok := v.readRoute(p); ok {
+			out = append(out, route)
+		}
+	}
+	return out
+}
+
+// readRoute reads a policy that is a route of the Gateway API.
+func (v *view) readRoute(p *registry.Policy) (route policy.Route, ok bool) {
+	switch body := p.Body.(type) {
+	case *gatewayv1.HTTPRoute:
+		return policy.FromHTTPRoute(body, p.Created, v.mesh.ClusterDomain), true
+	case *gatewayv1.GRPCRoute:
+		return policy.FromGRPCRoute(body, p.Created, v.mesh.ClusterDomain), true
+	}
+	return policy.Route{}, false
+}
+
+// noRoutes says why the Gateway API's routes have no say at a service's port, or "". They have none
+// where proxies see no HTTP, or no address of the service, by which its frontend is known.
+func (v *view) noRoutes(
+	svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
+) string {
+	switch {
+	case svc.External:
+		return "it is of type ExternalName"
+	case len(svc.Addresses) == 0:
+		return "it is headless: whoever calls it has chosen a pod"
+	}
+	switch v.protocolOf(svc, port, profile) {
+	case api.Protocol_PROTOCOL_OPAQUE:
+		return "its port is declared to be opaque"
+	case api.Protocol_PROTOCOL_TLS:
+		return "its port is declared to have the application's own TLS"
+	}
+	return ""
+}

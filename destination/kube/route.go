@@ -1,0 +1,53 @@
+package kube
+
+import (
+	"slices"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/names"
+)
+
+// Routes of the Gateway API are kept as they are, but for what is not ours to read. What cannot be
+// obeyed in them is found out where they are read: it concerns a rule, and not the route.
+
+func convertHTTPRoute(r *gatewayv1.HTTPRoute) *registry.Policy {
+	body := &gatewayv1.HTTPRoute{Spec: r.Spec}
+	body.Namespace, body.Name = r.Namespace, r.Name
+	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
+	out.Meta, out.Kind, out.Generation, out.Body =
+		convertMeta(r), crd.HTTPRoute, r.Generation, body
+	return out
+}
+
+func convertGRPCRoute(r *gatewayv1.GRPCRoute) *registry.Policy {
+	body := &gatewayv1.GRPCRoute{Spec: r.Spec}
+	body.Namespace, body.Name = r.Namespace, r.Name
+	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
+	out.Meta, out.Kind, out.Generation, out.Body =
+		convertMeta(r), crd.GRPCRoute, r.Generation, body
+	return out
+}
+
+// routePolicy keeps what all kinds of routes have: the Services that are parents, and what the mesh
+// says of them already. What others say is theirs, and changes without our noticing.
+func routePolicy(
+	spec *gatewayv1.CommonRouteSpec, status *gatewayv1.RouteStatus, namespace string,
+) *registry.Policy {
+	out := &registry.Policy{}
+	for i := range spec.ParentRefs {
+		ns, name, ok := crd.ParentService(&spec.ParentRefs[i], namespace)
+		if target := (registry.Name{Namespace: ns, Name: name}); ok &&
+			!slices.Contains(out.Targets, target) {
+			out.Targets = append(out.Targets, target)
+		}
+	}
+	for _, parent := range status.Parents {
+		if parent.ControllerName == names.GatewayController {
+			out.Reported.Parents = append(out.Reported.Parents, parent)
+		}
+	}
+	return out
+}

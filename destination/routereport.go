@@ -1,0 +1,90 @@
+package destination
+
+import (
+	"cmp"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/destination/status"
+)
+
+// routeReport answers what a route's status should be: what is said is read off the same policies
+// that proxies are told of.
+func (v *view) routeReport(
+	p *registry.Policy, refs []gatewayv1.ParentReference,
+) *status.Report {
+	route, _ := v.readRoute(p)
+	unresolved := route.Unresolved
+	for _, ref := range route.Refs {
+		if !v.isThere(ref) {
+			unresolved = append(unresolved, *crd.Problemf(crd.ReasonBackendNotFound,
+				"no Service with such a port is called %s",
+				policy.Backend{Host: ref.Host, Port: ref.Port}))
+		}
+	}
+	var parents []status.Parent
+	for i := range refs {
+		if namespace, name, ok := crd.ParentService(&refs[i], p.Namespace); ok {
+			parents = append(parents, status.Parent{
+				Ref: refs[i], Dropped: route.Dropped, Unresolved: unresolved,
+				Refused: cmp.Or(
+					v.refused(route, &refs[i], registry.Name{Namespace: namespace, Name: name}),
+					disobeyed(route)),
+				Standing: v.Standing(p.Ref()),
+			})
+		}
+	}
+	return status.OfRoute(p, parents)
+}
+
+// disobeyed says why a route as a whole is not obeyed, or is nil.
+func disobeyed(route policy.Route) *crd.Problem {
+	if route.Obeyed || len(route.Dropped) == 0 {
+		return nil
+	}
+	return crd.Problemf(route.Dropped[0].Reason,
+		"no rule is obeyed: %s", status.Texts(route.Dropped))
+}
+
+// refused says why a route has no say at a Service that is its parent, or is nil: there must be a
+// port where it has.
+func (v *view) refused(
+	route policy.Route, ref *gatewayv1.ParentReference, name registry.Name,
+) *crd.Problem {
+	svc := v.Service(name)
+	if svc == nil {
+		return crd.Problemf(crd.ReasonNoMatchingParent, "there is no Service %s", name)
+	}
+	parent, _ := policy.ParentOf(ref, route.Origin.Namespace, v.mesh.ClusterDomain)
+	why := crd.Problemf(crd.ReasonNoMatchingParent, "Service %s has no such TCP port", name)
+	for i := range svc.Ports {
+		port := &svc.Ports[i]
+		if !parent.Covers(v.parent(svc, port)) {
+			continue
+		}
+		if why = v.refusedAt(route, svc, port); why == nil {
+			return nil
+		}
+	}
+	return why
+}
+
+func (v *view) refusedAt(
+	route policy.Route, svc *registry.Service, port *registry.ServicePort,
+) *crd.Problem {
+	namespace := route.Origin.Namespace
+	if why := v.noRoutes(svc, port, v.profile(svc, namespace)); why != "" {
+		return crd.Problemf(crd.ReasonNoMatchingParent,
+			"Service %s has no port %d for routes: %s", svc.Key(), port.Number, why)
+	}
+	p := v.policy(svc, port, namespace)
+	if p.Uses(route.Origin) || len(route.Rules) == 0 {
+		return nil
+	}
+	return crd.Problemf(crd.ReasonConflicted,
+		"port %d of Service %s has GRPCRoutes, and then HTTPRoutes have no say", port.Number,
+		svc.Key())
+}
