@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -39,8 +40,9 @@ type category struct {
 // checker looks at a cluster. Each check adds what it found.
 type checker struct {
 	*app
-	client kubernetes.Interface
-	done   []category
+	client  kubernetes.Interface
+	dynamic dynamic.Interface
+	done    []category
 }
 
 func (c *checker) begin(name string) { c.done = append(c.done, category{Name: name}) }
@@ -158,6 +160,7 @@ func (c *checker) run(ctx context.Context, pre bool) {
 	c.checkProxies(ctx)
 	c.checkNetworks(ctx)
 	c.checkPodSecurity(ctx)
+	c.checkGatewayAPI(ctx)
 }
 
 // signs go before each finding: shape and colour say the same.

@@ -19,12 +19,12 @@ const minMinor = 29
 
 func (c *checker) checkAPI(ctx context.Context) bool {
 	c.begin("kubernetes-api")
-	client, err := c.app.client()
+	client, dynamic, err := c.app.clients()
 	if err != nil {
 		c.fail("can reach the Kubernetes API", err.Error(), "kubectl config get-contexts")
 		return false
 	}
-	c.client = client
+	c.client, c.dynamic = client, dynamic
 	if _, err := client.Discovery().ServerVersion(); err != nil {
 		c.fail("can reach the Kubernetes API", err.Error(), "kubectl cluster-info")
 		return false

@@ -7,7 +7,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/tulle-mesh/tulle/destination/kube"
 )
 
 // callTimeout bounds one call of the API server: the user waits at the terminal.
@@ -15,16 +18,23 @@ const callTimeout = 20 * time.Second
 
 // client reaches the cluster that the kubeconfig (or --context) names.
 func (a *app) client() (kubernetes.Interface, error) {
+	client, _, err := a.clients()
+	return client, err
+}
+
+// clients are client, and one for kinds that it has no types for.
+func (a *app) clients() (kubernetes.Interface, dynamic.Interface, error) {
 	config, err := a.config.ToRESTConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig: %w (see --kubeconfig and --context)", err)
+		return nil, nil, fmt.Errorf("read kubeconfig: %w (see --kubeconfig and --context)", err)
 	}
 	config.Timeout = callTimeout
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+		return nil, nil, fmt.Errorf("make a Kubernetes client: %w", err)
 	}
-	return client, nil
+	untyped, err := kube.Dynamic(config)
+	return client, untyped, err
 }
 
 // namespace is -n, or else the kubeconfig context's own.
