@@ -158,8 +158,8 @@ func TestARoutesAnswerToGRPC(t *testing.T) {
 	}
 }
 
-// A request that names its host in its target, or not at all, or wants another protocol, is rewritten
-// and answered as any.
+// A request that names its host in its target, or not at all, or wants another protocol, is
+// rewritten and answered as any.
 func TestUnusualRequestsAreRoutedToo(t *testing.T) {
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "asked %s of %q;", r.URL.Path, r.Host)
