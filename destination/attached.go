@@ -100,6 +100,13 @@ func (v *view) noRoutes(
 	case len(svc.Addresses) == 0:
 		return "it is headless: whoever calls it has chosen a pod"
 	}
+	return v.noHTTP(svc, port, profile)
+}
+
+// noHTTP says why proxies see no HTTP at a service's port, or "".
+func (v *view) noHTTP(
+	svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
+) string {
 	switch v.protocolOf(svc, port, profile) {
 	case api.Protocol_PROTOCOL_OPAQUE:
 		return "its port is declared to be opaque"

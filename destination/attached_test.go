@@ -85,6 +85,8 @@ func TestRoutesAreAttached(t *testing.T) {
 		{"a missing port", cluster, to("{name: v1, port: 8080}"), frontend, "other", "r.0=500"},
 		{"a backend that stands for a name", cluster, to("{name: outside, port: 80}"), frontend,
 			"other", "r.0=500"},
+		{"a backend of another protocol", cluster, to("{name: db, port: 5432}"), frontend, "other",
+			"r.0=500"},
 		{"a missing backend of weight 0", cluster, to("{name: v1, port: 80}, " +
 			"{name: none, port: 80, weight: 0}"), frontend, "other", "r.0=v1"},
 		{"the parent as its own backend", cluster, to("{name: web, port: 80}"), frontend, "other",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 )
 
@@ -102,7 +103,7 @@ func (v *view) backends(
 	for i, weight := range policy.Weights(all) {
 		b := &all[i]
 		out := &api.Backend{Weight: weight, Answer: b.Answer}
-		if b.Missing != 0 && !v.isThere(policy.Ref{Host: b.Host, Port: b.Port}) {
+		if b.Missing != 0 && v.unusable(policy.Ref{Host: b.Host, Port: b.Port}) != nil {
 			out.Answer = b.Missing
 		}
 		if out.Answer == 0 {
@@ -119,9 +120,17 @@ func (v *view) backendRef(b policy.Backend, namespace string, callerPort uint16)
 	return v.namedRef(b.Host, cmp.Or(b.Port, callerPort), namespace)
 }
 
-// isThere says whether there is a service of its own with such a port. One that stands for a DNS
-// name is none.
-func (v *view) isThere(ref policy.Ref) bool {
+// unusable says why a service's port can be no backend of a route, or is nil. A service that stands
+// for a DNS name is none.
+func (v *view) unusable(ref policy.Ref) *crd.Problem {
+	what := policy.Backend{Host: ref.Host, Port: ref.Port}
 	svc, hostname := v.lookup(ref.Host)
-	return svc != nil && hostname == "" && !svc.External && svc.Port(ref.Port) != nil
+	if svc == nil || hostname != "" || svc.External || svc.Port(ref.Port) == nil {
+		return crd.Problemf(crd.ReasonBackendNotFound,
+			"no Service with such a port is called %s", what)
+	}
+	if why := v.noHTTP(svc, svc.Port(ref.Port), v.profile(svc, svc.Namespace)); why != "" {
+		return crd.Problemf(crd.ReasonUnsupportedProtocol, "of %s: %s", what, why)
+	}
+	return nil
 }

@@ -19,10 +19,8 @@ func (v *view) routeReport(
 	route, _ := v.readRoute(p)
 	unresolved := route.Unresolved
 	for _, ref := range route.Refs {
-		if !v.isThere(ref) {
-			unresolved = append(unresolved, *crd.Problemf(crd.ReasonBackendNotFound,
-				"no Service with such a port is called %s",
-				policy.Backend{Host: ref.Host, Port: ref.Port}))
+		if why := v.unusable(ref); why != nil {
+			unresolved = append(unresolved, *why)
 		}
 	}
 	var parents []status.Parent

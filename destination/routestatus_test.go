@@ -172,6 +172,9 @@ func TestStatusOfRoutes(t *testing.T) {
 	k.putRoute(crd.HTTPRoutes, parentRefs(web, `{filters: [{type: RequestMirror}]}`))
 	k.parents(crd.HTTPRoutes, "r", "a.example/z gate", "tulle.dev/mesh web "+
 		"Accepted=False(UnsupportedValue) ResolvedRefs=True(ResolvedRefs)")
+	k.putRoute(crd.HTTPRoutes, parentRefs(web, `{backendRefs: [{name: db, port: 5432}]}`))
+	k.parents(crd.HTTPRoutes, "r", "a.example/z gate", "tulle.dev/mesh web "+
+		"Accepted=True(Accepted) ResolvedRefs=False(UnsupportedProtocol)")
 	k.putRoute(crd.HTTPRoutes, parentRefs(gateway, fine))
 	k.parents(crd.HTTPRoutes, "r", "a.example/z gate")
 }

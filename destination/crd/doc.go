@@ -2,6 +2,9 @@
 // its validation, its YAML, and the CustomResourceDefinition that gives the API server the same
 // rules.
 //
+// Of the Gateway API's kinds, which are that project's, it says how the mesh reads them: what their
+// references mean, and which reasons their conditions have.
+//
 // A ServiceProfile's spec keeps the field names and the meaning of Linkerd's, so that a profile
 // moves over by changing its apiVersion. It refuses what it does not know: an unknown field, a
 // regular expression that does not compile, a duration without a unit, are errors that name the

@@ -38,6 +38,7 @@ const (
 	ReasonIncompatibleFilters = string(gatewayv1.RouteReasonIncompatibleFilters)
 	ReasonInvalidKind         = string(gatewayv1.RouteReasonInvalidKind)
 	ReasonBackendNotFound     = string(gatewayv1.RouteReasonBackendNotFound)
+	ReasonUnsupportedProtocol = string(gatewayv1.RouteReasonUnsupportedProtocol)
 	ReasonConflicted          = "Conflicted"
 )
 

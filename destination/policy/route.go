@@ -71,7 +71,7 @@ type Backend struct {
 	Weight  int64  // relative to the others'
 	Filters []*api.Filter
 	Answer  uint32 // the status of a fixed answer, in place of a host; 0: none
-	Missing uint32 // the status where there is no such service; 0: requests wait for it, and fail
+	Missing uint32 // the status where there is no such service; 0: it has no endpoints
 }
 
 // Ref is a service's port that a route names as a backend.
