@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +11,12 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/test/await"
 )
 
 // onEcho is a route on Service echo, as the Gateway API's conformance suite for meshes has it.
@@ -177,4 +182,171 @@ func TestHeadersThatARouteMayChange(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A proxy tells the caller of a redirect what the route means, by a table of the conformance
+// suite's routes: Service port, request, and where the caller is sent.
+func TestRedirectsOfTheConformanceSuite(t *testing.T) {
+	to := func(redirect string) string {
+		return `{matches: [{path: {value: /old}}], filters: [{type: RequestRedirect, ` +
+			`requestRedirect: {` + redirect + `}}]}`
+	}
+	prefix := func(by string) string {
+		return `path: {type: ReplacePrefixMatch, replacePrefixMatch: ` + by + `}`
+	}
+	for _, c := range []struct {
+		rule, dialed, path string
+		status             int
+		want               string
+	}{
+		{to("hostname: example.org"), "80", "/old?q=1", 302, "http://example.org/old?q=1"},
+		{to("hostname: example.org"), "8080", "/old", 302, "http://example.org:8080/old"},
+		{to("statusCode: 301, hostname: example.org"), "80", "/old", 301,
+			"http://example.org/old"},
+		{to("statusCode: 303"), "80", "/old/x", 303, "http://echo/old/x"},
+		{to("scheme: https"), "8080", "/old", 302, "https://echo/old"},
+		{to("scheme: https, port: 8443, statusCode: 308"), "80", "/old", 308,
+			"https://echo:8443/old"},
+		{to("port: 8083, statusCode: 307"), "80", "/old", 307, "http://echo:8083/old"},
+		{to("path: {type: ReplaceFullPath, replaceFullPath: /new}"), "80", "/old/lemon?q", 302,
+			"http://echo/new?q"},
+		{to(prefix("/new")), "80", "/old/lemon", 302, "http://echo/new/lemon"},
+		{to(prefix("/new/")), "80", "/old", 302, "http://echo/new"},
+		{to(prefix("/")), "80", "/old/", 302, "http://echo/"},
+		{to(prefix(`""`)), "80", "/old", 302, "http://echo/"},
+		{to(prefix(`""`)), "80", "/old/lemon", 302, "http://echo/lemon"},
+	} {
+		r := onEcho(t, crd.HTTPRoute, c.rule)
+		req := asked("GET " + c.path)
+		redirect := r.Find(req).Redirect
+		if redirect == nil {
+			t.Fatalf("%s: no redirect", c.rule)
+		}
+		got := redirect.Location(req, "echo.mesh.svc.cluster.local:"+c.dialed)
+		if redirect.Status != c.status || got != c.want {
+			t.Errorf("%s: %d to %s, want %d to %s", c.rule, redirect.Status, got, c.status, c.want)
+		}
+	}
+}
+
+// A backend is asked for what the route says, with the fields that it says.
+func TestRewritesOfTheConformanceSuite(t *testing.T) {
+	to := func(rewrite string) string {
+		return `{matches: [{path: {value: /old}}], filters: [{type: URLRewrite, urlRewrite: {` +
+			rewrite + `}}, {type: RequestHeaderModifier, requestHeaderModifier: {` +
+			`set: [{name: X-Set, value: set}], add: [{name: X-Add, value: add}], ` +
+			`remove: [X-Remove]}}], backendRefs: [{name: v1, port: 80}]}`
+	}
+	prefix := func(by string) string {
+		return to(`path: {type: ReplacePrefixMatch, replacePrefixMatch: ` + by + `}`)
+	}
+	for _, c := range []struct{ rule, path, want string }{
+		{prefix("/new"), "/old/two?q", "/new/two?q echo"},
+		{prefix("/new/"), "/old/", "/new/ echo"},
+		{prefix("/"), "/old/three", "/three echo"},
+		{prefix("/"), "/old", "/ echo"},
+		{prefix(`""`), "/old", "/ echo"},
+		{to("path: {type: ReplaceFullPath, replaceFullPath: /one}"), "/old/two", "/one echo"},
+		{to("hostname: one.example.org"), "/old/two", "/old/two one.example.org"},
+	} {
+		req := asked("GET " + c.path + " x-set:before x-add:before x-remove:before")
+		rule := onEcho(t, crd.HTTPRoute, c.rule).Find(req)
+		var path, host, fields string
+		for _, f := range route.Edit(rule.Filters, false, req) {
+			switch f.Name {
+			case ":path":
+				path = f.Value
+			case ":authority":
+				host = f.Value
+			case ":method":
+			default:
+				fields += f.Name + "=" + f.Value + " "
+			}
+		}
+		if got := path + " " + host; got != c.want {
+			t.Errorf("%s: a backend is asked for %s, want %s", c.rule, got, c.want)
+		}
+		if fields != "x-add=before x-set=set x-add=add " {
+			t.Errorf("%s: a backend sees %s", c.rule, fields)
+		}
+	}
+}
+
+// What destination lets a redirect or a rewrite say, a proxy takes.
+func TestPathsAndHostsThatARouteMayName(t *testing.T) {
+	quoted := func(s string) string { return strconv.Quote(s) }
+	for _, text := range []string{
+		"/", "", "/a", "a", "//a", "/a//b", "/a?b", "/a#b", "/a b", "/%20", "/ä", "*", "/\x7f",
+		"example.org", "EXAMPLE.org", "a:80", "*.example.org", "10.0.0.1", "[::1]", "a_b",
+		"/" + strings.Repeat("a", 1024), strings.Repeat("a", 254),
+	} {
+		for _, filter := range []string{
+			`{type: URLRewrite, urlRewrite: {hostname: ` + quoted(text) + `}}`,
+			`{type: RequestRedirect, requestRedirect: {hostname: ` + quoted(text) + `}}`,
+			`{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: ` +
+				quoted(text) + `}}}`,
+			`{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, ` +
+				`replacePrefixMatch: ` + quoted(text) + `}}}`,
+			`{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, ` +
+				`replacePrefixMatch: ` + quoted(text) + `}}}`,
+		} {
+			onEcho(t, crd.HTTPRoute, `{filters: [`+filter+`]}`)
+		}
+		if strings.HasPrefix(text, "/") {
+			onEcho(t, crd.HTTPRoute, `{matches: [{path: {value: `+quoted(text)+`}}], `+
+				`filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, `+
+				`replacePrefixMatch: /b}}}]}`)
+		}
+	}
+}
+
+// A route that is applied is a proxy's within its stream, and no longer once it is gone.
+func TestARouteReachesProxies(t *testing.T) {
+	w := newTown(t)
+	w.apply(`
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop},
+ spec: {clusterIP: 10.96.9.1, ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: v1, namespace: shop},
+ spec: {clusterIP: 10.96.9.2, ports: [{port: 80}]}}`)
+	s := w.session(w.addr, config.DefaultLimits())
+	target := s.to("web")
+	goes := func(path string) string {
+		a := target.Now()
+		if a == nil {
+			return "nowhere yet"
+		}
+		rule := a.Find(asked("GET " + path))
+		b := rule.Backends.Pick()
+		if rule.Redirect != nil {
+			return "redirect " + strconv.Itoa(rule.Redirect.Status)
+		}
+		return strings.TrimSuffix(b.Cluster, ".shop.svc.cluster.local:80") +
+			strings.TrimPrefix(strconv.Itoa(b.Answer), "0")
+	}
+	await.True(t, "web is known", func() bool { return goes("/") == "web" })
+	const text = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web}]
+  rules:
+  - {matches: [{path: {value: /v1}}], backendRefs: [{name: v1, port: 80}]}
+  - {matches: [{path: {value: /none}}], backendRefs: [{name: none, port: 80}]}
+  - {matches: [{path: {value: /old}}], filters: [{type: RequestRedirect, requestRedirect: {}}]}
+`
+	w.apply(text)
+	await.True(t, "the route is used", func() bool { return goes("/v1/x") == "v1" })
+	for path, want := range map[string]string{
+		"/none": "500", "/old": "redirect 302", "/": "404", "/v12": "404",
+	} {
+		if got := goes(path); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	objects, err := files.Parse("test.yaml", []byte(text))
+	check(t, err)
+	w.owner.Apply(registry.Change{Delete: objects})
+	await.True(t, "the route is gone", func() bool { return goes("/v1/x") == "web" })
 }
