@@ -189,3 +189,20 @@ func TestRoutesTouchWhatTheyAreOn(t *testing.T) {
 		}
 	}
 }
+
+// The service's own proxies hear what its rules are called, of the routes that are for everybody.
+func TestRoutesAreNamedToTheService(t *testing.T) {
+	const rules = `{name: a, matches: [{path: {value: /a}}], backendRefs: [{name: v1, port: 80}]}`
+	reg := registryOf(t, cluster, versions, httpOn("web", rules),
+		routeOn("web", "HTTPRoute", "other", "mine",
+			strings.Replace(rules, "name: a", "name: b", 1)))
+	testMesh().read(reg, func(v *view) {
+		in, err := v.inbound(8080, registry.Name{Namespace: "shop", Name: "web-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(in.Http) != 1 || in.Http[0].Origin.Rule != "a" || len(in.Http[0].Backends) != 0 {
+			t.Errorf("the service is told %v", in.Http)
+		}
+	})
+}
