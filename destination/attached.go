@@ -1,12 +1,15 @@
 package destination
 
 import (
+	"slices"
+
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // policy returns what counts for callers in a namespace of a service's port, or nil.
@@ -100,7 +103,15 @@ func (v *view) noRoutes(
 	case len(svc.Addresses) == 0:
 		return "it is headless: whoever calls it has chosen a pod"
 	}
-	return v.noHTTP(svc, port, profile)
+	if why := v.noHTTP(svc, port, profile); why != "" {
+		return why
+	}
+	// Proxies do not ask what it is.
+	if appProtocol(port.AppProtocol) == api.Protocol_PROTOCOL_DETECT &&
+		slices.Contains(config.DefaultOpaquePorts, port.Number) {
+		return "its port is opaque by its number, unless its appProtocol says http, http2 or grpc"
+	}
+	return ""
 }
 
 // noHTTP says why proxies see no HTTP at a service's port, or "".

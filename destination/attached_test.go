@@ -68,6 +68,13 @@ func TestRoutesAreAttached(t *testing.T) {
 	annotated := strings.Replace(cluster, "metadata: {name: web, namespace: shop}",
 		`metadata: {name: web, namespace: shop, annotations: {tulle.dev/opaque-ports: "80"}}`, 1)
 	const frontend = "10.96.0.10:80"
+	const search = `
+{apiVersion: v1, kind: Service, metadata: {name: search, namespace: shop}, ` +
+		`spec: {clusterIP: 10.96.2.1, ports: [{name: a, port: 9300}, ` +
+		`{name: b, port: 11211, appProtocol: http}]}}
+---
+`
+	found := search + httpOn("search", `{backendRefs: [{name: v1, port: 80}]}`)
 	for _, c := range []struct {
 		name, cluster, route, key, namespace, want string
 	}{
@@ -96,6 +103,8 @@ func TestRoutesAreAttached(t *testing.T) {
 		{"a pod by name", cluster, httpOn("db", `{backendRefs: [{name: v1, port: 80}]}`),
 			"db-0.db.shop:5432", "other", ""},
 		{"an opaque port", annotated, split, frontend, "other", ""},
+		{"a port that is opaque by its number", cluster, found, "10.96.2.1:9300", "other", ""},
+		{"unless it is declared", cluster, found, "10.96.2.1:11211", "other", "r.0=v1"},
 		{"a GRPCRoute before", cluster, split + "---" + routeOn("web", "GRPCRoute", "shop", "g",
 			`{backendRefs: [{name: none, port: 80}]}`), frontend, "other", "g.0=503"},
 	} {
