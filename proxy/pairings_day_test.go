@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 )
 
@@ -29,16 +26,7 @@ func TestADayOfOneChannel(t *testing.T) {
 	nothing := func(context.Context) error { return nil }
 	addr, _ := serveGRPC(t, &scripted{unary: nothing, stream: repeatAll})
 	url, _, pids := processesBefore(t, addr)
-	var dials atomic.Int64
-	cc, err := grpc.NewClient(url, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDisableRetry(),
-		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) {
-			dials.Add(1)
-			return new(net.Dialer).DialContext(ctx, "tcp", to)
-		}))
-	check(t, err)
-	defer cc.Close()
-	c := testgrpc.NewTestServiceClient(cc)
+	c, dials := channel(t, url)
 	live(t, c, dayOfStreams/100) // it warms up
 	idle := []int64{resident(t, pids[0]), resident(t, pids[1])}
 	began := time.Now()
@@ -71,18 +59,6 @@ func live(t *testing.T, c testgrpc.TestServiceClient, n int64) {
 		})
 	}
 	all.Wait()
-}
-
-// repeatAll says what it hears.
-func repeatAll(s testgrpc.TestService_FullDuplexCallServer) error {
-	for {
-		if _, err := s.Recv(); err != nil {
-			return nil // its end, or the caller has left
-		}
-		if err := s.Send(&testgrpc.StreamingOutputCallResponse{}); err != nil {
-			return err
-		}
-	}
 }
 
 // streamOfADay is a call, or a conversation, which every other time is given up in the middle.

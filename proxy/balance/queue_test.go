@@ -6,14 +6,18 @@ import (
 )
 
 // caller waits on behalf of itself.
-type caller struct{ name string }
+type caller struct {
+	name    string
+	unknown bool
+}
 
-func (c *caller) Owner() any { return c }
+func (c *caller) Owner() any     { return c }
+func (c *caller) Stranger() bool { return c.unknown }
 
 // Who has much in a queue waits behind who has little, and never fills it.
 func TestCallersTakeTurnsInAQueue(t *testing.T) {
 	const limit = 1024
-	greedy, modest := &caller{"greedy"}, &caller{"modest"}
+	greedy, modest := &caller{name: "greedy"}, &caller{name: "modest"}
 	var q Queue
 	n := 0
 	for q.Add(greedy, limit) {
@@ -42,7 +46,7 @@ func TestCallersTakeTurnsInAQueue(t *testing.T) {
 
 // Who was taken out too early is the next one again, and its turn is not lost.
 func TestWhoIsPutBackIsNext(t *testing.T) {
-	first, second := &caller{"first"}, &caller{"second"}
+	first, second := &caller{name: "first"}, &caller{name: "second"}
 	var q Queue
 	q.Add(first, 8)
 	q.Add(second, 8)
@@ -53,5 +57,68 @@ func TestWhoIsPutBackIsNext(t *testing.T) {
 	q.Remove(second)
 	if q.Size() != 0 {
 		t.Error("one that was removed still waits")
+	}
+}
+
+// Strangers, and all others, do not take each other's places, but wait in one line.
+func TestStrangersHaveALimitOfTheirOwn(t *testing.T) {
+	var q Queue
+	stranger, other := &caller{name: "stranger", unknown: true}, &caller{name: "other"}
+	fill := func(c *caller, limit int) (n int) {
+		for q.Add(c, limit) {
+			n++
+		}
+		return n
+	}
+	if n := fill(other, 100); n != 50 {
+		t.Errorf("%d of others wait", n)
+	}
+	if n := fill(stranger, 10); n != 5 {
+		t.Errorf("%d strangers wait", n)
+	}
+	first, second := q.Next(), q.Next()
+	if first != Waiter(other) || second != Waiter(stranger) {
+		t.Errorf("%v and %v are first", first, second)
+	}
+	if !q.Add(stranger, 10) || q.Add(stranger, 10) {
+		t.Error("a place that was left is not one place")
+	}
+}
+
+// one is one of many who wait on behalf of the same.
+type one struct{ owner *caller }
+
+func (o *one) Owner() any     { return o.owner }
+func (o *one) Stranger() bool { return false }
+
+// Whoever is taken out, put back or removed, the others stay in line, and the place is free.
+func TestALongQueueKeepsItsOrder(t *testing.T) {
+	const n = 10_000
+	var q Queue
+	owner := &caller{name: "channel"}
+	all := make([]*one, n)
+	for i := range all {
+		all[i] = &one{owner}
+		if !q.Add(all[i], 2*n) {
+			t.Fatalf("%d wait", i)
+		}
+	}
+	for i := 2; i < n; i += 3 {
+		q.Remove(all[i])
+	}
+	for i := range all {
+		if i%3 == 2 {
+			continue
+		}
+		if got := q.Next(); got != Waiter(all[i]) {
+			t.Fatalf("another than the %dth is next", i)
+		}
+		if i%2 == 0 {
+			q.PutBack(all[i])
+			q.Next()
+		}
+	}
+	if q.Size() != 0 || !q.Add(all[0], 2) || q.Next() != Waiter(all[0]) {
+		t.Error("somebody is left")
 	}
 }

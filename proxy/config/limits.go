@@ -84,7 +84,9 @@ type Limits struct {
 	// The default of x/net is 250.
 	MaxConcurrentStreams int
 	// MaxOwnStreams is MaxConcurrentStreams for the pod's own application. gRPC keeps one
-	// connection for all its streams, and lets those beyond the limit wait without a word.
+	// connection for all its streams, and lets those beyond the limit wait without a word. As many
+	// quiet ones take a quarter of the memory that a proxy has by default, and MaxFullConns has
+	// room for them.
 	MaxOwnStreams int
 	// MaxCallerStreams bounds the streams on a connection of any other caller, and so the memory
 	// that a stranger's requests take. This is HAProxy's default.
@@ -132,8 +134,11 @@ type Limits struct {
 	// that, as for everything else, a proxy that is short of memory ends the slowest.
 	MaxHeld int
 
-	// MaxQueue bounds the requests that wait for one endpoint set.
+	// MaxQueue bounds the requests of the pod's own application, or of proxies, that wait for one
+	// endpoint set. One connection may have half of it: MaxOwnStreams, which may come at once.
 	MaxQueue int
+	// MaxStrangersQueue is MaxQueue for any other callers.
+	MaxStrangersQueue int
 	// MaxHTTP1Conns bounds the connections in HTTP/1 to one endpoint, which needs one for each
 	// request: a long poll or a stream of events keeps its own. Those that are tunnels by now, such
 	// as WebSockets, do not count: their callers have a connection each, which MaxConnections
@@ -195,7 +200,7 @@ func DefaultLimits() Limits {
 		UnackedControl: 5 * time.Second,
 
 		MaxConcurrentStreams: 256,
-		MaxOwnStreams:        1024,
+		MaxOwnStreams:        10240,
 		MaxCallerStreams:     100,
 		MaxHeaderBytes:       64 << 10,
 		MaxHeaderFields:      100,
@@ -213,7 +218,8 @@ func DefaultLimits() Limits {
 		MaxOutput:         128 << 10,
 		MaxHeld:           32 << 20,
 
-		MaxQueue:            1024,
+		MaxQueue:            20480,
+		MaxStrangersQueue:   1024,
 		MaxHTTP1Conns:       8192,
 		MaxHTTP2Conns:       4,
 		MaxCloggedConns:     48,

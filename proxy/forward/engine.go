@@ -122,7 +122,7 @@ func (f *Forwarder) newHTTP2Server(c *ServerConn) *h2.Conn {
 	switch {
 	case c.side.stranger():
 		o.MaxStreams = f.Limits.MaxCallerStreams
-	case !c.side.peer():
+	case c.own():
 		o.Trusted, o.MaxStreams = true, f.Limits.MaxOwnStreams
 	} // a peer leaves a connection before it has cancelled more than a server takes
 	return h2.NewServer(c.wire, o)

@@ -106,6 +106,9 @@ type attempt struct {
 // Owner is the caller's connection: those take turns in a queue.
 func (a *attempt) Owner() any { return a.x.c }
 
+// Stranger reports whether the caller is neither a proxy nor the pod's own application.
+func (a *attempt) Stranger() bool { return a.x.c.side.stranger() }
+
 func (a *attempt) memory() *h2.Stream { return &a.http2 }
 func (a *attempt) headOnly() bool     { return a.x.headersEnd() }
 func (a *attempt) tunnels() bool      { return a.x.tunnel }

@@ -43,12 +43,16 @@ const keptField = 40
 const headsLeft = 8
 
 // weighHead counts the request's head among those that wait, until it is freed. It is false if
-// there is no room left.
+// there is no room left. The short ones of the pod's own application have room: it may begin all of
+// its streams at once.
 func (x *exchange) weighHead() bool {
 	for i := range x.req {
 		x.weight += keptField + len(x.req[i].Name) + len(x.req[i].Value)
 	}
 	mine := x.countHead(x.weight)
+	if x.c.own() && x.weight <= x.c.f.Limits.LongHead {
+		return true
+	}
 	return mine <= x.c.f.Limits.MaxHeads && x.longFits(mine, x.c.f.Limits.MaxLongHeads)
 }
 

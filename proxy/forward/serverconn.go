@@ -30,6 +30,9 @@ func (c *ServerConn) Speak(w *wire.Conn, state *tls.ConnectionState, http1 bool)
 	w.Stall = c.f.Limits.BodyStall
 }
 
+// own reports whether the caller is the pod's own application.
+func (c *ServerConn) own() bool { return !c.side.stranger() && !c.side.peer() }
+
 // refuses reports whether "not delivered" may be passed back as such: the caller is a proxy, and
 // will try elsewhere.
 func (c *ServerConn) refuses() bool { return c.side.peer() && !c.http1 }

@@ -26,6 +26,9 @@ const (
 	overheadPerSecond = 200
 	overheadPerStream = 20
 	overheadPerData   = 10
+	// overheadAtOnce is the least burst for each stream that a peer may have: when all of them end
+	// at once, the peer may say a few things of each before it knows.
+	overheadAtOnce = 4
 	// settingsCost is charged for each SETTINGS frame, and for each change of the initial window in
 	// it, which walks all streams.
 	settingsCost = 5

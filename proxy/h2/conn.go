@@ -19,8 +19,8 @@ const (
 	presumedStreams = 100
 	// lingerTime is how long the last frames, a GOAWAY among them, may take to leave.
 	lingerTime = time.Second
-	// recentResets is how many streams that were reset here are remembered: the peer may have sent
-	// on them before it knew.
+	// recentResets is how many streams that were reset here are remembered, unless more may be open
+	// at once: the peer may have sent on them before it knew.
 	recentResets = 512
 )
 
@@ -44,7 +44,7 @@ type Conn struct {
 	streams map[uint32]*Stream
 	lastIn  uint32   // server: the highest stream the peer opened
 	nextID  uint32   // client: the next that we open
-	recent  []uint32 // a ring of recentResets
+	recent  []uint32 // a ring of the last that were reset
 	recentN int
 	enc     encoder
 
@@ -108,9 +108,10 @@ func newConn(w *wire.Conn, o Options, server bool) *Conn {
 		streams: make(map[uint32]*Stream), nextID: 1,
 		sendWindow: initialWindow, peerInitial: initialWindow, localInitial: initialWindow,
 		peerMaxStreams: o.FirstStreams, peerMaxHeaders: math.MaxInt,
-		resets:   newBudget(resetBurst, resetPerSecond, now),
-		overhead: newBudget(overheadBurst, overheadPerSecond, now),
+		resets: newBudget(resetBurst, resetPerSecond, now),
 	}
+	most := max(overheadBurst, overheadAtOnce*o.MaxStreams)
+	c.overhead = newBudget(most, overheadPerSecond, now)
 	if !server {
 		c.resets = newBudget(resetsBeforeLeaving, resetPerSecond/2, now)
 	}

@@ -259,11 +259,11 @@ func (c *Conn) refuseStream(id, code uint32) error {
 // rememberResetLocked notes that we reset a stream. Frames which the peer sent before it knew are
 // no error.
 func (c *Conn) rememberResetLocked(id uint32) {
-	if len(c.recent) < recentResets {
+	if len(c.recent) < max(recentResets, c.o.MaxStreams) {
 		c.recent = append(c.recent, id)
 		return
 	}
-	c.recent[c.recentN%recentResets] = id
+	c.recent[c.recentN%len(c.recent)] = id
 	c.recentN++
 }
 

@@ -159,6 +159,7 @@ func setOption(t *testing.T, o *Options, arg string) {
 		"MaxStreams": &o.MaxStreams, "MaxHeaderBytes": &o.MaxHeaderBytes,
 		"MaxHeaderFields": &o.MaxHeaderFields, "StreamWindow": &o.StreamWindow,
 		"ConnWindow": &o.ConnWindow, "FirstWindow": &o.FirstWindow, "MaxOutput": &o.MaxOutput,
+		"FirstStreams": &o.FirstStreams,
 	}[name] = n
 }
 

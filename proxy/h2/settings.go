@@ -1,6 +1,9 @@
 package h2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 func (c *Conn) onSettings(h frameHeader, p []byte) error {
 	if h.id != 0 {
@@ -16,6 +19,9 @@ func (c *Conn) onSettings(h frameHeader, p []byte) error {
 	if err := c.spendOverheadLocked(settingsCost); err != nil {
 		c.w.Unlock()
 		return err
+	}
+	if c.start == startSettings {
+		c.peerMaxStreams = math.MaxInt // unless it says how many (§6.5.2)
 	}
 	for ; len(p) > 0; p = p[6:] {
 		if err := c.applyLocked(setting{binary.BigEndian.Uint16(p), u32(p[2:])}); err != nil {
