@@ -164,20 +164,20 @@ func TestUnusualRequestsAreRoutedToo(t *testing.T) {
 	addr := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "asked %s of %q;", r.URL.Path, r.Host)
 	}))
-	const rewritten = `asked /a of "inside.example.org";`
+	const inside = `asked /a of "inside.example.org";`
 	const last, upgrade = "Connection: close\r\n\r\n",
 		"Host: a\r\nUpgrade: websocket\r\nConnection: close, upgrade\r\n\r\n"
 	ways, _ := ruled(t, "", addr)
 	for way, to := range ways {
 		for said, want := range map[string]string{
-			"GET /strip/a HTTP/1.0\r\n\r\n":                       rewritten,
-			"GET http://a/strip/a HTTP/1.1\r\nHost: b\r\n" + last: rewritten,
-			"GET /strip/a HTTP/1.1\r\nHost:\r\n" + last:           rewritten,
-			"GET /strip/a HTTP/1.1\r\n" + upgrade:                 rewritten,
+			"GET /strip/a HTTP/1.0\r\n\r\n":                       inside,
+			"GET http://a/strip/a HTTP/1.1\r\nHost: b\r\n" + last: inside,
+			"GET /strip/a HTTP/1.1\r\nHost:\r\n" + last:           inside,
+			"GET /strip/a HTTP/1.1\r\n" + upgrade:                 inside,
 			"GET /none HTTP/1.1\r\n" + upgrade:                    "HTTP/1.1 404 Not Found",
 			"GET /away HTTP/1.1\r\n" + upgrade:                    "HTTP/1.1 307 Temporary",
 			"OPTIONS * HTTP/1.1\r\nHost: a\r\n" + last:            "HTTP/1.1 200",
-			"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n" + last:      `asked  of "a:80";`,
+			"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n" + last:      `asked  of "a:80"`,
 		} {
 			if got := exchanged(t, to, said); !strings.Contains(got, want) {
 				t.Errorf("%s: %q: %q, want %q", way, said, got, want)
