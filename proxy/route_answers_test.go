@@ -87,7 +87,7 @@ func TestRoutesAnswerAndRewrite(t *testing.T) {
 				t.Run(tt.name+"/"+way+"/"+caller, func(t *testing.T) {
 					redirected(t, pairing{url: "http://" + addr, client: c})
 					rewritten(t, pairing{url: "http://" + addr, client: c})
-					answered(t, pairing{url: "http://" + addr, client: c})
+					routeAnswers(t, pairing{url: "http://" + addr, client: c})
 				})
 			}
 		}
@@ -132,7 +132,7 @@ func rewritten(t *testing.T, p pairing) {
 	}
 }
 
-func answered(t *testing.T, p pairing) {
+func routeAnswers(t *testing.T, p pairing) {
 	for method, want := range map[string]string{"GET": "the route answers 404\n", "HEAD": ""} {
 		resp := p.do(t, method, "/none", nil, nil)
 		if got := read(t, resp); resp.StatusCode != 404 || got != want ||

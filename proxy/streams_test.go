@@ -98,7 +98,8 @@ func TestThousandsOfStreamsOfOneChannel(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := c.EmptyCall(t.Context(), &testgrpc.Empty{}); status.Code(err) != codes.Unavailable {
+	_, err := c.EmptyCall(t.Context(), &testgrpc.Empty{})
+	if status.Code(err) != codes.Unavailable {
 		t.Errorf("a call after that: %v", err)
 	}
 	if n := dials.Load(); n != 1 {

@@ -48,7 +48,7 @@ func call(ctx context.Context, args []string) (any, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	client := &http.Client{Timeout: *wait, Transport: transport(*h2c)}
+	client := &http.Client{Timeout: *wait, Transport: transport(*h2c), CheckRedirect: asItIs}
 	out := make([]answer, 0, *n)
 	for range *n {
 		req, err := http.NewRequestWithContext(ctx, *method, flags.Arg(0), strings.NewReader(*body))
@@ -63,6 +63,9 @@ func call(ctx context.Context, args []string) (any, error) {
 	}
 	return out, nil
 }
+
+// asItIs has redirects printed, not followed.
+func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func transport(h2c bool) *http.Transport {
 	t := &http.Transport{
