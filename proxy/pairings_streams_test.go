@@ -10,8 +10,9 @@ import (
 const (
 	// quietStreams is how many streams of one gRPC channel an application is to have open at once.
 	quietStreams = 10_000
-	// openedAtOnce of them, a machine with more to do opens well within Limits.DiscoveryWait.
-	openedAtOnce = 2000
+	// openedAtOnce is how many begin at the same time: the callee's MaxQueue has room for them
+	// before it has a connection, and a busy machine opens them within Limits.DiscoveryWait.
+	openedAtOnce = 1250
 )
 
 // Ten thousand streams of one channel go through two proxies, stay open while nothing is said on

@@ -27,15 +27,14 @@ type Params struct {
 
 // Limits bound what a cluster's users may have of each of its endpoints.
 type Limits struct {
-	MaxQueue          int           // who may wait for a connection or a stream, but strangers
-	MaxStrangersQueue int           // strangers who may
-	MaxHTTP1Conns     int           // connections, each for one request at a time
-	MaxHTTP2Conns     int           // connections, but for those without room for another request
-	DialTimeout       time.Duration // of one dial
-	DialElsewhere     time.Duration // of one dial, while another endpoint is there
-	Handshake         time.Duration // of one TLS handshake
-	Rest              time.Duration // after a dial that failed, while another endpoint is there
-	RestMax           time.Duration // after many that failed
+	MaxQueue      int           // who may wait for a connection or a stream
+	MaxHTTP1Conns int           // connections, each for one request at a time
+	MaxHTTP2Conns int           // connections, but for those without room for another request
+	DialTimeout   time.Duration // of one dial
+	DialElsewhere time.Duration // of one dial, while another endpoint is there
+	Handshake     time.Duration // of one TLS handshake
+	Rest          time.Duration // after a dial that failed, while another endpoint is there
+	RestMax       time.Duration // after many that failed
 }
 
 func (e *ewma) reset(p Params, now time.Time) {

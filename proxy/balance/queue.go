@@ -7,18 +7,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/memory"
 )
 
-// Queue is how many may wait like w.
-func (l *Limits) Queue(w Waiter) int {
-	if w.Stranger() {
-		return l.MaxStrangersQueue
-	}
-	return l.MaxQueue
-}
-
 // Waiter waits in a queue.
 type Waiter interface {
-	Owner() any     // whose turn it takes: owners take turns
-	Stranger() bool // strangers have a limit of their own
+	Owner() any // whose turn it takes: owners take turns
 }
 
 // Queue is who waits for the same thing. Callers' connections take turns (start-time fair
@@ -27,11 +18,10 @@ type Waiter interface {
 //
 // A connection may put 10,000 into it at once, so neither end is found by counting.
 type Queue struct {
-	waiting   []entry // by turn, and of one turn as they came; the first are gone
-	first     int
-	turn      uint32        // of the last that was taken out
-	owners    map[any]share // of those that wait
-	strangers int           // among those that wait
+	waiting []entry // by turn, and of one turn as they came; the first are gone
+	first   int
+	turn    uint32        // of the last that was taken out
+	owners  map[any]share // of those that wait
 }
 
 type entry struct {
@@ -48,8 +38,8 @@ type share struct {
 // keptQueue is how long a queue may have been for its memory to be kept.
 const keptQueue = 1024
 
-// Add lets w wait among no more than limit of its kind; false: the queue has no room for another of
-// its owner's.
+// Add lets w wait among no more than limit; false: the queue has no room for another of its
+// owner's.
 func (q *Queue) Add(w Waiter, limit int) bool {
 	if q.Size() == 0 {
 		q.turn = 0
@@ -59,11 +49,7 @@ func (q *Queue) Add(w Waiter, limit int) bool {
 	if mine.n > 0 {
 		e.turn = mine.turn + 1
 	}
-	taken := q.Size() - q.strangers
-	if w.Stranger() {
-		taken = q.strangers
-	}
-	if !memory.LeavesEnough(mine.n+1, taken+1, limit, 1) {
+	if !memory.LeavesEnough(mine.n+1, q.Size()+1, limit, 1) {
 		return false
 	}
 	list := q.list()
@@ -77,9 +63,6 @@ func (q *Queue) list() []entry { return q.waiting[q.first:] }
 
 // count notes that an owner has one more, or one less.
 func (q *Queue) count(e entry, n int) {
-	if e.Stranger() {
-		q.strangers += n
-	}
 	mine := q.owners[e.Owner()]
 	switch mine.n += n; {
 	case mine.n == 0:

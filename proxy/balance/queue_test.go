@@ -6,18 +6,14 @@ import (
 )
 
 // caller waits on behalf of itself.
-type caller struct {
-	name    string
-	unknown bool
-}
+type caller struct{ name string }
 
-func (c *caller) Owner() any     { return c }
-func (c *caller) Stranger() bool { return c.unknown }
+func (c *caller) Owner() any { return c }
 
 // Who has much in a queue waits behind who has little, and never fills it.
 func TestCallersTakeTurnsInAQueue(t *testing.T) {
 	const limit = 1024
-	greedy, modest := &caller{name: "greedy"}, &caller{name: "modest"}
+	greedy, modest := &caller{"greedy"}, &caller{"modest"}
 	var q Queue
 	n := 0
 	for q.Add(greedy, limit) {
@@ -46,7 +42,7 @@ func TestCallersTakeTurnsInAQueue(t *testing.T) {
 
 // Who was taken out too early is the next one again, and its turn is not lost.
 func TestWhoIsPutBackIsNext(t *testing.T) {
-	first, second := &caller{name: "first"}, &caller{name: "second"}
+	first, second := &caller{"first"}, &caller{"second"}
 	var q Queue
 	q.Add(first, 8)
 	q.Add(second, 8)
@@ -60,42 +56,16 @@ func TestWhoIsPutBackIsNext(t *testing.T) {
 	}
 }
 
-// Strangers, and all others, do not take each other's places, but wait in one line.
-func TestStrangersHaveALimitOfTheirOwn(t *testing.T) {
-	var q Queue
-	stranger, other := &caller{name: "stranger", unknown: true}, &caller{name: "other"}
-	fill := func(c *caller, limit int) (n int) {
-		for q.Add(c, limit) {
-			n++
-		}
-		return n
-	}
-	if n := fill(other, 100); n != 50 {
-		t.Errorf("%d of others wait", n)
-	}
-	if n := fill(stranger, 10); n != 5 {
-		t.Errorf("%d strangers wait", n)
-	}
-	first, second := q.Next(), q.Next()
-	if first != Waiter(other) || second != Waiter(stranger) {
-		t.Errorf("%v and %v are first", first, second)
-	}
-	if !q.Add(stranger, 10) || q.Add(stranger, 10) {
-		t.Error("a place that was left is not one place")
-	}
-}
-
 // one is one of many who wait on behalf of the same.
 type one struct{ owner *caller }
 
-func (o *one) Owner() any     { return o.owner }
-func (o *one) Stranger() bool { return false }
+func (o *one) Owner() any { return o.owner }
 
 // Whoever is taken out, put back or removed, the others stay in line, and the place is free.
 func TestALongQueueKeepsItsOrder(t *testing.T) {
 	const n = 10_000
 	var q Queue
-	owner := &caller{name: "channel"}
+	owner := &caller{"channel"}
 	all := make([]*one, n)
 	for i := range all {
 		all[i] = &one{owner}

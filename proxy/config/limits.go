@@ -134,11 +134,13 @@ type Limits struct {
 	// that, as for everything else, a proxy that is short of memory ends the slowest.
 	MaxHeld int
 
-	// MaxQueue bounds the requests of the pod's own application, or of proxies, that wait for one
-	// endpoint set. One connection may have half of it: MaxOwnStreams, which may come at once.
+	// MaxQueue bounds the requests that wait for the pod's own application. Several connections
+	// that a caller's proxy has just opened may be full before the first to the application is
+	// open; with more room, proxies that flood could take nearly all of the memory.
 	MaxQueue int
-	// MaxStrangersQueue is MaxQueue for any other callers.
-	MaxStrangersQueue int
+	// MaxOwnQueue bounds those of the application that wait for one endpoint set. One connection
+	// may have half of it: MaxOwnStreams, which may come at once.
+	MaxOwnQueue int
 	// MaxHTTP1Conns bounds the connections in HTTP/1 to one endpoint, which needs one for each
 	// request: a long poll or a stream of events keeps its own. Those that are tunnels by now, such
 	// as WebSockets, do not count: their callers have a connection each, which MaxConnections
@@ -218,8 +220,8 @@ func DefaultLimits() Limits {
 		MaxOutput:         128 << 10,
 		MaxHeld:           32 << 20,
 
-		MaxQueue:            20480,
-		MaxStrangersQueue:   1024,
+		MaxQueue:            2048,
+		MaxOwnQueue:         20480,
 		MaxHTTP1Conns:       8192,
 		MaxHTTP2Conns:       4,
 		MaxCloggedConns:     48,

@@ -257,7 +257,9 @@ func (in *Port) Application(addr string) *balance.Cluster {
 	defer in.mu.Unlock()
 	c := in.apps[addr]
 	if c == nil {
-		c = balance.NewCluster(addr, in.d.Attach).Lone(addr, in.d.defaults())
+		p := in.d.defaults()
+		p.MaxQueue = in.d.Cfg.Limits.MaxQueue
+		c = balance.NewCluster(addr, in.d.Attach).Lone(addr, p)
 		c.First().Local = true // nobody else knows it yet
 		if in.apps == nil {
 			in.apps = map[string]*balance.Cluster{}

@@ -355,14 +355,13 @@ func (d *Session) Self() *api.Workload {
 func (d *Session) defaults() balance.Params {
 	l := &d.Cfg.Limits
 	return balance.Params{Initial: l.EWMADefaultRTT, Decay: l.EWMADecay, Limits: balance.Limits{
-		MaxQueue:          l.MaxQueue,
-		MaxStrangersQueue: l.MaxStrangersQueue,
-		MaxHTTP1Conns:     l.MaxHTTP1Conns,
-		MaxHTTP2Conns:     l.MaxHTTP2Conns,
-		DialTimeout:       l.DialTimeout,
-		DialElsewhere:     l.DialElsewhere,
-		Handshake:         l.HandshakeTimeout,
-		Rest:              l.EndpointRest,
-		RestMax:           l.EndpointRestMax,
+		MaxQueue:      l.MaxOwnQueue,
+		MaxHTTP1Conns: l.MaxHTTP1Conns,
+		MaxHTTP2Conns: l.MaxHTTP2Conns,
+		DialTimeout:   l.DialTimeout,
+		DialElsewhere: l.DialElsewhere,
+		Handshake:     l.HandshakeTimeout,
+		Rest:          l.EndpointRest,
+		RestMax:       l.EndpointRestMax,
 	}}
 }

@@ -106,9 +106,6 @@ type attempt struct {
 // Owner is the caller's connection: those take turns in a queue.
 func (a *attempt) Owner() any { return a.x.c }
 
-// Stranger reports whether the caller is neither a proxy nor the pod's own application.
-func (a *attempt) Stranger() bool { return a.x.c.side.stranger() }
-
 func (a *attempt) memory() *h2.Stream { return &a.http2 }
 func (a *attempt) headOnly() bool     { return a.x.headersEnd() }
 func (a *attempt) tunnels() bool      { return a.x.tunnel }
@@ -313,7 +310,7 @@ func (x *exchange) findEndpoint(a *attempt, b *batch) {
 	set := x.cluster.Current()
 	if set == nil || len(set.All) == 0 {
 		var queued bool
-		if set, queued = x.cluster.Park(a, x.c.f.Limits.MaxQueue); queued {
+		if set, queued = x.cluster.Park(a, x.c.f.Limits.MaxOwnQueue); queued {
 			x.await(a)
 			return
 		}

@@ -146,7 +146,7 @@ func (p *pool) open(w waiter, b *batch) placement {
 		return unsendable
 	case p.retired:
 		return endpointLeft
-	case !p.waiting.Add(w, p.e.Limits().Queue(w)):
+	case !p.waiting.Add(w, p.e.Limits().MaxQueue):
 		return refused
 	}
 	p.dialMoreLocked()
