@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 STATICCHECK = v0.8.2
 DEADCODE = v0.52.0
 
-.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance pairings scale images generate generated hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e bench bench-quick footprint conformance gateway pairings scale images generate generated hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -123,6 +123,22 @@ e2e:
 	test/cluster/cluster up
 	test/cluster/cluster load bin/images/*.tar
 	cd test/e2e && ../cluster/cluster run go test -tags e2e -count=1 -timeout 40m -v .
+
+# Gateway API's conformance suite for meshes on the real cluster, with the kinds of both channels, three times each. Needs root.
+# The application under test is Istio's, built from source. The last reports are docs/gateway/*.yaml.
+ISTIO_ECHO = istio.io/istio/pkg/test/echo/cmd
+gateway: images
+	test/cluster/cluster packages openssl
+	cd test/gateway && go test -c -o ../../bin/gateway.test .
+	@mkdir -p bin/echo docs/gateway
+	cd test/gateway/echo && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../bin/echo/ $(ISTIO_ECHO)/client $(ISTIO_ECHO)/server
+	cd bin/echo && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=echo -days 30 2>/dev/null
+	cd bin/echo && ../image -o ../images/echo.tar -user 1338:1338 \
+	  -tag "$$(sed -n 's/.*image: *\(.*echo-advanced.*\)/\1/p;T;q' "$$(go list -C ../../test/gateway -m -f '{{.Dir}}' \
+	  sigs.k8s.io/gateway-api/conformance)/mesh/manifests.yaml")" server client:/client cert.pem:/cert.crt key.pem:/cert.key
+	for channel in standard experimental; do test/cluster/cluster down; test/cluster/cluster up && \
+	  test/cluster/cluster load bin/images/*.tar && for n in 1 2 3; do \
+	  VERSION=$(VERSION) test/cluster/cluster run test/gateway/run $$channel docs/gateway/$$channel.yaml || exit; done || exit; done
 
 # Needs Debian's protobuf-compiler.
 generate:
