@@ -176,7 +176,7 @@ func checkCanary(ctx context.Context, d *demo) error {
 // effectWithin is how soon an edit must be felt.
 const effectWithin = time.Second
 
-// An edit of a ServiceProfile under load: everything goes to v2, soon, and no request is lost.
+// An edit of an HTTPRoute under load: everything goes to v2, soon, and no request is lost.
 func checkEdit(ctx context.Context, d *demo) error {
 	before, err := d.load.Total(ctx)
 	if err != nil {
@@ -215,7 +215,7 @@ func checkEdit(ctx context.Context, d *demo) error {
 	return nil
 }
 
-// sendAllToV2 edits the profile in place, as an editor would.
+// sendAllToV2 edits the route in place, as an editor would.
 func (d *demo) sendAllToV2() error {
 	path := filepath.Join(d.dir, "profiles", "payments.yaml")
 	text, err := os.ReadFile(path)
