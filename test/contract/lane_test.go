@@ -154,6 +154,10 @@ func (r *road) get(l *lane) (int, string) {
 	r.t.Helper()
 	client := &http.Client{
 		Timeout: await.Limit, Transport: &http.Transport{DisableKeepAlives: true},
+		// a redirect is an answer: that of the known one may still hold
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	resp, err := client.Get("http://" + r.proxy.out[l.authority] + "/")
 	check(r.t, err)

@@ -36,7 +36,7 @@ var (
 const all suite.ConformanceProfileName = "MESH-ALL"
 
 // unscored are the features that the official profiles of meshes do not know, and that tests of
-// meshes need: MeshFrontend, MeshFrontendHostname, MeshConsumerRoute, MeshPorts and three redirects.
+// meshes need: MeshFrontend, MeshFrontendHostname, MeshConsumerRoute, MeshPorts, three redirects.
 var unscored = []features.FeatureName{
 	features.SupportHTTPRouteResponseHeaderModification,
 	features.SupportHTTPRouteParentRefPort,
@@ -68,7 +68,8 @@ func TestMesh(t *testing.T) {
 		TimeoutConfig: timeouts.DefaultTimeoutConfig(),
 		Implementation: confv1.Implementation{
 			Organization: "tulle-mesh", Project: "tulle", Version: *of,
-			URL: "https://github.com/tulle-mesh/tulle", Contact: []string{"@tulle-mesh/maintainers"},
+			URL:     "https://github.com/tulle-mesh/tulle",
+			Contact: []string{"@tulle-mesh/maintainers"},
 		},
 	}
 	conformance.RunConformanceWithOptions(t, options)
