@@ -9,11 +9,13 @@ import (
 	"os"
 	"testing"
 
+	"github.com/go-logr/logr"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/apis/v1alpha2"
 	"sigs.k8s.io/gateway-api/apis/v1alpha3"
@@ -56,6 +58,7 @@ func TestMesh(t *testing.T) {
 	suite.RegisterConformanceProfile(suite.ConformanceProfile{
 		Name: all, CoreFeatures: core, ExtendedFeatures: extended,
 	})
+	log.SetLogger(logr.Discard()) // of the clients
 	options := clients(t)
 	options.ConfigurableOptions = suite.ConfigurableOptions{
 		SupportedFeatures: extended.Union(core).UnsortedList(),
