@@ -320,7 +320,7 @@ func (x *exchange) answered(b *batch) {
 	default:
 		x.shared = true
 		x.stop(&x.deadline) // a timeout is for the answer
-		x.awaitBody()
+		x.awaitBody(b)
 	}
 }
 

@@ -242,7 +242,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.rule.Route.Budget.Deposit(x.start)
 	}
 	x.armDeadline(fields)
-	x.awaitBody()
+	x.awaitBody(&x.c.batch)
 	x.try(&x.c.batch)
 }
 

@@ -60,9 +60,9 @@ func (x *exchange) awaitsBody() bool {
 // awaitBody bounds how long a request's body may pause: a caller that stops in the middle holds a
 // connection and a worker of the backend's for nothing. Whether it is over is looked at when the
 // timer fires, so a body costs one timer.
-func (x *exchange) awaitBody() {
+func (x *exchange) awaitBody(b *batch) {
 	if x.awaitsBody() && !x.holds() {
-		x.progressedAt = x.c.batch.time()
+		x.progressedAt = b.time()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyIdle, x)
 	}
 }
