@@ -19,6 +19,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
@@ -56,10 +57,11 @@ an identity is not meshed, and is called in plaintext.`,
 func newProfileCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile NAME[:PORT] | IP:PORT",
-		Short: "Show the routes, timeouts and retries that a proxy would be told of",
+		Short: "Show the routes, timeouts and retries that a proxy would be told of, and why",
 		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a
 name or an address: its protocol, its routes with their timeouts, retries and backends, and the
-retry budget. It is a ServiceProfile as the proxy sees it.`,
+retry budget; and first which ServiceProfiles, HTTPRoutes and GRPCRoutes are about it, which of
+them are used, and why others are not.`,
 		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
 			"  meshctl diagnostics profile web:80 -n shop -o json",
 		Args: cobra.ExactArgs(1),
@@ -74,7 +76,8 @@ retry budget. It is a ServiceProfile as the proxy sees it.`,
 			return err
 		}
 		told.retainKinds("route", "cluster")
-		return out.print(a.Out, told.raw, nil)
+		profile := destination.Diagnosis{Policies: told.policies, Resources: told.raw}
+		return out.print(a.Out, profile, nil)
 	}
 	return cmd
 }
@@ -83,11 +86,12 @@ retry budget. It is a ServiceProfile as the proxy sees it.`,
 type answer struct {
 	resources []*api.Resource
 	raw       []json.RawMessage
+	policies  []policy.Verdict
 }
 
 // retainKinds drops the resources of other kinds.
 func (t *answer) retainKinds(kinds ...string) {
-	var kept answer
+	kept := answer{policies: t.policies}
 	for i, r := range t.resources {
 		kind := string(r.ProtoReflect().WhichOneof(
 			r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
@@ -160,7 +164,7 @@ func readAnswer(text []byte) (answer, error) {
 	if d.Invalid != "" {
 		return answer{}, fmt.Errorf("destination refuses the question: %s", d.Invalid)
 	}
-	told := answer{raw: d.Resources}
+	told := answer{raw: d.Resources, policies: d.Policies}
 	for _, raw := range d.Resources {
 		r := &api.Resource{}
 		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, r); err != nil {

@@ -12,11 +12,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/policy"
 )
 
-// Diagnosis is what a proxy would be told about a key, resource by resource, in protobuf's JSON.
+// Diagnosis is what a proxy would be told about a key, resource by resource, in protobuf's JSON,
+// and what has made it so.
 type Diagnosis struct {
 	Invalid   string            `json:"invalid,omitempty"`
+	Policies  []policy.Verdict  `json:"policies,omitempty"`
 	Resources []json.RawMessage `json:"resources,omitempty"` // of type api.Resource
 }
 
@@ -75,8 +78,8 @@ func keyOf(r *http.Request) (*api.Key, bool) {
 
 // diagnose computes what a stream would be sent, and leaves no cell behind.
 func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis {
-	answers := d.answers(key, who)
-	out := Diagnosis{Invalid: answers[0].invalid}
+	answers, policies := d.answers(key, who)
+	out := Diagnosis{Invalid: answers[0].invalid, Policies: policies}
 	for _, a := range answers {
 		for _, r := range a.seal().resources {
 			text, err := protojson.Marshal(r.snapshot)
@@ -89,12 +92,15 @@ func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis
 	return out
 }
 
-func (d *Destination) answers(key *api.Key, who types.NamespacedName) (out []*answer) {
+func (d *Destination) answers(
+	key *api.Key, who types.NamespacedName,
+) (out []*answer, policies []policy.Verdict) {
 	c := caller{namespace: who.Namespace, pod: who.Name}
 	d.cfg.Mesh.read(d.registry, func(v *view) {
 		if w := v.Workload(who); w != nil {
 			c.runsAs(v, w)
 		}
+		policies = v.explain(key, who.Namespace)
 		first := v.compute(c.question(key))
 		out = append(out, first)
 		for i, ref := range first.refs {
@@ -103,5 +109,5 @@ func (d *Destination) answers(key *api.Key, who types.NamespacedName) (out []*an
 			}
 		}
 	})
-	return out
+	return out, policies
 }

@@ -34,16 +34,7 @@ type OriginRule struct {
 // theirs alone, in the order of their ranks first, and what they do not match is not found. What
 // they cannot say (budgets, opaque ports) still comes from the others.
 func Merge(routes []Route, parent Parent, callerNamespace string) *Policy {
-	var open, closed []Route
-	for _, r := range routes {
-		switch {
-		case !slices.ContainsFunc(r.Parents, func(p Parent) bool { return p.Covers(parent) }):
-		case r.Closed:
-			closed = append(closed, r)
-		default:
-			open = append(open, r)
-		}
-	}
+	open, closed := covering(routes, parent)
 	open, closed = counting(open, callerNamespace), ofOneKind(counting(closed, callerNamespace))
 	if len(open)+len(closed) == 0 {
 		return nil
@@ -56,6 +47,24 @@ func Merge(routes []Route, parent Parent, callerNamespace string) *Policy {
 		out.close(closed)
 	}
 	return out
+}
+
+// covering returns the routes that are about a port, those of the Gateway API apart.
+func covering(routes []Route, parent Parent) (open, closed []Route) {
+	for _, r := range routes {
+		switch {
+		case !r.covers(parent):
+		case r.Closed:
+			closed = append(closed, r)
+		default:
+			open = append(open, r)
+		}
+	}
+	return open, closed
+}
+
+func (r Route) covers(parent Parent) bool {
+	return slices.ContainsFunc(r.Parents, func(p Parent) bool { return p.Covers(parent) })
 }
 
 // counting returns those of several routes that count for callers in a namespace, in their order.

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
@@ -17,13 +18,16 @@ const (
 	liveAt = 0.85
 	// poll is how long an answer holds, for the runtime's figures cost more than a request.
 	poll = 100 * time.Millisecond
+	// collectEvery bounds what it costs to look for garbage before work is refused.
+	collectEvery = time.Second
 )
 
 // Gauge remembers for a moment whether the process is near its limit. Its zero value is ready. Any
 // goroutine may ask.
 type Gauge struct {
-	next atomic.Int64 // when to look again, since started
-	full atomic.Bool
+	next      atomic.Int64 // when to look again, since started
+	collected atomic.Int64 // when it last looked for garbage; 0: never
+	full      atomic.Bool
 }
 
 // started makes an answer's time monotonic: where the wall clock is set back, a process that was
@@ -34,9 +38,20 @@ var started = time.Now()
 func (g *Gauge) Full(now time.Time) bool {
 	t := int64(now.Sub(started))
 	if next := g.next.Load(); t >= next && g.next.CompareAndSwap(next, t+int64(poll)) {
-		g.full.Store(full())
+		g.full.Store(full() && !g.collect(t))
 	}
 	return g.full.Load()
+}
+
+// collect reports whether a collection makes room. What the last one found in use may be garbage
+// since, and a process that refuses all work allocates nothing that would bring the next.
+func (g *Gauge) collect(t int64) bool {
+	if last := g.collected.Load(); last != 0 && t-last < int64(collectEvery) {
+		return false
+	}
+	g.collected.Store(t)
+	runtime.GC()
+	return !full()
 }
 
 // Limit is GOMEMLIMIT in bytes; without one it is math.MaxInt64.

@@ -48,4 +48,24 @@ func TestGarbageIsNoReasonToRefuse(t *testing.T) {
 	}
 }
 
+// What the last collection found in use, and is garbage since, is no reason to refuse either: the
+// process that refuses would not collect it.
+func TestWhatIsGarbageByNowIsNoReasonToRefuse(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	before, _ := usage()
+	garbage = make([]byte, 20*before)
+	runtime.GC()
+	garbage = nil
+	used, live := usage()
+	if live < used*9/10 {
+		t.Fatalf("%d of %d bytes are live", live, used)
+	}
+	debug.SetMemoryLimit(int64(used))
+	var g Gauge
+	if g.Full(time.Now()) {
+		t.Errorf("full with %d bytes of %d live", live, used)
+	}
+}
+
 var garbage []byte

@@ -103,7 +103,7 @@ func (b bar) hold(r result) verdict {
 			v.unjudged = fmt.Sprintf("no figures of %v", b.against)
 			return v
 		}
-		v.got = v.ours / v.theirs
+		v.got = b.ratio(r, ours, v.who)
 	}
 	v.missed = (b.more() && v.got < b.must) || (!b.more() && v.got > b.must)
 	return v
@@ -138,6 +138,20 @@ func (b bar) of(r result, c cell) float64 {
 		}
 	}
 	return f
+}
+
+// ratio is ours divided by somebody's: the median of the rounds' ratios, for what slows the machine
+// down for a minute slows both. What is of the rounds together is divided as it is.
+func (b bar) ratio(r result, ours cell, who string) float64 {
+	theirs, _ := r.of(who)
+	if b.added || len(ours.rounds) == 0 || len(ours.rounds) != len(theirs.rounds) {
+		return b.of(r, ours) / b.of(r, theirs)
+	}
+	var all []float64
+	for i := range ours.rounds {
+		all = append(all, ours.rounds[i][b.figure]/theirs.rounds[i][b.figure])
+	}
+	return median(all)
 }
 
 // best is who has the best figure of those to be beaten.

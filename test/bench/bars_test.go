@@ -54,6 +54,24 @@ func TestABarIsHeldAgainstTheBest(t *testing.T) {
 	}
 }
 
+// What slows the machine down for a round slows everybody, and decides nothing.
+func TestRoundsAreCompared(t *testing.T) {
+	rounds := func(all ...float64) (out []figures) {
+		for _, f := range all {
+			out = append(out, figures{rate: f})
+		}
+		return out
+	}
+	r := result{cells: []cell{
+		{peer: "tulle", figures: figures{rate: 60}, rounds: rounds(100, 50, 60)},
+		{peer: "envoy", figures: figures{rate: 70}, rounds: rounds(90, 48, 70)},
+	}}
+	v := bar{figure: rate, against: onlyEnvoy, must: 1}.hold(r)
+	if v.missed || v.got != 50./48 || v.ours != 60 || v.theirs != 70 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestOursThatFailedIsAMiss(t *testing.T) {
 	r := result{
 		cells: []cell{{peer: "tulle", err: failed(3)}, {peer: "envoy", figures: figures{rate: 1}}},

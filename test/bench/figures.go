@@ -30,8 +30,12 @@ func medians(rounds []figures) figures {
 	}
 	m := figures{}
 	for name, all := range byName {
-		slices.Sort(all)
-		m[name] = all[len(all)/2]
+		m[name] = median(all)
 	}
 	return m
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
 }

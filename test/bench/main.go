@@ -49,8 +49,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "which peers, by name; all by default")
 	flag.StringVar(&o.rows, "rows", "",
 		"which rows, by the beginnings of their names; all by default")
-	flag.IntVar(&o.rounds, "rounds", 0, "of each, interleaved (default 5; 3 with -quick)")
-	flag.DurationVar(&o.duration, "duration", 0, "of a round (default 3s; 2s with -quick)")
+	flag.IntVar(&o.rounds, "rounds", 0, "of each, interleaved (default 9; 3 with -quick)")
+	flag.DurationVar(&o.duration, "duration", 0, "of a round (default 2s)")
 	flag.StringVar(&o.docs, "docs", "",
 		"the folder whose performance.md and performance.svg are to say what was measured")
 	flag.BoolVar(&o.quick, "quick", false,
@@ -110,10 +110,10 @@ func open(o options) (b *bench, err error) {
 	}
 	b = &bench{proxy: o.proxy, rounds: o.rounds, duration: o.duration, bars: bars()}
 	if b.rounds == 0 {
-		b.rounds = map[bool]int{false: 5, true: 3}[o.quick]
+		b.rounds = map[bool]int{false: 9, true: 3}[o.quick]
 	}
 	if b.duration == 0 {
-		b.duration = map[bool]time.Duration{false: 3 * time.Second, true: 2 * time.Second}[o.quick]
+		b.duration = 2 * time.Second
 	}
 	if o.quick {
 		b.bars = append(b.bars, quickBars()...)

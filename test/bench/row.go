@@ -30,7 +30,8 @@ type work func(ctx context.Context, c *chain, d time.Duration) (figures, error)
 type cell struct {
 	peer    string
 	figures figures // medians
-	err     error   // why there are none
+	rounds  []figures
+	err     error // why there are none
 }
 
 // result is a row that has been measured.
@@ -93,9 +94,13 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 	}
 	res := result{row: r}
 	for _, c := range all {
-		res.cells = append(res.cells, cell{peer: c.peer, figures: medians(c.rounds), err: c.err})
+		res.cells = append(res.cells, c.cell())
 	}
 	return res, ctx.Err()
+}
+
+func (c *contest) cell() cell {
+	return cell{peer: c.peer, figures: medians(c.rounds), rounds: c.rounds, err: c.err}
 }
 
 // enter starts everybody who can take part.
@@ -167,8 +172,7 @@ func (b *bench) weigh(ctx context.Context, r row) (result, error) {
 	}
 	for _, p := range b.peers {
 		if c := all[p.name]; c != nil {
-			res.cells = append(res.cells,
-				cell{peer: c.peer, figures: medians(c.rounds), err: c.err})
+			res.cells = append(res.cells, c.cell())
 		}
 	}
 	return res, ctx.Err()

@@ -15,7 +15,7 @@ func TestControlPlaneKilled(t *testing.T) {
 		"tulle-identity", "tulle-destination", "tulle-injector", "tulle-viz",
 	} {
 		t.Run(server, func(t *testing.T) {
-			l := startLoad(t, byHook, "http://server."+byCLI+"/", 500)
+			l := startLoad(t, byHook, 500, "http://server."+byCLI+"/")
 			selector := "app.kubernetes.io/name=" + server
 			list := func() []string {
 				return strings.Fields(run(t, "kubectl", "-n", "tulle", "get", "pods",

@@ -9,12 +9,20 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // loaded is how the requests of a load ended.
 type loaded struct {
 	Sent, OK, Failed int
 	Errors           map[string]int
+	Seen             []seen
+}
+
+// seen is the version that one answer named, and when its request began.
+type seen struct {
+	At      time.Time
+	Version string
 }
 
 // load is a client that sends at a rate until it is told to end.
@@ -24,11 +32,12 @@ type load struct {
 	out, errs bytes.Buffer
 }
 
-// startLoad lets a namespace's client call, 500 times a second unless said otherwise.
-func startLoad(t *testing.T, ns, url string, rate int) *load {
+// startLoad lets a namespace's client call so many times a second; args end with the URL.
+func startLoad(t *testing.T, ns string, rate int, args ...string) *load {
 	t.Helper()
-	l := &load{cmd: exec.Command("kubectl", "-n", ns, "exec", "-i", "deploy/client", "-c", "app",
-		"--", "/app", "load", "-rate", strconv.Itoa(rate), url)}
+	l := &load{cmd: exec.Command("kubectl", append([]string{"-n", ns, "exec", "-i",
+		"deploy/client", "-c", "app", "--", "/app", "load", "-rate", strconv.Itoa(rate)},
+		args...)...)}
 	stdin, err := l.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +69,11 @@ func (l *load) end(t *testing.T) loaded {
 // lostNothing ends the load: every request that was sent must have been answered well.
 func (l *load) lostNothing(t *testing.T) {
 	t.Helper()
-	r := l.end(t)
+	l.end(t).lostNothing(t)
+}
+
+func (r loaded) lostNothing(t *testing.T) {
+	t.Helper()
 	t.Logf("%d requests", r.Sent)
 	if r.Failed != 0 || r.OK != r.Sent || r.Sent == 0 {
 		t.Errorf("of %d requests %d were answered and %d lost: %v",

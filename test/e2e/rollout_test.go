@@ -12,8 +12,8 @@ import (
 func TestRolloutLosesNothing(t *testing.T) {
 	ready(t)
 	scale(t, 2)
-	web := startLoad(t, byHook, "http://server."+byCLI+"/", 500)
-	rpc := startLoad(t, byHook, "grpc://server."+byCLI+":8081", 100)
+	web := startLoad(t, byHook, 500, "http://server."+byCLI+"/")
+	rpc := startLoad(t, byHook, 100, "grpc://server."+byCLI+":8081")
 	scale(t, 5)
 	scale(t, 1)
 	scale(t, 2)

@@ -97,7 +97,7 @@ func TestRotationAndRemovedRoot(t *testing.T) {
 	old, next := issuerSecret(t), newIssuer(t)
 	both := append(append([]byte{}, old["ca.crt"]...), next["ca.crt"]...)
 
-	l := startLoad(t, byHook, "http://server."+byCLI+"/", 200)
+	l := startLoad(t, byHook, 200, "http://server."+byCLI+"/")
 	storeIssuer(t, map[string][]byte{
 		"tls.crt": old["tls.crt"], "tls.key": old["tls.key"], "ca.crt": both,
 	})

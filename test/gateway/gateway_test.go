@@ -22,6 +22,7 @@ import (
 	xv1alpha1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/gateway-api/conformance"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
+	"sigs.k8s.io/gateway-api/conformance/tests"
 	timeouts "sigs.k8s.io/gateway-api/conformance/utils/config"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
@@ -52,7 +53,8 @@ func TestMesh(t *testing.T) {
 		t.Skip("KUBECONFIG names no cluster: use make gateway")
 	}
 	extended := features.SetsToNamesSet(features.MeshExtendedFeatures)
-	extended.Insert(unscored...)
+	extended.Insert(append(unscored, grpcHeaders)...)
+	tests.ConformanceTests = append(tests.ConformanceTests, headersOfGRPC)
 	core := suite.FeaturesSet{}.Insert(
 		features.SupportMesh, features.SupportHTTPRoute, features.SupportGRPCRoute)
 	suite.RegisterConformanceProfile(suite.ConformanceProfile{
@@ -99,6 +101,6 @@ func clients(t *testing.T) (o suite.ConformanceOptions) {
 	if o.Clientset, err = kubernetes.NewForConfig(cfg); err != nil {
 		t.Fatal(err)
 	}
-	o.RestConfig, o.ManifestFS = cfg, []fs.FS{&conformance.Manifests}
+	o.RestConfig, o.ManifestFS = cfg, []fs.FS{&conformance.Manifests, ours}
 	return o
 }

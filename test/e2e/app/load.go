@@ -23,6 +23,13 @@ type result struct {
 	OK     int            `json:"ok"`
 	Failed int            `json:"failed"`
 	Errors map[string]int `json:"errors"` // by what went wrong
+	Seen   []seen         `json:"seen,omitempty"`
+}
+
+// seen is the version that one answer named, and when its request began.
+type seen struct {
+	At      time.Time `json:"at"`
+	Version string    `json:"version"`
 }
 
 // maxErrors bounds how many different ones are told.
@@ -34,11 +41,16 @@ func load(ctx context.Context, args []string) (any, error) {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	rate := flags.Int("rate", 500, "requests per second")
 	wait := flags.Duration("timeout", 15*time.Second, "for one request")
+	version := flags.String("version", "", "the header of answers whose values are to be told")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	send, err := sender(flags.Arg(0))
-	if err != nil {
+	g := generator{rate: *rate, timeout: *wait, result: result{Errors: map[string]int{}}}
+	if *version != "" {
+		g.see = func(at time.Time, h http.Header) { g.saw(at, h.Get(*version)) }
+	}
+	var err error
+	if g.send, err = g.sender(flags.Arg(0)); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -46,15 +58,12 @@ func load(ctx context.Context, args []string) (any, error) {
 		defer stop()
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the signal, whatever it says
 	}()
-	g := generator{
-		send: send, rate: *rate, timeout: *wait, result: result{Errors: map[string]int{}},
-	}
 	g.run(ctx)
 	return g.result, nil
 }
 
 // sender makes the i-th request to http://... or grpc://HOST:PORT.
-func sender(url string) (func(ctx context.Context, i int) error, error) {
+func (g *generator) sender(url string) (func(ctx context.Context, i int) error, error) {
 	if addr, ok := strings.CutPrefix(url, "grpc://"); ok {
 		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
@@ -67,11 +76,13 @@ func sender(url string) (func(ctx context.Context, i int) error, error) {
 		}, nil
 	}
 	client := &http.Client{Transport: transport(false)}
-	return func(ctx context.Context, i int) error { return sendHTTP(ctx, client, url, i) }, nil
+	return func(ctx context.Context, i int) error { return g.sendHTTP(ctx, client, url, i) }, nil
 }
 
 // sendHTTP sends a GET and a POST in turn: of the second the client itself repeats none.
-func sendHTTP(ctx context.Context, client *http.Client, url string, i int) error {
+func (g *generator) sendHTTP(
+	ctx context.Context, client *http.Client, url string, i int,
+) error {
 	method, body := http.MethodGet, ""
 	if i%2 == 1 {
 		method, body = http.MethodPost, "a body"
@@ -80,11 +91,15 @@ func sendHTTP(ctx context.Context, client *http.Client, url string, i int) error
 	if err != nil {
 		return err
 	}
+	at := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if g.see != nil {
+		g.see(at, resp.Header)
+	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return fmt.Errorf("body: %w", err)
 	}
@@ -96,6 +111,7 @@ func sendHTTP(ctx context.Context, client *http.Client, url string, i int) error
 
 type generator struct {
 	send    func(context.Context, int) error
+	see     func(began time.Time, answer http.Header) // nil: nobody asks
 	rate    int
 	timeout time.Duration
 
@@ -120,6 +136,12 @@ func (g *generator) run(ctx context.Context) {
 		}
 	}
 	answers.Wait()
+}
+
+func (g *generator) saw(at time.Time, version string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.result.Seen = append(g.result.Seen, seen{at, version})
 }
 
 func (g *generator) one(ctx context.Context, i int) {

@@ -1,0 +1,52 @@
+package destination
+
+import (
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
+)
+
+// explain says what becomes of each object that is about what an outbound key leads to, for callers
+// in a namespace; nothing where it leads to no service.
+func (v *view) explain(key *api.Key, namespace string) (out []policy.Verdict) {
+	t, err := v.resolve(key, namespace)
+	if err != nil || t.service == nil || t.addr.IsValid() {
+		return nil
+	}
+	svc, port := t.service, t.service.Port(t.port)
+	parent := v.parent(svc, port)
+	profiles := v.profiles(svc, namespace)
+	out = v.invalid(svc, namespace)
+	why := v.noRoutes(svc, port, policy.Merge(profiles, parent, namespace))
+	if t.hostname != "" {
+		why = "a pod that is chosen by its name is not routed elsewhere"
+	}
+	routes := v.attached(svc, namespace)
+	if why == "" {
+		return append(out, policy.Explain(append(profiles, routes...), parent, namespace)...)
+	}
+	for _, r := range routes {
+		out = append(out, r.Origin.Verdict(false, why))
+	}
+	return append(out, policy.Explain(profiles, parent, namespace)...)
+}
+
+// invalid are the objects about a service that cannot be used.
+func (v *view) invalid(svc *registry.Service, namespace string) (out []policy.Verdict) {
+	add := func(p *registry.Policy) {
+		if p != nil && p.Problem != "" {
+			o := policy.Origin{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name}
+			out = append(out, o.Verdict(false, "it is ignored: "+p.Problem))
+		}
+	}
+	name := registry.Name{Namespace: svc.Namespace, Name: v.mesh.host(svc.Key())}
+	add(v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name}))
+	if name.Namespace = namespace; namespace != svc.Namespace {
+		add(v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name}))
+	}
+	for _, p := range v.PoliciesOn(svc.Key()) {
+		add(p)
+	}
+	return out
+}
