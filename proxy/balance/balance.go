@@ -1,9 +1,7 @@
 package balance
 
 import (
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +24,9 @@ type Cluster struct {
 
 // EndpointSet is immutable.
 type EndpointSet struct {
-	Params Params
-	All    []*Endpoint
+	Params    Params
+	All       []*Endpoint
+	announced []*api.Endpoint // what each is made of
 }
 
 // Endpoint is one backend: where it is, who it must prove to be, how it has been doing. It outlives
@@ -228,21 +227,30 @@ func (c *Change) Add(o Change) {
 }
 
 // Update swaps in the endpoints that destination sent, keeping those that are the same as before.
+// They come in the order of their IDs, each once, and neither they nor the list are changed later.
 func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch Change) {
 	var had former
 	if s := c.set.Load(); s != nil {
-		had.inOrder = s.All
+		had.all, had.announced = s.All, s.announced
 	}
-	next := &EndpointSet{Params: params, All: make([]*Endpoint, 0, len(list))}
-	for _, m := range list {
-		e := had.take(m)
+	next := &EndpointSet{
+		Params: params, All: make([]*Endpoint, 0, len(list)), announced: list,
+	}
+	for len(list) > 0 {
+		n := had.unchanged(list)
+		next.All = append(next.All, had.skip(n)...)
+		if list = list[n:]; len(list) == 0 {
+			break
+		}
+		e := had.take(list[0])
 		if e == nil {
-			e = c.newEndpoint(m, params, now)
+			e = c.newEndpoint(list[0], params, now)
 		}
 		next.All = append(next.All, e)
+		list = list[1:]
 	}
 	c.set.Store(next)
-	ch.Gone = had.left()
+	ch.Gone = append(had.gone, had.all...)
 	if len(next.All) == 0 {
 		return ch
 	}
@@ -252,50 +260,47 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 	return ch
 }
 
-// former is the endpoints before a change. Nearly all stay, in their order: they are found without
-// a map, which of 10,000 would take a millisecond.
+// former is the endpoints before a change. Nearly all stay, and are made of the very messages that
+// the new ones are: to see that, no endpoint is looked at, which 10,000 times over would take a
+// millisecond.
 type former struct {
-	inOrder []*Endpoint
-	passed  map[string]*Endpoint // by id: those that were not next in order
+	all       []*Endpoint // that are yet to be passed, by their IDs
+	announced []*api.Endpoint
+	gone      []*Endpoint
+}
+
+// unchanged is how many of the next endpoints are made of the first of these messages.
+func (f *former) unchanged(list []*api.Endpoint) (n int) {
+	had := f.announced
+	for n < len(list) && n < len(had) && list[n] == had[n] {
+		n++
+	}
+	return n
+}
+
+// skip passes the next n.
+func (f *former) skip(n int) []*Endpoint {
+	passed := f.all[:n]
+	f.all, f.announced = f.all[n:], f.announced[n:]
+	return passed
 }
 
 // take returns the endpoint of before that m is, and nil if there is none that is the same.
 func (f *former) take(m *api.Endpoint) *Endpoint {
-	if len(f.inOrder) > 1 && f.inOrder[0].id != m.Id && f.inOrder[1].id == m.Id {
-		f.pass(1)
+	n := 0
+	for n < len(f.all) && f.all[n].id < m.Id {
+		n++
 	}
-	if len(f.inOrder) > 0 && f.inOrder[0].id == m.Id {
-		e := f.inOrder[0]
-		if e.same(m) {
-			f.inOrder = f.inOrder[1:]
-			return e
-		}
-		f.pass(1)
+	f.gone = append(f.gone, f.skip(n)...)
+	if len(f.all) == 0 || f.all[0].id != m.Id {
 		return nil
 	}
-	f.pass(len(f.inOrder))
-	e := f.passed[m.Id]
-	if e == nil || !e.same(m) {
+	e := f.skip(1)[0]
+	if !e.same(m) {
+		f.gone = append(f.gone, e)
 		return nil
 	}
-	delete(f.passed, m.Id)
 	return e
-}
-
-// pass puts the next n aside.
-func (f *former) pass(n int) {
-	if f.passed == nil && n > 0 {
-		f.passed = make(map[string]*Endpoint, n)
-	}
-	for _, e := range f.inOrder[:n] {
-		f.passed[e.id] = e
-	}
-	f.inOrder = f.inOrder[n:]
-}
-
-// left are those that nobody took.
-func (f *former) left() []*Endpoint {
-	return slices.AppendSeq(slices.Clone(f.inOrder), maps.Values(f.passed))
 }
 
 // Park queues w among no more than limit until there is an endpoint, unless there is one by now.

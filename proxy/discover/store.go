@@ -8,12 +8,8 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/balance"
-	"github.com/tulle-mesh/tulle/proxy/route"
 	"google.golang.org/protobuf/proto"
 )
-
-// maxEndpoints bounds one cluster: some 25 MB.
-const maxEndpoints = 65536
 
 // store is what destination has said, as it was said: for deltas, and for resuming.
 type store struct {
@@ -331,60 +327,6 @@ func (d *Session) refreshLocked(e *clusterEntry) balance.Change {
 		return balance.Change{}
 	}
 	return e.Update(*e.params, m.GetEndpoints().GetEndpoints(), time.Now())
-}
-
-// applyEndpointsLocked takes a snapshot, or a change to the endpoints that are held. A change to
-// something else is dropped together with the base.
-func (d *Session) applyEndpointsLocked(m *api.Resource) (balance.Change, error) {
-	var list []*api.Endpoint
-	switch body := m.Body.(type) {
-	case *api.Resource_Endpoints:
-		list = body.Endpoints.GetEndpoints()
-	case *api.Resource_EndpointsDelta:
-		held := d.messages[keyOf(m)]
-		if held == nil || held.Version != m.Base {
-			d.resyncLocked(keyOf(m), "destination sent a change to endpoints that are not held")
-			return balance.Change{}, nil
-		}
-		list = mergeEndpoints(held.GetEndpoints().GetEndpoints(), body.EndpointsDelta)
-	default:
-		return balance.Change{}, errBody
-	}
-	if err := checkEndpoints(list); err != nil {
-		return balance.Change{}, err
-	}
-	d.holdLocked(&api.Resource{Kind: m.Kind, Name: m.Name, Version: m.Version,
-		Body: &api.Resource_Endpoints{Endpoints: &api.Endpoints{Endpoints: list}}})
-	return d.refreshAllLocked(m.Name), nil
-}
-
-func checkEndpoints(list []*api.Endpoint) error {
-	if len(list) > maxEndpoints {
-		return fmt.Errorf("more than %d endpoints", maxEndpoints)
-	}
-	for _, e := range list {
-		if err := route.CheckProtocol(e.Protocol); err != nil {
-			return fmt.Errorf("endpoint %q: %w", e.Id, err)
-		}
-	}
-	return nil
-}
-
-func mergeEndpoints(held []*api.Endpoint, delta *api.EndpointsDelta) []*api.Endpoint {
-	gone := map[string]bool{}
-	for _, id := range delta.Removed {
-		gone[id] = true
-	}
-	for _, e := range delta.Changed {
-		gone[e.Id] = true
-	}
-	merged := make([]*api.Endpoint, 0, len(held)+len(delta.Changed))
-	for _, e := range held {
-		if !gone[e.Id] {
-			merged = append(merged, e)
-		}
-	}
-	return append(merged, delta.Changed...)
 }
 
 // entryLocked returns the cluster of a name, known yet or not.
