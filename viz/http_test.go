@@ -137,7 +137,7 @@ func TestMetricsOfViz(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(v)
 	families, err := registry.Gather()
-	if err != nil || len(families) != 6 {
+	if err != nil || len(families) != 7 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 	for _, f := range families {

@@ -18,6 +18,8 @@ var (
 		nil, nil)
 	refusedDesc = prometheus.NewDesc("tulle_viz_series_refused_total",
 		"Series beyond a memory budget.", nil, nil)
+	trimmedDesc = prometheus.NewDesc("tulle_viz_reports_trimmed_total",
+		"Reports of more than a proxy can do, of which a part does not count.", nil, nil)
 )
 
 // Describe makes Server a prometheus.Collector.
@@ -44,4 +46,6 @@ func (v *Server) Collect(ch chan<- prometheus.Metric) {
 	gauge(spanDesc, span)
 	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue,
 		float64(v.store.refused))
+	ch <- prometheus.MustNewConstMetric(trimmedDesc, prometheus.CounterValue,
+		float64(v.store.trimmed))
 }

@@ -169,7 +169,7 @@ func checkSeries(who reporter, s *api.Series) (incoming, error) {
 	if err := checkBuckets(s); err != nil {
 		return incoming{}, err
 	}
-	in := incoming{id: s.Id, sample: sampleOf(s), open: s.ConnectionsOpen}
+	in := incoming{id: s.Id, sample: sampleOf(s), open: min(s.ConnectionsOpen, mostOpen)}
 	for i, v := range append(in.sample.counters[:], s.ConnectionsOpen) {
 		if v > maxCounter {
 			return incoming{}, status.Errorf(

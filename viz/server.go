@@ -67,8 +67,9 @@ type Server struct {
 
 // stream is one proxy's report stream.
 type stream struct {
-	who reporter
-	end func(why error)
+	who     reporter
+	end     func(why error)
+	trimmed int // reports of more than a proxy can do; its own goroutine's
 }
 
 // New makes a Server. It starts nothing.
@@ -169,8 +170,14 @@ func (v *Server) acceptReport(ss reportStream, one *stream, m *api.ReportRequest
 	if err != nil {
 		return err
 	}
+	before := one.trimmed
 	if err := v.store.apply(time.Now(), one, r); err != nil {
 		return err
+	}
+	if before == 0 && one.trimmed > 0 {
+		v.cfg.Log.Warn("a proxy reports more than one can do: what is too much does not count",
+			"id", one.who.id, "pod", one.who.pod, "requests_per_second", mostPerSecond,
+			"bytes_per_second", mostBytesPerSecond)
 	}
 	answer := &api.ReportResponse{Acknowledged: r.sequence,
 		IntervalMs: uint32(v.interval() / time.Millisecond)}

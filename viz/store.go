@@ -43,8 +43,9 @@ type process struct {
 	expiry   time.Time
 	uptime   time.Duration
 	seen     time.Time
-	stream   *stream // nil after it ended
-	dropped  uint64  // recordings that the proxy folded into "other"
+	until    time.Time // where our clock must be for all of its uptime to have been
+	stream   *stream   // nil after it ended
+	dropped  uint64    // recordings that the proxy folded into "other"
 	series   map[uint32]*series
 	size     int
 	ended    bool // a later life of the same pod's proxy has reported
@@ -75,6 +76,7 @@ type store struct {
 	history   history
 	size      int    // of all: labels that several proxies have count once
 	refused   uint64 // series, and growth of some, beyond a budget
+	trimmed   uint64 // reports of more than a proxy can do
 	scratch   scratch
 }
 
@@ -114,7 +116,15 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	}
 	gap := r.uptime - p.uptime
 	counted := gap <= maxGap || p.stream == from
-	s.history.cover(now, p, min(gap, maxGap), counted)
+	believed := p.believe(now, gap)
+	if counted {
+		believed = min(believed, maxGap)
+	}
+	s.history.cover(now, p, min(believed, gap), counted)
+	if trim(changes, believed) {
+		s.trimmed++
+		from.trimmed++
+	}
 	p.update(now, from, r)
 	for _, c := range changes {
 		s.changeLocked(now, p, c, counted)
@@ -260,6 +270,9 @@ func (s *store) beginLocked(p *process) error {
 	for _, other := range s.processes {
 		if other.key.reporter == p.key.reporter {
 			other.ended = true
+			if other.until.After(p.until) {
+				p.until = other.until // lives follow one another
+			}
 		}
 	}
 	s.processes[p.key] = p
