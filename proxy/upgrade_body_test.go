@@ -76,7 +76,7 @@ const nextRequest = "GET /next HTTP/1.1\r\nHost: web\r\nTulle-Client-Id: forged\
 // A request that asks for an upgrade may have a body, as Docker's clients send one. Neither this
 // nor what follows it is taken for something else, whatever the application answers, and when.
 func TestUpgradesOfRequestsThatHaveABody(t *testing.T) {
-	for name, to := range uploadPaths(t) {
+	for name, to := range uploadPaths(t, uploads{t}) {
 		for _, size := range []int64{0, 1, 100 << 10} {
 			for path, status := range map[string]int{"/switch": 101, "/switch-early": 101,
 				"/refuse": 403, "/refuse-early": 403, "/ignore": 200} {
@@ -88,11 +88,42 @@ func TestUpgradesOfRequestsThatHaveABody(t *testing.T) {
 	}
 }
 
-// uploadPaths are the ways to such an application.
-func uploadPaths(t *testing.T) map[string]string {
+// An upgrade of a request whose body comes in chunks is ignored, as RFC 9110 §7.8 leaves to a
+// server: to the application it is a request that asks for none, with all of its body, and it goes
+// on in HTTP/1.1.
+func TestAnUpgradeIsIgnoredWithAChunkedBody(t *testing.T) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %v %v", r.URL.Path, body, r.Header["Upgrade"], err)
+	})
+	for name, to := range uploadPaths(t, echo) {
+		t.Run(name, func(t *testing.T) {
+			nc, err := net.Dial("tcp", to)
+			check(t, err)
+			defer nc.Close()
+			check(t, nc.SetDeadline(time.Now().Add(await.Limit)))
+			say(t, nc, "POST /chunks HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\n"+
+				"Upgrade: own\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n5\r\n more\r\n"+
+				"0\r\n\r\n"+nextRequest)
+			in := bufio.NewReader(nc)
+			for _, want := range []string{"/chunks some more [] <nil>", "/next  [] <nil>"} {
+				resp, err := http.ReadResponse(in, nil)
+				check(t, err)
+				said, err := io.ReadAll(resp.Body)
+				check(t, err)
+				if resp.StatusCode != 200 || resp.Header["Upgrade"] != nil || string(said) != want {
+					t.Errorf("%s %v: %s, want %s", resp.Status, resp.Header, said, want)
+				}
+			}
+		})
+	}
+}
+
+// uploadPaths are the ways to an application.
+func uploadPaths(t *testing.T, h http.Handler) map[string]string {
 	t.Helper()
 	m := newMesh(t, 0)
-	addr := app(t, uploads{t})
+	addr := app(t, h)
 	web := pod{"web-0", addr, loopback.Free()}
 	m.service("web", web)
 	m.service("plain", pod{"plain-0", addr, ""})
@@ -105,7 +136,7 @@ func uploadPaths(t *testing.T) map[string]string {
 // In HTTP/2, too, what follows the body before the answer is nobody's request.
 func TestWhatFollowsTheBodyOfAnExtendedConnect(t *testing.T) {
 	const size = 5
-	for name, to := range uploadPaths(t) {
+	for name, to := range uploadPaths(t, uploads{t}) {
 		for path, status := range map[string]string{"/switch": "200", "/refuse": "403"} {
 			t.Run(name+path, func(t *testing.T) {
 				f := frames(t, to)
