@@ -53,7 +53,8 @@ func rulesFor(reg *registry.Registry, key *api.Key, namespace string) string {
 				}
 				to = append(to, where)
 			}
-			out = append(out, r.Origin.Name+"."+r.Origin.Rule+"="+strings.Join(to, ","))
+			rule := strings.TrimPrefix(r.Origin.Rule, r.Origin.Name+"/")
+			out = append(out, r.Origin.Name+"."+rule+"="+strings.Join(to, ","))
 		}
 	})
 	return strings.Join(out, " ")

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -64,9 +65,18 @@ func (r *OriginRule) named() *api.HTTPRule {
 		Match: r.Match, ResponseClasses: r.Responses,
 		Origin: &api.Origin{
 			Group: r.Origin.Group, Kind: r.Origin.Kind,
-			Namespace: r.Origin.Namespace, Name: r.Origin.Name, Rule: r.Name,
+			Namespace: r.Origin.Namespace, Name: r.Origin.Name, Rule: r.label(),
 		},
 	}
+}
+
+// label is what metrics call the rule. A Service may have several routes, and each a rule of number
+// 0: a number goes with its route's name.
+func (r *OriginRule) label() string {
+	if _, err := strconv.Atoi(r.Name); err != nil || r.Origin.Kind == crd.Kind {
+		return r.Name
+	}
+	return r.Origin.Name + "/" + r.Name
 }
 
 // RetryBudget makes the budget of a service's retries: the policy's, or the default.
