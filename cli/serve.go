@@ -241,10 +241,13 @@ func (f *serverFlags) certificate(
 	})
 }
 
+// logger also says at once what the flags seem to have wrong about the cluster.
 func (f *serverFlags) logger() (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
 		return nil, fmt.Errorf("--log-level %q: use debug, info, warn or error", f.logLevel)
 	}
-	return slog.New(slog.NewTextHandler(f.app.ErrOut, &slog.HandlerOptions{Level: level})), nil
+	log := slog.New(slog.NewTextHandler(f.app.ErrOut, &slog.HandlerOptions{Level: level}))
+	f.checkDomain(log)
+	return log, nil
 }

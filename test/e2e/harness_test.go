@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // Where the applications live.
@@ -28,6 +30,8 @@ var (
 	binaries = flag.String("bin", "../../bin", "where meshctl is")
 	keep     = flag.Bool("keep", false,
 		"leave the installation and the applications when the tests end")
+	domain = flag.String("domain", names.ClusterDomain,
+		"what the names of the cluster's Services end in; most tests know the default only")
 )
 
 func TestMain(m *testing.M) {
@@ -73,11 +77,19 @@ func deployApps(t *testing.T) {
 		newNamespace(t, ns)
 	}
 	run(t, "kubectl", "label", "--overwrite", "namespace", byHook, "tulle.dev/inject=enabled")
-	shell(t, "meshctl inject testdata/app.yaml | kubectl apply -n "+byCLI+" -f -")
+	shell(t, "meshctl inject"+domainFlag()+" testdata/app.yaml | kubectl apply -n "+byCLI+" -f -")
 	for _, ns := range []string{byHook, without} {
 		run(t, "kubectl", "apply", "-n", ns, "-f", "testdata/app.yaml")
 	}
 	appsRolledOut(t)
+}
+
+// domainFlag is what a cluster of another domain wants of install and inject.
+func domainFlag() string {
+	if *domain == names.ClusterDomain {
+		return ""
+	}
+	return " --cluster-domain=" + *domain
 }
 
 func appsRolledOut(t *testing.T) {

@@ -16,7 +16,7 @@ func install(t *testing.T) (before bool) {
 	} else {
 		run(t, "meshctl", "check", "--pre")
 	}
-	shell(t, "meshctl install | kubectl apply -f -")
+	shell(t, "meshctl install"+domainFlag()+" | kubectl apply -f -")
 	run(t, "meshctl", "check", "--wait", "4m")
 	return before
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -35,6 +36,48 @@ func TestHeadlessNameReachesAMember(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
+}
+
+// Every form of a name that a pod's resolver knows leads to who is called, in mTLS, whatever the
+// cluster's domain is, and so do addresses.
+func TestEveryFormOfANameIsMeshed(t *testing.T) {
+	ready(t)
+	service := func(ns string) []string {
+		short := "server." + ns
+		return []string{short, short + ".svc", short + ".svc." + *domain,
+			short + ".svc." + *domain + ".", short + ".svc." + *domain + ":80"}
+	}
+	member := "member-0.member." + byHook
+	hosts := append(service(byHook), member+":8080", member+".svc:8080",
+		member+".svc."+*domain+":8080", "member."+byHook+":8080",
+		clusterIPOf(t, byHook, "server"), ipOf(t, byHook, podOf(t, byHook, "app=server"))+":8080")
+	for _, host := range hosts {
+		t.Run(host, func(t *testing.T) { wantMeshed(t, byCLI, host) })
+	}
+	for _, ns := range []string{byCLI, byHook} { // with a name of the caller's own namespace
+		t.Run(ns, func(t *testing.T) { wantMeshed(t, ns, "server") })
+	}
+	t.Run("within", func(t *testing.T) { wantMeshed(t, byHook, "member-1.member:8080") })
+	targets := run(t, "meshctl", "diagnostics", "endpoints", "server."+byHook+".svc."+*domain+":80")
+	if pod := podOf(t, byHook, "app=server"); !strings.Contains(targets, pod) {
+		t.Errorf("meshctl diagnostics endpoints does not name %s:\n%s", pod, targets)
+	}
+}
+
+// wantMeshed calls a host from a namespace's client, which must be known where it arrives.
+func wantMeshed(t *testing.T, from, host string) {
+	t.Helper()
+	a := call(t, from, "http://"+host+"/")
+	if want := "spiffe://cluster.local/ns/" + from + "/sa/client"; a.Status != 200 ||
+		a.sent("Tulle-Client-Id") != want {
+		t.Errorf("%+v, want a caller %s", a, want)
+	}
+}
+
+func clusterIPOf(t *testing.T, ns, service string) string {
+	t.Helper()
+	return run(t, "kubectl", "-n", ns, "get", "service", service, "-o",
+		"jsonpath={.spec.clusterIP}")
 }
 
 // An application may call its own Service, and through it itself.

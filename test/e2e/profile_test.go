@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 const profile = `apiVersion: tulle.dev/v1alpha1
@@ -36,7 +37,8 @@ func TestProfileAppliedLive(t *testing.T) {
 	if a := call(t, byHook, slow); a.Status != 200 {
 		t.Errorf("without a timeout: %+v", a)
 	}
-	feed(t, profile, "kubectl", "apply", "-n", byCLI, "-f", "-")
+	here := strings.Replace(profile, names.ClusterDomain, *domain, 1)
+	feed(t, here, "kubectl", "apply", "-n", byCLI, "-f", "-")
 	t.Cleanup(func() { run(t, "kubectl", "-n", byCLI, "delete", "serviceprofile", "--all") })
 	eventually(t, 10*time.Second, func() error {
 		if a := call(t, byHook, slow); a.Status != 504 || a.header("Tulle-Error") == "" {
@@ -48,7 +50,7 @@ func TestProfileAppliedLive(t *testing.T) {
 		t.Errorf("with retries %d of 50 were answered", ok)
 	}
 	out := run(t, "kubectl", "-n", byCLI, "get", "serviceprofile",
-		"server.e2e-cli.svc.cluster.local",
+		"server.e2e-cli.svc."+*domain,
 		"-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].status}`)
 	if out != "True" {
 		t.Errorf("the profile's condition Accepted is %q", out)

@@ -21,7 +21,7 @@ func (e edge) identity() string {
 	return "spiffe://cluster.local/ns/" + e.from + "/sa/client"
 }
 
-func (e edge) host(service string) string { return service + "." + e.to + ".svc.cluster.local" }
+func (e edge) host(service string) string { return service + "." + e.to + ".svc." + *domain }
 
 // overEdges runs a test over every kind of edge.
 func overEdges(t *testing.T, test func(t *testing.T, e edge)) {

@@ -47,7 +47,7 @@ func TestAnHTTPRouteIsObeyed(t *testing.T) {
 	ready(t)
 	ns := ownNamespace(t)
 	installGatewayAPI(t)
-	shell(t, "meshctl inject testdata/app.yaml | kubectl apply -n "+ns+" -f -")
+	shell(t, "meshctl inject"+domainFlag()+" testdata/app.yaml | kubectl apply -n "+ns+" -f -")
 	rolledOut(t, ns, "deployment/server")
 	url := "http://server." + ns
 	if a := call(t, byHook, url+"/any"); a.Status != 200 {
