@@ -3612,10 +3612,17 @@ type Cluster struct {
 	// Types that are valid to be assigned to Balancer:
 	//
 	//	*Cluster_Ewma
-	Balancer      isCluster_Balancer `protobuf_oneof:"balancer"`
-	Metadata      *Metadata          `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	//	*Cluster_LeastRequest
+	//	*Cluster_RoundRobin
+	//	*Cluster_Random
+	//	*Cluster_ConsistentHash
+	Balancer         isCluster_Balancer `protobuf_oneof:"balancer"`
+	Metadata         *Metadata          `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	SlowStart        *SlowStart         `protobuf:"bytes,9,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`                       // absent: none
+	Limits           *ClusterLimits     `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`                                             // absent: the proxy's defaults
+	OutlierDetection *OutlierDetection  `protobuf:"bytes,11,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"` // absent: none
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
@@ -3678,9 +3685,66 @@ func (x *Cluster) GetEwma() *EWMA {
 	return nil
 }
 
+func (x *Cluster) GetLeastRequest() *LeastRequest {
+	if x != nil {
+		if x, ok := x.Balancer.(*Cluster_LeastRequest); ok {
+			return x.LeastRequest
+		}
+	}
+	return nil
+}
+
+func (x *Cluster) GetRoundRobin() *RoundRobin {
+	if x != nil {
+		if x, ok := x.Balancer.(*Cluster_RoundRobin); ok {
+			return x.RoundRobin
+		}
+	}
+	return nil
+}
+
+func (x *Cluster) GetRandom() *Random {
+	if x != nil {
+		if x, ok := x.Balancer.(*Cluster_Random); ok {
+			return x.Random
+		}
+	}
+	return nil
+}
+
+func (x *Cluster) GetConsistentHash() *ConsistentHash {
+	if x != nil {
+		if x, ok := x.Balancer.(*Cluster_ConsistentHash); ok {
+			return x.ConsistentHash
+		}
+	}
+	return nil
+}
+
 func (x *Cluster) GetMetadata() *Metadata {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Cluster) GetSlowStart() *SlowStart {
+	if x != nil {
+		return x.SlowStart
+	}
+	return nil
+}
+
+func (x *Cluster) GetLimits() *ClusterLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Cluster) GetOutlierDetection() *OutlierDetection {
+	if x != nil {
+		return x.OutlierDetection
 	}
 	return nil
 }
@@ -3693,7 +3757,31 @@ type Cluster_Ewma struct {
 	Ewma *EWMA `protobuf:"bytes,3,opt,name=ewma,proto3,oneof"`
 }
 
+type Cluster_LeastRequest struct {
+	LeastRequest *LeastRequest `protobuf:"bytes,5,opt,name=least_request,json=leastRequest,proto3,oneof"` // capability "balancer/least-request"
+}
+
+type Cluster_RoundRobin struct {
+	RoundRobin *RoundRobin `protobuf:"bytes,6,opt,name=round_robin,json=roundRobin,proto3,oneof"` // capability "balancer/round-robin"
+}
+
+type Cluster_Random struct {
+	Random *Random `protobuf:"bytes,7,opt,name=random,proto3,oneof"` // capability "balancer/random"
+}
+
+type Cluster_ConsistentHash struct {
+	ConsistentHash *ConsistentHash `protobuf:"bytes,8,opt,name=consistent_hash,json=consistentHash,proto3,oneof"` // capability "balancer/consistent-hash"
+}
+
 func (*Cluster_Ewma) isCluster_Balancer() {}
+
+func (*Cluster_LeastRequest) isCluster_Balancer() {}
+
+func (*Cluster_RoundRobin) isCluster_Balancer() {}
+
+func (*Cluster_Random) isCluster_Balancer() {}
+
+func (*Cluster_ConsistentHash) isCluster_Balancer() {}
 
 type EWMA struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3747,6 +3835,892 @@ func (x *EWMA) GetDecayMs() uint64 {
 	return 0
 }
 
+// LeastRequest takes, of some endpoints at random, the one with the fewest requests under way.
+type LeastRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Choices       uint32                 `protobuf:"varint,1,opt,name=choices,proto3" json:"choices,omitempty"` // 0: two
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeastRequest) Reset() {
+	*x = LeastRequest{}
+	mi := &file_destination_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeastRequest) ProtoMessage() {}
+
+func (x *LeastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
+func (*LeastRequest) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *LeastRequest) GetChoices() uint32 {
+	if x != nil {
+		return x.Choices
+	}
+	return 0
+}
+
+type RoundRobin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoundRobin) Reset() {
+	*x = RoundRobin{}
+	mi := &file_destination_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoundRobin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoundRobin) ProtoMessage() {}
+
+func (x *RoundRobin) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
+func (*RoundRobin) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{45}
+}
+
+type Random struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Random) Reset() {
+	*x = Random{}
+	mi := &file_destination_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Random) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Random) ProtoMessage() {}
+
+func (x *Random) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Random.ProtoReflect.Descriptor instead.
+func (*Random) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{46}
+}
+
+// ConsistentHash takes the endpoint that a key of the request falls to. Of its keys, the first that
+// the request has counts; one that has none goes to an endpoint at random.
+type ConsistentHash struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Keys  []*HashKey             `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// No endpoint has more than its share of the requests under way by so many per cent; what would be
+	// more goes to the next (consistent hashing with bounded loads). 0: no bound.
+	BoundedLoadPercent uint32 `protobuf:"varint,2,opt,name=bounded_load_percent,json=boundedLoadPercent,proto3" json:"bounded_load_percent,omitempty"`
+	// Types that are valid to be assigned to Table:
+	//
+	//	*ConsistentHash_Ring
+	//	*ConsistentHash_Maglev
+	Table         isConsistentHash_Table `protobuf_oneof:"table"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsistentHash) Reset() {
+	*x = ConsistentHash{}
+	mi := &file_destination_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsistentHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsistentHash) ProtoMessage() {}
+
+func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsistentHash.ProtoReflect.Descriptor instead.
+func (*ConsistentHash) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ConsistentHash) GetKeys() []*HashKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ConsistentHash) GetBoundedLoadPercent() uint32 {
+	if x != nil {
+		return x.BoundedLoadPercent
+	}
+	return 0
+}
+
+func (x *ConsistentHash) GetTable() isConsistentHash_Table {
+	if x != nil {
+		return x.Table
+	}
+	return nil
+}
+
+func (x *ConsistentHash) GetRing() *Ring {
+	if x != nil {
+		if x, ok := x.Table.(*ConsistentHash_Ring); ok {
+			return x.Ring
+		}
+	}
+	return nil
+}
+
+func (x *ConsistentHash) GetMaglev() *Maglev {
+	if x != nil {
+		if x, ok := x.Table.(*ConsistentHash_Maglev); ok {
+			return x.Maglev
+		}
+	}
+	return nil
+}
+
+type isConsistentHash_Table interface {
+	isConsistentHash_Table()
+}
+
+type ConsistentHash_Ring struct {
+	Ring *Ring `protobuf:"bytes,3,opt,name=ring,proto3,oneof"`
+}
+
+type ConsistentHash_Maglev struct {
+	Maglev *Maglev `protobuf:"bytes,4,opt,name=maglev,proto3,oneof"`
+}
+
+func (*ConsistentHash_Ring) isConsistentHash_Table() {}
+
+func (*ConsistentHash_Maglev) isConsistentHash_Table() {}
+
+type HashKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Key:
+	//
+	//	*HashKey_Header
+	//	*HashKey_Cookie
+	//	*HashKey_Query
+	//	*HashKey_Source
+	Key           isHashKey_Key `protobuf_oneof:"key"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashKey) Reset() {
+	*x = HashKey{}
+	mi := &file_destination_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashKey) ProtoMessage() {}
+
+func (x *HashKey) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
+func (*HashKey) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *HashKey) GetKey() isHashKey_Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *HashKey) GetHeader() string {
+	if x != nil {
+		if x, ok := x.Key.(*HashKey_Header); ok {
+			return x.Header
+		}
+	}
+	return ""
+}
+
+func (x *HashKey) GetCookie() *Cookie {
+	if x != nil {
+		if x, ok := x.Key.(*HashKey_Cookie); ok {
+			return x.Cookie
+		}
+	}
+	return nil
+}
+
+func (x *HashKey) GetQuery() string {
+	if x != nil {
+		if x, ok := x.Key.(*HashKey_Query); ok {
+			return x.Query
+		}
+	}
+	return ""
+}
+
+func (x *HashKey) GetSource() *Source {
+	if x != nil {
+		if x, ok := x.Key.(*HashKey_Source); ok {
+			return x.Source
+		}
+	}
+	return nil
+}
+
+type isHashKey_Key interface {
+	isHashKey_Key()
+}
+
+type HashKey_Header struct {
+	Header string `protobuf:"bytes,1,opt,name=header,proto3,oneof"` // lower case
+}
+
+type HashKey_Cookie struct {
+	Cookie *Cookie `protobuf:"bytes,2,opt,name=cookie,proto3,oneof"`
+}
+
+type HashKey_Query struct {
+	Query string `protobuf:"bytes,3,opt,name=query,proto3,oneof"`
+}
+
+type HashKey_Source struct {
+	Source *Source `protobuf:"bytes,4,opt,name=source,proto3,oneof"`
+}
+
+func (*HashKey_Header) isHashKey_Key() {}
+
+func (*HashKey_Cookie) isHashKey_Key() {}
+
+func (*HashKey_Query) isHashKey_Key() {}
+
+func (*HashKey_Source) isHashKey_Key() {}
+
+// Cookie is one that the application's callers send. With a lifetime, the proxy gives it to whoever
+// has none.
+type Cookie struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	TtlMs         uint64                 `protobuf:"varint,3,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"` // 0: it is not given
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cookie) Reset() {
+	*x = Cookie{}
+	mi := &file_destination_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cookie) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cookie) ProtoMessage() {}
+
+func (x *Cookie) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
+func (*Cookie) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Cookie) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Cookie) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Cookie) GetTtlMs() uint64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+// Source is the caller's address.
+type Source struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Source) Reset() {
+	*x = Source{}
+	mi := &file_destination_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Source) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Source) ProtoMessage() {}
+
+func (x *Source) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Source.ProtoReflect.Descriptor instead.
+func (*Source) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{50}
+}
+
+// Ring is a hash ring (ketama), of a number of points between the two. 0: the proxy's default.
+type Ring struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MinSize       uint64                 `protobuf:"varint,1,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
+	MaxSize       uint64                 `protobuf:"varint,2,opt,name=max_size,json=maxSize,proto3" json:"max_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ring) Reset() {
+	*x = Ring{}
+	mi := &file_destination_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ring) ProtoMessage() {}
+
+func (x *Ring) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ring.ProtoReflect.Descriptor instead.
+func (*Ring) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Ring) GetMinSize() uint64 {
+	if x != nil {
+		return x.MinSize
+	}
+	return 0
+}
+
+func (x *Ring) GetMaxSize() uint64 {
+	if x != nil {
+		return x.MaxSize
+	}
+	return 0
+}
+
+// Maglev is a lookup table of Maglev's (Eisenbud et al., NSDI 2016, section 3.4).
+type Maglev struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableSize     uint64                 `protobuf:"varint,1,opt,name=table_size,json=tableSize,proto3" json:"table_size,omitempty"` // a prime; 0: the proxy's default
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Maglev) Reset() {
+	*x = Maglev{}
+	mi := &file_destination_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Maglev) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Maglev) ProtoMessage() {}
+
+func (x *Maglev) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
+func (*Maglev) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Maglev) GetTableSize() uint64 {
+	if x != nil {
+		return x.TableSize
+	}
+	return 0
+}
+
+// SlowStart gives an endpoint that is new beside older ones its share little by little.
+type SlowStart struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	WindowMs         uint64                 `protobuf:"varint,1,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"`
+	MinWeightPercent uint32                 `protobuf:"varint,2,opt,name=min_weight_percent,json=minWeightPercent,proto3" json:"min_weight_percent,omitempty"` // of the share at the beginning; 0: 10
+	Aggression       float64                `protobuf:"fixed64,3,opt,name=aggression,proto3" json:"aggression,omitempty"`                                      // the share grows with (age/window)^(1/aggression); 0: 1
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SlowStart) Reset() {
+	*x = SlowStart{}
+	mi := &file_destination_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlowStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlowStart) ProtoMessage() {}
+
+func (x *SlowStart) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
+func (*SlowStart) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *SlowStart) GetWindowMs() uint64 {
+	if x != nil {
+		return x.WindowMs
+	}
+	return 0
+}
+
+func (x *SlowStart) GetMinWeightPercent() uint32 {
+	if x != nil {
+		return x.MinWeightPercent
+	}
+	return 0
+}
+
+func (x *SlowStart) GetAggression() float64 {
+	if x != nil {
+		return x.Aggression
+	}
+	return 0
+}
+
+// ClusterLimits bound what one proxy asks of a cluster. 0: the proxy's default.
+type ClusterLimits struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	MaxConnections uint32                 `protobuf:"varint,1,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	MaxPending     uint32                 `protobuf:"varint,2,opt,name=max_pending,json=maxPending,proto3" json:"max_pending,omitempty"`    // requests that wait for a connection or a stream
+	MaxRequests    uint32                 `protobuf:"varint,3,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"` // requests under way
+	MaxRetries     uint32                 `protobuf:"varint,4,opt,name=max_retries,json=maxRetries,proto3" json:"max_retries,omitempty"`    // of those, beyond their first try
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ClusterLimits) Reset() {
+	*x = ClusterLimits{}
+	mi := &file_destination_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterLimits) ProtoMessage() {}
+
+func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterLimits.ProtoReflect.Descriptor instead.
+func (*ClusterLimits) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ClusterLimits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *ClusterLimits) GetMaxPending() uint32 {
+	if x != nil {
+		return x.MaxPending
+	}
+	return 0
+}
+
+func (x *ClusterLimits) GetMaxRequests() uint32 {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return 0
+}
+
+func (x *ClusterLimits) GetMaxRetries() uint32 {
+	if x != nil {
+		return x.MaxRetries
+	}
+	return 0
+}
+
+// OutlierDetection keeps requests away from endpoints that fail, for a time. An endpoint whose time
+// is over is asked one request, and comes back if that succeeds.
+type OutlierDetection struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	ConsecutiveFailures uint32                 `protobuf:"varint,1,opt,name=consecutive_failures,json=consecutiveFailures,proto3" json:"consecutive_failures,omitempty"` // 0: not judged by it
+	SuccessRate         *SuccessRate           `protobuf:"bytes,2,opt,name=success_rate,json=successRate,proto3" json:"success_rate,omitempty"`                          // absent: not judged by it
+	Deviation           *Deviation             `protobuf:"bytes,3,opt,name=deviation,proto3" json:"deviation,omitempty"`                                                 // absent: not judged by it
+	BaseEjectionMs      uint64                 `protobuf:"varint,4,opt,name=base_ejection_ms,json=baseEjectionMs,proto3" json:"base_ejection_ms,omitempty"`              // the first time; each one after it doubles it. 0: the proxy's default
+	MaxEjectionMs       uint64                 `protobuf:"varint,5,opt,name=max_ejection_ms,json=maxEjectionMs,proto3" json:"max_ejection_ms,omitempty"`                 // 0: the proxy's default
+	MaxEjectedPercent   uint32                 `protobuf:"varint,6,opt,name=max_ejected_percent,json=maxEjectedPercent,proto3" json:"max_ejected_percent,omitempty"`     // of the endpoints; one may always be, of several. 0: the proxy's default
+	DryRun              bool                   `protobuf:"varint,7,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`                                        // say whom it would eject, and eject nobody
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *OutlierDetection) Reset() {
+	*x = OutlierDetection{}
+	mi := &file_destination_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutlierDetection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutlierDetection) ProtoMessage() {}
+
+func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutlierDetection.ProtoReflect.Descriptor instead.
+func (*OutlierDetection) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *OutlierDetection) GetConsecutiveFailures() uint32 {
+	if x != nil {
+		return x.ConsecutiveFailures
+	}
+	return 0
+}
+
+func (x *OutlierDetection) GetSuccessRate() *SuccessRate {
+	if x != nil {
+		return x.SuccessRate
+	}
+	return nil
+}
+
+func (x *OutlierDetection) GetDeviation() *Deviation {
+	if x != nil {
+		return x.Deviation
+	}
+	return nil
+}
+
+func (x *OutlierDetection) GetBaseEjectionMs() uint64 {
+	if x != nil {
+		return x.BaseEjectionMs
+	}
+	return 0
+}
+
+func (x *OutlierDetection) GetMaxEjectionMs() uint64 {
+	if x != nil {
+		return x.MaxEjectionMs
+	}
+	return 0
+}
+
+func (x *OutlierDetection) GetMaxEjectedPercent() uint32 {
+	if x != nil {
+		return x.MaxEjectedPercent
+	}
+	return 0
+}
+
+func (x *OutlierDetection) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// SuccessRate ejects an endpoint of which less than so many per cent of the requests within a sliding
+// window have succeeded.
+type SuccessRate struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	ThresholdPercent uint32                 `protobuf:"varint,1,opt,name=threshold_percent,json=thresholdPercent,proto3" json:"threshold_percent,omitempty"`
+	WindowMs         uint64                 `protobuf:"varint,2,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"`
+	MinRequests      uint32                 `protobuf:"varint,3,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"` // within the window, before it is judged
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SuccessRate) Reset() {
+	*x = SuccessRate{}
+	mi := &file_destination_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuccessRate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuccessRate) ProtoMessage() {}
+
+func (x *SuccessRate) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuccessRate.ProtoReflect.Descriptor instead.
+func (*SuccessRate) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *SuccessRate) GetThresholdPercent() uint32 {
+	if x != nil {
+		return x.ThresholdPercent
+	}
+	return 0
+}
+
+func (x *SuccessRate) GetWindowMs() uint64 {
+	if x != nil {
+		return x.WindowMs
+	}
+	return 0
+}
+
+func (x *SuccessRate) GetMinRequests() uint32 {
+	if x != nil {
+		return x.MinRequests
+	}
+	return 0
+}
+
+// Deviation ejects an endpoint whose success rate is less than the endpoints' mean by more than so
+// many of their standard deviations.
+type Deviation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Factor        float64                `protobuf:"fixed64,1,opt,name=factor,proto3" json:"factor,omitempty"`
+	IntervalMs    uint64                 `protobuf:"varint,2,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"`
+	MinEndpoints  uint32                 `protobuf:"varint,3,opt,name=min_endpoints,json=minEndpoints,proto3" json:"min_endpoints,omitempty"` // with min_requests in the interval, before any is judged
+	MinRequests   uint32                 `protobuf:"varint,4,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deviation) Reset() {
+	*x = Deviation{}
+	mi := &file_destination_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deviation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deviation) ProtoMessage() {}
+
+func (x *Deviation) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deviation.ProtoReflect.Descriptor instead.
+func (*Deviation) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Deviation) GetFactor() float64 {
+	if x != nil {
+		return x.Factor
+	}
+	return 0
+}
+
+func (x *Deviation) GetIntervalMs() uint64 {
+	if x != nil {
+		return x.IntervalMs
+	}
+	return 0
+}
+
+func (x *Deviation) GetMinEndpoints() uint32 {
+	if x != nil {
+		return x.MinEndpoints
+	}
+	return 0
+}
+
+func (x *Deviation) GetMinRequests() uint32 {
+	if x != nil {
+		return x.MinRequests
+	}
+	return 0
+}
+
 type Endpoints struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Endpoints     []*Endpoint            `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
@@ -3756,7 +4730,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3768,7 +4742,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3781,7 +4755,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -3801,7 +4775,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +4787,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +4800,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -3861,7 +4835,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +4847,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +4860,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Endpoint) GetId() string {
@@ -3973,7 +4947,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3985,7 +4959,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3998,7 +4972,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Locality) GetRegion() string {
@@ -4055,7 +5029,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4067,7 +5041,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4080,7 +5054,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -4156,7 +5130,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4168,7 +5142,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4181,7 +5155,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -4202,7 +5176,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4214,7 +5188,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4227,7 +5201,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{50}
+	return file_destination_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Probe) GetPath() string {
@@ -4256,7 +5230,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +5242,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +5255,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{51}
+	return file_destination_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Config) GetLog() *Log {
@@ -4308,7 +5282,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4320,7 +5294,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4333,7 +5307,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{52}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -4353,7 +5327,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4365,7 +5339,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4378,7 +5352,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{53}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Log) GetLevel() Level {
@@ -4588,17 +5562,86 @@ const file_destination_proto_rawDesc = "" +
 	"\amatches\x18\x01 \x03(\v2#.tulle.destination.v1.ResponseMatchR\amatches\"1\n" +
 	"\vStatusRange\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\rR\x03min\x12\x10\n" +
-	"\x03max\x18\x02 \x01(\rR\x03max\"\xb1\x01\n" +
+	"\x03max\x18\x02 \x01(\rR\x03max\"\x9c\x05\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\avariant\x18\x02 \x01(\tR\avariant\x120\n" +
-	"\x04ewma\x18\x03 \x01(\v2\x1a.tulle.destination.v1.EWMAH\x00R\x04ewma\x12:\n" +
-	"\bmetadata\x18\x04 \x01(\v2\x1e.tulle.destination.v1.MetadataR\bmetadataB\n" +
+	"\x04ewma\x18\x03 \x01(\v2\x1a.tulle.destination.v1.EWMAH\x00R\x04ewma\x12I\n" +
+	"\rleast_request\x18\x05 \x01(\v2\".tulle.destination.v1.LeastRequestH\x00R\fleastRequest\x12C\n" +
+	"\vround_robin\x18\x06 \x01(\v2 .tulle.destination.v1.RoundRobinH\x00R\n" +
+	"roundRobin\x126\n" +
+	"\x06random\x18\a \x01(\v2\x1c.tulle.destination.v1.RandomH\x00R\x06random\x12O\n" +
+	"\x0fconsistent_hash\x18\b \x01(\v2$.tulle.destination.v1.ConsistentHashH\x00R\x0econsistentHash\x12:\n" +
+	"\bmetadata\x18\x04 \x01(\v2\x1e.tulle.destination.v1.MetadataR\bmetadata\x12>\n" +
+	"\n" +
+	"slow_start\x18\t \x01(\v2\x1f.tulle.destination.v1.SlowStartR\tslowStart\x12;\n" +
+	"\x06limits\x18\n" +
+	" \x01(\v2#.tulle.destination.v1.ClusterLimitsR\x06limits\x12S\n" +
+	"\x11outlier_detection\x18\v \x01(\v2&.tulle.destination.v1.OutlierDetectionR\x10outlierDetectionB\n" +
 	"\n" +
 	"\bbalancer\"G\n" +
 	"\x04EWMA\x12$\n" +
 	"\x0edefault_rtt_ms\x18\x01 \x01(\x04R\fdefaultRttMs\x12\x19\n" +
-	"\bdecay_ms\x18\x02 \x01(\x04R\adecayMs\"I\n" +
+	"\bdecay_ms\x18\x02 \x01(\x04R\adecayMs\"(\n" +
+	"\fLeastRequest\x12\x18\n" +
+	"\achoices\x18\x01 \x01(\rR\achoices\"\f\n" +
+	"\n" +
+	"RoundRobin\"\b\n" +
+	"\x06Random\"\xe8\x01\n" +
+	"\x0eConsistentHash\x121\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1d.tulle.destination.v1.HashKeyR\x04keys\x120\n" +
+	"\x14bounded_load_percent\x18\x02 \x01(\rR\x12boundedLoadPercent\x120\n" +
+	"\x04ring\x18\x03 \x01(\v2\x1a.tulle.destination.v1.RingH\x00R\x04ring\x126\n" +
+	"\x06maglev\x18\x04 \x01(\v2\x1c.tulle.destination.v1.MaglevH\x00R\x06maglevB\a\n" +
+	"\x05table\"\xb2\x01\n" +
+	"\aHashKey\x12\x18\n" +
+	"\x06header\x18\x01 \x01(\tH\x00R\x06header\x126\n" +
+	"\x06cookie\x18\x02 \x01(\v2\x1c.tulle.destination.v1.CookieH\x00R\x06cookie\x12\x16\n" +
+	"\x05query\x18\x03 \x01(\tH\x00R\x05query\x126\n" +
+	"\x06source\x18\x04 \x01(\v2\x1c.tulle.destination.v1.SourceH\x00R\x06sourceB\x05\n" +
+	"\x03key\"G\n" +
+	"\x06Cookie\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x15\n" +
+	"\x06ttl_ms\x18\x03 \x01(\x04R\x05ttlMs\"\b\n" +
+	"\x06Source\"<\n" +
+	"\x04Ring\x12\x19\n" +
+	"\bmin_size\x18\x01 \x01(\x04R\aminSize\x12\x19\n" +
+	"\bmax_size\x18\x02 \x01(\x04R\amaxSize\"'\n" +
+	"\x06Maglev\x12\x1d\n" +
+	"\n" +
+	"table_size\x18\x01 \x01(\x04R\ttableSize\"v\n" +
+	"\tSlowStart\x12\x1b\n" +
+	"\twindow_ms\x18\x01 \x01(\x04R\bwindowMs\x12,\n" +
+	"\x12min_weight_percent\x18\x02 \x01(\rR\x10minWeightPercent\x12\x1e\n" +
+	"\n" +
+	"aggression\x18\x03 \x01(\x01R\n" +
+	"aggression\"\x9d\x01\n" +
+	"\rClusterLimits\x12'\n" +
+	"\x0fmax_connections\x18\x01 \x01(\rR\x0emaxConnections\x12\x1f\n" +
+	"\vmax_pending\x18\x02 \x01(\rR\n" +
+	"maxPending\x12!\n" +
+	"\fmax_requests\x18\x03 \x01(\rR\vmaxRequests\x12\x1f\n" +
+	"\vmax_retries\x18\x04 \x01(\rR\n" +
+	"maxRetries\"\xe5\x02\n" +
+	"\x10OutlierDetection\x121\n" +
+	"\x14consecutive_failures\x18\x01 \x01(\rR\x13consecutiveFailures\x12D\n" +
+	"\fsuccess_rate\x18\x02 \x01(\v2!.tulle.destination.v1.SuccessRateR\vsuccessRate\x12=\n" +
+	"\tdeviation\x18\x03 \x01(\v2\x1f.tulle.destination.v1.DeviationR\tdeviation\x12(\n" +
+	"\x10base_ejection_ms\x18\x04 \x01(\x04R\x0ebaseEjectionMs\x12&\n" +
+	"\x0fmax_ejection_ms\x18\x05 \x01(\x04R\rmaxEjectionMs\x12.\n" +
+	"\x13max_ejected_percent\x18\x06 \x01(\rR\x11maxEjectedPercent\x12\x17\n" +
+	"\adry_run\x18\a \x01(\bR\x06dryRun\"z\n" +
+	"\vSuccessRate\x12+\n" +
+	"\x11threshold_percent\x18\x01 \x01(\rR\x10thresholdPercent\x12\x1b\n" +
+	"\twindow_ms\x18\x02 \x01(\x04R\bwindowMs\x12!\n" +
+	"\fmin_requests\x18\x03 \x01(\rR\vminRequests\"\x8c\x01\n" +
+	"\tDeviation\x12\x16\n" +
+	"\x06factor\x18\x01 \x01(\x01R\x06factor\x12\x1f\n" +
+	"\vinterval_ms\x18\x02 \x01(\x04R\n" +
+	"intervalMs\x12#\n" +
+	"\rmin_endpoints\x18\x03 \x01(\rR\fminEndpoints\x12!\n" +
+	"\fmin_requests\x18\x04 \x01(\rR\vminRequests\"I\n" +
 	"\tEndpoints\x12<\n" +
 	"\tendpoints\x18\x01 \x03(\v2\x1e.tulle.destination.v1.EndpointR\tendpoints\"d\n" +
 	"\x0eEndpointsDelta\x128\n" +
@@ -4709,7 +5752,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -4763,109 +5806,137 @@ var file_destination_proto_goTypes = []any{
 	(*StatusRange)(nil),       // 49: tulle.destination.v1.StatusRange
 	(*Cluster)(nil),           // 50: tulle.destination.v1.Cluster
 	(*EWMA)(nil),              // 51: tulle.destination.v1.EWMA
-	(*Endpoints)(nil),         // 52: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 53: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 54: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 55: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 56: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 57: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 58: tulle.destination.v1.Probe
-	(*Config)(nil),            // 59: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 60: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 61: tulle.destination.v1.Log
+	(*LeastRequest)(nil),      // 52: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),        // 53: tulle.destination.v1.RoundRobin
+	(*Random)(nil),            // 54: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),    // 55: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),           // 56: tulle.destination.v1.HashKey
+	(*Cookie)(nil),            // 57: tulle.destination.v1.Cookie
+	(*Source)(nil),            // 58: tulle.destination.v1.Source
+	(*Ring)(nil),              // 59: tulle.destination.v1.Ring
+	(*Maglev)(nil),            // 60: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),         // 61: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),     // 62: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),  // 63: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),       // 64: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),         // 65: tulle.destination.v1.Deviation
+	(*Endpoints)(nil),         // 66: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 67: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 68: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 69: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 70: tulle.destination.v1.Inbound
+	(*Authorization)(nil),     // 71: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 72: tulle.destination.v1.Probe
+	(*Config)(nil),            // 73: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 74: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 75: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	9,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	10, // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	11, // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	12, // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	14, // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	15, // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	15, // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	13, // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
-	0,  // 8: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
-	0,  // 9: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
-	16, // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	18, // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	21, // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	20, // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	19, // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	15, // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	22, // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
-	0,  // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	23, // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	50, // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	52, // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	53, // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	56, // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	59, // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
-	1,  // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
-	2,  // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	24, // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	41, // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	45, // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	26, // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	27, // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	28, // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	25, // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	29, // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	34, // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	41, // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	42, // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	43, // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	46, // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	44, // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	25, // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	41, // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	25, // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	41, // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	31, // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	32, // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	33, // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	30, // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	30, // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	29, // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	29, // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	35, // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	35, // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	37, // 53: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
-	38, // 54: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	36, // 55: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	36, // 56: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	39, // 57: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	39, // 58: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	40, // 59: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	34, // 60: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	47, // 61: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	49, // 62: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	48, // 63: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	48, // 64: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	47, // 65: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	47, // 66: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	51, // 67: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	24, // 68: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	54, // 69: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	54, // 70: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,  // 71: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	55, // 72: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	19, // 73: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,  // 74: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	4,  // 75: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	5,  // 76: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	57, // 77: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	26, // 78: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	58, // 79: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	24, // 80: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	3,  // 81: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	61, // 82: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	60, // 83: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,  // 84: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,  // 85: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	86, // [86:86] is the sub-list for method output_type
-	86, // [86:86] is the sub-list for method input_type
-	86, // [86:86] is the sub-list for extension type_name
-	86, // [86:86] is the sub-list for extension extendee
-	0,  // [0:86] is the sub-list for field type_name
+	9,   // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	10,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	11,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	12,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	14,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	15,  // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	15,  // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	13,  // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	0,   // 8: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
+	0,   // 9: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
+	16,  // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	18,  // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	21,  // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	20,  // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	19,  // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	15,  // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	22,  // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	0,   // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
+	23,  // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	50,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	66,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	67,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	70,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	73,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	1,   // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
+	2,   // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
+	24,  // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	41,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	45,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	26,  // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	27,  // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	28,  // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	25,  // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	29,  // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	34,  // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	41,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	42,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	43,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	46,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	44,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	25,  // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	41,  // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	25,  // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	41,  // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	31,  // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	32,  // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	33,  // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	30,  // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	30,  // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	29,  // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	29,  // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	35,  // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	35,  // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	37,  // 53: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	38,  // 54: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	36,  // 55: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	36,  // 56: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	39,  // 57: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	39,  // 58: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	40,  // 59: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	34,  // 60: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	47,  // 61: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	49,  // 62: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	48,  // 63: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	48,  // 64: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	47,  // 65: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	47,  // 66: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	51,  // 67: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	52,  // 68: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	53,  // 69: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	54,  // 70: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	55,  // 71: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	24,  // 72: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	61,  // 73: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	62,  // 74: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	63,  // 75: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	56,  // 76: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	59,  // 77: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	60,  // 78: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	57,  // 79: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	58,  // 80: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	64,  // 81: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	65,  // 82: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	68,  // 83: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	68,  // 84: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,   // 85: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	69,  // 86: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	19,  // 87: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,   // 88: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	4,   // 89: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	5,   // 90: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	71,  // 91: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	26,  // 92: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	72,  // 93: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	24,  // 94: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	3,   // 95: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	75,  // 96: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	74,  // 97: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,   // 98: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,   // 99: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	100, // [100:100] is the sub-list for method output_type
+	100, // [100:100] is the sub-list for method input_type
+	100, // [100:100] is the sub-list for extension type_name
+	100, // [100:100] is the sub-list for extension extendee
+	0,   // [0:100] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -4941,6 +6012,20 @@ func file_destination_proto_init() {
 	}
 	file_destination_proto_msgTypes[42].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
+		(*Cluster_LeastRequest)(nil),
+		(*Cluster_RoundRobin)(nil),
+		(*Cluster_Random)(nil),
+		(*Cluster_ConsistentHash)(nil),
+	}
+	file_destination_proto_msgTypes[47].OneofWrappers = []any{
+		(*ConsistentHash_Ring)(nil),
+		(*ConsistentHash_Maglev)(nil),
+	}
+	file_destination_proto_msgTypes[48].OneofWrappers = []any{
+		(*HashKey_Header)(nil),
+		(*HashKey_Cookie)(nil),
+		(*HashKey_Query)(nil),
+		(*HashKey_Source)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4948,7 +6033,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   54,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
