@@ -97,6 +97,10 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 			Body: &api.Resource_Route{Route: &api.Route{Tls: []*api.TLSRule{{}}}}},
 		api.CapabilityTCPRules: {
 			Body: &api.Resource_Route{Route: &api.Route{Tcp: []*api.TCPRule{{}}}}},
+		api.CapabilityLimits: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{Limits: &api.ClusterLimits{}}}},
+		api.CapabilityOutliers: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{OutlierDetection: &api.OutlierDetection{}}}},
 		api.CapabilityConfig: {Body: &api.Resource_Config{Config: &api.Config{}}},
 		api.CapabilityAudit: {Body: &api.Resource_Inbound{
 			Inbound: &api.Inbound{DefaultAction: api.Action_ACTION_AUDIT}}},

@@ -146,6 +146,7 @@ func (p *Proxy) newStages() {
 		Attach:     forward.Attach,
 		Configure:  p.configure,
 		Applied:    forward.Apply,
+		Metrics:    p.metrics,
 	})
 	p.forward = forward.New(forward.Options{
 		Ctx:            p.ctx,
@@ -153,6 +154,7 @@ func (p *Proxy) newStages() {
 		Limits:         p.limits,
 		Identity:       p.cfg.Identity,
 		Log:            p.log,
+		Sampled:        p.sampled,
 		Metrics:        p.metrics,
 		Wheel:          p.wheel,
 		Memory:         &p.memory,

@@ -11,6 +11,8 @@ const (
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
 	CapabilityAudit           = "action/audit"
+	CapabilityLimits          = "cluster/limits"
+	CapabilityOutliers        = "cluster/outlier-detection"
 	CapabilityConfig          = "config"
 	CapabilityAccessLog       = "config/access-log"
 )
@@ -27,6 +29,8 @@ func (x *Resource) Needs() []string {
 			need = append(need, CapabilityAudit)
 		}
 		return need
+	case *Resource_Cluster:
+		return body.Cluster.needs()
 	case *Resource_Config:
 		if body.Config.GetAccessLog() != nil {
 			return []string{CapabilityConfig, CapabilityAccessLog}
@@ -34,6 +38,16 @@ func (x *Resource) Needs() []string {
 		return []string{CapabilityConfig}
 	}
 	return nil
+}
+
+func (x *Cluster) needs() (need []string) {
+	if x.GetLimits() != nil {
+		need = append(need, CapabilityLimits)
+	}
+	if x.GetOutlierDetection() != nil {
+		need = append(need, CapabilityOutliers)
+	}
+	return need
 }
 
 func (x *Route) needs() []string {

@@ -3616,11 +3616,13 @@ type Cluster struct {
 	//	*Cluster_RoundRobin
 	//	*Cluster_Random
 	//	*Cluster_ConsistentHash
-	Balancer         isCluster_Balancer `protobuf_oneof:"balancer"`
-	Metadata         *Metadata          `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	SlowStart        *SlowStart         `protobuf:"bytes,9,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"`                       // absent: none
-	Limits           *ClusterLimits     `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`                                             // absent: the proxy's defaults
-	OutlierDetection *OutlierDetection  `protobuf:"bytes,11,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"` // absent: none
+	Balancer  isCluster_Balancer `protobuf_oneof:"balancer"`
+	Metadata  *Metadata          `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	SlowStart *SlowStart         `protobuf:"bytes,9,opt,name=slow_start,json=slowStart,proto3" json:"slow_start,omitempty"` // absent: none
+	// absent: the proxy's defaults; strict; capability "cluster/limits"
+	Limits *ClusterLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
+	// absent: none; it and all in it is strict; capability "cluster/outlier-detection"
+	OutlierDetection *OutlierDetection `protobuf:"bytes,11,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }

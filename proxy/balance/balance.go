@@ -20,6 +20,9 @@ type Cluster struct {
 
 	mu      sync.Mutex // guards waiting
 	waiting Queue      // parked until there is an endpoint
+
+	detector detector
+	occupied occupied
 }
 
 // EndpointSet is immutable.
@@ -51,6 +54,9 @@ type Endpoint struct {
 	// there before anybody knows the endpoint, and balance never looks into it.
 	Transport any
 }
+
+// Cluster is the name of the endpoint's cluster.
+func (e *Endpoint) Cluster() string { return e.cluster.Name }
 
 // Meshed reports whether a proxy stands before the endpoint.
 func (e *Endpoint) Meshed() bool { return e.Mesh != "" }
@@ -143,17 +149,24 @@ func (e *Endpoint) Label(l *metric.Labels, own string) {
 type health struct {
 	until    atomic.Int64 // the end of its rest, since epoch; 0: it has none
 	failures atomic.Int32 // dials that failed since the last one that was answered
+	// What was seen of its answers; nil: nothing, or nobody looks.
+	history atomic.Pointer[history]
 }
 
-// epoch makes rests monotonic: a wall clock that is set back must not make them longer.
-var epoch = time.Now()
+// epoch makes rests monotonic: a wall clock that is set back must not make them longer. It is so
+// long ago that what is since it is positive on a test's clock too, which begins in 2000.
+var epoch = time.Now().Add(-100 * 365 * 24 * time.Hour)
 
 func (h *health) rest(now time.Time, d time.Duration) { h.until.Store(int64(now.Sub(epoch) + d)) }
 
-func (h *health) ready(now time.Time) bool {
+func (h *health) ready(now time.Time) bool { return h.readyAt(since(now)) }
+
+func (h *health) readyAt(at int64) bool {
 	until := h.until.Load()
-	return until == 0 || until <= int64(now.Sub(epoch))
+	return (until == 0 || until <= at) && h.history.Load().ready(at)
 }
+
+func (h *health) ejected() bool { return h.history.Load().ejected() }
 
 // Key is what a pick goes by.
 type Key struct {
@@ -250,6 +263,7 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 		list = list[1:]
 	}
 	c.set.Store(next)
+	c.settle(next, now)
 	ch.Gone = append(had.gone, had.all...)
 	if len(next.All) == 0 {
 		return ch

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
 // ewma is an endpoint's load: a peak-sensitive, exponentially decaying mean of its latency, times
@@ -23,6 +25,9 @@ type Params struct {
 	Initial time.Duration // the latency of an endpoint before its first sample
 	Decay   time.Duration // how fast what was measured is forgotten
 	Limits
+	Outliers *Outliers       // nil: nobody is ejected
+	Bounds   *Bounds         // nil: none
+	Counts   *metric.Cluster // of what the two do; nil without them
 }
 
 // Limits bound what a cluster's users may have of each of its endpoints.

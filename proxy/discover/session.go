@@ -39,6 +39,7 @@ const (
 var capabilities = []string{
 	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 	api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig, api.CapabilityAccessLog,
+	api.CapabilityLimits, api.CapabilityOutliers,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.
@@ -72,6 +73,7 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 	Failures *metric.Counter
+	Metrics  *metric.Registry // where clusters are counted
 	// Identified returns once this proxy has an SVID: destination asks for it.
 	Identified func(context.Context) error
 	// Attach makes what an endpoint's users keep with it.

@@ -25,7 +25,7 @@ func newSession(t testing.TB) *Session {
 	return New(Options{
 		Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
 		Attach: func() any { return nil }, Applied: func(balance.Change) {},
-		Configure: func(*api.Config) error { return nil },
+		Configure: func(*api.Config) error { return nil }, Metrics: metric.NewRegistry(),
 	})
 }
 

@@ -261,6 +261,9 @@ func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 		return balance.Change{}, errBody
 	}
 	params, err := d.compileBalancer(c)
+	if err == nil {
+		err = d.protect(m.Name, c, &params)
+	}
 	if err != nil {
 		return balance.Change{}, err
 	}

@@ -6,9 +6,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"golang.org/x/net/http2/hpack"
 )
@@ -45,6 +47,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
 	again := failed
+	a.judgeHead(status, fields, end)
 	if x.grpc && end && saysStatus(status, fields) {
 		failed = x.grpcEnd(fields) || failed
 		again = again || grpcRepeatable(fields)
@@ -73,6 +76,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 // another try.
 func (a *attempt) takeTrailers(fields []hpack.HeaderField) {
 	x, b := a.x, &a.conn.batch
+	a.judgeStatus(fields)
 	a.count(x.grpcEnd(fields))
 	if grpcRepeatable(fields) && (x.without(a, b) || x.retryWithin(a, b)) {
 		return
@@ -163,6 +167,7 @@ func (a *attempt) OnData(p []byte, end bool) {
 	}
 	b := &a.conn.batch
 	a.sample(b)
+	a.answersProbe()
 	x.respBytes += uint64(len(p))
 	n := x.down.WriteData(p, end)
 	x.hold(&x.heldDown, len(p)-n)
@@ -180,8 +185,9 @@ func (a *attempt) OnData(p []byte, end bool) {
 func (a *attempt) forwardTrailers(fields []hpack.HeaderField) {
 	x, b := a.x, &a.conn.batch
 	x.unsaid = false
-	if x.grpc && x.grpcEnd(fields) {
-		x.failed = true
+	if x.grpc {
+		a.judgeStatus(fields)
+		x.failed = x.grpcEnd(fields) || x.failed
 	}
 	a.count(x.failed)
 	a.sample(b)
@@ -204,6 +210,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 		return
 	}
 	a.count(true)
+	a.judgeReset(err)
 	unsent, unread := errors.Is(err, h1.ErrUnsent), errors.Is(err, h1.ErrUndelivered)
 	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
 	switch {
@@ -310,6 +317,7 @@ func (a *attempt) openQueued(b *batch) bool {
 func (x *exchange) answered(b *batch) {
 	x.respEnd = true
 	if x.unsaid && x.grpcEnd(nil) {
+		x.winner.judge(balance.Bad)
 		x.failed = true
 	}
 	switch {
@@ -373,6 +381,8 @@ func (x *exchange) finish(o outcome.Outcome, b *batch) {
 	x.recordOutcome(b.time())
 	x.body, x.trailers = nil, nil
 	x.givesPlace()
+	x.vacate(metric.Requests)
+	x.vacate(metric.Retries)
 	x.freeHead()
 }
 

@@ -79,6 +79,7 @@ type backends struct {
 	acts []act
 
 	mu        sync.Mutex                  // guards everything below
+	always    map[string]act              // what one of them does with every try, by its address
 	dialing   func(context.Context) error // nil: a connection comes at once
 	unread    int                         // so many tries' bodies are not looked at
 	listeners map[string]*listener
@@ -121,7 +122,7 @@ func (b *backends) handle(address string, w http.ResponseWriter, r *http.Request
 	b.mu.Lock()
 	one := &tried{at: address}
 	b.tries = append(b.tries, one)
-	n, unread := len(b.tries), b.unread
+	n, unread, always := len(b.tries), b.unread, b.always[address]
 	b.mu.Unlock()
 	var body []byte
 	if n > unread {
@@ -132,7 +133,10 @@ func (b *backends) handle(address string, w http.ResponseWriter, r *http.Request
 		defer b.mu.Unlock()
 		one.body, one.cancelled = string(body), r.Context().Err() != nil
 	}()
-	if n <= len(b.acts) {
+	switch {
+	case always != nil:
+		always(w, r)
+	case n <= len(b.acts):
 		b.acts[n-1](w, r)
 	}
 }

@@ -10,6 +10,9 @@
 //	attempt.go     one try at a backend; retry.go, whether there is another
 //	live.go        the tries that are under way
 //	hedge.go       a second try beside one that is slow
+//	abandon.go     a try that is left, wherever it is
+//	judge.go       how a try went, for the endpoint's outlier detection
+//	bounds.go      the limits of a whole cluster
 //	translate.go   which protocol the application is spoken to in
 //	pool.go        the connections to an endpoint, and which tries wait for one
 //	stall.go       peers that take nothing, and bodies that stop arriving

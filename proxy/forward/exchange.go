@@ -9,6 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/timer"
@@ -32,7 +33,8 @@ type exchange struct {
 	tries uint8 // made so far
 	// Outside of what the profile allows, for a try most likely reached nobody.
 	resent   bool
-	hedged   bool // or it was decided against
+	hedged   bool  // or it was decided against
+	occupies uint8 // places within its cluster's limits, a bit for each
 	stepOf   phase
 	rule     *route.Rule
 	port     *discover.PortAnswer // inbound: of the moment it was admitted
@@ -95,10 +97,13 @@ type attempt struct {
 	sent     time.Time
 	// The exchange's age at which its wait ends, or its time with the backend; 0: it has no end.
 	due     time.Duration
-	left    int  // bytes of the body that have left
-	held    int  // bytes of it that the stream keeps, for the backend takes no more
-	sampled bool // the latency was taken, and pending given back
-	counted bool // the try's result was recorded
+	left    int    // bytes of the body that have left
+	held    int    // bytes of it that the stream keeps, for the backend takes no more
+	sampled bool   // the latency was taken, and pending given back
+	counted bool   // the try's result was recorded
+	judged  bool   // its endpoint was, by the try's result
+	pending bool   // it has a place among those that wait
+	probe   uint32 // the endpoint is ejected, and this is to show whether it is back; 0: it is not
 
 	http2 h2.Stream // up's memory, if it is one
 }
@@ -236,6 +241,10 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 	if !x.direct(a, &x.c.batch) {
 		return
 	}
+	if !x.occupy(metric.Requests) {
+		x.overLimit(metric.Requests, &x.c.batch)
+		return
+	}
 	if x.rule.Retry {
 		// Only what may be retried pays in: a service's other routes must not earn the retries of
 		// the one that fails.
@@ -309,6 +318,10 @@ func (x *exchange) try(b *batch) {
 func (x *exchange) findEndpoint(a *attempt, b *batch) {
 	set := x.cluster.Current()
 	if set == nil || len(set.All) == 0 {
+		if !a.mayWait() {
+			x.overLimit(metric.Pending, b)
+			return
+		}
 		var queued bool
 		if set, queued = x.cluster.Park(a, x.c.f.Limits.MaxOwnQueue); queued {
 			x.await(a)
@@ -319,13 +332,16 @@ func (x *exchange) findEndpoint(a *attempt, b *batch) {
 				"too many requests wait for an endpoint of "+x.cluster.Name, b)
 			return
 		}
+		a.waitsNoMore()
 	}
 	x.openAt(a, set, b)
 }
 
 // openAt sends a to one of the endpoints.
 func (x *exchange) openAt(a *attempt, set *balance.EndpointSet, b *batch) {
-	x.sendTo(a, set.Pick(balance.Key{Avoid: x.last, Now: b.time()}), b)
+	e, probe := x.cluster.Take(set, balance.Key{Avoid: x.last, Now: b.time()})
+	a.probe = probe
+	x.sendTo(a, e, b)
 }
 
 // sendTo asks an endpoint's pool for a stream for a.
@@ -340,6 +356,10 @@ func (x *exchange) sendTo(a *attempt, e *balance.Endpoint, b *batch) {
 		if !x.without(a, b) {
 			x.fail(503, outcome.QueueFull, "too many requests wait for "+a.endpoint.Address, b)
 		}
+	case limited:
+		if !x.without(a, b) {
+			x.overLimit(metric.Pending, b)
+		}
 	case unsendable:
 		x.unsendable(a, b)
 	case endpointLeft:
@@ -352,6 +372,7 @@ func (x *exchange) sendTo(a *attempt, e *balance.Endpoint, b *batch) {
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
 	a.conn, a.up, a.sent, a.due = conn, up, b.time(), 0
+	a.waitsNoMore()
 	if x.rule.Try > 0 {
 		a.due = a.sent.Sub(x.start) + x.rule.Try
 	}
@@ -385,6 +406,7 @@ func (x *exchange) overdue(a *attempt, b *batch) {
 		return
 	}
 	a.count(true)
+	a.judge(balance.Bad)
 	if !x.without(a, b) && !x.retryWithin(a, b) {
 		x.timeout(outcome.TryTimeout, "the try took longer than its timeout", b)
 	}
@@ -414,48 +436,10 @@ func (x *exchange) countSent(failed bool) {
 	for _, a := range x.live.all() {
 		if a.up != nil {
 			a.count(failed)
+			if failed {
+				a.judge(balance.Bad)
+			}
 		}
-	}
-}
-
-// abandonAll leaves all that is under way.
-func (x *exchange) abandonAll(b *batch) {
-	for x.live[0] != nil {
-		x.abandon(x.live[0], b)
-	}
-}
-
-// abandon leaves a, wherever it is.
-func (x *exchange) abandon(a *attempt, b *batch) {
-	x.leave(a)
-	switch {
-	case a.up != nil:
-		a.up.Reset(h2.CodeCancel)
-		b.touch(a.up)
-	case a.pool != nil:
-		a.pool.cancel(a)
-	default:
-		x.cluster.Unpark(a)
-	}
-	x.releasePending(a)
-}
-
-// leave takes a from those under way: what it still says is ignored.
-func (x *exchange) leave(a *attempt) {
-	x.live.remove(a)
-	if x.early.isOf(a) {
-		x.early = nil
-	}
-	if x.winner == a {
-		x.winner = nil
-	}
-}
-
-// releasePending gives a's pending back without a sample.
-func (x *exchange) releasePending(a *attempt) {
-	if a.endpoint != nil && !a.sampled {
-		a.sampled = true
-		a.endpoint.Done()
 	}
 }
 

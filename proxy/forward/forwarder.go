@@ -48,6 +48,7 @@ type Options struct {
 	Limits   config.Limits
 	Identity string // this proxy's SPIFFE ID
 	Log      *slog.Logger
+	Sampled  *slog.Logger // for what backends make it say
 	Metrics  *metric.Registry
 	Wheel    *timer.Wheel
 	Memory   *memory.Gauge

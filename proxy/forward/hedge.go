@@ -45,7 +45,8 @@ func (x *exchange) elsewhere(a *attempt, b *batch) *balance.Endpoint {
 		return nil
 	}
 	e := set.Pick(balance.Key{Avoid: a.endpoint, Now: b.time()})
-	if e == nil || e.Address == a.endpoint.Address { // the only one, or the same one announced anew
+	// the only one that works, or the same one announced anew
+	if e == nil || e.Ejected() || e.Address == a.endpoint.Address {
 		return nil
 	}
 	return e

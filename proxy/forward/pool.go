@@ -93,6 +93,7 @@ const (
 	placed placement = iota
 	queued
 	refused // the queue is full, or has enough of its caller's
+	limited // as many wait for the cluster as may
 	// Such a request cannot be written in the endpoint's protocol, or is longer than it takes.
 	unsendable
 	endpointLeft // the endpoint has left
@@ -117,6 +118,8 @@ type waiter interface {
 	headOnly() bool
 	// tunnels says whether the stream becomes a tunnel, if the endpoint agrees.
 	tunnels() bool
+	// mayWait takes a place among those that wait, if there is one.
+	mayWait() bool
 	// memory is for an HTTP/2 stream.
 	memory() *h2.Stream
 	// opened says that the stream is open, and its head on its way.
@@ -146,6 +149,8 @@ func (p *pool) open(w waiter, b *batch) placement {
 		return unsendable
 	case p.retired:
 		return endpointLeft
+	case !w.mayWait():
+		return limited
 	case !p.waiting.Add(w, p.e.Limits().MaxQueue):
 		return refused
 	}
@@ -226,10 +231,21 @@ func (p *pool) roomlessLocked() int {
 	return min(clogged, p.f.Limits.MaxCloggedConns) + min(full, p.f.Limits.MaxFullConns)
 }
 
-func (p *pool) dialOneLocked() {
+// dialOneLocked starts a dial, unless the cluster has as many connections as it may.
+func (p *pool) dialOneLocked() bool {
+	if !p.e.Connect(len(p.conns)+p.dialing == 0) {
+		return false
+	}
 	p.dialing++
 	p.f.Tasks.Add(1)
 	go p.connect()
+	return true
+}
+
+// disconnected ends what dialOneLocked began.
+func (p *pool) disconnected() {
+	p.e.Disconnect()
+	p.f.Tasks.Done()
 }
 
 // busy reports whether an error is about the connection, and not about the request.
@@ -253,7 +269,9 @@ func (p *pool) dialMoreLocked() {
 		p.f.crowded.Inc()
 	}
 	for p.dialing < want && len(p.conns)+p.dialing < limit {
-		p.dialOneLocked()
+		if !p.dialOneLocked() {
+			return
+		}
 	}
 }
 
@@ -263,7 +281,7 @@ func (p *pool) connect() {
 	probing := false
 	for err != nil {
 		if probing = p.dialFailed(err, probing); !probing {
-			p.f.Tasks.Done()
+			p.disconnected()
 			return
 		}
 		w, err = p.dial()
@@ -304,7 +322,7 @@ func (p *pool) start(w *wire.Conn) {
 	c.engine = p.newClient(c, spare, streams)
 	if !p.add(c) {
 		w.Close()
-		p.f.Tasks.Done()
+		p.disconnected()
 		return
 	}
 	untrack := p.f.trackClient(c)
@@ -317,7 +335,7 @@ func (p *pool) start(w *wire.Conn) {
 }
 
 func (p *pool) ended(c *clientConn, err error) {
-	defer p.f.Tasks.Done()
+	defer p.disconnected()
 	p.remove(c)
 	p.f.broken(roleBackend, err)
 	p.f.Log.Debug("a connection to an endpoint ended", "endpoint", p.e.Address, "err", err)
@@ -372,6 +390,7 @@ func (p *pool) dialFailed(err error, probing bool) (again bool) {
 	p.f.Log.Debug("cannot connect to an endpoint", "endpoint", p.e.Address, "err", err)
 	p.f.dialFailures.Inc()
 	rest := p.e.Rest(time.Now())
+	p.f.judge(p.e, balance.Bad, 0)
 	p.mu.Lock()
 	p.dialing--
 	probes := probing || !p.probing && !p.retired && !p.e.Alone()

@@ -4,9 +4,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
@@ -62,10 +64,17 @@ func (x *exchange) resendElsewhere(a *attempt, b *batch) bool {
 	return true
 }
 
-// withdraw takes a try from the retries' budget, or counts that there was none.
+// withdraw takes a try from the retries' budget and the cluster's limit, or counts that there was
+// none.
 func (x *exchange) withdraw() bool {
-	if x.rule.Route.Budget.Withdraw(time.Now()) {
-		return true
+	held := x.occupies&(1<<metric.Retries) != 0
+	if x.occupy(metric.Retries) {
+		if x.rule.Route.Budget.Withdraw(time.Now()) {
+			return true
+		}
+		if !held {
+			x.vacate(metric.Retries)
+		}
 	}
 	x.record().RetriesRefused.Add(1)
 	return false
@@ -74,7 +83,11 @@ func (x *exchange) withdraw() bool {
 // alone: the next try will be at the same endpoint.
 func (x *exchange) alone() bool {
 	set := x.cluster.Current()
-	return set == nil || len(set.All) <= 1 || int(x.tries) >= len(set.All)
+	if set == nil {
+		return true
+	}
+	others := len(set.All) - x.cluster.Ejected()
+	return others <= 1 || int(x.tries) >= others
 }
 
 // idempotent: such a request may be sent again when a kept connection broke before it was answered
@@ -117,6 +130,9 @@ func (a *attempt) undelivered(reason string, b *batch) {
 		return
 	}
 	a.count(true)
+	if a.probe != 0 { // else the dial was judged, for all that waited for it
+		a.judge(balance.Bad)
+	}
 	if x.without(a, b) {
 		return
 	}
@@ -148,6 +164,8 @@ func (x *exchange) findAnew(a *attempt, b *batch) {
 		return
 	}
 	a.endpoint.Done()
+	a.waitsNoMore()
+	a.unprobed()
 	a.endpoint, a.pool = nil, nil
 	x.findEndpoint(a, b)
 }

@@ -28,6 +28,7 @@ type Registry struct {
 
 	dropped  atomic.Uint64
 	counters counters
+	clusters clusters
 
 	mu     sync.Mutex // guards what follows
 	series map[Labels]*series

@@ -23,6 +23,7 @@ const (
 	HeaderTooLarge               // a head is more than its receiver takes
 	Overload                     // the proxy itself has no room for it
 	RouteAnswer                  // the route answers an error, and asks nobody
+	ClusterLimit                 // a limit of the cluster's
 	reasons
 )
 
@@ -30,7 +31,7 @@ var reasonNames = [reasons]string{
 	"", "no_route", "no_endpoints", "queue_full", "queue_timeout", "connect_failed",
 	"refused_stream", "reset_by_peer", "request_timeout", "try_timeout", "idle_timeout",
 	"client_gone", "denied", "bad_request", "header_too_large", "overload",
-	"route_answer",
+	"route_answer", "cluster_limit",
 }
 
 func (r Reason) String() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
+// errLimit: the cluster's limit says so.
+var errLimit = errors.New("there are too many connections")
+
 // dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing
-// was sent yet.
+// was sent yet. Whoever has no more use for the connection says so to the endpoint (Disconnect).
 func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, error) {
 	set := c.awaitEndpoints(cl)
 	if set == nil {
@@ -23,6 +27,9 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 	var err error
 	for range min(c.Limits.MaxTries, len(set.All)) {
 		e := set.Pick(balance.Key{Avoid: last, Now: time.Now()})
+		if !e.Connect(false) {
+			return nil, nil, fmt.Errorf("%w to %s", errLimit, cl.Name)
+		}
 		e.Begin()
 		began := time.Now()
 		var up leg
@@ -33,6 +40,7 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 			e.Observe(time.Since(began), set.Params, time.Now())
 			return e, up, nil
 		}
+		e.Disconnect()
 		e.Rest(time.Now())
 		c.dialFailures.Inc()
 		last = e

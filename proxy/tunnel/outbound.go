@@ -36,6 +36,7 @@ func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
 		Abort(nc) // what could not be reached has not ended in order
 		return
 	}
+	defer o.endpoint.Disconnect()
 	defer o.up.Close()
 	c.carryOutbound(nc, o, w, r)
 }
@@ -81,6 +82,8 @@ func whyUnreached(err error) outcome.Reason {
 		return outcome.NoRoute
 	case errors.Is(err, errAnswers):
 		return outcome.RouteAnswer
+	case errors.Is(err, errLimit):
+		return outcome.ClusterLimit
 	}
 	return outcome.ConnectFailed
 }

@@ -50,6 +50,7 @@ func (c *Carrier) attend(
 		http, err = c.attendAlone(nc, t, f)
 		return http, false, err
 	}
+	defer o.endpoint.Disconnect()
 	defer o.up.Close()
 	w, err := c.overture(o.up, detect.Continue(nc, c.attendLimits(), f.Bytes), nc)
 	switch {

@@ -165,6 +165,8 @@ func complete(m protoreflect.Message) {
 // time, and so on.
 func least(m protoreflect.Message) {
 	switch m := m.Interface().(type) {
+	case *api.Deviation:
+		m.Factor, m.IntervalMs, m.MinEndpoints, m.MinRequests = 1.9, 10_000, 5, 100
 	case *api.HTTPRule:
 		m.Retry = &api.Retry{} // a hedge cannot be without
 	case *api.Header:
@@ -179,6 +181,8 @@ func least(m protoreflect.Message) {
 		}
 	case *api.PrefixModifier:
 		m.Matched = "/"
+	case *api.SuccessRate:
+		m.ThresholdPercent, m.WindowMs, m.MinRequests = 80, 10_000, 5
 	}
 }
 
