@@ -25,12 +25,15 @@ const (
 // nothing.
 func TestAllocationsPerRequest(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		proxies float64
-		mesh    bool
-	}{{"one plaintext hop", 1, false}, {"two hops", 2, true}} {
+		name            string
+		proxies         float64
+		mesh, protected bool
+	}{
+		{"one plaintext hop", 1, false, false}, {"two hops", 2, true, false},
+		{"two hops to a protected cluster", 2, true, true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := allocations(t, tt.mesh) / tt.proxies
+			got := allocations(t, tt.mesh, tt.protected) / tt.proxies
 			t.Logf("%.2f allocations a request and proxy", got)
 			if got > maxAllocs {
 				t.Errorf("%.2f allocations a request and proxy, more than %.1f", got, maxAllocs)
@@ -41,15 +44,15 @@ func TestAllocationsPerRequest(t *testing.T) {
 
 // BenchmarkRequest is for profiles: -bench Request -memprofile with -memprofilerate 1.
 func BenchmarkRequest(b *testing.B) {
-	c := newClient(b, meshed(b, true))
+	c := newClient(b, meshed(b, true, false))
 	c.rounds(b, warmup)
 	b.ReportAllocs()
 	b.ResetTimer()
 	c.rounds(b, (b.N+batchSize-1)/batchSize)
 }
 
-func allocations(t *testing.T, mesh bool) float64 {
-	c := newClient(t, meshed(t, mesh))
+func allocations(t *testing.T, mesh, protected bool) float64 {
+	c := newClient(t, meshed(t, mesh, protected))
 	c.rounds(t, warmup)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -29,7 +29,8 @@ const (
 )
 
 // meshed is where a caller's application dials a scripted one, with or without a proxy of its own.
-func meshed(t testing.TB, mesh bool) (addr string) {
+// What protects its cluster, if it is protected, has nothing to do.
+func meshed(t testing.TB, mesh, protected bool) (addr string) {
 	app := newApp(t)
 	_, text, err := net.SplitHostPort(app)
 	check(t, err)
@@ -40,7 +41,7 @@ func meshed(t testing.TB, mesh bool) (addr string) {
 	if mesh {
 		web.MeshAddress, web.Identity = loopback.Free(), identities+"web"
 	}
-	p := newPlane(t, answersFor(web))
+	p := newPlane(t, answersFor(web, protected))
 	if mesh {
 		p.proxy(t, "web", map[string]string{
 			config.EnvInboundListen: web.MeshAddress, config.EnvInboundApps: text + "=" + app,
@@ -56,8 +57,8 @@ func meshed(t testing.TB, mesh bool) (addr string) {
 }
 
 // answersFor is what destination says of the service whose one endpoint is web: as much as it does
-// of one that nobody has described.
-func answersFor(web *api.Endpoint) map[string]*api.Resources {
+// of one that nobody has described, but for what protects it.
+func answersFor(web *api.Endpoint, protected bool) map[string]*api.Resources {
 	outbound := &api.Key{Key: &api.Key_Authority{Authority: service}}
 	inbound := &api.Key{Key: &api.Key_InboundPort{InboundPort: web.TargetPort}}
 	answers := map[string]*api.Resources{}
@@ -68,9 +69,18 @@ func answersFor(web *api.Endpoint) map[string]*api.Resources {
 		answers[api.KeyString(key)] = &api.Resources{Resources: resources}
 	}
 	shop := &api.Metadata{Namespace: "shop", Service: "web"}
+	cluster := &api.Cluster{Name: service, Metadata: shop,
+		Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}
+	if protected {
+		cluster.Limits = &api.ClusterLimits{MaxConnections: 1000, MaxPending: 1000,
+			MaxRequests: 1000, MaxRetries: 10}
+		cluster.OutlierDetection = &api.OutlierDetection{ConsecutiveFailures: 7,
+			SuccessRate: &api.SuccessRate{ThresholdPercent: 80, WindowMs: 10_000, MinRequests: 5},
+			Deviation: &api.Deviation{Factor: 1.9, IntervalMs: 10_000, MinEndpoints: 5,
+				MinRequests: 100}}
+	}
 	answer(outbound, &api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: service,
-		Body: &api.Resource_Cluster{Cluster: &api.Cluster{Name: service, Metadata: shop,
-			Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}},
+		Body: &api.Resource_Cluster{Cluster: cluster},
 	}, &api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: service,
 		Body: &api.Resource_Endpoints{
 			Endpoints: &api.Endpoints{Endpoints: []*api.Endpoint{web}}},
