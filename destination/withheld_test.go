@@ -102,6 +102,14 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 		api.CapabilityOutliers: {Body: &api.Resource_Cluster{
 			Cluster: &api.Cluster{OutlierDetection: &api.OutlierDetection{}}}},
 		api.CapabilityConfig: {Body: &api.Resource_Config{Config: &api.Config{}}},
+		api.CapabilityLeastRequest: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{Balancer: &api.Cluster_LeastRequest{}}}},
+		api.CapabilityRoundRobin: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{Balancer: &api.Cluster_RoundRobin{}}}},
+		api.CapabilityRandom: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{Balancer: &api.Cluster_Random{}}}},
+		api.CapabilityConsistentHash: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{Balancer: &api.Cluster_ConsistentHash{}}}},
 		api.CapabilityAudit: {Body: &api.Resource_Inbound{
 			Inbound: &api.Inbound{DefaultAction: api.Action_ACTION_AUDIT}}},
 	} {

@@ -8,7 +8,7 @@
 //	authorize    who may reach the application's ports, and which ports there are
 //	discover     what destination says, kept for as long as it is away
 //	route        request to rule: backends, filters, timeouts, retries, classes of response
-//	balance      backend to endpoint: power of two choices over EWMA
+//	balance      backend to endpoint: power of two choices over EWMA, or as the cluster says
 //	forward      joins the two streams of a request, over h1 and h2; header has our own fields
 //	tunnel       joins opaque connections
 //	outcome      how a request ended, counted exactly once in a cell of package metric's

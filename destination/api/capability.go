@@ -15,6 +15,10 @@ const (
 	CapabilityOutliers        = "cluster/outlier-detection"
 	CapabilityConfig          = "config"
 	CapabilityAccessLog       = "config/access-log"
+	CapabilityLeastRequest    = "balancer/least-request"
+	CapabilityRoundRobin      = "balancer/round-robin"
+	CapabilityRandom          = "balancer/random"
+	CapabilityConsistentHash  = "balancer/consistent-hash"
 )
 
 // Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
@@ -23,6 +27,8 @@ func (x *Resource) Needs() []string {
 	switch body := x.GetBody().(type) {
 	case *Resource_Route:
 		return body.Route.needs()
+	case *Resource_Cluster:
+		return body.Cluster.needs()
 	case *Resource_Inbound:
 		need := needsOf(body.Inbound.GetHttp())
 		if body.Inbound.GetDefaultAction() == Action_ACTION_AUDIT {
@@ -59,6 +65,20 @@ func (x *Route) needs() []string {
 		need = append(append(need, CapabilityTCPRules), needsOfBackends(r.GetBackends())...)
 	}
 	return need
+}
+
+func (x *Cluster) needs() []string {
+	switch x.GetBalancer().(type) {
+	case *Cluster_LeastRequest:
+		return []string{CapabilityLeastRequest}
+	case *Cluster_RoundRobin:
+		return []string{CapabilityRoundRobin}
+	case *Cluster_Random:
+		return []string{CapabilityRandom}
+	case *Cluster_ConsistentHash:
+		return []string{CapabilityConsistentHash}
+	}
+	return nil
 }
 
 func needsOf(rules []*HTTPRule) []string {

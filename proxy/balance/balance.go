@@ -17,12 +17,15 @@ type Cluster struct {
 	Name   string
 	attach func() any                  // makes an endpoint's transport
 	set    atomic.Pointer[EndpointSet] // nil until destination has sent the endpoints
+	latest *EndpointSet                // set, or what it will be; whoever updates it alone knows it
 
 	mu      sync.Mutex // guards waiting
 	waiting Queue      // parked until there is an endpoint
 
 	detector detector
 	occupied occupied
+	// Requests at all endpoints. Each writes it, so it is apart from what each reads.
+	underWay atomic.Int64
 }
 
 // EndpointSet is immutable.
@@ -30,6 +33,12 @@ type EndpointSet struct {
 	Params    Params
 	All       []*Endpoint
 	announced []*api.Endpoint // what each is made of
+	weights   []float64       // of All; nil: all are the same
+
+	by      picker   // nil: EWMA alone
+	total   float64  // of weights
+	columns []column // of an alias table for weights
+	ramp    *ramp    // nil: none starts slowly
 }
 
 // Endpoint is one backend: where it is, who it must prove to be, how it has been doing. It outlives
@@ -47,6 +56,7 @@ type Endpoint struct {
 	cluster  *Cluster
 
 	ewma     ewma
+	joined   time.Duration // when, since epoch
 	health   health
 	answered atomic.Bool // at least once
 
@@ -62,10 +72,16 @@ func (e *Endpoint) Cluster() string { return e.cluster.Name }
 func (e *Endpoint) Meshed() bool { return e.Mesh != "" }
 
 // Begin notes that the endpoint works on one more request.
-func (e *Endpoint) Begin() { e.ewma.pending.Add(1) }
+func (e *Endpoint) Begin() {
+	e.ewma.pending.Add(1)
+	e.cluster.underWay.Add(1)
+}
 
 // Done notes that the endpoint works on one request less.
-func (e *Endpoint) Done() { e.ewma.pending.Add(-1) }
+func (e *Endpoint) Done() {
+	e.ewma.pending.Add(-1)
+	e.cluster.underWay.Add(-1)
+}
 
 // Observe takes the latency of an answer.
 func (e *Endpoint) Observe(d time.Duration, p Params, now time.Time) { e.ewma.observe(d, p, now) }
@@ -170,38 +186,25 @@ func (h *health) ejected() bool { return h.history.Load().ejected() }
 
 // Key is what a pick goes by.
 type Key struct {
-	Avoid *Endpoint // never chosen while another is there: it just failed this request; nil: none
-	Now   time.Time
+	Avoid  *Endpoint // never chosen while another is there: it just failed this request; nil: none
+	Now    time.Time
+	Hash   uint64 // of the request's first key that it has, for a consistent hash
+	Hashed bool   // it has one
+	Try    int    // how many tries went before: with each a hash goes one endpoint further
 }
 
-// Pick chooses by the power of two choices: of two endpoints at random, the one with the lower
-// load. It returns nil if there is none.
+// Pick chooses an endpoint as the cluster says. It returns nil if there is none.
 func (s *EndpointSet) Pick(k Key) *Endpoint {
-	n := len(s.All)
-	switch n {
+	switch len(s.All) {
 	case 0:
 		return nil
 	case 1:
 		return s.All[0]
 	}
-	a := s.All[rand.IntN(n)]
-	b := s.All[rand.IntN(n-1)]
-	if b == a {
-		b = s.All[n-1]
+	if s.by != nil {
+		return s.by.pick(s, k)
 	}
-	aOK, bOK := wants(a, k), wants(b, k)
-	switch {
-	case aOK && bOK:
-		if b.ewma.load(s.Params, k.Now) < a.ewma.load(s.Params, k.Now) {
-			return b
-		}
-		return a
-	case aOK:
-		return a
-	case bOK:
-		return b
-	}
-	return s.pickReady(k)
+	return s.pickFaster(k)
 }
 
 func wants(e *Endpoint, k Key) bool {
@@ -212,7 +215,7 @@ func wants(e *Endpoint, k Key) bool {
 // avoid.
 func (s *EndpointSet) pickReady(k Key) *Endpoint {
 	var last *Endpoint
-	start := rand.IntN(len(s.All))
+	start := s.intN(len(s.All))
 	for i := range s.All {
 		e := s.All[(start+i)%len(s.All)]
 		if e == k.Avoid {
@@ -226,28 +229,32 @@ func (s *EndpointSet) pickReady(k Key) *Endpoint {
 	return last
 }
 
-// Change is what follows from new endpoints. Whoever applies it holds no lock: it leads into
-// requests and connections.
+// Change is what follows from new endpoints, once it is finished. Whoever applies it holds no lock:
+// it leads into requests and connections.
 type Change struct {
 	Woken []Waiter    // there is an endpoint for them now
 	Gone  []*Endpoint // nothing new begins there
+
+	unfinished []*Cluster
 }
 
 // Add makes o part of c.
 func (c *Change) Add(o Change) {
 	c.Woken = append(c.Woken, o.Woken...)
 	c.Gone = append(c.Gone, o.Gone...)
+	c.unfinished = append(c.unfinished, o.unfinished...)
 }
 
-// Update swaps in the endpoints that destination sent, keeping those that are the same as before.
-// They come in the order of their IDs, each once, and neither they nor the list are changed later.
+// Update takes the endpoints that destination sent, keeping those that are the same as before. They
+// come in the order of their IDs, each once, and neither they nor the list are changed later. One
+// goroutine at a time updates a cluster, and finishes the change.
 func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch Change) {
-	var had former
-	if s := c.set.Load(); s != nil {
-		had.all, had.announced = s.All, s.announced
-	}
+	had := former{of: c.latest}
 	next := &EndpointSet{
 		Params: params, All: make([]*Endpoint, 0, len(list)), announced: list,
+	}
+	if c.latest != nil {
+		had.all, had.announced = c.latest.All, c.latest.announced
 	}
 	for len(list) > 0 {
 		n := had.unchanged(list)
@@ -257,30 +264,68 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 		}
 		e := had.take(list[0])
 		if e == nil {
-			e = c.newEndpoint(list[0], params, now)
+			e = c.newEndpoint(list[0], had.newcomer(params, now), now)
 		}
 		next.All = append(next.All, e)
 		list = list[1:]
 	}
-	c.set.Store(next)
+	next.weights = weightsOf(next.announced)
+	c.latest = next
 	c.settle(next, now)
 	ch.Gone = append(had.gone, had.all...)
-	if len(next.All) == 0 {
-		return ch
+	if next.plain() {
+		ch.Woken = c.publish(next)
+	} else {
+		ch.unfinished = append(ch.unfinished, c)
+	}
+	return ch
+}
+
+// Finish builds what balancers need of new endpoints, and has requests use them. The table of a
+// consistent hash over 10,000 endpoints takes milliseconds, so whoever calls it holds no lock that
+// a request takes.
+func (ch *Change) Finish() {
+	for _, c := range ch.unfinished {
+		if was := c.set.Load(); was != c.latest {
+			c.latest.build(was)
+			ch.Woken = append(ch.Woken, c.publish(c.latest)...)
+		}
+	}
+	ch.unfinished = nil
+}
+
+// publish has requests use a set, and returns who has waited for one.
+func (c *Cluster) publish(s *EndpointSet) []Waiter {
+	c.set.Store(s)
+	if len(s.All) == 0 {
+		return nil
 	}
 	c.mu.Lock()
-	ch.Woken = c.waiting.All()
-	c.mu.Unlock()
-	return ch
+	defer c.mu.Unlock()
+	return c.waiting.All()
 }
 
 // former is the endpoints before a change. Nearly all stay, and are made of the very messages that
 // the new ones are: to see that, no endpoint is looked at, which 10,000 times over would take a
 // millisecond.
 type former struct {
-	all       []*Endpoint // that are yet to be passed, by their IDs
+	of        *EndpointSet // nil: there were none
+	all       []*Endpoint  // that are yet to be passed, by their IDs
 	announced []*api.Endpoint
 	gone      []*Endpoint
+	fresh     *Params // of newcomers, once there is one
+}
+
+// newcomer are the parameters of an endpoint that is new: it is taken to be like its peers.
+func (f *former) newcomer(p Params, now time.Time) Params {
+	if f.of == nil {
+		return p
+	}
+	if f.fresh == nil {
+		p.Initial = f.of.medianLatency(now, p.Initial)
+		f.fresh = &p
+	}
+	return *f.fresh
 }
 
 // unchanged is how many of the next endpoints are made of the first of these messages.
@@ -368,6 +413,7 @@ func (c *Cluster) newEndpoint(m *api.Endpoint, params Params, now time.Time) *En
 		Port:      m.TargetPort,
 		Protocol:  m.Protocol,
 		Transport: c.attach(),
+		joined:    now.Sub(epoch),
 	}
 	if w := m.Workload; w != nil {
 		e.workload = metric.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}

@@ -48,18 +48,18 @@ func TestPickAvoidsTheEndpointThatFailed(t *testing.T) {
 	a, b, c := &Endpoint{id: "a"}, &Endpoint{id: "b"}, &Endpoint{id: "c"}
 	s := &EndpointSet{Params: Params{Initial: 1, Decay: 1}, All: []*Endpoint{a, b, c}}
 	for range 100 {
-		if s.Pick(Key{a, now}) == a {
+		if s.Pick(Key{Avoid: a, Now: now}) == a {
 			t.Fatal("picked the endpoint that just failed")
 		}
 	}
 	b.health.rest(now, time.Second)
 	for range 100 {
-		if s.Pick(Key{a, now}) != c {
+		if s.Pick(Key{Avoid: a, Now: now}) != c {
 			t.Fatal("picked an endpoint that cannot be dialed while another is there")
 		}
 	}
 	alone := &EndpointSet{All: []*Endpoint{a}}
-	if alone.Pick(Key{a, now}) != a {
+	if alone.Pick(Key{Avoid: a, Now: now}) != a {
 		t.Error("the only endpoint is better than none")
 	}
 }
@@ -75,7 +75,7 @@ func TestARestEnds(t *testing.T) {
 	}
 	picked := false
 	for range 100 {
-		picked = picked || s.Pick(Key{b, now.Add(time.Second)}) == a
+		picked = picked || s.Pick(Key{Avoid: b, Now: now.Add(time.Second)}) == a
 	}
 	if !picked {
 		t.Error("an endpoint was not picked after its rest")

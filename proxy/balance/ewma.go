@@ -2,6 +2,7 @@ package balance
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,12 +19,15 @@ type ewma struct {
 	mu      sync.Mutex // guards rtt and at
 	rtt     float64    // nanoseconds
 	at      time.Time
+	sampled bool // rtt is of the endpoint's own
 }
 
 // Params come from the cluster.
 type Params struct {
 	Initial time.Duration // the latency of an endpoint before its first sample
 	Decay   time.Duration // how fast what was measured is forgotten
+
+	Balancer *Balancer // nil: EWMA alone
 	Limits
 	Outliers *Outliers       // nil: nobody is ejected
 	Bounds   *Bounds         // nil: none
@@ -44,7 +48,7 @@ type Limits struct {
 
 func (e *ewma) reset(p Params, now time.Time) {
 	e.mu.Lock()
-	e.rtt, e.at = float64(p.Initial), now
+	e.rtt, e.at, e.sampled = float64(p.Initial), now, false
 	e.mu.Unlock()
 }
 
@@ -59,7 +63,7 @@ func (e *ewma) observe(d time.Duration, p Params, now time.Time) {
 		w := weight(now.Sub(e.at), p.Decay)
 		e.rtt = e.rtt*w + o*(1-w)
 	}
-	e.at = now
+	e.at, e.sampled = now, true
 }
 
 // maxFailureCost is as much as failures alone may raise an estimate to (Linkerd's penalty).
@@ -86,12 +90,23 @@ func (e *ewma) outlast(d time.Duration, p Params, now time.Time) {
 
 // load is the cost of sending one more request.
 func (e *ewma) load(p Params, now time.Time) float64 {
+	return e.latency(p.Decay, now) * float64(e.pending.Load()+1)
+}
+
+// loadOf is load for an endpoint of more or less than the mean share: what is pending counts for
+// so much less or more.
+func (e *ewma) loadOf(share float64, p Params, now time.Time) float64 {
+	return e.latency(p.Decay, now) * (float64(e.pending.Load())/share + 1)
+}
+
+// latency is the estimate of the moment.
+func (e *ewma) latency(decay time.Duration, now time.Time) float64 {
 	e.mu.Lock()
-	e.rtt *= weight(now.Sub(e.at), p.Decay)
+	e.rtt *= weight(now.Sub(e.at), decay)
 	e.at = now
 	rtt := e.rtt
 	e.mu.Unlock()
-	return rtt * float64(e.pending.Load()+1)
+	return rtt
 }
 
 func weight(elapsed, decay time.Duration) float64 {
@@ -99,4 +114,83 @@ func weight(elapsed, decay time.Duration) float64 {
 		return 1
 	}
 	return math.Exp(-float64(elapsed) / float64(decay))
+}
+
+// pickFaster chooses by the power of two choices: of two endpoints at random, the one with the
+// lower load.
+func (s *EndpointSet) pickFaster(k Key) *Endpoint {
+	n := len(s.All)
+	a := s.All[s.intN(n)]
+	b := s.All[s.intN(n-1)]
+	if b == a {
+		b = s.All[n-1]
+	}
+	aOK, bOK := wants(a, k), wants(b, k)
+	switch {
+	case aOK && bOK:
+		if b.ewma.load(s.Params, k.Now) < a.ewma.load(s.Params, k.Now) {
+			return b
+		}
+		return a
+	case aOK:
+		return a
+	case bOK:
+		return b
+	}
+	return s.pickReady(k)
+}
+
+// weightedEWMA is pickFaster for endpoints of different shares. Two are drawn in proportion, so
+// that of those that are as fast as each other and idle each has its share.
+type weightedEWMA struct{}
+
+func (weightedEWMA) pick(s *EndpointSet, k Key) *Endpoint {
+	if s.even(k.Now) {
+		return s.pickFaster(k)
+	}
+	var best *Endpoint
+	var least float64
+	for range 2 {
+		i := s.draw(k.Now)
+		e := s.All[i]
+		if !wants(e, k) {
+			continue
+		}
+		load := e.ewma.loadOf(s.share(i, k.Now), s.Params, k.Now)
+		if best == nil || load < least {
+			best, least = e, load
+		}
+	}
+	if best == nil {
+		return s.pickReady(k)
+	}
+	return best
+}
+
+// mostPeers bounds whom a newcomer's latency is guessed from.
+const mostPeers = 64
+
+// medianLatency is the median of what the endpoints have taken, or otherwise if none has answered
+// yet. A newcomer is taken to be like its peers: one that is taken to be slow is not asked for as
+// long as that needs to decay, and one that is taken to be fast is asked by all proxies at once.
+func (s *EndpointSet) medianLatency(now time.Time, otherwise time.Duration) time.Duration {
+	var known []float64
+	step := max(1, len(s.All)/mostPeers)
+	for i := 0; i < len(s.All); i += step {
+		if d, ok := s.All[i].ewma.known(s.Params, now); ok {
+			known = append(known, d)
+		}
+	}
+	if len(known) == 0 {
+		return otherwise
+	}
+	slices.Sort(known)
+	return time.Duration(known[len(known)/2])
+}
+
+// known is the estimate, if it is the endpoint's own. It does not change it.
+func (e *ewma) known(p Params, now time.Time) (d float64, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rtt * weight(now.Sub(e.at), p.Decay), e.sampled
 }

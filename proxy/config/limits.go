@@ -169,8 +169,9 @@ type Limits struct {
 	// which recovered is soon used again. It doubles with each dial that fails, up to
 	// EndpointRestMax.
 	EndpointRest, EndpointRestMax time.Duration
-	// EWMADefaultRTT is an endpoint's latency before the first sample (Linkerd's value). EWMADecay
-	// is how fast what was measured is forgotten. Destination may set both for a cluster.
+	// EWMADefaultRTT is an endpoint's latency before it or one of its peers has answered (Linkerd's
+	// value). EWMADecay is how fast what was measured is forgotten. Destination may set both for a
+	// cluster.
 	EWMADefaultRTT, EWMADecay time.Duration
 }
 

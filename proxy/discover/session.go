@@ -40,6 +40,8 @@ var capabilities = []string{
 	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 	api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig, api.CapabilityAccessLog,
 	api.CapabilityLimits, api.CapabilityOutliers,
+	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
+	api.CapabilityConsistentHash,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.
@@ -307,6 +309,7 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 	}
 	d.compiled = nil
 	d.mu.Unlock()
+	ch.Finish()
 	d.Applied(ch)
 }
 

@@ -68,6 +68,9 @@ type row struct {
 // here yet. Removals go the other way round. A target keeps its last route, a port its last policy
 // and a cluster its last endpoints: whoever uses one is told anew. A Config that is removed counts
 // no longer.
+//
+// What a balancer has to build of endpoints, such as a table, is built after the lock is released:
+// for a moment the ones before are still used, or requests wait for the first.
 var rows = [...]row{
 	{api.Kind_KIND_CLUSTER, (*Session).applyClusterLocked, (*Session).dropClusterLocked},
 	{api.Kind_KIND_ENDPOINTS, (*Session).applyEndpointsLocked, nil},
@@ -260,7 +263,7 @@ func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 	if c == nil {
 		return balance.Change{}, errBody
 	}
-	params, err := d.compileBalancer(c)
+	params, err := balance.Compile(c, d.defaults())
 	if err == nil {
 		err = d.protect(m.Name, c, &params)
 	}
@@ -273,21 +276,6 @@ func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 	d.users[c.Name] = append(d.users[c.Name], e)
 	d.holdLocked(m)
 	return d.refreshLocked(e), nil
-}
-
-func (d *Session) compileBalancer(c *api.Cluster) (balance.Params, error) {
-	b, ok := c.Balancer.(*api.Cluster_Ewma)
-	if !ok {
-		return balance.Params{}, errors.New("a balancer that this proxy does not know")
-	}
-	p := d.defaults()
-	if ms := b.Ewma.GetDefaultRttMs(); ms > 0 {
-		p.Initial = time.Duration(ms) * time.Millisecond
-	}
-	if ms := b.Ewma.GetDecayMs(); ms > 0 {
-		p.Decay = time.Duration(ms) * time.Millisecond
-	}
-	return p, nil
 }
 
 func (d *Session) dropClusterLocked(name string) (ch balance.Change) {

@@ -169,6 +169,17 @@ func least(m protoreflect.Message) {
 		m.Factor, m.IntervalMs, m.MinEndpoints, m.MinRequests = 1.9, 10_000, 5, 100
 	case *api.HTTPRule:
 		m.Retry = &api.Retry{} // a hedge cannot be without
+	case *api.ConsistentHash:
+		if len(m.Keys) == 0 {
+			m.Keys = []*api.HashKey{{Key: &api.HashKey_Source{Source: &api.Source{}}}}
+		}
+		if m.Table == nil {
+			m.Table = &api.ConsistentHash_Maglev{Maglev: &api.Maglev{}}
+		}
+	case *api.HashKey:
+		if key, ok := m.Key.(*api.HashKey_Header); ok {
+			key.Header = "x-any"
+		}
 	case *api.Header:
 		m.Name = "x-any"
 	case *api.Hedge:
