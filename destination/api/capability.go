@@ -35,8 +35,6 @@ func (x *Resource) Needs() []string {
 			need = append(need, CapabilityAudit)
 		}
 		return need
-	case *Resource_Cluster:
-		return body.Cluster.needs()
 	case *Resource_Config:
 		if body.Config.GetAccessLog() != nil {
 			return []string{CapabilityConfig, CapabilityAccessLog}
@@ -47,6 +45,16 @@ func (x *Resource) Needs() []string {
 }
 
 func (x *Cluster) needs() (need []string) {
+	switch x.GetBalancer().(type) {
+	case *Cluster_LeastRequest:
+		need = append(need, CapabilityLeastRequest)
+	case *Cluster_RoundRobin:
+		need = append(need, CapabilityRoundRobin)
+	case *Cluster_Random:
+		need = append(need, CapabilityRandom)
+	case *Cluster_ConsistentHash:
+		need = append(need, CapabilityConsistentHash)
+	}
 	if x.GetLimits() != nil {
 		need = append(need, CapabilityLimits)
 	}
@@ -65,20 +73,6 @@ func (x *Route) needs() []string {
 		need = append(append(need, CapabilityTCPRules), needsOfBackends(r.GetBackends())...)
 	}
 	return need
-}
-
-func (x *Cluster) needs() []string {
-	switch x.GetBalancer().(type) {
-	case *Cluster_LeastRequest:
-		return []string{CapabilityLeastRequest}
-	case *Cluster_RoundRobin:
-		return []string{CapabilityRoundRobin}
-	case *Cluster_Random:
-		return []string{CapabilityRandom}
-	case *Cluster_ConsistentHash:
-		return []string{CapabilityConsistentHash}
-	}
-	return nil
 }
 
 func needsOf(rules []*HTTPRule) []string {

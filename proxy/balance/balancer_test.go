@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"google.golang.org/protobuf/proto"
 )
 
 // latency is what every endpoint of a test is known to take.
@@ -36,7 +37,11 @@ func made(t testing.TB, m *api.Cluster, list []*api.Endpoint, now time.Time) *Cl
 }
 
 func change(c *Cluster, p Params, list []*api.Endpoint, now time.Time) Change {
-	ch := c.Update(p, list, now)
+	own := make([]*api.Endpoint, len(list)) // the test changes its own, and says them again
+	for i, m := range list {
+		own[i] = proto.CloneOf(m)
+	}
+	ch := c.Update(p, own, now)
 	ch.Finish()
 	return ch
 }
@@ -92,7 +97,7 @@ func all() map[string]*api.Cluster {
 // weighed are endpoints with these weights.
 func weighed(weights ...uint32) (list []*api.Endpoint) {
 	for i, w := range weights {
-		list = append(list, &api.Endpoint{Id: fmt.Sprint(i),
+		list = append(list, &api.Endpoint{Id: fmt.Sprintf("%05d", i),
 			Address: fmt.Sprint("127.0.0.1:", 90+i), Weight: w})
 	}
 	return list

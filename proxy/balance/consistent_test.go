@@ -173,7 +173,7 @@ func TestATableIsKept(t *testing.T) {
 	}
 	k := Key{Now: now, Hashed: true}
 	for k.Hash = range uint64(1000) {
-		if e := c.Current().Pick(k); e.id == "1" && !e.Meshed() {
+		if e := c.Current().Pick(k); e.id == list[1].Id && !e.Meshed() {
 			t.Fatal("the table leads to an endpoint that is gone")
 		}
 	}

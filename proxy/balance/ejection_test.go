@@ -202,7 +202,7 @@ func TestWhoIsEjectedAfterAnUpdate(t *testing.T) {
 	} {
 		c, e, _ := ejected(t, 3)
 		o := c.Current().Params.Outliers
-		c.Update(protected(o), announced(2, 0, 1), time.Now())
+		c.Update(protected(o), announced(0, 1, 2), time.Now())
 		if !e.Ejected() || c.Ejected() != 1 {
 			t.Error("an update of others ends an ejection")
 		}

@@ -59,7 +59,7 @@ type history struct {
 
 	mu       sync.Mutex // guards what follows; taken after the detector's
 	failures int        // in a row
-	window   ring
+	window   slidingWindow
 	interval tally // of the deviation
 }
 
@@ -130,7 +130,7 @@ func (h *history) take(v Verdict, o *Outliers, at int64) (why metric.EjectionCau
 		why, due = metric.SuccessRate, true
 	}
 	if due {
-		h.failures, h.window = 0, ring{}
+		h.failures, h.window = 0, slidingWindow{}
 	}
 	return why, due
 }
@@ -139,7 +139,7 @@ func (h *history) take(v Verdict, o *Outliers, at int64) (why metric.EjectionCau
 func (h *history) clear() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failures, h.window, h.interval = 0, ring{}, tally{}
+	h.failures, h.window, h.interval = 0, slidingWindow{}, tally{}
 }
 
 func (t *tally) add(v Verdict) {
@@ -155,15 +155,15 @@ const (
 	minSlice     = time.Millisecond
 )
 
-// ring counts what came within a window that slides, by a tenth of it at a time.
-type ring struct {
+// slidingWindow counts what came within a window that slides, by a tenth of it at a time.
+type slidingWindow struct {
 	width int64 // of a slice, nanoseconds
 	last  int64 // the number of the present slice
 	slice [windowSlices]tally
 }
 
 // take counts a verdict, and reports whether too few are good.
-func (r *ring) take(v Verdict, rate *Rate, at int64) (low bool) {
+func (r *slidingWindow) take(v Verdict, rate *Rate, at int64) (low bool) {
 	r.roll(max(rate.Window/windowSlices, minSlice), at)
 	r.slice[r.last%windowSlices].add(v)
 	var sum tally
@@ -177,9 +177,9 @@ func (r *ring) take(v Verdict, rate *Rate, at int64) (low bool) {
 
 // roll clears the slices that time has walked over. A reader whose clock is a little behind counts
 // in the present one.
-func (r *ring) roll(width time.Duration, at int64) {
+func (r *slidingWindow) roll(width time.Duration, at int64) {
 	if r.width != int64(width) {
-		*r = ring{width: int64(width), last: at / int64(width)}
+		*r = slidingWindow{width: int64(width), last: at / int64(width)}
 	}
 	now := at / r.width
 	if now-r.last >= windowSlices {

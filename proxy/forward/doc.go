@@ -7,6 +7,7 @@
 //	serverconn.go  the caller's connection; engine.go runs its protocol, HTTP/1 or HTTP/2
 //	exchange.go    a request and its response; phase.go says how far it has come
 //	fields.go      which header fields are passed on; head.go, for how long they are kept
+//	sticky.go      what of a request a consistent hash goes by
 //	attempt.go     one try at a backend; retry.go, whether there is another
 //	live.go        the tries that are under way
 //	hedge.go       a second try beside one that is slow

@@ -67,11 +67,11 @@ type exchange struct {
 	req      []hpack.HeaderField
 	weight   int // of req, among its connection's heads
 	trailers []hpack.HeaderField
-	reqEnd   bool
-	kept     bool   // body is everything that came
 	body     []byte // what came so far, while it may have to be sent again
 	refunded int    // bytes of body whose window the caller has back
 
+	reqEnd    bool
+	kept      bool // body is everything that came
 	respEnd   bool // the response has ended; of an upgraded connection, that half
 	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
@@ -81,6 +81,7 @@ type exchange struct {
 	reqBytes  uint64
 	upload    uint64 // of an upgrade: how many of them are its body
 
+	given  *givenCookie    // nil: none is
 	seen   *outcome.Record // nil: nobody looks
 	memory recycler        // what it is in; nil: the collector's
 	next   *exchange       // in a batch's spent
@@ -339,7 +340,7 @@ func (x *exchange) findEndpoint(a *attempt, b *batch) {
 
 // openAt sends a to one of the endpoints.
 func (x *exchange) openAt(a *attempt, set *balance.EndpointSet, b *batch) {
-	e, probe := x.cluster.Take(set, balance.Key{Avoid: x.last, Now: b.time()})
+	e, probe := x.cluster.Take(set, x.pickKey(set, x.last, x.tries-1, b.time()))
 	a.probe = probe
 	x.sendTo(a, e, b)
 }

@@ -175,6 +175,9 @@ func (x *exchange) responseFields(
 			dst = append(dst, hpack.HeaderField{Name: header.Error, Value: why})
 		}
 	}
+	if x.given != nil {
+		dst = append(dst, hpack.HeaderField{Name: "set-cookie", Value: x.given.field})
+	}
 	dst = route.Edit(x.rule.Filters, true, dst)
 	return route.Edit(x.backend.Filters, true, dst)
 }

@@ -44,7 +44,7 @@ func (x *exchange) elsewhere(a *attempt, b *batch) *balance.Endpoint {
 	if set == nil {
 		return nil
 	}
-	e := set.Pick(balance.Key{Avoid: a.endpoint, Now: b.time()})
+	e := set.Pick(x.pickKey(set, a.endpoint, x.tries, b.time()))
 	// the only one that works, or the same one announced anew
 	if e == nil || e.Ejected() || e.Address == a.endpoint.Address {
 		return nil

@@ -28,13 +28,13 @@ func compileQuery(m *api.QueryMatch) (matcher, error) {
 		return nil, fmt.Errorf("a match on the query's value %q that %w", m.Name, errNotKnown)
 	}
 	return func(req []hpack.HeaderField) bool {
-		value, found := parameter(header.Value(req, ":path"), m.Name)
+		value, found := Parameter(header.Value(req, ":path"), m.Name)
 		return found && test(value)
 	}, nil
 }
 
-// parameter finds the first parameter of a name in a target's query.
-func parameter(target, name string) (value string, found bool) {
+// Parameter finds the first parameter of a name in a target's query.
+func Parameter(target, name string) (value string, found bool) {
 	_, query, _ := strings.Cut(target, "?")
 	for part := range strings.SplitSeq(query, "&") {
 		n, v, _ := strings.Cut(part, "=")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
@@ -18,7 +19,9 @@ var errLimit = errors.New("there are too many connections")
 
 // dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing
 // was sent yet. Whoever has no more use for the connection says so to the endpoint (Disconnect).
-func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, error) {
+func (c *Carrier) dialEndpoint(
+	cl *balance.Cluster, by caller,
+) (*balance.Endpoint, leg, error) {
 	set := c.awaitEndpoints(cl)
 	if set == nil {
 		return nil, nil, errors.New("no endpoint is ready for " + cl.Name)
@@ -26,7 +29,8 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 	var last *balance.Endpoint
 	var err error
 	for range min(c.Limits.MaxTries, len(set.All)) {
-		e := set.Pick(balance.Key{Avoid: last, Now: time.Now()})
+		e := set.Pick(by.key(set, last))
+		by.try++
 		if !e.Connect(false) {
 			return nil, nil, fmt.Errorf("%w to %s", errLimit, cl.Name)
 		}
@@ -46,6 +50,23 @@ func (c *Carrier) dialEndpoint(cl *balance.Cluster) (*balance.Endpoint, leg, err
 		last = e
 	}
 	return nil, nil, err
+}
+
+// caller is who a connection is opened for.
+type caller struct {
+	from net.Addr
+	try  int // how many endpoints went before
+}
+
+// key is what an endpoint is picked by. Of an opaque connection nothing can be hashed but where it
+// comes from.
+func (by caller) key(set *balance.EndpointSet, avoid *balance.Endpoint) balance.Key {
+	k := balance.Key{Avoid: avoid, Now: time.Now(), Try: by.try}
+	source := func(k balance.HashKey) bool { return k.Source }
+	if a, ok := by.from.(*net.TCPAddr); ok && slices.ContainsFunc(set.HashKeys(), source) {
+		k.Hash, k.Hashed = balance.HashAddress(a.AddrPort().Addr()), true
+	}
+	return k
 }
 
 // awaitEndpoints gives a cluster that has none the time that a request would wait.

@@ -28,7 +28,7 @@ func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
 		return
 	}
 	r := c.look(nc)
-	o, err := c.openOpaque(t)
+	o, err := c.openOpaque(t, caller{from: nc.RemoteAddr()})
 	if err != nil {
 		l := metric.Labels{Direction: metric.Outbound, Authority: t.Name(), Protocol: "tcp"}
 		unreached(r, l, whyUnreached(err), err.Error())
@@ -48,7 +48,7 @@ func (c *Carrier) carryOutbound(nc net.Conn, o opaque, w Words, r *outcome.Recor
 }
 
 // openOpaque picks an endpoint of a target and connects to it.
-func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
+func (c *Carrier) openOpaque(t *discover.Target, by caller) (o opaque, err error) {
 	o.answer = t.Resolve(c.Ctx, 0) // it was waited for before the protocol was looked at
 	if o.answer == nil || o.answer.Resolution == api.Resolution_RESOLUTION_NOT_FOUND {
 		c.refused.unknown.Inc()
@@ -65,7 +65,7 @@ func (c *Carrier) openOpaque(t *discover.Target) (o opaque, err error) {
 		c.refused.undialable.Inc()
 		return o, errAnswers
 	}
-	if o.endpoint, o.up, err = c.dialEndpoint(o.answer.Cluster(o.backend)); err != nil {
+	if o.endpoint, o.up, err = c.dialEndpoint(o.answer.Cluster(o.backend), by); err != nil {
 		c.refused.undialable.Inc()
 	}
 	return o, err

@@ -24,11 +24,11 @@ func (c *Carrier) OutboundSilent(
 	t *discover.Target,
 	f detect.First,
 ) (http detect.First) {
-	for range c.Limits.MaxTries {
+	for try := range c.Limits.MaxTries {
 		if c.shed(nc) {
 			return http
 		}
-		http, again, err := c.attend(nc, t, f)
+		http, again, err := c.attend(nc, t, f, try)
 		if err != nil {
 			c.Log.Debug("a silent connection ended", "to", t.Name(), "err", err)
 		}
@@ -44,8 +44,9 @@ func (c *Carrier) attend(
 	nc net.Conn,
 	t *discover.Target,
 	f detect.First,
+	try int,
 ) (http detect.First, again bool, err error) {
-	o, err := c.openOpaque(t)
+	o, err := c.openOpaque(t, caller{nc.RemoteAddr(), try})
 	if err != nil {
 		http, err = c.attendAlone(nc, t, f)
 		return http, false, err
