@@ -100,7 +100,8 @@ func TestPendingBeyondTheLimit(t *testing.T) {
 func TestRetriesBeyondTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newBounded(t, 3, &api.ClusterLimits{MaxRetries: 1},
-			answer(0, 500, "no"), hang, answer(0, 500, "no, again"), answer(0, 200, "yes"))
+			answer(0, 500, "no"), hang, answer(0, 500, "no, again"),
+			answer(0, 500, "once more"), answer(0, 200, "yes"))
 		h.rule.Retry = true
 		first, _ := h.conn.request()
 		synctest.Wait()
@@ -118,10 +119,31 @@ func TestRetriesBeyondTheLimit(t *testing.T) {
 	})
 }
 
+// A retry or a hedge for which there is no budget takes nobody's place.
+func TestRetriesBeyondTheBudgetAreNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newBounded(t, 3, &api.ClusterLimits{MaxRetries: 1}, hang, answer(0, 500, "no"))
+		h.rule.Retry, h.rule.Hedge = true, hedgeAfter
+		h.rule.Route.Budget.Configure(&api.RetryBudget{TtlMs: 10_000})
+		first, _ := h.conn.request()
+		time.Sleep(2 * hedgeAfter)
+		_, s := h.conn.request()
+		s.wait(t)
+		if counted, _ := h.counted(); counted.refused != 2 {
+			t.Errorf("%d tries are beyond the budget, want 2", counted.refused)
+		}
+		if strings.Contains(pageOf(h.Metrics), `limit="retries"`) {
+			t.Error("one of them is beyond the limit")
+		}
+		first.OnReset(h2.CodeCancel, net.ErrClosed)
+		h.conn.batch.flush()
+	})
+}
+
 // Beyond as many connections as may be open requests wait for one of them.
 func TestConnectionsBeyondTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newBounded(t, 1, &api.ClusterLimits{MaxConnections: 1},
+		h := newBounded(t, 1, &api.ClusterLimits{MaxConnections: 1, MaxPending: 1},
 			answer(100, 200, "first"), answer(100, 200, "second"))
 		_, s := h.conn.request()
 		synctest.Wait()

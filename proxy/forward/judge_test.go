@@ -422,3 +422,24 @@ func TestAFailedDialIsOneFailure(t *testing.T) {
 		b.conn.batch.flush()
 	})
 }
+
+// A hedge is no probe, and goes to nobody who is ejected: then there is none.
+func TestAHedgeLeavesTheEjectedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroken(t, 2, minuteLong(), answer(0, 500, "no"))
+		b.load(t, 30)
+		failed := b.at("a:80")
+		b.rule.Retry, b.rule.Hedge = true, time.Millisecond // sooner than b answers
+		for _, wait := range []time.Duration{0, 2 * time.Minute} {
+			time.Sleep(wait)
+			if wait > 0 { // the request that probes is this one
+				_, s := b.conn.request()
+				s.wait(t)
+				failed++
+			}
+			if n := b.load(t, 10); b.at("a:80") != failed || n != 0 {
+				t.Errorf("%d of 10 requests are hedged at the endpoint that is ejected", n)
+			}
+		}
+	})
+}
