@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 STATICCHECK = v0.8.2
 DEADCODE = v0.52.0
 
-.PHONY: build test lint vulncheck demo demo-check e2e e2e-real bench bench-quick footprint conformance gateway pairings scale images generate generated hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e e2e-real bench bench-quick bench-balance footprint conformance gateway pairings scale images generate generated hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -62,6 +62,12 @@ bench bench-quick: build
 	  ln -sf "$$(find "$$PWD/bin/envoy" -path '*_bin/envoy' | head -1)" $(ENVOY); } || echo "bench: no Envoy"
 	go build -o bin/bench ./test/bench
 	bin/bench -envoy $(ENVOY) $(if $(filter bench-quick,$@),-quick,-docs docs) $(BENCHFLAGS)
+
+# What each balancer makes of fast, slow, failing and starting endpoints, in a simulation: the table of docs/balancing.md. Exit 3:
+# a bar is missed.
+bench-balance:
+	go build -o bin/balance ./test/balance
+	bin/balance $(BALANCEFLAGS)
 
 # Exit 3: the binary or an idle proxy is larger than it may be.
 footprint: build

@@ -263,7 +263,7 @@ func TestATurnOutlivesAChange(t *testing.T) {
 		change(c, p, weighed(1, 1, 1), now)
 		got[c.Current().Pick(Key{Now: now}).id]++
 	}
-	if got["0"] != 100 || got["1"] != 100 || got["2"] != 100 {
+	if got["00000"] != 100 || got["00001"] != 100 || got["00002"] != 100 {
 		t.Errorf("turns %v, want 100 each", got)
 	}
 }
