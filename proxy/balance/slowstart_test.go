@@ -2,6 +2,7 @@ package balance
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func TestSlowStartByItsFormula(t *testing.T) {
 // One newcomer beside nine has, of idle endpoints that are as fast as each other, its factor's part
 // of a share, and keys of a hash come to it as that grows.
 func TestANewcomerIsGivenItsShareLittleByLittle(t *testing.T) {
-	const window, picks = time.Minute, 100_000
+	const window, picks = time.Minute, 40_000
 	for name, m := range all() {
 		k := Key{Hashed: name == "ring" || name == "maglev"}
 		m = warming(m, window, 1)
@@ -75,7 +76,7 @@ func TestANewcomerIsGivenItsShareLittleByLittle(t *testing.T) {
 				want = tt.factor * full
 			}
 			got := shares(c, picks, k)
-			if math.Abs(got[9]-want) > 0.004 {
+			if math.Abs(got[9]-want) > 0.005 {
 				t.Errorf("%s: %v after it came a newcomer has %.4f of all, want %.4f",
 					name, tt.age, got[9], want)
 			}
@@ -118,7 +119,8 @@ func TestAKeyMovesOnceToANewcomer(t *testing.T) {
 // A deployment that restarts changes no shares, be it all at once, or one pod after the other once
 // most are new: the last old ones must not have what is meant for all.
 func TestARestartOfAllChangesNothing(t *testing.T) {
-	const n, picks = 10, 100_000
+	const n, picks = 10, 20_000
+	want := slices.Repeat([]float64{1.0 / n}, n)
 	for name, m := range balancers() {
 		m = warming(m, time.Minute, 1)
 		now := time.Now()
@@ -134,9 +136,11 @@ func TestARestartOfAllChangesNothing(t *testing.T) {
 			change(c, p, append(weighed(make([]uint32, n)...)[:n-1-i], another[:i+1]...), now)
 			now = now.Add(time.Second)
 			same(t, c, now)
-			got := shares(c, picks, Key{Now: now})
-			if i+1 > n/2 && !near(got, make([]float64, n), 1.4/n) {
-				t.Errorf("%s: with %d new ones of %d, one has %.3f", name, i+1, n, got)
+			if i+1 <= n/2 {
+				continue
+			}
+			if got := shares(c, picks, Key{Now: now}); !near(got, want, 0.007) {
+				t.Errorf("%s: with %d new ones of %d, shares %.3f", name, i+1, n, got)
 			}
 		}
 		for _, e := range another {
@@ -144,12 +148,8 @@ func TestARestartOfAllChangesNothing(t *testing.T) {
 		}
 		change(c, p, another, now)
 		now = now.Add(time.Second)
-		want := make([]float64, n)
-		for i := range want {
-			want[i] = 1.0 / n
-		}
 		same(t, c, now)
-		if got := shares(c, picks, Key{Now: now}); !near(got, want, 0.005) {
+		if got := shares(c, picks, Key{Now: now}); !near(got, want, 0.007) {
 			t.Errorf("%s: after a restart, shares %.3f", name, got)
 		}
 	}
