@@ -43,18 +43,24 @@ func (c *checker) checkInstalled(ctx context.Context) bool {
 		return false
 	}
 	c.ok("namespace %s is there", c.meshSpace)
-	version := crd.APIVersion
-	list, err := c.client.Discovery().ServerResourcesForGroupVersion(version)
-	if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
-		return r.Name == crd.Resource
-	}) {
-		c.fail("the API server knows ServiceProfiles",
-			fmt.Sprintf("it does not serve %s: %v", version, err),
-			"meshctl install --crds | kubectl apply -f -")
-		return true
-	}
-	c.ok("the API server knows ServiceProfiles")
+	c.checkKinds()
 	return true
+}
+
+// checkKinds looks for the kinds that are the mesh's.
+func (c *checker) checkKinds() {
+	const check = "the API server knows ServiceProfiles and BackendTrafficPolicies"
+	list, err := c.client.Discovery().ServerResourcesForGroupVersion(crd.APIVersion)
+	for _, resource := range []string{crd.Resource, crd.BackendTrafficPolicies} {
+		if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
+			return r.Name == resource
+		}) {
+			c.fail(check, fmt.Sprintf("it does not serve %s of %s: %v", resource, crd.APIVersion,
+				err), "meshctl install --crds | kubectl apply -f -")
+			return
+		}
+	}
+	c.ok(check)
 }
 
 func (c *checker) checkControlPlane(ctx context.Context) {

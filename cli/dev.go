@@ -41,7 +41,8 @@ const devUpHelp = `Start the mesh that a mesh.yaml describes, and end it on Ctrl
 
 mesh.yaml:
   namespace: shop              # "default" where left out
-  profiles: profiles           # folders of ServiceProfiles and HTTPRoutes; edits count at once
+  # folders of ServiceProfiles, BackendTrafficPolicies and HTTPRoutes; edits count at once
+  profiles: profiles
   services:
     web:
       command: [./web]         # told where to listen by $PORT, and whom to call by CHECKOUT_URL

@@ -57,11 +57,11 @@ an identity is not meshed, and is called in plaintext.`,
 func newProfileCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile NAME[:PORT] | IP:PORT",
-		Short: "Show the routes, timeouts and retries that a proxy would be told of, and why",
+		Short: "Show the routes, retries and balancing that a proxy would be told of, and why",
 		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a
-name or an address: its protocol, its routes with their timeouts, retries and backends, and the
-retry budget; and first which ServiceProfiles, HTTPRoutes and GRPCRoutes are about it, which of
-them are used, and why others are not.`,
+name or an address: its protocol, its routes with their timeouts, retries and backends, the retry
+budget, and how the endpoints behind each backend are used; and first which ServiceProfiles,
+HTTPRoutes and GRPCRoutes are about it, which of them are used, and why others are not.`,
 		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
 			"  meshctl diagnostics profile web:80 -n shop -o json",
 		Args: cobra.ExactArgs(1),

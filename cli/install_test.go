@@ -15,7 +15,9 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 		t.Error("two runs differ")
 	}
 	crds, _, _ := run(t, "", "install", "--crds")
-	if !strings.HasPrefix(first, crds) || strings.Count(crds, "\nkind: ") != 1 {
+	const definition = "\nkind: CustomResourceDefinition\n"
+	if !strings.HasPrefix(first, crds) || strings.Count(crds, definition) != 2 ||
+		strings.Count(crds, "\nkind: ") != 2 {
 		t.Error("--crds prints something else than the CRDs")
 	}
 	for _, want := range []string{

@@ -24,6 +24,7 @@ type question struct {
 	self               bool               // what the caller is told about itself
 	kept               string             // or a cluster, by the name that a proxy knows it by
 	cluster            clusterRef         // or what a Route refers to
+	endpoints          bool               // of it the endpoints alone
 	report             registry.PolicyRef // or what a policy's status should say
 	policies           bool               // or which policies there are
 }
@@ -95,11 +96,15 @@ func (a *answer) equal(b *answer) bool {
 
 // endpoints is the set of endpoints in the answer, or nil where there is none.
 func (a *answer) endpoints() *resource {
-	const endpoints = 1 // of a cluster's resources
-	if a == nil || len(a.resources) <= endpoints {
+	if a == nil {
 		return nil
 	}
-	return a.resources[endpoints]
+	for _, r := range a.resources {
+		if r.id.kind == api.Kind_KIND_ENDPOINTS {
+			return r
+		}
+	}
+	return nil
 }
 
 // keepLast puts into an answer without endpoints those of the last one that are still good.
@@ -116,13 +121,7 @@ func (v *view) keepLast(ref clusterRef, last, next *answer) {
 func (v *view) compute(q question) *answer {
 	switch {
 	case q.cluster != (clusterRef{}):
-		cluster, endpoints := v.cluster(q.cluster)
-		return &answer{resources: []*resource{
-			newResource(api.Kind_KIND_CLUSTER, cluster.Name,
-				&api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}}),
-			newResource(api.Kind_KIND_ENDPOINTS, cluster.Name,
-				&api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}),
-		}}
+		return v.computeCluster(q)
 	case q.report != (registry.PolicyRef{}):
 		return &answer{report: v.report(q.report)}
 	case q.policies:
@@ -150,6 +149,27 @@ func (v *view) computeOutbound(q question) *answer {
 		&api.Resource{Body: &api.Resource_Route{Route: route}})
 	r.policies = v.used
 	return &answer{resources: []*resource{r}, refs: refs}
+}
+
+// computeCluster answers what a Route refers to: how to use a set of endpoints, and the set. A
+// variant's is not with it, and may be asked for alone.
+func (v *view) computeCluster(q question) *answer {
+	out := &answer{}
+	ref := q.cluster
+	if !q.endpoints {
+		cluster, policies := v.cluster(ref)
+		r := newResource(api.Kind_KIND_CLUSTER, v.mesh.resourceName(ref),
+			&api.Resource{Body: &api.Resource_Cluster{Cluster: cluster}})
+		r.policies = policies
+		out.resources = append(out.resources, r)
+	}
+	if ref.variant == "" {
+		endpoints := &api.Endpoints{Endpoints: v.endpoints(ref)}
+		out.resources = append(out.resources,
+			newResource(api.Kind_KIND_ENDPOINTS, v.mesh.clusterName(ref),
+				&api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}))
+	}
+	return out
 }
 
 // computeKept refers to the cluster of a name.

@@ -70,7 +70,7 @@ func (v *view) profiles(svc *registry.Service, callerNamespace string) (out []po
 
 // attached reads the Gateway API's routes of a service that callers in a namespace go by.
 func (v *view) attached(svc *registry.Service, callerNamespace string) (out []policy.Route) {
-	for _, p := range v.PoliciesOn(svc.Key()) {
+	for _, p := range v.PoliciesOn(svc.Key(), crd.HTTPRoute, crd.GRPCRoute) {
 		if p.Namespace != callerNamespace && p.Namespace != svc.Namespace {
 			continue // another consumer's
 		}
@@ -97,11 +97,8 @@ func (v *view) readRoute(p *registry.Policy) (route policy.Route, ok bool) {
 func (v *view) noRoutes(
 	svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
 ) string {
-	switch {
-	case svc.External:
-		return "it is of type ExternalName"
-	case len(svc.Addresses) == 0:
-		return "it is headless: whoever calls it has chosen a pod"
+	if why := noFrontend(svc); why != "" {
+		return why
 	}
 	if why := v.noHTTP(svc, port, profile); why != "" {
 		return why
@@ -110,6 +107,17 @@ func (v *view) noRoutes(
 	if appProtocol(port.AppProtocol) == api.Protocol_PROTOCOL_DETECT &&
 		slices.Contains(config.DefaultOpaquePorts, port.Number) {
 		return "its port is opaque by its number, unless its appProtocol says http, http2 or grpc"
+	}
+	return ""
+}
+
+// noFrontend says why a service has no address of its own at which it is called, or "".
+func noFrontend(svc *registry.Service) string {
+	switch {
+	case svc.External:
+		return "it is of type ExternalName"
+	case len(svc.Addresses) == 0:
+		return "it is headless: whoever calls it has chosen a pod"
 	}
 	return ""
 }

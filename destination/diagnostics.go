@@ -104,8 +104,11 @@ func (d *Destination) answers(
 		first := v.compute(c.question(key))
 		out = append(out, first)
 		for i, ref := range first.refs {
-			if !slices.Contains(first.refs[:i], ref) {
-				out = append(out, v.compute(question{cluster: ref.on(c)}))
+			if slices.Contains(first.refs[:i], ref) {
+				continue
+			}
+			for _, q := range ref.questions(c) {
+				out = append(out, v.compute(q))
 			}
 		}
 	})

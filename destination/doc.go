@@ -10,7 +10,8 @@
 //	               pace.go says
 //	answer.go      a question → its answer, out of:
 //	  view.go        the registry, read for one mesh
-//	  attached.go    which policies count for a caller of a service
+//	  attached.go    which profiles and routes count for a caller of a service
+//	  traffic.go     which policies say how it uses the endpoints
 //	  resolve.go     a key → what it means to its caller
 //	  policy/        what users wrote → what counts for a caller → rules of messages
 //	  route.go       → Route
@@ -18,7 +19,8 @@
 //	  nearest.go     → those of them that are for the caller's node or zone
 //	  inbound.go     → Inbound
 //	  config.go      → Config
-//	  reports.go     → the status of a policy, which status/ writes back
+//	  reports.go     → the status of a policy, which status/ writes back; routereport.go and
+//	                 trafficreport.go for routes and BackendTrafficPolicies
 //	watcher.go     which cells have changed, for one stream
 //	conversation.go  one proxy's stream, from Hello to its end
 //	stream.go      what the proxy asks, and says that it holds

@@ -20,31 +20,49 @@ const (
 	labelZone   = "topology.kubernetes.io/zone"
 )
 
-// cluster answers what a Route refers to: how to use a set of endpoints, and the set.
-func (v *view) cluster(ref clusterRef) (*api.Cluster, *api.Endpoints) {
-	cluster := &api.Cluster{
-		Name:     v.mesh.clusterName(ref),
-		Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}},
-		Metadata: &api.Metadata{Namespace: ref.service.Namespace, Service: ref.service.Name},
+// cluster answers how to use the endpoints that a Route refers to, and by which policies.
+func (v *view) cluster(ref clusterRef) (*api.Cluster, []registry.PolicyRef) {
+	out := &api.Cluster{
+		Name: v.mesh.clusterName(ref), Variant: ref.variant, Metadata: v.metadataOf(ref),
 	}
+	use := v.useOf(ref)
+	use.Set(out)
+	return out, refsOf(use)
+}
+
+// metadataOf says whose a cluster is.
+func (v *view) metadataOf(ref clusterRef) *api.Metadata {
+	if !ref.addr.IsValid() {
+		return &api.Metadata{Namespace: ref.service.Namespace, Service: ref.service.Name}
+	}
+	if w := v.WorkloadAt(ref.addr.Addr()); w != nil {
+		return &api.Metadata{Namespace: w.Namespace}
+	}
+	if svc, _ := v.listing(ref.addr); svc != nil {
+		return &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
+	}
+	return &api.Metadata{}
+}
+
+// endpoints answers which endpoints a Route refers to.
+func (v *view) endpoints(ref clusterRef) []*api.Endpoint {
 	var found []*api.Endpoint
 	switch {
 	case ref.addr.IsValid():
-		found = v.addressEndpoint(ref.addr, cluster)
+		found = v.addressEndpoint(ref.addr)
 	case ref.unknown == "":
 		found = v.serviceEndpoints(ref)
 	}
 	slices.SortFunc(found, func(a, b *api.Endpoint) int { return strings.Compare(a.Id, b.Id) })
-	return cluster, &api.Endpoints{Endpoints: found}
+	return found
 }
 
 // addressEndpoint is who was dialled by an address, ready or not: there is no other.
-func (v *view) addressEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.Endpoint {
+func (v *view) addressEndpoint(addr netip.AddrPort) []*api.Endpoint {
 	w := v.WorkloadAt(addr.Addr())
 	if w == nil {
-		return v.listedEndpoint(addr, cluster)
+		return v.listedEndpoint(addr)
 	}
-	cluster.Metadata.Namespace = w.Namespace
 	ep := v.endpoint(addr, w)
 	if v.workloadOpaque(w, addr.Port()) {
 		ep.Protocol = api.Protocol_PROTOCOL_OPAQUE
@@ -59,12 +77,10 @@ func (v *view) addressEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api
 }
 
 // listedEndpoint is an address that no workload has and a slice lists: an unmeshed server's.
-func (v *view) listedEndpoint(addr netip.AddrPort, cluster *api.Cluster) []*api.Endpoint {
-	svc, _ := v.listing(addr)
-	if svc == nil {
+func (v *view) listedEndpoint(addr netip.AddrPort) []*api.Endpoint {
+	if svc, _ := v.listing(addr); svc == nil {
 		return nil
 	}
-	cluster.Metadata = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	ep := v.endpoint(addr, nil)
 	ep.Protocol = v.listedProtocol(addr)
 	return []*api.Endpoint{ep}

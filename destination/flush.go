@@ -151,7 +151,9 @@ func (s *stream) refer(i *interest, r *round) {
 	last := i.clusters
 	i.clusters = make([]*use, 0, len(i.own.answer.refs))
 	for _, ref := range i.own.answer.refs {
-		i.clusters = append(i.clusters, s.use(question{cluster: ref.on(s.caller)}, i, r))
+		for _, q := range ref.questions(s.caller) {
+			i.clusters = append(i.clusters, s.use(q, i, r))
+		}
 	}
 	for _, u := range last {
 		if !slices.Contains(i.clusters, u) {

@@ -68,6 +68,7 @@ func startKubernetes(t *testing.T) *k8s {
 	k.dynamic = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 		map[schema.GroupVersionResource]string{
 			crd.ServiceProfileResource():        "ServiceProfileList",
+			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -25,13 +25,15 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 	case *crd.ServiceProfile:
 		facts = v.profileFacts(body)
 		facts.Standing = v.Standing(ref)
+	case *crd.BackendTrafficPolicy:
+		return v.trafficReport(p, body)
 	case *gatewayv1.HTTPRoute:
 		return v.routeReport(p, body.Spec.ParentRefs)
 	case *gatewayv1.GRPCRoute:
 		return v.routeReport(p, body.Spec.ParentRefs)
 	}
 	if ref.Kind != crd.Kind {
-		return nil // a route that cannot be read: of which parents to say so is not known
+		return nil // it cannot be read: of which parents or targets to say so is not known
 	}
 	return status.Of(p, facts)
 }
@@ -49,6 +51,7 @@ func (v *view) profileFacts(profile *crd.ServiceProfile) status.Facts {
 	svc, _ := v.lookup(profile.Name)
 	if facts.NoTarget == "" {
 		facts.Beaten = v.beaten(svc, profile.Namespace)
+		facts.Outbid = v.outbid(svc, profile)
 	}
 	for _, b := range policy.FromServiceProfile(profile, time.Time{}).Default {
 		if svc != nil && !v.leadsSomewhere(b, svc) {
@@ -68,6 +71,24 @@ func (v *view) beaten(svc *registry.Service, namespace string) (out []string) {
 		}
 		o := p.Rules[0].Origin
 		out = append(out, fmt.Sprintf("port %d has those of %s %s/%s",
+			svc.Ports[i].Number, o.Kind, o.Namespace, o.Name))
+	}
+	return out
+}
+
+// outbid says at which of a service's ports callers in a profile's namespace go by the retry budget
+// of a BackendTrafficPolicy in place of the profile's, and by whose.
+func (v *view) outbid(svc *registry.Service, profile *crd.ServiceProfile) (out []string) {
+	if profile.Spec.RetryBudget == nil {
+		return nil
+	}
+	for i := range svc.Ports {
+		use := v.use(svc, &svc.Ports[i], profile.Namespace)
+		if use.RetryBudget() == nil {
+			continue
+		}
+		o := use.Budgeter
+		out = append(out, fmt.Sprintf("port %d has that of %s %s/%s",
 			svc.Ports[i].Number, o.Kind, o.Namespace, o.Name))
 	}
 	return out

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/registry"
@@ -276,6 +278,9 @@ type clusterRef struct {
 	near     registry.Nearness // each caller has those that are for its node or zone
 	// Of the caller, as far as local and near ask for it: other callers share the cell.
 	node, zone string
+	// The callers' namespace, if it has policies of its own on how the endpoints are used. It
+	// changes nothing of which endpoints they are.
+	variant string
 }
 
 // on is the reference for a caller. One that runs nowhere we know of takes all endpoints.
@@ -289,8 +294,24 @@ func (r clusterRef) on(c caller) clusterRef {
 	return r
 }
 
-// clusterName is the same for every caller. Clusters of one name differ by the caller's node and
-// zone at most, and a proxy has one of each.
+// questions are what is asked of a cluster for a caller. A variant's endpoints are asked for apart
+// from it: all variants share them.
+func (r clusterRef) questions(c caller) []question {
+	if r.variant == "" {
+		return []question{{cluster: r.on(c)}}
+	}
+	shared := r
+	shared.variant = ""
+	return []question{{cluster: r}, {cluster: shared.on(c), endpoints: true}}
+}
+
+// resourceName is what the Cluster is called, for callers to whom the reference is made.
+func (m *Mesh) resourceName(r clusterRef) string {
+	return api.ClusterName(m.clusterName(r), r.variant)
+}
+
+// clusterName is what the endpoints are called, the same for every caller. Those of one name differ
+// by the caller's node and zone at most, and a proxy has one of each.
 func (m *Mesh) clusterName(r clusterRef) string {
 	switch {
 	case r.addr.IsValid():
@@ -306,6 +327,16 @@ func (m *Mesh) clusterName(r clusterRef) string {
 // refOf is what a cluster's name means today. A name that meant something and no longer does has no
 // endpoints.
 func (v *view) refOf(name string) (clusterRef, error) {
+	endpoints, variant := api.SplitCluster(name)
+	if variant != "" && len(validation.IsDNS1123Label(variant)) > 0 {
+		return clusterRef{}, fmt.Errorf("cluster %q is a variant for no namespace", name)
+	}
+	ref, err := v.endpointsOf(endpoints)
+	ref.variant = variant
+	return ref, err
+}
+
+func (v *view) endpointsOf(name string) (clusterRef, error) {
 	if addr, err := parseAddress(name); err == nil {
 		return clusterRef{addr: addr}, nil
 	}

@@ -44,19 +44,19 @@ func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 }
 
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
-	svc, port, ref := t.service, t.service.Port(t.port), v.ref(t)
+	svc, port, ref := t.service, t.service.Port(t.port), v.as(v.ref(t), namespace)
 	p := v.policyFor(t, namespace)
 	route.Protocol = v.protocolOf(svc, port, p)
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	route.Authority = v.mesh.clusterName(ref)
-	route.RetryBudget = p.RetryBudget()
+	route.RetryBudget = v.retryBudget(t, p, namespace)
 	var refs []clusterRef
 	find := func(all []policy.Backend) []*api.Backend {
 		if len(all) == 0 || t.hostname != "" { // a pod chosen by name is not split
 			refs = append(refs, ref)
 			return v.mesh.only(ref)
 		}
-		backends, more := v.backends(all, svc.Namespace, t.port)
+		backends, more := v.backends(all, t, namespace)
 		refs = append(refs, more...)
 		return backends
 	}
@@ -64,6 +64,19 @@ func (v *view) routeToService(route *api.Route, t target, namespace string) []cl
 	refs = once(refs)
 	route.Backends = find(p.DefaultBackends())
 	return refs
+}
+
+// retryBudget is a BackendTrafficPolicy's before a profile's, whosever they are: of the two kinds
+// it is the one for what a service can bear. A profile whose budget does not count says so.
+func (v *view) retryBudget(t target, p *policy.Policy, namespace string) *api.RetryBudget {
+	if t.hostname == "" {
+		use := v.use(t.service, t.service.Port(t.port), namespace)
+		if budget := use.RetryBudget(); budget != nil {
+			v.used = append(v.used, refOf(use.Budgeter))
+			return budget
+		}
+	}
+	return p.RetryBudget()
 }
 
 // once leaves of references that are the same the first: hundreds of rules may name one cluster.
@@ -89,14 +102,15 @@ func (v *view) policyFor(t target, namespace string) *policy.Policy {
 
 // only is the list of the one cluster that takes everything.
 func (m *Mesh) only(ref clusterRef) []*api.Backend {
-	return []*api.Backend{{Cluster: m.clusterName(ref), Weight: 1}}
+	return []*api.Backend{{Cluster: m.resourceName(ref), Weight: 1}}
 }
 
-// backends finds the clusters of a policy's backends. A name that nothing in the cluster has keeps
-// its share, and requests there fail with a reason, instead of shifting the other shares without a
-// word: it has no endpoints, or where the policy says so a fixed answer.
+// backends finds the clusters of a policy's backends, for callers of a target in a namespace. A
+// name that nothing in the cluster has keeps its share, and requests there fail with a reason,
+// instead of shifting the other shares without a word: it has no endpoints, or where the policy
+// says so a fixed answer.
 func (v *view) backends(
-	all []policy.Backend, namespace string, callerPort uint16,
+	all []policy.Backend, t target, namespace string,
 ) ([]*api.Backend, []clusterRef) {
 	var backends []*api.Backend
 	var refs []clusterRef
@@ -107,9 +121,9 @@ func (v *view) backends(
 			out.Answer = b.Missing
 		}
 		if out.Answer == 0 {
-			ref := v.backendRef(*b, namespace, callerPort)
+			ref := v.as(v.backendRef(*b, t.service.Namespace, t.port), namespace)
 			refs = append(refs, ref)
-			out.Cluster, out.Filters = v.mesh.clusterName(ref), b.Filters
+			out.Cluster, out.Filters = v.mesh.resourceName(ref), b.Filters
 		}
 		backends = append(backends, out)
 	}

@@ -29,20 +29,24 @@ func (k *k8s) routesOf(resource string) dynamic.ResourceInterface {
 // putRoute creates a route, or updates it and counts the edit.
 func (k *k8s) putRoute(resource, text string) {
 	k.t.Helper()
+	k.put(k.routesOf(resource), text)
+}
+
+func (k *k8s) put(in dynamic.ResourceInterface, text string) {
+	k.t.Helper()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typedObjects(k.t, text)[0])
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	u := &unstructured.Unstructured{Object: content}
-	routes := k.routesOf(resource)
-	has, err := routes.Get(k.t.Context(), u.GetName(), metav1.GetOptions{})
+	has, err := in.Get(k.t.Context(), u.GetName(), metav1.GetOptions{})
 	if err != nil {
 		u.SetGeneration(1)
-		_, err = routes.Create(k.t.Context(), u, metav1.CreateOptions{})
+		_, err = in.Create(k.t.Context(), u, metav1.CreateOptions{})
 	} else {
 		u.SetGeneration(has.GetGeneration() + 1)
 		u.Object["status"] = has.Object["status"]
-		_, err = routes.Update(k.t.Context(), u, metav1.UpdateOptions{})
+		_, err = in.Update(k.t.Context(), u, metav1.UpdateOptions{})
 	}
 	if err != nil {
 		k.t.Fatal(err)

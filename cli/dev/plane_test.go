@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -212,9 +213,23 @@ func TestCheckProfiles(t *testing.T) {
 	if warnings, err := checkProfiles(m); err != nil || len(warnings) != 1 {
 		t.Errorf("a profile for nobody: %q, %v", warnings, err)
 	}
+	policy := "apiVersion: tulle.dev/v1alpha1\nkind: BackendTrafficPolicy\n" +
+		"metadata: {name: p, namespace: shop}\nspec:\n  loadBalancer: {type: Random}\n" +
+		"  targetRefs: [{kind: Service, name: web}, {kind: Service, name: none}, " +
+		"{kind: Namespace, name: shop}]\n"
+	file := filepath.Join(dir, "payments.yaml")
+	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if warnings, err := checkProfiles(m); err != nil || len(warnings) != 1 ||
+		!strings.Contains(warnings[0], "no service here is called none.shop.svc") {
+		t.Errorf("a policy, one of whose targets is nobody here: %q, %v", warnings, err)
+	}
 	for name, text := range map[string]string{
 		"unknown field": "apiVersion: tulle.dev/v1alpha1\nkind: ServiceProfile\n" +
 			"metadata: {name: web.shop.svc.cluster.local}\nspec: {rotues: []}\n",
+		"a policy's field": "apiVersion: tulle.dev/v1alpha1\nkind: BackendTrafficPolicy\n" +
+			"metadata: {name: web}\nspec: {targetRefs: [{kind: Service, name: web}]}\n",
 		"another kind": "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
 		"not YAML":     "a: [\n",
 	} {

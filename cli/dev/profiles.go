@@ -12,9 +12,9 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// checkProfiles reads the user's ServiceProfiles and routes before anything starts: destination
-// would only log what is wrong with them. The warnings are about profiles that are right, but apply
-// to nothing here.
+// checkProfiles reads the user's ServiceProfiles, routes and policies before anything starts:
+// destination would only log what is wrong with them. The warnings are about profiles and policies
+// that are right, but apply to nothing here.
 func checkProfiles(m *Mesh) (warnings []string, err error) {
 	known := map[string]bool{}
 	for i := range m.Services {
@@ -25,13 +25,13 @@ func checkProfiles(m *Mesh) (warnings []string, err error) {
 	}
 	var errs []error
 	for _, file := range profileFiles(m) {
-		profiles, err := readProfiles(file)
+		hosts, err := readProfiles(file)
 		errs = append(errs, err)
-		for _, p := range profiles {
-			if !known[p.Name] {
+		for _, name := range hosts {
+			if !known[name] {
 				warnings = append(warnings, fmt.Sprintf(
-					"%s: no service here is called %s, so this profile applies to nothing", file,
-					p.Name))
+					"%s: no service here is called %s, so what it says of it applies to nothing",
+					file, name))
 			}
 		}
 	}
@@ -57,9 +57,10 @@ func profileFiles(m *Mesh) []string {
 	return files
 }
 
-// readProfiles reads what may be in a file of a profile folder: ServiceProfiles, which it returns,
-// and routes of the Gateway API.
-func readProfiles(file string) ([]*crd.ServiceProfile, error) {
+// readProfiles reads what may be in a file of a profile folder: ServiceProfiles,
+// BackendTrafficPolicies, and routes of the Gateway API. It returns the names of the services that
+// the first two are about.
+func readProfiles(file string) (hosts []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read a ServiceProfile: %w", err)
@@ -70,23 +71,35 @@ func readProfiles(file string) ([]*crd.ServiceProfile, error) {
 	}
 	for i := range docs {
 		switch docs[i].Kind {
-		case crd.Kind, crd.HTTPRoute, crd.GRPCRoute:
+		case crd.Kind, crd.BackendTrafficPolicyKind, crd.HTTPRoute, crd.GRPCRoute:
 		default:
-			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, HTTPRoutes"+
-				" and GRPCRoutes", file, docs[i].Line, docs[i].Kind)
+			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, "+
+				"BackendTrafficPolicies, HTTPRoutes and GRPCRoutes", file, docs[i].Line,
+				docs[i].Kind)
 		}
 	}
 	objects, err := files.Parse(file, text)
 	if err != nil {
 		return nil, err
 	}
-	var out []*crd.ServiceProfile
 	for _, obj := range objects {
 		if policy, ok := obj.(*registry.Policy); ok {
-			if profile, ok := policy.Body.(*crd.ServiceProfile); ok {
-				out = append(out, profile)
+			hosts = append(hosts, hostsOf(policy)...)
+		}
+	}
+	return hosts, nil
+}
+
+func hostsOf(p *registry.Policy) (hosts []string) {
+	switch body := p.Body.(type) {
+	case *crd.ServiceProfile:
+		return []string{body.Name}
+	case *crd.BackendTrafficPolicy:
+		for _, target := range p.Targets {
+			if target.Name != "" { // else it is all of a namespace
+				hosts = append(hosts, host(target.Namespace, target.Name))
 			}
 		}
 	}
-	return out, nil
+	return hosts
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
+	apix "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
@@ -23,10 +25,16 @@ type Config struct {
 }
 
 // CRDs are the kinds that users write.
-func CRDs() []runtime.Object {
-	definition := crd.CRD()
-	definition.Labels = labels("")
-	return []runtime.Object{definition}
+func CRDs() (out []runtime.Object) {
+	for _, definition := range []*apix.CustomResourceDefinition{
+		crd.CRD(), crd.BackendTrafficPolicyCRD(),
+	} {
+		own := definition.Labels
+		definition.Labels = labels("")
+		maps.Copy(definition.Labels, own)
+		out = append(out, definition)
+	}
+	return out
 }
 
 // Objects are everything, in the order in which they must be made. The webhook comes last: before

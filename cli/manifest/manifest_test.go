@@ -79,7 +79,7 @@ func TestOrderOfObjects(t *testing.T) {
 		}
 	}
 	server := "ServiceAccount ClusterRole ClusterRoleBinding "
-	want := "CustomResourceDefinition Namespace " +
+	want := "CustomResourceDefinition CustomResourceDefinition Namespace " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Service Deployment PodDisruptionBudget " +
@@ -103,10 +103,12 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-destination /namespaces,nodes,services,pods [] get,list,watch",
 		"ClusterRole tulle-destination discovery.k8s.io/endpointslices [] get,list,watch",
 		"ClusterRole tulle-destination networking.k8s.io/servicecidrs [] get,list,watch",
-		"ClusterRole tulle-destination tulle.dev/serviceprofiles [] get,list,watch",
+		"ClusterRole tulle-destination tulle.dev/serviceprofiles,backendtrafficpolicies [] " +
+			"get,list,watch",
 		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes,grpcroutes [] " +
 			"get,list,watch",
-		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status [] patch",
+		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status," +
+			"backendtrafficpolicies/status [] patch",
 		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes/status," +
 			"grpcroutes/status [] patch",
 		"Role tulle-destination coordination.k8s.io/leases [] create",
@@ -272,7 +274,7 @@ func TestWebhookSelects(t *testing.T) {
 
 func TestEveryObjectIsNamed(t *testing.T) {
 	seen := map[string]bool{}
-	for _, object := range append(CRDs(), Objects(testConfig())[1:]...) {
+	for _, object := range Objects(testConfig()) {
 		m, err := apimeta.Accessor(object)
 		if err != nil {
 			t.Fatal(err)

@@ -78,7 +78,9 @@ func readKinds() []rbacv1.PolicyRule {
 func writeStatus() []rbacv1.PolicyRule {
 	routes := rule(gatewayv1.GroupName, crd.HTTPRoutes+"/status", "patch")
 	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status")
-	return []rbacv1.PolicyRule{rule(crd.Group, crd.Resource+"/status", "patch"), routes}
+	ours := rule(crd.Group, crd.Resource+"/status", "patch")
+	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status")
+	return []rbacv1.PolicyRule{ours, routes}
 }
 
 // rights are a server's roles and their bindings; none, if it never asks the API server.

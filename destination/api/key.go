@@ -24,6 +24,21 @@ func KeyString(k *Key) string {
 	return ""
 }
 
+// ClusterName is what a Cluster is called, as a resource, in a Backend and in a key: after its
+// endpoints, and its variant, if it is one.
+func ClusterName(endpoints, variant string) string {
+	if variant == "" {
+		return endpoints
+	}
+	return endpoints + "/" + variant
+}
+
+// SplitCluster takes ClusterName apart. The name of endpoints has no slash.
+func SplitCluster(name string) (endpoints, variant string) {
+	endpoints, variant, _ = strings.Cut(name, "/")
+	return endpoints, variant
+}
+
 // KeyOf is the key that KeyString calls so. It is nil for what is no key's name.
 func KeyOf(name string) *Key {
 	kind, rest, _ := strings.Cut(name, "/")

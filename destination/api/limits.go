@@ -8,7 +8,7 @@ const MinHedge = 5 * time.Millisecond
 
 // What one stream may carry. Both ends hold to these, so neither can say what the other refuses.
 const (
-	// MaxRequest bounds a message from a proxy. A key has some 320 bytes at most, so it is Resume
+	// MaxRequest bounds a message from a proxy. A key has some 336 bytes at most, so it is Resume
 	// that needs the room.
 	MaxRequest = 64 << 10
 	// MaxResponse bounds a message to a proxy. A set of endpoints that is larger comes in parts.
@@ -20,9 +20,9 @@ const (
 	// MaxHeld bounds what one stream resumes: a route, a cluster and its endpoints for a key, and
 	// as much again where traffic is split. What a proxy does not name, it is sent again.
 	MaxHeld = 4 * MaxKeys
-	// MaxName bounds the name of a key or of a resource: a DNS name of 253 bytes, a port, and the
-	// word that KeyString puts before it.
-	MaxName = 320
+	// MaxName bounds the name of a key or of a resource: a DNS name of 253 bytes, a port, a variant
+	// of 63 bytes, and the word that KeyString puts before it.
+	MaxName = 336
 	// VersionLen is the length of a version: hexadecimal digits.
 	VersionLen = 24
 	// MaxPath bounds a path in a PathModifier: Gateway API's own bound.

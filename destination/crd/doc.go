@@ -1,6 +1,6 @@
-// Package crd holds the kinds that users write: ServiceProfile (tulle.dev/v1alpha1), its defaults,
-// its validation, its YAML, and the CustomResourceDefinition that gives the API server the same
-// rules.
+// Package crd holds the kinds that users write, ServiceProfile and BackendTrafficPolicy
+// (tulle.dev/v1alpha1): their defaults, their validation, their YAML, and the
+// CustomResourceDefinitions that give the API server the same rules.
 //
 // Of the Gateway API's kinds, which are that project's, it says how the mesh reads them: what their
 // references mean, and which reasons their conditions have.

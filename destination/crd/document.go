@@ -175,19 +175,38 @@ func (d *Document) Decode(into any) error {
 
 // ServiceProfile decodes the document as one, sets its defaults and validates it.
 func (d *Document) ServiceProfile() (*ServiceProfile, error) {
-	if d.APIVersion != APIVersion {
-		return nil, &FileError{d.File, d.Line,
-			fmt.Errorf("apiVersion of a %s must be %s, not %s", Kind, APIVersion, d.APIVersion)}
-	}
 	profile := &ServiceProfile{}
-	if err := d.Decode(profile); err != nil {
-		return nil, err
-	}
-	profile.Default()
-	if err := d.locate(profile.Validate()); err != nil {
+	if err := d.decodeOurs(Kind, profile); err != nil {
 		return nil, err
 	}
 	return profile, nil
+}
+
+// BackendTrafficPolicy decodes the document as one, sets its defaults and validates it.
+func (d *Document) BackendTrafficPolicy() (*BackendTrafficPolicy, error) {
+	policy := &BackendTrafficPolicy{}
+	if err := d.decodeOurs(BackendTrafficPolicyKind, policy); err != nil {
+		return nil, err
+	}
+	return policy, nil
+}
+
+// judged is an object of one of our kinds.
+type judged interface {
+	Default()
+	Validate() field.ErrorList
+}
+
+func (d *Document) decodeOurs(kind string, into judged) error {
+	if d.APIVersion != APIVersion {
+		return &FileError{d.File, d.Line,
+			fmt.Errorf("apiVersion of a %s must be %s, not %s", kind, APIVersion, d.APIVersion)}
+	}
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	into.Default()
+	return d.locate(into.Validate())
 }
 
 // locate gives each error the line of its field.

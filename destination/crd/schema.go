@@ -275,6 +275,14 @@ func portSchema() schemaProps {
 }
 
 func statusSchema() schemaProps {
+	return object("Written by destination.", props{
+		"conditions": conditionsSchema(),
+		"routes":     {Type: "integer", Format: "int32"},
+		"retryable":  {Type: "integer", Format: "int32"},
+	})
+}
+
+func conditionsSchema() schemaProps {
 	str := schemaProps{Type: "string"}
 	condition := object("", props{
 		"type": str, "status": str, "reason": str, "message": str,
@@ -283,9 +291,5 @@ func statusSchema() schemaProps {
 	}, "type", "status", "reason", "message", "lastTransitionTime")
 	byType, kind := list("", 8, condition), "map"
 	byType.XListType, byType.XListMapKeys = &kind, []string{"type"}
-	return object("Written by destination.", props{
-		"conditions": byType,
-		"routes":     {Type: "integer", Format: "int32"},
-		"retryable":  {Type: "integer", Format: "int32"},
-	})
+	return byType
 }

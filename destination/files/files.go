@@ -268,8 +268,11 @@ func decode(doc *crd.Document) (object, error) {
 }
 
 func decodeTyped(doc *crd.Document, kind *kube.Kind) (kube.Object, error) {
-	if kind.Kind == crd.Kind {
-		return doc.ServiceProfile() // which is validated, with lines
+	switch kind.Kind { // ours are validated, with lines
+	case crd.Kind:
+		return doc.ServiceProfile()
+	case crd.BackendTrafficPolicyKind:
+		return doc.BackendTrafficPolicy()
 	}
 	obj := kind.New()
 	if err := doc.Decode(obj); err != nil {

@@ -177,6 +177,9 @@ func TestBadEditKeepsTheLastGoodContent(t *testing.T) {
 			"metadata: {name: a.default.svc.cluster.local}\nspec:\n  routes:\n  - name: x\n" +
 			"    condition: {method: GET}\n    timeout: soon\n",
 			"one.yaml:8: spec.routes[0].timeout"},
+		{"apiVersion: tulle.dev/v1alpha1\nkind: BackendTrafficPolicy\nmetadata: {name: a}\n" +
+			"spec:\n  targetRefs: [{kind: Service, name: a}]\n  slowStart:\n    window: soon\n",
+			"one.yaml:7: spec.slowStart.window"},
 		{"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n" +
 			"spec:\n  rules: [{filters: [{type: RequestMirror}]}]\n",
 			"one.yaml:1: rule 0: filter RequestMirror is not supported"},

@@ -5,6 +5,7 @@
 //	kinds.go    the table of kinds that destination reads; a new kind is a row
 //	convert.go  Kubernetes' objects → the registry's
 //	route.go    the Gateway API's routes → the registry's policies
+//	traffic.go  BackendTrafficPolicies → the registry's policies
 //	source.go   an informer for each kind, and how current it is
 //
 // Informers keep the registry's form of an object and nothing else: a pod is some 10 KiB on the

@@ -50,6 +50,8 @@ func Kinds() []Kind {
 		row(discovery.WithResource("endpointslices"), "EndpointSlice", true, convertSlice),
 		cidrs,
 		row(crd.ServiceProfileResource(), crd.Kind, true, convertProfile),
+		row(crd.BackendTrafficPolicyResource(), crd.BackendTrafficPolicyKind, true,
+			convertTraffic),
 		http, grpc,
 	}
 }

@@ -1,6 +1,7 @@
 // Package policy is the form between what users write about traffic and what proxies are told.
 //
 //	kinds → Route → Merge → Policy → messages
+//	kinds → Traffic → UseOf → Use → messages
 //
 //	route.go    Route: one object's wishes, whatever its kind
 //	profile.go  ServiceProfile → Route
@@ -8,6 +9,8 @@
 //	httproute.go, grpcroute.go, filter.go, field.go  their rules, matches and filters
 //	merge.go    which routes count for a caller, and in which order: precedence, in one place
 //	message.go  Policy → the rules, backends and budgets of a message
+//	traffic.go  BackendTrafficPolicy → Traffic
+//	use.go      which of them counts for a caller, section by section; Use → clusters, budgets
 //
 // A new kind is one function to Route. Conditions and filters are package api's messages already:
 // those are neutral, and every kind's conditions can be said in them.

@@ -88,6 +88,10 @@ func (p *Policy) RetryBudget() *api.RetryBudget {
 	if p != nil && p.Budget != nil {
 		b = *p.Budget
 	}
+	return b.message()
+}
+
+func (b Budget) message() *api.RetryBudget {
 	return &api.RetryBudget{
 		RetryRatio: b.Ratio, MinRetriesPerSecond: b.MinPerSecond, TtlMs: milliseconds(b.TTL),
 	}

@@ -9,15 +9,12 @@ import (
 
 // FromServiceProfile reads a valid profile.
 func FromServiceProfile(p *crd.ServiceProfile, created time.Time) Route {
-	budget := p.Budget()
+	budget := budgetOf(p.Budget())
 	out := Route{
 		Origin:  Origin{crd.Group, crd.Kind, p.Namespace, p.Name},
 		Created: created,
 		Parents: []Parent{{Host: p.Name}},
-		Budget: &Budget{
-			Ratio: *budget.RetryRatio, MinPerSecond: *budget.MinRetriesPerSecond,
-			TTL: duration(budget.TTL),
-		},
+		Budget:  &budget,
 	}
 	for i := range p.Spec.Routes {
 		out.Rules = append(out.Rules, profileRule(&p.Spec.Routes[i]))
@@ -34,6 +31,13 @@ func FromServiceProfile(p *crd.ServiceProfile, created time.Time) Route {
 		}
 	}
 	return out
+}
+
+// budgetOf reads a budget that has its defaults.
+func budgetOf(b crd.RetryBudget) Budget {
+	return Budget{
+		Ratio: *b.RetryRatio, MinPerSecond: *b.MinRetriesPerSecond, TTL: duration(b.TTL),
+	}
 }
 
 func splitAuthority(authority string) (host string, port uint16) {

@@ -238,7 +238,9 @@ type Policy struct {
 	Generation int64  // counts the edits
 	Problem    string // why the policy cannot be used, or ""
 	Body       any    // of the kind's own type, such as *crd.ServiceProfile
-	Targets    []Name // the services that it is attached to, where its kind says so by reference
+	// The services that it is attached to, where its kind says so by reference. One without a name
+	// stands for all of its namespace.
+	Targets []Name
 
 	// Reported is what the object says of itself already, where its source keeps that.
 	Reported Status
@@ -248,7 +250,8 @@ type Policy struct {
 type Status struct {
 	Conditions []metav1.Condition
 	Counts     map[string]int32 // by field, such as routes
-	// of a route of the Gateway API: what the mesh says of it at each of its parents
+	// of a policy that is attached by reference: what the mesh says of it at each of the objects
+	// that it names, which are a route's parents
 	Parents []gatewayv1.RouteParentStatus
 }
 

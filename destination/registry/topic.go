@@ -24,7 +24,7 @@ const (
 	topicNode
 	topicPolicy
 	topicPolicies // which policies there are
-	topicTarget   // the policies that are attached to the named service
+	topicTarget   // the policies of a kind, or of all, that are attached to the named service
 	topicStanding // what proxies made of the named policy
 	topicNetworks // of workloads and of services
 )

@@ -168,11 +168,22 @@ func (r *Registry) touchPolicyLocked(ref PolicyRef, was, is *Policy) {
 	lost := was != nil && is == nil
 	r.touched.touch(Topic{kind: topicPolicy, of: ref.Kind, name: ref.Name}, lost)
 	touching{registry: r}.topic(topicPolicies, Name{})
+	if was.restates(is) {
+		return
+	}
 	for _, p := range present(was, is) {
 		for _, service := range p.Targets {
 			touching{r, lost}.topic(topicTarget, service)
+			r.touched.touch(Topic{kind: topicTarget, of: ref.Kind, name: service}, lost)
 		}
 	}
+}
+
+// restates says whether the next form of a policy's object asks for the same: its source counts the
+// edits, and what it says of itself is none.
+func (p *Policy) restates(next *Policy) bool {
+	return p != nil && next != nil && p.Generation > 0 && p.Generation == next.Generation &&
+		p.Created.Equal(next.Created)
 }
 
 func (r *Registry) touchStandingLocked(ref PolicyRef, _, _ *Standing) {

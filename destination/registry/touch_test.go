@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func endpoint(addr string, change ...func(*Endpoint)) Endpoint {
@@ -158,6 +160,55 @@ func TestPoliciesOnAService(t *testing.T) {
 	}
 	if len(r.policiesByTarget) != 0 {
 		t.Errorf("left are %v", r.policiesByTarget)
+	}
+}
+
+// Who reads the policies of one kind is not told of another kind's, nor of what an object says of
+// itself.
+func TestPoliciesOfAKindOnAService(t *testing.T) {
+	r := New()
+	owner := r.Owner("test")
+	web := Name{Namespace: "shop", Name: "web"}
+	var topics map[Topic]struct{}
+	of := func(kinds ...string) (n int) {
+		r.Read(func(v *View) { n, topics = len(v.PoliciesOn(web, kinds...)), v.Topics() })
+		return n
+	}
+	told := func() bool {
+		touched := r.TakeTouched()
+		for topic := range topics {
+			if _, rest := touched.Rest[topic]; rest {
+				return true
+			}
+		}
+		return false
+	}
+	for _, c := range []struct {
+		kinds []string
+		n     int
+		told  bool
+	}{{nil, 1, true}, {[]string{"R"}, 1, true}, {[]string{"Q", "R"}, 1, true},
+		{[]string{"Q"}, 0, false}} {
+		owner.Apply(gone(attached("web")))
+		r.TakeTouched()
+		of(c.kinds...)
+		owner.Apply(set(attached("web")))
+		if got := told(); got != c.told {
+			t.Errorf("who reads %q is told: %v", c.kinds, got)
+		}
+		if n := of(c.kinds...); n != c.n {
+			t.Errorf("of %q there are %d, want %d", c.kinds, n, c.n)
+		}
+	}
+	edit := func(generation int64, says string) bool {
+		p := attached("web")
+		p.Generation, p.Reported.Conditions = generation, []metav1.Condition{{Message: says}}
+		owner.Apply(set(p))
+		return told()
+	}
+	of("R")
+	if !edit(1, "") || edit(1, "in use") || !edit(2, "in use") {
+		t.Error("an edit is told, and what the object says of itself is not")
 	}
 }
 

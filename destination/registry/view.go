@@ -199,14 +199,22 @@ func (v *View) Policies() []PolicyRef {
 	return slices.SortedFunc(maps.Keys(v.registry.policies.objects), comparePolicies)
 }
 
-// PoliciesOn returns the policies that are attached to a service, of any state, in one order on
-// every replica. Whoever uses one must ask for its Problem.
-func (v *View) PoliciesOn(service Name) []*Policy {
-	v.reads(topicTarget, service)
+// PoliciesOn returns the policies of some kinds, or of all where none is named, that are attached
+// to a service, of any state, in one order on every replica. Whoever uses one must ask for its
+// Problem. A service without a name stands for its namespace.
+func (v *View) PoliciesOn(service Name, kinds ...string) []*Policy {
+	if len(kinds) == 0 {
+		v.reads(topicTarget, service)
+	}
+	for _, kind := range kinds {
+		v.topics[Topic{kind: topicTarget, of: kind, name: service}] = struct{}{}
+	}
 	refs := sorted(v.registry.policiesByTarget, service, comparePolicies)
 	out := make([]*Policy, 0, len(refs))
 	for _, ref := range refs {
-		out = append(out, v.registry.policies.get(ref))
+		if len(kinds) == 0 || slices.Contains(kinds, ref.Kind) {
+			out = append(out, v.registry.policies.get(ref))
+		}
 	}
 	return out
 }

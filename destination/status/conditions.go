@@ -41,6 +41,7 @@ type Facts struct {
 	NoTarget string   // why the policy applies to nothing, or ""
 	Missing  []string // the backends that it names and that are not there
 	Beaten   []string // where others' routes are used in place of its own, and whose
+	Outbid   []string // where another's retry budget is, and whose
 	Counts   map[string]int32
 	Standing *registry.Standing // what proxies made of it; nil while none was sent any of it
 }
@@ -87,6 +88,9 @@ func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
 	inUse := "the " + noun(p.Kind) + " is in use"
 	if len(facts.Beaten) > 0 {
 		inUse += ", but its routes are not: " + strings.Join(facts.Beaten, ", ")
+	}
+	if len(facts.Outbid) > 0 {
+		inUse += ", but its retry budget is not: " + strings.Join(facts.Outbid, ", ")
 	}
 	return []metav1.Condition{
 		yes(Accepted, ReasonAccepted, inUse), resolved(facts.Missing),

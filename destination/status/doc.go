@@ -3,8 +3,10 @@
 //
 //	conditions.go  facts → the status that an object should have (pure)
 //	route.go       the same for routes of the Gateway API, by parent (pure)
+//	target.go      the same for policies that are attached by reference, by target (pure)
 //	writer.go      the leader's writer: server-side apply of the status subresource
-//	parents.go     how a route's is written: beside what others say in the same list
+//	parents.go     how those of routes and policies are written: beside what others say in the
+//	               same list
 //
 // One replica writes, the one that holds a Lease: replicas of two versions, which may judge
 // differently, would otherwise undo each other's work for ever. It writes only where an object's

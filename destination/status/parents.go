@@ -16,27 +16,35 @@ import (
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
-// patchParents writes what is wanted of a route. Its parents are one value to the API server, which
-// cannot merge them: so what others say there is read, and written again as it is, unless somebody
-// has written meanwhile.
-func patchParents(ctx context.Context, in dynamic.ResourceInterface, report *Report) error {
+// list is where a status has an entry for each object that its own refers to.
+type list struct{ field, ref string }
+
+var (
+	routeParents    = list{"parents", "parentRef"}
+	policyAncestors = list{"ancestors", "ancestorRef"} // GEP-713
+)
+
+// patch writes what is wanted of an object. The list is one value to the API server, which cannot
+// merge it: so what others say there is read, and written again as it is, unless somebody has
+// written meanwhile.
+func (l list) patch(ctx context.Context, in dynamic.ResourceInterface, report *Report) error {
 	name := report.Ref.Name.Name
-	route, err := in.Get(ctx, name, metav1.GetOptions{})
+	object, err := in.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
 	var has []any // nil where the status is not there, or null
 	if field, _, err := unstructured.NestedFieldNoCopy(
-		route.Object, "status", "parents"); err == nil {
+		object.Object, "status", l.field); err == nil {
 		has, _ = field.([]any)
 	}
-	parents, err := mergeParents(has, report.Want.Parents)
+	entries, err := l.merge(has, report.Want.Parents)
 	if err != nil {
 		return err
 	}
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": route.GetResourceVersion()},
-		"status":   map[string]any{"parents": parents},
+		"metadata": map[string]any{"resourceVersion": object.GetResourceVersion()},
+		"status":   map[string]any{l.field: entries},
 	})
 	if err != nil {
 		return fmt.Errorf("encode a status: %w", err)
@@ -46,30 +54,44 @@ func patchParents(ctx context.Context, in dynamic.ResourceInterface, report *Rep
 	return err
 }
 
-// mergeParents puts our entries in place of those we had, and leaves the others and their order.
-func mergeParents(has []any, want []gatewayv1.RouteParentStatus) ([]any, error) {
+// merge puts our entries in place of those we had, and leaves the others and their order.
+func (l list) merge(has []any, want []gatewayv1.RouteParentStatus) ([]any, error) {
 	out := []any{} // the API server wants a list, be it empty
 	want = slices.Clone(want)
 	for _, entry := range has {
-		var parent gatewayv1.RouteParentStatus
-		content, _ := entry.(map[string]any)
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(
-			content, &parent); err != nil {
+		theirs, err := l.read(entry)
+		if err != nil {
 			return nil, fmt.Errorf("read a status: %w", err)
 		}
-		i := indexOf(want, parent.ParentRef)
+		i := indexOf(want, theirs.ParentRef)
 		switch {
-		case parent.ControllerName != names.GatewayController:
+		case theirs.ControllerName != names.GatewayController:
 			out = append(out, entry)
 		case i >= 0:
-			out = append(out, begun(want[i]))
+			out = append(out, l.entry(begun(want[i])))
 			want = slices.Delete(want, i, i+1)
 		}
 	}
 	for i := range want {
-		out = append(out, begun(want[i]))
+		out = append(out, l.entry(begun(want[i])))
 	}
 	return out, nil
+}
+
+// read says whose an entry is, and of which object.
+func (l list) read(entry any) (out gatewayv1.RouteParentStatus, err error) {
+	content, _ := entry.(map[string]any)
+	err = runtime.DefaultUnstructuredConverter.FromUnstructured(map[string]any{
+		"parentRef": content[l.ref], "controllerName": content["controllerName"],
+	}, &out)
+	return out, err
+}
+
+// entry is what the list has of an object.
+func (l list) entry(p gatewayv1.RouteParentStatus) any {
+	return map[string]any{
+		l.ref: p.ParentRef, "controllerName": p.ControllerName, "conditions": p.Conditions,
+	}
 }
 
 // begun is the entry with a time for conditions that are new.

@@ -29,12 +29,24 @@ type Parent struct {
 // OfRoute returns the status that a route should have. Nothing is said of parents that are not
 // here.
 func OfRoute(p *registry.Policy, parents []Parent) *Report {
-	var want registry.Status
+	all := make([]gatewayv1.RouteParentStatus, 0, len(parents))
 	for i := range parents {
-		one := gatewayv1.RouteParentStatus{
-			ParentRef: parents[i].Ref, ControllerName: names.GatewayController,
-			Conditions: parents[i].conditions(),
-		}
+		all = append(all, said(parents[i].Ref, parents[i].conditions()))
+	}
+	return ofEach(p, all)
+}
+
+func said(ref gatewayv1.ParentReference, all []metav1.Condition) gatewayv1.RouteParentStatus {
+	return gatewayv1.RouteParentStatus{
+		ParentRef: ref, ControllerName: names.GatewayController, Conditions: all,
+	}
+}
+
+// ofEach is the status of an object that says of each of those it refers to what has become of it
+// there. Of what is said twice the first counts.
+func ofEach(p *registry.Policy, all []gatewayv1.RouteParentStatus) *Report {
+	var want registry.Status
+	for _, one := range all {
 		if indexOf(want.Parents, one.ParentRef) >= 0 {
 			continue
 		}

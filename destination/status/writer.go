@@ -20,6 +20,7 @@ import (
 	"k8s.io/klog/v2"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/names"
@@ -184,10 +185,13 @@ func (t *term) write(ctx context.Context, ref registry.PolicyRef) error {
 	defer cancel()
 	in := t.Dynamic.Resource(kind.Resource).Namespace(ref.Name.Namespace)
 	var err error
-	if kind.Resource.Group == gatewayv1.GroupName {
-		err = patchParents(ctx, in, report)
-	} else {
+	switch {
+	case kind.Resource.Group == gatewayv1.GroupName:
+		err = routeParents.patch(ctx, in, report)
+	case ref.Kind == crd.Kind:
 		err = apply(ctx, in, kind, report)
+	default:
+		err = policyAncestors.patch(ctx, in, report)
 	}
 	if apierrors.IsNotFound(err) {
 		return nil // deleted meanwhile

@@ -136,8 +136,8 @@ type Picker struct {
 // Backend is a share of a rule's requests, and the cluster that they go to or the answer that they
 // get.
 type Backend struct {
-	Cluster  string
-	Index    int // of cluster among the route's
+	Cluster  string // as metrics have it: without its variant
+	Index    int    // of cluster among the route's
 	Filters  []Filter
 	Redirect *Redirect // nil: the cluster is asked
 	Answer   int       // an error's status, instead of a cluster; 0: none
@@ -285,7 +285,7 @@ func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {
 			continue
 		}
 		if b.Answer == 0 {
-			b.Index = r.clusterIndex(b.Cluster)
+			b.Index = r.clusterIndex(m.Cluster)
 		}
 		p.total += uint64(m.Weight)
 		b.upTo = p.total
@@ -295,7 +295,8 @@ func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {
 }
 
 func compileBackend(m *api.Backend) (b Backend, err error) {
-	b.Cluster, b.Answer = m.Cluster, int(m.Answer)
+	b.Cluster, _ = api.SplitCluster(m.Cluster)
+	b.Answer = int(m.Answer)
 	switch {
 	case m.Answer == 0:
 	case m.Answer < 400 || m.Answer > 599:

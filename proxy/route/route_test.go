@@ -2,6 +2,7 @@ package route
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,28 @@ func TestPickerKeepsWeightsExactly(t *testing.T) {
 		if i%100 == 0 && math.Abs(float64(count)-float64(i)/10) > 2 {
 			t.Fatalf("after %d picks, %d of b: want a tenth", i, count)
 		}
+	}
+}
+
+// A variant of a cluster is another cluster, and metrics show what it is a variant of.
+func TestAVariantIsShownAsItsCluster(t *testing.T) {
+	r := compile(t, &api.Route{
+		Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
+		Backends: []*api.Backend{{Cluster: "a:80/other", Weight: 1}, {Cluster: "a:80", Weight: 1}},
+	})
+	if want := []string{"a:80/other", "a:80"}; !slices.Equal(r.Clusters, want) {
+		t.Errorf("the clusters are %q, want %q", r.Clusters, want)
+	}
+	seen := map[int]bool{}
+	for range 2 {
+		b := r.Fallback.Backends.Pick()
+		seen[b.Index] = true
+		if b.Cluster != "a:80" {
+			t.Errorf("cluster %s is shown as %s", r.Clusters[b.Index], b.Cluster)
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("two picks of two equal shares go to %v", seen)
 	}
 }
 

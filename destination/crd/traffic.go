@@ -1,0 +1,178 @@
+package crd
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// How the kind is called on the outside.
+const (
+	BackendTrafficPolicyKind = "BackendTrafficPolicy"
+	BackendTrafficPolicies   = "backendtrafficpolicies"
+)
+
+// BackendTrafficPolicyResource is what a dynamic client asks for.
+func BackendTrafficPolicyResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{
+		Group: Group, Version: Version, Resource: BackendTrafficPolicies,
+	}
+}
+
+// BackendTrafficPolicy says how the endpoints behind Services are used: which of them a request
+// goes to, how much they are asked at once, and which are left alone. It is about the Services that
+// it names, or is the default of all Services of a Namespace (GEP-713).
+//
+// +kubebuilder:object:root=true
+type BackendTrafficPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   BackendTrafficPolicySpec `json:"spec"`
+	Status gatewayv1.PolicyStatus   `json:"status,omitempty"`
+}
+
+// BackendTrafficPolicySpec has a section for each thing that it may say. What it does not say, a
+// policy that is about more says, or else the proxy's defaults.
+type BackendTrafficPolicySpec struct {
+	TargetRefs       []TrafficTarget   `json:"targetRefs"`
+	LoadBalancer     *LoadBalancer     `json:"loadBalancer,omitempty"`
+	SlowStart        *SlowStart        `json:"slowStart,omitempty"`
+	CircuitBreaker   *CircuitBreaker   `json:"circuitBreaker,omitempty"`
+	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
+	RetryBudget      *RetryBudget      `json:"retryBudget,omitempty"`
+}
+
+// TrafficTarget is a Service, one port of it, or a Namespace, which stands for all its Services.
+// One in another namespace than the policy's is about the calls from the policy's namespace.
+type TrafficTarget struct {
+	Group       string `json:"group,omitempty"`
+	Kind        string `json:"kind"`
+	Name        string `json:"name"`
+	Namespace   string `json:"namespace,omitempty"`   // of a Service; empty: the policy's
+	SectionName string `json:"sectionName,omitempty"` // of a Service: what a port is called
+}
+
+// The kinds of targets.
+const (
+	TargetService   = "Service"
+	TargetNamespace = "Namespace"
+)
+
+// Service returns the name of the Service that is meant, and for a Namespace that without a name.
+func (t *TrafficTarget) Service(policyNamespace string) (namespace, name string) {
+	switch {
+	case t.Kind == TargetNamespace:
+		return t.Name, ""
+	case t.Namespace != "":
+		return t.Namespace, t.Name
+	}
+	return policyNamespace, t.Name
+}
+
+// The types of load balancers.
+const (
+	BalancerEWMA           = "EWMA"
+	BalancerLeastRequest   = "LeastRequest"
+	BalancerRoundRobin     = "RoundRobin"
+	BalancerRandom         = "Random"
+	BalancerConsistentHash = "ConsistentHash"
+)
+
+// LoadBalancer is how an endpoint is chosen.
+type LoadBalancer struct {
+	Type           string          `json:"type"`
+	LeastRequest   *LeastRequest   `json:"leastRequest,omitempty"`
+	ConsistentHash *ConsistentHash `json:"consistentHash,omitempty"`
+}
+
+// LeastRequest takes, of some endpoints at random, the one with the fewest requests under way.
+type LeastRequest struct {
+	Choices *uint32 `json:"choices,omitempty"`
+}
+
+// ConsistentHash takes the endpoint that a key of the request falls to, the first key that the
+// request has. One that has none goes to an endpoint at random.
+type ConsistentHash struct {
+	Keys []HashKey `json:"keys"`
+	// By how much an endpoint may have more than its share of the requests under way, per cent;
+	// what would be more goes to the next. Absent: by whatever.
+	BoundedLoadPercent *uint32 `json:"boundedLoadPercent,omitempty"`
+	// At most one of the two. Neither: a Maglev table.
+	Ring   *HashRing    `json:"ring,omitempty"`
+	Maglev *MaglevTable `json:"maglev,omitempty"`
+}
+
+// HashKey is one of its fields.
+type HashKey struct {
+	Header string      `json:"header,omitempty"`
+	Cookie *HashCookie `json:"cookie,omitempty"`
+	Query  string      `json:"query,omitempty"`  // a parameter
+	Source *HashSource `json:"source,omitempty"` // the caller's address
+}
+
+// HashCookie is a cookie of the application's callers. With a ttl, whoever has none is given one.
+type HashCookie struct {
+	Name string `json:"name"`
+	Path string `json:"path,omitempty"`
+	TTL  string `json:"ttl,omitempty"` // a Go duration
+}
+
+// HashSource has nothing to say.
+type HashSource struct{}
+
+// HashRing is a ring of a number of points between the two.
+type HashRing struct {
+	MinSize *uint32 `json:"minSize,omitempty"`
+	MaxSize *uint32 `json:"maxSize,omitempty"`
+}
+
+// MaglevTable is Maglev's lookup table.
+type MaglevTable struct {
+	TableSize *uint32 `json:"tableSize,omitempty"` // a prime
+}
+
+// SlowStart gives an endpoint that is new beside older ones its share little by little.
+type SlowStart struct {
+	Window           string   `json:"window"` // a Go duration
+	MinWeightPercent *uint32  `json:"minWeightPercent,omitempty"`
+	Aggression       *float64 `json:"aggression,omitempty"` // 1: as a straight line
+}
+
+// CircuitBreaker bounds what one proxy asks of a Service's port at once. What is beyond a bound is
+// refused at once.
+type CircuitBreaker struct {
+	MaxConnections     *uint32 `json:"maxConnections,omitempty"`
+	MaxPendingRequests *uint32 `json:"maxPendingRequests,omitempty"`
+	MaxRequests        *uint32 `json:"maxRequests,omitempty"`
+	MaxRetries         *uint32 `json:"maxRetries,omitempty"`
+}
+
+// OutlierDetection keeps requests from endpoints that fail, for a time. At least one of the first
+// three must be there, by which endpoints are judged.
+type OutlierDetection struct {
+	ConsecutiveFailures *uint32      `json:"consecutiveFailures,omitempty"`
+	SuccessRate         *SuccessRate `json:"successRate,omitempty"`
+	Deviation           *Deviation   `json:"deviation,omitempty"`
+	// Go durations. The first time is doubled with each that follows, up to the second.
+	BaseEjectionTime  string  `json:"baseEjectionTime,omitempty"`
+	MaxEjectionTime   string  `json:"maxEjectionTime,omitempty"`
+	MaxEjectedPercent *uint32 `json:"maxEjectedPercent,omitempty"` // of the endpoints
+	DryRun            bool    `json:"dryRun,omitempty"`            // count, and eject nobody
+}
+
+// SuccessRate ejects an endpoint of which too few requests within a window have succeeded.
+type SuccessRate struct {
+	ThresholdPercent uint32  `json:"thresholdPercent"`
+	Window           string  `json:"window,omitempty"` // a Go duration
+	MinRequests      *uint32 `json:"minRequests,omitempty"`
+}
+
+// Deviation ejects an endpoint whose success rate is less than the endpoints' mean by more than a
+// number of their standard deviations.
+type Deviation struct {
+	Factor       *float64 `json:"factor,omitempty"`
+	Interval     string   `json:"interval,omitempty"` // a Go duration
+	MinEndpoints *uint32  `json:"minEndpoints,omitempty"`
+	MinRequests  *uint32  `json:"minRequests,omitempty"` // in the interval
+}

@@ -1,0 +1,114 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// Use is how callers in one namespace use what is behind one service's port. A nil one says
+// nothing: the proxies' defaults count.
+type Use struct {
+	Consumers bool     // the policies are of the callers' own namespace, which is not the service's
+	Origins   []Origin // of what is said of the cluster
+	Budgeter  Origin   // whose the budget is
+
+	cluster *api.Cluster
+	budget  *Budget
+}
+
+// UseOf returns what counts of several policies for callers in a namespace of a service's port, or
+// nil where nothing does.
+//
+// Policies of the callers' own namespace (a consumer's) beat those of the service's (the
+// producer's), and replace them as a whole. Among the policies of one namespace, a port's beats a
+// Service's, and that the Namespace's, section by section: what one does not say the next one says.
+// Of several that are about the same, the oldest counts (see Holder).
+func UseOf(all []Traffic, port Scope, callerNamespace string) *Use {
+	for _, namespace := range []string{callerNamespace, port.Namespace} {
+		var out *Use
+		for _, scope := range port.wider() {
+			t := Holder(all, scope, namespace)
+			if t == nil {
+				continue
+			}
+			if out == nil {
+				out = &Use{Consumers: namespace != port.Namespace, cluster: &api.Cluster{}}
+			}
+			out.add(t)
+		}
+		if out != nil {
+			return out
+		}
+	}
+	return nil
+}
+
+// wider are the scopes that a port is in, the port's own first.
+func (s Scope) wider() []Scope {
+	return []Scope{s, {s.Namespace, s.Service, ""}, {s.Namespace, "", ""}}
+}
+
+// Holder returns which of the policies of a namespace is the one about a scope, or nil: the oldest,
+// and of equally old ones the first by name (the Gateway API's rules on conflicts, GEP-713).
+func Holder(all []Traffic, scope Scope, namespace string) (first *Traffic) {
+	for i := range all {
+		t := &all[i]
+		if t.Origin.Namespace == namespace && slices.Contains(t.Scopes, scope) &&
+			(first == nil || t.before(first)) {
+			first = t
+		}
+	}
+	return first
+}
+
+func (t *Traffic) before(other *Traffic) bool {
+	if c := t.Created.Compare(other.Created); c != 0 {
+		return c < 0
+	}
+	return t.Origin.path() < other.Origin.path()
+}
+
+// add takes from a policy what those before it do not say.
+func (u *Use) add(t *Traffic) {
+	says := false
+	if u.cluster.Balancer == nil && t.Cluster.Balancer != nil {
+		u.cluster.Balancer, says = t.Cluster.Balancer, true
+	}
+	if u.cluster.SlowStart == nil && t.Cluster.SlowStart != nil {
+		u.cluster.SlowStart, says = t.Cluster.SlowStart, true
+	}
+	if u.cluster.Limits == nil && t.Cluster.Limits != nil {
+		u.cluster.Limits, says = t.Cluster.Limits, true
+	}
+	if u.cluster.OutlierDetection == nil && t.Cluster.OutlierDetection != nil {
+		u.cluster.OutlierDetection, says = t.Cluster.OutlierDetection, true
+	}
+	if says {
+		u.Origins = append(u.Origins, t.Origin)
+	}
+	if u.budget == nil && t.Budget != nil {
+		u.budget, u.Budgeter = t.Budget, t.Origin
+	}
+}
+
+// Set says in a message how a cluster is used.
+func (u *Use) Set(c *api.Cluster) {
+	c.Balancer = &api.Cluster_Ewma{Ewma: &api.EWMA{}}
+	if u == nil {
+		return
+	}
+	if u.cluster.Balancer != nil {
+		c.Balancer = u.cluster.Balancer
+	}
+	c.SlowStart, c.Limits = u.cluster.SlowStart, u.cluster.Limits
+	c.OutlierDetection = u.cluster.OutlierDetection
+}
+
+// RetryBudget makes the budget of a service's retries, or nil where nothing is said of it.
+func (u *Use) RetryBudget() *api.RetryBudget {
+	if u == nil || u.budget == nil {
+		return nil
+	}
+	return u.budget.message()
+}
