@@ -132,6 +132,7 @@ func handler() http.Handler {
 	mux.HandleFunc("/seen", seen.answer)
 	mux.HandleFunc("/fail/{n}", seen.failSometimes)
 	mux.HandleFunc("/slow/{ms}", seen.answerSlowly)
+	mux.HandleFunc("/unless/{name}", answerUnless)
 	return mux
 }
 
@@ -151,6 +152,15 @@ func answerEcho(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(echo{
 		pod, r.Method, r.URL.Path, r.Proto, r.Host, r.RemoteAddr, r.Header, string(body),
 	})
+}
+
+// answerUnless fails in pods whose names begin so.
+func answerUnless(w http.ResponseWriter, r *http.Request) {
+	if pod, _ := os.Hostname(); strings.HasPrefix(pod, r.PathValue("name")) {
+		http.Error(w, "it is "+pod, http.StatusInternalServerError)
+		return
+	}
+	answerEcho(w, r)
 }
 
 func answerWebSocket(w http.ResponseWriter, r *http.Request) {
