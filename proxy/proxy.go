@@ -145,6 +145,7 @@ func (p *Proxy) newStages() {
 		Identified: p.identified,
 		Attach:     forward.Attach,
 		Configure:  p.configure,
+		Limited:    p.metrics.Limited,
 		Applied:    forward.Apply,
 		Metrics:    p.metrics,
 	})

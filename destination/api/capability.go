@@ -19,6 +19,7 @@ const (
 	CapabilityRoundRobin      = "balancer/round-robin"
 	CapabilityRandom          = "balancer/random"
 	CapabilityConsistentHash  = "balancer/consistent-hash"
+	CapabilityRateLimit       = "rate-limit"
 )
 
 // Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
@@ -33,6 +34,9 @@ func (x *Resource) Needs() []string {
 		need := needsOf(body.Inbound.GetHttp())
 		if body.Inbound.GetDefaultAction() == Action_ACTION_AUDIT {
 			need = append(need, CapabilityAudit)
+		}
+		if len(body.Inbound.GetRateLimits()) > 0 {
+			need = append(need, CapabilityRateLimit)
 		}
 		return need
 	case *Resource_Config:

@@ -5025,8 +5025,10 @@ type Inbound struct {
 	Probes         []*Probe               `protobuf:"bytes,7,rep,name=probes,proto3" json:"probes,omitempty"`                 // the kubelet's, admitted in plaintext whatever the mode
 	Service        *Metadata              `protobuf:"bytes,8,opt,name=service,proto3" json:"service,omitempty"`
 	Reach          Reach                  `protobuf:"varint,9,opt,name=reach,proto3,enum=tulle.destination.v1.Reach" json:"reach,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// At most MaxRateLimits. A port that has any takes nothing but HTTP: what is not read is not counted.
+	RateLimits    []*RateLimit `protobuf:"bytes,10,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"` // capability "rate-limit"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
@@ -5122,6 +5124,281 @@ func (x *Inbound) GetReach() Reach {
 	return Reach_REACH_UNSPECIFIED
 }
 
+func (x *Inbound) GetRateLimits() []*RateLimit {
+	if x != nil {
+		return x.RateLimits
+	}
+	return nil
+}
+
+// RateLimit bounds the requests that one proxy lets through to its application. A request is admitted
+// if it is within all of the limits that match it, and only then counted, in each of them. The kubelet's
+// probes and the pod's own calls are not. It and all in it is strict.
+type RateLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Origin        *Origin                `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	Match         *Match                 `protobuf:"bytes,2,opt,name=match,proto3" json:"match,omitempty"`                        // absent: every request
+	Keys          []*RateKey             `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`                          // requests that are alike in all of these share a bucket; none: all do
+	Requests      uint64                 `protobuf:"varint,4,opt,name=requests,proto3" json:"requests,omitempty"`                 // in a window: this proxy's share. 1 to MaxRateRequests
+	WindowMs      uint64                 `protobuf:"varint,5,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"` // MinRateWindow to MaxRateWindow
+	Burst         uint64                 `protobuf:"varint,6,opt,name=burst,proto3" json:"burst,omitempty"`                       // how many may come at once, at most MaxRateRequests; 0: as many as in a window
+	DryRun        bool                   `protobuf:"varint,7,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`       // say what it would refuse, and refuse nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_destination_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *RateLimit) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *RateLimit) GetMatch() *Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+func (x *RateLimit) GetKeys() []*RateKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *RateLimit) GetRequests() uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *RateLimit) GetWindowMs() uint64 {
+	if x != nil {
+		return x.WindowMs
+	}
+	return 0
+}
+
+func (x *RateLimit) GetBurst() uint64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *RateLimit) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// RateKey is what tells requests apart.
+type RateKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Key:
+	//
+	//	*RateKey_Identity
+	//	*RateKey_Header
+	//	*RateKey_Path
+	Key           isRateKey_Key `protobuf_oneof:"key"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateKey) Reset() {
+	*x = RateKey{}
+	mi := &file_destination_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateKey) ProtoMessage() {}
+
+func (x *RateKey) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
+func (*RateKey) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *RateKey) GetKey() isRateKey_Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RateKey) GetIdentity() *CallerIdentity {
+	if x != nil {
+		if x, ok := x.Key.(*RateKey_Identity); ok {
+			return x.Identity
+		}
+	}
+	return nil
+}
+
+func (x *RateKey) GetHeader() string {
+	if x != nil {
+		if x, ok := x.Key.(*RateKey_Header); ok {
+			return x.Header
+		}
+	}
+	return ""
+}
+
+func (x *RateKey) GetPath() *RequestPath {
+	if x != nil {
+		if x, ok := x.Key.(*RateKey_Path); ok {
+			return x.Path
+		}
+	}
+	return nil
+}
+
+type isRateKey_Key interface {
+	isRateKey_Key()
+}
+
+type RateKey_Identity struct {
+	Identity *CallerIdentity `protobuf:"bytes,1,opt,name=identity,proto3,oneof"`
+}
+
+type RateKey_Header struct {
+	Header string `protobuf:"bytes,2,opt,name=header,proto3,oneof"` // lower case; all requests without it are alike
+}
+
+type RateKey_Path struct {
+	Path *RequestPath `protobuf:"bytes,3,opt,name=path,proto3,oneof"`
+}
+
+func (*RateKey_Identity) isRateKey_Key() {}
+
+func (*RateKey_Header) isRateKey_Key() {}
+
+func (*RateKey_Path) isRateKey_Key() {}
+
+// CallerIdentity is the caller's SPIFFE ID. All callers without one are alike.
+type CallerIdentity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallerIdentity) Reset() {
+	*x = CallerIdentity{}
+	mi := &file_destination_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallerIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallerIdentity) ProtoMessage() {}
+
+func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
+func (*CallerIdentity) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{65}
+}
+
+// RequestPath is without the query.
+type RequestPath struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestPath) Reset() {
+	*x = RequestPath{}
+	mi := &file_destination_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestPath) ProtoMessage() {}
+
+func (x *RequestPath) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
+func (*RequestPath) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{66}
+}
+
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
 type Authorization struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5132,7 +5409,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5144,7 +5421,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5157,7 +5434,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{63}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -5178,7 +5455,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5190,7 +5467,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5203,7 +5480,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{64}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Probe) GetPath() string {
@@ -5232,7 +5509,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5244,7 +5521,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5257,7 +5534,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Config) GetLog() *Log {
@@ -5284,7 +5561,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5296,7 +5573,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5309,7 +5586,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -5329,7 +5606,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5341,7 +5618,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5354,7 +5631,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Log) GetLevel() Level {
@@ -5668,7 +5945,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\rR\bpriority\x12\x18\n" +
-	"\acluster\x18\x05 \x01(\tR\acluster\"\xf1\x03\n" +
+	"\acluster\x18\x05 \x01(\tR\acluster\"\xb3\x04\n" +
 	"\aInbound\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12:\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1e.tulle.destination.v1.ProtocolR\bprotocol\x12.\n" +
@@ -5678,7 +5955,25 @@ const file_destination_proto_rawDesc = "" +
 	"\x04http\x18\x06 \x03(\v2\x1e.tulle.destination.v1.HTTPRuleR\x04http\x123\n" +
 	"\x06probes\x18\a \x03(\v2\x1b.tulle.destination.v1.ProbeR\x06probes\x128\n" +
 	"\aservice\x18\b \x01(\v2\x1e.tulle.destination.v1.MetadataR\aservice\x121\n" +
-	"\x05reach\x18\t \x01(\x0e2\x1b.tulle.destination.v1.ReachR\x05reach\"/\n" +
+	"\x05reach\x18\t \x01(\x0e2\x1b.tulle.destination.v1.ReachR\x05reach\x12@\n" +
+	"\vrate_limits\x18\n" +
+	" \x03(\v2\x1f.tulle.destination.v1.RateLimitR\n" +
+	"rateLimits\"\x8f\x02\n" +
+	"\tRateLimit\x124\n" +
+	"\x06origin\x18\x01 \x01(\v2\x1c.tulle.destination.v1.OriginR\x06origin\x121\n" +
+	"\x05match\x18\x02 \x01(\v2\x1b.tulle.destination.v1.MatchR\x05match\x121\n" +
+	"\x04keys\x18\x03 \x03(\v2\x1d.tulle.destination.v1.RateKeyR\x04keys\x12\x1a\n" +
+	"\brequests\x18\x04 \x01(\x04R\brequests\x12\x1b\n" +
+	"\twindow_ms\x18\x05 \x01(\x04R\bwindowMs\x12\x14\n" +
+	"\x05burst\x18\x06 \x01(\x04R\x05burst\x12\x17\n" +
+	"\adry_run\x18\a \x01(\bR\x06dryRun\"\xa7\x01\n" +
+	"\aRateKey\x12B\n" +
+	"\bidentity\x18\x01 \x01(\v2$.tulle.destination.v1.CallerIdentityH\x00R\bidentity\x12\x18\n" +
+	"\x06header\x18\x02 \x01(\tH\x00R\x06header\x127\n" +
+	"\x04path\x18\x03 \x01(\v2!.tulle.destination.v1.RequestPathH\x00R\x04pathB\x05\n" +
+	"\x03key\"\x10\n" +
+	"\x0eCallerIdentity\"\r\n" +
+	"\vRequestPath\"/\n" +
 	"\rAuthorization\x12\x1e\n" +
 	"\n" +
 	"identities\x18\x01 \x03(\tR\n" +
@@ -5754,7 +6049,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -5827,11 +6122,15 @@ var file_destination_proto_goTypes = []any{
 	(*Endpoint)(nil),          // 68: tulle.destination.v1.Endpoint
 	(*Locality)(nil),          // 69: tulle.destination.v1.Locality
 	(*Inbound)(nil),           // 70: tulle.destination.v1.Inbound
-	(*Authorization)(nil),     // 71: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 72: tulle.destination.v1.Probe
-	(*Config)(nil),            // 73: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 74: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 75: tulle.destination.v1.Log
+	(*RateLimit)(nil),         // 71: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),           // 72: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),    // 73: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),       // 74: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),     // 75: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 76: tulle.destination.v1.Probe
+	(*Config)(nil),            // 77: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 78: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 79: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	9,   // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -5857,7 +6156,7 @@ var file_destination_proto_depIdxs = []int32{
 	66,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
 	67,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
 	70,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	73,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	77,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,   // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,   // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	24,  // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
@@ -5925,20 +6224,26 @@ var file_destination_proto_depIdxs = []int32{
 	2,   // 88: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
 	4,   // 89: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
 	5,   // 90: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	71,  // 91: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	75,  // 91: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
 	26,  // 92: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	72,  // 93: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	76,  // 93: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
 	24,  // 94: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
 	3,   // 95: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	75,  // 96: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	74,  // 97: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,   // 98: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,   // 99: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	100, // [100:100] is the sub-list for method output_type
-	100, // [100:100] is the sub-list for method input_type
-	100, // [100:100] is the sub-list for extension type_name
-	100, // [100:100] is the sub-list for extension extendee
-	0,   // [0:100] is the sub-list for field type_name
+	71,  // 96: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	25,  // 97: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	29,  // 98: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	72,  // 99: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	73,  // 100: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	74,  // 101: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	79,  // 102: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	78,  // 103: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,   // 104: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,   // 105: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	106, // [106:106] is the sub-list for method output_type
+	106, // [106:106] is the sub-list for method input_type
+	106, // [106:106] is the sub-list for extension type_name
+	106, // [106:106] is the sub-list for extension extendee
+	0,   // [0:106] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -6029,13 +6334,18 @@ func file_destination_proto_init() {
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
+	file_destination_proto_msgTypes[64].OneofWrappers = []any{
+		(*RateKey_Identity)(nil),
+		(*RateKey_Header)(nil),
+		(*RateKey_Path)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   68,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -6,6 +6,17 @@ import "time"
 // the proxy's timers.
 const MinHedge = 5 * time.Millisecond
 
+// What a rate limit may say. Its buckets are bounded by the proxy.
+const (
+	// MaxRateLimits bounds the limits of one port, each of which every request is held against.
+	MaxRateLimits = 16
+	// MaxRateRequests leaves a nanosecond between two requests, in the shortest
+	// window.
+	MaxRateRequests = 1e9
+	MinRateWindow   = time.Second // in which Retry-After counts
+	MaxRateWindow   = time.Hour   // what is not answered for longer is a quota, and not a rate
+)
+
 // What one stream may carry. Both ends hold to these, so neither can say what the other refuses.
 const (
 	// MaxRequest bounds a message from a proxy. A key has some 336 bytes at most, so it is Resume

@@ -46,6 +46,7 @@ func record(r *metric.Registry) {
 	for e := metric.ConnectionRefused; e <= metric.ShedWork; e++ {
 		r.Counter(e, "limit").Inc()
 	}
+	r.Limited(metric.RateLimit{Namespace: "shop", Policy: "web", Limit: "all", Enforced: true}).Add(4)
 	r.Connections.Store(3)
 	r.CertificateExpiry.Store(1_900_000_000)
 }
@@ -82,6 +83,7 @@ func TestMetricsPage(t *testing.T) {
 		"tulle_connections_refused_total": 1, "tulle_protocol_errors_total": 1,
 		"tulle_errors_answered_total": 1, "tulle_retry_causes_total": 1,
 		"tulle_control_plane_errors_total": 1, "tulle_work_shed_total": 1,
+		"tulle_rate_limited_total":                   4,
 		"tulle_certificate_expiry_timestamp_seconds": 1_900_000_000,
 	} {
 		f := families[name]

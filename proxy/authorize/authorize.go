@@ -106,18 +106,21 @@ func (pol *Policy) After(was *Policy, now time.Time, grace time.Duration) *Polic
 type Refusal struct {
 	Status int
 	Reason string
+	Over   Excess // of status 429
 }
+
+func forbidden(reason string) *Refusal { return &Refusal{Status: 403, Reason: reason} }
 
 // Verdict decides about a caller.
 func (pol *Policy) Verdict(who Caller) *Refusal {
 	id := who.ID
 	switch {
 	case who.Chose && !pol.chosen && !time.Now().Before(pol.until):
-		return &Refusal{403, fmt.Sprintf("port %d is named by no containerPort of the pod and by"+
+		return forbidden(fmt.Sprintf("port %d is named by no containerPort of the pod and by"+
 			" no Service in front of it, so it is not reached through port %d:"+
-			" name it in one of them", pol.port, config.InboundPort)}
+			" name it in one of them", pol.port, config.InboundPort))
 	case id == "" && pol.strict:
-		return &Refusal{403, "this workload takes calls from the mesh only (mode: strict)"}
+		return forbidden("this workload takes calls from the mesh only (mode: strict)")
 	case pol.action == api.Action_ACTION_ALLOW:
 		return nil
 	}
@@ -129,7 +132,7 @@ func (pol *Policy) Verdict(who Caller) *Refusal {
 	if id == "" {
 		id = "an unauthenticated caller"
 	}
-	return &Refusal{403, id + " is not allowed to call this port"}
+	return forbidden(id + " is not allowed to call this port")
 }
 
 // grpcHealthPath is a probe of kind grpc's.
@@ -154,21 +157,21 @@ func (pol *Policy) TLSProbe(who Caller) bool { return pol.tls && who.Node && !wh
 func Application(cfg *config.Config, dst netip.AddrPort, port uint16) (string, *Refusal) {
 	switch port {
 	case config.OutboundPort, config.InboundPort, config.AdminPort:
-		return "", &Refusal{403, "the proxy's own ports are not served through it"}
+		return "", forbidden("the proxy's own ports are not served through it")
 	}
 	if cfg.Apps != nil {
 		if addr := cfg.Apps[port]; addr != "" {
 			return addr, nil
 		}
-		return "", &Refusal{403, "no application is known at this port"}
+		return "", forbidden("no application is known at this port")
 	}
 	if dst.Port() != config.InboundPort && dst.Port() != port {
-		return "", &Refusal{403, "the server name's port is not the one that was dialed"}
+		return "", forbidden("the server name's port is not the one that was dialed")
 	}
 	for _, ip := range cfg.PodIPs {
 		if ip == dst.Addr().Unmap() {
 			return netip.AddrPortFrom(ip, port).String(), nil
 		}
 	}
-	return "", &Refusal{403, "the address dialed is not one of this pod's"}
+	return "", forbidden("the address dialed is not one of this pod's")
 }

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"sync"
@@ -48,7 +49,12 @@ type Arrival struct {
 type PortAnswer struct {
 	*authorize.Policy
 	Answer // it names the requests in metrics, and has no clusters
+	Limits *authorize.Limits
 }
+
+// HTTPOnly reports whether the port takes nothing but HTTP. Who could say something else would be
+// within every limit of how often requests may come.
+func (a *PortAnswer) HTTPOnly() bool { return a.Limits.Any() || a.Answer.HTTPOnly() }
 
 // admission is a connection that was admitted, and about which nobody is asked again.
 type admission struct {
@@ -154,12 +160,28 @@ func (d *Session) compileInbound(m *api.Inbound) (*PortAnswer, error) {
 		return nil, err
 	}
 	r.OnlyNames()
-	return &PortAnswer{pol, Answer{Route: r}}, nil
+	limits, err := d.compileLimits(m)
+	if err != nil {
+		return nil, err
+	}
+	return &PortAnswer{pol, Answer{Route: r}, limits}, nil
+}
+
+// compileLimits refuses to count what it would carry unread.
+func (d *Session) compileLimits(m *api.Inbound) (*authorize.Limits, error) {
+	switch m.Protocol {
+	case api.Protocol_PROTOCOL_OPAQUE, api.Protocol_PROTOCOL_TLS:
+		if len(m.RateLimits) > 0 {
+			return nil, fmt.Errorf("rate limits of a port whose protocol is %s", m.Protocol)
+		}
+	}
+	return authorize.CompileLimits(m.RateLimits, route.CompileMatch, d.Limited)
 }
 
 func (in *Port) update(a *PortAnswer) {
-	after := a.After(in.latest.Load().Policy, time.Now(), in.d.Cfg.Limits.NameGrace)
-	in.latest.Store(&PortAnswer{after, a.Answer})
+	was := in.latest.Load()
+	after := a.After(was.Policy, time.Now(), in.d.Cfg.Limits.NameGrace)
+	in.latest.Store(&PortAnswer{after, a.Answer, a.Limits.After(was.Limits)})
 	in.once.Do(func() { close(in.answered) })
 	in.admitted.Each(func(a *admission) {
 		if in.Verdict(a.who) != nil {
@@ -186,7 +208,7 @@ func (in *Port) Admit(who authorize.Caller, end func()) (leave func(), refused *
 func (in *Port) refuse() {
 	if !in.Known() {
 		a := in.latest.Load()
-		in.update(&PortAnswer{a.Closed(), a.Answer})
+		in.update(&PortAnswer{a.Closed(), a.Answer, a.Limits})
 	}
 }
 

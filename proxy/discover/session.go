@@ -41,7 +41,7 @@ var capabilities = []string{
 	api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig, api.CapabilityAccessLog,
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
-	api.CapabilityConsistentHash,
+	api.CapabilityConsistentHash, api.CapabilityRateLimit,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.
@@ -83,6 +83,8 @@ type Options struct {
 	// Configure takes what this proxy is told about itself, nil for nothing, or says why it cannot
 	// be used. It must not block.
 	Configure func(*api.Config) error
+	// Limited counts what is beyond a rate limit.
+	Limited func(metric.RateLimit) *metric.Counter
 	// Applied is told what follows from new endpoints, in the session's goroutine and with no lock
 	// held.
 	Applied func(balance.Change)

@@ -232,7 +232,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 	a, refusal := x.admit()
 	x.rule = a.Find(x.req)
 	if refusal != nil {
-		x.fail(refusal.Status, x.refusedFor(), refusal.Reason, &x.c.batch)
+		x.turnAway(refusal, &x.c.batch)
 		return
 	}
 	if why := x.noRoom(); why != "" {

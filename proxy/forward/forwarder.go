@@ -48,7 +48,7 @@ type Options struct {
 	Limits   config.Limits
 	Identity string // this proxy's SPIFFE ID
 	Log      *slog.Logger
-	Sampled  *slog.Logger // for what backends make it say
+	Sampled  *slog.Logger // for what backends and callers make it say
 	Metrics  *metric.Registry
 	Wheel    *timer.Wheel
 	Memory   *memory.Gauge

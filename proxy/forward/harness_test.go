@@ -49,15 +49,14 @@ func newHarness(t testing.TB) *harness {
 	h := &harness{dialer: &net.Dialer{Timeout: limits.DialTimeout}}
 	metrics := metric.NewRegistry()
 	h.session = discover.New(discover.Options{Cfg: config.Config{Limits: limits}, Log: log,
-		Metrics: metrics,
-		Attach:  Attach, Applied: Apply, Configure: func(*api.Config) error { return nil }})
+		Metrics: metrics, Limited: metrics.Limited,
+		Attach: Attach, Applied: Apply, Configure: func(*api.Config) error { return nil }})
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		return h.dialer.DialContext(ctx, "tcp", addr)
 	}
 	h.Forwarder = New(Options{Ctx: ctx, Tasks: &sync.WaitGroup{}, Limits: limits,
-		Identity: "spiffe://cluster.local/ns/shop/sa/web", Log: log, Sampled: log,
-		Metrics: metrics,
-		Wheel:   timer.New(), Memory: &memory.Gauge{}, Cores: 1, DialPlain: dial, Watch: unwatched,
+		Identity: "spiffe://cluster.local/ns/shop/sa/web", Log: log, Sampled: log, Metrics: metrics,
+		Wheel: timer.New(), Memory: &memory.Gauge{}, Cores: 1, DialPlain: dial, Watch: unwatched,
 		Strangers: &metric.Addresses{}})
 	t.Cleanup(func() {
 		cancel()

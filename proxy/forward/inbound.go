@@ -58,7 +58,20 @@ func (s *toApplication) admit(x *exchange) (*discover.Answer, *authorize.Refusal
 	if s.probed(x) {
 		return a, nil
 	}
-	return a, s.port.Verdict(s.caller)
+	if refused := s.port.Verdict(s.caller); refused != nil {
+		return a, refused
+	}
+	return a, s.limit(x)
+}
+
+// limit counts a request that its caller may make; nil: it may make it now.
+func (s *toApplication) limit(x *exchange) *authorize.Refusal {
+	over := x.port.Limits.Take(&s.caller, x.req, x.start)
+	if over.DryRun != nil {
+		s.f.Sampled.Info("a rate limit would refuse a request, were it no dry run", "limit",
+			over.DryRun.Name, "from", s.caller.Address, "id", s.caller.ID, "port", s.number)
+	}
+	return over.Refusal()
 }
 
 func (s *toApplication) choose(*discover.Answer, *route.Rule) (*route.Backend, *balance.Cluster) {

@@ -3,6 +3,7 @@ package forward
 import (
 	"strconv"
 
+	"github.com/tulle-mesh/tulle/proxy/authorize"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
@@ -50,6 +51,30 @@ func (x *exchange) answerFixed(status int, b *batch) {
 	words := "the route answers " + strconv.Itoa(status)
 	x.seen.Because(outcome.RouteAnswer, words)
 	x.answerByRoute(x.errorReply(status, words), b)
+}
+
+// turnAway answers a request that is not admitted. One that is beyond a rate limit comes too often,
+// which is no failure of whoever it was for: it counts as an application's answer would.
+func (x *exchange) turnAway(why *authorize.Refusal, b *batch) {
+	if why.Over.Limit == nil {
+		x.fail(why.Status, x.refusedFor(), why.Reason, b)
+		return
+	}
+	x.seen.Because(outcome.RateLimited, why.Reason)
+	r := x.errorReply(why.Status, why.Reason)
+	r.fields = append(r.fields, limitFields(&why.Over)...)
+	x.failed = x.rule.Failure(r.status) || grpcFailure(header.Value(r.fields, "grpc-status"))
+	x.reply(r, b)
+}
+
+// limitFields tell a caller when to come again (RFC 9110, 10.2.3), and what the limit is
+// (draft-ietf-httpapi-ratelimit-headers-10). gRPC takes them for metadata.
+func limitFields(over *authorize.Excess) []hpack.HeaderField {
+	return []hpack.HeaderField{
+		{Name: "retry-after", Value: strconv.FormatInt(over.RetryAfter(), 10)},
+		{Name: "ratelimit-policy", Value: over.Limit.Policy},
+		{Name: "ratelimit", Value: over.RateLimit()},
+	}
 }
 
 // answerByRoute gives an answer that the route asks for. It counts, and its head is edited, as a

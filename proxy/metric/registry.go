@@ -29,6 +29,7 @@ type Registry struct {
 	dropped  atomic.Uint64
 	counters counters
 	clusters clusters
+	limited  limited
 
 	mu     sync.Mutex // guards what follows
 	series map[Labels]*series

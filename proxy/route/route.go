@@ -225,7 +225,7 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 	}
 	var err error
 	if m.Match != nil {
-		if u.match, err = compileMatch(m.Match); err != nil {
+		if u.match, err = CompileMatch(m.Match); err != nil {
 			return nil, err
 		}
 	}
@@ -324,7 +324,8 @@ var errNotKnown = errors.New("this proxy does not know")
 // matcher is a condition on a request.
 type matcher func(req []hpack.HeaderField) bool
 
-func compileMatch(m *api.Match) (matcher, error) {
+// CompileMatch makes a test of a request's head.
+func CompileMatch(m *api.Match) (func(req []hpack.HeaderField) bool, error) {
 	if err := api.Understood(m); err != nil {
 		return nil, err
 	}
@@ -345,7 +346,7 @@ func compileMatch(m *api.Match) (matcher, error) {
 	case *api.Match_Any:
 		return compileList(m.Any, false)
 	case *api.Match_Not:
-		inner, err := compileMatch(m.Not)
+		inner, err := CompileMatch(m.Not)
 		if err != nil {
 			return nil, err
 		}
@@ -361,7 +362,7 @@ func compileList(list *api.MatchList, all bool) (matcher, error) {
 	}
 	var inner []matcher
 	for _, m := range list.GetMatches() {
-		f, err := compileMatch(m)
+		f, err := CompileMatch(m)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,8 @@ package allocations
 import (
 	"runtime"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/destination/api"
 )
 
 // The race detector makes sync.Pool forget on purpose, so this is built without it.
@@ -28,12 +30,14 @@ func TestAllocationsPerRequest(t *testing.T) {
 		name            string
 		proxies         float64
 		mesh, protected bool
+		limits          []*api.RateLimit
 	}{
-		{"one plaintext hop", 1, false, false}, {"two hops", 2, true, false},
-		{"two hops to a protected cluster", 2, true, true},
+		{"one plaintext hop", 1, false, false, nil}, {"two hops", 2, true, false, nil},
+		{"two hops to a protected cluster", 2, true, true, nil},
+		{"two hops and rate limits", 2, true, false, limits()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := allocations(t, tt.mesh, tt.protected) / tt.proxies
+			got := allocations(t, meshed(t, tt.mesh, tt.protected, tt.limits...)) / tt.proxies
 			t.Logf("%.2f allocations a request and proxy", got)
 			if got > maxAllocs {
 				t.Errorf("%.2f allocations a request and proxy, more than %.1f", got, maxAllocs)
@@ -51,8 +55,17 @@ func BenchmarkRequest(b *testing.B) {
 	c.rounds(b, (b.N+batchSize-1)/batchSize)
 }
 
-func allocations(t *testing.T, mesh, protected bool) float64 {
-	c := newClient(t, meshed(t, mesh, protected))
+// limits are one in all and one for each caller, which are never reached.
+func limits() []*api.RateLimit {
+	identity := &api.RateKey{Key: &api.RateKey_Identity{Identity: &api.CallerIdentity{}}}
+	return []*api.RateLimit{
+		{Requests: 1e9, WindowMs: 1000},
+		{Requests: 1e9, WindowMs: 1000, Keys: []*api.RateKey{identity}},
+	}
+}
+
+func allocations(t *testing.T, addr string) float64 {
+	c := newClient(t, addr)
 	c.rounds(t, warmup)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -28,9 +28,9 @@ const (
 	identities = "spiffe://cluster.local/ns/shop/sa/"
 )
 
-// meshed is where a caller's application dials a scripted one, with or without a proxy of its own.
-// What protects its cluster, if it is protected, has nothing to do.
-func meshed(t testing.TB, mesh, protected bool) (addr string) {
+// meshed is where a caller's application dials a scripted one, with or without a proxy of its own,
+// which has rate limits. What protects its cluster, if it is protected, has nothing to do.
+func meshed(t testing.TB, mesh, protected bool, limits ...*api.RateLimit) (addr string) {
 	app := newApp(t)
 	_, text, err := net.SplitHostPort(app)
 	check(t, err)
@@ -41,7 +41,7 @@ func meshed(t testing.TB, mesh, protected bool) (addr string) {
 	if mesh {
 		web.MeshAddress, web.Identity = loopback.Free(), identities+"web"
 	}
-	p := newPlane(t, answersFor(web, protected))
+	p := newPlane(t, answersFor(web, protected, limits...))
 	if mesh {
 		p.proxy(t, "web", map[string]string{
 			config.EnvInboundListen: web.MeshAddress, config.EnvInboundApps: text + "=" + app,
@@ -57,8 +57,10 @@ func meshed(t testing.TB, mesh, protected bool) (addr string) {
 }
 
 // answersFor is what destination says of the service whose one endpoint is web: as much as it does
-// of one that nobody has described, but for what protects it.
-func answersFor(web *api.Endpoint, protected bool) map[string]*api.Resources {
+// of one that nobody has described, but for what protects it, and for rate limits.
+func answersFor(
+	web *api.Endpoint, protected bool, limits ...*api.RateLimit,
+) map[string]*api.Resources {
 	outbound := &api.Key{Key: &api.Key_Authority{Authority: service}}
 	inbound := &api.Key{Key: &api.Key_InboundPort{InboundPort: web.TargetPort}}
 	answers := map[string]*api.Resources{}
@@ -92,7 +94,8 @@ func answersFor(web *api.Endpoint, protected bool) map[string]*api.Resources {
 	answer(inbound, &api.Resource{Kind: api.Kind_KIND_INBOUND, Name: api.KeyString(inbound),
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: web.TargetPort, Service: shop,
 			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
-			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_CHOSEN}}})
+			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_CHOSEN,
+			RateLimits: limits}}})
 	return answers
 }
 

@@ -17,7 +17,7 @@ var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.Match", "tulle.destination.v1.Filter",
 	"tulle.destination.v1.ResponseMatch", "tulle.destination.v1.Authorization",
 	"tulle.destination.v1.Hedge", "tulle.destination.v1.ClusterLimits",
-	"tulle.destination.v1.OutlierDetection",
+	"tulle.destination.v1.OutlierDetection", "tulle.destination.v1.RateLimit",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.

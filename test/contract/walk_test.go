@@ -184,6 +184,12 @@ func least(m protoreflect.Message) {
 		m.Name = "x-any"
 	case *api.Hedge:
 		m.AfterMs = uint64(api.MinHedge.Milliseconds())
+	case *api.RateKey:
+		if named, ok := m.Key.(*api.RateKey_Header); ok {
+			named.Header = "x-any"
+		}
+	case *api.RateLimit:
+		m.Requests, m.WindowMs = 1, uint64(api.MinRateWindow.Milliseconds())
 	case *api.Redirect:
 		m.Status = 302
 	case *api.PathModifier:

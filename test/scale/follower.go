@@ -91,7 +91,8 @@ func (p *follower) greet(s *rpc.Stream) error {
 		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 		api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig,
 		api.CapabilityAccessLog, api.CapabilityLeastRequest, api.CapabilityRoundRobin,
-		api.CapabilityRandom, api.CapabilityConsistentHash}}
+		api.CapabilityRandom, api.CapabilityConsistentHash,
+		api.CapabilityRateLimit}}
 	all := []*api.DiscoverRequest{{Message: &api.DiscoverRequest_Hello{Hello: hello}}}
 	for _, key := range p.keys {
 		all = append(all, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{
