@@ -49,9 +49,11 @@ func (c *checker) checkInstalled(ctx context.Context) bool {
 
 // checkKinds looks for the kinds that are the mesh's.
 func (c *checker) checkKinds() {
-	const check = "the API server knows ServiceProfiles and BackendTrafficPolicies"
+	const check = "the API server knows the mesh's kinds"
 	list, err := c.client.Discovery().ServerResourcesForGroupVersion(crd.APIVersion)
-	for _, resource := range []string{crd.Resource, crd.BackendTrafficPolicies} {
+	for _, resource := range []string{
+		crd.Resource, crd.BackendTrafficPolicies, crd.RateLimitPolicies,
+	} {
 		if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
 			return r.Name == resource
 		}) {

@@ -25,8 +25,7 @@ func newUninstallCommand(a *app) *cobra.Command {
 		Short: "Print what to delete to remove the control plane",
 		Long: `Print everything of the control plane that the cluster holds, for 'kubectl delete -f
 -': what 'meshctl install' printed, and what the servers made since (the ConfigMap tulle-trust
-in every namespace, the issuer's Secret). ServiceProfiles and BackendTrafficPolicies go with their
-CRDs.
+in every namespace, the issuer's Secret). ServiceProfiles and policies go with their CRDs.
 
 Injected pods keep their proxies, which work on with what they know until their certificates
 end: uninject and roll them first.`,

@@ -100,6 +100,13 @@ func (v *view) noRoutes(
 	if why := noFrontend(svc); why != "" {
 		return why
 	}
+	return v.unread(svc, port, profile)
+}
+
+// unread says why proxies do not read what is said at a service's port, or "".
+func (v *view) unread(
+	svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
+) string {
 	if why := v.noHTTP(svc, port, profile); why != "" {
 		return why
 	}

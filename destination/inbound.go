@@ -27,17 +27,19 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 	if v.isNamed(w, uint16(port)) {
 		out.Reach = api.Reach_REACH_CHOSEN
 	}
-	v.inboundService(out, w)
+	fronts := v.portsBefore(w.Key(), uint16(port))
+	v.inboundService(out, fronts)
 	if v.workloadOpaque(w, uint16(port)) {
 		out.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
+	out.RateLimits = v.rateLimits(out.Protocol, fronts)
 	return out, nil
 }
 
 // inboundService takes what the services in front of the port say: of several, the first by name,
 // but a port that one of them calls opaque is.
-func (v *view) inboundService(out *api.Inbound, w *registry.Workload) {
-	for _, front := range v.portsBefore(w.Key(), uint16(out.Port)) {
+func (v *view) inboundService(out *api.Inbound, fronts []frontPort) {
+	for _, front := range fronts {
 		p := v.policy(front.service, front.port, front.service.Namespace)
 		protocol := v.protocolOf(front.service, front.port, p)
 		if out.Service != nil {

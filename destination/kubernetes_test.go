@@ -69,6 +69,7 @@ func startKubernetes(t *testing.T) *k8s {
 		map[schema.GroupVersionResource]string{
 			crd.ServiceProfileResource():        "ServiceProfileList",
 			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
+			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -27,6 +27,8 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 		facts.Standing = v.Standing(ref)
 	case *crd.BackendTrafficPolicy:
 		return v.trafficReport(p, body)
+	case *crd.RateLimitPolicy:
+		return v.rateLimitReport(p, body)
 	case *gatewayv1.HTTPRoute:
 		return v.routeReport(p, body.Spec.ParentRefs)
 	case *gatewayv1.GRPCRoute:

@@ -58,8 +58,8 @@ func profileFiles(m *Mesh) []string {
 }
 
 // readProfiles reads what may be in a file of a profile folder: ServiceProfiles,
-// BackendTrafficPolicies, and routes of the Gateway API. It returns the names of the services that
-// the first two are about.
+// BackendTrafficPolicies, RateLimitPolicies, and routes of the Gateway API. It returns the names of
+// the services that the first three are about.
 func readProfiles(file string) (hosts []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -71,11 +71,12 @@ func readProfiles(file string) (hosts []string, err error) {
 	}
 	for i := range docs {
 		switch docs[i].Kind {
-		case crd.Kind, crd.BackendTrafficPolicyKind, crd.HTTPRoute, crd.GRPCRoute:
+		case crd.Kind, crd.BackendTrafficPolicyKind, crd.RateLimitPolicyKind, crd.HTTPRoute,
+			crd.GRPCRoute:
 		default:
 			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, "+
-				"BackendTrafficPolicies, HTTPRoutes and GRPCRoutes", file, docs[i].Line,
-				docs[i].Kind)
+				"BackendTrafficPolicies, RateLimitPolicies, HTTPRoutes and GRPCRoutes", file,
+				docs[i].Line, docs[i].Kind)
 		}
 	}
 	objects, err := files.Parse(file, text)
@@ -91,10 +92,10 @@ func readProfiles(file string) (hosts []string, err error) {
 }
 
 func hostsOf(p *registry.Policy) (hosts []string) {
-	switch body := p.Body.(type) {
+	switch p.Body.(type) {
 	case *crd.ServiceProfile:
-		return []string{body.Name}
-	case *crd.BackendTrafficPolicy:
+		return []string{p.Name}
+	case *crd.BackendTrafficPolicy, *crd.RateLimitPolicy:
 		for _, target := range p.Targets {
 			if target.Name != "" { // else it is all of a namespace
 				hosts = append(hosts, host(target.Namespace, target.Name))

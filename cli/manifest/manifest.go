@@ -27,7 +27,7 @@ type Config struct {
 // CRDs are the kinds that users write.
 func CRDs() (out []runtime.Object) {
 	for _, definition := range []*apix.CustomResourceDefinition{
-		crd.CRD(), crd.BackendTrafficPolicyCRD(),
+		crd.CRD(), crd.BackendTrafficPolicyCRD(), crd.RateLimitPolicyCRD(),
 	} {
 		own := definition.Labels
 		definition.Labels = labels("")

@@ -79,7 +79,8 @@ func writeStatus() []rbacv1.PolicyRule {
 	routes := rule(gatewayv1.GroupName, crd.HTTPRoutes+"/status", "patch")
 	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status")
 	ours := rule(crd.Group, crd.Resource+"/status", "patch")
-	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status")
+	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status",
+		crd.RateLimitPolicies+"/status")
 	return []rbacv1.PolicyRule{ours, routes}
 }
 

@@ -191,6 +191,15 @@ func (d *Document) BackendTrafficPolicy() (*BackendTrafficPolicy, error) {
 	return policy, nil
 }
 
+// RateLimitPolicy decodes the document as one, sets its defaults and validates it.
+func (d *Document) RateLimitPolicy() (*RateLimitPolicy, error) {
+	policy := &RateLimitPolicy{}
+	if err := d.decodeOurs(RateLimitPolicyKind, policy); err != nil {
+		return nil, err
+	}
+	return policy, nil
+}
+
 // judged is an object of one of our kinds.
 type judged interface {
 	Default()

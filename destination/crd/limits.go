@@ -26,6 +26,16 @@ const (
 	minTTL = time.Second
 	maxTTL = time.Minute
 
+	// What a RateLimitPolicy may say: proxies refuse more (destination/api).
+	MaxRateLimits   = 16
+	MaxRateKeys     = 4
+	MaxLimitName    = 63
+	MaxRateRequests = 1_000_000_000
+	MinRateWindow   = time.Second
+	MaxRateWindow   = time.Hour
+	MaxFieldMatches = 16 // of headers, and of query parameters: as in HTTPRoutes
+	MaxFieldValue   = 4096
+
 	// maxRetriesPerSecond is more than a proxy can do.
 	maxRetriesPerSecond = 1_000_000
 )

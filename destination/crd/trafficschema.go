@@ -7,57 +7,19 @@ import (
 	"strings"
 
 	apix "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // BackendTrafficPolicyCRD returns the CustomResourceDefinition of BackendTrafficPolicy. The API
 // server then refuses by itself, naming the field, what Validate refuses.
 func BackendTrafficPolicyCRD() *apix.CustomResourceDefinition {
-	return &apix.CustomResourceDefinition{
-		TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1",
-			Kind: "CustomResourceDefinition"},
-		ObjectMeta: metav1.ObjectMeta{
-			Name: BackendTrafficPolicies + "." + Group,
-			// by which tools find what policies there are (GEP-713)
-			Labels: map[string]string{gatewayv1.PolicyLabelKey: "Inherited"},
-		},
-		Spec: apix.CustomResourceDefinitionSpec{
-			Group: Group,
-			Scope: apix.NamespaceScoped,
-			Names: apix.CustomResourceDefinitionNames{
-				Kind: BackendTrafficPolicyKind, ListKind: BackendTrafficPolicyKind + "List",
-				Plural: BackendTrafficPolicies, Singular: "backendtrafficpolicy",
-				ShortNames: []string{"btp"},
-			},
-			Versions: []apix.CustomResourceDefinitionVersion{trafficVersion()},
-		},
-	}
-}
-
-func trafficVersion() apix.CustomResourceDefinitionVersion {
-	root := object("How the endpoints behind Services are used.", props{
-		"apiVersion": {Type: "string"},
-		"kind":       {Type: "string"},
-		"metadata":   {Type: "object"},
-		"spec":       trafficSchema(),
-		"status":     ancestorsSchema(),
-	}, "spec")
-	const condition = `.status.ancestors[*].conditions[?(@.type=="%s")].status`
-	return apix.CustomResourceDefinitionVersion{
-		Name: Version, Served: true, Storage: true,
-		Schema: &apix.CustomResourceValidation{OpenAPIV3Schema: &root},
-		Subresources: &apix.CustomResourceSubresources{
-			Status: &apix.CustomResourceSubresourceStatus{},
-		},
-		AdditionalPrinterColumns: []apix.CustomResourceColumnDefinition{
-			{Name: "Target", Type: "string", JSONPath: ".spec.targetRefs[*].name"},
+	return attachedKind{
+		kind: BackendTrafficPolicyKind, plural: BackendTrafficPolicies, short: "btp",
+		inherits: "Inherited", what: "How the endpoints behind Services are used.",
+		spec: trafficSchema(),
+		columns: []apix.CustomResourceColumnDefinition{
 			{Name: "Balancer", Type: "string", JSONPath: ".spec.loadBalancer.type"},
-			{Name: "Accepted", Type: "string", JSONPath: fmt.Sprintf(condition, "Accepted")},
-			{Name: "Programmed", Type: "string", JSONPath: fmt.Sprintf(condition, "Programmed")},
-			{Name: "Age", Type: "date", JSONPath: ".metadata.creationTimestamp"},
 		},
-	}
+	}.definition()
 }
 
 func trafficSchema() schemaProps {

@@ -273,6 +273,8 @@ func decodeTyped(doc *crd.Document, kind *kube.Kind) (kube.Object, error) {
 		return doc.ServiceProfile()
 	case crd.BackendTrafficPolicyKind:
 		return doc.BackendTrafficPolicy()
+	case crd.RateLimitPolicyKind:
+		return doc.RateLimitPolicy()
 	}
 	obj := kind.New()
 	if err := doc.Decode(obj); err != nil {

@@ -52,6 +52,7 @@ func Kinds() []Kind {
 		row(crd.ServiceProfileResource(), crd.Kind, true, convertProfile),
 		row(crd.BackendTrafficPolicyResource(), crd.BackendTrafficPolicyKind, true,
 			convertTraffic),
+		row(crd.RateLimitPolicyResource(), crd.RateLimitPolicyKind, true, convertRateLimit),
 		http, grpc,
 	}
 }

@@ -31,6 +31,7 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 		map[schema.GroupVersionResource]string{
 			crd.ServiceProfileResource():        "ServiceProfileList",
 			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
+			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -11,6 +11,7 @@
 //	message.go  Policy → the rules, backends and budgets of a message
 //	traffic.go  BackendTrafficPolicy → Traffic
 //	use.go      which of them counts for a caller, section by section; Use → clusters, budgets
+//	ratelimit.go  RateLimitPolicy → messages: all of them count, for whoever calls
 //
 // A new kind is one function to Route. Conditions and filters are package api's messages already:
 // those are neutral, and every kind's conditions can be said in them.
