@@ -7,6 +7,7 @@ const (
 	CapabilityResponseHeaders = "filter/response-headers"
 	CapabilityRedirect        = "filter/redirect"
 	CapabilityRewrite         = "filter/rewrite"
+	CapabilityCORS            = "filter/cors"
 	CapabilityAnswer          = "backend/answer"
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
@@ -111,6 +112,8 @@ func needsOfFilters(list []*Filter) []string {
 			need = append(need, CapabilityRedirect)
 		case *Filter_Rewrite:
 			need = append(need, CapabilityRewrite)
+		case *Filter_Cors:
+			need = append(need, CapabilityCORS)
 		}
 	}
 	return need

@@ -2574,6 +2574,7 @@ type Filter struct {
 	//	*Filter_ResponseHeaders
 	//	*Filter_Redirect
 	//	*Filter_Rewrite
+	//	*Filter_Cors
 	Filter        isFilter_Filter `protobuf_oneof:"filter"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2652,6 +2653,15 @@ func (x *Filter) GetRewrite() *Rewrite {
 	return nil
 }
 
+func (x *Filter) GetCors() *CORS {
+	if x != nil {
+		if x, ok := x.Filter.(*Filter_Cors); ok {
+			return x.Cors
+		}
+	}
+	return nil
+}
+
 type isFilter_Filter interface {
 	isFilter_Filter()
 }
@@ -2672,6 +2682,10 @@ type Filter_Rewrite struct {
 	Rewrite *Rewrite `protobuf:"bytes,4,opt,name=rewrite,proto3,oneof"` // capability "filter/rewrite"
 }
 
+type Filter_Cors struct {
+	Cors *CORS `protobuf:"bytes,6,opt,name=cors,proto3,oneof"` // capability "filter/cors"
+}
+
 func (*Filter_RequestHeaders) isFilter_Filter() {}
 
 func (*Filter_ResponseHeaders) isFilter_Filter() {}
@@ -2679,6 +2693,8 @@ func (*Filter_ResponseHeaders) isFilter_Filter() {}
 func (*Filter_Redirect) isFilter_Filter() {}
 
 func (*Filter_Rewrite) isFilter_Filter() {}
+
+func (*Filter_Cors) isFilter_Filter() {}
 
 // HeaderModifier names neither pseudo-headers nor fields that frame a message or belong to one
 // connection, nor host, nor anything that begins with "tulle-".
@@ -2926,6 +2942,93 @@ func (x *Rewrite) GetPath() *PathModifier {
 	return nil
 }
 
+// CORS says which pages of other origins may have what is answered (Fetch standard, "CORS protocol"). It
+// answers their preflight requests, and takes the place of what the backend says of it. Of a list of
+// filters at most one is this.
+type CORS struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	AllowOrigins     []string               `protobuf:"bytes,1,rep,name=allow_origins,json=allowOrigins,proto3" json:"allow_origins,omitempty"`       // see CheckOrigin (origin.go); none: no page
+	AllowMethods     []string               `protobuf:"bytes,2,rep,name=allow_methods,json=allowMethods,proto3" json:"allow_methods,omitempty"`       // or "*", all
+	AllowHeaders     []string               `protobuf:"bytes,3,rep,name=allow_headers,json=allowHeaders,proto3" json:"allow_headers,omitempty"`       // or "*", all
+	ExposeHeaders    []string               `protobuf:"bytes,4,rep,name=expose_headers,json=exposeHeaders,proto3" json:"expose_headers,omitempty"`    // or "*", all; beside allow_credentials "*" stands for none
+	MaxAgeSeconds    uint32                 `protobuf:"varint,5,opt,name=max_age_seconds,json=maxAgeSeconds,proto3" json:"max_age_seconds,omitempty"` // for which the answer to a preflight request holds
+	AllowCredentials bool                   `protobuf:"varint,6,opt,name=allow_credentials,json=allowCredentials,proto3" json:"allow_credentials,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *CORS) Reset() {
+	*x = CORS{}
+	mi := &file_destination_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CORS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CORS) ProtoMessage() {}
+
+func (x *CORS) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CORS.ProtoReflect.Descriptor instead.
+func (*CORS) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CORS) GetAllowOrigins() []string {
+	if x != nil {
+		return x.AllowOrigins
+	}
+	return nil
+}
+
+func (x *CORS) GetAllowMethods() []string {
+	if x != nil {
+		return x.AllowMethods
+	}
+	return nil
+}
+
+func (x *CORS) GetAllowHeaders() []string {
+	if x != nil {
+		return x.AllowHeaders
+	}
+	return nil
+}
+
+func (x *CORS) GetExposeHeaders() []string {
+	if x != nil {
+		return x.ExposeHeaders
+	}
+	return nil
+}
+
+func (x *CORS) GetMaxAgeSeconds() uint32 {
+	if x != nil {
+		return x.MaxAgeSeconds
+	}
+	return 0
+}
+
+func (x *CORS) GetAllowCredentials() bool {
+	if x != nil {
+		return x.AllowCredentials
+	}
+	return false
+}
+
 // PathModifier changes a path. CheckPath (path.go) says which paths may be in it.
 type PathModifier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2940,7 +3043,7 @@ type PathModifier struct {
 
 func (x *PathModifier) Reset() {
 	*x = PathModifier{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3055,7 @@ func (x *PathModifier) String() string {
 func (*PathModifier) ProtoMessage() {}
 
 func (x *PathModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3068,7 @@ func (x *PathModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathModifier.ProtoReflect.Descriptor instead.
 func (*PathModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PathModifier) GetModifier() isPathModifier_Modifier {
@@ -3022,7 +3125,7 @@ type PrefixModifier struct {
 
 func (x *PrefixModifier) Reset() {
 	*x = PrefixModifier{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3034,7 +3137,7 @@ func (x *PrefixModifier) String() string {
 func (*PrefixModifier) ProtoMessage() {}
 
 func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3047,7 +3150,7 @@ func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrefixModifier.ProtoReflect.Descriptor instead.
 func (*PrefixModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PrefixModifier) GetMatched() string {
@@ -3080,7 +3183,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3092,7 +3195,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3105,7 +3208,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Backend) GetCluster() string {
@@ -3146,7 +3249,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3261,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3274,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -3197,7 +3300,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3312,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3325,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -3243,7 +3346,7 @@ type Hedge struct {
 
 func (x *Hedge) Reset() {
 	*x = Hedge{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3358,7 @@ func (x *Hedge) String() string {
 func (*Hedge) ProtoMessage() {}
 
 func (x *Hedge) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3371,7 @@ func (x *Hedge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
 func (*Hedge) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Hedge) GetAfterMs() uint64 {
@@ -3289,7 +3392,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3404,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3417,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -3350,7 +3453,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3465,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3478,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -3408,7 +3511,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +3523,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3536,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -3516,7 +3619,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3528,7 +3631,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3541,7 +3644,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -3561,7 +3664,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3676,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3689,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3629,7 +3732,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3744,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +3757,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Cluster) GetName() string {
@@ -3795,7 +3898,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +3910,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +3923,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -3847,7 +3950,7 @@ type LeastRequest struct {
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +3962,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +3975,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *LeastRequest) GetChoices() uint32 {
@@ -3890,7 +3993,7 @@ type RoundRobin struct {
 
 func (x *RoundRobin) Reset() {
 	*x = RoundRobin{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3902,7 +4005,7 @@ func (x *RoundRobin) String() string {
 func (*RoundRobin) ProtoMessage() {}
 
 func (x *RoundRobin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3915,7 +4018,7 @@ func (x *RoundRobin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
 func (*RoundRobin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 type Random struct {
@@ -3926,7 +4029,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +4041,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4054,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 // ConsistentHash takes the endpoint that a key of the request falls to. Of its keys, the first that
@@ -3973,7 +4076,7 @@ type ConsistentHash struct {
 
 func (x *ConsistentHash) Reset() {
 	*x = ConsistentHash{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3985,7 +4088,7 @@ func (x *ConsistentHash) String() string {
 func (*ConsistentHash) ProtoMessage() {}
 
 func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3998,7 +4101,7 @@ func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentHash.ProtoReflect.Descriptor instead.
 func (*ConsistentHash) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ConsistentHash) GetKeys() []*HashKey {
@@ -4071,7 +4174,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4083,7 +4186,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4096,7 +4199,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HashKey) GetKey() isHashKey_Key {
@@ -4183,7 +4286,7 @@ type Cookie struct {
 
 func (x *Cookie) Reset() {
 	*x = Cookie{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4195,7 +4298,7 @@ func (x *Cookie) String() string {
 func (*Cookie) ProtoMessage() {}
 
 func (x *Cookie) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4208,7 +4311,7 @@ func (x *Cookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
 func (*Cookie) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Cookie) GetName() string {
@@ -4241,7 +4344,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4253,7 +4356,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4266,7 +4369,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{50}
+	return file_destination_proto_rawDescGZIP(), []int{51}
 }
 
 // Ring is a hash ring (ketama), of a number of points between the two. 0: the proxy's default.
@@ -4280,7 +4383,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4292,7 +4395,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4305,7 +4408,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{51}
+	return file_destination_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Ring) GetMinSize() uint64 {
@@ -4332,7 +4435,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4344,7 +4447,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4357,7 +4460,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{52}
+	return file_destination_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Maglev) GetTableSize() uint64 {
@@ -4379,7 +4482,7 @@ type SlowStart struct {
 
 func (x *SlowStart) Reset() {
 	*x = SlowStart{}
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4494,7 @@ func (x *SlowStart) String() string {
 func (*SlowStart) ProtoMessage() {}
 
 func (x *SlowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4507,7 @@ func (x *SlowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
 func (*SlowStart) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{53}
+	return file_destination_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SlowStart) GetWindowMs() uint64 {
@@ -4441,7 +4544,7 @@ type ClusterLimits struct {
 
 func (x *ClusterLimits) Reset() {
 	*x = ClusterLimits{}
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4453,7 +4556,7 @@ func (x *ClusterLimits) String() string {
 func (*ClusterLimits) ProtoMessage() {}
 
 func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4466,7 +4569,7 @@ func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterLimits.ProtoReflect.Descriptor instead.
 func (*ClusterLimits) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{54}
+	return file_destination_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ClusterLimits) GetMaxConnections() uint32 {
@@ -4514,7 +4617,7 @@ type OutlierDetection struct {
 
 func (x *OutlierDetection) Reset() {
 	*x = OutlierDetection{}
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4526,7 +4629,7 @@ func (x *OutlierDetection) String() string {
 func (*OutlierDetection) ProtoMessage() {}
 
 func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4539,7 +4642,7 @@ func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutlierDetection.ProtoReflect.Descriptor instead.
 func (*OutlierDetection) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{55}
+	return file_destination_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *OutlierDetection) GetConsecutiveFailures() uint32 {
@@ -4604,7 +4707,7 @@ type SuccessRate struct {
 
 func (x *SuccessRate) Reset() {
 	*x = SuccessRate{}
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4616,7 +4719,7 @@ func (x *SuccessRate) String() string {
 func (*SuccessRate) ProtoMessage() {}
 
 func (x *SuccessRate) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4629,7 +4732,7 @@ func (x *SuccessRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRate.ProtoReflect.Descriptor instead.
 func (*SuccessRate) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{56}
+	return file_destination_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SuccessRate) GetThresholdPercent() uint32 {
@@ -4667,7 +4770,7 @@ type Deviation struct {
 
 func (x *Deviation) Reset() {
 	*x = Deviation{}
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +4782,7 @@ func (x *Deviation) String() string {
 func (*Deviation) ProtoMessage() {}
 
 func (x *Deviation) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +4795,7 @@ func (x *Deviation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deviation.ProtoReflect.Descriptor instead.
 func (*Deviation) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{57}
+	return file_destination_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Deviation) GetFactor() float64 {
@@ -4732,7 +4835,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +4847,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +4860,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{58}
+	return file_destination_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -4777,7 +4880,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4789,7 +4892,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4802,7 +4905,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{59}
+	return file_destination_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -4837,7 +4940,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4849,7 +4952,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4862,7 +4965,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{60}
+	return file_destination_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Endpoint) GetId() string {
@@ -4949,7 +5052,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5064,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5077,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{61}
+	return file_destination_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Locality) GetRegion() string {
@@ -5033,7 +5136,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5045,7 +5148,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5058,7 +5161,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{62}
+	return file_destination_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -5149,7 +5252,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5161,7 +5264,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5174,7 +5277,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{63}
+	return file_destination_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -5241,7 +5344,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5253,7 +5356,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5266,7 +5369,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{64}
+	return file_destination_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -5334,7 +5437,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5346,7 +5449,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5359,7 +5462,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 // RequestPath is without the query.
@@ -5371,7 +5474,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5383,7 +5486,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5396,7 +5499,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -5409,7 +5512,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5421,7 +5524,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5434,7 +5537,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -5455,7 +5558,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5467,7 +5570,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5480,7 +5583,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{68}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Probe) GetPath() string {
@@ -5509,7 +5612,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5521,7 +5624,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5534,7 +5637,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{69}
+	return file_destination_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Config) GetLog() *Log {
@@ -5561,7 +5664,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5573,7 +5676,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5586,7 +5689,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -5606,7 +5709,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5618,7 +5721,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5631,7 +5734,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Log) GetLevel() Level {
@@ -5779,12 +5882,13 @@ const file_destination_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x05exact\x18\x02 \x01(\tH\x00R\x05exact\x12\x16\n" +
 	"\x05regex\x18\x03 \x01(\tH\x00R\x05regexB\a\n" +
-	"\x05value\"\xaf\x02\n" +
+	"\x05value\"\xe1\x02\n" +
 	"\x06Filter\x12O\n" +
 	"\x0frequest_headers\x18\x01 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0erequestHeaders\x12Q\n" +
 	"\x10response_headers\x18\x02 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0fresponseHeaders\x12<\n" +
 	"\bredirect\x18\x03 \x01(\v2\x1e.tulle.destination.v1.RedirectH\x00R\bredirect\x129\n" +
-	"\arewrite\x18\x04 \x01(\v2\x1d.tulle.destination.v1.RewriteH\x00R\arewriteB\b\n" +
+	"\arewrite\x18\x04 \x01(\v2\x1d.tulle.destination.v1.RewriteH\x00R\arewrite\x120\n" +
+	"\x04cors\x18\x06 \x01(\v2\x1a.tulle.destination.v1.CORSH\x00R\x04corsB\b\n" +
 	"\x06filter\"\x88\x01\n" +
 	"\x0eHeaderModifier\x12.\n" +
 	"\x03set\x18\x01 \x03(\v2\x1c.tulle.destination.v1.HeaderR\x03set\x12.\n" +
@@ -5801,7 +5905,14 @@ const file_destination_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\rR\x06status\"U\n" +
 	"\aRewrite\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x126\n" +
-	"\x04path\x18\x02 \x01(\v2\".tulle.destination.v1.PathModifierR\x04path\"p\n" +
+	"\x04path\x18\x02 \x01(\v2\".tulle.destination.v1.PathModifierR\x04path\"\xf1\x01\n" +
+	"\x04CORS\x12#\n" +
+	"\rallow_origins\x18\x01 \x03(\tR\fallowOrigins\x12#\n" +
+	"\rallow_methods\x18\x02 \x03(\tR\fallowMethods\x12#\n" +
+	"\rallow_headers\x18\x03 \x03(\tR\fallowHeaders\x12%\n" +
+	"\x0eexpose_headers\x18\x04 \x03(\tR\rexposeHeaders\x12&\n" +
+	"\x0fmax_age_seconds\x18\x05 \x01(\rR\rmaxAgeSeconds\x12+\n" +
+	"\x11allow_credentials\x18\x06 \x01(\bR\x10allowCredentials\"p\n" +
 	"\fPathModifier\x12\x14\n" +
 	"\x04full\x18\x01 \x01(\tH\x00R\x04full\x12>\n" +
 	"\x06prefix\x18\x02 \x01(\v2$.tulle.destination.v1.PrefixModifierH\x00R\x06prefixB\n" +
@@ -6049,7 +6160,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -6090,47 +6201,48 @@ var file_destination_proto_goTypes = []any{
 	(*Header)(nil),            // 36: tulle.destination.v1.Header
 	(*Redirect)(nil),          // 37: tulle.destination.v1.Redirect
 	(*Rewrite)(nil),           // 38: tulle.destination.v1.Rewrite
-	(*PathModifier)(nil),      // 39: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),    // 40: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),           // 41: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 42: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 43: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 44: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 45: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 46: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 47: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 48: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 49: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 50: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 51: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),      // 52: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),        // 53: tulle.destination.v1.RoundRobin
-	(*Random)(nil),            // 54: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),    // 55: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),           // 56: tulle.destination.v1.HashKey
-	(*Cookie)(nil),            // 57: tulle.destination.v1.Cookie
-	(*Source)(nil),            // 58: tulle.destination.v1.Source
-	(*Ring)(nil),              // 59: tulle.destination.v1.Ring
-	(*Maglev)(nil),            // 60: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),         // 61: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),     // 62: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),  // 63: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),       // 64: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),         // 65: tulle.destination.v1.Deviation
-	(*Endpoints)(nil),         // 66: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 67: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 68: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 69: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 70: tulle.destination.v1.Inbound
-	(*RateLimit)(nil),         // 71: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),           // 72: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),    // 73: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),       // 74: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),     // 75: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 76: tulle.destination.v1.Probe
-	(*Config)(nil),            // 77: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 78: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 79: tulle.destination.v1.Log
+	(*CORS)(nil),              // 39: tulle.destination.v1.CORS
+	(*PathModifier)(nil),      // 40: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),    // 41: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),           // 42: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 43: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 44: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 45: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 46: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 47: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 48: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 49: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 50: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 51: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 52: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),      // 53: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),        // 54: tulle.destination.v1.RoundRobin
+	(*Random)(nil),            // 55: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),    // 56: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),           // 57: tulle.destination.v1.HashKey
+	(*Cookie)(nil),            // 58: tulle.destination.v1.Cookie
+	(*Source)(nil),            // 59: tulle.destination.v1.Source
+	(*Ring)(nil),              // 60: tulle.destination.v1.Ring
+	(*Maglev)(nil),            // 61: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),         // 62: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),     // 63: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),  // 64: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),       // 65: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),         // 66: tulle.destination.v1.Deviation
+	(*Endpoints)(nil),         // 67: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 68: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 69: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 70: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 71: tulle.destination.v1.Inbound
+	(*RateLimit)(nil),         // 72: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),           // 73: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),    // 74: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),       // 75: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),     // 76: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 77: tulle.destination.v1.Probe
+	(*Config)(nil),            // 78: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 79: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 80: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	9,   // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -6152,31 +6264,31 @@ var file_destination_proto_depIdxs = []int32{
 	22,  // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,   // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
 	23,  // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	50,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	66,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	67,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	70,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	77,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	51,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	67,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	68,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	71,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	78,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,   // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,   // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	24,  // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	41,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	45,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	42,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	46,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
 	26,  // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
 	27,  // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
 	28,  // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
 	25,  // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
 	29,  // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
 	34,  // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	41,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	42,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	43,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	46,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	44,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	42,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	43,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	44,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	47,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	45,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
 	25,  // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	41,  // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	42,  // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
 	25,  // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	41,  // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	42,  // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
 	31,  // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
 	32,  // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
 	33,  // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
@@ -6188,62 +6300,63 @@ var file_destination_proto_depIdxs = []int32{
 	35,  // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
 	37,  // 53: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
 	38,  // 54: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	36,  // 55: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	36,  // 56: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	39,  // 57: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	39,  // 58: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	40,  // 59: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	34,  // 60: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	47,  // 61: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	49,  // 62: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	48,  // 63: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	48,  // 64: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	47,  // 65: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	47,  // 66: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	51,  // 67: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	52,  // 68: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	53,  // 69: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	54,  // 70: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	55,  // 71: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	24,  // 72: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	61,  // 73: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	62,  // 74: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	63,  // 75: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	56,  // 76: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	59,  // 77: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	60,  // 78: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	57,  // 79: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	58,  // 80: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	64,  // 81: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	65,  // 82: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
-	68,  // 83: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	68,  // 84: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,   // 85: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	69,  // 86: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	19,  // 87: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,   // 88: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	4,   // 89: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	5,   // 90: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	75,  // 91: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	26,  // 92: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	76,  // 93: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	24,  // 94: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	3,   // 95: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	71,  // 96: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	25,  // 97: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	29,  // 98: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	72,  // 99: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	73,  // 100: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	74,  // 101: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	79,  // 102: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	78,  // 103: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,   // 104: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,   // 105: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	106, // [106:106] is the sub-list for method output_type
-	106, // [106:106] is the sub-list for method input_type
-	106, // [106:106] is the sub-list for extension type_name
-	106, // [106:106] is the sub-list for extension extendee
-	0,   // [0:106] is the sub-list for field type_name
+	39,  // 55: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	36,  // 56: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	36,  // 57: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	40,  // 58: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	40,  // 59: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	41,  // 60: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	34,  // 61: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	48,  // 62: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	50,  // 63: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	49,  // 64: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	49,  // 65: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	48,  // 66: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	48,  // 67: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	52,  // 68: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	53,  // 69: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	54,  // 70: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	55,  // 71: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	56,  // 72: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	24,  // 73: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	62,  // 74: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	63,  // 75: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	64,  // 76: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	57,  // 77: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	60,  // 78: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	61,  // 79: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	58,  // 80: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	59,  // 81: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	65,  // 82: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	66,  // 83: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	69,  // 84: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	69,  // 85: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,   // 86: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	70,  // 87: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	19,  // 88: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,   // 89: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	4,   // 90: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	5,   // 91: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	76,  // 92: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	26,  // 93: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	77,  // 94: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	24,  // 95: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	3,   // 96: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	72,  // 97: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	25,  // 98: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	29,  // 99: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	73,  // 100: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	74,  // 101: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	75,  // 102: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	80,  // 103: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	79,  // 104: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,   // 105: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,   // 106: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	107, // [107:107] is the sub-list for method output_type
+	107, // [107:107] is the sub-list for method input_type
+	107, // [107:107] is the sub-list for extension type_name
+	107, // [107:107] is the sub-list for extension extendee
+	0,   // [0:107] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -6306,35 +6419,36 @@ func file_destination_proto_init() {
 		(*Filter_ResponseHeaders)(nil),
 		(*Filter_Redirect)(nil),
 		(*Filter_Rewrite)(nil),
+		(*Filter_Cors)(nil),
 	}
-	file_destination_proto_msgTypes[31].OneofWrappers = []any{
+	file_destination_proto_msgTypes[32].OneofWrappers = []any{
 		(*PathModifier_Full)(nil),
 		(*PathModifier_Prefix)(nil),
 	}
-	file_destination_proto_msgTypes[39].OneofWrappers = []any{
+	file_destination_proto_msgTypes[40].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[42].OneofWrappers = []any{
+	file_destination_proto_msgTypes[43].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 		(*Cluster_LeastRequest)(nil),
 		(*Cluster_RoundRobin)(nil),
 		(*Cluster_Random)(nil),
 		(*Cluster_ConsistentHash)(nil),
 	}
-	file_destination_proto_msgTypes[47].OneofWrappers = []any{
+	file_destination_proto_msgTypes[48].OneofWrappers = []any{
 		(*ConsistentHash_Ring)(nil),
 		(*ConsistentHash_Maglev)(nil),
 	}
-	file_destination_proto_msgTypes[48].OneofWrappers = []any{
+	file_destination_proto_msgTypes[49].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[64].OneofWrappers = []any{
+	file_destination_proto_msgTypes[65].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -6345,7 +6459,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   72,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -29,20 +29,25 @@ func readFilters(
 	return out, wrong
 }
 
-// checkTogether refuses filters that say two things of one request's target.
+// checkTogether refuses filters that say two things of one request's target, or of its answer.
 func checkTogether(list []*api.Filter) error {
-	redirects, rewrites := 0, 0
+	redirects, rewrites, cors := 0, 0, 0
 	for _, f := range list {
 		switch {
 		case f.GetRedirect() != nil:
 			redirects++
 		case f.GetRewrite() != nil:
 			rewrites++
+		case f.GetCors() != nil:
+			cors++
 		}
 	}
-	if redirects > 1 || redirects > 0 && rewrites > 0 {
+	switch {
+	case redirects > 1 || redirects > 0 && rewrites > 0:
 		return crd.Problemf(crd.ReasonIncompatibleFilters,
 			"RequestRedirect is alone: beside it is neither another nor URLRewrite")
+	case cors > 1:
+		return crd.Problemf(crd.ReasonIncompatibleFilters, "CORS is there more than once")
 	}
 	return nil
 }
@@ -61,6 +66,9 @@ func readFilter(in *gatewayv1.HTTPRouteFilter, prefix string) (*api.Filter, erro
 	case gatewayv1.HTTPRouteFilterURLRewrite:
 		r, err := readRewrite(in.URLRewrite, prefix)
 		return &api.Filter{Filter: &api.Filter_Rewrite{Rewrite: r}}, err
+	case gatewayv1.HTTPRouteFilterCORS:
+		c, err := readCORS(in.CORS)
+		return &api.Filter{Filter: &api.Filter_Cors{Cors: c}}, err
 	case gatewayv1.HTTPRouteFilterExtensionRef:
 		return nil, noExtension(in.ExtensionRef)
 	}

@@ -333,7 +333,14 @@ func TestWhatIsNotObeyed(t *testing.T) {
 	for _, c := range []struct{ rule, reason, text string }{
 		{`filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}]`,
 			"UnsupportedValue", "filter RequestMirror is not supported"},
-		{`filters: [{type: CORS, cors: {}}]`, "UnsupportedValue", "filter CORS is not supported"},
+		{`filters: [{type: CORS}]`, "UnsupportedValue", "a filter CORS that says nothing"},
+		{`filters: [{type: CORS, cors: {allowOrigins: ["https://a", "ftp://b"]}}]`,
+			"UnsupportedValue", `origin "ftp://b" does not begin with`},
+		{`filters: [{type: CORS, cors: {allowMethods: ["GET PUT"]}}]`, "UnsupportedValue",
+			`"GET PUT" is no method`},
+		{`filters: [{type: CORS, cors: {maxAge: -1}}]`, "UnsupportedValue", "maxAge -1"},
+		{`filters: [{type: CORS, cors: {}}, {type: CORS, cors: {}}]`, "IncompatibleFilters",
+			"CORS is there more than once"},
 		{`filters: [{type: ExternalAuth}]`, "UnsupportedValue",
 			"filter ExternalAuth is not supported"},
 		{`filters: [{type: Tomorrow}]`, "UnsupportedValue", "filter Tomorrow is not supported"},
@@ -434,6 +441,13 @@ add: [{name: b, value: "2"}], remove: [c]}}`,
 			`rewrite:{host:"a.example" path:{prefix:{matched:"/old"}}}`},
 		{`{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /}}}`,
 			`rewrite:{path:{full:"/"}}`},
+		{`{type: CORS, cors: {}}`, `cors:{max_age_seconds:5}`},
+		{`{type: CORS, cors: {allowOrigins: ["https://*.a.com", "http://b:81"], ` +
+			`allowMethods: ["*"], allowHeaders: [X-A, x-b], exposeHeaders: [x-c], ` +
+			`allowCredentials: true, maxAge: 60}}`,
+			`cors:{allow_origins:"https://*.a.com" allow_origins:"http://b:81" ` +
+				`allow_methods:"*" allow_headers:"X-A" allow_headers:"x-b" ` +
+				`expose_headers:"x-c" max_age_seconds:60 allow_credentials:true}`},
 	} {
 		r := readHTTP(t, "rules: [{"+prefix+", filters: ["+c.filter+"]}]")
 		if len(r.Rules[0].Filters) != 1 {

@@ -258,16 +258,14 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 
 // direct chooses the backend. It is false if nobody is to be asked: the caller has its answer.
 func (x *exchange) direct(a *discover.Answer, b *batch) bool {
-	if x.rule.Redirect != nil {
-		x.redirect(x.rule.Redirect, b)
+	if x.answeredBy(&x.rule.Treatment, b) {
 		return false
 	}
 	x.backend, x.cluster = x.c.side.choose(a, x.rule)
 	switch {
 	case x.backend == nil:
 		x.fail(503, outcome.NoEndpoints, "no backend of "+a.Authority+" has any weight", b)
-	case x.backend.Redirect != nil:
-		x.redirect(x.backend.Redirect, b)
+	case x.answeredBy(&x.backend.Treatment, b):
 	case x.backend.Answer != 0:
 		x.answerFixed(x.backend.Answer, b)
 	default:

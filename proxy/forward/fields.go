@@ -179,5 +179,16 @@ func (x *exchange) responseFields(
 		dst = append(dst, hpack.HeaderField{Name: "set-cookie", Value: x.given.field})
 	}
 	dst = route.Edit(x.rule.Filters, true, dst)
-	return route.Edit(x.backend.Filters, true, dst)
+	return x.share(route.Edit(x.backend.Filters, true, dst))
+}
+
+// share has a response's fields say which page may have it, where the route says so.
+func (x *exchange) share(fields []hpack.HeaderField) []hpack.HeaderField {
+	if c := x.rule.CORS; c != nil {
+		fields = c.Share(x.req, fields)
+	}
+	if x.backend != nil && x.backend.CORS != nil {
+		fields = x.backend.CORS.Share(x.req, fields)
+	}
+	return fields
 }

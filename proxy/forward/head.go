@@ -88,7 +88,9 @@ func (x *exchange) sendOnce() {
 		return
 	}
 	x.kept, x.body = false, nil
-	method := header.Value(x.req, ":method") // an error of ours has no body for HEAD
+	// An error of ours has no body for HEAD, and CORS goes by the origin.
+	rest := []hpack.HeaderField{{Name: ":method", Value: header.Value(x.req, ":method")},
+		{Name: "origin", Value: header.Value(x.req, "origin")}}
 	x.freeHead()
-	x.req = []hpack.HeaderField{{Name: ":method", Value: method}}
+	x.req = rest
 }

@@ -38,6 +38,31 @@ func (x *exchange) errorReply(status int, reason string) reply {
 	return r
 }
 
+// answeredBy gives the answer that filters have in place of a backend's, if there is one.
+func (x *exchange) answeredBy(t *route.Treatment, b *batch) bool {
+	switch {
+	case t.CORS != nil && route.IsPreflight(x.req):
+		x.permit(t.CORS, b)
+	case t.Redirect != nil:
+		x.redirect(t.Redirect, b)
+	default:
+		return false
+	}
+	return true
+}
+
+// permit answers a preflight request. A page that may not ask is told so by 403: to its browser
+// that is the same as an answer that permits nothing, and who looks for the reason finds it.
+func (x *exchange) permit(c *route.CORS, b *batch) {
+	if c.Allows(x.req) {
+		x.answerByRoute(reply{status: 204}, b)
+		return
+	}
+	const words = "the route lets no page of this origin ask"
+	x.seen.Because(outcome.RouteAnswer, words)
+	x.answerByRoute(x.errorReply(403, words), b)
+}
+
 // redirect tells the caller to make its request elsewhere.
 func (x *exchange) redirect(to *route.Redirect, b *batch) {
 	r := reply{status: to.Status, fields: []hpack.HeaderField{
@@ -90,6 +115,7 @@ func (x *exchange) answerByRoute(r reply, b *batch) {
 
 // reply gives an answer of ours, and ends the exchange.
 func (x *exchange) reply(r reply, b *batch) {
+	r.fields = x.share(r.fields)
 	x.write(r)
 	x.seen.Answered(r.status, b.time())
 	x.seen.GRPC(header.Value(r.fields, "grpc-status"))

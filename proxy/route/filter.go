@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -18,34 +19,47 @@ type Filter struct {
 	rewrite  *rewrite // nil: of the header's fields
 }
 
-// compileFilters returns the filters that change heads, and the one that is an answer; nil: there
-// is none.
-func compileFilters(list []*api.Filter) (edits []Filter, away *Redirect, err error) {
-	rewritten := false
+// Treatment is what the filters of a rule or of a backend make of a request.
+type Treatment struct {
+	Filters  []Filter
+	Redirect *Redirect // nil: a backend is asked
+	CORS     *CORS     // nil: the backend says which pages may have its answers
+}
+
+func compileFilters(list []*api.Filter) (t Treatment, err error) {
 	for _, m := range list {
 		if err := api.Understood(m); err != nil {
-			return nil, nil, err
+			return Treatment{}, err
 		}
-		if to, ok := m.Filter.(*api.Filter_Redirect); ok {
-			if away != nil {
-				return nil, nil, errors.New("more than one redirect")
-			}
-			if away, err = compileRedirect(to.Redirect); err != nil {
-				return nil, nil, err
-			}
-			continue
+		if err := t.add(m); err != nil {
+			return Treatment{}, err
 		}
-		f, err := compileFilter(m)
-		if err != nil {
-			return nil, nil, err
-		}
-		rewritten = rewritten || f.rewrite != nil
-		edits = append(edits, f)
 	}
-	if away != nil && rewritten {
-		return nil, nil, errors.New("a redirect and a rewrite of the same request")
+	rewrites := func(f Filter) bool { return f.rewrite != nil }
+	if t.Redirect != nil && slices.ContainsFunc(t.Filters, rewrites) {
+		return Treatment{}, errors.New("a redirect and a rewrite of the same request")
 	}
-	return edits, away, nil
+	return t, nil
+}
+
+func (t *Treatment) add(m *api.Filter) (err error) {
+	switch m := m.Filter.(type) {
+	case *api.Filter_Redirect:
+		if t.Redirect != nil {
+			return errors.New("more than one redirect")
+		}
+		t.Redirect, err = compileRedirect(m.Redirect)
+		return err
+	case *api.Filter_Cors:
+		if t.CORS != nil {
+			return errors.New("more than one filter for CORS")
+		}
+		t.CORS, err = compileCORS(m.Cors)
+		return err
+	}
+	f, err := compileFilter(m)
+	t.Filters = append(t.Filters, f)
+	return err
 }
 
 func compileFilter(m *api.Filter) (Filter, error) {

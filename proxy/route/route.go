@@ -34,10 +34,9 @@ type Route struct {
 
 // Rule is how the requests it matches are sent.
 type Rule struct {
+	Treatment
 	name     string
 	match    matcher // nil: everything
-	Filters  []Filter
-	Redirect *Redirect // nil: a backend is asked
 	Backends *Picker
 	Request  time.Duration // whole request; 0: unbounded
 	Try      time.Duration
@@ -83,7 +82,7 @@ func (r *Route) HTTPOnly() bool {
 func (r *Route) OnlyNames() {
 	for _, u := range r.rules {
 		u.Retry, u.Request, u.Try, u.Hedge = false, 0, 0, 0
-		u.Filters, u.Redirect = nil, nil
+		u.Treatment = Treatment{}
 	}
 }
 
@@ -136,12 +135,11 @@ type Picker struct {
 // Backend is a share of a rule's requests, and the cluster that they go to or the answer that they
 // get.
 type Backend struct {
-	Cluster  string // as metrics have it: without its variant
-	Index    int    // of cluster among the route's
-	Filters  []Filter
-	Redirect *Redirect // nil: the cluster is asked
-	Answer   int       // an error's status, instead of a cluster; 0: none
-	upTo     uint64    // this backend owns [previous upTo, upTo) of the picker's total
+	Treatment
+	Cluster string // as metrics have it: without its variant
+	Index   int    // of cluster among the route's
+	Answer  int    // an error's status, instead of a cluster; 0: none
+	upTo    uint64 // this backend owns [previous upTo, upTo) of the picker's total
 }
 
 // golden is 2^64 divided by the golden ratio: the step whose multiples fill an interval most evenly
@@ -232,7 +230,7 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 	if u.Hedge, err = compileHedge(m); err != nil {
 		return nil, err
 	}
-	if u.Filters, u.Redirect, err = compileFilters(m.Filters); err != nil {
+	if u.Treatment, err = compileFilters(m.Filters); err != nil {
 		return nil, err
 	}
 	if len(m.Backends) > 0 {
@@ -304,7 +302,7 @@ func compileBackend(m *api.Backend) (b Backend, err error) {
 	case m.Cluster != "":
 		return b, fmt.Errorf("a fixed answer instead of cluster %q, which is named", m.Cluster)
 	}
-	b.Filters, b.Redirect, err = compileFilters(m.Filters)
+	b.Treatment, err = compileFilters(m.Filters)
 	return b, err
 }
 

@@ -300,6 +300,21 @@ func TestPathsAndHostsThatARouteMayName(t *testing.T) {
 	}
 }
 
+// What destination lets a filter for CORS say, a proxy takes.
+func TestCORSThatARouteMaySay(t *testing.T) {
+	for _, text := range []string{
+		"*", "", "a", "http://a", "http://A.b:80", "http://a:0", "https://*", "https://*.a",
+		"https://*:81", "https://a*", "null", "http://[::1]", "G T", "x_y", "\u00e9", "Host",
+	} {
+		for _, field := range []string{
+			"allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders",
+		} {
+			onEcho(t, crd.HTTPRoute, `{filters: [{type: CORS, cors: {`+field+`: [`+
+				strconv.Quote(text)+`]}}]}`)
+		}
+	}
+}
+
 // A route that is applied is a proxy's within its stream, and no longer once it is gone.
 func TestARouteReachesProxies(t *testing.T) {
 	w := newTown(t)

@@ -89,7 +89,7 @@ func (p *follower) follow(ctx context.Context) error {
 func (p *follower) greet(s *rpc.Stream) error {
 	hello := &api.Hello{Version: "scale", Capabilities: []string{
 		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
-		api.CapabilityRewrite, api.CapabilityAnswer, api.CapabilityConfig,
+		api.CapabilityRewrite, api.CapabilityCORS, api.CapabilityAnswer, api.CapabilityConfig,
 		api.CapabilityAccessLog, api.CapabilityLeastRequest, api.CapabilityRoundRobin,
 		api.CapabilityRandom, api.CapabilityConsistentHash,
 		api.CapabilityRateLimit}}
