@@ -159,23 +159,34 @@ func TestStatusOfRoutes(t *testing.T) {
 		t.Errorf("%d writes of one edit", n)
 	}
 
-	k.putRoute(crd.HTTPRoutes, parentRefs(gateway+", "+web, `{filters: [{type: RequestMirror}]}, `+
+	k.putRoute(crd.HTTPRoutes, parentRefs(gateway+", "+web, `{filters: [{type: ExternalAuth}]}, `+
 		`{backendRefs: [{name: web, port: 80}, {name: gone, port: 80}]}`))
 	status := k.parents(crd.HTTPRoutes, "r", "a.example/z gate", "tulle.dev/mesh web "+
 		"Accepted=True(Accepted) ResolvedRefs=False(BackendNotFound) "+
 		"PartiallyInvalid=True(UnsupportedValue)")
 	for kind, want := range map[string]string{
 		"ResolvedRefs":     "no Service with such a port is called gone.shop.svc.cluster.local:80",
-		"PartiallyInvalid": "Dropped Rule: rule 0: filter RequestMirror is not supported",
+		"PartiallyInvalid": "Dropped Rule: rule 0: filter ExternalAuth is not supported",
 	} {
 		c := meta.FindStatusCondition(status.Parents[1].Conditions, kind)
 		if !strings.Contains(c.Message, want) {
 			t.Errorf("%s: %q, want %q in it", kind, c.Message, want)
 		}
 	}
-	k.putRoute(crd.HTTPRoutes, parentRefs(web, `{filters: [{type: RequestMirror}]}`))
+	k.putRoute(crd.HTTPRoutes, parentRefs(web, `{filters: [{type: ExternalAuth}]}`))
 	k.parents(crd.HTTPRoutes, "r", "a.example/z gate", "tulle.dev/mesh web "+
 		"Accepted=False(UnsupportedValue) ResolvedRefs=True(ResolvedRefs)")
+	for ref, reason := range map[string]string{
+		"{name: web, port: 80}":   "True(ResolvedRefs)",
+		"{name: gone, port: 80}":  "False(BackendNotFound)",
+		"{name: web, port: 79}":   "False(BackendNotFound)",
+		"{kind: Bucket, name: b}": "False(InvalidKind)",
+	} {
+		k.putRoute(crd.HTTPRoutes, parentRefs(web, `{filters: [{type: RequestMirror, `+
+			`requestMirror: {backendRef: `+ref+`}}], backendRefs: [{name: web, port: 80}]}`))
+		k.parents(crd.HTTPRoutes, "r", "a.example/z gate",
+			"tulle.dev/mesh web Accepted=True(Accepted) ResolvedRefs="+reason)
+	}
 	k.putRoute(crd.HTTPRoutes, parentRefs(web, `{backendRefs: [{name: db, port: 5432}]}`))
 	k.parents(crd.HTTPRoutes, "r", "a.example/z gate", "tulle.dev/mesh web "+
 		"Accepted=True(Accepted) ResolvedRefs=False(UnsupportedProtocol)")

@@ -37,6 +37,9 @@ func routes() []*api.HTTPRule {
 		{Match: below("/strip"), Origin: &api.Origin{Rule: "strip"},
 			Filters: []*api.Filter{{Filter: &api.Filter_Rewrite{Rewrite: inside}}}},
 		{Match: below("/none"), Backends: []*api.Backend{{Weight: 1, Answer: 404}}},
+		{Match: below("/shared"), Filters: []*api.Filter{{Filter: &api.Filter_Cors{
+			Cors: &api.CORS{AllowOrigins: []string{"https://page"}, AllowMethods: []string{"PUT"},
+				MaxAgeSeconds: 9}}}}},
 		{Match: below("/grpc.testing.TestService/UnaryCall"),
 			Backends: []*api.Backend{{Weight: 1, Answer: 404}}},
 	}
@@ -88,6 +91,7 @@ func TestRoutesAnswerAndRewrite(t *testing.T) {
 					redirected(t, pairing{url: "http://" + addr, client: c})
 					rewritten(t, pairing{url: "http://" + addr, client: c})
 					routeAnswers(t, pairing{url: "http://" + addr, client: c})
+					shared(t, pairing{url: "http://" + addr, client: c})
 				})
 			}
 		}
@@ -138,6 +142,31 @@ func routeAnswers(t *testing.T, p pairing) {
 		if got := read(t, resp); resp.StatusCode != 404 || got != want ||
 			resp.Header.Get("Tulle-Error") != "the route answers 404" {
 			t.Errorf("%s: %d %q %v", method, resp.StatusCode, got, resp.Header)
+		}
+	}
+}
+
+// shared is what pages of other origins are told.
+func shared(t *testing.T, p pairing) {
+	for _, tt := range []struct{ method, origin, asked, want string }{
+		{"OPTIONS", "https://page", "PUT", "204 https://page PUT 9"},
+		{"OPTIONS", "https://other", "PUT", "403   "},
+		{"PUT", "https://page", "", "200 https://page  "},
+		{"PUT", "https://other", "", "200   "},
+	} {
+		resp := p.do(t, tt.method, "/shared/a", nil, func(r *http.Request) {
+			r.Header.Set("Origin", tt.origin)
+			if tt.asked != "" {
+				r.Header.Set("Access-Control-Request-Method", tt.asked)
+			}
+		})
+		read(t, resp)
+		got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Access-Control-Allow-Origin"),
+			" ", resp.Header.Get("Access-Control-Allow-Methods"), " ",
+			resp.Header.Get("Access-Control-Max-Age"))
+		if got != tt.want || resp.Header.Get("Vary") != "Origin" {
+			t.Errorf("%s from %s: %q, want %q; %v", tt.method, tt.origin, got, tt.want,
+				resp.Header)
 		}
 	}
 }

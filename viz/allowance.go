@@ -60,7 +60,8 @@ func trim(changes []change, d time.Duration) (trimmed bool) {
 		for j := range delta.buckets {
 			trimmed = spend(&latencies, &delta.buckets[j].count) || trimmed
 		}
-		delta.buckets = slices.DeleteFunc(delta.buckets, func(b bucket) bool { return b.count == 0 })
+		delta.buckets = slices.DeleteFunc(delta.buckets,
+			func(b bucket) bool { return b.count == 0 })
 	}
 	return trimmed
 }

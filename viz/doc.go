@@ -17,8 +17,8 @@
 //
 // It refuses to believe a proxy about who it is: namespace, account and pod come from the
 // certificate. It refuses reports that are malformed or too large, and answers questions on
-// loopback only, for reading only. What a proxy says of its calls is believed up to what a proxy can
-// do at all (mostPerSecond), in a time that our own clock confirms. It knows no Kubernetes.
+// loopback only, for reading only. It believes of a proxy's calls no more than a proxy can do
+// (mostPerSecond) in a time that our own clock confirms. It knows no Kubernetes.
 //
 // Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the
 // ring, and maxStreams streams. What grows beyond a budget is refused, and whoever asks is told.

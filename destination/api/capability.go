@@ -7,6 +7,7 @@ const (
 	CapabilityResponseHeaders = "filter/response-headers"
 	CapabilityRedirect        = "filter/redirect"
 	CapabilityRewrite         = "filter/rewrite"
+	CapabilityMirror          = "filter/mirror"
 	CapabilityCORS            = "filter/cors"
 	CapabilityAnswer          = "backend/answer"
 	CapabilityTLSRules        = "rules/tls"
@@ -112,6 +113,8 @@ func needsOfFilters(list []*Filter) []string {
 			need = append(need, CapabilityRedirect)
 		case *Filter_Rewrite:
 			need = append(need, CapabilityRewrite)
+		case *Filter_Mirror:
+			need = append(need, CapabilityMirror)
 		case *Filter_Cors:
 			need = append(need, CapabilityCORS)
 		}

@@ -2574,6 +2574,7 @@ type Filter struct {
 	//	*Filter_ResponseHeaders
 	//	*Filter_Redirect
 	//	*Filter_Rewrite
+	//	*Filter_Mirror
 	//	*Filter_Cors
 	Filter        isFilter_Filter `protobuf_oneof:"filter"`
 	unknownFields protoimpl.UnknownFields
@@ -2653,6 +2654,15 @@ func (x *Filter) GetRewrite() *Rewrite {
 	return nil
 }
 
+func (x *Filter) GetMirror() *Mirror {
+	if x != nil {
+		if x, ok := x.Filter.(*Filter_Mirror); ok {
+			return x.Mirror
+		}
+	}
+	return nil
+}
+
 func (x *Filter) GetCors() *CORS {
 	if x != nil {
 		if x, ok := x.Filter.(*Filter_Cors); ok {
@@ -2682,6 +2692,10 @@ type Filter_Rewrite struct {
 	Rewrite *Rewrite `protobuf:"bytes,4,opt,name=rewrite,proto3,oneof"` // capability "filter/rewrite"
 }
 
+type Filter_Mirror struct {
+	Mirror *Mirror `protobuf:"bytes,5,opt,name=mirror,proto3,oneof"` // capability "filter/mirror"
+}
+
 type Filter_Cors struct {
 	Cors *CORS `protobuf:"bytes,6,opt,name=cors,proto3,oneof"` // capability "filter/cors"
 }
@@ -2693,6 +2707,8 @@ func (*Filter_ResponseHeaders) isFilter_Filter() {}
 func (*Filter_Redirect) isFilter_Filter() {}
 
 func (*Filter_Rewrite) isFilter_Filter() {}
+
+func (*Filter_Mirror) isFilter_Filter() {}
 
 func (*Filter_Cors) isFilter_Filter() {}
 
@@ -2942,6 +2958,70 @@ func (x *Rewrite) GetPath() *PathModifier {
 	return nil
 }
 
+// Mirror sends copies of requests to one endpoint each of another cluster, in which nothing can be felt
+// of them by whoever made the requests: nobody gets the answers. Redirects and fixed answers have no
+// copies. A list may have several of these.
+type Mirror struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"` // a Cluster resource's name
+	// Of so many requests (denominator) so many are copied (numerator, 1 to denominator), evenly spread.
+	Numerator     uint32 `protobuf:"varint,2,opt,name=numerator,proto3" json:"numerator,omitempty"`
+	Denominator   uint32 `protobuf:"varint,3,opt,name=denominator,proto3" json:"denominator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mirror) Reset() {
+	*x = Mirror{}
+	mi := &file_destination_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mirror) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mirror) ProtoMessage() {}
+
+func (x *Mirror) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mirror.ProtoReflect.Descriptor instead.
+func (*Mirror) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Mirror) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Mirror) GetNumerator() uint32 {
+	if x != nil {
+		return x.Numerator
+	}
+	return 0
+}
+
+func (x *Mirror) GetDenominator() uint32 {
+	if x != nil {
+		return x.Denominator
+	}
+	return 0
+}
+
 // CORS says which pages of other origins may have what is answered (Fetch standard, "CORS protocol"). It
 // answers their preflight requests, and takes the place of what the backend says of it. Of a list of
 // filters at most one is this.
@@ -2959,7 +3039,7 @@ type CORS struct {
 
 func (x *CORS) Reset() {
 	*x = CORS{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2971,7 +3051,7 @@ func (x *CORS) String() string {
 func (*CORS) ProtoMessage() {}
 
 func (x *CORS) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2984,7 +3064,7 @@ func (x *CORS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CORS.ProtoReflect.Descriptor instead.
 func (*CORS) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CORS) GetAllowOrigins() []string {
@@ -3043,7 +3123,7 @@ type PathModifier struct {
 
 func (x *PathModifier) Reset() {
 	*x = PathModifier{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3135,7 @@ func (x *PathModifier) String() string {
 func (*PathModifier) ProtoMessage() {}
 
 func (x *PathModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3148,7 @@ func (x *PathModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathModifier.ProtoReflect.Descriptor instead.
 func (*PathModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PathModifier) GetModifier() isPathModifier_Modifier {
@@ -3125,7 +3205,7 @@ type PrefixModifier struct {
 
 func (x *PrefixModifier) Reset() {
 	*x = PrefixModifier{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3217,7 @@ func (x *PrefixModifier) String() string {
 func (*PrefixModifier) ProtoMessage() {}
 
 func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3230,7 @@ func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrefixModifier.ProtoReflect.Descriptor instead.
 func (*PrefixModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PrefixModifier) GetMatched() string {
@@ -3183,7 +3263,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3195,7 +3275,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3208,7 +3288,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Backend) GetCluster() string {
@@ -3249,7 +3329,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3341,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3354,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -3300,7 +3380,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3392,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3405,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -3346,7 +3426,7 @@ type Hedge struct {
 
 func (x *Hedge) Reset() {
 	*x = Hedge{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3438,7 @@ func (x *Hedge) String() string {
 func (*Hedge) ProtoMessage() {}
 
 func (x *Hedge) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3451,7 @@ func (x *Hedge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
 func (*Hedge) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Hedge) GetAfterMs() uint64 {
@@ -3392,7 +3472,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +3484,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +3497,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -3453,7 +3533,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3545,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3558,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -3511,7 +3591,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +3603,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +3616,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -3619,7 +3699,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3631,7 +3711,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3644,7 +3724,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -3664,7 +3744,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3676,7 +3756,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3689,7 +3769,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3732,7 +3812,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3744,7 +3824,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3757,7 +3837,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Cluster) GetName() string {
@@ -3898,7 +3978,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +3990,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4003,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -3950,7 +4030,7 @@ type LeastRequest struct {
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4042,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4055,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LeastRequest) GetChoices() uint32 {
@@ -3993,7 +4073,7 @@ type RoundRobin struct {
 
 func (x *RoundRobin) Reset() {
 	*x = RoundRobin{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4085,7 @@ func (x *RoundRobin) String() string {
 func (*RoundRobin) ProtoMessage() {}
 
 func (x *RoundRobin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4098,7 @@ func (x *RoundRobin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
 func (*RoundRobin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 type Random struct {
@@ -4029,7 +4109,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4041,7 +4121,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4054,7 +4134,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 // ConsistentHash takes the endpoint that a key of the request falls to. Of its keys, the first that
@@ -4076,7 +4156,7 @@ type ConsistentHash struct {
 
 func (x *ConsistentHash) Reset() {
 	*x = ConsistentHash{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4088,7 +4168,7 @@ func (x *ConsistentHash) String() string {
 func (*ConsistentHash) ProtoMessage() {}
 
 func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4101,7 +4181,7 @@ func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentHash.ProtoReflect.Descriptor instead.
 func (*ConsistentHash) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ConsistentHash) GetKeys() []*HashKey {
@@ -4174,7 +4254,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4186,7 +4266,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4199,7 +4279,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HashKey) GetKey() isHashKey_Key {
@@ -4286,7 +4366,7 @@ type Cookie struct {
 
 func (x *Cookie) Reset() {
 	*x = Cookie{}
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4298,7 +4378,7 @@ func (x *Cookie) String() string {
 func (*Cookie) ProtoMessage() {}
 
 func (x *Cookie) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4311,7 +4391,7 @@ func (x *Cookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
 func (*Cookie) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{50}
+	return file_destination_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Cookie) GetName() string {
@@ -4344,7 +4424,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4436,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4449,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{51}
+	return file_destination_proto_rawDescGZIP(), []int{52}
 }
 
 // Ring is a hash ring (ketama), of a number of points between the two. 0: the proxy's default.
@@ -4383,7 +4463,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4395,7 +4475,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4408,7 +4488,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{52}
+	return file_destination_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Ring) GetMinSize() uint64 {
@@ -4435,7 +4515,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4447,7 +4527,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4460,7 +4540,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{53}
+	return file_destination_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Maglev) GetTableSize() uint64 {
@@ -4482,7 +4562,7 @@ type SlowStart struct {
 
 func (x *SlowStart) Reset() {
 	*x = SlowStart{}
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4494,7 +4574,7 @@ func (x *SlowStart) String() string {
 func (*SlowStart) ProtoMessage() {}
 
 func (x *SlowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4507,7 +4587,7 @@ func (x *SlowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
 func (*SlowStart) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{54}
+	return file_destination_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SlowStart) GetWindowMs() uint64 {
@@ -4544,7 +4624,7 @@ type ClusterLimits struct {
 
 func (x *ClusterLimits) Reset() {
 	*x = ClusterLimits{}
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4556,7 +4636,7 @@ func (x *ClusterLimits) String() string {
 func (*ClusterLimits) ProtoMessage() {}
 
 func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4569,7 +4649,7 @@ func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterLimits.ProtoReflect.Descriptor instead.
 func (*ClusterLimits) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{55}
+	return file_destination_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ClusterLimits) GetMaxConnections() uint32 {
@@ -4617,7 +4697,7 @@ type OutlierDetection struct {
 
 func (x *OutlierDetection) Reset() {
 	*x = OutlierDetection{}
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4629,7 +4709,7 @@ func (x *OutlierDetection) String() string {
 func (*OutlierDetection) ProtoMessage() {}
 
 func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4642,7 +4722,7 @@ func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutlierDetection.ProtoReflect.Descriptor instead.
 func (*OutlierDetection) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{56}
+	return file_destination_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *OutlierDetection) GetConsecutiveFailures() uint32 {
@@ -4707,7 +4787,7 @@ type SuccessRate struct {
 
 func (x *SuccessRate) Reset() {
 	*x = SuccessRate{}
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4719,7 +4799,7 @@ func (x *SuccessRate) String() string {
 func (*SuccessRate) ProtoMessage() {}
 
 func (x *SuccessRate) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4732,7 +4812,7 @@ func (x *SuccessRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRate.ProtoReflect.Descriptor instead.
 func (*SuccessRate) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{57}
+	return file_destination_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SuccessRate) GetThresholdPercent() uint32 {
@@ -4770,7 +4850,7 @@ type Deviation struct {
 
 func (x *Deviation) Reset() {
 	*x = Deviation{}
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4782,7 +4862,7 @@ func (x *Deviation) String() string {
 func (*Deviation) ProtoMessage() {}
 
 func (x *Deviation) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4795,7 +4875,7 @@ func (x *Deviation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deviation.ProtoReflect.Descriptor instead.
 func (*Deviation) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{58}
+	return file_destination_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Deviation) GetFactor() float64 {
@@ -4835,7 +4915,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4847,7 +4927,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4860,7 +4940,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{59}
+	return file_destination_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -4880,7 +4960,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4892,7 +4972,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4905,7 +4985,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{60}
+	return file_destination_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -4940,7 +5020,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5032,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5045,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{61}
+	return file_destination_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Endpoint) GetId() string {
@@ -5052,7 +5132,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5064,7 +5144,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5077,7 +5157,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{62}
+	return file_destination_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Locality) GetRegion() string {
@@ -5136,7 +5216,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5148,7 +5228,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5161,7 +5241,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{63}
+	return file_destination_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -5252,7 +5332,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5264,7 +5344,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5277,7 +5357,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{64}
+	return file_destination_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -5344,7 +5424,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5356,7 +5436,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5369,7 +5449,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -5437,7 +5517,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5449,7 +5529,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5462,7 +5542,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 // RequestPath is without the query.
@@ -5474,7 +5554,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5486,7 +5566,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5499,7 +5579,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -5512,7 +5592,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5524,7 +5604,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5537,7 +5617,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{68}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -5558,7 +5638,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5570,7 +5650,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5583,7 +5663,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{69}
+	return file_destination_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Probe) GetPath() string {
@@ -5612,7 +5692,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5624,7 +5704,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5637,7 +5717,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Config) GetLog() *Log {
@@ -5664,7 +5744,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5676,7 +5756,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5689,7 +5769,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -5709,7 +5789,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5721,7 +5801,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5734,7 +5814,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{72}
+	return file_destination_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Log) GetLevel() Level {
@@ -5882,12 +5962,13 @@ const file_destination_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x05exact\x18\x02 \x01(\tH\x00R\x05exact\x12\x16\n" +
 	"\x05regex\x18\x03 \x01(\tH\x00R\x05regexB\a\n" +
-	"\x05value\"\xe1\x02\n" +
+	"\x05value\"\x99\x03\n" +
 	"\x06Filter\x12O\n" +
 	"\x0frequest_headers\x18\x01 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0erequestHeaders\x12Q\n" +
 	"\x10response_headers\x18\x02 \x01(\v2$.tulle.destination.v1.HeaderModifierH\x00R\x0fresponseHeaders\x12<\n" +
 	"\bredirect\x18\x03 \x01(\v2\x1e.tulle.destination.v1.RedirectH\x00R\bredirect\x129\n" +
-	"\arewrite\x18\x04 \x01(\v2\x1d.tulle.destination.v1.RewriteH\x00R\arewrite\x120\n" +
+	"\arewrite\x18\x04 \x01(\v2\x1d.tulle.destination.v1.RewriteH\x00R\arewrite\x126\n" +
+	"\x06mirror\x18\x05 \x01(\v2\x1c.tulle.destination.v1.MirrorH\x00R\x06mirror\x120\n" +
 	"\x04cors\x18\x06 \x01(\v2\x1a.tulle.destination.v1.CORSH\x00R\x04corsB\b\n" +
 	"\x06filter\"\x88\x01\n" +
 	"\x0eHeaderModifier\x12.\n" +
@@ -5905,7 +5986,11 @@ const file_destination_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\rR\x06status\"U\n" +
 	"\aRewrite\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x126\n" +
-	"\x04path\x18\x02 \x01(\v2\".tulle.destination.v1.PathModifierR\x04path\"\xf1\x01\n" +
+	"\x04path\x18\x02 \x01(\v2\".tulle.destination.v1.PathModifierR\x04path\"b\n" +
+	"\x06Mirror\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
+	"\tnumerator\x18\x02 \x01(\rR\tnumerator\x12 \n" +
+	"\vdenominator\x18\x03 \x01(\rR\vdenominator\"\xf1\x01\n" +
 	"\x04CORS\x12#\n" +
 	"\rallow_origins\x18\x01 \x03(\tR\fallowOrigins\x12#\n" +
 	"\rallow_methods\x18\x02 \x03(\tR\fallowMethods\x12#\n" +
@@ -6160,7 +6245,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -6201,48 +6286,49 @@ var file_destination_proto_goTypes = []any{
 	(*Header)(nil),            // 36: tulle.destination.v1.Header
 	(*Redirect)(nil),          // 37: tulle.destination.v1.Redirect
 	(*Rewrite)(nil),           // 38: tulle.destination.v1.Rewrite
-	(*CORS)(nil),              // 39: tulle.destination.v1.CORS
-	(*PathModifier)(nil),      // 40: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),    // 41: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),           // 42: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 43: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 44: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 45: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 46: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 47: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 48: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 49: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 50: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 51: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 52: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),      // 53: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),        // 54: tulle.destination.v1.RoundRobin
-	(*Random)(nil),            // 55: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),    // 56: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),           // 57: tulle.destination.v1.HashKey
-	(*Cookie)(nil),            // 58: tulle.destination.v1.Cookie
-	(*Source)(nil),            // 59: tulle.destination.v1.Source
-	(*Ring)(nil),              // 60: tulle.destination.v1.Ring
-	(*Maglev)(nil),            // 61: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),         // 62: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),     // 63: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),  // 64: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),       // 65: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),         // 66: tulle.destination.v1.Deviation
-	(*Endpoints)(nil),         // 67: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 68: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 69: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 70: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 71: tulle.destination.v1.Inbound
-	(*RateLimit)(nil),         // 72: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),           // 73: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),    // 74: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),       // 75: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),     // 76: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 77: tulle.destination.v1.Probe
-	(*Config)(nil),            // 78: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 79: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 80: tulle.destination.v1.Log
+	(*Mirror)(nil),            // 39: tulle.destination.v1.Mirror
+	(*CORS)(nil),              // 40: tulle.destination.v1.CORS
+	(*PathModifier)(nil),      // 41: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),    // 42: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),           // 43: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 44: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 45: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 46: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 47: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 48: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 49: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 50: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 51: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 52: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 53: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),      // 54: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),        // 55: tulle.destination.v1.RoundRobin
+	(*Random)(nil),            // 56: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),    // 57: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),           // 58: tulle.destination.v1.HashKey
+	(*Cookie)(nil),            // 59: tulle.destination.v1.Cookie
+	(*Source)(nil),            // 60: tulle.destination.v1.Source
+	(*Ring)(nil),              // 61: tulle.destination.v1.Ring
+	(*Maglev)(nil),            // 62: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),         // 63: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),     // 64: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),  // 65: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),       // 66: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),         // 67: tulle.destination.v1.Deviation
+	(*Endpoints)(nil),         // 68: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 69: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 70: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 71: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 72: tulle.destination.v1.Inbound
+	(*RateLimit)(nil),         // 73: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),           // 74: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),    // 75: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),       // 76: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),     // 77: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 78: tulle.destination.v1.Probe
+	(*Config)(nil),            // 79: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 80: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 81: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	9,   // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -6264,31 +6350,31 @@ var file_destination_proto_depIdxs = []int32{
 	22,  // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,   // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
 	23,  // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	51,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	67,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	68,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	71,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	78,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	52,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	68,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	69,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	72,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	79,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,   // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,   // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	24,  // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	42,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	46,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	43,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	47,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
 	26,  // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
 	27,  // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
 	28,  // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
 	25,  // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
 	29,  // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
 	34,  // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	42,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	43,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	44,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	47,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	45,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	43,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	44,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	45,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	48,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	46,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
 	25,  // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	42,  // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	43,  // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
 	25,  // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	42,  // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	43,  // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
 	31,  // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
 	32,  // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
 	33,  // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
@@ -6300,63 +6386,64 @@ var file_destination_proto_depIdxs = []int32{
 	35,  // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
 	37,  // 53: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
 	38,  // 54: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	39,  // 55: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
-	36,  // 56: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	36,  // 57: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	40,  // 58: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	40,  // 59: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	41,  // 60: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	34,  // 61: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	48,  // 62: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	50,  // 63: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	49,  // 64: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	49,  // 65: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	48,  // 66: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	48,  // 67: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	52,  // 68: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	53,  // 69: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	54,  // 70: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	55,  // 71: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	56,  // 72: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	24,  // 73: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	62,  // 74: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	63,  // 75: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	64,  // 76: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	57,  // 77: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	60,  // 78: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	61,  // 79: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	58,  // 80: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	59,  // 81: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	65,  // 82: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	66,  // 83: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
-	69,  // 84: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	69,  // 85: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,   // 86: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	70,  // 87: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	19,  // 88: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,   // 89: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	4,   // 90: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	5,   // 91: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	76,  // 92: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	26,  // 93: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	77,  // 94: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	24,  // 95: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	3,   // 96: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	72,  // 97: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	25,  // 98: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	29,  // 99: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	73,  // 100: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	74,  // 101: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	75,  // 102: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	80,  // 103: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	79,  // 104: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,   // 105: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,   // 106: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	107, // [107:107] is the sub-list for method output_type
-	107, // [107:107] is the sub-list for method input_type
-	107, // [107:107] is the sub-list for extension type_name
-	107, // [107:107] is the sub-list for extension extendee
-	0,   // [0:107] is the sub-list for field type_name
+	39,  // 55: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
+	40,  // 56: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	36,  // 57: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	36,  // 58: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	41,  // 59: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	41,  // 60: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	42,  // 61: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	34,  // 62: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	49,  // 63: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	51,  // 64: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	50,  // 65: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	50,  // 66: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	49,  // 67: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	49,  // 68: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	53,  // 69: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	54,  // 70: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	55,  // 71: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	56,  // 72: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	57,  // 73: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	24,  // 74: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	63,  // 75: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	64,  // 76: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	65,  // 77: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	58,  // 78: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	61,  // 79: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	62,  // 80: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	59,  // 81: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	60,  // 82: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	66,  // 83: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	67,  // 84: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	70,  // 85: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	70,  // 86: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,   // 87: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	71,  // 88: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	19,  // 89: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,   // 90: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	4,   // 91: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	5,   // 92: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	77,  // 93: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	26,  // 94: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	78,  // 95: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	24,  // 96: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	3,   // 97: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	73,  // 98: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	25,  // 99: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	29,  // 100: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	74,  // 101: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	75,  // 102: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	76,  // 103: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	81,  // 104: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	80,  // 105: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,   // 106: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,   // 107: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	108, // [108:108] is the sub-list for method output_type
+	108, // [108:108] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -6419,36 +6506,37 @@ func file_destination_proto_init() {
 		(*Filter_ResponseHeaders)(nil),
 		(*Filter_Redirect)(nil),
 		(*Filter_Rewrite)(nil),
+		(*Filter_Mirror)(nil),
 		(*Filter_Cors)(nil),
 	}
-	file_destination_proto_msgTypes[32].OneofWrappers = []any{
+	file_destination_proto_msgTypes[33].OneofWrappers = []any{
 		(*PathModifier_Full)(nil),
 		(*PathModifier_Prefix)(nil),
 	}
-	file_destination_proto_msgTypes[40].OneofWrappers = []any{
+	file_destination_proto_msgTypes[41].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[43].OneofWrappers = []any{
+	file_destination_proto_msgTypes[44].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 		(*Cluster_LeastRequest)(nil),
 		(*Cluster_RoundRobin)(nil),
 		(*Cluster_Random)(nil),
 		(*Cluster_ConsistentHash)(nil),
 	}
-	file_destination_proto_msgTypes[48].OneofWrappers = []any{
+	file_destination_proto_msgTypes[49].OneofWrappers = []any{
 		(*ConsistentHash_Ring)(nil),
 		(*ConsistentHash_Maglev)(nil),
 	}
-	file_destination_proto_msgTypes[49].OneofWrappers = []any{
+	file_destination_proto_msgTypes[50].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[65].OneofWrappers = []any{
+	file_destination_proto_msgTypes[66].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -6459,7 +6547,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   73,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -181,8 +181,8 @@ func TestBadEditKeepsTheLastGoodContent(t *testing.T) {
 			"spec:\n  targetRefs: [{kind: Service, name: a}]\n  slowStart:\n    window: soon\n",
 			"one.yaml:7: spec.slowStart.window"},
 		{"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n" +
-			"spec:\n  rules: [{filters: [{type: RequestMirror}]}]\n",
-			"one.yaml:1: rule 0: filter RequestMirror is not supported"},
+			"spec:\n  rules: [{filters: [{type: ExternalAuth}]}]\n",
+			"one.yaml:1: rule 0: filter ExternalAuth is not supported"},
 		{service("a", "10.0.0.1") + "---\n" + service("b", "10.9.9.9"),
 			"two.yaml: Service default/b is in one.yaml already"},
 	} {

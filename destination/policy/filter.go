@@ -10,23 +10,39 @@ import (
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
+// treatment is what the filters of a rule or of a backend say.
+type treatment struct {
+	filters []*api.Filter
+	mirrors []Mirror
+}
+
 // readFilters reads the filters of a rule or of a backend. Prefix is what the path of the requests
 // begins with, "" if that is not known.
-func readFilters(
+func (r *reader) readFilters(
 	in []gatewayv1.HTTPRouteFilter, prefix string,
-) (out []*api.Filter, wrong []error) {
+) (t treatment, wrong []error) {
 	for i := range in {
-		f, err := readFilter(&in[i], prefix)
-		if err != nil {
+		if err := r.addFilter(&t, &in[i], prefix); err != nil {
 			wrong = append(wrong, err)
-			continue
 		}
-		out = append(out, f)
 	}
-	if err := checkTogether(out); err != nil {
+	if err := checkTogether(t.filters); err != nil {
 		wrong = append(wrong, err)
 	}
-	return out, wrong
+	return t, wrong
+}
+
+func (r *reader) addFilter(
+	t *treatment, in *gatewayv1.HTTPRouteFilter, prefix string,
+) error {
+	if in.Type == gatewayv1.HTTPRouteFilterRequestMirror {
+		return r.addMirror(t, in.RequestMirror)
+	}
+	f, err := readFilter(in, prefix)
+	if err == nil {
+		t.filters = append(t.filters, f)
+	}
+	return err
 }
 
 // checkTogether refuses filters that say two things of one request's target, or of its answer.

@@ -146,27 +146,37 @@ func sentence(all []error) (text string) {
 // answer makes a rule answer by itself, whatever it was to do.
 func (rule *Rule) answer(status uint32) {
 	rule.Backends = []Backend{{Answer: status, Weight: 1}}
-	rule.Filters, rule.Timeout, rule.Try = nil, 0, 0
+	rule.Filters, rule.Mirrors, rule.Timeout, rule.Try = nil, nil, 0, 0
 }
 
 // share adds a backend to a rule, unless nothing goes there.
-func (r *reader) share(rule *Rule, ref *gatewayv1.BackendRef, filters []*api.Filter) {
-	b := Backend{Weight: 1, Missing: r.broken, Filters: filters}
+func (r *reader) share(rule *Rule, ref *gatewayv1.BackendRef, t treatment) {
+	b := r.backend(&ref.BackendObjectReference)
 	if ref.Weight != nil {
 		b.Weight = int64(*ref.Weight)
 	}
-	namespace, name, ok := crd.BackendService(&ref.BackendObjectReference, r.Origin.Namespace)
-	b.Host, b.Port = serviceHost(namespace, name, r.zone), portOf(ref.Port)
-	if !ok {
-		r.unresolved(*crd.Problemf(crd.ReasonInvalidKind, "%s is a %s: backends are Services",
-			ref.Name, kindOf(&ref.BackendObjectReference)))
-		b = Backend{Weight: b.Weight, Answer: r.broken}
-	} else if one := (Ref{b.Host, b.Port}); !slices.Contains(r.Refs, one) {
-		r.Refs = append(r.Refs, one)
+	if b.Answer == 0 {
+		b.Filters, b.Mirrors = t.filters, t.mirrors
 	}
 	if b.Weight > 0 {
 		rule.Backends = append(rule.Backends, b)
 	}
+}
+
+// backend is what a reference means, which is noted. In place of what is no Service there is an
+// answer.
+func (r *reader) backend(ref *gatewayv1.BackendObjectReference) Backend {
+	namespace, name, ok := crd.BackendService(ref, r.Origin.Namespace)
+	if !ok {
+		r.unresolved(*crd.Problemf(crd.ReasonInvalidKind, "%s is a %s: backends are Services",
+			ref.Name, kindOf(ref)))
+		return Backend{Weight: 1, Answer: r.broken}
+	}
+	one := Ref{serviceHost(namespace, name, r.zone), portOf(ref.Port)}
+	if !slices.Contains(r.Refs, one) {
+		r.Refs = append(r.Refs, one)
+	}
+	return Backend{Host: one.Host, Port: one.Port, Weight: 1, Missing: r.broken}
 }
 
 // kindOf is how a backend's kind is shown.

@@ -331,8 +331,14 @@ func TestBackendsOfRoutes(t *testing.T) {
 func TestWhatIsNotObeyed(t *testing.T) {
 	const backend = `backendRefs: [{name: v1, port: 80}]`
 	for _, c := range []struct{ rule, reason, text string }{
-		{`filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}]`,
-			"UnsupportedValue", "filter RequestMirror is not supported"},
+		{`filters: [{type: RequestMirror}]`, "UnsupportedValue", "a mirror of nothing"},
+		{`filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}, ` +
+			`percent: 101}}]`, "UnsupportedValue", "a mirror of 101 of 100 requests"},
+		{`filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}, ` +
+			`fraction: {numerator: 1, denominator: 0}}}]`, "UnsupportedValue", "1 of 0 requests"},
+		{`filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}, ` +
+			`percent: 1, fraction: {numerator: 1}}}]`, "UnsupportedValue",
+			"of a percent and of a fraction"},
 		{`filters: [{type: CORS}]`, "UnsupportedValue", "a filter CORS that says nothing"},
 		{`filters: [{type: CORS, cors: {allowOrigins: ["https://a", "ftp://b"]}}]`,
 			"UnsupportedValue", `origin "ftp://b" does not begin with`},
@@ -369,7 +375,7 @@ func TestWhatIsNotObeyed(t *testing.T) {
 		}
 		r := readHTTP(t, "rules: ["+rule+"}, {matches: [{path: {value: /ok}}], "+backend+"}]")
 		if got := where(r.Rules[0].Backends); got != "500" || r.Rules[0].Filters != nil ||
-			r.Rules[0].Timeout+r.Rules[0].Try != 0 {
+			r.Rules[0].Mirrors != nil || r.Rules[0].Timeout+r.Rules[0].Try != 0 {
 			t.Errorf("%s: the rule is %s, %v", c.rule, got, r.Rules[0])
 		}
 		if len(r.Dropped) != 1 || r.Dropped[0].Reason != c.reason ||
@@ -494,25 +500,5 @@ func TestUnmatchedIsNoName(t *testing.T) {
 	if named := p.Named(); len(named) != 1 || named[0].Origin.Rule != "a" ||
 		named[0].Origin.Kind != crd.HTTPRoute || named[0].Origin.Group != gatewayv1.GroupName {
 		t.Errorf("the service is told %v", named)
-	}
-}
-
-// Rules without a name are told apart by whose they are: a Service may have several routes. A
-// profile's have names, whatever these look like.
-func TestEachRuleHasItsOwnLabel(t *testing.T) {
-	a := httpRoute("a", 1, `rules: [{name: named, matches: [{path: {value: /n}}]}, `+
-		`{matches: [{path: {value: /a}}]}]`)
-	b := httpRoute("b", 2, `rules: [{matches: [{path: {value: /b}}]}]`)
-	p := Merge([]Route{a.read(t), b.read(t)}, web80, "other")
-	var got []string
-	for _, m := range p.HTTP(func([]Backend) []*api.Backend { return nil }) {
-		got = append(got, m.Origin.Rule)
-	}
-	if want := "b/0 named a/1 unmatched"; strings.Join(got, " ") != want {
-		t.Errorf("the rules are %q, want %q", got, want)
-	}
-	profiled := OriginRule{Rule{Name: "0"}, Origin{Kind: crd.Kind, Name: "web"}}
-	if got := profiled.named().Origin.Rule; got != "0" {
-		t.Errorf("a profile's route 0 is %q", got)
 	}
 }

@@ -51,13 +51,13 @@ func (r *reader) grpcRule(name string, in *gatewayv1.GRPCRouteRule) {
 }
 
 func (r *reader) treatGRPC(rule *Rule, in *gatewayv1.GRPCRouteRule) []error {
-	filters, wrong := readFilters(asHTTP(in.Filters), "")
-	rule.Filters = filters
+	t, wrong := r.readFilters(asHTTP(in.Filters), "")
+	rule.Filters, rule.Mirrors = t.filters, t.mirrors
 	for i := range in.BackendRefs {
 		ref := &in.BackendRefs[i]
-		filters, more := readFilters(asHTTP(ref.Filters), "")
+		t, more := r.readFilters(asHTTP(ref.Filters), "")
 		wrong = append(wrong, more...)
-		r.share(rule, &ref.BackendRef, filters)
+		r.share(rule, &ref.BackendRef, t)
 	}
 	r.unlessEmpty(rule)
 	return wrong

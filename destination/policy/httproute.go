@@ -66,13 +66,13 @@ func (r *reader) add(rule Rule, wrong []error) (dropped []error) {
 
 // treatHTTP says what becomes of the requests of one match, whose path begins with prefix.
 func (r *reader) treatHTTP(rule *Rule, in *gatewayv1.HTTPRouteRule, prefix string) []error {
-	filters, wrong := readFilters(in.Filters, prefix)
-	rule.Filters = filters
+	t, wrong := r.readFilters(in.Filters, prefix)
+	rule.Filters, rule.Mirrors = t.filters, t.mirrors
 	for i := range in.BackendRefs {
 		ref := &in.BackendRefs[i]
-		filters, more := readFilters(ref.Filters, prefix)
+		t, more := r.readFilters(ref.Filters, prefix)
 		wrong = append(wrong, more...)
-		r.share(rule, &ref.BackendRef, filters)
+		r.share(rule, &ref.BackendRef, t)
 	}
 	r.unlessEmpty(rule)
 	return wrong

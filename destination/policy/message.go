@@ -10,7 +10,7 @@ import (
 )
 
 // HTTP makes the rules that a caller's proxy routes by. Find looks up the clusters of a rule's own
-// backends.
+// backends and mirrors, of each one and in their order.
 func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 	if p == nil {
 		return nil
@@ -19,9 +19,14 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		rule := r.named()
-		rule.Filters = r.Filters
+		rule.Filters = withMirrors(r.Filters, r.Mirrors, find)
 		if len(r.Backends) > 0 {
 			rule.Backends = find(r.Backends)
+		}
+		for i, b := range r.Backends {
+			if len(b.Mirrors) > 0 && rule.Backends[i].Answer == 0 {
+				rule.Backends[i].Filters = withMirrors(b.Filters, b.Mirrors, find)
+			}
 		}
 		if r.Timeout > 0 || r.Try > 0 {
 			rule.Timeouts = &api.Timeouts{

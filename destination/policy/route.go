@@ -52,6 +52,7 @@ type Rule struct {
 	Match     *api.Match // nil: every request
 	Rank      Rank       // of closed routes
 	Filters   []*api.Filter
+	Mirrors   []Mirror
 	Backends  []Backend     // empty: the route's
 	Timeout   time.Duration // of a request, tries included; 0: none
 	Try       time.Duration // of one try; 0: none
@@ -70,8 +71,16 @@ type Backend struct {
 	Port    uint16 // 0: the one that the caller asked for
 	Weight  int64  // relative to the others'
 	Filters []*api.Filter
+	Mirrors []Mirror
 	Answer  uint32 // the status of a fixed answer, in place of a host; 0: none
 	Missing uint32 // the status where there is no such service; 0: it has no endpoints
+}
+
+// Mirror is a backend that gets copies of some of the requests of a rule, or of another backend: of
+// so many as Denominator, Numerator. Its weight and its own filters say nothing.
+type Mirror struct {
+	Backend
+	Numerator, Denominator uint32
 }
 
 // Ref is a service's port that a route names as a backend.

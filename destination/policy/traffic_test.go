@@ -54,8 +54,9 @@ func TestTrafficIsSaidToProxies(t *testing.T) {
 			`max_requests:3 max_retries:4}`,
 		"  outlierDetection: {consecutiveFailures: 5, successRate: {thresholdPercent: 80, " +
 			"window: 5s, minRequests: 6}, deviation: {factor: 1.5, interval: 7s, " +
-			"minEndpoints: 8, minRequests: 9}, baseEjectionTime: 10s, maxEjectionTime: 1m, maxEjectedPercent: 11, " +
-			"dryRun: true}\n": `ewma:{} outlier_detection:{consecutive_failures:5 ` +
+			"minEndpoints: 8, minRequests: 9}, baseEjectionTime: 10s, maxEjectionTime: 1m, " +
+			"maxEjectedPercent: 11, dryRun: true}\n": `ewma:{} ` +
+			`outlier_detection:{consecutive_failures:5 ` +
 			`success_rate:{threshold_percent:80 window_ms:5000 min_requests:6} ` +
 			`deviation:{factor:1.5 interval_ms:7000 min_endpoints:8 min_requests:9} ` +
 			`base_ejection_ms:10000 max_ejection_ms:60000 max_ejected_percent:11 dry_run:true}`,

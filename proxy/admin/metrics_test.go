@@ -43,7 +43,7 @@ func record(r *metric.Registry) {
 	})
 	tcp.OpenConnection()
 	r.Cell(metric.Labels{Direction: metric.Inbound, Authority: "never used"})
-	for e := metric.ConnectionRefused; e <= metric.ShedWork; e++ {
+	for e := metric.ConnectionRefused; e <= metric.Mirrored; e++ {
 		r.Counter(e, "limit").Inc()
 	}
 	r.Limited(metric.RateLimit{Namespace: "shop", Policy: "web", Limit: "all", Enforced: true}).Add(4)
@@ -84,6 +84,7 @@ func TestMetricsPage(t *testing.T) {
 		"tulle_errors_answered_total": 1, "tulle_retry_causes_total": 1,
 		"tulle_control_plane_errors_total": 1, "tulle_work_shed_total": 1,
 		"tulle_rate_limited_total":                   4,
+		"tulle_mirrors_total":                        1,
 		"tulle_certificate_expiry_timestamp_seconds": 1_900_000_000,
 	} {
 		f := families[name]

@@ -82,8 +82,8 @@ func BenchmarkUpdate10000(b *testing.B) {
 	}
 }
 
-// What takes time to build is used once a change is finished, and whoever has waited for an endpoint
-// is woken then. Of several changes at once the last counts, and none is lost.
+// What takes time to build is used once a change is finished, and whoever has waited for an
+// endpoint is woken then. Of several changes at once the last counts, and none is lost.
 func TestAChangeIsUsedOnceItIsFinished(t *testing.T) {
 	now := time.Now()
 	p, err := Compile(maglevCluster(0), Params{})

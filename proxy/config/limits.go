@@ -134,6 +134,8 @@ type Limits struct {
 	// that, as for everything else, a proxy that is short of memory ends the slowest.
 	MaxHeld int
 
+	Mirrors MirrorLimits
+
 	// MaxQueue bounds the requests that wait for the pod's own application. Several connections
 	// that a caller's proxy has just opened may be full before the first to the application is
 	// open; with more room, proxies that flood could take nearly all of the memory.
@@ -175,6 +177,23 @@ type Limits struct {
 	EWMADefaultRTT, EWMADecay time.Duration
 }
 
+// MirrorLimits bound the copies of requests.
+type MirrorLimits struct {
+	// Max bounds those that are on their way at a time. Those beyond it are not made.
+	Max int
+	// Held bounds what one of them holds for a backend that is slow to take it, in bytes, and
+	// AllHeld what all of them do. The one that would hold more is given up.
+	Held, AllHeld int
+	// Timeout is how long the answer to one may take, from the request's end to its own.
+	Timeout time.Duration
+}
+
+func defaultMirrorLimits() MirrorLimits {
+	return MirrorLimits{
+		Max: 1024, Held: 256 << 10, AllHeld: 4 << 20, Timeout: 30 * time.Second,
+	}
+}
+
 // DefaultLimits are the limits of every proxy that is not in a test.
 func DefaultLimits() Limits {
 	return Limits{
@@ -213,14 +232,14 @@ func DefaultLimits() Limits {
 		MaxKeptLongHeads:     2 << 20,
 		MaxLongHeads:         4 << 20,
 
-		StreamWindow:      65500,
-		CallerWindow:      49125,
-		ConnWindow:        1 << 20,
-		SpareWindow:       1 << 18,
-		SpareStreamWindow: 1 << 8,
-		MaxOutput:         128 << 10,
-		MaxHeld:           32 << 20,
-
+		StreamWindow:        65500,
+		CallerWindow:        49125,
+		ConnWindow:          1 << 20,
+		SpareWindow:         1 << 18,
+		SpareStreamWindow:   1 << 8,
+		MaxOutput:           128 << 10,
+		MaxHeld:             32 << 20,
+		Mirrors:             defaultMirrorLimits(),
 		MaxQueue:            2048,
 		MaxOwnQueue:         20480,
 		MaxHTTP1Conns:       8192,

@@ -38,8 +38,8 @@ const (
 // capabilities are what this proxy is able to do of what not every proxy is.
 var capabilities = []string{
 	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
-	api.CapabilityRewrite, api.CapabilityCORS, api.CapabilityAnswer, api.CapabilityConfig,
-	api.CapabilityAccessLog,
+	api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
+	api.CapabilityConfig, api.CapabilityAccessLog,
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit,

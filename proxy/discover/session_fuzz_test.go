@@ -27,6 +27,8 @@ func discoverySeeds() []*api.DiscoverResponse {
 	rule := &api.HTTPRule{
 		Match: &api.Match{Match: &api.Match_Not{Not: regex("/a.*")}},
 		Retry: &api.Retry{MaxTries: 2},
+		Filters: []*api.Filter{{Filter: &api.Filter_Mirror{
+			Mirror: &api.Mirror{Cluster: "d", Numerator: 1, Denominator: 2}}}},
 		Backends: []*api.Backend{
 			{Cluster: "c", Weight: 1 << 31}, {Cluster: "d", Weight: 1<<31 + 1},
 		},
@@ -37,7 +39,8 @@ func discoverySeeds() []*api.DiscoverResponse {
 		Prefix: &api.PrefixModifier{Matched: "/a", Replacement: "/b"}}}
 	answers := &api.HTTPRule{
 		Match: regex("/"), Filters: []*api.Filter{{Filter: &api.Filter_Redirect{
-			Redirect: &api.Redirect{Scheme: "https", Path: path, Port: 8443, Status: 302}}}},
+			Redirect: &api.Redirect{Scheme: "https", Path: path, Port: 8443, Status: 302}}},
+			{Filter: &api.Filter_Cors{Cors: &api.CORS{AllowOrigins: []string{"https://*.a:1"}}}}},
 		Backends: []*api.Backend{{Weight: 1, Answer: 404, Filters: []*api.Filter{
 			{Filter: &api.Filter_Rewrite{Rewrite: &api.Rewrite{Host: "web", Path: path}}}}}},
 	}
@@ -126,6 +129,14 @@ func useAnswer(t *testing.T, a *Answer) {
 		u.Failure(503)
 		if u.Redirect != nil {
 			u.Redirect.Location(head, a.Authority)
+		}
+		if u.CORS != nil {
+			u.CORS.Share(head, slices.Clone(head))
+		}
+		for _, m := range u.Mirrors {
+			if m.Takes() && a.Members[m.Index] == nil {
+				t.Fatal("a mirror without its cluster")
+			}
 		}
 		b := u.Backends.Pick()
 		if b == nil {

@@ -290,22 +290,12 @@ func (a *attempt) openQueued(b *batch) bool {
 	if !x.live.has(a) || a.up != nil {
 		return true
 	}
-	p, head := a.pool, a.head(b)
-	p.mu.Lock()
-	conn, up, err := p.openLocked(a, head)
-	if up == nil && err == nil && !p.retired {
-		p.waiting.PutBack(a)
-		p.dialMoreLocked()
-		p.mu.Unlock()
+	switch a.pool.openNext(a, b) {
+	case queued:
 		return false
-	}
-	p.mu.Unlock()
-	switch {
-	case up != nil:
-		a.opened(conn, up, b)
-	case err != nil:
+	case unsendable:
 		x.unsendable(a, b)
-	default:
+	case endpointLeft:
 		x.findAnew(a, b)
 	}
 	return true
@@ -379,7 +369,8 @@ func (x *exchange) finish(o outcome.Outcome, b *batch) {
 		x.down.Consumed(rest) // nobody will; the connection's other streams need the window
 	}
 	x.recordOutcome(b.time())
-	x.body, x.trailers = nil, nil
+	x.mirrors.leave(x.reqEnd, b)
+	x.body, x.trailers, x.mirrors = nil, nil, nil
 	x.givesPlace()
 	x.vacate(metric.Requests)
 	x.vacate(metric.Retries)

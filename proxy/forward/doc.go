@@ -14,6 +14,7 @@
 //	abandon.go     a try that is left, wherever it is
 //	judge.go       how a try went, for the endpoint's outlier detection
 //	bounds.go      the limits of a whole cluster
+//	mirror.go      a copy of a request, which nobody waits for
 //	translate.go   which protocol the application is spoken to in
 //	pool.go        the connections to an endpoint, and which tries wait for one
 //	stall.go       peers that take nothing, and bodies that stop arriving
@@ -35,7 +36,7 @@
 // timer's wheel. A reader never waits: what it forwards goes into the peer connection's bounded
 // output, and flushqueue.go sends what all have written in a round.
 //
-// An exchange has one lock; a pool's comes after it, a connection's after that, and two
+// An exchange has one lock; a mirror's comes after it, then a pool's, then a connection's, and two
 // connections' are never held together. Nothing calls into an exchange with a pool's or a
 // connection's lock held, nor with package discover's: what a change of endpoints leads to is
 // collected (balance.Change), and Apply is called after.

@@ -53,6 +53,8 @@ type exchange struct {
 	tunnel   bool // an upgrade, or CONNECT: what follows the request is not HTTP's
 	asked    bool // for a tunnel, which it may have been denied
 	http1    bool // the caller speaks it, or its proxy says so; translate.go
+	reqEnd   bool // all of the request is here
+	kept     bool // body is everything that came
 	deadline timer.Timer
 	limit    time.Duration // the deadline's; 0: none
 	step     timer.Timer   // of stepOf: what is due first of its tries, or a backoff's end
@@ -64,14 +66,14 @@ type exchange struct {
 	heldDown     int    // bytes of the response that its stream keeps, for the caller takes no more
 	tail         stream // the backend's, when the response has ended and some of it is still held
 
+	mirrors *mirror // the copies that are to have all of the request
+
 	req      []hpack.HeaderField
 	weight   int // of req, among its connection's heads
 	trailers []hpack.HeaderField
 	body     []byte // what came so far, while it may have to be sent again
 	refunded int    // bytes of body whose window the caller has back
 
-	reqEnd    bool
-	kept      bool // body is everything that came
 	respEnd   bool // the response has ended; of an upgraded connection, that half
 	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
@@ -133,6 +135,7 @@ func (x *exchange) OnHeaders(fields []hpack.HeaderField, end bool) {
 				x.c.batch.touch(a.up)
 			}
 		}
+		x.mirrors.trail(x.trailers, &x.c.batch)
 		x.endHalves(&x.c.batch)
 	}
 }
@@ -162,6 +165,7 @@ func (x *exchange) OnData(p []byte, end bool) {
 			x.c.batch.touch(a.up)
 		}
 	}
+	x.mirrors.data(p, end, &x.c.batch)
 	x.endHalves(&x.c.batch)
 }
 
@@ -253,6 +257,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 	}
 	x.armDeadline(fields)
 	x.awaitBody(&x.c.batch)
+	x.mirror(a, &x.c.batch)
 	x.try(&x.c.batch)
 }
 

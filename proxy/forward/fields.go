@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
@@ -148,13 +149,20 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	dst = append(dst, x.req...)
 	dst = route.Edit(x.rule.Filters, false, dst)
 	dst = route.Edit(x.backend.Filters, false, dst)
-	if a.endpoint.Meshed() && x.inHTTP1(a.endpoint) {
+	return x.spokenTo(dst, a.endpoint, a.pool.kind)
+}
+
+// spokenTo is a head as e is told it, in what a connection of its kind speaks.
+func (x *exchange) spokenTo(
+	dst []hpack.HeaderField, e *balance.Endpoint, k kind,
+) []hpack.HeaderField {
+	if e.Meshed() && x.inHTTP1(e) {
 		dst = append(dst, hpack.HeaderField{Name: header.Proto, Value: header.ProtoHTTP1})
 	}
 	switch {
-	case a.endpoint.Meshed() && x.tunnel:
+	case e.Meshed() && x.tunnel:
 		dst = meshUpgrade(dst)
-	case x.http1 && a.pool.kind == plainHTTP2:
+	case x.http1 && k == plainHTTP2:
 		dst = dropField(dst, h1.AbsoluteField)
 	}
 	if x.grpc && x.limit > 0 {

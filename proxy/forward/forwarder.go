@@ -25,7 +25,8 @@ import (
 type Forwarder struct {
 	Options
 	flushes   flushQueue
-	relief    relief           // for a proxy that is short of memory
+	relief    relief // for a proxy that is short of memory
+	mirrors   mirrors
 	longHeads atomic.Int64     // what those of requests that wait for an answer take, bytes
 	waiting   atomic.Int64     // requests, for their answers
 	maxCrowd  int              // of them
@@ -78,6 +79,7 @@ func New(o Options) *Forwarder {
 		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
 	}
 	f.breached.caller, f.breached.backend = f.breach(roleCaller), f.breach(roleBackend)
+	f.mirrors.resolve(o.Metrics)
 	return f
 }
 

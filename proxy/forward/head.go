@@ -46,14 +46,20 @@ const headsLeft = 8
 // there is no room left. The short ones of the pod's own application have room: it may begin all of
 // its streams at once.
 func (x *exchange) weighHead() bool {
-	for i := range x.req {
-		x.weight += keptField + len(x.req[i].Name) + len(x.req[i].Value)
-	}
+	x.weight = weightOf(x.req)
 	mine := x.countHead(x.weight)
 	if x.c.own() && x.weight <= x.c.f.Limits.LongHead {
 		return true
 	}
 	return mine <= x.c.f.Limits.MaxHeads && x.longFits(mine, x.c.f.Limits.MaxLongHeads)
+}
+
+// weightOf is what a head takes, bytes.
+func weightOf(head []hpack.HeaderField) (n int) {
+	for i := range head {
+		n += keptField + len(head[i].Name) + len(head[i].Value)
+	}
+	return n
 }
 
 // countHead adds n bytes to what the connection's heads take, which it returns, and if this one is

@@ -253,12 +253,12 @@ func TestWhatIsNotHedged(t *testing.T) {
 }
 
 // post begins a request with a body.
-func (h *hedged) post() (*exchange, *answers) {
+func (h *hedged) post(fields ...hpack.HeaderField) (*exchange, *answers) {
 	s := newAnswers()
 	x := newExchange(h.conn, s)
-	x.OnHeaders([]hpack.HeaderField{{Name: ":method", Value: "POST"},
+	x.OnHeaders(append([]hpack.HeaderField{{Name: ":method", Value: "POST"},
 		{Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "web"},
-		{Name: ":path", Value: "/"}}, false)
+		{Name: ":path", Value: "/"}}, fields...), false)
 	return x, s
 }
 

@@ -35,39 +35,8 @@ const (
 	meshHTTP2  kind = iota // HTTP/2 over mTLS to a proxy
 	plainHTTP2             // prior knowledge
 	plainHTTP1
+	kinds // how many there are
 )
-
-// pools are an endpoint's connections, made as they are needed.
-type pools struct {
-	mu      sync.Mutex // guards everything below
-	byKind  [3]*pool
-	retired bool
-}
-
-// of returns the pool of a kind, made at its first use.
-func (ps *pools) of(k kind, f *Forwarder, e *balance.Endpoint) *pool {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if ps.byKind[k] == nil {
-		ps.byKind[k] = &pool{f: f, e: e, kind: k, retired: ps.retired}
-	}
-	return ps.byKind[k]
-}
-
-// retire lets the connections end: what is under way finishes, nothing new begins. It returns what
-// waits.
-func (ps *pools) retire() (stranded []balance.Waiter) {
-	ps.mu.Lock()
-	ps.retired = true
-	list := ps.byKind
-	ps.mu.Unlock()
-	for _, p := range list {
-		if p != nil {
-			stranded = append(stranded, p.retire()...)
-		}
-	}
-	return stranded
-}
 
 // pool is the connections to one endpoint that speak one protocol, and the tries that wait for one.
 type pool struct {
@@ -108,8 +77,8 @@ type clientConn struct {
 	scratch []hpack.HeaderField // of its reader
 }
 
-// waiter is who wants a stream to an endpoint: a try of an exchange. Its methods are called without
-// the pool's lock, but for head and headOnly.
+// waiter is who wants a stream to an endpoint: a try of an exchange, or a mirror. Its methods are
+// called without the pool's lock, but for head and headOnly.
 type waiter interface {
 	balance.Waiter
 	h2.Sink
@@ -156,6 +125,29 @@ func (p *pool) open(w waiter, b *batch) placement {
 	}
 	p.dialMoreLocked()
 	return queued
+}
+
+// openNext is open for w that was queued, and whose turn it is. What it belongs to is locked. If
+// there was no room after all, it is put back.
+func (p *pool) openNext(w waiter, b *batch) placement {
+	head := w.head(b)
+	p.mu.Lock()
+	conn, up, err := p.openLocked(w, head)
+	if up == nil && err == nil && !p.retired {
+		p.waiting.PutBack(w)
+		p.dialMoreLocked()
+		p.mu.Unlock()
+		return queued
+	}
+	p.mu.Unlock()
+	switch {
+	case up != nil:
+		w.opened(conn, up, b)
+		return placed
+	case err != nil:
+		return unsendable
+	}
+	return endpointLeft
 }
 
 // openLocked opens a stream for w, if there is one to be had. An error means that no connection of

@@ -194,21 +194,45 @@ func TestACookieIsGivenOnce(t *testing.T) {
 		if len(values) != 16 {
 			t.Errorf("16 callers have %d cookies", len(values))
 		}
-		h.conn.http1 = false
-		if _, s := h.goes(t, "/", grpcCall); header.Value(s.head, "set-cookie") != "" {
-			t.Error("a gRPC client is given a cookie")
-		}
 	})
+	for name, tt := range map[string]struct {
+		key    *api.HashKey
+		fields []hpack.HeaderField
+	}{
+		"a gRPC client":          {byCookie(90_500, ""), []hpack.HeaderField{grpcCall}},
+		"who is given no cookie": {byCookie(0, ""), nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := hashing(t, nil, tt.key)
+			h.conn.http1 = tt.fields == nil
+			if _, s := h.goes(t, "/", tt.fields...); header.Value(s.head, "set-cookie") != "" {
+				t.Errorf("%s is given a cookie", name)
+			}
+		})
+	}
+}
+
+// Who is given a cookie is given one for all tries of the request: it leads to where the first was.
+func TestARetryGivesNoOtherCookie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hashing(t, nil, byCookie(0, ""))
-		if _, s := h.goes(t, "/"); header.Value(s.head, "set-cookie") != "" {
-			t.Error("a cookie without a lifetime is given")
+		const callers = 8
+		var acts []act
+		for range callers { // a try that fails, its retry, and the request with the cookie
+			acts = append(acts, answer(0, 503, ""), answer(0, 200, ""), answer(0, 200, ""))
+		}
+		h := hashing(t, acts, byCookie(60_000, ""))
+		for i := range callers {
+			_, s := h.goes(t, "/")
+			pair, _, _ := strings.Cut(header.Value(s.head, "set-cookie"), ";")
+			again, _ := h.goes(t, "/", hpack.HeaderField{Name: "cookie", Value: pair})
+			if all, _ := h.seen(); all[3*i].at != again {
+				t.Errorf("the first try was at %s, and the cookie leads to %s", all[3*i].at, again)
+			}
 		}
 	})
 }
 
-// A retry goes to the endpoint after the one that failed, the same one for each request of a key,
-// and the cookie that was given is that of the answer.
+// A retry goes to the endpoint after the one that failed, the same one for each request of a key.
 func TestARetryGoesToTheNextOfItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := answer(0, 503, "")

@@ -26,12 +26,14 @@ const (
 	// ShedWork is work that was refused to stay within a bound: queue, memory, streams; or that
 	// waits, for its endpoint has as many connections as it may.
 	ShedWork
+	// Mirrored is what became of a copy of a request.
+	Mirrored
 	events
 )
 
 func (e Event) String() string {
 	names := [events]string{"connections_refused", "protocol_errors", "errors_answered",
-		"retry_causes", "control_plane_errors", "work_shed"}
+		"retry_causes", "control_plane_errors", "work_shed", "mirrors"}
 	if e >= events {
 		return "unknown"
 	}

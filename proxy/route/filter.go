@@ -24,6 +24,7 @@ type Treatment struct {
 	Filters  []Filter
 	Redirect *Redirect // nil: a backend is asked
 	CORS     *CORS     // nil: the backend says which pages may have its answers
+	Mirrors  []*Mirror
 }
 
 func compileFilters(list []*api.Filter) (t Treatment, err error) {
@@ -55,6 +56,10 @@ func (t *Treatment) add(m *api.Filter) (err error) {
 			return errors.New("more than one filter for CORS")
 		}
 		t.CORS, err = compileCORS(m.Cors)
+		return err
+	case *api.Filter_Mirror:
+		copies, err := compileMirror(m.Mirror)
+		t.Mirrors = append(t.Mirrors, copies)
 		return err
 	}
 	f, err := compileFilter(m)

@@ -233,6 +233,7 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 	if u.Treatment, err = compileFilters(m.Filters); err != nil {
 		return nil, err
 	}
+	r.findMirrors(u.Mirrors)
 	if len(m.Backends) > 0 {
 		if u.Backends, err = r.compileBackends(m.Backends); err != nil {
 			return nil, err
@@ -285,6 +286,7 @@ func (r *Route) compileBackends(list []*api.Backend) (*Picker, error) {
 		if b.Answer == 0 {
 			b.Index = r.clusterIndex(m.Cluster)
 		}
+		r.findMirrors(b.Mirrors)
 		p.total += uint64(m.Weight)
 		b.upTo = p.total
 		p.backends = append(p.backends, b)
@@ -304,6 +306,12 @@ func compileBackend(m *api.Backend) (b Backend, err error) {
 	}
 	b.Treatment, err = compileFilters(m.Filters)
 	return b, err
+}
+
+func (r *Route) findMirrors(list []*Mirror) {
+	for _, m := range list {
+		m.Index = r.clusterIndex(m.cluster)
+	}
 }
 
 // clusterIndex returns the place of a cluster among those that the route names.

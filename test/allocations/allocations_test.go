@@ -27,17 +27,17 @@ const (
 // nothing.
 func TestAllocationsPerRequest(t *testing.T) {
 	for _, tt := range []struct {
-		name            string
-		proxies         float64
-		mesh, protected bool
-		limits          []*api.RateLimit
+		name    string
+		proxies float64
+		world   world
 	}{
-		{"one plaintext hop", 1, false, false, nil}, {"two hops", 2, true, false, nil},
-		{"two hops to a protected cluster", 2, true, true, nil},
-		{"two hops and rate limits", 2, true, false, limits()},
+		{"one plaintext hop", 1, world{}}, {"two hops", 2, world{mesh: true}},
+		{"one hop by a consistent hash", 1, world{cluster: hashed(), more: 1}},
+		{"two hops to a protected cluster", 2, world{mesh: true, cluster: protected()}},
+		{"two hops and rate limits", 2, world{mesh: true, limits: limits()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := allocations(t, meshed(t, tt.mesh, tt.protected, tt.limits...)) / tt.proxies
+			got := allocations(t, meshed(t, tt.world)) / tt.proxies
 			t.Logf("%.2f allocations a request and proxy", got)
 			if got > maxAllocs {
 				t.Errorf("%.2f allocations a request and proxy, more than %.1f", got, maxAllocs)
@@ -48,7 +48,7 @@ func TestAllocationsPerRequest(t *testing.T) {
 
 // BenchmarkRequest is for profiles: -bench Request -memprofile with -memprofilerate 1.
 func BenchmarkRequest(b *testing.B) {
-	c := newClient(b, meshed(b, true, false))
+	c := newClient(b, meshed(b, world{mesh: true}))
 	c.rounds(b, warmup)
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -4,6 +4,7 @@ package allocations
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/loopback"
 	"github.com/tulle-mesh/tulle/test/output"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -29,8 +31,16 @@ const (
 )
 
 // meshed is where a caller's application dials a scripted one, with or without a proxy of its own,
-// which has rate limits. What protects its cluster, if it is protected, has nothing to do.
-func meshed(t testing.TB, mesh, protected bool, limits ...*api.RateLimit) (addr string) {
+// world is what destination tells of the service that is called.
+type world struct {
+	mesh    bool             // a proxy is before the application, too
+	cluster *api.Cluster     // nil: as one is used that nobody has described
+	more    int              // endpoints, all of which are the one
+	limits  []*api.RateLimit // of the application's port
+}
+
+// meshed is where a caller's application dials a scripted one, with or without a proxy of its own.
+func meshed(t testing.TB, w world) (addr string) {
 	app := newApp(t)
 	_, text, err := net.SplitHostPort(app)
 	check(t, err)
@@ -38,11 +48,11 @@ func meshed(t testing.TB, mesh, protected bool, limits ...*api.RateLimit) (addr 
 	check(t, err)
 	web := &api.Endpoint{Id: "web-0/" + app, Address: app, TargetPort: uint32(port),
 		Protocol: api.Protocol_PROTOCOL_DETECT}
-	if mesh {
+	if w.mesh {
 		web.MeshAddress, web.Identity = loopback.Free(), identities+"web"
 	}
-	p := newPlane(t, answersFor(web, protected, limits...))
-	if mesh {
+	p := newPlane(t, w.answers(web))
+	if w.mesh {
 		p.proxy(t, "web", map[string]string{
 			config.EnvInboundListen: web.MeshAddress, config.EnvInboundApps: text + "=" + app,
 			config.EnvOutboundUpstreams: loopback.Free() + "=" + service,
@@ -56,11 +66,46 @@ func meshed(t testing.TB, mesh, protected bool, limits ...*api.RateLimit) (addr 
 	return addr
 }
 
-// answersFor is what destination says of the service whose one endpoint is web: as much as it does
-// of one that nobody has described, but for what protects it, and for rate limits.
-func answersFor(
-	web *api.Endpoint, protected bool, limits ...*api.RateLimit,
-) map[string]*api.Resources {
+// ewma is how a cluster is used that nobody has described.
+func ewma() *api.Cluster {
+	return &api.Cluster{Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}
+}
+
+// protected is a cluster whose protection has nothing to do.
+func protected() *api.Cluster {
+	c := ewma()
+	c.Limits = &api.ClusterLimits{MaxConnections: 1000, MaxPending: 1000, MaxRequests: 1000,
+		MaxRetries: 10}
+	c.OutlierDetection = &api.OutlierDetection{ConsecutiveFailures: 7,
+		SuccessRate: &api.SuccessRate{ThresholdPercent: 80, WindowMs: 10_000, MinRequests: 5},
+		Deviation: &api.Deviation{Factor: 1.9, IntervalMs: 10_000, MinEndpoints: 5,
+			MinRequests: 100}}
+	return c
+}
+
+// hashed is a cluster whose requests are looked at for several keys.
+func hashed() *api.Cluster {
+	return &api.Cluster{Balancer: &api.Cluster_ConsistentHash{ConsistentHash: &api.ConsistentHash{
+		Keys: []*api.HashKey{{Key: &api.HashKey_Header{Header: "x-none"}},
+			{Key: &api.HashKey_Query{Query: "none"}},
+			{Key: &api.HashKey_Cookie{Cookie: &api.Cookie{Name: "session", TtlMs: 1}}}},
+		Table:              &api.ConsistentHash_Maglev{Maglev: &api.Maglev{}},
+		BoundedLoadPercent: 25,
+	}}}
+}
+
+// answers are destination's about the service whose endpoint is web.
+func (w *world) answers(web *api.Endpoint) map[string]*api.Resources {
+	c := w.cluster
+	if c == nil {
+		c = ewma()
+	}
+	endpoints := []*api.Endpoint{web}
+	for i := range w.more {
+		again := proto.CloneOf(web)
+		again.Id += fmt.Sprint(" again ", i)
+		endpoints = append(endpoints, again)
+	}
 	outbound := &api.Key{Key: &api.Key_Authority{Authority: service}}
 	inbound := &api.Key{Key: &api.Key_InboundPort{InboundPort: web.TargetPort}}
 	answers := map[string]*api.Resources{}
@@ -71,21 +116,12 @@ func answersFor(
 		answers[api.KeyString(key)] = &api.Resources{Resources: resources}
 	}
 	shop := &api.Metadata{Namespace: "shop", Service: "web"}
-	cluster := &api.Cluster{Name: service, Metadata: shop,
-		Balancer: &api.Cluster_Ewma{Ewma: &api.EWMA{}}}
-	if protected {
-		cluster.Limits = &api.ClusterLimits{MaxConnections: 1000, MaxPending: 1000,
-			MaxRequests: 1000, MaxRetries: 10}
-		cluster.OutlierDetection = &api.OutlierDetection{ConsecutiveFailures: 7,
-			SuccessRate: &api.SuccessRate{ThresholdPercent: 80, WindowMs: 10_000, MinRequests: 5},
-			Deviation: &api.Deviation{Factor: 1.9, IntervalMs: 10_000, MinEndpoints: 5,
-				MinRequests: 100}}
-	}
+	c.Name, c.Metadata = service, shop
 	answer(outbound, &api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: service,
-		Body: &api.Resource_Cluster{Cluster: cluster},
+		Body: &api.Resource_Cluster{Cluster: c},
 	}, &api.Resource{Kind: api.Kind_KIND_ENDPOINTS, Name: service,
 		Body: &api.Resource_Endpoints{
-			Endpoints: &api.Endpoints{Endpoints: []*api.Endpoint{web}}},
+			Endpoints: &api.Endpoints{Endpoints: endpoints}},
 	}, &api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(outbound),
 		Body: &api.Resource_Route{Route: &api.Route{Destination: shop, Authority: service,
 			Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
@@ -95,7 +131,7 @@ func answersFor(
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: web.TargetPort, Service: shop,
 			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
 			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_CHOSEN,
-			RateLimits: limits}}})
+			RateLimits: w.limits}}})
 	return answers
 }
 

@@ -315,6 +315,23 @@ func TestCORSThatARouteMaySay(t *testing.T) {
 	}
 }
 
+// What destination lets a mirror say, a proxy takes.
+func TestMirrorsThatARouteMaySay(t *testing.T) {
+	for _, share := range []string{
+		"percent: -1", "percent: 0", "percent: 1", "percent: 100", "percent: 101",
+		"fraction: {numerator: 0}", "fraction: {numerator: 1, denominator: 2147483647}",
+		"fraction: {numerator: 3, denominator: 2}", "fraction: {numerator: 1, denominator: 0}", "",
+	} {
+		for _, kind := range []string{crd.HTTPRoute, crd.GRPCRoute} {
+			r := onEcho(t, kind, `{filters: [{type: RequestMirror, requestMirror: {backendRef: `+
+				`{name: v2, port: 80}, `+share+`}}], backendRefs: [{name: v1, port: 80}]}`)
+			if share == "" && len(r.Find(asked("GET /")).Mirrors) != 1 {
+				t.Errorf("%s: no mirror", kind)
+			}
+		}
+	}
+}
+
 // A route that is applied is a proxy's within its stream, and no longer once it is gone.
 func TestARouteReachesProxies(t *testing.T) {
 	w := newTown(t)
@@ -325,6 +342,7 @@ func TestARouteReachesProxies(t *testing.T) {
 {apiVersion: v1, kind: Service, metadata: {name: v1, namespace: shop},
  spec: {clusterIP: 10.96.9.2, ports: [{port: 80}]}}`)
 	s := w.session(w.addr, config.DefaultLimits())
+	w.service("copy", "192.0.2.9")
 	target := s.to("web")
 	goes := func(path string) string {
 		a := target.Now()
@@ -349,10 +367,24 @@ spec:
   rules:
   - {matches: [{path: {value: /v1}}], backendRefs: [{name: v1, port: 80}]}
   - {matches: [{path: {value: /none}}], backendRefs: [{name: none, port: 80}]}
+  - matches: [{path: {value: /copied}}]
+    filters:
+    - {type: RequestMirror, requestMirror: {backendRef: {name: none, port: 80}}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: copy, port: 80}}}
+    backendRefs: [{name: v1, port: 80}]
   - {matches: [{path: {value: /old}}], filters: [{type: RequestRedirect, requestRedirect: {}}]}
 `
 	w.apply(text)
 	await.True(t, "the route is used", func() bool { return goes("/v1/x") == "v1" })
+	a := target.Now()
+	if m := a.Find(asked("GET /copied")).Mirrors; len(m) != 1 ||
+		a.Members[m[0].Index].Name != "copy.shop.svc.cluster.local:80" {
+		t.Errorf("requests are copied to %v", m)
+	}
+	await.True(t, "the mirror's endpoints are here", func() bool {
+		set := a.Members[a.Find(asked("GET /copied")).Mirrors[0].Index].Current()
+		return set != nil && len(set.All) == 1
+	})
 	for path, want := range map[string]string{
 		"/none": "500", "/old": "redirect 302", "/": "404", "/v12": "404",
 	} {

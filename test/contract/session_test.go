@@ -131,7 +131,7 @@ func (m *mesh) session(addr string, limits config.Limits) *session {
 		Failures:   metric.NewRegistry().Counter(metric.ControlPlaneError, "destination"),
 		Identified: func(context.Context) error { return nil },
 		Attach:     func() any { return nil }, Applied: func(balance.Change) {},
-		Configure: func(*api.Config) error { return nil },
+		Configure: func(*api.Config) error { return nil }, Metrics: metric.NewRegistry(),
 	})
 	ctx, cancel := context.WithCancel(m.ctx)
 	var done sync.WaitGroup

@@ -27,8 +27,8 @@ spec:
 `
 )
 
-// Callers that get a policy of their own for a Service go on with the endpoints that they have, in a
-// variant of the cluster, which changes with its pods; without the policy they are back.
+// Callers that get a policy of their own for a Service go on with the endpoints that they have, in
+// a variant of the cluster, which changes with its pods; without the policy they are back.
 func TestAVariantHasTheEndpointsOfItsCluster(t *testing.T) {
 	const lib = "lib.lib.svc.cluster.local:80"
 	w := newTown(t)

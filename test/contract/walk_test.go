@@ -192,6 +192,8 @@ func least(m protoreflect.Message) {
 		m.Requests, m.WindowMs = 1, uint64(api.MinRateWindow.Milliseconds())
 	case *api.Redirect:
 		m.Status = 302
+	case *api.Mirror:
+		m.Cluster, m.Numerator, m.Denominator = "mirror", 1, 1
 	case *api.PathModifier:
 		if full, ok := m.Modifier.(*api.PathModifier_Full); ok {
 			full.Full = "/"

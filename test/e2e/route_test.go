@@ -93,6 +93,71 @@ func TestAnHTTPRouteIsObeyed(t *testing.T) {
 	})
 }
 
+// shared copies what comes to a namespace's Service server to another's, and says which pages may
+// have the answers.
+const shared = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: server}
+spec:
+  parentRefs: [{group: "", kind: Service, name: server, port: 80}]
+  rules:
+  - filters:
+    - type: RequestMirror
+      requestMirror: {backendRef: {name: server, namespace: e2e-cli, port: 80}}
+    - type: CORS
+      cors: {allowOrigins: ["https://*.example.org"], allowMethods: [PUT]}
+    backendRefs: [{name: server, port: 80}]
+`
+
+// A route's mirror has a copy of each request, and pages of other origins are told what it says.
+func TestAnHTTPRouteMirrorsAndShares(t *testing.T) {
+	ready(t)
+	ns := ownNamespace(t)
+	installGatewayAPI(t)
+	shell(t, "meshctl inject testdata/app.yaml | kubectl apply -n "+ns+" -f -")
+	rolledOut(t, ns, "deployment/server")
+	feed(t, shared, "kubectl", "-n", ns, "apply", "-f", "-")
+	url := "http://server." + ns + "/any"
+	const page, allowed = "Origin: https://a.example.org", "Access-Control-Allow-Origin"
+	eventually(t, time.Minute, func() error {
+		a := call(t, byHook, url, "-header", page)
+		if a.Status != 200 || a.header(allowed) != "https://a.example.org" {
+			return fmt.Errorf("a request of a page: %+v", a)
+		}
+		return nil
+	})
+	asked := []string{"-method", "OPTIONS", "-header", "Access-Control-Request-Method: PUT"}
+	if a := call(t, byHook, url, append(asked, "-header", page)...); a.Status != 204 ||
+		a.header("Access-Control-Allow-Methods") != "PUT" {
+		t.Errorf("a preflight request: %+v", a)
+	}
+	if a := call(t, byHook, url, append(asked, "-header", "Origin: https://example.com")...); a.
+		Status != 403 || a.header(allowed) != "" {
+		t.Errorf("a preflight request of another page: %+v", a)
+	}
+	before, here := copies(t), podOf(t, ns, "app=server")
+	if a := call(t, byHook, url, "-n", "20"); a.Status != 200 || a.Echo.Pod != here {
+		t.Errorf("a request that is copied: %+v", a)
+	}
+	eventually(t, 10*time.Second, func() error {
+		if n := copies(t) - before; n != 20 {
+			return fmt.Errorf("%d of 20 copies were answered", n)
+		}
+		return nil
+	})
+	wantRouteCondition(t, ns, "ResolvedRefs", "True ResolvedRefs")
+}
+
+// copies is how many that the proxy of the client of a namespace has sent were answered.
+func copies(t *testing.T) (n int) {
+	t.Helper()
+	ip := ipOf(t, byHook, podOf(t, byHook, "app=client"))
+	for line := range strings.Lines(call(t, byCLI, "http://"+ip+":4191/metrics").Body) {
+		fmt.Sscanf(line, `tulle_mirrors_total{reason="answered"} %d`, &n)
+	}
+	return n
+}
+
 func flagOf(name, value string) []string {
 	if value == "" {
 		return nil

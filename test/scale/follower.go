@@ -89,8 +89,8 @@ func (p *follower) follow(ctx context.Context) error {
 func (p *follower) greet(s *rpc.Stream) error {
 	hello := &api.Hello{Version: "scale", Capabilities: []string{
 		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
-		api.CapabilityRewrite, api.CapabilityCORS, api.CapabilityAnswer, api.CapabilityConfig,
-		api.CapabilityAccessLog, api.CapabilityLeastRequest, api.CapabilityRoundRobin,
+		api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
+		api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityLeastRequest, api.CapabilityRoundRobin,
 		api.CapabilityRandom, api.CapabilityConsistentHash,
 		api.CapabilityRateLimit}}
 	all := []*api.DiscoverRequest{{Message: &api.DiscoverRequest_Hello{Hello: hello}}}

@@ -17,6 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
 const (
@@ -148,7 +149,7 @@ func newSession() *discover.Session {
 	return discover.New(discover.Options{
 		Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
 		Attach: func() any { return nil }, Applied: func(balance.Change) {},
-		Configure: func(*api.Config) error { return nil },
+		Configure: func(*api.Config) error { return nil }, Metrics: metric.NewRegistry(),
 	})
 }
 
