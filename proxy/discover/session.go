@@ -65,6 +65,7 @@ type Session struct {
 	workload *api.Workload
 	stream   *rpc.Stream // nil while there is none
 	problem  error       // why there is none
+	away     bool        // a stream has ended, and no other one has been welcomed since
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
 }
@@ -169,9 +170,29 @@ func (d *Session) Run(ctx context.Context) {
 			wait = discoverBackoffMin
 		}
 		d.Failures.Inc()
-		d.Log.Info("the stream to destination ended", "err", err, "retry", wait)
+		d.Log.Log(ctx, d.lost(), "the stream to destination ended", "err", err, "retry", wait)
 		d.pause(ctx, wait)
 		wait = min(2*wait, discoverBackoffMax)
+	}
+}
+
+// lost notes that destination is away, and is the level at which that is news: while it is, a proxy
+// tries anew twice a second for whoever waits.
+func (d *Session) lost() slog.Level {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.away {
+		return slog.LevelDebug
+	}
+	d.away = true
+	return slog.LevelInfo
+}
+
+// backLocked notes that destination answers.
+func (d *Session) backLocked() {
+	if d.away {
+		d.away = false
+		d.Log.Info("destination is back", "addr", d.Cfg.Destination.Addr)
 	}
 }
 
@@ -300,6 +321,7 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 	d.compiled = made
 	switch m := m.Message.(type) {
 	case *api.DiscoverResponse_Welcome:
+		d.backLocked()
 		d.workload = m.Welcome.GetWorkload()
 		d.ready.Store(true)
 		d.once.Do(func() { close(d.Met) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 	"github.com/tulle-mesh/tulle/proxy/wire"
+	"github.com/tulle-mesh/tulle/test/output"
 )
 
 // newSession is one without a stream: what destination says is applied by hand.
@@ -90,6 +92,34 @@ func TestASessionComesBackForWhoeverWaits(t *testing.T) {
 			if n := dials.Load() - before; n < tt.least || n > tt.most {
 				t.Errorf("%s: %d dials within %v, want %d to %d", tt.name, n, wait, tt.least,
 					tt.most)
+			}
+		}
+	})
+}
+
+// A proxy says once that destination is away, however often it tries anew and whoever waits, and
+// once that it is back.
+func TestThatDestinationIsAwayIsNewsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, log := newSession(t), &output.Buffer{}
+		d.Log = slog.New(slog.NewTextHandler(log, nil))
+		dials := runAlone(t, d)
+		said := func(what string) int { return strings.Count(log.String(), what) }
+		for times := range 2 {
+			before := dials.Load()
+			time.Sleep(time.Minute)
+			d.Port(8080).Wait(t.Context(), true)
+			if n := dials.Load() - before; n < 5 {
+				t.Errorf("%d dials", n)
+			}
+			if n := said("the stream to destination ended"); n != times+1 {
+				t.Errorf("%d times it is said that destination is away, want %d", n, times+1)
+			}
+			d.Apply(&api.DiscoverResponse{
+				Message: &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{}},
+			})
+			if n := said("destination is back"); n != times+1 {
+				t.Errorf("%d times it is said that destination is back, want %d", n, times+1)
 			}
 		}
 	})
