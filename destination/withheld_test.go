@@ -62,8 +62,8 @@ func TestWhatAProxyCannotDoIsWithheld(t *testing.T) {
 	unable.wants("Route authority/web")
 }
 
-// Every filter, every kind of rule that is not HTTP's, a fixed answer and auditing has a
-// capability, wherever it is.
+// Every filter, every kind of rule that is not HTTP's, a fixed answer, retries of some statuses and
+// auditing has a capability, wherever it is.
 func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 	one := (&api.Filter{}).ProtoReflect().Descriptor().Oneofs().Get(0)
 	for i := range one.Fields().Len() {
@@ -91,6 +91,18 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 		if got := r.Needs(); len(got) != 1 || got[0] != api.CapabilityAnswer {
 			t.Errorf("%v needs %v", route, got)
 		}
+	}
+	for _, retry := range []*api.Retry{{Listed: true}, {Statuses: []uint32{503}}, {BackoffMs: 1},
+		{GrpcStatuses: []uint32{14}}, {Methods: []string{"GET"}}} {
+		route := &api.Route{Http: []*api.HTTPRule{{Retry: retry}}}
+		r := &api.Resource{Body: &api.Resource_Route{Route: route}}
+		if got := r.Needs(); len(got) != 1 || got[0] != api.CapabilityRetryStatuses {
+			t.Errorf("%v needs %v", retry, got)
+		}
+	}
+	every := &api.Route{Http: []*api.HTTPRule{{Retry: &api.Retry{MaxTries: 3}}}}
+	if got := (&api.Resource{Body: &api.Resource_Route{Route: every}}).Needs(); len(got) > 0 {
+		t.Errorf("what every proxy knows needs %v", got)
 	}
 	for want, r := range map[string]*api.Resource{
 		api.CapabilityTLSRules: {

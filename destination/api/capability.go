@@ -10,6 +10,7 @@ const (
 	CapabilityMirror          = "filter/mirror"
 	CapabilityCORS            = "filter/cors"
 	CapabilityAnswer          = "backend/answer"
+	CapabilityRetryStatuses   = "retry/statuses"
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
 	CapabilityAudit           = "action/audit"
@@ -86,8 +87,18 @@ func needsOf(rules []*HTTPRule) []string {
 	for _, r := range rules {
 		need = append(append(need, needsOfFilters(r.GetFilters())...),
 			needsOfBackends(r.GetBackends())...)
+		if r.GetRetry().selects() {
+			need = append(need, CapabilityRetryStatuses)
+		}
 	}
 	return need
+}
+
+// selects reports whether anything but the number of tries is said. A proxy that overlooks it tries
+// more again, and sooner, than it may.
+func (x *Retry) selects() bool {
+	return x.GetListed() || x.GetBackoffMs() > 0 || len(x.GetStatuses()) > 0 ||
+		len(x.GetGrpcStatuses()) > 0 || len(x.GetMethods()) > 0
 }
 
 func needsOfBackends(list []*Backend) []string {

@@ -3371,9 +3371,20 @@ func (x *Timeouts) GetTryMs() uint64 {
 	return 0
 }
 
+// Retry says that a request may be tried again: after an answer that says so, and, where it may have
+// been processed all the same, after a try that took too long or that its backend broke off. It is
+// strict. All but max_tries needs the capability "retry/statuses".
 type Retry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MaxTries      uint32                 `protobuf:"varint,1,opt,name=max_tries,json=maxTries,proto3" json:"max_tries,omitempty"` // 0: the proxy's default
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	MaxTries uint32                 `protobuf:"varint,1,opt,name=max_tries,json=maxTries,proto3" json:"max_tries,omitempty"` // the first one included, at most MaxTries (limits.go); 0: the proxy's
+	// default
+	Statuses     []uint32 `protobuf:"varint,2,rep,packed,name=statuses,proto3" json:"statuses,omitempty"`                             // of answers, 400 to 599; beside listed only
+	GrpcStatuses []uint32 `protobuf:"varint,3,rep,packed,name=grpc_statuses,json=grpcStatuses,proto3" json:"grpc_statuses,omitempty"` // the same of gRPC's, 1 to 16
+	// The least time before the first retry, which grows with each; at most MaxBackoff (limits.go). 0: as
+	// the proxy does by itself, which loses no time where there is another endpoint.
+	BackoffMs     uint64   `protobuf:"varint,4,opt,name=backoff_ms,json=backoffMs,proto3" json:"backoff_ms,omitempty"`
+	Listed        bool     `protobuf:"varint,5,opt,name=listed,proto3" json:"listed,omitempty"`  // answers of the statuses above are tried again; else those that are failures
+	Methods       []string `protobuf:"bytes,6,rep,name=methods,proto3" json:"methods,omitempty"` // whose requests may be tried again; empty: every one's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3413,6 +3424,41 @@ func (x *Retry) GetMaxTries() uint32 {
 		return x.MaxTries
 	}
 	return 0
+}
+
+func (x *Retry) GetStatuses() []uint32 {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+func (x *Retry) GetGrpcStatuses() []uint32 {
+	if x != nil {
+		return x.GrpcStatuses
+	}
+	return nil
+}
+
+func (x *Retry) GetBackoffMs() uint64 {
+	if x != nil {
+		return x.BackoffMs
+	}
+	return 0
+}
+
+func (x *Retry) GetListed() bool {
+	if x != nil {
+		return x.Listed
+	}
+	return false
+}
+
+func (x *Retry) GetMethods() []string {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
 }
 
 // Hedge is a second try beside one that is slow, of what may be retried and within its budget; the
@@ -6014,9 +6060,15 @@ const file_destination_proto_rawDesc = "" +
 	"\bTimeouts\x12\x1d\n" +
 	"\n" +
 	"request_ms\x18\x01 \x01(\x04R\trequestMs\x12\x15\n" +
-	"\x06try_ms\x18\x02 \x01(\x04R\x05tryMs\"$\n" +
+	"\x06try_ms\x18\x02 \x01(\x04R\x05tryMs\"\xb6\x01\n" +
 	"\x05Retry\x12\x1b\n" +
-	"\tmax_tries\x18\x01 \x01(\rR\bmaxTries\"\"\n" +
+	"\tmax_tries\x18\x01 \x01(\rR\bmaxTries\x12\x1a\n" +
+	"\bstatuses\x18\x02 \x03(\rR\bstatuses\x12#\n" +
+	"\rgrpc_statuses\x18\x03 \x03(\rR\fgrpcStatuses\x12\x1d\n" +
+	"\n" +
+	"backoff_ms\x18\x04 \x01(\x04R\tbackoffMs\x12\x16\n" +
+	"\x06listed\x18\x05 \x01(\bR\x06listed\x12\x18\n" +
+	"\amethods\x18\x06 \x03(\tR\amethods\"\"\n" +
 	"\x05Hedge\x12\x19\n" +
 	"\bafter_ms\x18\x01 \x01(\x04R\aafterMs\"z\n" +
 	"\vRetryBudget\x12\x1f\n" +

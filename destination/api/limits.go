@@ -17,6 +17,15 @@ const (
 	MaxRateWindow   = time.Hour   // what is not answered for longer is a quota, and not a rate
 )
 
+// Bounds of a Retry.
+const (
+	// MaxTries bounds how often one request is sent, whatever its route says.
+	MaxTries = 100
+	// MaxBackoff bounds every pause before a retry that a route asks for: a request weighs on its
+	// proxy meanwhile.
+	MaxBackoff = time.Minute
+)
+
 // What one stream may carry. Both ends hold to these, so neither can say what the other refuses.
 const (
 	// MaxRequest bounds a message from a proxy. A key has some 336 bytes at most, so it is Resume

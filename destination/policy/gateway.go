@@ -146,7 +146,7 @@ func sentence(all []error) (text string) {
 // answer makes a rule answer by itself, whatever it was to do.
 func (rule *Rule) answer(status uint32) {
 	rule.Backends = []Backend{{Answer: status, Weight: 1}}
-	rule.Filters, rule.Mirrors, rule.Timeout, rule.Try = nil, nil, 0, 0
+	rule.Filters, rule.Mirrors, rule.Timeout, rule.Try, rule.Retry = nil, nil, 0, 0, nil
 }
 
 // share adds a backend to a rule, unless nothing goes there.

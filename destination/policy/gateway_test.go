@@ -364,7 +364,13 @@ func TestWhatIsNotObeyed(t *testing.T) {
 			"to change header tulle-client-id"},
 		{`filters: [{type: RequestRedirect, requestRedirect: {statusCode: 304}}]`,
 			"UnsupportedValue", "status 304"},
-		{`retry: {attempts: 2}`, "UnsupportedValue", "retry is not supported"},
+		{`retry: {attempts: -1}`, "UnsupportedValue", "retry.attempts is -1, not 0 to 99"},
+		{`retry: {attempts: 100}`, "UnsupportedValue", "retry.attempts is 100, not 0 to 99"},
+		{`retry: {codes: [503, 399]}`, "UnsupportedValue", "retry.codes has 399, which is not"},
+		{`retry: {codes: [600]}`, "UnsupportedValue", "retry.codes has 600, which is not"},
+		{`retry: {backoff: 1.5s}`, "UnsupportedValue", `retry.backoff "1.5s" must be`},
+		{`retry: {backoff: 0s}`, "UnsupportedValue", "retry.backoff is 0s, not 1ms to 1m0s"},
+		{`retry: {backoff: 61s}`, "UnsupportedValue", "retry.backoff is 61s, not 1ms to 1m0s"},
 		{`sessionPersistence: {}`, "UnsupportedValue", "sessionPersistence is not supported"},
 		{`timeouts: {request: 1.5s}`, "UnsupportedValue", `timeouts.request "1.5s" must be`},
 		{`timeouts: {backendRequest: "1"}`, "UnsupportedValue", `timeouts.backendRequest "1"`},
@@ -375,7 +381,8 @@ func TestWhatIsNotObeyed(t *testing.T) {
 		}
 		r := readHTTP(t, "rules: ["+rule+"}, {matches: [{path: {value: /ok}}], "+backend+"}]")
 		if got := where(r.Rules[0].Backends); got != "500" || r.Rules[0].Filters != nil ||
-			r.Rules[0].Mirrors != nil || r.Rules[0].Timeout+r.Rules[0].Try != 0 {
+			r.Rules[0].Mirrors != nil || r.Rules[0].Timeout+r.Rules[0].Try != 0 ||
+			r.Rules[0].Retry != nil {
 			t.Errorf("%s: the rule is %s, %v", c.rule, got, r.Rules[0])
 		}
 		if len(r.Dropped) != 1 || r.Dropped[0].Reason != c.reason ||

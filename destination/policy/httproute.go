@@ -33,6 +33,7 @@ func FromHTTPRoute(in *gatewayv1.HTTPRoute, created time.Time, zone string) Rout
 func (r *reader) httpRule(name string, in *gatewayv1.HTTPRouteRule) {
 	base := Rule{Name: name}
 	general := append(unsupported(in), timeouts(&base, in.Timeouts)...)
+	general = append(general, retries(&base, in.Retry)...)
 	matches := in.Matches
 	if len(matches) == 0 {
 		matches = make([]gatewayv1.HTTPRouteMatch, 1)
@@ -46,6 +47,7 @@ func (r *reader) httpRule(name string, in *gatewayv1.HTTPRouteRule) {
 		}
 		rule := base
 		rule.Match, rule.Rank = allOf(m.all), m.rank
+		rule.Retry = ofMethod(base.Retry, matches[i].Method)
 		wrong := append(r.treatHTTP(&rule, in, m.prefix), general...)
 		dropped = append(dropped, r.add(rule, wrong)...)
 	}
@@ -91,9 +93,6 @@ func unsupportedf(format string, args ...any) error {
 
 // unsupported are the fields that the mesh does not have.
 func unsupported(in *gatewayv1.HTTPRouteRule) (wrong []error) {
-	if in.Retry != nil {
-		wrong = append(wrong, unsupportedf("retry"))
-	}
 	if in.SessionPersistence != nil {
 		wrong = append(wrong, unsupportedf("sessionPersistence"))
 	}

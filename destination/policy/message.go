@@ -19,7 +19,7 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		rule := r.named()
-		rule.Filters = withMirrors(r.Filters, r.Mirrors, find)
+		rule.Filters, rule.Retry = withMirrors(r.Filters, r.Mirrors, find), r.Retry
 		if len(r.Backends) > 0 {
 			rule.Backends = find(r.Backends)
 		}
@@ -32,9 +32,6 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 			rule.Timeouts = &api.Timeouts{
 				RequestMs: milliseconds(r.Timeout), TryMs: milliseconds(r.Try),
 			}
-		}
-		if r.Retry {
-			rule.Retry = &api.Retry{}
 		}
 		if r.Hedge > 0 {
 			rule.Hedge = &api.Hedge{AfterMs: milliseconds(r.Hedge)}

@@ -91,7 +91,7 @@ func TestMergeOfSingleThings(t *testing.T) {
 func TestMessages(t *testing.T) {
 	r := route("shop", "a", 1)
 	r.Rules = []Rule{{
-		Name: "r", Timeout: 1500 * time.Microsecond, Retry: true, Hedge: 50 * time.Millisecond,
+		Name: "r", Timeout: 1500 * time.Microsecond, Retry: &api.Retry{}, Hedge: 50 * time.Millisecond,
 		Filters: []*api.Filter{{}}, Backends: []Backend{{Host: "canary", Weight: 3}},
 		Responses: []*api.ResponseClass{{Failure: true}},
 	}}

@@ -60,7 +60,9 @@ func duration(text string) time.Duration {
 func profileRule(r *crd.Route) Rule {
 	out := Rule{
 		Name: r.Name, Match: requestMatch(r.Condition), Timeout: duration(r.Timeout),
-		Retry: r.IsRetryable,
+	}
+	if r.IsRetryable {
+		out.Retry = &api.Retry{}
 	}
 	if r.Hedge != nil {
 		out.Hedge = duration(r.Hedge.After)

@@ -56,7 +56,7 @@ type Rule struct {
 	Backends  []Backend     // empty: the route's
 	Timeout   time.Duration // of a request, tries included; 0: none
 	Try       time.Duration // of one try; 0: none
-	Retry     bool
+	Retry     *api.Retry    // nil: never retried, but for what was surely not delivered
 	Hedge     time.Duration // of what may be retried; 0: none
 	Responses []*api.ResponseClass
 }

@@ -42,7 +42,7 @@ var capabilities = []string{
 	api.CapabilityConfig, api.CapabilityAccessLog,
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
-	api.CapabilityConsistentHash, api.CapabilityRateLimit,
+	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.

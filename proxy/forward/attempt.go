@@ -46,11 +46,11 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	x, b := a.x, &a.conn.batch
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
-	again := failed
+	again := x.rule.Retries.Answer(status, failed)
 	a.judgeHead(status, fields, end)
 	if x.grpc && end && saysStatus(status, fields) {
 		failed = x.grpcEnd(fields) || failed
-		again = again || grpcRepeatable(fields)
+		again = again || x.grpcRepeatable(fields)
 	}
 	if status == 200 && !end && x.grpc && x.reqEnd && x.live[1] == nil && x.repeatable() {
 		x.early = &earlyHead{a, slices.Clone(fields)}
@@ -64,7 +64,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
 	// be told to have been read or not.
-	if again && (x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, b)) {
+	if again && (x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, fields, b)) {
 		return
 	}
 	x.failed = failed
@@ -78,7 +78,7 @@ func (a *attempt) takeTrailers(fields []hpack.HeaderField) {
 	x, b := a.x, &a.conn.batch
 	a.judgeStatus(fields)
 	a.count(x.grpcEnd(fields))
-	if grpcRepeatable(fields) && (x.without(a, b) || x.retryWithin(a, b)) {
+	if x.grpcRepeatable(fields) && (x.without(a, b) || x.retryWithin(a, fields, b)) {
 		return
 	}
 	if x.answerEarly(); x.winner == a {
@@ -232,7 +232,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 		x.refuse(b)
 	case unsent && x.resend(a, b):
 	case (unread || errors.Is(err, h1.ErrStale) && x.idempotent()) && x.resendOnce(a, b):
-	case errors.Is(err, h2.ErrRefused) && x.resendElsewhere(a, b), x.retryWithin(a, b):
+	case errors.Is(err, h2.ErrRefused) && x.resendElsewhere(a, b), x.retryWithin(a, nil, b):
 	case refused:
 		x.fail(503, outcome.RefusedStream,
 			"the application behind "+a.endpoint.Address+" takes no requests", b)

@@ -31,6 +31,8 @@ type exchange struct {
 	mu    sync.Mutex // guards everything below; taken before any connection's lock
 	phase phase
 	tries uint8 // made so far
+	// of them, those beyond the first that may have reached somebody: retries and hedges
+	repeats uint8
 	// Outside of what the profile allows, for a try most likely reached nobody.
 	resent   bool
 	hedged   bool  // or it was decided against
@@ -250,7 +252,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.overLimit(metric.Requests, &x.c.batch)
 		return
 	}
-	if x.rule.Retry {
+	if x.rule.Retry && x.mayRepeat() {
 		// Only what may be retried pays in: a service's other routes must not earn the retries of
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
@@ -411,7 +413,7 @@ func (x *exchange) overdue(a *attempt, b *batch) {
 	}
 	a.count(true)
 	a.judge(balance.Bad)
-	if !x.without(a, b) && !x.retryWithin(a, b) {
+	if !x.without(a, b) && !x.retryWithin(a, nil, b) {
 		x.timeout(outcome.TryTimeout, "the try took longer than its timeout", b)
 	}
 }

@@ -168,7 +168,7 @@ func (x *exchange) spokenTo(
 	if x.grpc && x.limit > 0 {
 		dst = x.tellDeadline(dst)
 	}
-	return dst
+	return x.tellAttempts(dst)
 }
 
 // responseFields is the head as it goes to the caller, appended to dst.

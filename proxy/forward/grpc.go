@@ -39,11 +39,11 @@ func saysStatus(status int, head []hpack.HeaderField) bool {
 	return status == 200 || header.Value(head, "grpc-status") != ""
 }
 
-// grpcRepeatable: another try may do better. Of what counts as a failure, permission denied is an
-// answer like any other.
-func grpcRepeatable(trailers []hpack.HeaderField) bool {
+// grpcRepeatable: the rule has another try for a call that ended so.
+func (x *exchange) grpcRepeatable(trailers []hpack.HeaderField) bool {
 	status := grpcCode(trailers)
-	return grpcFailure(status) && status != "7"
+	n, _ := strconv.Atoi(status)
+	return x.rule.Retries.GRPC(n, grpcFailure(status))
 }
 
 // grpcEnd takes a call's status: whether the backend failed, and whether it ended at the deadline
@@ -153,4 +153,25 @@ func formatGRPCTimeout(d time.Duration) string {
 		return strconv.FormatInt(int64(d/time.Millisecond), 10) + "m"
 	}
 	return strconv.FormatInt(int64(min(d/time.Second, most-1)), 10) + "S"
+}
+
+// previousAttempts is where a gRPC server reads how many tries of a call there were before.
+const previousAttempts = "grpc-previous-rpc-attempts"
+
+// tellAttempts counts the tries before this one for the server (gRPC A6, "Exposed Retry Metadata"),
+// beside those of the caller's own. What most likely reached nobody is not among them.
+func (x *exchange) tellAttempts(fields []hpack.HeaderField) []hpack.HeaderField {
+	if !x.grpc || x.repeats == 0 {
+		return fields
+	}
+	before := uint64(x.repeats)
+	for i := range fields {
+		if fields[i].Name == previousAttempts {
+			said, _ := strconv.ParseUint(fields[i].Value, 10, 16)
+			fields[i].Value = strconv.FormatUint(said+before, 10)
+			return fields
+		}
+	}
+	return append(fields,
+		hpack.HeaderField{Name: previousAttempts, Value: strconv.FormatUint(before, 10)})
 }

@@ -26,6 +26,7 @@ func (x *exchange) hedge(b *batch) {
 	}
 	x.cell(slow.endpoint).Hedges.Add(1)
 	x.tries++
+	x.repeats++
 	x.shared = true
 	a := &attempt{x: x}
 	x.live.add(a)

@@ -1,40 +1,51 @@
 package forward
 
 import (
-	"math/rand/v2"
+	"cmp"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
-	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"golang.org/x/net/http2/hpack"
 )
 
-// retryWithin leaves a and starts another try, if the profile and its budget allow one.
-func (x *exchange) retryWithin(a *attempt, b *batch) bool {
-	if !x.repeatable() || !x.withdraw() {
+// retryWithin leaves a and starts another try, if the rule and its budget allow one, after the
+// pause that the rule or what the backend said asks for; nil: it said nothing.
+func (x *exchange) retryWithin(a *attempt, said []hpack.HeaderField, b *batch) bool {
+	if !x.repeatable() {
+		return false
+	}
+	pause, welcome := x.pause(a, said)
+	if !welcome || x.endsWithin(pause) || !x.withdraw() {
 		return false
 	}
 	x.record().Retries.Add(1)
-	x.retry(a, b)
+	x.repeats++
+	x.retry(a, pause, b)
 	return true
 }
 
-// repeatable: the profile allows another try, but for the budget.
+// repeatable: the rule allows another try, but for the budget.
 func (x *exchange) repeatable() bool {
-	return x.rule.Retry && x.replayable() &&
-		(x.rule.MaxTries == 0 || int(x.tries) < x.rule.MaxTries)
+	return x.rule.Retry && x.mayRepeat() &&
+		x.replayable(cmp.Or(x.rule.MaxTries, x.c.f.Limits.MaxTries))
+}
+
+// mayRepeat: what the request does may be done twice, as far as its method tells.
+func (x *exchange) mayRepeat() bool {
+	return x.rule.Retries.Covers(header.Value(x.req, ":method"))
 }
 
 // resend is again for what never left: nothing was asked of anybody, so neither profile nor budget
 // has a say.
 func (x *exchange) resend(a *attempt, b *batch) bool {
-	if !x.replayable() {
+	if !x.replayable(x.c.f.Limits.MaxTries) {
 		return false
 	}
-	x.retry(a, b)
+	x.retry(a, x.ownPause(), b)
 	return true
 }
 
@@ -53,14 +64,14 @@ func (x *exchange) resendOnce(a *attempt, b *batch) bool {
 // budget is charged: a backend that refuses because it has too much to do must not be sent a
 // multiple of it.
 func (x *exchange) resendElsewhere(a *attempt, b *batch) bool {
-	if !x.replayable() {
+	if !x.replayable(x.c.f.Limits.MaxTries) {
 		return false
 	}
 	if (x.resent || x.alone()) && !x.withdraw() {
 		return false
 	}
 	x.resent = true
-	x.retry(a, b)
+	x.retry(a, x.ownPause(), b)
 	return true
 }
 
@@ -103,21 +114,21 @@ func (x *exchange) idempotent() bool {
 	return false
 }
 
-func (x *exchange) replayable() bool {
-	return x.phase < phaseAnswering && x.kept && int(x.tries) < x.c.f.Limits.MaxTries
+// replayable: all of the request is here, and it was not sent as often as it may be.
+func (x *exchange) replayable(most int) bool {
+	return x.phase < phaseAnswering && x.kept && int(x.tries) < most
 }
 
-// retry starts the try that follows a: at once where another endpoint may do better, after a
-// backoff where it is the same one.
-func (x *exchange) retry(a *attempt, b *batch) {
+// retry starts the try that follows a, after a pause; 0: at once.
+func (x *exchange) retry(a *attempt, pause time.Duration, b *batch) {
 	x.last = a.endpoint
 	x.abandon(a, b)
-	if !x.alone() {
+	if pause == 0 {
 		x.try(b)
 		return
 	}
 	x.enter(phaseBackoff)
-	x.arm(x.age() + backoff(int(x.tries), &x.c.f.Limits))
+	x.arm(x.age() + pause)
 }
 
 // undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it
@@ -141,7 +152,7 @@ func (a *attempt) undelivered(reason string, b *batch) {
 		x.refuse(b)
 		return
 	}
-	if !x.resend(a, b) {
+	if !x.resend(a, b) && !x.retryWithin(a, nil, b) {
 		x.fail(503, outcome.ConnectFailed, reason, b)
 	}
 }
@@ -190,10 +201,4 @@ func (x *exchange) refuse(b *batch) {
 	b.touch(x.down)
 	x.failed = true
 	x.finish(outcome.Refused, b)
-}
-
-// backoff before the nth retry at the same endpoint: doubling, with full jitter.
-func backoff(n int, l *config.Limits) time.Duration {
-	d := min(l.RetryBackoffMin<<(n-1), l.RetryBackoffMax)
-	return l.RetryBackoffMin/2 + rand.N(d)
 }

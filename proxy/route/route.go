@@ -41,7 +41,8 @@ type Rule struct {
 	Request  time.Duration // whole request; 0: unbounded
 	Try      time.Duration
 	Retry    bool
-	MaxTries int
+	MaxTries int           // the first one included; 0: the proxy's default
+	Retries  Retries       // beside Retry
 	Hedge    time.Duration // what a try has before there is a second one beside it; 0: all it wants
 	classes  []class
 	Route    *Route
@@ -81,7 +82,7 @@ func (r *Route) HTTPOnly() bool {
 // caller's proxy's to do, once.
 func (r *Route) OnlyNames() {
 	for _, u := range r.rules {
-		u.Retry, u.Request, u.Try, u.Hedge = false, 0, 0, 0
+		u.Retry, u.Retries, u.Request, u.Try, u.Hedge = false, Retries{}, 0, 0, 0
 		u.Treatment = Treatment{}
 	}
 }
@@ -226,6 +227,9 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 		if u.match, err = CompileMatch(m.Match); err != nil {
 			return nil, err
 		}
+	}
+	if u.Retries, err = compileRetries(m.Retry); err != nil {
+		return nil, err
 	}
 	if u.Hedge, err = compileHedge(m); err != nil {
 		return nil, err

@@ -147,6 +147,26 @@ POST /a.Echo/Echo version:three = , POST /a.Echo/Echo = `},
 	}
 }
 
+// What destination lets a route say of retries a proxy takes, to the last of its bounds.
+func TestRetriesThatARouteMayHave(t *testing.T) {
+	for _, text := range []string{
+		"{}", "{attempts: 0}", "{attempts: 99, codes: [400, 599], backoff: 1m}",
+		"{codes: [500, 502, 503, 504, 429], backoff: 1ms}",
+	} {
+		for _, method := range []string{"GET", "POST", "CONNECT"} {
+			r := onEcho(t, crd.HTTPRoute, "{matches: [{method: "+method+"}], retry: "+text+
+				", backendRefs: [{name: v1, port: 8080}]}")
+			u := r.Find(asked(method + " /"))
+			if u == r.Fallback || u.Retry == strings.Contains(text, "attempts: 0") {
+				t.Errorf("%s of %s: a proxy retries: %v", text, method, u.Retry)
+			}
+			if u.Retry && !u.Retries.Covers(method) {
+				t.Errorf("%s of %s: a proxy retries others", text, method)
+			}
+		}
+	}
+}
+
 // What destination lets a route change of a header, a proxy takes; what a proxy refuses, with the
 // whole of what is said of a service, destination refuses before.
 func TestHeadersThatARouteMayChange(t *testing.T) {

@@ -90,9 +90,9 @@ func (p *follower) greet(s *rpc.Stream) error {
 	hello := &api.Hello{Version: "scale", Capabilities: []string{
 		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 		api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
-		api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityLeastRequest, api.CapabilityRoundRobin,
-		api.CapabilityRandom, api.CapabilityConsistentHash,
-		api.CapabilityRateLimit}}
+		api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityLeastRequest,
+		api.CapabilityRoundRobin, api.CapabilityRandom, api.CapabilityConsistentHash,
+		api.CapabilityRateLimit, api.CapabilityRetryStatuses}}
 	all := []*api.DiscoverRequest{{Message: &api.DiscoverRequest_Hello{Hello: hello}}}
 	for _, key := range p.keys {
 		all = append(all, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{
