@@ -16,9 +16,9 @@ import (
 
 // reservedNames are nobody's to send, in every spelling that an application may take for them: CGI
 // and WSGI read an underscore as a hyphen.
-var reservedNames = []string{"tulle-client-id", "tulle-error", "tulle-proto", "tulle-anything",
-	"x-forwarded-client-cert", "tulle_client_id", "content_length", "transfer_encoding",
-	"x_forwarded-client_cert"}
+var reservedNames = []string{"tulle-client-id", "tulle-error", "tulle-proto", "tulle-deadline-ms",
+	"tulle-anything", "x-forwarded-client-cert", "tulle_client_id", "content_length",
+	"transfer_encoding", "x_forwarded-client_cert"}
 
 // forge sets every reserved name.
 func forge(h http.Header, prefix string) {

@@ -46,6 +46,9 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	x, b := a.x, &a.conn.batch
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
+	if status == 504 && x.late() {
+		x.ranOut()
+	}
 	again := x.rule.Retries.Answer(status, failed)
 	a.judgeHead(status, fields, end)
 	if x.grpc && end && saysStatus(status, fields) {

@@ -9,6 +9,7 @@
 //	fields.go      which header fields are passed on; head.go, for how long they are kept
 //	sticky.go      what of a request a consistent hash goes by
 //	attempt.go     one try at a backend; retry.go, whether there is another; pause.go, when
+//	deadline.go    what time a request has, and who is told of it
 //	live.go        the tries that are under way
 //	hedge.go       a second try beside one that is slow
 //	abandon.go     a try that is left, wherever it is

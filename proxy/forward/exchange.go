@@ -252,12 +252,15 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		x.overLimit(metric.Requests, &x.c.batch)
 		return
 	}
+	if !x.armDeadline(fields) {
+		x.timeout(outcome.RequestTimeout, deadlinePassed, &x.c.batch)
+		return
+	}
 	if x.rule.Retry && x.mayRepeat() {
 		// Only what may be retried pays in: a service's other routes must not earn the retries of
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
 	}
-	x.armDeadline(fields)
 	x.awaitBody(&x.c.batch)
 	x.mirror(a, &x.c.batch)
 	x.try(&x.c.batch)
@@ -289,22 +292,6 @@ func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: words}
 	}
 	return x.c.side.admit(x)
-}
-
-// armDeadline sets the whole request's: the profile's timeout or what the gRPC caller grants,
-// whichever is less.
-func (x *exchange) armDeadline(fields []hpack.HeaderField) {
-	d := x.rule.Request
-	if x.grpc {
-		g, ok := h2.ParseGRPCTimeout(header.Value(fields, "grpc-timeout"))
-		if ok && (d == 0 || g < d) {
-			d = g
-		}
-	}
-	if d > 0 {
-		x.limit = d
-		x.c.f.Wheel.Arm(&x.deadline, d, x)
-	}
 }
 
 // try starts an attempt: at an endpoint, or parked until there is one.

@@ -165,10 +165,7 @@ func (x *exchange) spokenTo(
 	case x.http1 && k == plainHTTP2:
 		dst = dropField(dst, h1.AbsoluteField)
 	}
-	if x.grpc && x.limit > 0 {
-		dst = x.tellDeadline(dst)
-	}
-	return x.tellAttempts(dst)
+	return x.tellAttempts(x.tellDeadline(dst, a))
 }
 
 // responseFields is the head as it goes to the caller, appended to dst.

@@ -31,6 +31,7 @@ type Forwarder struct {
 	waiting   atomic.Int64     // requests, for their answers
 	maxCrowd  int              // of them
 	unknown   *discover.Answer // of requests that have none: names their metrics
+	deadlines decimals         // in milliseconds
 
 	Servers  live.Set[*ServerConn]
 	clients  live.Set[*clientConn]

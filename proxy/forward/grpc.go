@@ -3,13 +3,11 @@ package forward
 import (
 	"errors"
 	"strconv"
-	"time"
 
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
-	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // grpcFailure says which statuses count against a backend: unknown, deadline exceeded, permission
@@ -52,15 +50,9 @@ func (x *exchange) grpcEnd(fields []hpack.HeaderField) (failed bool) {
 	status := grpcCode(fields)
 	x.seen.GRPC(status)
 	if status == "4" && x.late() {
-		x.outcome = outcome.Timeout
+		x.ranOut()
 	}
 	return grpcFailure(status)
-}
-
-// late: the deadline has come, or as good as.
-func (x *exchange) late() bool {
-	return x.limit > 0 && x.age() >= x.limit-deadlineSlop &&
-		!(x.tunnel && x.phase == phaseAnswering)
 }
 
 // grpcStatus is what an error of ours is called. UNAVAILABLE is what a client may try again; the
@@ -121,38 +113,6 @@ func (x *exchange) brokenOff(a *attempt, code uint32, err error) {
 	}
 	x.cutShort(code, 502, "the connection to "+a.endpoint.Address+" broke: "+reasonOf(err),
 		&a.conn.batch)
-}
-
-// tellDeadline makes grpc-timeout what is left of the deadline: the caller's own, less what was
-// spent on the way here, or the profile's if that is shorter. A deadline that nobody told the
-// backend of lets it work for no one.
-func (x *exchange) tellDeadline(fields []hpack.HeaderField) []hpack.HeaderField {
-	left := max(x.limit-x.age(), time.Microsecond)
-	for i := range fields {
-		if fields[i].Name != "grpc-timeout" {
-			continue
-		}
-		if said, ok := h2.ParseGRPCTimeout(fields[i].Value); !ok || said-left > deadlineSlop {
-			fields[i].Value = formatGRPCTimeout(left)
-		}
-		return fields
-	}
-	return append(fields, hpack.HeaderField{Name: "grpc-timeout", Value: formatGRPCTimeout(left)})
-}
-
-// deadlineSlop is not worth a new header value, and is as good as late.
-const deadlineSlop = time.Millisecond
-
-// formatGRPCTimeout rounds down: eight digits at most.
-func formatGRPCTimeout(d time.Duration) string {
-	const most = 1e8
-	switch {
-	case d/time.Microsecond < most:
-		return strconv.FormatInt(int64(d/time.Microsecond), 10) + "u"
-	case d/time.Millisecond < most:
-		return strconv.FormatInt(int64(d/time.Millisecond), 10) + "m"
-	}
-	return strconv.FormatInt(int64(min(d/time.Second, most-1)), 10) + "S"
 }
 
 // previousAttempts is where a gRPC server reads how many tries of a call there were before.

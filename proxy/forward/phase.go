@@ -3,7 +3,6 @@ package forward
 import (
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
@@ -112,16 +111,6 @@ func (x *exchange) Expired(t *timer.Timer) {
 	x.mu.Unlock()
 	b.flush()
 }
-
-// deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired, or an
-// answer that has ended, came in time.
-func (x *exchange) deadlineExpired(b *batch) {
-	if opened := x.tunnel && x.phase == phaseAnswering; !opened && !x.outlived() {
-		x.timeout(outcome.RequestTimeout, requestTimeout, b)
-	}
-}
-
-const requestTimeout = "the request took longer than its timeout"
 
 // stepExpired: the present phase took its time, unless the timer was disarmed or armed anew since
 // it fired.

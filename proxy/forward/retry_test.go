@@ -139,6 +139,9 @@ var retryings = []struct {
 	{name: "a try may take longer than the request", retry: codes(10),
 		timeouts: &api.Timeouts{RequestMs: 50, TryMs: 400}, acts: []act{hang},
 		want: "504 the request took longer than its timeout", took: 50, tries: 1},
+	{name: "an answer at the deadline is a timeout", retry: codes(10, 504),
+		timeouts: &api.Timeouts{RequestMs: 100}, acts: []act{answer(99, 504, "next proxy")},
+		want: "504 next proxy", took: 99, tries: 1},
 
 	{name: "the budget is spent", retry: codes(2, 503), broke: true,
 		acts: []act{answer(0, 503, "first"), answer(0, 200, "second")},
@@ -222,6 +225,19 @@ func (h *hedged) tried(t *testing.T, want int) {
 			t.Errorf("the endpoint that failed is asked again: %v", all)
 		}
 	}
+}
+
+// An answer of the next proxy's that is as late as our own timeout is one: it is counted so.
+func TestALateAnswerCountsAsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := retried(t, 2, &api.HTTPRule{Timeouts: &api.Timeouts{RequestMs: 100}},
+			answer(99, 504, ""), answer(90, 504, ""))
+		h.ends(t, h.send("GET"))
+		h.ends(t, h.send("GET"))
+		if c, _ := h.counted(); c.timeouts != 1 || c.failures != 2 {
+			t.Errorf("counted are %+v", c)
+		}
+	})
 }
 
 // A body that is longer than what is kept of one is not sent again.

@@ -17,12 +17,17 @@ import (
 //	tulle-proto      set by outbound, when what travels as HTTP/2 is for HTTP/1 to restore;
 //	                 believed by inbound, from a verified peer; removed by inbound, always
 //	tulle-method     the same, of an upgrade that is not a GET: HTTP/2 calls each a CONNECT
+//	tulle-deadline-ms
+//	                 set by outbound, of a request that has a timeout, to a meshed endpoint: what
+//	                 is left of it; believed by inbound, from a verified peer; removed by inbound,
+//	                 always. gRPC has grpc-timeout for it
 const (
 	headerPrefix = "tulle-"
 	ClientID     = "tulle-client-id"
 	Error        = "tulle-error"
 	Proto        = "tulle-proto"
 	Method       = "tulle-method"
+	Deadline     = "tulle-deadline-ms"
 	// headerXFCC carries identities in other meshes; an application might believe one that its
 	// caller forged.
 	headerXFCC = "x-forwarded-client-cert"
