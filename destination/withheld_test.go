@@ -100,6 +100,11 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 			t.Errorf("%v needs %v", retry, got)
 		}
 	}
+	hedge := &api.Route{Http: []*api.HTTPRule{{Hedge: &api.Hedge{AfterMs: 50, Percentile: 95}}}}
+	if got := (&api.Resource{Body: &api.Resource_Route{Route: hedge}}).Needs(); len(got) != 1 ||
+		got[0] != api.CapabilityHedgePercentile {
+		t.Errorf("a hedge at a percentile needs %v", got)
+	}
 	every := &api.Route{Http: []*api.HTTPRule{{Retry: &api.Retry{MaxTries: 3}}}}
 	if got := (&api.Resource{Body: &api.Resource_Route{Route: every}}).Needs(); len(got) > 0 {
 		t.Errorf("what every proxy knows needs %v", got)

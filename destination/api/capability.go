@@ -11,6 +11,7 @@ const (
 	CapabilityCORS            = "filter/cors"
 	CapabilityAnswer          = "backend/answer"
 	CapabilityRetryStatuses   = "retry/statuses"
+	CapabilityHedgePercentile = "hedge/percentile"
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
 	CapabilityAudit           = "action/audit"
@@ -89,6 +90,9 @@ func needsOf(rules []*HTTPRule) []string {
 			needsOfBackends(r.GetBackends())...)
 		if r.GetRetry().selects() {
 			need = append(need, CapabilityRetryStatuses)
+		}
+		if r.GetHedge().GetPercentile() > 0 {
+			need = append(need, CapabilityHedgePercentile)
 		}
 	}
 	return need

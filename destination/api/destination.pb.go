@@ -3464,8 +3464,12 @@ func (x *Retry) GetMethods() []string {
 // Hedge is a second try beside one that is slow, of what may be retried and within its budget; the
 // first answer counts. It is strict.
 type Hedge struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AfterMs       uint64                 `protobuf:"varint,1,opt,name=after_ms,json=afterMs,proto3" json:"after_ms,omitempty"` // of the slow try; at least MinHedge (limits.go)
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AfterMs uint64                 `protobuf:"varint,1,opt,name=after_ms,json=afterMs,proto3" json:"after_ms,omitempty"` // of the slow try; at least MinHedge (limits.go)
+	// Of the rule's answers of late, so many per cent took less time than the slow try has had, which is
+	// after_ms at least. MinPercentile to MaxPercentile (limits.go); 0: after_ms alone. Capability
+	// "hedge/percentile".
+	Percentile    uint32 `protobuf:"varint,2,opt,name=percentile,proto3" json:"percentile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3503,6 +3507,13 @@ func (*Hedge) Descriptor() ([]byte, []int) {
 func (x *Hedge) GetAfterMs() uint64 {
 	if x != nil {
 		return x.AfterMs
+	}
+	return 0
+}
+
+func (x *Hedge) GetPercentile() uint32 {
+	if x != nil {
+		return x.Percentile
 	}
 	return 0
 }
@@ -6068,9 +6079,12 @@ const file_destination_proto_rawDesc = "" +
 	"\n" +
 	"backoff_ms\x18\x04 \x01(\x04R\tbackoffMs\x12\x16\n" +
 	"\x06listed\x18\x05 \x01(\bR\x06listed\x12\x18\n" +
-	"\amethods\x18\x06 \x03(\tR\amethods\"\"\n" +
+	"\amethods\x18\x06 \x03(\tR\amethods\"B\n" +
 	"\x05Hedge\x12\x19\n" +
-	"\bafter_ms\x18\x01 \x01(\x04R\aafterMs\"z\n" +
+	"\bafter_ms\x18\x01 \x01(\x04R\aafterMs\x12\x1e\n" +
+	"\n" +
+	"percentile\x18\x02 \x01(\rR\n" +
+	"percentile\"z\n" +
 	"\vRetryBudget\x12\x1f\n" +
 	"\vretry_ratio\x18\x01 \x01(\x01R\n" +
 	"retryRatio\x123\n" +

@@ -17,6 +17,13 @@ const (
 	MaxRateWindow   = time.Hour   // what is not answered for longer is a quota, and not a rate
 )
 
+// Bounds of a hedge's percentile. Below the least most requests would be sent twice; above the
+// most a few thousand answers say nothing.
+const (
+	MinPercentile = 50
+	MaxPercentile = 99
+)
+
 // Bounds of a Retry.
 const (
 	// MaxTries bounds how often one request is sent, whatever its route says.

@@ -58,6 +58,9 @@ func TestServiceProfileErrorsNameFileLineAndField(t *testing.T) {
 		"hedge never": {header + "  routes:\n" + condition +
 			"    isRetryable: true\n    hedge: {}\n",
 			"f.yaml:10: spec.routes[0].hedge.after: Required value: such as 50ms"},
+		"hedge at no percentile": {header + "  routes:\n" + condition +
+			"    isRetryable: true\n    hedge: {after: 50ms, percentile: 100}\n",
+			"f.yaml:10: spec.routes[0].hedge.percentile: Invalid value: 100: must be from 50"},
 		"hedge at once": {header + "  routes:\n" + condition + "    isRetryable: true\n" +
 			"    hedge:\n      after: 4ms\n",
 			"f.yaml:11: spec.routes[0].hedge.after: Invalid value: \"4ms\": must be between 5ms " +

@@ -19,6 +19,8 @@ const (
 
 	// MinHedge is the least time before a hedge: proxies refuse less (destination/api).
 	MinHedge = 5 * time.Millisecond
+	// MinPercentile and MaxPercentile bound a hedge's: proxies refuse others.
+	MinPercentile, MaxPercentile = 50, 99
 
 	maxTimeout = 24 * time.Hour
 	// minTTL and maxTTL bound a retry budget's window. In a shorter one a few requests decide; a

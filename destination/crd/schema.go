@@ -130,9 +130,13 @@ func hedgeSchema() schemaProps {
 	after := durationSchema("How long the slow one has had, such as 50ms.",
 		MinHedge.String(), maxTimeout.String())
 	after.MinLength = &least
+	lowest, highest := float64(MinPercentile), float64(MaxPercentile)
 	return object(
 		"A second try, at another endpoint, beside one that is slow. The first answer counts.",
-		props{"after": after}, "after")
+		props{"after": after, "percentile": {Type: "integer", Format: "int32",
+			Description: "Of the route's answers of late, so many per cent take less than the " +
+				"slow one has had, and it has had the time above.",
+			Minimum: &lowest, Maximum: &highest}}, "after")
 }
 
 // nest completes a condition's own fields with all, any and not, as deep as MaxDepth. Below it the

@@ -65,6 +65,8 @@ type Route struct {
 type Hedge struct {
 	// how long the slow one has had: a Go duration, such as the route's p95
 	After string `json:"after"`
+	// and longer than so many per cent of the route's answers took of late; 0: whatever they took
+	Percentile uint32 `json:"percentile,omitempty"`
 }
 
 // RequestMatch holds when every field that is set holds.

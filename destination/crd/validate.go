@@ -80,7 +80,12 @@ func (h *Hedge) validate(path *field.Path, retryable bool) field.ErrorList {
 		return field.ErrorList{field.Required(path.Child("after"),
 			"such as 50ms: the time that nearly every request is answered in")}
 	}
-	return validateDuration(path.Child("after"), h.After, MinHedge, maxTimeout)
+	errs := validateDuration(path.Child("after"), h.After, MinHedge, maxTimeout)
+	if p := h.Percentile; p != 0 && (p < MinPercentile || p > MaxPercentile) {
+		errs = append(errs, field.Invalid(path.Child("percentile"), p,
+			fmt.Sprintf("must be from %d to %d", MinPercentile, MaxPercentile)))
+	}
+	return errs
 }
 
 const hedgeNeedsRetries = "only a route with isRetryable: true may have one, " +

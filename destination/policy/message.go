@@ -19,7 +19,8 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		rule := r.named()
-		rule.Filters, rule.Retry = withMirrors(r.Filters, r.Mirrors, find), r.Retry
+		rule.Filters = withMirrors(r.Filters, r.Mirrors, find)
+		rule.Retry, rule.Hedge = r.Retry, r.Hedge
 		if len(r.Backends) > 0 {
 			rule.Backends = find(r.Backends)
 		}
@@ -32,9 +33,6 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 			rule.Timeouts = &api.Timeouts{
 				RequestMs: milliseconds(r.Timeout), TryMs: milliseconds(r.Try),
 			}
-		}
-		if r.Hedge > 0 {
-			rule.Hedge = &api.Hedge{AfterMs: milliseconds(r.Hedge)}
 		}
 		out = append(out, rule)
 	}

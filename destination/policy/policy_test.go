@@ -91,7 +91,8 @@ func TestMergeOfSingleThings(t *testing.T) {
 func TestMessages(t *testing.T) {
 	r := route("shop", "a", 1)
 	r.Rules = []Rule{{
-		Name: "r", Timeout: 1500 * time.Microsecond, Retry: &api.Retry{}, Hedge: 50 * time.Millisecond,
+		Name: "r", Timeout: 1500 * time.Microsecond, Retry: &api.Retry{},
+		Hedge:   &api.Hedge{AfterMs: 50},
 		Filters: []*api.Filter{{}}, Backends: []Backend{{Host: "canary", Weight: 3}},
 		Responses: []*api.ResponseClass{{Failure: true}},
 	}}
@@ -149,6 +150,10 @@ func TestWeightsFit32Bits(t *testing.T) {
 
 // What a profile may say of a hedge a proxy takes, and nothing less.
 func TestTheLeastHedgeIsTheProxys(t *testing.T) {
+	if crd.MinPercentile != api.MinPercentile || crd.MaxPercentile != api.MaxPercentile {
+		t.Errorf("percentiles are %d to %d in a profile, %d to %d on the wire", crd.MinPercentile,
+			crd.MaxPercentile, api.MinPercentile, api.MaxPercentile)
+	}
 	if crd.MinHedge != api.MinHedge {
 		t.Errorf("%v in a profile, %v on the wire", crd.MinHedge, api.MinHedge)
 	}

@@ -65,7 +65,9 @@ func profileRule(r *crd.Route) Rule {
 		out.Retry = &api.Retry{}
 	}
 	if r.Hedge != nil {
-		out.Hedge = duration(r.Hedge.After)
+		out.Hedge = &api.Hedge{
+			AfterMs: milliseconds(duration(r.Hedge.After)), Percentile: r.Hedge.Percentile,
+		}
 	}
 	for _, class := range r.ResponseClasses {
 		out.Responses = append(out.Responses,

@@ -57,7 +57,7 @@ type Rule struct {
 	Timeout   time.Duration // of a request, tries included; 0: none
 	Try       time.Duration // of one try; 0: none
 	Retry     *api.Retry    // nil: never retried, but for what was surely not delivered
-	Hedge     time.Duration // of what may be retried; 0: none
+	Hedge     *api.Hedge    // of what may be retried; nil: none
 	Responses []*api.ResponseClass
 }
 

@@ -43,6 +43,7 @@ var capabilities = []string{
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
+	api.CapabilityHedgePercentile,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.

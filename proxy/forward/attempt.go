@@ -142,7 +142,7 @@ func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
 func (a *attempt) decline(b *batch) {
 	x := a.x
 	x.tunnel = false
-	a.held = min(a.held, max(0, int(x.upload)-a.left))
+	a.held = min(a.held, int32(max(0, int(x.upload)-a.left)))
 	if x.uploaded() {
 		x.reqEnd = true
 		a.up.WriteData(nil, true)

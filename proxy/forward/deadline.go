@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
@@ -68,13 +69,15 @@ func parseDeadline(text string) (left time.Duration, ok bool) {
 }
 
 // tellDeadline says what is left with the head of a.
-func (x *exchange) tellDeadline(fields []hpack.HeaderField, a *attempt) []hpack.HeaderField {
+func (x *exchange) tellDeadline(
+	fields []hpack.HeaderField, e *balance.Endpoint,
+) []hpack.HeaderField {
 	switch {
 	case x.limit == 0:
 		return fields
 	case x.grpc:
 		return x.tellGRPCDeadline(fields)
-	case !a.endpoint.Meshed():
+	case !e.Meshed():
 		return fields
 	}
 	// rounded up: whoever is told gives up after whoever tells, which has the answer for it

@@ -38,6 +38,7 @@ type exchange struct {
 	hedged   bool  // or it was decided against
 	occupies uint8 // places within its cluster's limits, a bit for each
 	stepOf   phase
+	shared   bool // others than its streams' readers may know of it
 	rule     *route.Rule
 	port     *discover.PortAnswer // inbound: of the moment it was admitted
 	backend  *route.Backend
@@ -65,13 +66,13 @@ type exchange struct {
 	stall timer.Timer // runs while a peer does not take what it was sent
 	// When a stalled peer last took something, or else the caller last sent some of its body.
 	progressedAt time.Time
-	heldDown     int    // bytes of the response that its stream keeps, for the caller takes no more
+	heldDown     int32  // bytes of the response that its stream keeps, for the caller takes no more
+	weight       int32  // of req, among its connection's heads
 	tail         stream // the backend's, when the response has ended and some of it is still held
 
 	mirrors *mirror // the copies that are to have all of the request
 
 	req      []hpack.HeaderField
-	weight   int // of req, among its connection's heads
 	trailers []hpack.HeaderField
 	body     []byte // what came so far, while it may have to be sent again
 	refunded int    // bytes of body whose window the caller has back
@@ -80,7 +81,6 @@ type exchange struct {
 	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
 	outcome   outcome.Outcome
-	shared    bool // others than its streams' readers may know of it
 	respBytes uint64
 	reqBytes  uint64
 	upload    uint64 // of an upgrade: how many of them are its body
@@ -103,12 +103,13 @@ type attempt struct {
 	// The exchange's age at which its wait ends, or its time with the backend; 0: it has no end.
 	due     time.Duration
 	left    int    // bytes of the body that have left
-	held    int    // bytes of it that the stream keeps, for the backend takes no more
+	held    int32  // bytes of it that the stream keeps, for the backend takes no more
+	probe   uint32 // the endpoint is ejected, and this is to show whether it is back; 0: it is not
 	sampled bool   // the latency was taken, and pending given back
 	counted bool   // the try's result was recorded
 	judged  bool   // its endpoint was, by the try's result
 	pending bool   // it has a place among those that wait
-	probe   uint32 // the endpoint is ejected, and this is to show whether it is back; 0: it is not
+	extra   bool   // it is a hedge
 
 	http2 h2.Stream // up's memory, if it is one
 }

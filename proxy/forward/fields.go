@@ -149,7 +149,7 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	dst = append(dst, x.req...)
 	dst = route.Edit(x.rule.Filters, false, dst)
 	dst = route.Edit(x.backend.Filters, false, dst)
-	return x.spokenTo(dst, a.endpoint, a.pool.kind)
+	return x.tellAttempts(x.spokenTo(dst, a.endpoint, a.pool.kind))
 }
 
 // spokenTo is a head as e is told it, in what a connection of its kind speaks.
@@ -165,7 +165,7 @@ func (x *exchange) spokenTo(
 	case x.http1 && k == plainHTTP2:
 		dst = dropField(dst, h1.AbsoluteField)
 	}
-	return x.tellAttempts(x.tellDeadline(dst, a))
+	return x.tellDeadline(dst, e)
 }
 
 // responseFields is the head as it goes to the caller, appended to dst.

@@ -46,9 +46,9 @@ const headsLeft = 8
 // there is no room left. The short ones of the pod's own application have room: it may begin all of
 // its streams at once.
 func (x *exchange) weighHead() bool {
-	x.weight = weightOf(x.req)
-	mine := x.countHead(x.weight)
-	if x.c.own() && x.weight <= x.c.f.Limits.LongHead {
+	x.weight = int32(weightOf(x.req))
+	mine := x.countHead(int(x.weight))
+	if x.c.own() && int(x.weight) <= x.c.f.Limits.LongHead {
 		return true
 	}
 	return mine <= x.c.f.Limits.MaxHeads && x.longFits(mine, x.c.f.Limits.MaxLongHeads)
@@ -65,7 +65,7 @@ func weightOf(head []hpack.HeaderField) (n int) {
 // countHead adds n bytes to what the connection's heads take, which it returns, and if this one is
 // long to what all callers' take.
 func (x *exchange) countHead(n int) (mine int) {
-	if x.weight > x.c.f.Limits.LongHead {
+	if int(x.weight) > x.c.f.Limits.LongHead {
 		x.c.f.longHeads.Add(int64(n))
 	}
 	return int(x.c.Heads.Add(int64(n)))
@@ -74,7 +74,7 @@ func (x *exchange) countHead(n int) (mine int) {
 // longFits reports whether the head, if it is long, leaves enough of what all callers' may take to
 // others.
 func (x *exchange) longFits(mine, limit int) bool {
-	return x.weight <= x.c.f.Limits.LongHead ||
+	return int(x.weight) <= x.c.f.Limits.LongHead ||
 		memory.LeavesEnough(mine, int(x.c.f.longHeads.Load()), limit, headsLeft)
 }
 
@@ -82,7 +82,7 @@ func (x *exchange) longFits(mine, limit int) bool {
 func (x *exchange) freeHead() {
 	poolHead(x.req)
 	x.req = nil
-	x.countHead(-x.weight)
+	x.countHead(-int(x.weight))
 	x.weight = 0
 }
 

@@ -12,7 +12,7 @@ func (x *exchange) hedgeDue() time.Duration {
 	if x.rule.Hedge == 0 || x.hedged || x.phase != phaseTrying {
 		return 0
 	}
-	return x.live[0].sent.Sub(x.start) + x.rule.Hedge
+	return x.live[0].sent.Sub(x.start) + x.rule.HedgeAfter()
 }
 
 // hedge sends a second try beside the one under way, once a request, to another endpoint.
@@ -28,7 +28,7 @@ func (x *exchange) hedge(b *batch) {
 	x.tries++
 	x.repeats++
 	x.shared = true
-	a := &attempt{x: x}
+	a := &attempt{x: x, extra: true}
 	x.live.add(a)
 	x.sendTo(a, e, b)
 }
@@ -67,6 +67,9 @@ func (x *exchange) without(a *attempt, b *batch) bool {
 // win makes a, whose final head has come, the one that answers and counts the request.
 func (x *exchange) win(a *attempt, b *batch) {
 	x.winner, x.reached = a, a.endpoint
+	if !x.failed {
+		a.learn(b)
+	}
 	for _, other := range x.live {
 		if other != nil && other != a {
 			x.lose(other, b)
@@ -82,6 +85,15 @@ func (x *exchange) lose(a *attempt, b *batch) {
 		a.count(false)
 		now := b.time()
 		a.endpoint.Outlasted(now.Sub(a.sent), x.cluster.Current().Params, now)
+		a.learn(b)
 	}
 	x.abandon(a, b)
+}
+
+// learn takes how long a has taken, for the hedges to come. One that was given up before its answer
+// took at least that. A hedge is none of them: beside which it is sent decides about it.
+func (a *attempt) learn(b *batch) {
+	if !a.extra {
+		a.x.rule.Usual.Observe(b.time().Sub(a.sent))
+	}
 }

@@ -382,6 +382,54 @@ func TestHedgingGRPC(t *testing.T) {
 	}
 }
 
+// Where the rule says at which percentile, a try is slow that takes longer than such a share of
+// those before it; the time that the rule says is the least.
+func TestHedgingAtAPercentile(t *testing.T) {
+	for usual, want := range map[time.Duration]time.Duration{5: 50, 200: 200} {
+		synctest.Test(t, func(t *testing.T) {
+			acts := make([]act, 0, 202)
+			for range 200 {
+				acts = append(acts, answer(usual, 200, "usual"))
+			}
+			h := newHedged(t, 2, append(acts, hang, answer(0, 200, "hedge"))...)
+			h.rule.Hedge = time.Hour
+			h.rule.Usual = route.NewUsual(0.9)
+			for range 200 {
+				_, s := h.conn.request()
+				h.ends(t, s)
+			}
+			h.rule.Hedge = hedgeAfter
+			_, s := h.conn.request()
+			got, took := h.ends(t, s)
+			least, most := want*time.Millisecond*4/5, want*time.Millisecond*5/4
+			if got != "200 hedge" || took < least || took > most+4*timer.Tick {
+				t.Errorf("tries take %dms: answered by %q after %v", usual, got, took)
+			}
+		})
+	}
+}
+
+// Where tries become slower while one is under way, its hedge is due later, and comes.
+func TestAHedgeWaitsForWhatIsUsualByThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHedged(t, 2, hang, answer(0, 200, "hedge"))
+		h.rule.Usual = route.NewUsual(0.9)
+		usual := func(d time.Duration) {
+			for range 200 {
+				h.rule.Usual.Observe(d)
+			}
+		}
+		usual(hedgeAfter)
+		_, s := h.conn.request()
+		synctest.Wait() // it is with a backend
+		usual(4 * hedgeAfter)
+		got, took := h.ends(t, s)
+		if got != "200 hedge" || took < 3*hedgeAfter || took > 5*hedgeAfter {
+			t.Errorf("answered by %q after %v", got, took)
+		}
+	})
+}
+
 // An endpoint whose answers nobody waits for is known to be slow: what comes after goes elsewhere.
 func TestAnEndpointThatLosesIsNotFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

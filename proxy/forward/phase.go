@@ -128,7 +128,11 @@ func (x *exchange) stepExpired(b *batch) {
 			x.overdue(a, b)
 		}
 	}
-	if due := x.hedgeDue(); due > 0 && age >= due {
+	switch due := x.hedgeDue(); {
+	case due == 0:
+	case age >= due:
 		x.hedge(b)
+	default: // it was due sooner when the timer was set
+		x.proceed()
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // hold notes n bytes that a peer has not taken. A peer that takes nothing for Limits.BodyStall is
 // given up, unless it may pause: what is held for it is memory that it decides about.
-func (x *exchange) hold(held *int, n int) {
+func (x *exchange) hold(held *int32, n int) {
 	if n <= 0 {
 		return
 	}
@@ -18,7 +18,7 @@ func (x *exchange) hold(held *int, n int) {
 		x.progressedAt = time.Now()
 		x.c.f.Wheel.Arm(&x.stall, x.c.f.Limits.BodyStall, x)
 	}
-	*held += n
+	*held += int32(n) // no stream keeps more than a window, which is less (RFC 9113 §6.9.1)
 }
 
 // mayPause reports whether either side may say and take nothing for as long as it likes. Before a
@@ -37,8 +37,8 @@ func (x *exchange) holds() bool {
 }
 
 // progressed notes that a peer took n of the bytes held for it.
-func (x *exchange) progressed(held *int, n int) {
-	*held = max(0, *held-n)
+func (x *exchange) progressed(held *int32, n int) {
+	*held = max(0, *held-int32(n))
 	x.progressedAt = time.Now()
 	if x.holds() {
 		return
@@ -107,7 +107,7 @@ func (x *exchange) cutTail(b *batch) {
 	if x.tail == nil {
 		return
 	}
-	x.tail.Consumed(x.heldDown)
+	x.tail.Consumed(int(x.heldDown))
 	b.touch(x.tail)
 	x.tail, x.heldDown = nil, 0
 	x.stop(&x.stall)

@@ -44,6 +44,7 @@ type Rule struct {
 	MaxTries int           // the first one included; 0: the proxy's default
 	Retries  Retries       // beside Retry
 	Hedge    time.Duration // what a try has before there is a second one beside it; 0: all it wants
+	Usual    *Usual        // what tries take of late, which a hedge is not before; nil: nobody asks
 	classes  []class
 	Route    *Route
 }
@@ -82,7 +83,8 @@ func (r *Route) HTTPOnly() bool {
 // caller's proxy's to do, once.
 func (r *Route) OnlyNames() {
 	for _, u := range r.rules {
-		u.Retry, u.Retries, u.Request, u.Try, u.Hedge = false, Retries{}, 0, 0, 0
+		u.Retry, u.Retries, u.Request, u.Try = false, Retries{}, 0, 0
+		u.Hedge, u.Usual = 0, nil
 		u.Treatment = Treatment{}
 	}
 }
@@ -231,7 +233,7 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 	if u.Retries, err = compileRetries(m.Retry); err != nil {
 		return nil, err
 	}
-	if u.Hedge, err = compileHedge(m); err != nil {
+	if err = u.compileHedge(m); err != nil {
 		return nil, err
 	}
 	if u.Treatment, err = compileFilters(m.Filters); err != nil {
@@ -251,23 +253,6 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 		u.classes = append(u.classes, class{match, c.Failure})
 	}
 	return u, nil
-}
-
-func compileHedge(m *api.HTTPRule) (time.Duration, error) {
-	if m.Hedge == nil {
-		return 0, nil
-	}
-	if err := api.Understood(m.Hedge); err != nil {
-		return 0, err
-	}
-	if m.Retry == nil {
-		return 0, errors.New("a hedge of what may not be retried")
-	}
-	after := milliseconds(m.Hedge.AfterMs)
-	if after < api.MinHedge {
-		return 0, fmt.Errorf("a hedge after %s, less than %s", after, api.MinHedge)
-	}
-	return after, nil
 }
 
 // longest stands for all that are longer: a sum of times must not overflow.

@@ -92,7 +92,8 @@ func (p *follower) greet(s *rpc.Stream) error {
 		api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
 		api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityLeastRequest,
 		api.CapabilityRoundRobin, api.CapabilityRandom, api.CapabilityConsistentHash,
-		api.CapabilityRateLimit, api.CapabilityRetryStatuses}}
+		api.CapabilityRateLimit, api.CapabilityRetryStatuses,
+		api.CapabilityHedgePercentile}}
 	all := []*api.DiscoverRequest{{Message: &api.DiscoverRequest_Hello{Hello: hello}}}
 	for _, key := range p.keys {
 		all = append(all, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{
