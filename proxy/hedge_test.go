@@ -32,22 +32,28 @@ func TestAProfileHedges(t *testing.T) {
 		_, page, _ = get(t, c, "http://"+caller.admin+"/metrics")
 		return page
 	}
-	for hedges := false; !hedges; { // one of two endpoints is asked first
+	heard := false
+	// One of two endpoints is asked first. On a busy machine the hedge may be answered before the
+	// slow application has been asked, or the quick one be slow.
+	await.True(t, "the slow one is hedged, and its application hears of it", func() bool {
 		status, body, _ := get(t, c, "http://"+caller.out["web"]+"/x")
 		if status != 200 || body != "quick" {
 			t.Fatalf("%d %s", status, body)
 		}
-		hedges = counts(metrics(), "tulle_hedges_total", "slow-0")
-	}
-	await.Receive(t, "the slow application hears of it", left)
+		select {
+		case <-left:
+			heard = true
+		default:
+		}
+		return heard && counts(metrics(), "tulle_hedges_total", "slow-0")
+	})
 	await.True(t, "the request counts where it ended, and its tries where they were made",
 		func() bool {
 			page := metrics()
 			return counts(page, "tulle_requests_total", "quick-0") &&
 				counts(page, "tulle_tries_total", "slow-0")
 		})
-	if page := metrics(); counts(page, "tulle_requests_total", "slow-0") ||
-		counts(page, "tulle_hedges_total", "quick-0") {
+	if page := metrics(); counts(page, "tulle_requests_total", "slow-0") {
 		t.Errorf("metrics are\n%s", page)
 	}
 }
