@@ -61,6 +61,7 @@ func (a *app) commands() []*cobra.Command {
 		newInjectCommand(a),
 		newUninjectCommand(a),
 		newDevCommand(a),
+		newCanaryCommand(a),
 		newCheckCommand(a),
 		newIdentityCommand(a),
 		newDiagnosticsCommand(a),

@@ -56,6 +56,13 @@ func fixed(t *testing.T) (addr string, asked func() []string) {
 			{Route: "POST /pay", Service: "checkout", Namespace: "shop", Figures: figures},
 			{Route: "[default]", Service: "checkout", Namespace: "shop"},
 		}},
+		"/api/backends": viz.Backends{Rows: []viz.BackendRow{
+			{Backend: "web-v1.shop.svc.cluster.local:80", Service: "web", Namespace: "shop",
+				Figures: figures},
+			{Backend: "web-v2.shop.svc.cluster.local:80", Service: "web", Namespace: "shop"},
+			{Backend: "web-v3.shop.svc.cluster.local:80", Service: "web", Namespace: "shop",
+				Figures: figures},
+		}},
 		"/api/top": viz.Top{Rows: []viz.TopRow{{From: "web", To: "checkout", Route: "POST /pay",
 			Figures: figures}}},
 	}

@@ -41,6 +41,11 @@ func (c *Client) Routes(ctx context.Context, q Query) (*Routes, error) {
 	return get[Routes](ctx, c, "routes", q)
 }
 
+// Backends asks /api/backends.
+func (c *Client) Backends(ctx context.Context, q Query) (*Backends, error) {
+	return get[Backends](ctx, c, "backends", q)
+}
+
 // Top asks /api/top.
 func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
 	return get[Top](ctx, c, "top", q)

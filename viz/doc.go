@@ -1,10 +1,10 @@
 // Package viz collects the golden metrics that proxies report, keeps an hour of them in memory, and
-// answers questions: stat, edges, routes, top.
+// answers questions: stat, edges, routes, backends, top.
 //
 // The files follow a report's way: server (the stream, and who is on it) → report (what is refused)
 // → store (cumulative totals of each proxy's life) → history (a ring of what happened in each five
 // seconds). Questions come in through http, as the types of query.go, and are answered by stat,
-// edges, routes and top over collect, which sums series into rows.
+// edges, routes, backends and top over collect, which sums series into rows.
 //
 // What a number means. Counters are cumulative since a proxy's start and are kept under the
 // reporter and its start id, so a row's totals are the sum of the last values that each of its

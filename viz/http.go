@@ -68,6 +68,7 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/stat", answer(v.store.stat))
 	mux.HandleFunc("GET /api/edges", answer(v.store.edges))
 	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
+	mux.HandleFunc("GET /api/backends", answer(v.store.backends))
 	mux.HandleFunc("GET /api/top", answer(v.store.top))
 	return localOnly(limited(mux))
 }

@@ -128,6 +128,22 @@ type RouteRow struct {
 	Figures
 }
 
+// Backends is the answer to /api/backends.
+type Backends struct {
+	Window Window       `json:"window"`
+	Rows   []BackendRow `json:"rows"`
+}
+
+// BackendRow is one of the versions that calls of a service were sent to, as its callers' proxies
+// see it.
+type BackendRow struct {
+	// Backend is a Service and its port: "web-v2.shop.svc.cluster.local:80".
+	Backend   string `json:"backend"`
+	Service   string `json:"service"` // that was called
+	Namespace string `json:"namespace"`
+	Figures
+}
+
 // Top is the answer to /api/top.
 type Top struct {
 	Window Window   `json:"window"`
