@@ -120,6 +120,7 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"install", "--cluster-domain", "Not.Good"}, 2, "--cluster-domain"},
 		{[]string{"install", "--cluster-networks", "10.0.0.0"}, 2, "--cluster-networks"},
 		{[]string{"install", "--outbound-policy", "some"}, 2, "--outbound-policy"},
+		{[]string{"install", "--prometheus-namespace", "a.b"}, 2, "--prometheus-namespace"},
 		{[]string{"install", "--image-pull-policy", "Often"}, 2, "--image-pull-policy"},
 		{[]string{"install", "--proxy-log-level", "loud"}, 2, "--proxy-log-level"},
 		{[]string{"install", "--proxy-cpu-limit", "much"}, 2, "--proxy-cpu-limit"},

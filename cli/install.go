@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
 )
@@ -22,6 +23,8 @@ type installFlags struct {
 	proxyFlags
 	crdsOnly bool
 	lifetime time.Duration
+	// prometheus is the namespace that may read the mesh's figures; none if empty.
+	prometheus string
 }
 
 func newInstallCommand(a *app) *cobra.Command {
@@ -46,6 +49,8 @@ Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
 	cmd.Flags().BoolVar(&flags.crdsOnly, "crds", false, "print only the CRDs")
 	cmd.Flags().DurationVar(&flags.lifetime, "identity-lifetime", defaultLifetime,
 		"how long a certificate lasts; proxies renew at half of it")
+	cmd.Flags().StringVar(&flags.prometheus, "prometheus-namespace", "",
+		"namespace whose pods may read viz's metrics of the mesh; without it nobody may")
 	return cmd
 }
 
@@ -75,6 +80,10 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 		return manifest.Config{}, fmt.Errorf("--identity-lifetime %s: choose one from %s to %s",
 			flags.lifetime, minLifetime, maxLifetime)
 	}
+	if ns := flags.prometheus; ns != "" && len(validation.IsDNS1123Label(ns)) > 0 {
+		return manifest.Config{}, fmt.Errorf("--prometheus-namespace %q: no namespace is called so",
+			ns)
+	}
 	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"),
-		IdentityLifetime: flags.lifetime}, nil
+		IdentityLifetime: flags.lifetime, PrometheusNamespace: flags.prometheus}, nil
 }

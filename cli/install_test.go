@@ -35,7 +35,8 @@ func TestInstalledArgumentsParse(t *testing.T) {
 	text, _, _ := run(t, "", "install", "--identity-lifetime=30s", "--trust-domain=example.org",
 		"--tulle-namespace=mesh", "--cluster-domain=corp.test",
 		"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
-		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi")
+		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi",
+		"--prometheus-namespace=monitoring")
 	for _, want := range []string{"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
 		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi"} {
 		if !strings.Contains(text, want) {

@@ -156,28 +156,41 @@ func newServeVizCommand(a *app) *cobra.Command {
 		"Run the server that proxies report to, and that answers 'meshctl viz' on the pod's "+
 			"loopback.", config.VizPort)
 	f.addCertificate(cmd)
-	var queries string
+	var queries, metrics string
 	cmd.Flags().StringVar(&queries, "query-listen",
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)),
 		"loopback address to answer questions on")
+	cmd.Flags().StringVar(&metrics, "metrics-listen", "",
+		"address for Prometheus, with the mesh's figures for whoever reaches it; none if empty")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.serve(cmd, func(ctx context.Context, s server) error {
-			l, err := net.Listen("tcp", queries)
-			if err != nil {
-				return fmt.Errorf("listen for questions: %w", err)
-			}
-			health := s.probes()
-			v := viz.New(viz.Config{
-				Source: s.source, TrustDomain: s.trustDomain, Log: s.log, Metrics: health.Metrics,
-			})
-			health.Metrics.MustRegister(v)
-			all, ctx := errgroup.WithContext(ctx)
-			all.Go(func() error { return v.Serve(ctx, s.listen, l) })
-			all.Go(func() error { return health.Serve(ctx, s.health) })
-			return all.Wait()
+			return s.serveViz(ctx, queries, metrics)
 		})
 	}
 	return cmd
+}
+
+func (s server) serveViz(ctx context.Context, queries, metrics string) error {
+	l, err := net.Listen("tcp", queries)
+	if err != nil {
+		return fmt.Errorf("listen for questions: %w", err)
+	}
+	health := s.probes()
+	v := viz.New(viz.Config{
+		Source: s.source, TrustDomain: s.trustDomain, Log: s.log, Metrics: health.Metrics,
+	})
+	health.Metrics.MustRegister(v)
+	all, ctx := errgroup.WithContext(ctx)
+	if metrics != "" {
+		page, err := net.Listen("tcp", metrics)
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen for Prometheus: %w", err), l.Close())
+		}
+		all.Go(func() error { return v.ServeMetrics(ctx, page) })
+	}
+	all.Go(func() error { return v.Serve(ctx, s.listen, l) })
+	all.Go(func() error { return health.Serve(ctx, s.health) })
+	return all.Wait()
 }
 
 // server is what a server runs on: its listeners, its certificate, its log.

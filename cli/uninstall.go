@@ -95,8 +95,9 @@ func deletionOrder(refs []reference) []reference {
 
 // installed are the objects of `meshctl install` that the cluster has.
 func (a *app) installed() ([]reference, error) {
-	text, err := manifest.Render(manifest.Objects(
-		manifest.Config{Injector: injector.Config{Namespace: a.meshSpace}}))
+	text, err := manifest.Render(manifest.Objects(manifest.Config{
+		Injector: injector.Config{Namespace: a.meshSpace}, PrometheusNamespace: "any",
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,9 @@
 // The files follow a report's way: server (the stream, and who is on it) → report (what is refused)
 // → store (cumulative totals of each proxy's life) → history (a ring of what happened in each five
 // seconds). Questions come in through http, as the types of query.go, and are answered by stat,
-// edges, routes, backends and top over collect, which sums series into rows.
+// edges, routes, backends and top over collect, which sums series into rows. For Prometheus the
+// same reports are summed by workload (flow), in our names, Linkerd's and Istio's (views), on a
+// page of their own (prometheus).
 //
 // What a number means. Counters are cumulative since a proxy's start and are kept under the
 // reporter and its start id, so a row's totals are the sum of the last values that each of its
@@ -17,14 +19,15 @@
 //
 // It refuses to believe a proxy about who it is: namespace, account and pod come from the
 // certificate. It refuses reports that are malformed or too large, and answers questions on
-// loopback only, for reading only. It believes of a proxy's calls no more than a proxy can do
-// (mostPerSecond) in a time that our own clock confirms. It knows no Kubernetes.
+// loopback only, for reading only, and Prometheus only on a listener that it is given for that. It
+// believes of a proxy's calls no more than a proxy can do (mostPerSecond) in a time that our own
+// clock confirms. It knows no Kubernetes.
 //
 // Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the
 // ring, and maxStreams streams. What grows beyond a budget is refused, and whoever asks is told.
 // Totals are kept packed, as the history is, and equal labels once, for all pods of a workload call
-// the same services.
+// the same services. What is summed for Prometheus has maxFlows.
 //
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
-// every stream has ended.
+// every stream has ended; ServeMetrics likewise its own.
 package viz

@@ -62,6 +62,7 @@ func (p *process) live(now time.Time) bool {
 type series struct {
 	process *process
 	labels  *labels // the store's
+	flow    *flow   // where it is summed for Prometheus; the store's
 	total   packed
 	open    uint64
 	changed time.Time
@@ -74,6 +75,7 @@ type store struct {
 	labels    map[labels]*sharedLabels
 	sizes     map[reporter]int
 	history   history
+	flows     flows
 	size      int    // of all: labels that several proxies have count once
 	refused   uint64 // series, and growth of some, beyond a budget
 	trimmed   uint64 // reports of more than a proxy can do
@@ -89,7 +91,7 @@ type sharedLabels struct {
 
 func newStore() *store {
 	return &store{processes: make(map[processKey]*process),
-		labels: make(map[labels]*sharedLabels), sizes: make(map[reporter]int)}
+		labels: make(map[labels]*sharedLabels), sizes: make(map[reporter]int), flows: newFlows()}
 }
 
 // apply takes a checked report. A refused one changes nothing.
@@ -125,7 +127,11 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 		s.trimmed++
 		from.trimmed++
 	}
+	moved := p.workload != r.workload
 	p.update(now, from, r)
+	if moved {
+		s.moveFlowsLocked(p)
+	}
 	for _, c := range changes {
 		s.changeLocked(now, p, c, counted)
 	}
@@ -194,6 +200,7 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 	}
 	if counted {
 		s.history.add(now, one, &c.delta)
+		one.flow.total.add(&c.delta)
 	}
 }
 
@@ -214,7 +221,7 @@ func (s *store) totalLocked(one *series, delta *sample) bool {
 }
 
 // seriesSize is what a series costs beside its labels and its total, with its place in a map.
-const seriesSize = 160
+const seriesSize = 168
 
 func (s *store) addLocked(p *process, in incoming) *series {
 	if !s.fitsLocked(p.key.reporter, seriesSize+in.labels.size()) {
@@ -223,6 +230,7 @@ func (s *store) addLocked(p *process, in incoming) *series {
 		return nil
 	}
 	one := &series{process: p, labels: s.shareLocked(p, in.labels)}
+	one.flow = s.flows.hold(one.flowKey())
 	p.series[in.id] = one
 	s.growLocked(p, seriesSize)
 	return one
@@ -283,6 +291,7 @@ func (s *store) beginLocked(p *process) error {
 func (s *store) forgetLocked(p *process) {
 	for _, one := range p.series {
 		s.unshareLocked(p, one.labels)
+		s.flows.release(one.flow)
 	}
 	s.growLocked(p, -p.size)
 	if s.sizes[p.key.reporter] == 0 {

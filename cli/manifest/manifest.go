@@ -22,6 +22,8 @@ type Config struct {
 	Injector         injector.Config
 	ServerImage      string        // meshctl
 	IdentityLifetime time.Duration // of an SVID
+	// PrometheusNamespace is the one whose pods may read viz's metrics of the mesh; "" is none.
+	PrometheusNamespace string
 }
 
 // CRDs are the kinds that users write.
@@ -47,6 +49,9 @@ func Objects(c Config) []runtime.Object {
 		out = append(out, c.service(s), c.deployment(s))
 		if s.replicas > 1 {
 			out = append(out, c.disruptionBudget(s))
+		}
+		if s.metrics != 0 {
+			out = append(out, c.readersOf(s))
 		}
 	}
 	return append(out, c.webhook())

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -285,5 +287,58 @@ func TestEveryObjectIsNamed(t *testing.T) {
 			t.Errorf("object %s: unnamed or twice", key)
 		}
 		seen[key] = true
+	}
+}
+
+// Who calls whom is read by the namespace that was named, and by nobody where none was.
+func TestWhoMayReadTheMeshsMetrics(t *testing.T) {
+	text := string(render(t))
+	for _, forbidden := range []string{"metrics-listen", "name: metrics", "NetworkPolicy"} {
+		if strings.Contains(text, forbidden) {
+			t.Errorf("nobody was named, and there is %q", forbidden)
+		}
+	}
+	c := testConfig()
+	c.PrometheusNamespace = "monitoring"
+	var policy *networkingv1.NetworkPolicy
+	var viz *appsv1.Deployment
+	for _, object := range Objects(c) {
+		switch o := object.(type) {
+		case *networkingv1.NetworkPolicy:
+			policy = o
+		case *appsv1.Deployment:
+			if o.Name == names.Viz {
+				viz = o
+			}
+		}
+	}
+	if policy == nil || viz == nil {
+		t.Fatalf("policy %v, viz %v", policy, viz)
+	}
+	if !slices.Contains(viz.Spec.Template.Spec.Containers[0].Args, "--metrics-listen=:9991") {
+		t.Errorf("viz is told %v", viz.Spec.Template.Spec.Containers[0].Args)
+	}
+	if got, want := policy.Spec.PodSelector.MatchLabels,
+		viz.Spec.Selector.MatchLabels; !maps.Equal(got, want) {
+		t.Errorf("the policy is for %v, viz's pods have %v", got, want)
+	}
+	open := map[string]string{} // by port: the namespace that may
+	for _, rule := range policy.Spec.Ingress {
+		who := "all"
+		if len(rule.From) == 1 {
+			who = rule.From[0].NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"]
+		}
+		for _, p := range rule.Ports {
+			open[p.Port.StrVal] = who
+		}
+	}
+	want := map[string]string{"tls": "all", "health": "all", "metrics": "monitoring"}
+	if !maps.Equal(open, want) {
+		t.Errorf("open are %v, want %v", open, want)
+	}
+	for _, p := range viz.Spec.Template.Spec.Containers[0].Ports {
+		if open[p.Name] == "" {
+			t.Errorf("the policy closes port %s", p.Name)
+		}
 	}
 }

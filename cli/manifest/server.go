@@ -32,6 +32,7 @@ type server struct {
 	args     []string
 	port     int32 // where it listens
 	service  int32 // the Service's port
+	metrics  int32 // where Prometheus reads what the mesh does; 0 is nowhere
 	replicas int32
 	// memory is what it may use: a limit, so that a leak ends one server and not the node. What the
 	// server admits follows from it, so that it refuses before it is killed
@@ -61,7 +62,7 @@ func memoryFor(limits serve.Limits) resource.Quantity {
 
 func (c Config) servers() []server {
 	i := c.Injector
-	return []server{{
+	all := []server{{
 		name: names.Identity, verb: "identity", port: config.IdentityPort,
 		service: config.IdentityPort, replicas: 1,
 		memory: memoryFor(identity.ConnectionLimits()),
@@ -83,6 +84,12 @@ func (c Config) servers() []server {
 		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1,
 		memory: memoryFor(viz.ConnectionLimits()),
 	}}
+	if c.PrometheusNamespace != "" {
+		shown := &all[len(all)-1]
+		shown.metrics = config.VizMetricsPort
+		shown.args = []string{"--metrics-listen=:" + strconv.Itoa(config.VizMetricsPort)}
+	}
+	return all
 }
 
 // outboundArgs say what becomes of addresses that nothing in the cluster has.
@@ -123,10 +130,30 @@ func (c Config) service(s server) *corev1.Service {
 		TypeMeta: typeMeta("v1", "Service"), ObjectMeta: meta(s.name, c.Injector.Namespace),
 		Spec: corev1.ServiceSpec{
 			Selector: selector(s),
-			Ports: []corev1.ServicePort{{Name: "tls", Port: s.service,
-				TargetPort: intstr.FromString("tls")}},
+			Ports:    servicePorts(s),
 		},
 	}
+}
+
+func servicePorts(s server) []corev1.ServicePort {
+	ports := []corev1.ServicePort{{Name: "tls", Port: s.service,
+		TargetPort: intstr.FromString("tls")}}
+	if s.metrics != 0 {
+		ports = append(ports, corev1.ServicePort{Name: "metrics", Port: s.metrics,
+			TargetPort: intstr.FromString("metrics")})
+	}
+	return ports
+}
+
+func containerPorts(s server) []corev1.ContainerPort {
+	ports := []corev1.ContainerPort{
+		{Name: "tls", ContainerPort: s.port},
+		{Name: "health", ContainerPort: serve.HealthPort},
+	}
+	if s.metrics != 0 {
+		ports = append(ports, corev1.ContainerPort{Name: "metrics", ContainerPort: s.metrics})
+	}
+	return ports
 }
 
 func (c Config) deployment(s server) *appsv1.Deployment {
@@ -178,10 +205,7 @@ func (c Config) container(s server) corev1.Container {
 			fieldEnv("POD_NAME", "metadata.name"),
 			{Name: "GOMEMLIMIT", Value: strconv.FormatInt(s.goMemory(), 10)},
 		},
-		Ports: []corev1.ContainerPort{
-			{Name: "tls", ContainerPort: s.port},
-			{Name: "health", ContainerPort: serve.HealthPort},
-		},
+		Ports: containerPorts(s),
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"),
 				corev1.ResourceMemory: resource.MustParse(memoryRequest)},

@@ -78,7 +78,7 @@ func (h *Health) Handler() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.Handle("GET /metrics", inTurn(promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", InTurn(promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{})))
 	return mux
 }
 
@@ -95,10 +95,10 @@ func (h *Health) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// inTurn answers scrapesAtOnce requests at once. The others wait, in the order in which they came:
+// InTurn answers scrapesAtOnce requests at once. The others wait, in the order in which they came:
 // if they were refused, a caller that asks all the time could keep Prometheus from its figures. An
 // address has no more requests in the queue than it has connections.
-func inTurn(h http.Handler) http.Handler {
+func InTurn(h http.Handler) http.Handler {
 	turns := make(chan struct{}, scrapesAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

@@ -13,6 +13,7 @@ const (
 	InjectorPort    = 8443
 	VizPort         = 8084 // proxies' reports, mTLS
 	VizQueryPort    = 8085 // questions, on the pod's loopback only
+	VizMetricsPort  = 9991 // the mesh's figures for Prometheus, where the installation wants it
 )
 
 // Environment variables of mesh-proxy. Parse reads them; the injector and `meshctl dev` write them.

@@ -138,28 +138,30 @@ func appendDurations(t *Text, rows []row) {
 	}
 }
 
-// appendHistogram adds up a cell's buckets to those of Prometheus. The upper bounds of a cell's
-// buckets are exclusive and Prometheus's are inclusive. In whole microseconds that only moves what
-// took exactly a bound.
+// appendHistogram writes what a cell's requests took.
 func appendHistogram(t *Text, w row) {
 	var counts [Buckets]uint64
-	total := w.cell.Latency(&counts)
-	below, next := uint64(0), 0
-	for _, bound := range classicBounds {
-		for ; next <= bound.last; next++ {
-			below += counts[next]
-		}
-		t.sample(durations, "_bucket", w.labels, bound.label, float64(below))
-	}
-	t.sample(durations, "_bucket", w.labels, `le="+Inf"`, float64(total))
-	t.sample(durations, "_sum", w.labels, "", w.cell.LatencySum().Seconds())
-	t.sample(durations, "_count", w.labels, "", float64(total))
+	w.cell.Latency(&counts)
+	t.Histogram(durations, w.labels, time.Second, &Durations{counts, w.cell.LatencySum()})
+}
+
+// Durations are what was measured of something: how often, by bucket, and all times added up.
+type Durations struct {
+	Counts [Buckets]uint64
+	Sum    time.Duration
 }
 
 // classicBound is a bucket of Prometheus's.
 type classicBound struct {
-	last  int // the last of a cell's buckets in it
-	label string
+	last           int    // the last of a cell's buckets in it
+	seconds, milli string // the label of its bound
+}
+
+func (b *classicBound) label(unit time.Duration) string {
+	if unit == time.Millisecond {
+		return b.milli
+	}
+	return b.seconds
 }
 
 // classicBounds end at powers of two, where a cell's buckets end too, so that each count is exact.
@@ -169,13 +171,17 @@ var classicBounds = makeClassicBounds()
 func makeClassicBounds() (all []classicBound) {
 	for us := time.Duration(1 << 9); us <= 1<<26; us <<= 1 {
 		last := Index(us*time.Microsecond) - 1
-		le := strconv.FormatFloat(Bound(last).Seconds(), 'g', -1, 64)
-		all = append(all, classicBound{last, LabelText("le", le)})
+		bound := float64(Bound(last) / time.Microsecond)
+		all = append(all, classicBound{last, boundLabel(bound / 1e6), boundLabel(bound / 1e3)})
 		if us >= 1<<20 {
 			us <<= 1
 		}
 	}
 	return all
+}
+
+func boundLabel(bound float64) string {
+	return LabelText("le", strconv.FormatFloat(bound, 'g', -1, 64))
 }
 
 func (l Labels) text() string {
@@ -271,6 +277,26 @@ func (t *Text) sample(name, suffix, labels, last string, v float64) {
 	if t.piece = append(b, '\n'); len(t.piece) >= textPiece {
 		t.Flush()
 	}
+}
+
+// Histogram adds a histogram to the family that was begun last, in a unit: time.Second, or the
+// time.Millisecond of names that end in ms. The upper bounds of our buckets are exclusive and
+// Prometheus's are inclusive. In whole microseconds that only moves what took exactly a bound.
+func (t *Text) Histogram(name, labels string, unit time.Duration, d *Durations) {
+	below, next := uint64(0), 0
+	for i := range classicBounds {
+		b := &classicBounds[i]
+		for ; next <= b.last; next++ {
+			below += d.Counts[next]
+		}
+		t.sample(name, "_bucket", labels, b.label(unit), float64(below))
+	}
+	for ; next < Buckets; next++ {
+		below += d.Counts[next]
+	}
+	t.sample(name, "_bucket", labels, `le="+Inf"`, float64(below))
+	t.sample(name, "_sum", labels, "", float64(d.Sum)/float64(unit))
+	t.sample(name, "_count", labels, "", float64(below))
 }
 
 // Gauge is a whole family of one sample without labels.

@@ -1,0 +1,132 @@
+package viz
+
+import (
+	"strings"
+
+	"github.com/tulle-mesh/tulle/viz/api"
+)
+
+// Bounds of what is summed by workload for Prometheus. A flow costs about 1 KB, and 16 KB of the
+// page.
+const (
+	// maxFlows is how many there are in all. Beyond it a workload's requests are summed with those
+	// of all others for which there was no room.
+	maxFlows = 4096
+	// maxFlowsEach is one workload's share: what talks to more others than this is summed beyond
+	// it, and so is a proxy that makes names up. It leaves the others' counters alone.
+	maxFlowsEach = 256
+)
+
+// otherName stands for all names beyond a bound.
+const otherName = "other"
+
+// flowKey is what is counted as one: requests from a workload to a workload, at one of the two,
+// whichever of their pods they were between. No name in it is one that a stranger could choose
+// freely: not an address, nor a name outside the cluster.
+type flowKey struct {
+	direction api.Direction
+	own       key    // the workload whose proxies count
+	peer      key    // outbound: the endpoint's workload; inbound: its caller's account
+	service   key    // outbound: the Service that was called
+	backend   string // outbound: what the Service's route chose: web-v2.shop.svc.cluster.local:80
+	host      string // of that Service, whole: web.shop.svc.cluster.local
+	callerID  string // inbound: what the caller proved
+	mtls      bool
+}
+
+func (k *flowKey) inbound() bool { return k.direction == api.Direction_DIRECTION_INBOUND }
+
+// flow is what its proxies counted while viz saw it: counters that never fall while there is one of
+// these proxies, or was within the hour. What is too old for rates (maxGap), such as all that was
+// counted before viz started, is not in it: to Prometheus viz is then a process that started anew,
+// and not one that saw a burst. The store's lock guards it.
+type flow struct {
+	key     flowKey
+	total   sample
+	holders int // series
+}
+
+// flows are all of a store's. Its lock guards them.
+type flows struct {
+	all    map[flowKey]*flow
+	of     map[key]int // by its own workload
+	folded uint64      // series that were put into an "other"
+}
+
+func newFlows() flows { return flows{all: make(map[flowKey]*flow), of: make(map[key]int)} }
+
+// flowKey is where a series counts.
+func (s *series) flowKey() flowKey {
+	l := s.labels
+	k := flowKey{direction: l.direction, mtls: l.security == api.Security_SECURITY_MTLS}
+	k.own, _ = s.process.workload.of("")
+	if l.inbound() {
+		if c := s.caller(); c.kind == "serviceaccount" {
+			k.peer, k.callerID = c, l.peerID
+		}
+		return k
+	}
+	k.peer, _ = l.peer.of("")
+	if l.service != "" {
+		k.service = key{l.namespace, "service", l.service}
+		k.host, _, _ = strings.Cut(l.authority, ":")
+		k.backend = l.backend
+	}
+	return k
+}
+
+// hold returns a key's flow, or the one into which it is folded.
+func (f *flows) hold(k flowKey) *flow {
+	one := f.all[k]
+	if one == nil && f.of[k.own] >= maxFlowsEach {
+		f.folded++
+		k = flowKey{direction: k.direction, own: k.own, peer: key{name: otherName}}
+		one = f.all[k]
+	}
+	if one == nil && len(f.all) >= maxFlows {
+		f.folded++
+		k = flowKey{direction: k.direction, own: key{name: otherName}}
+		one = f.all[k]
+	}
+	if one == nil {
+		one = &flow{key: k}
+		f.all[k] = one
+		f.of[k.own]++
+	}
+	one.holders++
+	return one
+}
+
+// release lets go of a flow. The last one to do so takes it away.
+func (f *flows) release(one *flow) {
+	if one.holders--; one.holders > 0 {
+		return
+	}
+	delete(f.all, one.key)
+	if f.of[one.key.own]--; f.of[one.key.own] == 0 {
+		delete(f.of, one.key.own)
+	}
+}
+
+// moveFlowsLocked counts a proxy's series where they belong now that it has said another workload's
+// name: at first it knows only its pod's.
+func (s *store) moveFlowsLocked(p *process) {
+	for _, one := range p.series {
+		before := one.flow
+		one.flow = s.flows.hold(one.flowKey())
+		s.flows.release(before)
+	}
+}
+
+// copyFlows is what there is now. The copies are the caller's.
+func (s *store) copyFlows() (all []flow, folded uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all = make([]flow, 0, len(s.flows.all))
+	for _, f := range s.flows.all {
+		one := flow{key: f.key}
+		one.total.add(&f.total)
+		all = append(all, one)
+	}
+	return all, s.flows.folded
+}
