@@ -2,6 +2,7 @@
 // real Kubernetes.
 //
 //	make e2e                                          from nothing, and nothing is left
+//	make e2e-real                                     with Flagger and Prometheus, as they come
 //	make images && test/cluster/cluster up            then, in test/e2e, as often as wanted:
 //	../cluster/cluster run go test -tags e2e -count=1 -keep -run Protocols .
 //

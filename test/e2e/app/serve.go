@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/big"
@@ -46,9 +47,15 @@ type echo struct {
 
 // serve answers until SIGTERM, then ends what it began. Health is on a port of its own; loopback is
 // answered on 127.0.0.1 only.
-func serve(ctx context.Context, _ []string) (any, error) {
+func serve(ctx context.Context, args []string) (any, error) {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	fail := flags.Int64("fail", 0, "answer 500 to each request of this many in HTTP; 0: to none")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
 	web := &http.Server{
-		Handler: handler(), ReadHeaderTimeout: grace, Protocols: new(http.Protocols),
+		Handler: failing(handler(), *fail), ReadHeaderTimeout: grace,
+		Protocols: new(http.Protocols),
 	}
 	web.Protocols.SetHTTP1(true)
 	web.Protocols.SetUnencryptedHTTP2(true)
@@ -134,6 +141,19 @@ func handler() http.Handler {
 	mux.HandleFunc("/slow/{ms}", seen.answerSlowly)
 	mux.HandleFunc("/unless/{name}", answerUnless)
 	return mux
+}
+
+// failing is a version with a fault. The kubelet's probes do not see it.
+func failing(next http.Handler, every int64) http.Handler {
+	var n atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		probe := strings.HasPrefix(r.UserAgent(), "kube-probe/")
+		if every > 0 && !probe && n.Add(1)%every == 0 {
+			http.Error(w, "this version has a fault", http.StatusInternalServerError)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func answerEcho(w http.ResponseWriter, r *http.Request) {
