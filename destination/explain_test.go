@@ -23,8 +23,8 @@ spec: {routes: [{name: p, condition: {%s}}]}
 	for _, c := range []struct{ name, cluster, objects, authority, want string }{
 		{"nothing", cluster, "", "web.shop", ""},
 		{"both", cluster, get + route("web"), "web.shop",
-			"ServiceProfile true its rules give way to those of HTTPRoute shop/r; its retry budget" +
-				" and opaque ports count; HTTPRoute true the rules are its"},
+			"ServiceProfile true its rules give way to those of HTTPRoute shop/r; its retry" +
+				" budget and opaque ports count; HTTPRoute true the rules are its"},
 		{"an opaque port", annotated, get + route("web"), "web.shop",
 			"HTTPRoute false its port is declared to be opaque;" +
 				" ServiceProfile true the rules are its"},

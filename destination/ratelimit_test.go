@@ -118,11 +118,12 @@ func TestRateLimitsOfAPort(t *testing.T) {
 			[]string{limiting("shop", "a", "sql", one), before("sql", 3306)}, 8080, ""},
 		{"one of two Services before a port",
 			[]string{limiting("shop", "a", "web other", one), before("other", 81)}, 8080, plain},
-		{"all that there is to say", []string{limiting("shop", "a", "web", "dryRun: true, limits: ["+
-			"{name: one, requests: 60, window: 1m, burst: 5, mode: PerReplica, "+
-			"by: [{identity: {}}, {header: X-User}, {path: {}}, {header: Host}], "+
-			"match: {path: {type: Exact, value: /a}, method: POST, "+
-			"headers: [{name: X-Kind, value: b}]}}]")}, 8080,
+		{"all that there is to say", []string{limiting("shop", "a", "web",
+			"dryRun: true, limits: ["+
+				"{name: one, requests: 60, window: 1m, burst: 5, mode: PerReplica, "+
+				"by: [{identity: {}}, {header: X-User}, {path: {}}, {header: Host}], "+
+				"match: {path: {type: Exact, value: /a}, method: POST, "+
+				"headers: [{name: X-Kind, value: b}]}}]")}, 8080,
 			"a/one 60 in 60000 ms burst 5 dry by identity:{} by header:\"x-user\" by path:{} " +
 				"by header:\":authority\" if all:{matches:{path:{exact:\"/a\"}}" +
 				"matches:{method:\"POST\"}matches:{header:{name:\"x-kind\"exact:\"b\"}}}"},

@@ -75,7 +75,7 @@ type RateLimit struct {
 	By       []RateKey                 `json:"by,omitempty"`    // bucket by bucket; none: one
 	Requests int64                     `json:"requests"`
 	Window   string                    `json:"window"`          // a Go duration
-	Burst    int64                     `json:"burst,omitempty"` // that may come at once; 0: requests
+	Burst    int64                     `json:"burst,omitempty"` // at once; 0: requests
 	Mode     RateMode                  `json:"mode,omitempty"`
 }
 

@@ -35,7 +35,8 @@ func TestRateLimitSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 	root := RateLimitPolicyCRD().Spec.Versions[0].Schema.OpenAPIV3Schema.Properties
-	spec, status := reflect.TypeFor[RateLimitPolicySpec](), reflect.TypeFor[gatewayv1.PolicyStatus]()
+	spec := reflect.TypeFor[RateLimitPolicySpec]()
+	status := reflect.TypeFor[gatewayv1.PolicyStatus]()
 	sameFields(t, "spec", spec, root["spec"], 0)
 	sameFields(t, "status", status, root["status"], 2) // metav1's conditions are not ours to test
 }
@@ -49,7 +50,8 @@ func TestRateLimitPolicyIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := p.Spec.Limits[0].Mode, p.Spec.Limits[1].Mode; a != RateShared || b != RatePerReplica {
+	a, b := p.Spec.Limits[0].Mode, p.Spec.Limits[1].Mode
+	if a != RateShared || b != RatePerReplica {
 		t.Errorf("the modes are %s and %s", a, b)
 	}
 }

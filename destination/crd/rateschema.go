@@ -107,7 +107,8 @@ func pathMatchSchema() schemaProps {
 	value.Default = raw("/")
 	path := object("", props{"type": kind, "value": value})
 	path.XValidations = append(regexRules(),
-		rule("self.type == '"+regular+"' || self.value.startsWith('/')", "value: must begin with /"))
+		rule("self.type == '"+regular+"' || self.value.startsWith('/')",
+			"value: must begin with /"))
 	return path
 }
 

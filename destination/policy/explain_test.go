@@ -25,8 +25,9 @@ func TestExplain(t *testing.T) {
 			"a true its rules give way to those of HTTPRoute shop/r; its retry budget and opaque" +
 				" ports count\nr true the rules are its"},
 		{"a consumer's", []written{httpRoute("r", 0, to), consumer},
-			"a true its rules give way to those of HTTPRoute client/c; its retry budget and opaque" +
-				" ports count\nr false callers in client go by what is in their own namespace\n" +
+			"a true its rules give way to those of HTTPRoute client/c; its retry budget and" +
+				" opaque ports count\n" +
+				"r false callers in client go by what is in their own namespace\n" +
 				"c true the rules are its"},
 		{"of two kinds", []written{httpRoute("r", 0, to), grpcRoute("g", 0, to)},
 			"a true its rules give way to those of GRPCRoute shop/g; its retry budget and opaque" +

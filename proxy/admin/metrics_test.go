@@ -46,7 +46,8 @@ func record(r *metric.Registry) {
 	for e := metric.ConnectionRefused; e <= metric.Mirrored; e++ {
 		r.Counter(e, "limit").Inc()
 	}
-	r.Limited(metric.RateLimit{Namespace: "shop", Policy: "web", Limit: "all", Enforced: true}).Add(4)
+	all := metric.RateLimit{Namespace: "shop", Policy: "web", Limit: "all", Enforced: true}
+	r.Limited(all).Add(4)
 	r.Connections.Store(3)
 	r.CertificateExpiry.Store(1_900_000_000)
 }

@@ -122,7 +122,9 @@ func TestWhatIsBeyondALimitIsCounted(t *testing.T) {
 		enforced bool
 		want     uint64
 	}{{"few", true, 2}, {"trial", false, 3}, {"few", false, 0}} {
-		l := metric.RateLimit{Namespace: "shop", Policy: "web", Limit: tt.rule, Enforced: tt.enforced}
+		l := metric.RateLimit{
+			Namespace: "shop", Policy: "web", Limit: tt.rule, Enforced: tt.enforced,
+		}
 		if n := r.Limited(l).Load(); n != tt.want {
 			t.Errorf("%+v: %d, want %d", l, n, tt.want)
 		}

@@ -39,7 +39,7 @@ func TestRequestsBeyondTheLimit(t *testing.T) {
 		h.rule.Retry = true
 		h.conn.http1 = false
 		first, _ := h.conn.request()
-		h.conn.request()
+		second, _ := h.conn.request()
 		synctest.Wait()
 		began := time.Now()
 		_, s := h.conn.request()
@@ -61,6 +61,8 @@ func TestRequestsBeyondTheLimit(t *testing.T) {
 		if got, _ := s.wait(t); got != "200" {
 			t.Errorf("the next one is answered by %s", got)
 		}
+		second.OnReset(h2.CodeCancel, net.ErrClosed)
+		h.conn.batch.flush()
 	})
 }
 

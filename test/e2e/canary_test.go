@@ -70,7 +70,7 @@ func TestACanaryIsPromotedOrRolledBack(t *testing.T) {
 	rolledOut(t, ns, "deployment/web-v1", "deployment/web-v2")
 	url := "http://web." + ns + "/"
 	eventually(t, time.Minute, func() error { return call(t, byHook, url).succeeded() })
-	calls := startLoad(t, byHook, url, 100)
+	calls := startLoad(t, byHook, 100, url)
 	args := []string{"canary", "httproute/web", "-n", ns, "--step", "25", "--max", "50",
 		"--interval", "10s", "--min-requests", "20", "--threshold", "2", "-o", "json"}
 	told := run(t, "meshctl", args...)
@@ -83,7 +83,7 @@ func TestACanaryIsPromotedOrRolledBack(t *testing.T) {
 	feed(t, versionOf("web-v1", 0)+versionOf("web-v2", 2)+weighted, "kubectl", "-n", ns, "apply",
 		"-f", "-")
 	rolledOut(t, ns, "deployment/web-v1", "deployment/web-v2")
-	calls = startLoad(t, byHook, url, 100)
+	calls = startLoad(t, byHook, 100, url)
 	told, err := try("", "meshctl", args...)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 ||

@@ -33,7 +33,7 @@ func TestFlagger(t *testing.T) {
 	rolledOut(t, ns, "deployment/web")
 	feed(t, flaggerCanary(t, ns), "kubectl", "apply", "-f", "-")
 	wantPhase(t, ns, "Initialized")
-	calls := startLoad(t, byHook, "http://web."+ns+"/", 100)
+	calls := startLoad(t, byHook, 100, "http://web."+ns+"/")
 	run(t, "kubectl", "-n", ns, "set", "env", "deployment/web", "VERSION=2")
 	wantPhase(t, ns, "Progressing")
 	wantPhase(t, ns, "Succeeded")
@@ -42,7 +42,7 @@ func TestFlagger(t *testing.T) {
 	}
 	calls.lostNothing(t)
 	wantEnv(t, ns, "2")
-	calls = startLoad(t, byHook, "http://web."+ns+"/", 100)
+	calls = startLoad(t, byHook, 100, "http://web."+ns+"/")
 	feed(t, strings.Replace(web, `"0"`, `"2"`, 1), "kubectl", "-n", ns, "apply", "-f", "-")
 	wantPhase(t, ns, "Progressing")
 	wantPhase(t, ns, "Failed")

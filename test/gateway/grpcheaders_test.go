@@ -25,7 +25,9 @@ var headersOfGRPC = suite.ConformanceTest{
 	ShortName:   "MeshGRPCRouteRequestHeaderModifier",
 	Description: "A GRPCRoute sets, adds and removes the headers of requests",
 	Manifests:   []string{"grpcheaders.yaml"},
-	Features:    []features.FeatureName{features.SupportMesh, features.SupportGRPCRoute, grpcHeaders},
+	Features: []features.FeatureName{
+		features.SupportMesh, features.SupportGRPCRoute, grpcHeaders,
+	},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		caller := echo.ConnectToApp(t, s, echo.MeshAppEchoV1)
 		for _, c := range []struct {
@@ -39,11 +41,14 @@ var headersOfGRPC = suite.ConformanceTest{
 			{name: "add", backend: "echo-v1", seen: map[string]string{"X-Add": "by-the-route"}},
 			{name: "add", backend: "echo-v1", sent: map[string]string{"X-Add": "by-the-caller"},
 				seen: map[string]string{"X-Add": "by-the-caller,by-the-route"}},
-			{name: "remove", backend: "echo-v1", sent: map[string]string{"X-Remove": "by-the-caller"},
+			{name: "remove", backend: "echo-v1",
+				sent:   map[string]string{"X-Remove": "by-the-caller"},
 				absent: []string{"X-Remove"}},
 			{name: "all", backend: "echo-v2",
-				sent:   map[string]string{"X-Remove": "by-the-caller", "X-Other": "stays"},
-				seen:   map[string]string{"X-Set": "by-the-route", "X-Add": "by-the-route", "X-Other": "stays"},
+				sent: map[string]string{"X-Remove": "by-the-caller", "X-Other": "stays"},
+				seen: map[string]string{
+					"X-Set": "by-the-route", "X-Add": "by-the-route", "X-Other": "stays",
+				},
 				absent: []string{"X-Remove"}},
 		} {
 			t.Run(c.name, func(t *testing.T) {
