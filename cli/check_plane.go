@@ -52,7 +52,7 @@ func (c *checker) checkKinds() {
 	const check = "the API server knows the mesh's kinds"
 	list, err := c.client.Discovery().ServerResourcesForGroupVersion(crd.APIVersion)
 	for _, resource := range []string{
-		crd.Resource, crd.BackendTrafficPolicies, crd.RateLimitPolicies,
+		crd.Resource, crd.BackendTrafficPolicies, crd.RateLimitPolicies, crd.FaultInjections,
 	} {
 		if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
 			return r.Name == resource

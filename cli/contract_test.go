@@ -39,6 +39,8 @@ var noOutput = map[string]string{
 	"meshctl diagnostics proxy-metrics": "prints Prometheus' text format",
 	"meshctl dev":                       "runs processes",
 	"meshctl completion":                "prints scripts for shells",
+	"meshctl fault inject":              "says what it did",
+	"meshctl fault clear":               "says what it did",
 	"meshctl help":                      "prints help",
 }
 

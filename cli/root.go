@@ -65,6 +65,7 @@ func (a *app) commands() []*cobra.Command {
 		newCheckCommand(a),
 		newIdentityCommand(a),
 		newDiagnosticsCommand(a),
+		newFaultCommand(a),
 		newServeCommand(a),
 		newVersionCommand(a),
 		newVizCommand(a),

@@ -70,6 +70,7 @@ func startKubernetes(t *testing.T) *k8s {
 			crd.ServiceProfileResource():        "ServiceProfileList",
 			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
 			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
+			crd.FaultInjectionResource():        "FaultInjectionList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -29,6 +29,8 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 		return v.trafficReport(p, body)
 	case *crd.RateLimitPolicy:
 		return v.rateLimitReport(p, body)
+	case *crd.FaultInjection:
+		return v.faultReport(p, body)
 	case *gatewayv1.HTTPRoute:
 		return v.routeReport(p, body.Spec.ParentRefs)
 	case *gatewayv1.GRPCRoute:

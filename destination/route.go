@@ -45,7 +45,7 @@ func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
 	svc, port, ref := t.service, t.service.Port(t.port), v.as(v.ref(t), namespace)
-	p := v.policyFor(t, namespace)
+	p := v.harmed(v.policyFor(t, namespace), frontPort{svc, port}, namespace)
 	route.Protocol = v.protocolOf(svc, port, p)
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	route.Authority = v.mesh.clusterName(ref)

@@ -58,8 +58,8 @@ func profileFiles(m *Mesh) []string {
 }
 
 // readProfiles reads what may be in a file of a profile folder: ServiceProfiles,
-// BackendTrafficPolicies, RateLimitPolicies, and routes of the Gateway API. It returns the names of
-// the services that the first three are about.
+// BackendTrafficPolicies, RateLimitPolicies, FaultInjections, and routes of the Gateway API. It
+// returns the names of the services that all but routes are about.
 func readProfiles(file string) (hosts []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -71,12 +71,12 @@ func readProfiles(file string) (hosts []string, err error) {
 	}
 	for i := range docs {
 		switch docs[i].Kind {
-		case crd.Kind, crd.BackendTrafficPolicyKind, crd.RateLimitPolicyKind, crd.HTTPRoute,
-			crd.GRPCRoute:
+		case crd.Kind, crd.BackendTrafficPolicyKind, crd.RateLimitPolicyKind,
+			crd.FaultInjectionKind, crd.HTTPRoute, crd.GRPCRoute:
 		default:
 			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, "+
-				"BackendTrafficPolicies, RateLimitPolicies, HTTPRoutes and GRPCRoutes", file,
-				docs[i].Line, docs[i].Kind)
+				"BackendTrafficPolicies, RateLimitPolicies, FaultInjections, HTTPRoutes and "+
+				"GRPCRoutes", file, docs[i].Line, docs[i].Kind)
 		}
 	}
 	objects, err := files.Parse(file, text)
@@ -95,7 +95,7 @@ func hostsOf(p *registry.Policy) (hosts []string) {
 	switch p.Body.(type) {
 	case *crd.ServiceProfile:
 		return []string{p.Name}
-	case *crd.BackendTrafficPolicy, *crd.RateLimitPolicy:
+	case *crd.BackendTrafficPolicy, *crd.RateLimitPolicy, *crd.FaultInjection:
 		for _, target := range p.Targets {
 			if target.Name != "" { // else it is all of a namespace
 				hosts = append(hosts, host(target.Namespace, target.Name))

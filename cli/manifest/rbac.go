@@ -80,7 +80,7 @@ func writeStatus() []rbacv1.PolicyRule {
 	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status")
 	ours := rule(crd.Group, crd.Resource+"/status", "patch")
 	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status",
-		crd.RateLimitPolicies+"/status")
+		crd.RateLimitPolicies+"/status", crd.FaultInjections+"/status")
 	return []rbacv1.PolicyRule{ours, routes}
 }
 

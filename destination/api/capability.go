@@ -14,6 +14,7 @@ const (
 	CapabilityHedgePercentile = "hedge/percentile"
 	CapabilityTLSRules        = "rules/tls"
 	CapabilityTCPRules        = "rules/tcp"
+	CapabilityFaults          = "rules/faults"
 	CapabilityAudit           = "action/audit"
 	CapabilityLimits          = "cluster/limits"
 	CapabilityOutliers        = "cluster/outlier-detection"
@@ -93,6 +94,9 @@ func needsOf(rules []*HTTPRule) []string {
 		}
 		if r.GetHedge().GetPercentile() > 0 {
 			need = append(need, CapabilityHedgePercentile)
+		}
+		if len(r.GetFaults()) > 0 {
+			need = append(need, CapabilityFaults)
 		}
 	}
 	return need

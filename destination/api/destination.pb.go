@@ -1856,7 +1856,8 @@ type HTTPRule struct {
 	Timeouts        *Timeouts              `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	Retry           *Retry                 `protobuf:"bytes,6,opt,name=retry,proto3" json:"retry,omitempty"` // absent: never retried, but for what was surely not delivered
 	ResponseClasses []*ResponseClass       `protobuf:"bytes,7,rep,name=response_classes,json=responseClasses,proto3" json:"response_classes,omitempty"`
-	Hedge           *Hedge                 `protobuf:"bytes,8,opt,name=hedge,proto3" json:"hedge,omitempty"` // absent: none. Only beside retry
+	Hedge           *Hedge                 `protobuf:"bytes,8,opt,name=hedge,proto3" json:"hedge,omitempty"`   // absent: none. Only beside retry
+	Faults          []*Fault               `protobuf:"bytes,9,rep,name=faults,proto3" json:"faults,omitempty"` // capability "rules/faults". Of what a backend is asked for
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1943,6 +1944,13 @@ func (x *HTTPRule) GetResponseClasses() []*ResponseClass {
 func (x *HTTPRule) GetHedge() *Hedge {
 	if x != nil {
 		return x.Hedge
+	}
+	return nil
+}
+
+func (x *HTTPRule) GetFaults() []*Fault {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -2712,6 +2720,100 @@ func (*Filter_Mirror) isFilter_Filter() {}
 
 func (*Filter_Cors) isFilter_Filter() {}
 
+// Fault does harm on purpose: requests that it matches are delayed, or answered with an error instead
+// of a backend's answer. Each of the two takes its own share of them; a delay comes first. It is strict.
+type Fault struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Match         *Match                 `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`                              // absent: every request
+	DelayMs       uint64                 `protobuf:"varint,2,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"`          // at most MaxFaultDelay (limits.go); 0: none
+	DelayShare    uint32                 `protobuf:"varint,3,opt,name=delay_share,json=delayShare,proto3" json:"delay_share,omitempty"` // of a million
+	Status        uint32                 `protobuf:"varint,4,opt,name=status,proto3" json:"status,omitempty"`                           // 400 to 599; a gRPC caller gets the status of gRPC that it stands for. 0: none
+	AbortShare    uint32                 `protobuf:"varint,5,opt,name=abort_share,json=abortShare,proto3" json:"abort_share,omitempty"` // of a million
+	UntilMs       uint64                 `protobuf:"varint,6,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`          // when it ends by itself, since 1970 in UTC
+	Callers       []string               `protobuf:"bytes,7,rep,name=callers,proto3" json:"callers,omitempty"`                          // exact SPIFFE IDs; empty: everybody
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fault) Reset() {
+	*x = Fault{}
+	mi := &file_destination_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fault) ProtoMessage() {}
+
+func (x *Fault) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fault.ProtoReflect.Descriptor instead.
+func (*Fault) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Fault) GetMatch() *Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+func (x *Fault) GetDelayMs() uint64 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
+func (x *Fault) GetDelayShare() uint32 {
+	if x != nil {
+		return x.DelayShare
+	}
+	return 0
+}
+
+func (x *Fault) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Fault) GetAbortShare() uint32 {
+	if x != nil {
+		return x.AbortShare
+	}
+	return 0
+}
+
+func (x *Fault) GetUntilMs() uint64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Fault) GetCallers() []string {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
 // HeaderModifier names neither pseudo-headers nor fields that frame a message or belong to one
 // connection, nor host, nor anything that begins with "tulle-".
 type HeaderModifier struct {
@@ -2725,7 +2827,7 @@ type HeaderModifier struct {
 
 func (x *HeaderModifier) Reset() {
 	*x = HeaderModifier{}
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2839,7 @@ func (x *HeaderModifier) String() string {
 func (*HeaderModifier) ProtoMessage() {}
 
 func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2852,7 @@ func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderModifier.ProtoReflect.Descriptor instead.
 func (*HeaderModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{27}
+	return file_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HeaderModifier) GetSet() []*Header {
@@ -2784,7 +2886,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2898,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2911,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{28}
+	return file_destination_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Header) GetName() string {
@@ -2842,7 +2944,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +2956,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +2969,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{29}
+	return file_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -2916,7 +3018,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3030,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3043,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{30}
+	return file_destination_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -2973,7 +3075,7 @@ type Mirror struct {
 
 func (x *Mirror) Reset() {
 	*x = Mirror{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3087,7 @@ func (x *Mirror) String() string {
 func (*Mirror) ProtoMessage() {}
 
 func (x *Mirror) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3100,7 @@ func (x *Mirror) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mirror.ProtoReflect.Descriptor instead.
 func (*Mirror) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Mirror) GetCluster() string {
@@ -3039,7 +3141,7 @@ type CORS struct {
 
 func (x *CORS) Reset() {
 	*x = CORS{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3051,7 +3153,7 @@ func (x *CORS) String() string {
 func (*CORS) ProtoMessage() {}
 
 func (x *CORS) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3064,7 +3166,7 @@ func (x *CORS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CORS.ProtoReflect.Descriptor instead.
 func (*CORS) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CORS) GetAllowOrigins() []string {
@@ -3123,7 +3225,7 @@ type PathModifier struct {
 
 func (x *PathModifier) Reset() {
 	*x = PathModifier{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3135,7 +3237,7 @@ func (x *PathModifier) String() string {
 func (*PathModifier) ProtoMessage() {}
 
 func (x *PathModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3148,7 +3250,7 @@ func (x *PathModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathModifier.ProtoReflect.Descriptor instead.
 func (*PathModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PathModifier) GetModifier() isPathModifier_Modifier {
@@ -3205,7 +3307,7 @@ type PrefixModifier struct {
 
 func (x *PrefixModifier) Reset() {
 	*x = PrefixModifier{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3319,7 @@ func (x *PrefixModifier) String() string {
 func (*PrefixModifier) ProtoMessage() {}
 
 func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3332,7 @@ func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrefixModifier.ProtoReflect.Descriptor instead.
 func (*PrefixModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PrefixModifier) GetMatched() string {
@@ -3263,7 +3365,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3377,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3390,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Backend) GetCluster() string {
@@ -3329,7 +3431,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3443,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3456,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -3391,7 +3493,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3505,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3518,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -3476,7 +3578,7 @@ type Hedge struct {
 
 func (x *Hedge) Reset() {
 	*x = Hedge{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3488,7 +3590,7 @@ func (x *Hedge) String() string {
 func (*Hedge) ProtoMessage() {}
 
 func (x *Hedge) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3501,7 +3603,7 @@ func (x *Hedge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
 func (*Hedge) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Hedge) GetAfterMs() uint64 {
@@ -3529,7 +3631,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3643,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3656,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -3590,7 +3692,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3704,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,7 +3717,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -3648,7 +3750,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3762,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3775,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -3756,7 +3858,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3768,7 +3870,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3781,7 +3883,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -3801,7 +3903,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +3915,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +3928,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3869,7 +3971,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3881,7 +3983,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3894,7 +3996,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Cluster) GetName() string {
@@ -4035,7 +4137,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4047,7 +4149,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4060,7 +4162,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -4087,7 +4189,7 @@ type LeastRequest struct {
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4201,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4214,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *LeastRequest) GetChoices() uint32 {
@@ -4130,7 +4232,7 @@ type RoundRobin struct {
 
 func (x *RoundRobin) Reset() {
 	*x = RoundRobin{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4142,7 +4244,7 @@ func (x *RoundRobin) String() string {
 func (*RoundRobin) ProtoMessage() {}
 
 func (x *RoundRobin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4155,7 +4257,7 @@ func (x *RoundRobin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
 func (*RoundRobin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 type Random struct {
@@ -4166,7 +4268,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4178,7 +4280,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4191,7 +4293,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 // ConsistentHash takes the endpoint that a key of the request falls to. Of its keys, the first that
@@ -4213,7 +4315,7 @@ type ConsistentHash struct {
 
 func (x *ConsistentHash) Reset() {
 	*x = ConsistentHash{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4225,7 +4327,7 @@ func (x *ConsistentHash) String() string {
 func (*ConsistentHash) ProtoMessage() {}
 
 func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4238,7 +4340,7 @@ func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentHash.ProtoReflect.Descriptor instead.
 func (*ConsistentHash) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ConsistentHash) GetKeys() []*HashKey {
@@ -4311,7 +4413,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4425,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4438,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{50}
+	return file_destination_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *HashKey) GetKey() isHashKey_Key {
@@ -4423,7 +4525,7 @@ type Cookie struct {
 
 func (x *Cookie) Reset() {
 	*x = Cookie{}
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4435,7 +4537,7 @@ func (x *Cookie) String() string {
 func (*Cookie) ProtoMessage() {}
 
 func (x *Cookie) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4448,7 +4550,7 @@ func (x *Cookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
 func (*Cookie) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{51}
+	return file_destination_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Cookie) GetName() string {
@@ -4481,7 +4583,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4493,7 +4595,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4506,7 +4608,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{52}
+	return file_destination_proto_rawDescGZIP(), []int{53}
 }
 
 // Ring is a hash ring (ketama), of a number of points between the two. 0: the proxy's default.
@@ -4520,7 +4622,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4532,7 +4634,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4545,7 +4647,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{53}
+	return file_destination_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Ring) GetMinSize() uint64 {
@@ -4572,7 +4674,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4584,7 +4686,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4597,7 +4699,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{54}
+	return file_destination_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Maglev) GetTableSize() uint64 {
@@ -4619,7 +4721,7 @@ type SlowStart struct {
 
 func (x *SlowStart) Reset() {
 	*x = SlowStart{}
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4631,7 +4733,7 @@ func (x *SlowStart) String() string {
 func (*SlowStart) ProtoMessage() {}
 
 func (x *SlowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4644,7 +4746,7 @@ func (x *SlowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
 func (*SlowStart) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{55}
+	return file_destination_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SlowStart) GetWindowMs() uint64 {
@@ -4681,7 +4783,7 @@ type ClusterLimits struct {
 
 func (x *ClusterLimits) Reset() {
 	*x = ClusterLimits{}
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4693,7 +4795,7 @@ func (x *ClusterLimits) String() string {
 func (*ClusterLimits) ProtoMessage() {}
 
 func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4706,7 +4808,7 @@ func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterLimits.ProtoReflect.Descriptor instead.
 func (*ClusterLimits) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{56}
+	return file_destination_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ClusterLimits) GetMaxConnections() uint32 {
@@ -4754,7 +4856,7 @@ type OutlierDetection struct {
 
 func (x *OutlierDetection) Reset() {
 	*x = OutlierDetection{}
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4766,7 +4868,7 @@ func (x *OutlierDetection) String() string {
 func (*OutlierDetection) ProtoMessage() {}
 
 func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4779,7 +4881,7 @@ func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutlierDetection.ProtoReflect.Descriptor instead.
 func (*OutlierDetection) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{57}
+	return file_destination_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *OutlierDetection) GetConsecutiveFailures() uint32 {
@@ -4844,7 +4946,7 @@ type SuccessRate struct {
 
 func (x *SuccessRate) Reset() {
 	*x = SuccessRate{}
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +4958,7 @@ func (x *SuccessRate) String() string {
 func (*SuccessRate) ProtoMessage() {}
 
 func (x *SuccessRate) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +4971,7 @@ func (x *SuccessRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRate.ProtoReflect.Descriptor instead.
 func (*SuccessRate) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{58}
+	return file_destination_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SuccessRate) GetThresholdPercent() uint32 {
@@ -4907,7 +5009,7 @@ type Deviation struct {
 
 func (x *Deviation) Reset() {
 	*x = Deviation{}
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4919,7 +5021,7 @@ func (x *Deviation) String() string {
 func (*Deviation) ProtoMessage() {}
 
 func (x *Deviation) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4932,7 +5034,7 @@ func (x *Deviation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deviation.ProtoReflect.Descriptor instead.
 func (*Deviation) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{59}
+	return file_destination_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Deviation) GetFactor() float64 {
@@ -4972,7 +5074,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4984,7 +5086,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4997,7 +5099,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{60}
+	return file_destination_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -5017,7 +5119,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5029,7 +5131,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5042,7 +5144,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{61}
+	return file_destination_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -5077,7 +5179,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5089,7 +5191,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5102,7 +5204,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{62}
+	return file_destination_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Endpoint) GetId() string {
@@ -5189,7 +5291,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5201,7 +5303,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5214,7 +5316,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{63}
+	return file_destination_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Locality) GetRegion() string {
@@ -5273,7 +5375,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5285,7 +5387,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5298,7 +5400,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{64}
+	return file_destination_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -5389,7 +5491,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5401,7 +5503,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5414,7 +5516,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -5481,7 +5583,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5493,7 +5595,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5506,7 +5608,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -5574,7 +5676,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +5688,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +5701,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 // RequestPath is without the query.
@@ -5611,7 +5713,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5623,7 +5725,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5636,7 +5738,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{68}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -5649,7 +5751,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5661,7 +5763,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5674,7 +5776,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{69}
+	return file_destination_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -5695,7 +5797,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5707,7 +5809,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5720,7 +5822,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Probe) GetPath() string {
@@ -5749,7 +5851,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5761,7 +5863,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5774,7 +5876,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Config) GetLog() *Log {
@@ -5801,7 +5903,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5813,7 +5915,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5826,7 +5928,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{72}
+	return file_destination_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -5846,7 +5948,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5858,7 +5960,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5871,7 +5973,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{73}
+	return file_destination_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Log) GetLevel() Level {
@@ -5975,7 +6077,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
-	"\x04rule\x18\x05 \x01(\tR\x04rule\"\xd8\x03\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\"\x8d\x04\n" +
 	"\bHTTPRule\x124\n" +
 	"\x06origin\x18\x01 \x01(\v2\x1c.tulle.destination.v1.OriginR\x06origin\x121\n" +
 	"\x05match\x18\x02 \x01(\v2\x1b.tulle.destination.v1.MatchR\x05match\x126\n" +
@@ -5984,7 +6086,8 @@ const file_destination_proto_rawDesc = "" +
 	"\btimeouts\x18\x05 \x01(\v2\x1e.tulle.destination.v1.TimeoutsR\btimeouts\x121\n" +
 	"\x05retry\x18\x06 \x01(\v2\x1b.tulle.destination.v1.RetryR\x05retry\x12N\n" +
 	"\x10response_classes\x18\a \x03(\v2#.tulle.destination.v1.ResponseClassR\x0fresponseClasses\x121\n" +
-	"\x05hedge\x18\b \x01(\v2\x1b.tulle.destination.v1.HedgeR\x05hedge\"\x9d\x01\n" +
+	"\x05hedge\x18\b \x01(\v2\x1b.tulle.destination.v1.HedgeR\x05hedge\x123\n" +
+	"\x06faults\x18\t \x03(\v2\x1b.tulle.destination.v1.FaultR\x06faults\"\x9d\x01\n" +
 	"\aTLSRule\x124\n" +
 	"\x06origin\x18\x01 \x01(\v2\x1c.tulle.destination.v1.OriginR\x06origin\x12!\n" +
 	"\fserver_names\x18\x02 \x03(\tR\vserverNames\x129\n" +
@@ -6027,7 +6130,17 @@ const file_destination_proto_rawDesc = "" +
 	"\arewrite\x18\x04 \x01(\v2\x1d.tulle.destination.v1.RewriteH\x00R\arewrite\x126\n" +
 	"\x06mirror\x18\x05 \x01(\v2\x1c.tulle.destination.v1.MirrorH\x00R\x06mirror\x120\n" +
 	"\x04cors\x18\x06 \x01(\v2\x1a.tulle.destination.v1.CORSH\x00R\x04corsB\b\n" +
-	"\x06filter\"\x88\x01\n" +
+	"\x06filter\"\xe4\x01\n" +
+	"\x05Fault\x121\n" +
+	"\x05match\x18\x01 \x01(\v2\x1b.tulle.destination.v1.MatchR\x05match\x12\x19\n" +
+	"\bdelay_ms\x18\x02 \x01(\x04R\adelayMs\x12\x1f\n" +
+	"\vdelay_share\x18\x03 \x01(\rR\n" +
+	"delayShare\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\rR\x06status\x12\x1f\n" +
+	"\vabort_share\x18\x05 \x01(\rR\n" +
+	"abortShare\x12\x19\n" +
+	"\buntil_ms\x18\x06 \x01(\x04R\auntilMs\x12\x18\n" +
+	"\acallers\x18\a \x03(\tR\acallers\"\x88\x01\n" +
 	"\x0eHeaderModifier\x12.\n" +
 	"\x03set\x18\x01 \x03(\v2\x1c.tulle.destination.v1.HeaderR\x03set\x12.\n" +
 	"\x03add\x18\x02 \x03(\v2\x1c.tulle.destination.v1.HeaderR\x03add\x12\x16\n" +
@@ -6311,7 +6424,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_destination_proto_goTypes = []any{
 	(Kind)(0),                 // 0: tulle.destination.v1.Kind
 	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
@@ -6348,53 +6461,54 @@ var file_destination_proto_goTypes = []any{
 	(*HeaderMatch)(nil),       // 32: tulle.destination.v1.HeaderMatch
 	(*QueryMatch)(nil),        // 33: tulle.destination.v1.QueryMatch
 	(*Filter)(nil),            // 34: tulle.destination.v1.Filter
-	(*HeaderModifier)(nil),    // 35: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),            // 36: tulle.destination.v1.Header
-	(*Redirect)(nil),          // 37: tulle.destination.v1.Redirect
-	(*Rewrite)(nil),           // 38: tulle.destination.v1.Rewrite
-	(*Mirror)(nil),            // 39: tulle.destination.v1.Mirror
-	(*CORS)(nil),              // 40: tulle.destination.v1.CORS
-	(*PathModifier)(nil),      // 41: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),    // 42: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),           // 43: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 44: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 45: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 46: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 47: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 48: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 49: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 50: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 51: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 52: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 53: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),      // 54: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),        // 55: tulle.destination.v1.RoundRobin
-	(*Random)(nil),            // 56: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),    // 57: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),           // 58: tulle.destination.v1.HashKey
-	(*Cookie)(nil),            // 59: tulle.destination.v1.Cookie
-	(*Source)(nil),            // 60: tulle.destination.v1.Source
-	(*Ring)(nil),              // 61: tulle.destination.v1.Ring
-	(*Maglev)(nil),            // 62: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),         // 63: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),     // 64: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),  // 65: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),       // 66: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),         // 67: tulle.destination.v1.Deviation
-	(*Endpoints)(nil),         // 68: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 69: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 70: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 71: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 72: tulle.destination.v1.Inbound
-	(*RateLimit)(nil),         // 73: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),           // 74: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),    // 75: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),       // 76: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),     // 77: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 78: tulle.destination.v1.Probe
-	(*Config)(nil),            // 79: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 80: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 81: tulle.destination.v1.Log
+	(*Fault)(nil),             // 35: tulle.destination.v1.Fault
+	(*HeaderModifier)(nil),    // 36: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),            // 37: tulle.destination.v1.Header
+	(*Redirect)(nil),          // 38: tulle.destination.v1.Redirect
+	(*Rewrite)(nil),           // 39: tulle.destination.v1.Rewrite
+	(*Mirror)(nil),            // 40: tulle.destination.v1.Mirror
+	(*CORS)(nil),              // 41: tulle.destination.v1.CORS
+	(*PathModifier)(nil),      // 42: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),    // 43: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),           // 44: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 45: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 46: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 47: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 48: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 49: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 50: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 51: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 52: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 53: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 54: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),      // 55: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),        // 56: tulle.destination.v1.RoundRobin
+	(*Random)(nil),            // 57: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),    // 58: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),           // 59: tulle.destination.v1.HashKey
+	(*Cookie)(nil),            // 60: tulle.destination.v1.Cookie
+	(*Source)(nil),            // 61: tulle.destination.v1.Source
+	(*Ring)(nil),              // 62: tulle.destination.v1.Ring
+	(*Maglev)(nil),            // 63: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),         // 64: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),     // 65: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),  // 66: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),       // 67: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),         // 68: tulle.destination.v1.Deviation
+	(*Endpoints)(nil),         // 69: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 70: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 71: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 72: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 73: tulle.destination.v1.Inbound
+	(*RateLimit)(nil),         // 74: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),           // 75: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),    // 76: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),       // 77: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),     // 78: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 79: tulle.destination.v1.Probe
+	(*Config)(nil),            // 80: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 81: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 82: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	9,   // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -6416,100 +6530,102 @@ var file_destination_proto_depIdxs = []int32{
 	22,  // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	0,   // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
 	23,  // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	52,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	68,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	69,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	72,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	79,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	53,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	69,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	70,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	73,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	80,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	1,   // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	2,   // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	24,  // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	43,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	47,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	44,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	48,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
 	26,  // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
 	27,  // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
 	28,  // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
 	25,  // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
 	29,  // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
 	34,  // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	43,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	44,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	45,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	48,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	46,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	25,  // 40: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	43,  // 41: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	25,  // 42: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	43,  // 43: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	31,  // 44: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	32,  // 45: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	33,  // 46: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	30,  // 47: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	30,  // 48: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	29,  // 49: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	29,  // 50: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	35,  // 51: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	35,  // 52: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	37,  // 53: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
-	38,  // 54: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	39,  // 55: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
-	40,  // 56: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
-	36,  // 57: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	36,  // 58: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	41,  // 59: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	41,  // 60: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	42,  // 61: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	34,  // 62: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	49,  // 63: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	51,  // 64: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	50,  // 65: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	50,  // 66: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	49,  // 67: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	49,  // 68: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	53,  // 69: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	54,  // 70: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	55,  // 71: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	56,  // 72: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	57,  // 73: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	24,  // 74: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	63,  // 75: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	64,  // 76: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	65,  // 77: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	58,  // 78: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	61,  // 79: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	62,  // 80: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	59,  // 81: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	60,  // 82: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	66,  // 83: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	67,  // 84: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
-	70,  // 85: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	70,  // 86: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,   // 87: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	71,  // 88: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	19,  // 89: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,   // 90: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	4,   // 91: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	5,   // 92: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	77,  // 93: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	26,  // 94: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	78,  // 95: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	24,  // 96: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	3,   // 97: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	73,  // 98: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	25,  // 99: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	29,  // 100: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	74,  // 101: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	75,  // 102: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	76,  // 103: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	81,  // 104: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	80,  // 105: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,   // 106: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,   // 107: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	108, // [108:108] is the sub-list for method output_type
-	108, // [108:108] is the sub-list for method input_type
-	108, // [108:108] is the sub-list for extension type_name
-	108, // [108:108] is the sub-list for extension extendee
-	0,   // [0:108] is the sub-list for field type_name
+	44,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	45,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	46,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	49,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	47,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	35,  // 40: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
+	25,  // 41: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	44,  // 42: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	25,  // 43: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	44,  // 44: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	31,  // 45: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	32,  // 46: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	33,  // 47: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	30,  // 48: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	30,  // 49: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	29,  // 50: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	29,  // 51: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	36,  // 52: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	36,  // 53: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	38,  // 54: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	39,  // 55: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	40,  // 56: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
+	41,  // 57: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	29,  // 58: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
+	37,  // 59: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	37,  // 60: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	42,  // 61: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	42,  // 62: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	43,  // 63: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	34,  // 64: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	50,  // 65: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	52,  // 66: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	51,  // 67: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	51,  // 68: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	50,  // 69: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	50,  // 70: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	54,  // 71: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	55,  // 72: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	56,  // 73: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	57,  // 74: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	58,  // 75: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	24,  // 76: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	64,  // 77: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	65,  // 78: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	66,  // 79: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	59,  // 80: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	62,  // 81: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	63,  // 82: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	60,  // 83: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	61,  // 84: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	67,  // 85: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	68,  // 86: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	71,  // 87: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	71,  // 88: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	2,   // 89: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	72,  // 90: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	19,  // 91: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	2,   // 92: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	4,   // 93: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	5,   // 94: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	78,  // 95: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	26,  // 96: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	79,  // 97: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	24,  // 98: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	3,   // 99: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	74,  // 100: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	25,  // 101: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	29,  // 102: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	75,  // 103: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	76,  // 104: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	77,  // 105: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	82,  // 106: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	81,  // 107: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	6,   // 108: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	7,   // 109: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	110, // [110:110] is the sub-list for method output_type
+	110, // [110:110] is the sub-list for method input_type
+	110, // [110:110] is the sub-list for extension type_name
+	110, // [110:110] is the sub-list for extension extendee
+	0,   // [0:110] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -6575,34 +6691,34 @@ func file_destination_proto_init() {
 		(*Filter_Mirror)(nil),
 		(*Filter_Cors)(nil),
 	}
-	file_destination_proto_msgTypes[33].OneofWrappers = []any{
+	file_destination_proto_msgTypes[34].OneofWrappers = []any{
 		(*PathModifier_Full)(nil),
 		(*PathModifier_Prefix)(nil),
 	}
-	file_destination_proto_msgTypes[41].OneofWrappers = []any{
+	file_destination_proto_msgTypes[42].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[44].OneofWrappers = []any{
+	file_destination_proto_msgTypes[45].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 		(*Cluster_LeastRequest)(nil),
 		(*Cluster_RoundRobin)(nil),
 		(*Cluster_Random)(nil),
 		(*Cluster_ConsistentHash)(nil),
 	}
-	file_destination_proto_msgTypes[49].OneofWrappers = []any{
+	file_destination_proto_msgTypes[50].OneofWrappers = []any{
 		(*ConsistentHash_Ring)(nil),
 		(*ConsistentHash_Maglev)(nil),
 	}
-	file_destination_proto_msgTypes[50].OneofWrappers = []any{
+	file_destination_proto_msgTypes[51].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[66].OneofWrappers = []any{
+	file_destination_proto_msgTypes[67].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -6613,7 +6729,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   74,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

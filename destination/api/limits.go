@@ -56,6 +56,8 @@ const (
 	MaxPath = 1024
 	// MaxHost bounds a host in a Redirect or a Rewrite: that of a DNS name (RFC 1035 §2.3.4).
 	MaxHost = 253
+	// MaxFaultDelay bounds the delay of a Fault, which holds the request's memory meanwhile.
+	MaxFaultDelay = 10 * time.Minute
 	// MaxReason bounds the text of a Rejected.
 	MaxReason = 1024
 )

@@ -200,6 +200,15 @@ func (d *Document) RateLimitPolicy() (*RateLimitPolicy, error) {
 	return policy, nil
 }
 
+// FaultInjection decodes the document as one, sets its defaults and validates it.
+func (d *Document) FaultInjection() (*FaultInjection, error) {
+	fault := &FaultInjection{}
+	if err := d.decodeOurs(FaultInjectionKind, fault); err != nil {
+		return nil, err
+	}
+	return fault, nil
+}
+
 // judged is an object of one of our kinds.
 type judged interface {
 	Default()

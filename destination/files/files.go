@@ -275,6 +275,8 @@ func decodeTyped(doc *crd.Document, kind *kube.Kind) (kube.Object, error) {
 		return doc.BackendTrafficPolicy()
 	case crd.RateLimitPolicyKind:
 		return doc.RateLimitPolicy()
+	case crd.FaultInjectionKind:
+		return doc.FaultInjection()
 	}
 	obj := kind.New()
 	if err := doc.Decode(obj); err != nil {

@@ -53,6 +53,7 @@ func Kinds() []Kind {
 		row(crd.BackendTrafficPolicyResource(), crd.BackendTrafficPolicyKind, true,
 			convertTraffic),
 		row(crd.RateLimitPolicyResource(), crd.RateLimitPolicyKind, true, convertRateLimit),
+		row(crd.FaultInjectionResource(), crd.FaultInjectionKind, true, convertFault),
 		http, grpc,
 	}
 }

@@ -32,6 +32,7 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 			crd.ServiceProfileResource():        "ServiceProfileList",
 			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
 			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
+			crd.FaultInjectionResource():        "FaultInjectionList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -53,6 +53,7 @@ type Rule struct {
 	Rank      Rank       // of closed routes
 	Filters   []*api.Filter
 	Mirrors   []Mirror
+	Faults    []*api.Fault
 	Backends  []Backend     // empty: the route's
 	Timeout   time.Duration // of a request, tries included; 0: none
 	Try       time.Duration // of one try; 0: none

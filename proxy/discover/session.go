@@ -43,7 +43,7 @@ var capabilities = []string{
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
-	api.CapabilityHedgePercentile,
+	api.CapabilityHedgePercentile, api.CapabilityFaults,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.

@@ -6,6 +6,7 @@
 //
 //	serverconn.go  the caller's connection; engine.go runs its protocol, HTTP/1 or HTTP/2
 //	exchange.go    a request and its response; phase.go says how far it has come
+//	fault.go       delays and errors on purpose
 //	fields.go      which header fields are passed on; head.go, for how long they are kept
 //	sticky.go      what of a request a consistent hash goes by
 //	attempt.go     one try at a backend; retry.go, whether there is another; pause.go, when
@@ -44,7 +45,8 @@
 //
 // # An exchange's phases
 //
-//	new       → waiting, ended
+//	new       → delayed, waiting, ended
+//	delayed   → waiting, ended
 //	waiting   → waiting, trying, backoff, ended
 //	trying    → waiting, hedging, backoff, answering, ended
 //	hedging   → waiting, trying, answering, ended
@@ -53,9 +55,9 @@
 //	ended     →
 //
 // A new exchange is admitted and its first try waits for an endpoint, a connection and a stream; or
-// it ends with an answer of ours. The try is then with a backend. If that fails, or cannot be
-// asked, the next one waits, after a backoff where it would be at the same endpoint. Beside a try
-// that is slow there may be another, a hedge; if one of the two fails, the other goes on. The first
-// final head is the caller's, and no other try follows. phase.go has the one place that changes a
-// phase, and the one timer that belongs to it.
+// it ends with an answer of ours. A fault may hold it back before that. The try is then with a
+// backend. If that fails, or cannot be asked, the next one waits, after a backoff where it would be
+// at the same endpoint. Beside a try that is slow there may be another, a hedge; if one of the two
+// fails, the other goes on. The first final head is the caller's, and no other try follows.
+// phase.go has the one place that changes a phase, and the one timer that belongs to it.
 package forward

@@ -81,6 +81,7 @@ type exchange struct {
 	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
 	outcome   outcome.Outcome
+	fault     uint16 // the status of the error that follows a delay; 0: none does
 	respBytes uint64
 	reqBytes  uint64
 	upload    uint64 // of an upgrade: how many of them are its body
@@ -261,6 +262,9 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		// Only what may be retried pays in: a service's other routes must not earn the retries of
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
+	}
+	if x.rule.Faults != nil && x.befallen(&x.c.batch) {
+		return
 	}
 	x.awaitBody(&x.c.batch)
 	x.mirror(a, &x.c.batch)

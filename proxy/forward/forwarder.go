@@ -40,6 +40,8 @@ type Forwarder struct {
 	dialFailures *metric.Counter
 	crowded      *metric.Counter
 	shedWork     *metric.Counter
+	delayed      *metric.Counter
+	aborted      *metric.Counter
 	breached     struct{ caller, backend func(code uint32) } // of HTTP/2, on a stream
 }
 
@@ -78,6 +80,8 @@ func New(o Options) *Forwarder {
 		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
 		crowded:      o.Metrics.Counter(metric.ShedWork, "connections"),
 		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
+		delayed:      o.Metrics.Counter(metric.FaultInjected, "delay"),
+		aborted:      o.Metrics.Counter(metric.FaultInjected, "abort"),
 	}
 	f.breached.caller, f.breached.backend = f.breach(roleCaller), f.breach(roleBackend)
 	f.mirrors.resolve(o.Metrics)

@@ -11,6 +11,7 @@ type phase uint8
 
 const (
 	phaseNew       phase = iota // its head is not here yet, or it is being admitted
+	phaseDelayed                // a fault holds it back
 	phaseWaiting                // a try waits for an endpoint, a connection or a stream
 	phaseTrying                 // a try is with a backend, which has not answered
 	phaseHedging                // it is slow, and there is another one beside it
@@ -19,13 +20,16 @@ const (
 	phaseEnded                  // recorded; some of the response may still be held for the caller
 )
 
-var phaseNames = [...]string{"new", "waiting", "trying", "hedging", "backoff", "answering", "ended"}
+var phaseNames = [...]string{
+	"new", "delayed", "waiting", "trying", "hedging", "backoff", "answering", "ended",
+}
 
 func (p phase) String() string { return phaseNames[p] }
 
 // drawn are the phases that may follow each one.
 var drawn = [...][]phase{
-	phaseNew:       {phaseWaiting, phaseEnded},
+	phaseNew:       {phaseDelayed, phaseWaiting, phaseEnded},
+	phaseDelayed:   {phaseWaiting, phaseEnded},
 	phaseWaiting:   {phaseWaiting, phaseTrying, phaseBackoff, phaseEnded},
 	phaseTrying:    {phaseWaiting, phaseHedging, phaseBackoff, phaseAnswering, phaseEnded},
 	phaseHedging:   {phaseWaiting, phaseTrying, phaseAnswering, phaseEnded},
@@ -119,7 +123,11 @@ func (x *exchange) stepExpired(b *batch) {
 	if x.stepOf != x.phase || x.stepAt == 0 || age < x.stepAt {
 		return
 	}
-	if x.phase == phaseBackoff {
+	switch x.phase {
+	case phaseDelayed:
+		x.delayOver(b)
+		return
+	case phaseBackoff:
 		x.try(b)
 		return
 	}

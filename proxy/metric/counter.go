@@ -28,12 +28,14 @@ const (
 	ShedWork
 	// Mirrored is what became of a copy of a request.
 	Mirrored
+	// FaultInjected is a request that was delayed or answered with an error on purpose.
+	FaultInjected
 	events
 )
 
 func (e Event) String() string {
 	names := [events]string{"connections_refused", "protocol_errors", "errors_answered",
-		"retry_causes", "control_plane_errors", "work_shed", "mirrors"}
+		"retry_causes", "control_plane_errors", "work_shed", "mirrors", "faults_injected"}
 	if e >= events {
 		return "unknown"
 	}

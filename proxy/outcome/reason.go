@@ -25,6 +25,7 @@ const (
 	RouteAnswer                  // the route answers an error, and asks nobody
 	ClusterLimit                 // a limit of the cluster's
 	RateLimited                  // the caller asks more often than a rate limit admits
+	FaultInjected                // so does a fault, on purpose
 	reasons
 )
 
@@ -32,7 +33,7 @@ var reasonNames = [reasons]string{
 	"", "no_route", "no_endpoints", "queue_full", "queue_timeout", "connect_failed",
 	"refused_stream", "reset_by_peer", "request_timeout", "try_timeout", "idle_timeout",
 	"client_gone", "denied", "bad_request", "header_too_large", "overload",
-	"route_answer", "cluster_limit", "rate_limited",
+	"route_answer", "cluster_limit", "rate_limited", "fault_injected",
 }
 
 func (r Reason) String() string {

@@ -31,6 +31,7 @@ type Record struct {
 	RequestBytes  uint64 // of the body, or of all that the caller said
 	ResponseBytes uint64
 	Upgraded      bool // to a connection of another protocol
+	Delayed       bool // on purpose
 	Cut           bool // the response, or the opaque connection, was broken off
 	Reason        Reason
 	Detail        string // the same in words, for people
@@ -79,6 +80,13 @@ func (r *Record) Asked(method, path, authority string) {
 
 // keep is a copy of a peer's text, whose own memory is used again.
 func keep(s string) string { return strings.Clone(s[:min(len(s), maxText)]) }
+
+// HeldBack: a fault delays the request.
+func (r *Record) HeldBack() {
+	if r != nil {
+		r.Delayed = true
+	}
+}
 
 // Answered: the response's final head has gone to the caller.
 func (r *Record) Answered(status int, at time.Time) {

@@ -92,7 +92,8 @@ func (l *line) flags(r *outcome.Record) {
 	for _, f := range [...]struct {
 		set  bool
 		name string
-	}{{r.Failed, "failed"}, {r.Tries > 1, "retried"}, {r.Upgraded, "upgraded"}, {r.Cut, "cut"}} {
+	}{{r.Failed, "failed"}, {r.Tries > 1, "retried"}, {r.Delayed, "delayed"},
+		{r.Upgraded, "upgraded"}, {r.Cut, "cut"}} {
 		switch {
 		case !f.set:
 			continue

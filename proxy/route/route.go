@@ -37,6 +37,7 @@ type Rule struct {
 	Treatment
 	name     string
 	match    matcher // nil: everything
+	Faults   []*Fault
 	Backends *Picker
 	Request  time.Duration // whole request; 0: unbounded
 	Try      time.Duration
@@ -86,6 +87,7 @@ func (r *Route) OnlyNames() {
 		u.Retry, u.Retries, u.Request, u.Try = false, Retries{}, 0, 0
 		u.Hedge, u.Usual = 0, nil
 		u.Treatment = Treatment{}
+		u.Faults = nil
 	}
 }
 
@@ -231,6 +233,9 @@ func (r *Route) compileRule(m *api.HTTPRule) (*Rule, error) {
 		}
 	}
 	if u.Retries, err = compileRetries(m.Retry); err != nil {
+		return nil, err
+	}
+	if u.Faults, err = compileFaults(m.Faults); err != nil {
 		return nil, err
 	}
 	if err = u.compileHedge(m); err != nil {

@@ -18,7 +18,7 @@ var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.ResponseMatch", "tulle.destination.v1.Authorization",
 	"tulle.destination.v1.Hedge", "tulle.destination.v1.ClusterLimits",
 	"tulle.destination.v1.OutlierDetection", "tulle.destination.v1.RateLimit",
-	"tulle.destination.v1.Retry",
+	"tulle.destination.v1.Retry", "tulle.destination.v1.Fault",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.

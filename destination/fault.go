@@ -1,0 +1,95 @@
+package destination
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/destination/status"
+)
+
+// harmed is a policy and the faults that are about a service's port, for callers in a namespace.
+// Where proxies see no HTTP there are none.
+func (v *view) harmed(p *policy.Policy, front frontPort, namespace string) *policy.Policy {
+	var faults []*api.Fault
+	var origin policy.Origin
+	if v.noHTTP(front.service, front.port, p) != "" {
+		return p
+	}
+	for _, o := range v.PoliciesOn(front.service.Key(), crd.FaultInjectionKind) {
+		body, ok := o.Body.(*crd.FaultInjection)
+		if !ok || o.Problem != "" || !isHarmed(body, front) {
+			continue
+		}
+		fault, err := policy.FromFaultInjection(body, namespace, v.mesh.TrustDomain.Name())
+		if err != nil || fault == nil {
+			continue
+		}
+		v.used = append(v.used, o.Ref())
+		faults = append(faults, fault)
+		origin = policy.Origin{
+			Group: crd.Group, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name,
+		}
+	}
+	return p.Harm(faults, origin)
+}
+
+// isHarmed says whether a fault names a service's port.
+func isHarmed(f *crd.FaultInjection, front frontPort) bool {
+	return f.Namespace == front.service.Namespace && slices.ContainsFunc(f.Spec.TargetRefs,
+		func(r crd.ServiceReference) bool { return covers(r, front) })
+}
+
+// faultReport answers what a FaultInjection's status should be, at each of its targets.
+func (v *view) faultReport(p *registry.Policy, body *crd.FaultInjection) *status.Report {
+	inUse := "requests are harmed until " + body.Spec.Until.UTC().Format(faultTime)
+	var targets []status.Target
+	for i := range body.Spec.TargetRefs {
+		ref := &body.Spec.TargetRefs[i]
+		targets = append(targets, status.Target{
+			Ref: ancestorOf(ref.Target()), Refused: v.unharmed(p, ref), InUse: inUse,
+			Standing: v.Standing(p.Ref()),
+		})
+	}
+	return status.OfPolicy(p, targets)
+}
+
+const faultTime = "2006-01-02 15:04:05 MST"
+
+// unharmed says why a fault does nothing at a target, or is nil: there must be a port where it
+// does.
+func (v *view) unharmed(p *registry.Policy, ref *crd.ServiceReference) *crd.Problem {
+	if p.Problem != "" {
+		return crd.Problemf(status.ReasonInvalid, "the fault is ignored: %s", p.Problem)
+	}
+	_, err := policy.FromFaultInjection(p.Body.(*crd.FaultInjection), p.Namespace, "")
+	if err != nil {
+		return crd.Problemf(status.ReasonInvalid, "the fault is ignored: %s", err)
+	}
+	name := registry.Name{Namespace: p.Namespace, Name: ref.Name}
+	svc := v.Service(name)
+	if svc == nil {
+		return nothingToHarm("there is no Service %s", name)
+	}
+	why := nothingToHarm("Service %s has no such TCP port", name)
+	for i := range svc.Ports {
+		front := frontPort{svc, &svc.Ports[i]}
+		if !covers(*ref, front) {
+			continue
+		}
+		text := v.noHTTP(svc, front.port, v.profile(svc, svc.Namespace))
+		if text == "" {
+			return nil
+		}
+		why = nothingToHarm("of port %d of Service %s: %s", front.port.Number, name, text)
+	}
+	return why
+}
+
+func nothingToHarm(format string, args ...any) *crd.Problem {
+	return crd.Problemf(status.ReasonTargetNotFound, "the fault applies to nothing: %s",
+		fmt.Sprintf(format, args...))
+}

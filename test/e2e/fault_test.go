@@ -1,0 +1,55 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What is injected befalls the requests that it names and no others, says that it was on purpose,
+// and ends when it is cleared, or by itself.
+func TestAFaultIsInjected(t *testing.T) {
+	ready(t)
+	ns := ownNamespace(t)
+	shell(t, "meshctl inject testdata/app.yaml | kubectl apply -n "+ns+" -f -")
+	rolledOut(t, ns, "deployment/server")
+	url := "http://server." + ns
+	asked := func(flags ...string) string {
+		a := call(t, byHook, url, flags...)
+		return fmt.Sprint(a.Status, " ", a.header("Tulle-Error"))
+	}
+	becomes := func(want string, flags ...string) {
+		t.Helper()
+		eventually(t, 10*time.Second, func() error {
+			if got := asked(flags...); !strings.HasPrefix(got, want) {
+				return fmt.Errorf("%v: %q, want %q", flags, got, want)
+			}
+			return nil
+		})
+	}
+	becomes("200")
+	run(t, "meshctl", "fault", "inject", "svc/server", "-n", ns, "--abort", "418", "--delay",
+		"700ms", "--header", "x-test=1", "--from", byHook)
+	becomes("418 a fault is injected", "-header", "X-Test: 1")
+	if got := asked(); !strings.HasPrefix(got, "200") {
+		t.Errorf("without the header: %s", got)
+	}
+	if a := call(t, byCLI, url, "-header", "X-Test: 1"); a.Status != 200 {
+		t.Errorf("from another namespace: %+v", a)
+	}
+	if a := call(t, byHook, url, "-header", "X-Test: 1"); a.Seconds < 0.7 || a.Seconds > 10 {
+		t.Errorf("delayed by %v s, want 0.7", a.Seconds)
+	}
+	list := run(t, "meshctl", "fault", "list", "-n", ns)
+	if !strings.Contains(list, "delay 700ms of 100%, abort 418 of 100%") {
+		t.Errorf("the list is\n%s", list)
+	}
+	run(t, "meshctl", "fault", "clear", "svc/server", "-n", ns)
+	becomes("200", "-header", "X-Test: 1")
+	run(t, "meshctl", "fault", "inject", "svc/server", "-n", ns, "--abort", "503", "--for", "5s")
+	becomes("503 a fault is injected")
+	becomes("200")
+}
