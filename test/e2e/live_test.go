@@ -104,20 +104,24 @@ func (r loaded) delays(t *testing.T, changes []change) (out []time.Duration) {
 	t.Helper()
 	fresh := 0
 	for i, c := range changes {
-		end := time.Now()
+		end, next := time.Now(), c
 		if i+1 < len(changes) {
-			end = changes[i+1].at
+			next = changes[i+1] // it may be live before the API server has answered
+			end = next.at
 		}
 		var delay time.Duration
 		for _, s := range r.Seen {
 			if s.At.Before(c.at) || !s.At.Before(end) {
 				continue
 			}
-			if s.Version == c.version {
+			if s.Version == c.version || s.Version == next.version {
 				fresh++
 				continue
 			}
 			delay = max(delay, s.At.Sub(c.at))
+		}
+		if delay > *live {
+			t.Logf("version %q was not live %s after the API server had it", c.version, delay)
 		}
 		out = append(out, delay)
 	}
