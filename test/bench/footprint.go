@@ -14,7 +14,7 @@ import (
 
 // Limits of the proxy's footprint, in MB of 10^6 bytes.
 const (
-	maxBinary   = 10
+	maxBinary   = 11
 	maxIdle     = 10
 	maxWithMany = 12 // with manyKnown endpoints subscribed
 	manyKnown   = 1000
