@@ -21,7 +21,7 @@ const (
 )
 
 // protect sets what protects a cluster and its callers.
-func (d *Session) protect(name string, c *api.Cluster, p *balance.Params) (err error) {
+func (d *Session) protect(c *api.Cluster, p *balance.Params) (err error) {
 	if p.Outliers, err = compileOutliers(c.OutlierDetection); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (d *Session) protect(name string, c *api.Cluster, p *balance.Params) (err e
 		return err
 	}
 	if p.Outliers != nil || p.Bounds != nil {
-		p.Counts = d.Metrics.Cluster(name)
+		p.Counts = d.Metrics.Cluster(c.Name) // whatever its variant
 	}
 	return nil
 }

@@ -265,7 +265,7 @@ func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 	}
 	params, err := balance.Compile(c, d.defaults())
 	if err == nil {
-		err = d.protect(m.Name, c, &params)
+		err = d.protect(c, &params)
 	}
 	if err != nil {
 		return balance.Change{}, err
