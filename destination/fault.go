@@ -1,9 +1,6 @@
 package destination
 
 import (
-	"fmt"
-	"slices"
-
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
@@ -16,12 +13,13 @@ import (
 func (v *view) harmed(p *policy.Policy, front frontPort, namespace string) *policy.Policy {
 	var faults []*api.Fault
 	var origin policy.Origin
-	if v.noHTTP(front.service, front.port, p) != "" {
+	all := v.PoliciesOn(front.service.Key(), crd.FaultInjectionKind)
+	if len(all) == 0 || v.noHTTP(front.service, front.port, p) != "" {
 		return p
 	}
-	for _, o := range v.PoliciesOn(front.service.Key(), crd.FaultInjectionKind) {
+	for _, o := range all {
 		body, ok := o.Body.(*crd.FaultInjection)
-		if !ok || o.Problem != "" || !isHarmed(body, front) {
+		if !ok || o.Problem != "" || !anyCovers(body.Spec.TargetRefs, front) {
 			continue
 		}
 		fault, err := policy.FromFaultInjection(body, namespace, v.mesh.TrustDomain.Name())
@@ -35,12 +33,6 @@ func (v *view) harmed(p *policy.Policy, front frontPort, namespace string) *poli
 		}
 	}
 	return p.Harm(faults, origin)
-}
-
-// isHarmed says whether a fault names a service's port.
-func isHarmed(f *crd.FaultInjection, front frontPort) bool {
-	return f.Namespace == front.service.Namespace && slices.ContainsFunc(f.Spec.TargetRefs,
-		func(r crd.ServiceReference) bool { return covers(r, front) })
 }
 
 // faultReport answers what a FaultInjection's status should be, at each of its targets.
@@ -69,27 +61,11 @@ func (v *view) unharmed(p *registry.Policy, ref *crd.ServiceReference) *crd.Prob
 	if err != nil {
 		return crd.Problemf(status.ReasonInvalid, "the fault is ignored: %s", err)
 	}
-	name := registry.Name{Namespace: p.Namespace, Name: ref.Name}
-	svc := v.Service(name)
-	if svc == nil {
-		return nothingToHarm("there is no Service %s", name)
-	}
-	why := nothingToHarm("Service %s has no such TCP port", name)
-	for i := range svc.Ports {
-		front := frontPort{svc, &svc.Ports[i]}
-		if !covers(*ref, front) {
-			continue
+	return v.atSomePort(p, ref, "fault", func(front frontPort) *crd.Problem {
+		profile := v.profile(front.service, front.service.Namespace)
+		if why := v.noHTTP(front.service, front.port, profile); why != "" {
+			return front.nothing("fault", why)
 		}
-		text := v.noHTTP(svc, front.port, v.profile(svc, svc.Namespace))
-		if text == "" {
-			return nil
-		}
-		why = nothingToHarm("of port %d of Service %s: %s", front.port.Number, name, text)
-	}
-	return why
-}
-
-func nothingToHarm(format string, args ...any) *crd.Problem {
-	return crd.Problemf(status.ReasonTargetNotFound, "the fault applies to nothing: %s",
-		fmt.Sprintf(format, args...))
+		return nil
+	})
 }

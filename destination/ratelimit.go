@@ -38,18 +38,26 @@ func (v *view) rateLimits(
 
 // ratePolicies are the policies of a service's port, by name.
 func (v *view) ratePolicies(front frontPort) (out []*registry.Policy) {
+	all := v.PoliciesOn(front.service.Key(), crd.RateLimitPolicyKind)
+	if len(all) == 0 {
+		return nil
+	}
 	profile := v.profile(front.service, front.service.Namespace)
 	if v.unread(front.service, front.port, profile) != "" {
 		return nil
 	}
-	for _, p := range v.PoliciesOn(front.service.Key(), crd.RateLimitPolicyKind) {
+	for _, p := range all {
 		body, ok := p.Body.(*crd.RateLimitPolicy)
-		if ok && p.Problem == "" && slices.ContainsFunc(body.Spec.TargetRefs,
-			func(r crd.ServiceReference) bool { return covers(r, front) }) {
+		if ok && p.Problem == "" && anyCovers(body.Spec.TargetRefs, front) {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// anyCovers says whether any of an object's references names a service's port.
+func anyCovers(refs []crd.ServiceReference, front frontPort) bool {
+	return slices.ContainsFunc(refs, func(r crd.ServiceReference) bool { return covers(r, front) })
 }
 
 func covers(r crd.ServiceReference, front frontPort) bool {

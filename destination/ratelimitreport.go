@@ -37,34 +37,47 @@ func (v *view) unlimited(p *registry.Policy, ref *crd.ServiceReference) *crd.Pro
 	if _, err := policy.RateLimits(p.Body.(*crd.RateLimitPolicy), one); err != nil {
 		return crd.Problemf(status.ReasonInvalid, "the policy is ignored: %s", err)
 	}
+	return v.atSomePort(p, ref, "policy", func(front frontPort) *crd.Problem {
+		return v.unlimitedAt(p, front)
+	})
+}
+
+// atSomePort says why an object, which messages call a noun, is in force at none of the ports that
+// a reference of its names, or is nil. At says it of one port.
+func (v *view) atSomePort(
+	p *registry.Policy, ref *crd.ServiceReference, noun string, at func(frontPort) *crd.Problem,
+) *crd.Problem {
 	name := registry.Name{Namespace: p.Namespace, Name: ref.Name}
 	svc := v.Service(name)
 	if svc == nil {
-		return nothingToLimit("there is no Service %s", name)
+		return appliesToNothing(noun, fmt.Sprintf("there is no Service %s", name))
 	}
-	why := nothingToLimit("Service %s has no such TCP port", name)
+	why := appliesToNothing(noun, fmt.Sprintf("Service %s has no such TCP port", name))
 	for i := range svc.Ports {
 		front := frontPort{svc, &svc.Ports[i]}
 		if !covers(*ref, front) {
 			continue
 		}
-		if why = v.unlimitedAt(p, front); why == nil {
+		if why = at(front); why == nil {
 			return nil
 		}
 	}
 	return why
 }
 
-func nothingToLimit(format string, args ...any) *crd.Problem {
-	return crd.Problemf(status.ReasonTargetNotFound, "the policy applies to nothing: %s",
-		fmt.Sprintf(format, args...))
+func (f frontPort) nothing(noun, why string) *crd.Problem {
+	return appliesToNothing(noun, fmt.Sprintf("of port %d of Service %s: %s", f.port.Number,
+		f.service.Key(), why))
+}
+
+func appliesToNothing(noun, why string) *crd.Problem {
+	return crd.Problemf(status.ReasonTargetNotFound, "the %s applies to nothing: %s", noun, why)
 }
 
 func (v *view) unlimitedAt(p *registry.Policy, front frontPort) *crd.Problem {
 	profile := v.profile(front.service, front.service.Namespace)
 	if why := v.unread(front.service, front.port, profile); why != "" {
-		return nothingToLimit("of port %d of Service %s: %s", front.port.Number,
-			front.service.Key(), why)
+		return front.nothing("policy", why)
 	}
 	total := 0
 	for _, other := range v.ratePolicies(front) {

@@ -1,30 +1,18 @@
 package kube
 
 import (
-	"slices"
-
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// convertRateLimit also judges a policy: one that the API server took before it had the present
-// rules may break them.
+// convertRateLimit also judges a policy.
 func convertRateLimit(p *crd.RateLimitPolicy) *registry.Policy {
 	p.Default()
 	body := &crd.RateLimitPolicy{Spec: p.Spec}
 	body.Namespace, body.Name = p.Namespace, p.Name
-	out := &registry.Policy{
-		Meta: convertMeta(p), Kind: crd.RateLimitPolicyKind, Generation: p.Generation,
-		Body: body, Reported: registry.Status{Parents: ourAncestors(&p.Status)},
-	}
+	out := &registry.Policy{Kind: crd.RateLimitPolicyKind, Body: body}
 	for _, ref := range p.Spec.TargetRefs {
-		target := registry.Name{Namespace: p.Namespace, Name: ref.Name}
-		if !slices.Contains(out.Targets, target) {
-			out.Targets = append(out.Targets, target)
-		}
+		addTarget(out, p.Namespace, ref.Name)
 	}
-	if err := p.Validate().ToAggregate(); err != nil {
-		out.Problem = err.Error()
-	}
-	return out
+	return judge(out, p, &p.Status)
 }

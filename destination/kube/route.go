@@ -1,8 +1,6 @@
 package kube
 
 import (
-	"slices"
-
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
@@ -38,10 +36,8 @@ func routePolicy(
 ) *registry.Policy {
 	out := &registry.Policy{}
 	for i := range spec.ParentRefs {
-		ns, name, ok := crd.ParentService(&spec.ParentRefs[i], namespace)
-		if target := (registry.Name{Namespace: ns, Name: name}); ok &&
-			!slices.Contains(out.Targets, target) {
-			out.Targets = append(out.Targets, target)
+		if ns, name, ok := crd.ParentService(&spec.ParentRefs[i], namespace); ok {
+			addTarget(out, ns, name)
 		}
 	}
 	for _, parent := range status.Parents {

@@ -3,6 +3,8 @@ package kube
 import (
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
@@ -10,23 +12,40 @@ import (
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
-// convertTraffic also judges a policy: one that the API server took before it had the present rules
-// may break them.
+// convertTraffic also judges a policy.
 func convertTraffic(p *crd.BackendTrafficPolicy) *registry.Policy {
 	p.Default()
 	body := &crd.BackendTrafficPolicy{Spec: p.Spec}
 	body.Namespace, body.Name = p.Namespace, p.Name
-	out := &registry.Policy{
-		Meta: convertMeta(p), Kind: crd.BackendTrafficPolicyKind, Generation: p.Generation,
-		Body: body, Reported: registry.Status{Parents: ourAncestors(&p.Status)},
-	}
+	out := &registry.Policy{Kind: crd.BackendTrafficPolicyKind, Body: body}
 	for i := range p.Spec.TargetRefs {
 		ns, name := p.Spec.TargetRefs[i].Service(p.Namespace)
-		if target := (registry.Name{Namespace: ns, Name: name}); !slices.Contains(
-			out.Targets, target) {
-			out.Targets = append(out.Targets, target)
-		}
+		addTarget(out, ns, name)
 	}
+	return judge(out, p, &p.Status)
+}
+
+// addTarget makes a Service one of those that a policy is about, once.
+func addTarget(p *registry.Policy, namespace, name string) {
+	target := registry.Name{Namespace: namespace, Name: name}
+	if !slices.Contains(p.Targets, target) {
+		p.Targets = append(p.Targets, target)
+	}
+}
+
+// judged is a policy of ours that is attached by reference.
+type judged interface {
+	metav1.Object
+	Validate() field.ErrorList
+}
+
+// judge completes what is kept of a policy: what the mesh has said of it, and what is wrong with
+// it. One that the API server took before it had the present rules may break them.
+func judge(
+	out *registry.Policy, p judged, status *gatewayv1.PolicyStatus,
+) *registry.Policy {
+	out.Meta, out.Generation = convertMeta(p), p.GetGeneration()
+	out.Reported.Parents = ourAncestors(status)
 	if err := p.Validate().ToAggregate(); err != nil {
 		out.Problem = err.Error()
 	}
