@@ -45,10 +45,10 @@ func (u *Rule) Befalls(
 			continue
 		}
 		n := f.count.Add(1)
-		if within(n*delayStep, f.delayed) {
+		if within(n*delayStep, uint64(f.delayed), million) {
 			delay += f.delay
 		}
-		if status == 0 && within(n*abortStep, f.aborted) {
+		if status == 0 && within(n*abortStep, uint64(f.aborted), million) {
 			status = f.status
 		}
 	}
@@ -60,10 +60,10 @@ func (f *Fault) means(req []hpack.HeaderField, caller string) bool {
 		(f.match == nil || f.match(req))
 }
 
-// within reports whether a point of an interval of 2^64 is in its first share.
-func within(point uint64, share uint32) bool {
-	at, _ := bits.Mul64(point, million)
-	return at < uint64(share)
+// within reports whether a point of an interval of 2^64 is in the first parts of so many.
+func within(point, parts, of uint64) bool {
+	at, _ := bits.Mul64(point, of)
+	return at < parts
 }
 
 func compileFaults(list []*api.Fault) (out []*Fault, err error) {

@@ -3,7 +3,6 @@ package route
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/destination/api"
@@ -36,6 +35,5 @@ func compileMirror(m *api.Mirror) (*Mirror, error) {
 // Takes reports whether the next request is copied. As with Picker, of any hundred requests 10 % is
 // ten, give or take one, not a dice roll, and without a lock.
 func (m *Mirror) Takes() bool {
-	point, _ := bits.Mul64(m.count.Add(1)*golden, m.denominator)
-	return point < m.numerator
+	return within(m.count.Add(1)*golden, m.numerator, m.denominator)
 }
