@@ -70,7 +70,7 @@ func (s *stream) look(said received) *round {
 	for name := range said.dropped {
 		i := s.view.keys[unique.Make(name)]
 		delete(s.view.keys, unique.Make(name))
-		for _, u := range append(i.clusters, i.own) {
+		for _, u := range append(slices.Clone(i.clusters), i.own) {
 			s.leave(u, i, r)
 		}
 		delete(r.keys, i)
@@ -87,6 +87,7 @@ func (s *stream) use(q question, i *interest, r *round) *use {
 	u := s.view.uses[c]
 	if u == nil {
 		u = &use{cell: c, answer: noAnswer}
+		u.by = u.one[:0]
 		s.view.uses[c] = u
 		s.refresh(u, r)
 	}
@@ -148,8 +149,8 @@ func (a *answer) isPartial() bool {
 
 // refer watches the clusters that a key's answer names now, and no longer those of the last one.
 func (s *stream) refer(i *interest, r *round) {
-	last := i.clusters
-	i.clusters = make([]*use, 0, len(i.own.answer.refs))
+	last := slices.Clone(i.clusters)
+	i.clusters = i.one[:0]
 	for _, ref := range i.own.answer.refs {
 		for _, q := range ref.questions(s.caller) {
 			i.clusters = append(i.clusters, s.use(q, i, r))
@@ -165,7 +166,7 @@ func (s *stream) refer(i *interest, r *round) {
 // markUnusable believes a proxy about the version that it was sent last, and no other.
 func (s *stream) markUnusable(rejected map[resourceID]*api.Rejected, r *round) {
 	for id, m := range rejected {
-		if version := s.view.holding(id).version; version != "" && version == m.GetVersion() {
+		if version := s.view.holding(id).version(); version != "" && version == m.GetVersion() {
 			s.markOne(id, unusable{version, m.GetReason()})
 			for _, ref := range s.view.madeFrom[id] {
 				r.policies[ref] = struct{}{}
@@ -260,7 +261,7 @@ func (s *stream) difference(r *round) []*api.Resource {
 			}
 		default:
 			s.forgive(id)
-			if s.view.holding(id).version != "" {
+			if s.view.holding(id).version() != "" {
 				s.view.hold(id, "")
 				removals = append(removals, id.removal())
 			}
@@ -279,7 +280,7 @@ func (s *stream) withhold(r *resource, why string) {
 // update returns what the proxy must be sent to have a resource as it is now, and whether it loses
 // endpoints by it. What it rejected it does not have: it gets the next version whole.
 func (s *stream) update(r *resource) (parts []*api.Resource, loses bool) {
-	has := s.view.holding(r.id).version
+	has := s.view.holding(r.id).version()
 	s.view.hold(r.id, r.version) // where they are equal, too: only the answer's text is shared
 	if has == r.version {
 		return nil, false

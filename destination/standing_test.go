@@ -88,7 +88,7 @@ func (j *judges) wants(what, want string) {
 
 func rejected(s *stream, id resourceID, reason string) *api.DiscoverRequest {
 	return &api.DiscoverRequest{Message: &api.DiscoverRequest_Rejected{Rejected: &api.Rejected{
-		Kind: id.kind, Name: id.name, Version: s.view.holding(id).version, Reason: reason,
+		Kind: id.kind, Name: id.name, Version: s.view.holding(id).version(), Reason: reason,
 	}}}
 }
 

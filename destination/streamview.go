@@ -28,8 +28,16 @@ type streamView struct {
 
 // holding is a resource that the proxy has, or that an answer has for it.
 type holding struct {
-	from    *use   // the last answer that it is in, which counts; nil: none
-	version string // the proxy's, as far as it could use it; "": it has none
+	from *use                  // the last answer that it is in, which counts; nil: none
+	text unique.Handle[string] // of its version; zero: the proxy has none
+}
+
+// version is the proxy's, as far as it could use it; "": it has none.
+func (h holding) version() string {
+	if h.text == (unique.Handle[string]{}) {
+		return ""
+	}
+	return h.text.Value()
 }
 
 // unusable is a version that the proxy rejected, or was not sent for what it lacks.
@@ -53,7 +61,10 @@ func (v *streamView) holding(id resourceID) holding { return v.resources[unique.
 func (v *streamView) hold(id resourceID, version string) {
 	key := unique.Make(id)
 	h := v.resources[key]
-	h.version = version
+	h.text = unique.Handle[string]{}
+	if version != "" {
+		h.text = unique.Make(version)
+	}
 	v.keep(key, h)
 }
 
@@ -93,14 +104,16 @@ func (v *streamView) provide(id resourceID, u *use, does bool) {
 // interest is a key of a stream.
 type interest struct {
 	name     unique.Handle[string]
-	own      *use   // the key's own answer
-	clusters []*use // those that the answer refers to
-	refused  string // why there is no answer, as the proxy was told
+	own      *use    // the key's own answer
+	clusters []*use  // those that the answer refers to
+	one      [1]*use // clusters' memory, for nearly all refer to one
+	refused  string  // why there is no answer, as the proxy was told
 }
 
 // use is a cell whose answer is that of a key, or a cluster that answers refer to.
 type use struct {
 	cell   *cell
-	answer *answer     // as the stream has looked at it last
-	by     []*interest // of which each is there once
+	answer *answer      // as the stream has looked at it last
+	by     []*interest  // of which each is there once
+	one    [1]*interest // by's memory, for nearly all are of one key
 }

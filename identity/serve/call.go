@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -299,10 +300,13 @@ func (c *call) cause() error {
 
 // SendMsg sends m. It waits while more than sendBuffer is unsent.
 func (c *call) SendMsg(m any) error {
-	b, err := frame(m)
+	kept := frames.Get().(*[]byte)
+	defer recycle(kept)
+	b, err := frame((*kept)[:0], m)
 	if err != nil {
 		return err
 	}
+	*kept = b
 	c.method.sent.Inc()
 	c.sendHead()
 	for len(b) > 0 {
@@ -311,26 +315,39 @@ func (c *call) SendMsg(m any) error {
 		}
 		piece := b[:min(len(b), sendPiece)]
 		b = b[len(piece):]
-		kept := len(piece) - c.h2.WriteData(piece, false)
+		waits := len(piece) - c.h2.WriteData(piece, false)
 		c.mu.Lock()
-		c.unsent += kept
+		c.unsent += waits
 		c.mu.Unlock()
 		c.h2.Flush()
 	}
 	return nil
 }
 
-// frame is a message with its prefix.
-func frame(m any) ([]byte, error) {
+// frames are what messages are encoded into: HTTP/2 copies what it is given.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxFrame is the largest that is used again, in bytes: few messages are larger.
+const maxFrame = 64 << 10
+
+func recycle(b *[]byte) {
+	if cap(*b) <= maxFrame {
+		frames.Put(b)
+	}
+}
+
+// frame appends a message with its prefix to b.
+func frame(b []byte, m any) ([]byte, error) {
 	from, ok := m.(proto.Message)
 	if !ok {
 		return nil, status.Errorf(codes.Internal, "%T is no message", m)
 	}
-	b, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, prefix, prefix+proto.Size(from)),
-		from)
+	b = slices.Grow(b, prefix+proto.Size(from))[:prefix]
+	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, from)
 	if err != nil {
 		return nil, status.Error(codes.Internal, fmt.Sprintf("encode the message: %v", err))
 	}
+	b[0] = 0 // not compressed
 	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefix))
 	return b, nil
 }

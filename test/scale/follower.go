@@ -17,7 +17,7 @@ const (
 	discoverMethod = "/tulle.destination.v1.Destination/Discover"
 	// between streams, as package discover has it
 	backoffMin = 100 * time.Millisecond
-	backoffMax = 10 * time.Second
+	backoffMax = 5 * time.Second
 )
 
 // follower is a proxy of destination: one stream, its keys, and the versions that it holds.
