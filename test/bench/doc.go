@@ -1,6 +1,6 @@
 // Command bench measures the proxy beside other proxies, in the same places and the same run.
-// Everything runs on loopback, each proxy with one worker thread; rounds are interleaved and
-// medians reported, for machines are noisy.
+// Everything runs on loopback, each proxy with one worker thread; rounds are interleaved,
+// processes started anew after a few, and medians reported, for machines are noisy.
 //
 //	bin/bench                            everything, beside every peer found
 //	bin/bench -quick                     two hops, HTTP/1 and HTTP/2, at saturation; under two

@@ -64,22 +64,38 @@ const warmup = 0.5
 // hundredth of it, so p99 is of what comes after.
 const fixedRound = 3 * time.Second
 
-// measure runs every peer's rounds of one row, interleaved. All are up meanwhile; those that wait
-// use no processor.
+// perStart is how many rounds a process is measured in. What it has got by chance, such as the pages
+// of its memory, lasts as long as it does, and makes bulk a quarter faster or slower: so one start
+// does not decide.
+const perStart = 3
+
+// measure runs every peer's rounds of one row.
 func (b *bench) measure(ctx context.Context, r row) (result, error) {
 	if r.fresh {
 		return b.weigh(ctx, r)
 	}
-	all, err := b.enter(r)
+	all := map[string]*contest{}
+	for left := b.rounds; left > 0; left -= perStart {
+		if err := b.heat(ctx, r, all, min(left, perStart)); err != nil {
+			return result{}, err
+		}
+	}
+	return b.result(r, all), ctx.Err()
+}
+
+// heat is some rounds of one row, interleaved. All are up meanwhile; those that wait use no
+// processor.
+func (b *bench) heat(ctx context.Context, r row, all map[string]*contest, rounds int) error {
+	running, err := b.enter(r, all)
 	defer func() {
-		for _, c := range all {
+		for _, c := range running {
 			c.chain.stop()
 		}
 	}()
 	if err != nil {
-		return result{}, err
+		return err
 	}
-	for _, c := range all {
+	for _, c := range running {
 		b.look(ctx, c, r.shape)
 		c.round(ctx, r, max(time.Duration(warmup*float64(b.duration)), 500*time.Millisecond), false)
 	}
@@ -87,16 +103,23 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 	if r.fixed {
 		d = max(d, fixedRound)
 	}
-	for range b.rounds {
-		for _, c := range all {
+	for range rounds {
+		for _, c := range running {
 			c.round(ctx, r, d, true)
 		}
 	}
+	return nil
+}
+
+// result has the peers that took part.
+func (b *bench) result(r row, all map[string]*contest) result {
 	res := result{row: r}
-	for _, c := range all {
-		res.cells = append(res.cells, c.cell())
+	for _, p := range b.peers {
+		if c := all[p.name]; c != nil {
+			res.cells = append(res.cells, c.cell())
+		}
 	}
-	return res, ctx.Err()
+	return res
 }
 
 func (c *contest) cell() cell {
@@ -104,17 +127,24 @@ func (c *contest) cell() cell {
 }
 
 // enter starts everybody who can take part.
-func (b *bench) enter(r row) (all []*contest, err error) {
+func (b *bench) enter(r row, all map[string]*contest) (running []*contest, err error) {
 	for _, p := range b.peers {
-		c, err := b.start(p, r)
+		chain, err := b.start(p, r)
 		if err != nil {
-			return all, err
+			return running, err
 		}
-		if c != nil {
-			all = append(all, &contest{peer: p.name, chain: c})
+		if chain == nil {
+			continue
 		}
+		c := all[p.name]
+		if c == nil {
+			c = &contest{peer: p.name}
+			all[p.name] = c
+		}
+		c.chain = chain
+		running = append(running, c)
 	}
-	return all, nil
+	return running, nil
 }
 
 // startTries: a port that was free may be somebody's by the time it is listened on, and a run takes
@@ -153,13 +183,12 @@ func (b *bench) start(p peer, r row) (*chain, error) {
 
 // weigh measures a fresh process for every round, alone.
 func (b *bench) weigh(ctx context.Context, r row) (result, error) {
-	res := result{row: r}
 	all := map[string]*contest{}
 	for range max(1, min(r.rounds, b.rounds)) {
 		for _, p := range b.peers {
 			c, err := b.start(p, r)
 			if err != nil {
-				return res, err
+				return result{}, err
 			}
 			if c == nil || len(c.procs) == 0 {
 				continue
@@ -170,12 +199,7 @@ func (b *bench) weigh(ctx context.Context, r row) (result, error) {
 			all[p.name].weighed(ctx, c, r)
 		}
 	}
-	for _, p := range b.peers {
-		if c := all[p.name]; c != nil {
-			res.cells = append(res.cells, c.cell())
-		}
-	}
-	return res, ctx.Err()
+	return b.result(r, all), ctx.Err()
 }
 
 func (c *contest) weighed(ctx context.Context, running *chain, r row) {
