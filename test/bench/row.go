@@ -75,12 +75,20 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 		return b.weigh(ctx, r)
 	}
 	all := map[string]*contest{}
-	for left := b.rounds; left > 0; left -= perStart {
+	for left := b.roundsOf(r); left > 0; left -= perStart {
 		if err := b.heat(ctx, r, all, min(left, perStart)); err != nil {
 			return result{}, err
 		}
 	}
 	return b.result(r, all), ctx.Err()
+}
+
+// roundsOf are fewer where nothing is judged.
+func (b *bench) roundsOf(r row) int {
+	if slices.ContainsFunc(b.bars, func(x bar) bool { return x.row == r.name }) {
+		return b.rounds
+	}
+	return min(b.rounds, perStart)
 }
 
 // heat is some rounds of one row, interleaved. All are up meanwhile; those that wait use no
