@@ -16,6 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/redirect"
 	"github.com/tulle-mesh/tulle/proxy/tunnel"
 	"github.com/tulle-mesh/tulle/proxy/wire"
@@ -145,7 +147,8 @@ func (p *Proxy) serveRedirected(nc net.Conn) *forward.ServerConn {
 		p.log.Debug("refused an outbound connection", "from", nc.RemoteAddr(), "to", dst, "err",
 			err)
 		p.refused.loop.Inc()
-		tunnel.Abort(nc)
+		p.tunnels.Refuse(nc, tunnel.Unserved(dst.String()), outcome.Loop,
+			"it is for the proxy itself")
 		return nil
 	}
 	return p.serveOutbound(nc, &api.Key{Key: &api.Key_Address{Address: dst.String()}}, dst)
@@ -202,7 +205,7 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *fo
 	case httpOnly && f.Protocol == detect.Opaque: // the application's own TLS has no headers for us
 		p.sampled.Info("refused an outbound connection", "to", t.Name(), "reason", errNotHTTP)
 		p.refused.policy.Inc()
-		tunnel.Abort(nc)
+		p.tunnels.Refuse(nc, tunnel.Unserved(t.Name()), outcome.BadRequest, errNotHTTP.Error())
 		return nil
 	case !f.Protocol.IsHTTP():
 		p.tunnels.Outbound(nc, t, tunnel.Heard(f))
@@ -369,7 +372,16 @@ func (p *Proxy) refuseForeign(nc net.Conn, a *discover.Arrival, f detect.First) 
 	p.sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID,
 		"port", a.Port.Number, "reason", reason)
 	p.refused.policy.Inc()
-	tunnel.Abort(nc)
+	p.tunnels.Refuse(nc, p.unserved(a.Caller, a.Port.Number), outcome.BadRequest, reason.Error())
+}
+
+// unserved makes the labels of a connection that does not get to the application.
+func (p *Proxy) unserved(who authorize.Caller, port uint16) func() metric.Labels {
+	return func() metric.Labels {
+		l := metric.Labels{Protocol: "tcp", Port: uint32(port)}
+		who.Label(&l, p.cfg.Identity, &p.strangers)
+		return l
+	}
 }
 
 var (
@@ -404,7 +416,7 @@ func (p *Proxy) arrive(
 		p.sampled.Info("refused an inbound connection", "from", who.Address, "id", who.ID, "to",
 			dst, "port", port, "reason", refusal.Reason)
 		p.refused.bypass.Inc()
-		tunnel.Abort(nc)
+		p.tunnels.Refuse(nc, p.unserved(who, port), outcome.Denied, refusal.Reason)
 		return nil
 	}
 	in := p.discovery.Port(port)

@@ -34,6 +34,11 @@ func TestAHeadLongerThanThePeerTakes(t *testing.T) {
 				req.Header.Set("X-Header", header)
 				resp, err := c.Do(req)
 				check(t, err)
+				said := resp.Header.Get("Tulle-Error") // "inbound" is told nothing
+				if resp.StatusCode != 200 && way != "inbound" &&
+					!strings.HasPrefix(said, "header_too_large: ") {
+					t.Errorf("tulle-error is %q", said)
+				}
 				return resp.StatusCode, read(t, resp)
 			}
 			for range 2 {

@@ -26,6 +26,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/tunnel"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
@@ -189,8 +190,17 @@ func (p *Proxy) setBundles(m *api.BundlesResponse) error {
 // meshClientConfig dials an endpoint's proxy: it must prove the one identity that destination
 // named.
 func (p *Proxy) meshClientConfig(e *balance.Endpoint, alpn string) *tls.Config {
-	return spiffe.ClientConfig(p.source, e.Identity, []string{alpn},
+	cfg := spiffe.ClientConfig(p.source, e.Identity, []string{alpn},
 		strconv.Itoa(int(e.Port))+config.SNISuffix)
+	verify := cfg.VerifyConnection
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		err := verify(cs)
+		if errors.Is(err, spiffe.ErrOtherPeer) {
+			return &outcome.Failure{Why: outcome.IdentityMismatch, Err: err}
+		}
+		return err
+	}
+	return cfg
 }
 
 func (p *Proxy) dialMesh(
@@ -199,7 +209,8 @@ func (p *Proxy) dialMesh(
 	alpn string,
 ) (*wire.Conn, error) {
 	if e.Identity.IsZero() {
-		return nil, errors.New("the endpoint is meshed, and its identity is not known")
+		return nil, &outcome.Failure{Why: outcome.IdentityMismatch,
+			Err: errors.New("the endpoint is meshed, and its identity is not known")}
 	}
 	dial, cancel := context.WithTimeout(ctx, e.DialTimeout())
 	nc, err := p.dialer.DialContext(dial, "tcp", e.Mesh)
@@ -211,11 +222,12 @@ func (p *Proxy) dialMesh(
 	defer cancel()
 	w, err := handshake(ctx, nc, wire.NewTLSClient(nc, p.meshClientConfig(e, alpn)))
 	if err != nil {
-		return nil, err
+		return nil, &outcome.Failure{Why: outcome.Unreached(err, outcome.TLSFailed), Err: err}
 	}
 	if got := w.TLS().NegotiatedProtocol; got != alpn {
 		w.Close()
-		return nil, fmt.Errorf("%s speaks %q, want %q", nc.RemoteAddr(), got, alpn)
+		return nil, &outcome.Failure{Why: outcome.TLSFailed,
+			Err: fmt.Errorf("%s speaks %q, want %q", nc.RemoteAddr(), got, alpn)}
 	}
 	return w, nil
 }

@@ -97,7 +97,7 @@ func TestRoutesAnswerAndRewrite(t *testing.T) {
 		}
 		awaitLine(t, log, map[string]any{"url.path": "/strip/a", "tulle.route": "strip",
 			"http.response.status_code": 200})
-		awaitLine(t, log, map[string]any{"url.path": "/none", "tulle.reason": "route_answer",
+		awaitLine(t, log, map[string]any{"url.path": "/none", "tulle.reason": "no_route",
 			"tulle.tries": 0, "http.response.status_code": 404})
 		line := awaitLine(t, log, map[string]any{"url.path": "/away/x", "tulle.route": "away",
 			"tulle.tries": 0, "http.response.status_code": 307})
@@ -140,7 +140,7 @@ func routeAnswers(t *testing.T, p pairing) {
 	for method, want := range map[string]string{"GET": "the route answers 404\n", "HEAD": ""} {
 		resp := p.do(t, method, "/none", nil, nil)
 		if got := read(t, resp); resp.StatusCode != 404 || got != want ||
-			resp.Header.Get("Tulle-Error") != "the route answers 404" {
+			resp.Header.Get("Tulle-Error") != "no_route: the route answers 404" {
 			t.Errorf("%s: %d %q %v", method, resp.StatusCode, got, resp.Header)
 		}
 	}

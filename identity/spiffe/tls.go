@@ -13,11 +13,14 @@ import (
 // AnyPeer lets every verified peer in: for servers that authorize later, per request.
 func AnyPeer(Peer) error { return nil }
 
+// ErrOtherPeer says that a peer has proved an ID, and not the one that it should have.
+var ErrOtherPeer = errors.New("the peer is another one")
+
 // OnlyPeer lets exactly one ID in.
 func OnlyPeer(id spiffeid.ID) func(Peer) error {
 	return func(p Peer) error {
 		if p.ID != id {
-			return fmt.Errorf("peer is %s, expected %s", p.ID, id)
+			return fmt.Errorf("%w: it is %s, expected %s", ErrOtherPeer, p.ID, id)
 		}
 		return nil
 	}

@@ -82,7 +82,7 @@ func TestMetricsPage(t *testing.T) {
 		"tulle_tcp_written_bytes_total": 20, "tulle_proxy_connections_open": 3,
 		"tulle_series_dropped_total": 0, "tulle_build_info": 1,
 		"tulle_connections_refused_total": 1, "tulle_protocol_errors_total": 1,
-		"tulle_errors_answered_total": 1, "tulle_retry_causes_total": 1,
+		"tulle_outcome_reasons_total": 1, "tulle_retry_causes_total": 1,
 		"tulle_control_plane_errors_total": 1, "tulle_work_shed_total": 1,
 		"tulle_rate_limited_total":                   4,
 		"tulle_mirrors_total":                        1,

@@ -67,8 +67,11 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	}
 	// A response to a request that is still being sent is final (Linkerd's rule): the body cannot
 	// be told to have been read or not.
-	if again && (x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, fields, b)) {
-		return
+	if again {
+		if x.without(a, b) || (x.reqEnd || end) && x.retryWithin(a, fields, b) {
+			return
+		}
+		x.notRepeated()
 	}
 	x.failed = failed
 	a.answer(status, fields, end)
@@ -81,8 +84,11 @@ func (a *attempt) takeTrailers(fields []hpack.HeaderField) {
 	x, b := a.x, &a.conn.batch
 	a.judgeStatus(fields)
 	a.count(x.grpcEnd(fields))
-	if x.grpcRepeatable(fields) && (x.without(a, b) || x.retryWithin(a, fields, b)) {
-		return
+	if x.grpcRepeatable(fields) {
+		if x.without(a, b) || x.retryWithin(a, fields, b) {
+			return
+		}
+		x.notRepeated()
 	}
 	if x.answerEarly(); x.winner == a {
 		a.forwardTrailers(fields)
@@ -214,6 +220,9 @@ func (a *attempt) OnReset(code uint32, err error) {
 	}
 	a.count(true)
 	a.judgeReset(err)
+	if x.c.f.Ctx.Err() != nil {
+		x.because(outcome.Draining, drained)
+	}
 	unsent, unread := errors.Is(err, h1.ErrUnsent), errors.Is(err, h1.ErrUndelivered)
 	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
 	switch {

@@ -122,7 +122,8 @@ func TestAPreflightThatIsRefused(t *testing.T) {
 	s := h.conn.askFrom("OPTIONS", "/rule", "https://other", "PUT")
 	status, body := s.wait(t)
 	const want = "the route lets no page of this origin ask"
-	if status != "403" || body != want+"\n" || header.Value(s.head, header.Error) != want {
+	if status != "403" || body != want+"\n" ||
+		header.Value(s.head, header.Error) != "route_answer: "+want {
 		t.Errorf("answered by %s %q, %v", status, body, s.head)
 	}
 	h.countedAt(t, "/rule", 0)

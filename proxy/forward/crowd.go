@@ -67,6 +67,6 @@ func (x *exchange) refuseForNow(why string) {
 		x.fail(503, outcome.Overload, why, &x.c.batch)
 		return
 	}
-	x.seen.Because(outcome.Overload, why)
+	x.because(outcome.Overload, why)
 	x.refuse(&x.c.batch)
 }

@@ -21,6 +21,7 @@ const deadlineSlop = time.Millisecond
 const (
 	requestTimeout = "the request took longer than its timeout"
 	deadlinePassed = "the request's deadline had passed when it came"
+	drained        = "the proxy has ended, and its grace before"
 )
 
 // armDeadline sets the whole request's: the rule's timeout or what the caller grants, whichever is
@@ -145,7 +146,7 @@ func (x *exchange) late() bool {
 // our own wheel turned.
 func (x *exchange) ranOut() {
 	x.outcome = outcome.Timeout
-	x.seen.Because(outcome.RequestTimeout, requestTimeout)
+	x.because(outcome.RequestTimeout, requestTimeout)
 }
 
 // deadlineExpired is the deadline's end. A tunnel that has opened since the timer fired, or an

@@ -218,7 +218,7 @@ func TestADeadlineEndsAWait(t *testing.T) {
 			took < 300*time.Millisecond || took > 300*time.Millisecond+4*timer.Tick {
 			t.Errorf("answered by %q after %v", got, took)
 		}
-		if why := header.Value(s.head, header.Error); why != requestTimeout {
+		if why := header.Value(s.head, header.Error); why != "request_timeout: "+requestTimeout {
 			t.Errorf("tulle-error is %q", why)
 		}
 	})

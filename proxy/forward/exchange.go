@@ -81,7 +81,9 @@ type exchange struct {
 	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
 	outcome   outcome.Outcome
-	fault     uint16 // the status of the error that follows a delay; 0: none does
+	fault     uint16         // the status of the error that follows a delay; 0: none does
+	why       outcome.Reason // it does not go plainly well
+	bound     outcome.Reason // what kept a try that failed from being repeated; Plain: nothing has
 	respBytes uint64
 	reqBytes  uint64
 	upload    uint64 // of an upgrade: how many of them are its body
@@ -206,8 +208,11 @@ func (x *exchange) OnReset(code uint32, err error) {
 		x.complete(&x.c.batch) // it has its answer
 		return
 	}
-	if x.c.shed.Load() {
-		x.seen.Because(outcome.Overload, "the proxy was short of memory, and its peer slow")
+	switch {
+	case x.c.shed.Load():
+		x.because(outcome.Overload, "the proxy was short of memory, and its peer slow")
+	case x.c.f.Ctx.Err() != nil:
+		x.because(outcome.Draining, drained)
 	}
 	x.countSent(false) // nobody will know how it went
 	x.abandonAll(&x.c.batch)
@@ -255,7 +260,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		return
 	}
 	if !x.armDeadline(fields) {
-		x.timeout(outcome.RequestTimeout, deadlinePassed, &x.c.batch)
+		x.timeout(outcome.DeadlinePassed, deadlinePassed, &x.c.batch)
 		return
 	}
 	if x.rule.Retry && x.mayRepeat() {
@@ -293,7 +298,7 @@ func (x *exchange) direct(a *discover.Answer, b *batch) bool {
 func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 	if x.c.f.shed(x.start) {
 		const words = "the proxy is out of memory"
-		x.seen.Because(outcome.Overload, words)
+		x.because(outcome.Overload, words)
 		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: words}
 	}
 	return x.c.side.admit(x)
@@ -458,11 +463,10 @@ func (x *exchange) fail(status int, why outcome.Reason, words string, b *batch) 
 		x.complete(b) // the rest of the request is what failed
 		return
 	}
-	x.seen.Because(why, words)
+	x.because(why, words)
 	x.abandonAll(b)
 	x.failed = true
 	if x.phase != phaseAnswering {
-		x.c.f.errorAnswered(status)
 		x.reply(x.errorReply(status, words), b)
 		return
 	}

@@ -40,6 +40,6 @@ func (x *exchange) delayOver(b *batch) {
 func (x *exchange) abort(status int, b *batch) {
 	x.c.f.aborted.Inc()
 	words := "a fault is injected: " + strconv.Itoa(status)
-	x.seen.Because(outcome.FaultInjected, words)
+	x.because(outcome.FaultInjected, words)
 	x.answerByRoute(x.errorReply(status, words), b)
 }

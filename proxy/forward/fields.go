@@ -178,6 +178,7 @@ func (x *exchange) responseFields(
 	if a.endpoint.Meshed() {
 		if why := header.Value(fields, header.Error); why != "" {
 			dst = append(dst, hpack.HeaderField{Name: header.Error, Value: why})
+			x.becausePeer(why)
 		}
 	}
 	if x.given != nil {

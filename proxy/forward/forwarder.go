@@ -40,6 +40,7 @@ type Forwarder struct {
 	dialFailures *metric.Counter
 	crowded      *metric.Counter
 	shedWork     *metric.Counter
+	reasons      *outcome.Counters
 	delayed      *metric.Counter
 	aborted      *metric.Counter
 	breached     struct{ caller, backend func(code uint32) } // of HTTP/2, on a stream
@@ -80,6 +81,7 @@ func New(o Options) *Forwarder {
 		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
 		crowded:      o.Metrics.Counter(metric.ShedWork, "connections"),
 		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
+		reasons:      outcome.NewCounters(o.Metrics),
 		delayed:      o.Metrics.Counter(metric.FaultInjected, "delay"),
 		aborted:      o.Metrics.Counter(metric.FaultInjected, "abort"),
 	}
@@ -134,22 +136,6 @@ func (f *Forwarder) trackClient(c *clientConn) (stop func()) {
 		unwatch()
 		f.clients.Remove(c)
 	}
-}
-
-// errorAnswered counts an error that the proxy answered with, by status.
-func (f *Forwarder) errorAnswered(status int) {
-	why := metric.Other
-	switch status {
-	case 403:
-		why = "forbidden"
-	case 502:
-		why = "bad_gateway"
-	case 503:
-		why = "unavailable"
-	case 504:
-		why = "timeout"
-	}
-	f.Metrics.Counter(metric.ErrorAnswered, why).Inc()
 }
 
 // transport is what forwarding keeps with an endpoint.

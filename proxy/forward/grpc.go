@@ -75,32 +75,27 @@ func grpcStatus(status int) string {
 	return "13"
 }
 
-func grpcError(status int, reason string, ours bool) []hpack.HeaderField {
+func grpcError(status int, words string) []hpack.HeaderField {
 	fields := []hpack.HeaderField{{Name: "content-type", Value: "application/grpc"}}
-	fields = append(fields, grpcTrailers(status, reason)...)
-	if ours {
-		fields = append(fields,
-			hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
-	}
-	return fields
+	return append(fields, grpcTrailers(status, words)...)
 }
 
-func grpcTrailers(status int, reason string) []hpack.HeaderField {
+func grpcTrailers(status int, words string) []hpack.HeaderField {
 	return []hpack.HeaderField{
 		{Name: "grpc-status", Value: grpcStatus(status)},
-		{Name: "grpc-message", Value: h2.EncodeGRPCMessage(reason)},
+		{Name: "grpc-message", Value: h2.EncodeGRPCMessage(words)},
 	}
 }
 
 // cutShort ends a response that has begun. A gRPC caller is told why in trailers: it would take a
 // reset for an error of its own library. They would wait behind what the caller does not take, and
 // nobody would watch over that.
-func (x *exchange) cutShort(code uint32, status int, reason string, b *batch) {
+func (x *exchange) cutShort(code uint32, status int, words string, b *batch) {
 	if !x.grpc || x.c.http1 || x.heldDown > 0 {
 		x.down.Reset(code)
 		return
 	}
-	x.down.WriteHeaders(grpcTrailers(status, reason), true)
+	x.down.WriteHeaders(grpcTrailers(status, words), true)
 	x.endEarly(b)
 }
 

@@ -11,7 +11,7 @@ import (
 func TestErrorsAsGRPCStatuses(t *testing.T) {
 	for status, want := range map[int]string{400: "13", 401: "16", 403: "7", 404: "12", 413: "8",
 		429: "8", 431: "8", 500: "13", 502: "14", 503: "14", 504: "4"} {
-		if got := header.Value(grpcError(status, "why", false), "grpc-status"); got != want {
+		if got := header.Value(grpcError(status, "why"), "grpc-status"); got != want {
 			t.Errorf("%d is %s, want %s", status, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 	"golang.org/x/net/http2/hpack"
@@ -200,8 +201,8 @@ func (m *mirror) openQueued(b *batch) bool {
 	return true
 }
 
-func (m *mirror) undelivered(string, *batch) { m.lost(m.f.mirrors.failed) }
-func (m *mirror) stranded(*batch)            { m.lost(m.f.mirrors.nowhere) }
+func (m *mirror) undelivered(outcome.Reason, string, *batch) { m.lost(m.f.mirrors.failed) }
+func (m *mirror) stranded(*batch)                            { m.lost(m.f.mirrors.nowhere) }
 
 // lost ends what has no connection, and is in no queue any more.
 func (m *mirror) lost(why *metric.Counter) {

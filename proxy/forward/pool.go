@@ -13,6 +13,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 	"golang.org/x/net/http2/hpack"
 )
@@ -97,7 +98,7 @@ type waiter interface {
 	// room after all.
 	openQueued(b *batch) bool
 	// undelivered says that nobody could be reached, and stranded that the endpoint has left.
-	undelivered(reason string, b *batch)
+	undelivered(why outcome.Reason, words string, b *batch)
 	stranded(b *batch)
 }
 
@@ -393,8 +394,10 @@ func (p *pool) dialFailed(err error, probing bool) (again bool) {
 	}
 	p.mu.Unlock()
 	var b batch
+	why, words := outcome.Unreached(err, outcome.ConnectFailed),
+		fmt.Sprintf("cannot connect to %s: %v", p.e.Address, err)
 	for _, w := range failed {
-		w.(waiter).undelivered(fmt.Sprintf("cannot connect to %s: %v", p.e.Address, err), &b)
+		w.(waiter).undelivered(why, words, &b)
 	}
 	b.flush()
 	return probes && p.probe(rest)

@@ -108,7 +108,7 @@ func wantTooOften(t *testing.T, s *answers, meshed, grpc bool) {
 	}
 	const reason = "the request is beyond rate limit one of shop/web, 1 requests in 10s: " +
 		"try again in 8 s"
-	if got := header.Value(s.head, header.Error); (got == reason) != meshed {
+	if got := header.Value(s.head, header.Error); (got == "rate_limited: "+reason) != meshed {
 		t.Errorf("tulle-error is %q", got)
 	}
 	if got := string(s.body); !grpc && got != reason+"\n" {

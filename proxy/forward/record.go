@@ -15,6 +15,8 @@ import (
 func (x *exchange) recordOutcome(now time.Time) {
 	r := outcome.Request{Outcome: x.outcome, Failed: x.failed, Latency: now.Sub(x.start)}
 	r.Read, r.Written = x.c.side.farBytes(x)
+	x.because(x.outcome.Reason(), "")
+	x.c.f.reasons.Count(x.why)
 	x.show(r)
 	if x.outcome == outcome.Refused {
 		// The caller's proxy tries elsewhere and counts the request there; here nobody was asked.
@@ -22,6 +24,18 @@ func (x *exchange) recordOutcome(now time.Time) {
 	}
 	r.Count(x.record())
 }
+
+// because says why the request does not go well, in one word and in many. The first word counts:
+// the others follow from it.
+func (x *exchange) because(why outcome.Reason, words string) {
+	if x.why == outcome.Plain {
+		x.why = why
+		x.seen.Because(why, words)
+	}
+}
+
+// becausePeer takes the reason from a verified peer's proxy, whose answer this is.
+func (x *exchange) becausePeer(said string) { x.because(outcome.Said(said)) }
 
 // look begins the request's record, if somebody looks.
 func (x *exchange) look() {

@@ -18,24 +18,31 @@ type reply struct {
 	body   string
 }
 
-// errorReply says what went wrong. The reason goes no further than the mesh.
-func (x *exchange) errorReply(status int, reason string) reply {
+// errorReply says what went wrong: the exchange's reason, which goes no further than the mesh, and
+// words for people.
+func (x *exchange) errorReply(status int, words string) reply {
 	if x.grpc {
-		return reply{200, grpcError(status, reason, x.c.side.explains()), ""}
+		return reply{200, x.explain(grpcError(status, words), words), ""}
 	}
-	r := reply{status: status, body: reason + "\n", fields: []hpack.HeaderField{
+	r := reply{status: status, body: words + "\n", fields: []hpack.HeaderField{
 		{Name: "content-type", Value: "text/plain; charset=utf-8"},
-		{Name: "content-length", Value: strconv.Itoa(len(reason) + 1)},
+		{Name: "content-length", Value: strconv.Itoa(len(words) + 1)},
 	}}
 	if status == 503 {
 		// RFC 9110 §10.2.3: what it lacks now, an endpoint or room, it may soon have.
 		r.fields = append(r.fields, hpack.HeaderField{Name: "retry-after", Value: "1"})
 	}
-	if x.c.side.explains() {
-		r.fields = append(r.fields,
-			hpack.HeaderField{Name: header.Error, Value: header.Printable(reason)})
-	}
+	r.fields = x.explain(r.fields, words)
 	return r
+}
+
+// explain tells a caller who may know it why there is an error.
+func (x *exchange) explain(fields []hpack.HeaderField, words string) []hpack.HeaderField {
+	if !x.c.side.explains() {
+		return fields
+	}
+	return append(fields,
+		hpack.HeaderField{Name: header.Error, Value: header.Printable(x.why.Says(words))})
 }
 
 // answeredBy gives the answer that filters have in place of a backend's, if there is one.
@@ -59,7 +66,7 @@ func (x *exchange) permit(c *route.CORS, b *batch) {
 		return
 	}
 	const words = "the route lets no page of this origin ask"
-	x.seen.Because(outcome.RouteAnswer, words)
+	x.because(outcome.RouteAnswer, words)
 	x.answerByRoute(x.errorReply(403, words), b)
 }
 
@@ -71,10 +78,14 @@ func (x *exchange) redirect(to *route.Redirect, b *batch) {
 	x.answerByRoute(r, b)
 }
 
-// answerFixed gives the answer that the route has instead of a cluster.
+// answerFixed gives the answer that the route has instead of a cluster: 404 to what none of its
+// rules matches.
 func (x *exchange) answerFixed(status int, b *batch) {
-	words := "the route answers " + strconv.Itoa(status)
-	x.seen.Because(outcome.RouteAnswer, words)
+	words, why := "the route answers "+strconv.Itoa(status), outcome.RouteAnswer
+	if status == 404 {
+		why = outcome.NoRoute
+	}
+	x.because(why, words)
 	x.answerByRoute(x.errorReply(status, words), b)
 }
 
@@ -85,7 +96,7 @@ func (x *exchange) turnAway(why *authorize.Refusal, b *batch) {
 		x.fail(why.Status, x.refusedFor(), why.Reason, b)
 		return
 	}
-	x.seen.Because(outcome.RateLimited, why.Reason)
+	x.because(outcome.RateLimited, why.Reason)
 	r := x.errorReply(why.Status, why.Reason)
 	r.fields = append(r.fields, limitFields(&why.Over)...)
 	x.failed = x.rule.Failure(r.status) || grpcFailure(header.Value(r.fields, "grpc-status"))

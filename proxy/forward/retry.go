@@ -15,11 +15,18 @@ import (
 // retryWithin leaves a and starts another try, if the rule and its budget allow one, after the
 // pause that the rule or what the backend said asks for; nil: it said nothing.
 func (x *exchange) retryWithin(a *attempt, said []hpack.HeaderField, b *batch) bool {
-	if !x.repeatable() {
+	if x.bound = outcome.Plain; !x.repeatable() {
+		if x.rule.Retry && x.mayRepeat() && int(x.tries) >= x.maxTries() {
+			x.bound = outcome.RetryLimit
+		}
 		return false
 	}
 	pause, welcome := x.pause(a, said)
-	if !welcome || x.endsWithin(pause) || !x.withdraw() {
+	if !welcome || x.endsWithin(pause) {
+		return false
+	}
+	if !x.withdraw() {
+		x.bound = outcome.RetryBudget
 		return false
 	}
 	x.record().Retries.Add(1)
@@ -30,8 +37,21 @@ func (x *exchange) retryWithin(a *attempt, said []hpack.HeaderField, b *batch) b
 
 // repeatable: the rule allows another try, but for the budget.
 func (x *exchange) repeatable() bool {
-	return x.rule.Retry && x.mayRepeat() &&
-		x.replayable(cmp.Or(x.rule.MaxTries, x.c.f.Limits.MaxTries))
+	return x.rule.Retry && x.mayRepeat() && x.replayable(x.maxTries())
+}
+
+func (x *exchange) maxTries() int { return cmp.Or(x.rule.MaxTries, x.c.f.Limits.MaxTries) }
+
+// notRepeated says what kept an answer that asks for another try from getting one. The caller has
+// that answer, with its own status: for an empty budget Gateway API would have 503 (GEP-3388),
+// which says less.
+func (x *exchange) notRepeated() {
+	switch x.bound {
+	case outcome.RetryLimit:
+		x.because(x.bound, "there were as many tries as may be")
+	case outcome.RetryBudget:
+		x.because(x.bound, "the retries' budget or the cluster's limit had no room for another try")
+	}
 }
 
 // mayRepeat: what the request does may be done twice, as far as its method tells.
@@ -133,7 +153,7 @@ func (x *exchange) retry(a *attempt, pause time.Duration, b *batch) {
 
 // undelivered is called by the pool, without mu, when a's request could not be sent: nothing of it
 // reached anyone.
-func (a *attempt) undelivered(reason string, b *batch) {
+func (a *attempt) undelivered(why outcome.Reason, words string, b *batch) {
 	x := a.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -148,12 +168,13 @@ func (a *attempt) undelivered(reason string, b *batch) {
 		return
 	}
 	if x.c.refuses() {
+		x.because(why, words)
 		x.abandon(a, b)
 		x.refuse(b)
 		return
 	}
 	if !x.resend(a, b) && !x.retryWithin(a, nil, b) {
-		x.fail(503, outcome.ConnectFailed, reason, b)
+		x.fail(503, why, words, b)
 	}
 }
 

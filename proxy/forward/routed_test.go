@@ -139,7 +139,7 @@ func TestWhatTheRouteAnswers(t *testing.T) {
 						t.Errorf("marked %q, want %q", got, tt.marks)
 					}
 					why := header.Value(s.head, header.Error)
-					if fixed := tt.location == ""; fixed != strings.HasPrefix(why, "the route ") {
+					if fixed := tt.location == ""; fixed != strings.Contains(why, ": the route ") {
 						t.Errorf("tulle-error is %q", why)
 					}
 					h.countedAt(t, "/"+strings.Split(tt.target, "/")[1], tt.failures)

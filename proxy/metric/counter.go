@@ -16,9 +16,8 @@ const (
 	ConnectionRefused Event = iota
 	// ProtocolError is a peer that broke HTTP/1, HTTP/2 or TLS.
 	ProtocolError
-	// ErrorAnswered is a response that the proxy made itself: 502, 503, 504 and their equals in
-	// gRPC.
-	ErrorAnswered
+	// OutcomeReason is a request or an opaque connection that did not go plainly well.
+	OutcomeReason
 	// RetryCause is why a try was sent again.
 	RetryCause
 	// ControlPlaneError is a failed call to identity, destination or viz.
@@ -34,7 +33,7 @@ const (
 )
 
 func (e Event) String() string {
-	names := [events]string{"connections_refused", "protocol_errors", "errors_answered",
+	names := [events]string{"connections_refused", "protocol_errors", "outcome_reasons",
 		"retry_causes", "control_plane_errors", "work_shed", "mirrors", "faults_injected"}
 	if e >= events {
 		return "unknown"

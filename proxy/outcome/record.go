@@ -124,13 +124,6 @@ func (r *Record) End(q Request) {
 	}
 	r.Request = q
 	r.Cut = r.Cut || q.Outcome == Reset || q.Outcome == Cancelled && r.Status != 0
-	switch q.Outcome {
-	case Cancelled:
-		r.Because(ClientGone, "")
-	case Reset:
-		r.Because(ResetByPeer, "")
-	case Refused:
-		r.Because(RefusedStream, "")
-	}
+	r.Because(q.Outcome.Reason(), "")
 	r.hook.End(r)
 }

@@ -18,6 +18,19 @@ const (
 	Timeout
 )
 
+// Reason is what such an end says of itself, where nobody knows more.
+func (o Outcome) Reason() Reason {
+	switch o {
+	case Cancelled:
+		return ClientGone
+	case Reset:
+		return ResetByPeer
+	case Refused:
+		return RefusedStream
+	}
+	return Plain
+}
+
 // Request is what is known of a request once it has ended.
 type Request struct {
 	Outcome       Outcome

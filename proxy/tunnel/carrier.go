@@ -23,6 +23,7 @@ type Carrier struct {
 	pipes pipes
 	open  live.Set[io.Closer] // what a cut ends
 
+	reasons      *outcome.Counters
 	refused      struct{ unknown, undialable, policy *metric.Counter }
 	dialFailures *metric.Counter
 	shedWork     *metric.Counter
@@ -52,6 +53,7 @@ type Options struct {
 func New(o Options) *Carrier {
 	c := &Carrier{
 		Options:      o,
+		reasons:      outcome.NewCounters(o.Metrics),
 		dialFailures: o.Metrics.Counter(metric.RetryCause, "connect"),
 		shedWork:     o.Metrics.Counter(metric.ShedWork, "memory"),
 	}
@@ -78,11 +80,11 @@ func (c *Carrier) track(o io.Closer) (stop func()) {
 }
 
 // shed cuts a connection for which there is no memory, and counts that. It reports whether it has.
-func (c *Carrier) shed(nc net.Conn) bool {
+func (c *Carrier) shed(nc net.Conn, labels func() metric.Labels) bool {
 	if !c.Memory.Full(time.Now()) {
 		return false
 	}
 	c.shedWork.Inc()
-	Abort(nc)
+	c.Refuse(nc, labels, outcome.Overload, "the proxy is out of memory")
 	return true
 }

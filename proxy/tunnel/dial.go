@@ -11,11 +11,15 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
 
-// errLimit: the cluster's limit says so.
-var errLimit = errors.New("there are too many connections")
+var (
+	// errLimit: the cluster's limit says so.
+	errLimit      = errors.New("there are too many connections")
+	errNoEndpoint = errors.New("no endpoint is ready")
+)
 
 // dialEndpoint connects to one of a cluster's endpoints, and tries others when that fails: nothing
 // was sent yet. Whoever has no more use for the connection says so to the endpoint (Disconnect).
@@ -24,7 +28,7 @@ func (c *Carrier) dialEndpoint(
 ) (*balance.Endpoint, leg, error) {
 	set := c.awaitEndpoints(cl)
 	if set == nil {
-		return nil, nil, errors.New("no endpoint is ready for " + cl.Name)
+		return nil, nil, fmt.Errorf("%w for %s", errNoEndpoint, cl.Name)
 	}
 	var last *balance.Endpoint
 	var err error
@@ -117,7 +121,7 @@ func (c *Carrier) dialTunnel(e *balance.Endpoint) (leg, error) {
 	tl := newTLSLeg(nc, nil, tls.Client, c.MeshConfig(e, config.ALPNTCP))
 	if err := tl.HandshakeContext(ctx); err != nil {
 		nc.Close()
-		return nil, err
+		return nil, &outcome.Failure{Why: outcome.Unreached(err, outcome.TLSFailed), Err: err}
 	}
 	return tl, nil
 }

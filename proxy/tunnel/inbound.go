@@ -21,7 +21,7 @@ func (c *Carrier) Inbound(nc net.Conn, a *discover.Arrival, w Words) {
 // dialApplication connects to the application for an opaque connection that its caller may have;
 // nil: there is none to be had, and the caller has been told as far as it can be.
 func (c *Carrier) dialApplication(nc net.Conn, a *discover.Arrival) leg {
-	if c.shed(nc) {
+	if c.shed(nc, c.labelsOf(a)) {
 		return nil
 	}
 	if refused := a.Port.Verdict(a.Caller); refused != nil {
@@ -33,8 +33,7 @@ func (c *Carrier) dialApplication(nc net.Conn, a *discover.Arrival) leg {
 	if err != nil {
 		c.Log.Debug("the application does not answer", "port", a.Port.Number, "err", err)
 		c.refused.undialable.Inc()
-		c.refusedInbound(nc, a, outcome.ConnectFailed, err.Error())
-		Abort(nc)
+		c.Refuse(nc, c.labelsOf(a), outcome.Unreached(err, outcome.ConnectFailed), err.Error())
 		return nil
 	}
 	e.MarkAnswered()
@@ -60,6 +59,11 @@ func (c *Carrier) carryInbound(nc net.Conn, up leg, a *discover.Arrival, w Words
 	t.carry(w, c.Metrics.Cell(l), r)
 }
 
+// labelsOf makes the labels of a connection that does not get to the application.
+func (c *Carrier) labelsOf(a *discover.Arrival) func() metric.Labels {
+	return func() metric.Labels { return c.inboundLabels(a, a.Caller) }
+}
+
 func (c *Carrier) inboundLabels(a *discover.Arrival, who authorize.Caller) metric.Labels {
 	l := metric.Labels{Protocol: "tcp", Port: uint32(a.Port.Number)}
 	a.Port.Now().Fallback.Label(&l)
@@ -72,15 +76,5 @@ func (c *Carrier) refuse(nc net.Conn, a *discover.Arrival, why *authorize.Refusa
 	c.Sampled.Info("refused an inbound connection", "from", a.Caller.Address, "id", a.Caller.ID,
 		"port", a.Port.Number, "reason", why.Reason)
 	c.refused.policy.Inc()
-	c.refusedInbound(nc, a, outcome.Denied, why.Reason)
-	Abort(nc)
-}
-
-// refusedInbound shows a connection that does not get to the application.
-func (c *Carrier) refusedInbound(
-	nc net.Conn, a *discover.Arrival, why outcome.Reason, words string,
-) {
-	if r := c.look(nc); r != nil {
-		unreached(r, c.inboundLabels(a, a.Caller), why, words)
-	}
+	c.Refuse(nc, c.labelsOf(a), outcome.Denied, why.Reason)
 }

@@ -24,14 +24,13 @@ type opaque struct {
 
 // Outbound carries an opaque connection of the application's to an endpoint of its target.
 func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
-	if c.shed(nc) {
+	if c.shed(nc, Unserved(t.Name())) {
 		return
 	}
 	r := c.look(nc)
 	o, err := c.openOpaque(t, caller{from: nc.RemoteAddr()})
 	if err != nil {
-		l := metric.Labels{Direction: metric.Outbound, Authority: t.Name(), Protocol: "tcp"}
-		unreached(r, l, whyUnreached(err), err.Error())
+		c.unreached(r, Unserved(t.Name()), whyUnreached(err), err.Error())
 		c.Sampled.Info("cannot forward a connection", "to", t.Name(), "err", err)
 		Abort(nc) // what could not be reached has not ended in order
 		return
@@ -39,6 +38,13 @@ func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
 	defer o.endpoint.Disconnect()
 	defer o.up.Close()
 	c.carryOutbound(nc, o, w, r)
+}
+
+// Unserved are the labels of the application's connection to somewhere that it does not get to.
+func Unserved(to string) func() metric.Labels {
+	return func() metric.Labels {
+		return metric.Labels{Direction: metric.Outbound, Authority: to, Protocol: "tcp"}
+	}
 }
 
 func (c *Carrier) carryOutbound(nc net.Conn, o opaque, w Words, r *outcome.Record) {
@@ -84,8 +90,10 @@ func whyUnreached(err error) outcome.Reason {
 		return outcome.RouteAnswer
 	case errors.Is(err, errLimit):
 		return outcome.ClusterLimit
+	case errors.Is(err, errNoEndpoint):
+		return outcome.NoEndpoints
 	}
-	return outcome.ConnectFailed
+	return outcome.Unreached(err, outcome.ConnectFailed)
 }
 
 func (c *Carrier) opaqueLabels(o opaque, f detect.First) metric.Labels {

@@ -27,26 +27,52 @@ func reach(r *outcome.Record, e *balance.Endpoint, l metric.Labels) {
 	}
 }
 
-// show gives away the record of a connection that was carried.
+// show counts how a connection that was carried has ended, and gives its record away.
 func (t *tunnel) show(r *outcome.Record) {
+	why, words := t.whyBroken()
+	t.c.reasons.Count(why)
 	if r == nil {
 		return
 	}
 	r.RequestBytes, r.ResponseBytes = t.said.Load(), t.answered.Load()
 	q := outcome.Request{Outcome: outcome.Answered, Latency: time.Since(r.Start)}
-	if why := t.broke.Load(); why != nil {
+	if why != outcome.Plain {
 		q.Outcome, q.Failed = outcome.Reset, true
-		r.Because(reasonOf(*why), (*why).Error())
+		r.Because(why, words)
 	}
 	r.End(q)
 }
 
-// unreached gives away the record of a connection that was not carried.
-func unreached(r *outcome.Record, l metric.Labels, why outcome.Reason, words string) {
+// whyBroken is what cut a connection, if anything has.
+func (t *tunnel) whyBroken() (why outcome.Reason, words string) {
+	err := t.broke.Load()
+	switch {
+	case err == nil:
+		return outcome.Plain, ""
+	case t.c.Ctx.Err() != nil:
+		return outcome.Draining, "the proxy has ended, and its grace before"
+	}
+	return reasonOf(*err), (*err).Error()
+}
+
+// Refuse cuts a connection that is not served: it has not ended in order. The labels are made only
+// where somebody looks, for those of strangers take room among others'.
+func (c *Carrier) Refuse(
+	nc net.Conn, labels func() metric.Labels, why outcome.Reason, words string,
+) {
+	c.unreached(c.look(nc), labels, why, words)
+	Abort(nc)
+}
+
+// unreached counts a connection that was not carried, and gives its record away.
+func (c *Carrier) unreached(
+	r *outcome.Record, labels func() metric.Labels, why outcome.Reason, words string,
+) {
+	c.reasons.Count(why)
 	if r == nil {
 		return
 	}
-	r.Labels = l
+	r.Labels = labels()
 	r.Because(why, words)
 	r.End(outcome.Request{Outcome: outcome.Reset, Failed: true, Latency: time.Since(r.Start)})
 }
@@ -55,8 +81,12 @@ func reasonOf(err error) outcome.Reason {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return outcome.IdleTimeout
-	case errors.Is(err, errForbidden), errors.Is(err, errLateHTTP):
+	case errors.Is(err, errForbidden):
 		return outcome.Denied
+	case errors.Is(err, errLateHTTP):
+		return outcome.BadRequest
+	case errors.Is(err, errCertificate):
+		return outcome.TLSFailed
 	}
 	return outcome.ResetByPeer
 }

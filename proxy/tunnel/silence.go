@@ -10,6 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/discover"
+	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // OutboundSilent is a connection on which the application has said nothing for
@@ -25,7 +27,7 @@ func (c *Carrier) OutboundSilent(
 	f detect.First,
 ) (http detect.First) {
 	for try := range c.Limits.MaxTries {
-		if c.shed(nc) {
+		if c.shed(nc, Unserved(t.Name())) {
 			return http
 		}
 		http, again, err := c.attend(nc, t, f, try)
@@ -60,7 +62,9 @@ func (c *Carrier) attend(
 	case w.http() && len(w.answer) == 0:
 		return w.first, false, Abort(o.up)
 	case w.http():
-		return http, false, errors.Join(errLateHTTP, cut(nc, o.up))
+		labels := func() metric.Labels { return c.opaqueLabels(o, w.first) }
+		c.Refuse(nc, labels, outcome.BadRequest, errLateHTTP.Error())
+		return http, false, errors.Join(errLateHTTP, Abort(o.up))
 	case w.left != nil && w.none():
 		return http, true, nil
 	}
@@ -127,7 +131,8 @@ func (c *Carrier) InboundSilent(
 	case w.http():
 		c.Log.Debug("a connection is cut", "from", a.Caller.Address, "id", a.Caller.ID, "port",
 			a.Port.Number, "err", errLateHTTP)
-		cut(nc, up)
+		c.Refuse(nc, c.labelsOf(a), outcome.BadRequest, errLateHTTP.Error())
+		Abort(up) // fails only if it has ended
 	case w.left != nil && !errors.Is(w.left, io.EOF):
 		Abort(nc)
 	default:

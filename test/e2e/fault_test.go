@@ -33,7 +33,7 @@ func TestAFaultIsInjected(t *testing.T) {
 	becomes("200")
 	run(t, "meshctl", "fault", "inject", "svc/server", "-n", ns, "--abort", "418", "--delay",
 		"700ms", "--header", "x-test=1", "--from", byHook)
-	becomes("418 a fault is injected", "-header", "X-Test: 1")
+	becomes("418 fault_injected: a fault is injected", "-header", "X-Test: 1")
 	if got := asked(); !strings.HasPrefix(got, "200") {
 		t.Errorf("without the header: %s", got)
 	}
@@ -50,6 +50,6 @@ func TestAFaultIsInjected(t *testing.T) {
 	run(t, "meshctl", "fault", "clear", "svc/server", "-n", ns)
 	becomes("200", "-header", "X-Test: 1")
 	run(t, "meshctl", "fault", "inject", "svc/server", "-n", ns, "--abort", "503", "--for", "5s")
-	becomes("503 a fault is injected")
+	becomes("503 fault_injected: a fault is injected")
 	becomes("200")
 }
