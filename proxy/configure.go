@@ -5,7 +5,6 @@ import (
 	"log/slog"
 
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
 // levels are slog's.
@@ -24,25 +23,13 @@ func (p *Proxy) configure(c *api.Config) error {
 			return fmt.Errorf("a log level (%d) that this proxy does not know", c.Log.Level)
 		}
 	}
-	access, err := p.accessHook(c.GetAccessLog())
+	access, err := p.access.Hook(c.GetAccessLog())
 	if err != nil {
 		return err
 	}
 	p.setLevel(level)
 	p.seen.Set(access)
 	return nil
-}
-
-// accessHook is who writes the access log; nil: there is none, as without a word about it.
-func (p *Proxy) accessHook(a *api.AccessLog) (*outcome.Hook, error) {
-	switch f := a.GetFormat(); {
-	case a == nil || f == api.Format_FORMAT_NONE:
-		return nil, nil
-	case f == api.Format_FORMAT_JSON:
-		return p.access.Hook(), nil
-	default:
-		return nil, fmt.Errorf("an access log's format (%d) that this proxy does not know", f)
-	}
 }
 
 // setLevel sets the log level to another one than destination said last. The admin port sets it

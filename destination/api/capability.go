@@ -20,6 +20,7 @@ const (
 	CapabilityOutliers        = "cluster/outlier-detection"
 	CapabilityConfig          = "config"
 	CapabilityAccessLog       = "config/access-log"
+	CapabilityAccessLogFilter = "config/access-log-filter"
 	CapabilityLeastRequest    = "balancer/least-request"
 	CapabilityRoundRobin      = "balancer/round-robin"
 	CapabilityRandom          = "balancer/random"
@@ -45,12 +46,20 @@ func (x *Resource) Needs() []string {
 		}
 		return need
 	case *Resource_Config:
-		if body.Config.GetAccessLog() != nil {
-			return []string{CapabilityConfig, CapabilityAccessLog}
-		}
-		return []string{CapabilityConfig}
+		return append(body.Config.GetAccessLog().needs(), CapabilityConfig)
 	}
 	return nil
+}
+
+func (x *AccessLog) needs() []string {
+	switch {
+	case x == nil:
+		return nil
+	case x.Format != Format_FORMAT_TEXT && !x.FailuresOnly && x.SampleDenominator == 0 &&
+		x.LinesPerSecond == 0:
+		return []string{CapabilityAccessLog}
+	}
+	return []string{CapabilityAccessLog, CapabilityAccessLogFilter}
 }
 
 func (x *Cluster) needs() (need []string) {

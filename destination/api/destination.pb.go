@@ -362,6 +362,7 @@ const (
 	Format_FORMAT_UNSPECIFIED Format = 0
 	Format_FORMAT_NONE        Format = 1 // no access log
 	Format_FORMAT_JSON        Format = 2
+	Format_FORMAT_TEXT        Format = 3 // as Istio has Envoy write it; capability "config/access-log-filter"
 )
 
 // Enum value maps for Format.
@@ -370,11 +371,13 @@ var (
 		0: "FORMAT_UNSPECIFIED",
 		1: "FORMAT_NONE",
 		2: "FORMAT_JSON",
+		3: "FORMAT_TEXT",
 	}
 	Format_value = map[string]int32{
 		"FORMAT_UNSPECIFIED": 0,
 		"FORMAT_NONE":        1,
 		"FORMAT_JSON":        2,
+		"FORMAT_TEXT":        3,
 	}
 )
 
@@ -5893,12 +5896,19 @@ func (x *Config) GetAccessLog() *AccessLog {
 	return nil
 }
 
-// AccessLog is a line for each request and opaque connection, on the proxy's standard output.
+// AccessLog is a line for each request and opaque connection, on the proxy's standard output. All but
+// format needs the capability "config/access-log-filter".
 type AccessLog struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Format        Format                 `protobuf:"varint,1,opt,name=format,proto3,enum=tulle.destination.v1.Format" json:"format,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Format       Format                 `protobuf:"varint,1,opt,name=format,proto3,enum=tulle.destination.v1.Format" json:"format,omitempty"`
+	FailuresOnly bool                   `protobuf:"varint,2,opt,name=failures_only,json=failuresOnly,proto3" json:"failures_only,omitempty"` // no line for what goes plainly well
+	// Of what goes plainly well, so many of so many get a line: at most MaxLogSample (limits.go), and
+	// the numerator no more than the denominator. 0 of 0: all.
+	SampleNumerator   uint32 `protobuf:"varint,3,opt,name=sample_numerator,json=sampleNumerator,proto3" json:"sample_numerator,omitempty"`
+	SampleDenominator uint32 `protobuf:"varint,4,opt,name=sample_denominator,json=sampleDenominator,proto3" json:"sample_denominator,omitempty"`
+	LinesPerSecond    uint32 `protobuf:"varint,5,opt,name=lines_per_second,json=linesPerSecond,proto3" json:"lines_per_second,omitempty"` // at most MaxLogLines; 0: the proxy's default. As many more for what
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *AccessLog) Reset() {
@@ -5936,6 +5946,34 @@ func (x *AccessLog) GetFormat() Format {
 		return x.Format
 	}
 	return Format_FORMAT_UNSPECIFIED
+}
+
+func (x *AccessLog) GetFailuresOnly() bool {
+	if x != nil {
+		return x.FailuresOnly
+	}
+	return false
+}
+
+func (x *AccessLog) GetSampleNumerator() uint32 {
+	if x != nil {
+		return x.SampleNumerator
+	}
+	return 0
+}
+
+func (x *AccessLog) GetSampleDenominator() uint32 {
+	if x != nil {
+		return x.SampleDenominator
+	}
+	return 0
+}
+
+func (x *AccessLog) GetLinesPerSecond() uint32 {
+	if x != nil {
+		return x.LinesPerSecond
+	}
+	return 0
 }
 
 // Log is of what the proxy says on its standard error.
@@ -6359,9 +6397,13 @@ const file_destination_proto_rawDesc = "" +
 	"\x06Config\x12+\n" +
 	"\x03log\x18\x01 \x01(\v2\x19.tulle.destination.v1.LogR\x03log\x12>\n" +
 	"\n" +
-	"access_log\x18\x02 \x01(\v2\x1f.tulle.destination.v1.AccessLogR\taccessLog\"A\n" +
+	"access_log\x18\x02 \x01(\v2\x1f.tulle.destination.v1.AccessLogR\taccessLog\"\xea\x01\n" +
 	"\tAccessLog\x124\n" +
-	"\x06format\x18\x01 \x01(\x0e2\x1c.tulle.destination.v1.FormatR\x06format\"8\n" +
+	"\x06format\x18\x01 \x01(\x0e2\x1c.tulle.destination.v1.FormatR\x06format\x12#\n" +
+	"\rfailures_only\x18\x02 \x01(\bR\ffailuresOnly\x12)\n" +
+	"\x10sample_numerator\x18\x03 \x01(\rR\x0fsampleNumerator\x12-\n" +
+	"\x12sample_denominator\x18\x04 \x01(\rR\x11sampleDenominator\x12(\n" +
+	"\x10lines_per_second\x18\x05 \x01(\rR\x0elinesPerSecond\"8\n" +
 	"\x03Log\x121\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x1b.tulle.destination.v1.LevelR\x05level*u\n" +
 	"\x04Kind\x12\x14\n" +
@@ -6397,11 +6439,12 @@ const file_destination_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_DENY\x10\x01\x12\x10\n" +
 	"\fACTION_AUDIT\x10\x02\x12\x10\n" +
-	"\fACTION_ALLOW\x10\x03*B\n" +
+	"\fACTION_ALLOW\x10\x03*S\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vFORMAT_NONE\x10\x01\x12\x0f\n" +
-	"\vFORMAT_JSON\x10\x02*`\n" +
+	"\vFORMAT_JSON\x10\x02\x12\x0f\n" +
+	"\vFORMAT_TEXT\x10\x03*`\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vLEVEL_DEBUG\x10\x01\x12\x0e\n" +

@@ -33,6 +33,12 @@ const (
 	MaxBackoff = time.Minute
 )
 
+// Bounds of an AccessLog.
+const (
+	MaxLogSample = 1_000_000 // one line of so many records is as few as anybody can tell apart
+	MaxLogLines  = 100_000   // a second: more than one core writes
+)
+
 // What one stream may carry. Both ends hold to these, so neither can say what the other refuses.
 const (
 	// MaxRequest bounds a message from a proxy. A key has some 336 bytes at most, so it is Resume

@@ -41,7 +41,7 @@ const (
 var capabilities = []string{
 	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 	api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
-	api.CapabilityConfig, api.CapabilityAccessLog,
+	api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityAccessLogFilter,
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,

@@ -42,9 +42,11 @@ func (x *exchange) look() {
 	if x.seen = x.c.f.Seen.Begin(x.start); x.seen == nil {
 		return
 	}
-	x.seen.Asked(header.Value(x.req, ":method"), header.Value(x.req, ":path"),
+	x.seen.Asked(&x.c.texts, header.Value(x.req, ":method"), header.Value(x.req, ":path"),
 		header.Value(x.req, ":authority"))
-	x.seen.HTTP1, x.seen.ClientAddress = x.http1, x.c.wire.RemoteAddr().String()
+	x.seen.Named(&x.c.texts, header.Value(x.req, "user-agent"),
+		header.Value(x.req, "x-request-id"))
+	x.seen.HTTP1, x.seen.ClientAddress = x.http1, x.c.from()
 }
 
 // show gives the request's record away: nobody else has seen how it ended.
@@ -56,7 +58,7 @@ func (x *exchange) show(r outcome.Request) {
 	if x.reached != nil {
 		x.seen.Endpoint = x.reached.Address
 	}
-	x.seen.Tries, x.seen.Upgraded = int(x.tries), x.tunnel
+	x.seen.Tries, x.seen.Upgraded, x.seen.Limit = int(x.tries), x.tunnel, x.limit
 	x.seen.RequestBytes, x.seen.ResponseBytes = x.reqBytes, x.respBytes
 	x.seen.End(r)
 	x.seen = nil

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"sync/atomic"
 
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
@@ -18,6 +19,8 @@ type ServerConn struct {
 	engine  server
 	batch   batch // of its reader
 	cells   cellCache
+	texts   outcome.Texts
+	address string       // who connected, once a record asks
 	waiting atomic.Int64 // requests, for their answers
 	Heads   atomic.Int64 // what the heads of requests that wait for an answer take, bytes
 	shed    atomic.Bool  // it was cut, for memory was short and its peer slow
@@ -28,6 +31,14 @@ type ServerConn struct {
 func (c *ServerConn) Speak(w *wire.Conn, state *tls.ConnectionState, http1 bool) {
 	c.wire, c.tls, c.http1 = w, state, http1
 	w.Stall = c.f.Limits.BodyStall
+}
+
+// from is the address of who connected. Its reader asks.
+func (c *ServerConn) from() string {
+	if c.address == "" {
+		c.address = c.wire.RemoteAddr().String()
+	}
+	return c.address
 }
 
 // own reports whether the caller is the pod's own application.

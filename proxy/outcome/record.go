@@ -8,8 +8,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
-// maxText bounds each piece of a peer's text in a record, in bytes.
-const maxText = 1 << 10
+const (
+	// maxText bounds each piece of a peer's text in a record, in bytes.
+	maxText = 1 << 10
+	// maxName bounds those that are names and have no need to be long. A line of a record stays
+	// within the 16 KiB that a container's runtime takes for one, unless nearly all is escaped.
+	maxName = 256
+)
 
 // Record is all that is seen of one request, or of one opaque connection, for whoever looks at it.
 // It belongs to who forwards until End gives it to the hook. On a nil one, of what nobody looks at,
@@ -22,9 +27,12 @@ type Record struct {
 	Method        string        // empty: an opaque connection
 	Path          string        // without its query
 	Authority     string        // as the caller names it
+	UserAgent     string        // as the caller calls itself
+	RequestID     string        // its x-request-id
 	HTTP1         bool          // the caller speaks it
 	ClientAddress string        // IP:PORT of who connected
 	Endpoint      string        // IP:PORT of the application that was reached; empty: none was
+	Limit         time.Duration // what the request had; 0: it had no deadline
 	Status        int           // of HTTP; 0: no head went to the caller
 	GRPCStatus    string        // a number, as it was sent
 	Tries         int
@@ -65,21 +73,37 @@ func (w *Watch) Begin(at time.Time) *Record {
 	return &Record{Start: at, hook: h}
 }
 
+// Texts are those that the records of one connection mostly have in common: each is copied once.
+// They belong to the connection's reader.
+type Texts struct{ method, authority, agent string }
+
 // Asked keeps what the request's head says and may be shown: neither a query, which often holds
 // secrets, nor user and password of an authority.
-func (r *Record) Asked(method, path, authority string) {
-	if r == nil {
-		return
-	}
+func (r *Record) Asked(t *Texts, method, path, authority string) {
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
 	authority = authority[strings.LastIndexByte(authority, '@')+1:]
-	r.Method, r.Path, r.Authority = keep(method), keep(path), keep(authority)
+	r.Method, r.Path = again(&t.method, method, maxText), keep(path)
+	r.Authority = again(&t.authority, authority, maxText)
+}
+
+// Named keeps how the caller calls itself, and the request.
+func (r *Record) Named(t *Texts, agent, request string) {
+	r.UserAgent = again(&t.agent, agent, maxName)
+	r.RequestID = strings.Clone(request[:min(len(request), maxName)])
 }
 
 // keep is a copy of a peer's text, whose own memory is used again.
 func keep(s string) string { return strings.Clone(s[:min(len(s), maxText)]) }
+
+// again is a copy of a peer's text, the last one if it is the same.
+func again(last *string, s string, most int) string {
+	if s = s[:min(len(s), most)]; s != *last {
+		*last = strings.Clone(s)
+	}
+	return *last
+}
 
 // HeldBack: a fault delays the request.
 func (r *Record) HeldBack() {

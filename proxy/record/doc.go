@@ -5,5 +5,7 @@
 // waits for viz. Run is its one goroutine, its caller's.
 //
 // accesslog.go writes a line for each request and opaque connection while somebody wants to read
-// them, from records of package outcome (line.go). It shows no header, no query and no body.
+// them (rule.go), from records of package outcome, as JSON (line.go) or as Envoy does (text.go). Of
+// what a caller sends it shows who it says that it is and whom it calls, and no other header, no
+// query and no body.
 package record

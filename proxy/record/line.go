@@ -56,6 +56,11 @@ func (l *line) http(r *outcome.Record) {
 		l.seconds("tulle.first_byte", r.FirstByte)
 	}
 	l.size("tulle.tries", uint64(r.Tries))
+	if r.Limit > 0 {
+		l.seconds("tulle.deadline_left", max(r.Limit-r.Latency, 0))
+	}
+	l.text("user_agent.original", r.UserAgent)
+	l.text("tulle.request_id", r.RequestID)
 }
 
 func (l *line) opaque(r *outcome.Record) {
@@ -73,6 +78,10 @@ func (l *line) peers(r *outcome.Record) {
 	}
 	l.text("tulle.client.id", caller)
 	l.text("tulle.server.id", server)
+	if w := r.Labels.Peer; r.Labels.Direction == metric.Outbound && w.Name != "" {
+		l.text("tulle.server.workload", w.Kind+"/"+w.Name)
+		l.text("tulle.server.pod", w.Pod)
+	}
 	if r.Labels.Security != 0 {
 		l.text("tulle.security", r.Labels.Security.String())
 	}
@@ -136,26 +145,28 @@ func (l *line) seconds(name string, d time.Duration) {
 	l.b = strconv.AppendFloat(l.b, d.Seconds(), 'f', 6, 64)
 }
 
-// appendString appends a string of JSON in which nothing is left that could end the line, or that a
-// terminal would obey: whatever does not print is escaped. What is no UTF-8 becomes U+FFFD.
+// appendString appends a string of JSON.
 func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
+	return append(appendSafe(append(b, '"'), s, false), '"')
+}
+
+// appendSafe appends text in which nothing is left that could end the line, or what it is quoted
+// in, or that a terminal would obey: whatever does not print is escaped, as is a space in what is
+// bare. What is no UTF-8 becomes U+FFFD.
+func appendSafe(b []byte, s string, bare bool) []byte {
 	for i := 0; i < len(s); {
 		r, n := rune(s[i]), 1
 		if r >= utf8.RuneSelf {
 			r, n = utf8.DecodeRuneInString(s[i:])
 		}
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case strconv.IsPrint(r):
-			b = utf8.AppendRune(b, r)
-		default:
+		if r == '"' || r == '\\' || r == ' ' && bare || !strconv.IsPrint(r) {
 			b = appendEscaped(b, r)
+		} else {
+			b = utf8.AppendRune(b, r)
 		}
 		i += n
 	}
-	return append(b, '"')
+	return b
 }
 
 // appendEscaped writes a character as JSON's \u, or two of them (RFC 8259 §7).

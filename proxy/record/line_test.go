@@ -6,12 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/test/await"
@@ -39,6 +41,8 @@ func request() *outcome.Record {
 			Direction: metric.Outbound, Authority: "web.shop.svc.cluster.local:80",
 			Namespace: "shop", Service: "web",
 			Route: "order", Backend: "web-v2.shop.svc.cluster.local:80",
+			Peer: metric.Workload{Namespace: "shop", Kind: "deployment", Name: "web",
+				Pod: "web-1"},
 			PeerID: "spiffe://cluster.local/ns/shop/sa/web",
 			OwnID:  "spiffe://cluster.local/ns/shop/sa/me", Security: metric.MTLS,
 		},
@@ -46,6 +50,7 @@ func request() *outcome.Record {
 		FirstByte: 2 * time.Millisecond, Method: "POST", Path: "/order", Authority: "web:80",
 		HTTP1:         true,
 		ClientAddress: "127.0.0.1:5555", Endpoint: "10.0.0.1:8080", Status: 200, GRPCStatus: "14",
+		UserAgent: "curl/8", RequestID: "id-1", Limit: time.Second,
 		Tries: 2, RequestBytes: 3, ResponseBytes: 0, Upgraded: true, Cut: true,
 		Reason: outcome.TryTimeout, Detail: "why",
 	}
@@ -58,9 +63,12 @@ func TestALineOfARequest(t *testing.T) {
 		`"server.address":"web","server.port":80,"network.protocol.version":"1.1",` +
 		`"http.response.status_code":200,"rpc.response.status_code":"UNAVAILABLE",` +
 		`"http.request.body.size":3,"http.response.body.size":0,` +
-		`"tulle.first_byte":0.002000,"tulle.tries":2,"tulle.duration":0.012345,` +
+		`"tulle.first_byte":0.002000,"tulle.tries":2,"tulle.deadline_left":0.987655,` +
+		`"user_agent.original":"curl/8","tulle.request_id":"id-1","tulle.duration":0.012345,` +
 		`"client.address":"127.0.0.1","tulle.client.id":"spiffe://cluster.local/ns/shop/sa/me",` +
-		`"tulle.server.id":"spiffe://cluster.local/ns/shop/sa/web","tulle.security":"mtls",` +
+		`"tulle.server.id":"spiffe://cluster.local/ns/shop/sa/web",` +
+		`"tulle.server.workload":"deployment/web","tulle.server.pod":"web-1",` +
+		`"tulle.security":"mtls",` +
 		`"tulle.destination":"web.shop.svc.cluster.local:80",` +
 		`"tulle.namespace":"shop","tulle.service":"web","tulle.route":"order",` +
 		`"tulle.backend":"web-v2.shop.svc.cluster.local:80","tulle.endpoint":"10.0.0.1:8080",` +
@@ -90,30 +98,31 @@ func TestALineOfAnOpaqueConnection(t *testing.T) {
 	}
 }
 
-// Whatever a peer sends stays one line of JSON, of bounded length, that says what was sent as far
-// as it is text, and in which nothing is left that a terminal would obey.
+// Whatever a peer sends stays one line, of JSON or as text, of bounded length, that says what was
+// sent as far as it is text, and in which nothing is left that a terminal would obey.
 func FuzzLine(f *testing.F) {
 	f.Add("GET", "/", "web", "0", "")
 	f.Add("GET\n{}", "/\x00\x1b[2J\u202e\u2028\x7f\xff\"\\", "user:secret@[::1]:80", "99",
 		"\U0001f600\U000e0001")
 	f.Add("GET", "/a?token=x#y", "", "", "")
 	f.Add("", "/?token=x#y", ":", "-1", strings.Repeat("\xff", 5000))
+	f.Add("GET /x HTTP/1.1\" 200", "/ \" - \"", "a\" \"b", "0", "[2026-01-01T00:00:00.000Z]")
 	f.Fuzz(func(t *testing.T, method, path, authority, grpc, detail string) {
 		var w outcome.Watch
-		var got []byte
-		w.Set(&outcome.Hook{End: func(r *outcome.Record) { got = appendLine(nil, r) }})
+		var got, plain []byte
+		w.Set(&outcome.Hook{End: func(r *outcome.Record) {
+			got, plain = appendLine(nil, r), appendText(nil, r)
+		}})
 		r := w.Begin(time.Unix(0, 0))
-		r.Asked(method, path, authority)
+		r.Asked(&outcome.Texts{}, method, path, authority)
+		r.Named(&outcome.Texts{}, detail, method)
 		r.GRPC(grpc)
 		r.Because(outcome.ConnectFailed, detail)
 		r.End(outcome.Request{})
-		if bytes.IndexByte(got, '\n') != len(got)-1 || len(got) > 32<<10 || !utf8.Valid(got) {
-			t.Fatalf("%d bytes: %q", len(got), got)
-		}
-		for _, c := range string(got[:len(got)-1]) {
-			if !unicode.IsPrint(c) {
-				t.Fatalf("%U is left in %q", c, got)
-			}
+		printable(t, got)
+		printable(t, plain)
+		if !textLine.Match(plain) {
+			t.Fatalf("%q has another form", plain)
 		}
 		m := decoded(t, got)
 		if method != "" {
@@ -131,6 +140,22 @@ func FuzzLine(f *testing.F) {
 			t.Errorf("the password is shown: %q", got)
 		}
 	})
+}
+
+// textLine is what parsers of Istio's lines take, with as many fields as there are.
+var textLine = regexp.MustCompile(`^\[[^\] ]+\] "[^" ]+ [^" ]+ [^" ]+" \d+ [^" ]+ [^" ]+ [^" ]+ ` +
+	`"[^"]+" \d+ \d+ \d+ [^" ]+( "[^"]+"){5}( [^" ]+){6}\n$`)
+
+func printable(t *testing.T, line []byte) {
+	t.Helper()
+	if bytes.IndexByte(line, '\n') != len(line)-1 || len(line) > 32<<10 || !utf8.Valid(line) {
+		t.Fatalf("%d bytes: %q", len(line), line)
+	}
+	for _, c := range string(line[:len(line)-1]) {
+		if !unicode.IsPrint(c) {
+			t.Fatalf("%U is left in %q", c, line)
+		}
+	}
 }
 
 // same compares with what the oracle makes of the text.
@@ -151,6 +176,15 @@ func same(t *testing.T, m map[string]any, name, sent string) {
 	}
 }
 
+func hook(t testing.TB, l *AccessLog, m *api.AccessLog) *outcome.Hook {
+	t.Helper()
+	h, err := l.Hook(m)
+	if err != nil || h == nil {
+		t.Fatalf("%v: %v, %v", m, h, err)
+	}
+	return h
+}
+
 // A reader that is stuck holds up neither those who tell of requests nor the end of the process,
 // and what it makes lost is counted.
 func TestAStuckReaderHoldsUpNobody(t *testing.T) {
@@ -162,7 +196,7 @@ func TestAStuckReaderHoldsUpNobody(t *testing.T) {
 	defer w.Close() // ends the write that is stuck
 	dropped := new(metric.Counter)
 	l := NewAccessLog(w, slog.New(slog.DiscardHandler), dropped)
-	h := l.Hook()
+	h := hook(t, l, &api.AccessLog{Format: api.Format_FORMAT_JSON, LinesPerSecond: 100_000})
 	const many = 20000 // more than the queue and the pipe take
 	await.Return(t, "all is told", func() {
 		for range many {
@@ -183,8 +217,8 @@ func TestAStuckReaderHoldsUpNobody(t *testing.T) {
 func TestTheEndWritesWhatWaits(t *testing.T) {
 	var out bytes.Buffer
 	l := NewAccessLog(&out, slog.New(slog.DiscardHandler), new(metric.Counter))
-	h := l.Hook()
-	for range accessQueue {
+	h := hook(t, l, &api.AccessLog{Format: api.Format_FORMAT_JSON, LinesPerSecond: 100_000})
+	for range accessQueue { // it has failed
 		h.End(request())
 	}
 	l.Close()
