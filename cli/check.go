@@ -161,6 +161,7 @@ func (c *checker) run(ctx context.Context, pre bool) {
 	c.checkNetworks(ctx)
 	c.checkPodSecurity(ctx)
 	c.checkGatewayAPI(ctx)
+	c.checkPolicies(ctx)
 }
 
 // signs go before each finding: shape and colour say the same.

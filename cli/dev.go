@@ -55,7 +55,7 @@ mesh.yaml:
       # protocol.
       appProtocol: kubernetes.io/h2c
       logLevel: debug          # of its proxies: debug, info, warn, error
-      accessLog: json          # a line for each request, in its proxies' logs; else none
+      accessLog: json          # a line for each request, in its proxies' logs; or text, none
     payments:
       # One name, several versions: a ServiceProfile's dstOverrides splits the traffic.
       variants:

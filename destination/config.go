@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
@@ -23,15 +24,18 @@ func (v *view) computeConfig(name registry.Name) *answer {
 	}
 	if proto.Size(config) > 0 {
 		key := &api.Key{Key: &api.Key_Self{}}
-		out.resources = []*resource{newResource(api.Kind_KIND_CONFIG, api.KeyString(key),
-			&api.Resource{Body: &api.Resource_Config{Config: config}})}
+		r := newResource(api.Kind_KIND_CONFIG, api.KeyString(key),
+			&api.Resource{Body: &api.Resource_Config{Config: config}})
+		r.policies = v.used
+		out.resources = []*resource{r}
 	}
 	return out
 }
 
-// config is what the annotations of a pod say of its proxy, or else its namespace's. One that means
-// nothing is as if it were not there, and the error, which the proxy logs, says so: the others
-// hold. Without a pod (its name is empty: none was attested) only the namespace speaks.
+// config is what the annotations of a pod say of its proxy, or else its namespace's, or else the
+// TelemetryPolicies about the pod: who annotates wants to see something now. An annotation that
+// means nothing is as if it were not there, and the error, which the proxy logs, says so: the
+// others hold. Without a pod (its name is empty: none was attested) only the namespace speaks.
 func (v *view) config(name registry.Name) (*api.Config, error) {
 	own := &registry.Meta{Namespace: name.Namespace}
 	if w := v.Workload(name); w != nil {
@@ -45,6 +49,8 @@ func (v *view) config(name registry.Name) (*api.Config, error) {
 	format, formatErr := word[api.Format](v, own, formats)
 	if format != api.Format_FORMAT_UNSPECIFIED {
 		out.AccessLog = &api.AccessLog{Format: format}
+	} else if spec := v.telemetry(own, hasAccessLog); spec != nil {
+		out.AccessLog = policy.AccessLog(spec.AccessLog)
 	}
 	return out, errors.Join(err, formatErr)
 }
@@ -60,7 +66,7 @@ type words struct {
 var (
 	levels = words{names.AnnotationLogLevel, []string{"debug", "info", "warn", "error"}, "LEVEL_",
 		api.Level_value}
-	formats = words{names.AnnotationAccessLog, []string{"none", "json"}, "FORMAT_",
+	formats = words{names.AnnotationAccessLog, []string{"none", "json", "text"}, "FORMAT_",
 		api.Format_value}
 )
 

@@ -71,6 +71,7 @@ func startKubernetes(t *testing.T) *k8s {
 			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
 			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
 			crd.FaultInjectionResource():        "FaultInjectionList",
+			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -31,6 +31,8 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 		return v.rateLimitReport(p, body)
 	case *crd.FaultInjection:
 		return v.faultReport(p, body)
+	case *crd.TelemetryPolicy:
+		return v.telemetryReport(p, body)
 	case *gatewayv1.HTTPRoute:
 		return v.routeReport(p, body.Spec.ParentRefs)
 	case *gatewayv1.GRPCRoute:

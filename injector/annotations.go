@@ -110,7 +110,7 @@ func (c Config) parseSettings(
 	}
 	// Destination reads it, and tells the proxies.
 	if err := oneOf(names.AnnotationAccessLog, annotations[names.AnnotationAccessLog], "none",
-		"json"); err != nil {
+		"json", "text"); err != nil {
 		return s, err
 	}
 	if err := s.parsePorts(annotations, pod); err != nil {

@@ -27,6 +27,16 @@ func (m *testMesh) annotate(annotation string) {
 		"apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {"+annotation+"}}\n")
 }
 
+// telemetry says by a TelemetryPolicy how all pods of the mesh's namespace log requests.
+func (m *testMesh) telemetry(accessLog string) {
+	m.write("telemetry.yaml", `apiVersion: tulle.dev/v1alpha1
+kind: TelemetryPolicy
+metadata: {name: all, namespace: shop}
+spec:
+  targetRefs: [{kind: Namespace, name: shop}]
+  accessLog: {`+accessLog+"}\n")
+}
+
 const accessLogOn = "tulle.dev/access-log: json"
 
 // logged are the lines so far.
@@ -192,7 +202,7 @@ func TestAnAccessLogThatNobodyReadsStallsNothing(t *testing.T) {
 	m := newMesh(t, time.Hour)
 	t.Cleanup(func() { r.Close(); w.Close() })
 	m.access = w
-	m.annotate(accessLogOn)
+	m.telemetry("linesPerSecond: 100000") // more than are asked for here
 	url, caller, _ := m.pair(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	c := http1Client(t)
 	long := url + "/" + strings.Repeat("x", 1000)
@@ -327,6 +337,37 @@ func TestTheAccessLogSaysHowACallEnded(t *testing.T) {
 	awaitLine(t, log, map[string]any{"rpc.response.status_code": "UNAVAILABLE",
 		"tulle.reason": "no_endpoints", "tulle.endpoint": nil, "tulle.flags": "[failed]"})
 	stop()
+}
+
+// A TelemetryPolicy says what has a line, and in which form, while connections live.
+func TestATelemetryPolicySwitchesTheAccessLog(t *testing.T) {
+	m, log := newMesh(t, time.Hour), &output.Buffer{}
+	m.access = log
+	m.telemetry("format: Text, filter: Failures")
+	url, _, _ := m.pair(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/fine" {
+			w.WriteHeader(500)
+		}
+	}))
+	c := http1Client(t)
+	await.True(t, "both proxies write failures as text", func() bool {
+		get(t, c, url+"/fine")
+		get(t, c, url+"/broken")
+		return strings.Contains(log.String(), `"GET /broken HTTP/1.1" 500 - via_upstream - "-" `) &&
+			strings.Contains(log.String(), " inbound|")
+	})
+	if strings.Contains(log.String(), "/fine") {
+		t.Errorf("what goes well has a line:\n%s", log)
+	}
+	m.telemetry("mode: Disabled")
+	n := -1
+	await.True(t, "nothing is written any more", func() bool {
+		last := n
+		n = len(log.String())
+		get(t, c, url+"/broken")
+		time.Sleep(20 * time.Millisecond)
+		return n == last
+	})
 }
 
 // Who is refused has a line that says why, at both ends of a mesh connection or at the one that

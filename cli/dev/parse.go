@@ -154,7 +154,7 @@ func (p *parser) service(key, n *yaml.Node) {
 			"debug", "info", "warn", "error"))
 	}
 	known["accessLog"] = func(v *yaml.Node) {
-		s.tell(names.AnnotationAccessLog, p.word(v, what+": accessLog", "none", "json"))
+		s.tell(names.AnnotationAccessLog, p.word(v, what+": accessLog", "none", "json", "text"))
 	}
 	known["variants"] = func(v *yaml.Node) { s.Variants = p.variants(v, key.Value) }
 	known["calls"] = func(v *yaml.Node) {

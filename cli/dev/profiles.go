@@ -58,8 +58,8 @@ func profileFiles(m *Mesh) []string {
 }
 
 // readProfiles reads what may be in a file of a profile folder: ServiceProfiles,
-// BackendTrafficPolicies, RateLimitPolicies, FaultInjections, and routes of the Gateway API. It
-// returns the names of the services that all but routes are about.
+// BackendTrafficPolicies, RateLimitPolicies, FaultInjections, TelemetryPolicies, and routes of the
+// Gateway API. It returns the names of the services that all but routes are about.
 func readProfiles(file string) (hosts []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -72,11 +72,11 @@ func readProfiles(file string) (hosts []string, err error) {
 	for i := range docs {
 		switch docs[i].Kind {
 		case crd.Kind, crd.BackendTrafficPolicyKind, crd.RateLimitPolicyKind,
-			crd.FaultInjectionKind, crd.HTTPRoute, crd.GRPCRoute:
+			crd.FaultInjectionKind, crd.TelemetryPolicyKind, crd.HTTPRoute, crd.GRPCRoute:
 		default:
 			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, "+
-				"BackendTrafficPolicies, RateLimitPolicies, FaultInjections, HTTPRoutes and "+
-				"GRPCRoutes", file, docs[i].Line, docs[i].Kind)
+				"BackendTrafficPolicies, RateLimitPolicies, FaultInjections, TelemetryPolicies, "+
+				"HTTPRoutes and GRPCRoutes", file, docs[i].Line, docs[i].Kind)
 		}
 	}
 	objects, err := files.Parse(file, text)

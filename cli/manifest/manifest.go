@@ -30,7 +30,7 @@ type Config struct {
 func CRDs() (out []runtime.Object) {
 	for _, definition := range []*apix.CustomResourceDefinition{
 		crd.CRD(), crd.BackendTrafficPolicyCRD(), crd.RateLimitPolicyCRD(),
-		crd.FaultInjectionCRD(),
+		crd.FaultInjectionCRD(), crd.TelemetryPolicyCRD(),
 	} {
 		own := definition.Labels
 		definition.Labels = labels("")

@@ -81,7 +81,7 @@ func TestOrderOfObjects(t *testing.T) {
 		}
 	}
 	server := "ServiceAccount ClusterRole ClusterRoleBinding "
-	want := strings.Repeat("CustomResourceDefinition ", 4) + "Namespace " +
+	want := strings.Repeat("CustomResourceDefinition ", 5) + "Namespace " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Service Deployment PodDisruptionBudget " +
@@ -106,12 +106,12 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-destination discovery.k8s.io/endpointslices [] get,list,watch",
 		"ClusterRole tulle-destination networking.k8s.io/servicecidrs [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles,backendtrafficpolicies," +
-			"ratelimitpolicies,faultinjections [] get,list,watch",
+			"ratelimitpolicies,faultinjections,telemetrypolicies [] get,list,watch",
 		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes,grpcroutes [] " +
 			"get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status," +
-			"backendtrafficpolicies/status,ratelimitpolicies/status,faultinjections/status " +
-			"[] patch",
+			"backendtrafficpolicies/status,ratelimitpolicies/status,faultinjections/status," +
+			"telemetrypolicies/status [] patch",
 		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes/status," +
 			"grpcroutes/status [] patch",
 		"Role tulle-destination coordination.k8s.io/leases [] create",

@@ -80,7 +80,8 @@ func writeStatus() []rbacv1.PolicyRule {
 	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status")
 	ours := rule(crd.Group, crd.Resource+"/status", "patch")
 	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status",
-		crd.RateLimitPolicies+"/status", crd.FaultInjections+"/status")
+		crd.RateLimitPolicies+"/status", crd.FaultInjections+"/status",
+		crd.TelemetryPolicies+"/status")
 	return []rbacv1.PolicyRule{ours, routes}
 }
 

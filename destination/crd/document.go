@@ -209,6 +209,15 @@ func (d *Document) FaultInjection() (*FaultInjection, error) {
 	return fault, nil
 }
 
+// TelemetryPolicy decodes the document as one, sets its defaults and validates it.
+func (d *Document) TelemetryPolicy() (*TelemetryPolicy, error) {
+	policy := &TelemetryPolicy{}
+	if err := d.decodeOurs(TelemetryPolicyKind, policy); err != nil {
+		return nil, err
+	}
+	return policy, nil
+}
+
 // judged is an object of one of our kinds.
 type judged interface {
 	Default()

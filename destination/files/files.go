@@ -277,6 +277,8 @@ func decodeTyped(doc *crd.Document, kind *kube.Kind) (kube.Object, error) {
 		return doc.RateLimitPolicy()
 	case crd.FaultInjectionKind:
 		return doc.FaultInjection()
+	case crd.TelemetryPolicyKind:
+		return doc.TelemetryPolicy()
 	}
 	obj := kind.New()
 	if err := doc.Decode(obj); err != nil {

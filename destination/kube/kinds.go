@@ -54,6 +54,7 @@ func Kinds() []Kind {
 			convertTraffic),
 		row(crd.RateLimitPolicyResource(), crd.RateLimitPolicyKind, true, convertRateLimit),
 		row(crd.FaultInjectionResource(), crd.FaultInjectionKind, true, convertFault),
+		row(crd.TelemetryPolicyResource(), crd.TelemetryPolicyKind, true, convertTelemetry),
 		http, grpc,
 	}
 }

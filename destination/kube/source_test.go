@@ -33,6 +33,7 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
 			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
 			crd.FaultInjectionResource():        "FaultInjectionList",
+			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 		})

@@ -25,7 +25,7 @@ const (
 	AnnotationProxyMemoryLimit   = Prefix + "proxy-memory-limit"
 	// debug | info | warn | error; live: it reaches pods that run
 	AnnotationLogLevel  = Prefix + "proxy-log-level"
-	AnnotationAccessLog = Prefix + "access-log" // none | json; live
+	AnnotationAccessLog = Prefix + "access-log" // none | json | text; live
 )
 
 // Labels and annotations that the mesh writes.

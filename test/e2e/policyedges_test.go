@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
@@ -89,15 +88,24 @@ func TestTheAPIServerAcceptsPoliciesThatDestinationDoes(t *testing.T) {
 		specs = append(specs, "{targetRefs: [{kind: Service, name: a}], "+section+"}")
 	}
 	for _, spec := range specs {
-		head, _, _ := strings.Cut(backendPolicy(""), "spec:")
-		text := head + "spec: " + spec + "\n"
-		docs, ours := crd.Documents("policy.yaml", []byte(text))
-		if ours == nil {
-			_, ours = docs[0].BackendTrafficPolicy()
-		}
-		_, theirs := try(text, "kubectl", "create", "--dry-run=server", "-n", byCLI, "-f", "-")
-		if (ours == nil) != (theirs == nil) {
-			t.Errorf("%.120s:\n  destination says %v\n  the API server says %v", spec, ours, theirs)
-		}
+		agreed(t, crd.BackendTrafficPolicyKind, spec, func(d *crd.Document) error {
+			_, err := d.BackendTrafficPolicy()
+			return err
+		})
+	}
+}
+
+// agreed checks that the API server says of an object of ours what destination says.
+func agreed(t *testing.T, kind, spec string, read func(*crd.Document) error) {
+	t.Helper()
+	text := "apiVersion: tulle.dev/v1alpha1\nkind: " + kind + "\nmetadata: {name: edge}\nspec: " +
+		spec + "\n"
+	docs, ours := crd.Documents("policy.yaml", []byte(text))
+	if ours == nil {
+		ours = read(&docs[0])
+	}
+	_, theirs := try(text, "kubectl", "create", "--dry-run=server", "-n", byCLI, "-f", "-")
+	if (ours == nil) != (theirs == nil) {
+		t.Errorf("%.120s:\n  destination says %v\n  the API server says %v", spec, ours, theirs)
 	}
 }

@@ -1,0 +1,21 @@
+package kube
+
+import (
+	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
+)
+
+// convertTelemetry also judges a policy. One that names another Namespace than its own is about
+// nothing.
+func convertTelemetry(p *crd.TelemetryPolicy) *registry.Policy {
+	p.Default()
+	body := &crd.TelemetryPolicy{Spec: p.Spec}
+	body.Namespace, body.Name = p.Namespace, p.Name
+	out := &registry.Policy{Kind: crd.TelemetryPolicyKind, Body: body}
+	for _, ref := range p.Spec.TargetRefs {
+		if ref.Name == p.Namespace {
+			addTarget(out, p.Namespace, "")
+		}
+	}
+	return judge(out, p, &p.Status)
+}
