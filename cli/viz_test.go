@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,47 @@ func golden(t *testing.T, path, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s differs; got:\n%s\nwant:\n%s", path, got, want)
+	}
+}
+
+// What a mesh does on purpose is shown where there is any of it, without being asked for.
+func TestVizShowsWhatIsDoneOnPurpose(t *testing.T) {
+	purpose := viz.Figures{Requests: 100, WindowFaulted: 20, WindowLimited: 3, Ejected: 1,
+		Endpoints: 3}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{
+			"/api/stat": viz.Stat{Rows: []viz.StatRow{
+				{Name: "web", Kind: "deployment", MeasuredBy: "server", Proxies: 1,
+					Figures: viz.Figures{WindowLimited: 3, Endpoints: 2}},
+				{Name: "db", Kind: "deployment", MeasuredBy: "client", Figures: purpose},
+			}},
+			"/api/routes": viz.Routes{Rows: []viz.RouteRow{
+				{Route: "coupon", Service: "checkout", Figures: viz.Figures{WindowFaulted: 20}},
+				{Route: "stock", Service: "checkout"},
+			}},
+			"/api/edges": viz.Edges{Rows: []viz.EdgeRow{{Src: "web", Dst: "db", Encrypted: true,
+				ReportedBy: "client", Figures: viz.Figures{Ejected: 1, Endpoints: 3}}}},
+		}[r.URL.Path])
+	}))
+	defer server.Close()
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	for args, want := range map[string]string{
+		"stat deploy": "NAME MESHED SUCCESS RPS LATENCY_P50 LATENCY_P95 LATENCY_P99 FAULTED " +
+			"LIMITED EJECTED\nweb 1 - 0.0rps - - - - 3 0/2\ndb - - 0.0rps - - - 20 3 1/3\n",
+		"routes": "ROUTE SERVICE EFFECTIVE_SUCCESS EFFECTIVE_RPS ACTUAL_SUCCESS ACTUAL_RPS " +
+			"LATENCY_P50 LATENCY_P95 LATENCY_P99 FAULTED\n" +
+			"coupon checkout - 0.0rps - 0.0rps - - - 20\n" +
+			"stock checkout - 0.0rps - 0.0rps - - - 0\n",
+		"edges": "SRC DST SRC_NS DST_NS CLIENT_ID SERVER_ID SECURED EJECTED\n" +
+			"web db - - - - yes 1/3\n",
+	} {
+		addr := server.Listener.Addr().String()
+		out, errs, status := meshctl(t.Context(),
+			append([]string{"viz", "--viz-addr", addr}, strings.Fields(args)...)...)
+		got := regexp.MustCompile(` +`).ReplaceAllString(out, " ")
+		if status != exitOK || got != want {
+			t.Errorf("%s: status %d, %s\n%s, want\n%s", args, status, errs, got, want)
+		}
 	}
 }
 

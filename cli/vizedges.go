@@ -17,7 +17,9 @@ func newVizEdgesCommand(v *vizApp) *cobra.Command {
 		Long: `Show connections between workloads, each with the SPIFFE ID that either end proved.
 
 SECURED is "yes" for the mesh's mutual TLS, and otherwise says why not. REPORTED_BY (wide) is
-"both" when the proxies of both ends told of the same two identities. An edge is shown while it
+"both" when the proxies of both ends told of the same two identities. EJECTED is how many of the
+destination's endpoints the source has ejected now; it, FAULTED and LIMITED are shown where there
+are any, and always in wide. An edge is shown while it
 is open, and for five minutes after its last byte.`,
 		Example: "  meshctl viz edges -n shop\n  meshctl viz edges deploy/web\n" +
 			"  meshctl viz edges pod -A -o wide",
@@ -54,11 +56,13 @@ func printEdges(w io.Writer, rows []viz.EdgeRow, wide bool) error {
 	if wide {
 		head = append(head, "REPORTED_BY", "SUCCESS", "RPS", "TCP_CONN")
 	}
+	more := purposesOf(wide, rows, func(r *viz.EdgeRow) *viz.Figures { return &r.Figures })
 	cells := make([][]string, len(rows))
 	for i := range rows {
-		cells[i] = edgeCells(&rows[i], wide)
+		r := &rows[i]
+		cells[i] = append(edgeCells(r, wide), more.cells(&r.Figures, r.ReportedBy != "server")...)
 	}
-	return printTable(w, head, cells)
+	return printTable(w, append(head, more.heads()...), cells)
 }
 
 func edgeCells(r *viz.EdgeRow, wide bool) []string {

@@ -16,11 +16,13 @@ func newVizRoutesCommand(v *vizApp) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "routes [KIND[/NAME]]",
 		Short: "Show each route of a service: what callers saw, and what was really sent",
-		Long: `Show the routes of ServiceProfiles, as the callers' proxies measure them.
+		Long: `Show the routes of services, as the callers' proxies measure them.
 
 EFFECTIVE is what applications saw, after retries. ACTUAL is every try that was sent. REFUSED
-(wide) counts retries that the budget did not allow. [default] is what no route of the profile
-matched.`,
+(wide) counts retries that the budget did not allow. FAULTED and LIMITED are how many requests of
+the window a FaultInjection took, and how many a rate limit or a limit of their cluster refused;
+EJECTED is how many endpoints some caller has ejected now, of how many there are. These are shown
+where there are any, and always in wide. [default] is what no route matched.`,
 		Example: "  meshctl viz routes svc/checkout -n shop\n" +
 			"  meshctl viz routes --from deploy/web",
 		Args: cobra.MaximumNArgs(1),
@@ -59,11 +61,12 @@ func printRoutes(w io.Writer, rows []viz.RouteRow, wide bool) error {
 	if wide {
 		head = append(head, "NAMESPACE", "REQUESTS", "RETRY", "REFUSED", "TIMEOUT")
 	}
+	more := purposesOf(wide, rows, func(r *viz.RouteRow) *viz.Figures { return &r.Figures })
 	cells := make([][]string, len(rows))
 	for i := range rows {
-		cells[i] = routeCells(&rows[i], wide)
+		cells[i] = append(routeCells(&rows[i], wide), more.cells(&rows[i].Figures, true)...)
 	}
-	return printTable(w, head, cells)
+	return printTable(w, append(head, more.heads()...), cells)
 }
 
 func routeCells(r *viz.RouteRow, wide bool) []string {

@@ -48,6 +48,10 @@ measured by its callers' proxies: SUCCESS is what applications saw; ACTUAL (wide
 really sent, retries and all. The totals in -o json and yaml count since the proxies started;
 rates and latencies are over the window.
 
+FAULTED and LIMITED are how many requests of the window a FaultInjection took, as callers know, and
+how many a rate limit or a limit of their cluster refused. EJECTED is how many endpoints some caller
+has ejected now, of how many there are. They are shown where there are any, and always in wide.
+
 MESHED is how many pods report now. A dash means that there is nothing to measure: no request in
 the window.`,
 		Example: "  meshctl viz stat deploy -n shop\n  meshctl viz stat svc -o wide\n" +
@@ -149,11 +153,13 @@ func (t *statTable) print(w io.Writer, rows []viz.StatRow) error {
 		head = append(head, "TCP_CONN", "READ_BYTES/SEC", "WRITE_BYTES/SEC", "RETRY", "TIMEOUT",
 			"EFFECTIVE", "ACTUAL", "CERT_EXPIRES")
 	}
+	more := purposesOf(t.wide, rows, func(r *viz.StatRow) *viz.Figures { return &r.Figures })
 	cells := make([][]string, len(rows))
 	for i := range rows {
-		cells[i] = t.row(&rows[i])
+		r := &rows[i]
+		cells[i] = append(t.row(r), more.cells(&r.Figures, r.MeasuredBy == "client")...)
 	}
-	return printTable(w, head, cells)
+	return printTable(w, append(head, more.heads()...), cells)
 }
 
 func (t *statTable) row(r *viz.StatRow) []string {

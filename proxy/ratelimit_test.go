@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,7 @@ func TestARateLimitIsKeptByTheCallee(t *testing.T) {
 			}
 		}
 	}
+	wantCountedLimited(t, caller, "http/1", "http/2")
 	line := awaitLine(t, log, map[string]any{"http.response.status_code": 429,
 		"tulle.reason": "rate_limited", "tulle.tries": 0, "tulle.client.id": workloadID("client")})
 	if line["tulle.flags"] != nil {
@@ -136,6 +138,21 @@ func TestARateLimitOfGRPC(t *testing.T) {
 		if len(said["retry-after"]) != 1 || len(said["ratelimit"]) != 1 ||
 			!strings.Contains(status.Convert(err).Message(), "hourly of shop/web") {
 			t.Errorf("call %d: %v, %v", i, err, said)
+		}
+	}
+	wantCountedLimited(t, caller, "grpc")
+}
+
+// wantCountedLimited: the caller's proxy knows one request in each protocol for one that a limit
+// refused, although it is the callee's.
+func wantCountedLimited(t *testing.T, caller *running, protocols ...string) {
+	t.Helper()
+	_, page, _ := get(t, asker, "http://"+caller.admin+"/metrics")
+	for _, protocol := range protocols {
+		one := regexp.MustCompile(`\ntulle_requests_limited_total\{[^}]*direction="outbound"[^}]*` +
+			`protocol="` + protocol + `"[^}]*\} 1\n`)
+		if !one.MatchString(page) {
+			t.Errorf("not one request of %s counts as limited in\n%s", protocol, page)
 		}
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	destination "github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/viz/api"
@@ -15,32 +17,45 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// startViz hears reports, and passes on each proxy's total of outbound requests.
+// startViz hears reports, the second of which comes a minute after the first unless the proxy ends
+// before, and passes on each proxy's total of outbound requests.
 func (m *testMesh) startViz(totals chan<- uint64) {
 	m.t.Helper()
-	src, err := m.dev.Source(m.t.Context(), spiffeid.RequireFromString(serverID("viz")))
-	check(m.t, err)
-	hear := func(_ any, s grpc.ServerStream) error {
-		series := map[uint32]uint64{}
+	m.hearReports(60_000, func() func(*api.ReportRequest) {
+		requests := map[uint32]uint64{}
 		outbound := map[uint32]bool{}
-		for {
-			var r api.ReportRequest
-			if err := s.RecvMsg(&r); err != nil {
-				return err
-			}
+		return func(r *api.ReportRequest) {
 			var total uint64
 			for _, one := range r.Series {
-				series[one.Id] = one.Requests
+				requests[one.Id] = one.Requests
 				outbound[one.Id] = outbound[one.Id] ||
 					one.Labels.GetDirection() == api.Direction_DIRECTION_OUTBOUND
 			}
-			for id, n := range series {
+			for id, n := range requests {
 				if outbound[id] {
 					total += n
 				}
 			}
 			totals <- total
-			if err := s.SendMsg(&api.ReportResponse{IntervalMs: 60_000}); err != nil {
+		}
+	})
+}
+
+// hearReports has a viz hear all reports, which proxies are to send as often. For each stream it
+// asks for who takes them.
+func (m *testMesh) hearReports(everyMs uint32, stream func() func(*api.ReportRequest)) {
+	m.t.Helper()
+	src, err := m.dev.Source(m.t.Context(), spiffeid.RequireFromString(serverID("viz")))
+	check(m.t, err)
+	hear := func(_ any, s grpc.ServerStream) error {
+		take := stream()
+		for {
+			var r api.ReportRequest
+			if err := s.RecvMsg(&r); err != nil {
+				return err
+			}
+			take(&r)
+			if err := s.SendMsg(&api.ReportResponse{IntervalMs: everyMs}); err != nil {
 				return err
 			}
 		}
@@ -78,4 +93,88 @@ func TestTheLastRequestsAreReported(t *testing.T) {
 	case <-time.After(time.Second):
 		t.Error("the last requests were never reported")
 	}
+}
+
+// What a proxy does on purpose is in its reports: a fault, an ejection, which the next report tells
+// although no request goes there any more, and its end.
+func TestWhatIsDoneOnPurposeIsReported(t *testing.T) {
+	m := newMesh(t, 0)
+	failing, well := &replica{}, &replica{}
+	failing.failing.Store(true)
+	m.service("web", pod{"web-0", app(t, failing), ""}, pod{"web-1", app(t, well), ""})
+	var told series
+	m.hearReports(20, told.stream)
+	m.detecting(&destination.OutlierDetection{ConsecutiveFailures: 1, BaseEjectionMs: 500,
+		MaxEjectionMs: 500})
+	m.through("client", func(r *destination.Resource) {
+		if route := r.GetRoute(); route != nil {
+			route.Http = append(route.Http, &destination.HTTPRule{Faults: []*destination.Fault{{
+				Status: 418, AbortShare: 500_000,
+				UntilMs: uint64(time.Now().Add(time.Hour).UnixMilli()),
+			}}})
+		}
+	})
+	caller := m.caller("web")
+	c, url := http1Client(t), "http://"+caller.out["web"]
+	aborted := uint64(0)
+	ask := func() {
+		if status, _, _ := get(t, c, url); status == 418 {
+			aborted++
+		}
+	}
+	await.True(t, "an ejection is told", func() bool {
+		ask()
+		return told.ejected("web-0", 1, 2) && told.ejected("web-1", 0, 2)
+	})
+	failing.failing.Store(false)
+	await.True(t, "and its end", func() bool {
+		ask()
+		return told.ejected("web-0", 0, 2)
+	})
+	await.True(t, "the faults are told", func() bool { return told.faulted() == aborted })
+	if aborted == 0 {
+		t.Error("there was no fault")
+	}
+}
+
+// series are what a proxy has told, by the pod of the other side. Whoever was not reached has none.
+type series struct {
+	mu    sync.Mutex // guards what follows
+	byPod map[string]*api.Series
+}
+
+// stream takes the reports of one, which is to be the only one that has outbound series.
+func (s *series) stream() func(*api.ReportRequest) {
+	pods := map[uint32]string{}
+	return func(r *api.ReportRequest) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, one := range r.Series {
+			if one.Labels.GetDirection() == api.Direction_DIRECTION_OUTBOUND {
+				pods[one.Id] = one.Labels.GetPeer().GetPod()
+			}
+			if pod, outbound := pods[one.Id]; outbound {
+				if s.byPod == nil {
+					s.byPod = map[string]*api.Series{}
+				}
+				s.byPod[pod] = one
+			}
+		}
+	}
+}
+
+func (s *series) ejected(pod string, ejected, endpoints uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.byPod[pod]
+	return one != nil && one.Ejected == ejected && one.Endpoints == endpoints
+}
+
+func (s *series) faulted() (n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.byPod {
+		n += one.Faulted
+	}
+	return n
 }

@@ -16,6 +16,8 @@ const (
 	mostBytesPerSecond = 50_000_000_000
 	// mostOpen bounds a series' open connections: what Linux lets a process have (fs.nr_open).
 	mostOpen = 1 << 20
+	// mostEndpoints bounds a backend's endpoints, of which no Service has nearly as many.
+	mostEndpoints = 1 << 20
 )
 
 // believe is how much of the time that the proxy says has passed since its last report is believed:

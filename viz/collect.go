@@ -19,6 +19,7 @@ type group struct {
 	processes map[*process]struct{}
 	elapsed   time.Duration
 	slots     [trendSlots]slotSum
+	standing  standing
 	protection
 }
 
@@ -109,6 +110,7 @@ func (c *collection[K]) add(w span, k K, one *series) {
 	g.note(one)
 	if one.process.live(w.now) {
 		g.open += one.open
+		g.standing.note(one)
 	}
 }
 
@@ -224,11 +226,14 @@ func (g *group) figures() Figures {
 		Requests: t[requests], Failures: t[failures], Tries: t[tries], FailedTries: t[failedTries],
 		Retries:        t[retries],
 		RetriesRefused: t[retriesRefused], Timeouts: t[timeouts],
+		Faulted: t[faultedRequests], Limited: t[limitedRequests],
 		ConnectionsOpened: t[connectionsOpened], Connections: g.open,
 		ReadBytes: t[readBytes], WrittenBytes: t[writtenBytes],
 		WindowRequests: w[requests], WindowFailures: w[failures], WindowTries: w[tries],
 		WindowRetries:     w[retries],
 		WindowTimeouts:    w[timeouts],
+		WindowFaulted:     w[faultedRequests],
+		WindowLimited:     w[limitedRequests],
 		SuccessRate:       success(w[failures], w[requests]),
 		ActualSuccessRate: success(w[failedTries], w[tries]),
 		RetryRate:         ratio(w[retries], w[requests]),
@@ -238,6 +243,7 @@ func (g *group) figures() Figures {
 		f.ReadBytesPerSecond, f.WrittenBytesPerSecond = float64(w[readBytes])/seconds,
 			float64(w[writtenBytes])/seconds
 	}
+	f.Ejected, f.Endpoints = g.standing.sums()
 	f.P50Ms, f.P95Ms, f.P99Ms = g.quantile(0.50), g.quantile(0.95), g.quantile(0.99)
 	return f
 }

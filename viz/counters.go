@@ -20,6 +20,8 @@ const (
 	readBytes
 	writtenBytes
 	latencySum
+	faultedRequests
+	limitedRequests
 	counterCount
 )
 
@@ -32,6 +34,7 @@ func countersOf(s *api.Series) counters {
 		retriesRefused: s.RetriesRefused, timeouts: s.Timeouts,
 		connectionsOpened: s.ConnectionsOpened,
 		readBytes:         s.ReadBytes, writtenBytes: s.WrittenBytes, latencySum: s.LatencySumUs,
+		faultedRequests: s.Faulted, limitedRequests: s.Limited,
 	}
 }
 

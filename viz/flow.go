@@ -44,6 +44,8 @@ type flow struct {
 	key     flowKey
 	total   sample
 	holders int // series
+
+	standing standing // of the moment; a copy's alone
 }
 
 // flows are all of a store's. Its lock guards them.
@@ -123,10 +125,34 @@ func (s *store) copyFlows() (all []flow, folded uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	all = make([]flow, 0, len(s.flows.all))
+	standings := s.flowStandingsLocked()
 	for _, f := range s.flows.all {
 		one := flow{key: f.key}
 		one.total.add(&f.total)
+		if now := standings[f]; now != nil {
+			one.standing = *now
+		}
 		all = append(all, one)
 	}
 	return all, s.flows.folded
+}
+
+// flowStandingsLocked is how the endpoints of each flow stand with those who are there to say so.
+func (s *store) flowStandingsLocked() map[*flow]*standing {
+	out := make(map[*flow]*standing)
+	for _, p := range s.processes {
+		if p.ended || p.stream == nil {
+			continue
+		}
+		for _, one := range p.series {
+			if one.endpoints == 0 {
+				continue
+			}
+			if out[one.flow] == nil {
+				out[one.flow] = &standing{}
+			}
+			out[one.flow].note(one)
+		}
+	}
+	return out
 }

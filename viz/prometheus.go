@@ -58,6 +58,7 @@ type view struct {
 	classes  func(*flow) []class     // of its requests
 	requests family                  // a sample for each class
 	counters []countFamily
+	ejected  family // a gauge; empty: the view has none
 	duration family
 	unit     time.Duration
 }
@@ -79,7 +80,7 @@ type countFamily struct {
 
 func (v *view) write(t *metric.Text, all []flow) {
 	classes, each := v.sum(all)
-	writeCounter(t, v.requests, classes)
+	writeFamily(t, v.requests, "counter", classes)
 	rows := slices.Sorted(maps.Keys(each))
 	for _, f := range v.counters {
 		values := make(map[string]uint64, len(rows))
@@ -88,9 +89,32 @@ func (v *view) write(t *metric.Text, all []flow) {
 				values[labels] = n
 			}
 		}
-		writeCounter(t, f.family, values)
+		writeFamily(t, f.family, "counter", values)
+	}
+	if v.ejected.name != "" {
+		writeFamily(t, v.ejected, "gauge", v.ejections(all))
 	}
 	v.writeDurations(t, rows, each)
+}
+
+// ejections are how many endpoints are ejected, where there is somebody who would eject them.
+func (v *view) ejections(all []flow) map[string]uint64 {
+	each := make(map[string]*standing)
+	for i := range all {
+		if all[i].standing.endpoints == nil {
+			continue
+		}
+		labels := metric.LabelText(v.labels(&all[i].key)...)
+		if each[labels] == nil {
+			each[labels] = &standing{}
+		}
+		each[labels].add(&all[i].standing)
+	}
+	values := make(map[string]uint64, len(each))
+	for labels, one := range each {
+		values[labels], _ = one.sums()
+	}
+	return values
 }
 
 // sum adds flows up: their requests by class, and all that is not told apart by one.
@@ -113,11 +137,11 @@ func (v *view) sum(all []flow) (classes map[string]uint64, each map[string]*samp
 	return classes, each
 }
 
-func writeCounter(t *metric.Text, f family, values map[string]uint64) {
+func writeFamily(t *metric.Text, f family, kind string, values map[string]uint64) {
 	if len(values) == 0 {
 		return
 	}
-	t.Family(f.name, f.help, "counter")
+	t.Family(f.name, f.help, kind)
 	for _, labels := range slices.Sorted(maps.Keys(values)) {
 		t.Sample(f.name, labels, float64(values[labels]))
 	}

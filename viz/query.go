@@ -38,23 +38,35 @@ type Window struct {
 // Figures are golden metrics. Totals count since the proxies started, rates and quantiles over the
 // window. A nil rate or quantile means that nothing was there to be measured.
 type Figures struct {
-	Requests          uint64 `json:"requests"`
-	Failures          uint64 `json:"failures"`
-	Tries             uint64 `json:"tries"` // outbound only: what was really sent
-	FailedTries       uint64 `json:"failedTries"`
-	Retries           uint64 `json:"retries"`
-	RetriesRefused    uint64 `json:"retriesRefused"` // wanted, but beyond the budget
-	Timeouts          uint64 `json:"timeouts"`
+	Requests       uint64 `json:"requests"`
+	Failures       uint64 `json:"failures"`
+	Tries          uint64 `json:"tries"` // outbound only: what was really sent
+	FailedTries    uint64 `json:"failedTries"`
+	Retries        uint64 `json:"retries"`
+	RetriesRefused uint64 `json:"retriesRefused"` // wanted, but beyond the budget
+	Timeouts       uint64 `json:"timeouts"`
+	// Faulted are requests that a FaultInjection delayed or answered with an error; only callers
+	// know of it.
+	Faulted uint64 `json:"faulted"`
+	// Limited are requests that a RateLimitPolicy, or a limit of their cluster, refused.
+	Limited           uint64 `json:"limited"`
 	ConnectionsOpened uint64 `json:"connectionsOpened"`
 	Connections       uint64 `json:"connections"` // open now
-	ReadBytes         uint64 `json:"readBytes"`
-	WrittenBytes      uint64 `json:"writtenBytes"`
+	// Ejected is from how many endpoints a caller keeps requests now, for they failed, and
+	// Endpoints how many there are behind the same backends; 0 where no caller looks for such. Of
+	// one endpoint that several callers have ejected there is one.
+	Ejected      uint64 `json:"ejected"`
+	Endpoints    uint64 `json:"endpoints"`
+	ReadBytes    uint64 `json:"readBytes"`
+	WrittenBytes uint64 `json:"writtenBytes"`
 
 	WindowRequests uint64 `json:"windowRequests"`
 	WindowFailures uint64 `json:"windowFailures"`
 	WindowTries    uint64 `json:"windowTries"`
 	WindowRetries  uint64 `json:"windowRetries"`
 	WindowTimeouts uint64 `json:"windowTimeouts"`
+	WindowFaulted  uint64 `json:"windowFaulted"`
+	WindowLimited  uint64 `json:"windowLimited"`
 	// 0 to 1: what the application saw (effective)
 	SuccessRate           *float64 `json:"successRate"`
 	RPS                   float64  `json:"rps"`

@@ -46,6 +46,8 @@ type incoming struct {
 	labels *labels
 	sample sample
 	open   uint64
+
+	ejected, endpoints uint32
 }
 
 // checkReport turns a message into a report, or says why it is refused. It changes nothing.
@@ -169,7 +171,9 @@ func checkSeries(who reporter, s *api.Series) (incoming, error) {
 	if err := checkBuckets(s); err != nil {
 		return incoming{}, err
 	}
-	in := incoming{id: s.Id, sample: sampleOf(s), open: min(s.ConnectionsOpen, mostOpen)}
+	in := incoming{id: s.Id, sample: sampleOf(s), open: min(s.ConnectionsOpen, mostOpen),
+		endpoints: uint32(min(s.Endpoints, mostEndpoints))}
+	in.ejected = uint32(min(s.Ejected, uint64(in.endpoints)))
 	for i, v := range append(in.sample.counters[:], s.ConnectionsOpen) {
 		if v > maxCounter {
 			return incoming{}, status.Errorf(

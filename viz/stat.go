@@ -12,7 +12,8 @@ import (
 // statQuestion is a checked Query for stat.
 type statQuestion struct {
 	what, from, to resource
-	measured       map[key]bool // resources that have proxies of their own
+	measured       map[key]bool      // resources that have proxies of their own
+	standings      map[key]*standing // of those, with their callers
 }
 
 // stat answers /api/stat.
@@ -31,6 +32,7 @@ func (s *store) stat(now time.Time, q Query) (*Stat, error) {
 	}
 	rows := collectLocked(s, w, question.row)
 	if question.from.any() && question.to.any() {
+		question.standings = s.standingsLocked(w, question.what.kind)
 		for k := range proxies {
 			rows.group(k) // a meshed workload without traffic has a row, too
 		}
@@ -145,6 +147,9 @@ func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
 	}
 	if q.from.any() && q.to.any() {
 		row.MeasuredBy = "server"
+		if standing := q.standings[k]; standing != nil { // callers alone know
+			row.Ejected, row.Endpoints = standing.sums()
+		}
 	}
 	row.Proxies, row.Meshed = len(own.pods), len(own.pods) > 0
 	if !own.expiry.IsZero() {

@@ -66,6 +66,8 @@ type series struct {
 	total   packed
 	open    uint64
 	changed time.Time
+	// of the endpoints that it is about, and of all that its backend has
+	ejected, endpoints uint32
 }
 
 // store holds every process and the history. A method whose name ends in Locked needs the lock.
@@ -194,7 +196,7 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 	if one.open != c.in.open || !c.delta.zero() {
 		one.changed = now
 	}
-	one.open = c.in.open
+	one.open, one.ejected, one.endpoints = c.in.open, c.in.ejected, c.in.endpoints
 	if c.delta.zero() || !s.totalLocked(one, &c.delta) {
 		return
 	}
@@ -221,7 +223,7 @@ func (s *store) totalLocked(one *series, delta *sample) bool {
 }
 
 // seriesSize is what a series costs beside its labels and its total, with its place in a map.
-const seriesSize = 168
+const seriesSize = 176
 
 func (s *store) addLocked(p *process, in incoming) *series {
 	if !s.fitsLocked(p.key.reporter, seriesSize+in.labels.size()) {

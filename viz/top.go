@@ -57,7 +57,8 @@ func (s *store) top(now time.Time, q Query) (*Top, error) {
 		Rows: make([]TopRow, 0, len(rows.groups))}
 	out.Total = rows.sum().figures()
 	for k, g := range rows.groups {
-		if g.window != (counters{}) || g.open > 0 {
+		// who is ejected gets no requests, and is to be seen all the same
+		if g.window != (counters{}) || g.open > 0 || len(g.standing.ejected) > 0 {
 			out.Rows = append(out.Rows, k.row(g))
 		}
 	}
@@ -159,6 +160,7 @@ func (c *collection[K]) sum() *group {
 		all.total.add(&g.total)
 		all.window.add(&g.window)
 		all.open += g.open
+		all.standing.add(&g.standing)
 		all.elapsed = max(all.elapsed, g.elapsed)
 		for i, n := range g.latency {
 			all.latency[i] += n

@@ -16,7 +16,10 @@ type column struct {
 	right bool
 	// least is the page's width from which on it is shown.
 	least int
-	cell  func(*glyphs, *viz.TopRow) string
+	// some says whether a row has anything to show; where none has, the column is not there. nil:
+	// it always is.
+	some func(*viz.TopRow) bool
+	cell func(*glyphs, *viz.TopRow) string
 	// short is for a cell that does not fit.
 	short func(text string, width int, more string) string
 	tone  func(*viz.TopRow) tone
@@ -52,6 +55,14 @@ var columns = []column{
 	{head: "T/O", width: 4, right: true, least: 92, cell: func(_ *glyphs, r *viz.TopRow) string {
 		return fmt.Sprint(r.WindowTimeouts)
 	}},
+	{head: "FAULT", width: 5, right: true, least: 66, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return amount(r.WindowFaulted)
+	}, some: func(r *viz.TopRow) bool { return r.WindowFaulted > 0 }},
+	{head: "LIMIT", width: 5, right: true, least: 66, cell: func(_ *glyphs, r *viz.TopRow) string {
+		return amount(r.WindowLimited)
+	}, some: func(r *viz.TopRow) bool { return r.WindowLimited > 0 }},
+	{head: "EJECT", width: 5, right: true, cell: ejectedCell, tone: ejectedTone,
+		some: func(r *viz.TopRow) bool { return r.Ejected > 0 }},
 	{head: "MTLS", width: 5, cell: securityCell, tone: securityTone},
 }
 
@@ -126,6 +137,29 @@ func retryCell(_ *glyphs, r *viz.TopRow) string {
 	return fmt.Sprintf("%.1f%%", *r.RetryRate*100)
 }
 
+// amount is a number in a column of five.
+func amount(n uint64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strings.TrimSuffix(rate(float64(n)), ".0")
+}
+
+// ejectedCell marks a row of which an endpoint is kept from requests.
+func ejectedCell(g *glyphs, r *viz.TopRow) string {
+	if r.Ejected == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%s%d/%d", g.no, r.Ejected, r.Endpoints)
+}
+
+func ejectedTone(r *viz.TopRow) tone {
+	if r.Ejected == 0 {
+		return plain
+	}
+	return bad
+}
+
 // securityWords are short enough for a column.
 var securityWords = map[string]string{
 	"plaintext-unmeshed": "plain", "plaintext-skipped": "skip", "tls-passthrough": "tls",
@@ -197,6 +231,9 @@ var orders = []struct {
 	{"P99", func(a, b *viz.TopRow) int { return absentLast(a.P99Ms, b.P99Ms, -1) }},
 	{"RETRY", func(a, b *viz.TopRow) int { return absentLast(a.RetryRate, b.RetryRate, -1) }},
 	{"T/O", func(a, b *viz.TopRow) int { return cmp.Compare(b.WindowTimeouts, a.WindowTimeouts) }},
+	{"FAULT", func(a, b *viz.TopRow) int { return cmp.Compare(b.WindowFaulted, a.WindowFaulted) }},
+	{"LIMIT", func(a, b *viz.TopRow) int { return cmp.Compare(b.WindowLimited, a.WindowLimited) }},
+	{"EJECT", func(a, b *viz.TopRow) int { return cmp.Compare(b.Ejected, a.Ejected) }},
 	{"FROM", func(a, b *viz.TopRow) int { return cmp.Compare(a.From, b.From) }},
 	{"TO", func(a, b *viz.TopRow) int { return cmp.Compare(a.To, b.To) }},
 	{"ROUTE", func(a, b *viz.TopRow) int { return cmp.Compare(a.Route, b.Route) }},

@@ -33,6 +33,9 @@ var numbers = map[string]func(*viz.TopRow) *float64{
 	"p99":   func(r *viz.TopRow) *float64 { return r.P99Ms },
 	"retry": func(r *viz.TopRow) *float64 { return percent(r.RetryRate) },
 	"t/o":   func(r *viz.TopRow) *float64 { n := float64(r.WindowTimeouts); return &n },
+	"fault": func(r *viz.TopRow) *float64 { n := float64(r.WindowFaulted); return &n },
+	"limit": func(r *viz.TopRow) *float64 { n := float64(r.WindowLimited); return &n },
+	"eject": func(r *viz.TopRow) *float64 { n := float64(r.Ejected); return &n },
 }
 
 // words are the fields that compare as text.
@@ -81,8 +84,8 @@ func parseTerm(term string) (func(*viz.TopRow) bool, error) {
 	if get := words[field]; get != nil {
 		return wordTerm(term, get, operator, value)
 	}
-	return nil, fmt.Errorf("%q is no field: use rps ok p50 p95 p99 retry t/o from to route ns mtls",
-		field)
+	return nil, fmt.Errorf("%q is no field: use rps ok p50 p95 p99 retry t/o fault limit eject "+
+		"from to route ns mtls", field)
 }
 
 func splitTerm(term string) (field, operator, value string) {

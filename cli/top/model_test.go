@@ -145,7 +145,7 @@ func TestSort(t *testing.T) {
 	p.want("by P99", p.order(), "web>checkout 10.1.2.3>checkout checkout>inventory web>redis")
 	p.press("O")
 	p.want("reversed", p.order(), "web>redis checkout>inventory 10.1.2.3>checkout web>checkout")
-	p.press("o", "o", "o")
+	p.press("o", "o", "o", "o", "o", "o")
 	p.want("by FROM", p.order(), "10.1.2.3>checkout checkout>inventory web>checkout web>redis")
 	for range orders {
 		p.press("o")
@@ -401,6 +401,39 @@ func TestPageAt80Columns(t *testing.T) {
 		if strings.TrimRight(got[i], " ") != want[i] {
 			t.Errorf("line %d is\n%q, want\n%q", i, strings.TrimRight(got[i], " "), want[i])
 		}
+	}
+}
+
+// What a mesh does on purpose has its columns where there is any of it, and takes the room of
+// others.
+func TestPageWithAnEjection(t *testing.T) {
+	p := newPage(t).answer()
+	busy := shop()
+	busy.Rows[0].Ejected, busy.Rows[0].Endpoints = 1, 3
+	busy.Rows[1].WindowFaulted, busy.Rows[2].WindowLimited = 12, 3400
+	p.send(answer{p.model.generation, busy, nil})
+	want := []string{
+		" FROM    TO      ROUTE         RPS    OK%   P95   P99 FAULT LIMIT EJECT MTLS",
+		"▸che…out inv…ory GET /item…    530    100   5.5    11    12     -     - ✓",
+		" web     che…out POST /pay     212  ▼97.9   205   410     -     -  ✗1/3 ✓",
+		" 10.…2.3 che…out [default]    14.0  ▼92.0   150   300     -  3.4k     - plain",
+		" web     redis                 0.0      -     -     -     -     -     - ✓",
+	}
+	got := p.lines()[2:]
+	for i := range want {
+		if strings.TrimRight(got[i], " ") != want[i] {
+			t.Errorf("line %d is\n%q, want\n%q", i, strings.TrimRight(got[i], " "), want[i])
+		}
+	}
+	p.send(tea.WindowSizeMsg{Width: 60, Height: 24})
+	if !strings.Contains(p.text(), "✗1/3") || strings.Contains(p.text(), "FAULT") {
+		t.Errorf("at 60 columns:\n%s", p.text())
+	}
+	p.press("/")
+	p.typed("eject>0")
+	p.want("filtered", p.order(), "web>checkout")
+	if strings.Contains(p.text(), "LIMIT") {
+		t.Errorf("a column with nothing in it is shown:\n%s", p.text())
 	}
 }
 

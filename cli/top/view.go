@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -169,8 +170,9 @@ type sized struct {
 func (m *model) columns() []sized {
 	var out []sized
 	free, shares := m.width-1, 0
-	for _, c := range m.chosen() {
-		if m.width < c.least {
+	chosen, room := m.chosen()
+	for _, c := range chosen {
+		if room < c.least {
 			continue
 		}
 		out = append(out, sized{c, c.width})
@@ -185,22 +187,35 @@ func (m *model) columns() []sized {
 	return out
 }
 
-// chosen are the columns of the moment: identities need the room of latencies.
-func (m *model) chosen() []column {
-	if !m.ids && m.query.Group != viz.GroupIdentity {
-		return columns
-	}
-	var out []column
+// chosen are the columns of the moment, and the page's width as the others are to see it: those
+// that only some pages have need room of theirs, and identities need that of latencies.
+func (m *model) chosen() (out []column, room int) {
+	ids := m.ids || m.query.Group == viz.GroupIdentity
+	room = m.width
 	for _, c := range columns {
-		switch c.head {
-		case "TREND", "P50", "P95", "RETRY", "T/O":
-		case "ROUTE":
+		switch {
+		case c.some != nil && (m.width < c.least || !m.any(c.some)):
+		case c.some != nil:
+			room -= c.width + 1
+			c.least = 0
+			out = append(out, c)
+		case ids && c.head == "ROUTE":
 			out = append(out, identities...)
+		case ids && slices.Contains(roomOfIDs, c.head):
 		default:
 			out = append(out, c)
 		}
 	}
-	return out
+	return out, room
+}
+
+// roomOfIDs are the columns in whose place identities are shown.
+var roomOfIDs = []string{"TREND", "P50", "P95", "RETRY", "T/O"}
+
+// any says whether any row has something; not only those on the page, or else columns would come
+// and go with every key.
+func (m *model) any(has func(*viz.TopRow) bool) bool {
+	return slices.ContainsFunc(m.rows, func(r viz.TopRow) bool { return has(&r) })
 }
 
 func (m *model) heads() string {
@@ -282,7 +297,8 @@ var helpText = []string{
 	" o                sort by the next column        O   turn the order round",
 	" /                filter: all terms must hold, for example",
 	"                    ok<99 p99>200 route~pay from=web mtls!=mtls checkout",
-	"                  fields: rps ok p50 p95 p99 retry t/o from to route ns mtls",
+	"                  fields: rps ok p50 p95 p99 retry t/o fault limit eject",
+	"                          from to route ns mtls",
 	" g                group by service, route, pod, identity",
 	" enter            look into a row: service, its routes, its pods",
 	" esc              back out",
@@ -291,6 +307,8 @@ var helpText = []string{
 	" q  ctrl+c        quit",
 	"",
 	" Rates and latencies (ms) are over the window, and so is T/O: timeouts.",
+	" Where there are any: FAULT, LIMIT are requests that a fault took or a limit refused;",
+	" EJECT is endpoints that some caller keeps requests from now, of how many there are.",
 	" OK% is what applications saw; RETRY is retries per request.",
 	" MTLS: a tick or yes is the mesh's mutual TLS, another word says what it is.",
 	"",

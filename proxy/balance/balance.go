@@ -272,6 +272,7 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 	next.weights = weightsOf(next.announced)
 	c.latest = next
 	c.settle(next, now)
+	next.count(had.of)
 	ch.Gone = append(had.gone, had.all...)
 	if next.plain() {
 		ch.Woken = c.publish(next)
@@ -279,6 +280,23 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 		ch.unfinished = append(ch.unfinished, c)
 	}
 	return ch
+}
+
+// count keeps the gauges of those whose failures are looked for; of others there are none.
+func (s *EndpointSet) count(was *EndpointSet) {
+	counts := s.Params.Counts
+	if was != nil && was.Params.Counts != nil && was.Params.Counts != counts {
+		was.Params.Counts.Endpoints.Store(0)
+		was.Params.Counts.SetEjected(nil)
+	}
+	if counts == nil {
+		return
+	}
+	all := 0
+	if s.Params.Outliers != nil {
+		all = len(s.All)
+	}
+	counts.Endpoints.Store(int64(all))
 }
 
 // Finish builds what balancers need of new endpoints, and has requests use them. The table of a

@@ -124,22 +124,22 @@ func (d *detector) returnLocked(h *history, at int64) {
 // settleLocked brings up to date how many are ejected, and when the first of them may be probed.
 func (d *detector) settleLocked(s *EndpointSet) {
 	var due int64
-	out := 0
+	var out []metric.Workload
 	for _, e := range s.All {
 		h := e.health.history.Load()
 		if !h.ejected() {
 			continue
 		}
-		out++
+		out = append(out, e.workload)
 		at := max(h.until.Load(), h.restUntil.Load(), e.health.until.Load())
 		if due == 0 || at < due {
 			due = at
 		}
 	}
 	d.due.Store(due)
-	d.out.Store(int32(out))
+	d.out.Store(int32(len(out)))
 	if s.Params.Counts != nil {
-		s.Params.Counts.Ejected.Store(int64(out))
+		s.Params.Counts.SetEjected(out)
 	}
 }
 

@@ -1,10 +1,13 @@
 package balance
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
 // ejected is a cluster of so many endpoints of which the first was just ejected, for a second or a
@@ -227,4 +230,34 @@ func TestADryRunEjectsNobody(t *testing.T) {
 	if said != 5 || c.Ejected() != 0 {
 		t.Errorf("%d are ejected, and it was said %d times, want 5", c.Ejected(), said)
 	}
+}
+
+// The gauges are of the endpoints of the moment, and end with the outlier detection.
+func TestGaugesFollowTheEndpoints(t *testing.T) {
+	r, now := metric.NewRegistry(), time.Now()
+	detecting := protected(&Outliers{Consecutive: 1, Base: time.Second, Max: time.Minute,
+		MaxPercent: 100})
+	detecting.Counts = r.Cluster("web")
+	limiting := Params{Initial: 1, Decay: 1, Bounds: &Bounds{}, Counts: detecting.Counts}
+	plain := Params{Initial: 1, Decay: 1}
+	c := NewCluster("web", func() any { return nil })
+	for i, step := range []struct {
+		params       Params
+		endpoints    int
+		ejected, all int
+	}{
+		{detecting, 3, 0, 3}, {detecting, 3, 1, 3}, {detecting, 2, 1, 2}, {limiting, 2, 0, 0},
+		{detecting, 2, 0, 2}, {detecting, 2, 1, 2}, {plain, 2, 0, 0},
+	} {
+		c.Update(step.params, announced(upTo(step.endpoints)...), now)
+		if e := c.Current().All[0]; step.ejected > 0 && !e.Ejected() {
+			tell(e, "b", now)
+		}
+		labels := metric.Labels{Direction: metric.Outbound, Backend: "web"}
+		if ejected, all := r.Endpoints(labels); ejected != step.ejected || all != step.all {
+			t.Errorf("step %d: %d of %d are ejected, want %d of %d", i, ejected, all,
+				step.ejected, step.all)
+		}
+	}
+	runtime.KeepAlive(detecting)
 }

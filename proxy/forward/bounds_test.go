@@ -55,6 +55,9 @@ func TestRequestsBeyondTheLimit(t *testing.T) {
 			t.Errorf("that took %v", took)
 		}
 		h.overflows(t, "requests", "2")
+		if c, _ := h.counted(); c.limited != 2 {
+			t.Errorf("%d requests count as limited, want 2", c.limited)
+		}
 		first.OnReset(h2.CodeCancel, net.ErrClosed)
 		h.conn.batch.flush()
 		_, s = h.conn.request()

@@ -10,6 +10,7 @@ import (
 // answer. The caller's deadline counts the delay, as it would a slow backend's.
 func (x *exchange) befallen(b *batch) bool {
 	delay, status := x.rule.Befalls(x.req, x.c.f.Identity, x.start)
+	x.faulted = delay > 0 || status > 0
 	switch {
 	case delay > 0:
 		x.c.f.delayed.Inc()

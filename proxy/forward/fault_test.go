@@ -73,8 +73,8 @@ func TestFaults(t *testing.T) {
 						t.Errorf("%q, status %q of gRPC, after %s; want %q, %q, after %s",
 							got, s.grpc, took, tt.want, tt.code, tt.took)
 					}
-					if c, _ := h.counted(); c.tries != tt.tries {
-						t.Errorf("%d tries, want %d", c.tries, tt.tries)
+					if c, _ := h.counted(); c.tries != tt.tries || c.faulted != 1 || c.limited > 0 {
+						t.Errorf("%d tries, want %d; %d faulted", c.tries, tt.tries, c.faulted)
 					}
 					if by := header.Value(s.head, header.Error); tt.status > 0 && by == "" {
 						t.Error("nothing says that it was on purpose")

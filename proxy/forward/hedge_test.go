@@ -68,12 +68,15 @@ func (h *hedged) counted() (c figures, at []string) {
 		c.hedges += cell.Hedges.Load()
 		c.refused += cell.RetriesRefused.Load()
 		c.timeouts += cell.Timeouts.Load()
+		c.faulted += cell.Faulted.Load()
+		c.limited += cell.Limited.Load()
 	})
 	return c, at
 }
 
 type figures struct {
 	failures, tries, failedTries, retries, hedges, refused, timeouts uint64
+	faulted, limited                                                 uint64
 }
 
 // ends waits for the end of an exchange, and for what follows from it.

@@ -89,8 +89,10 @@ func TestARateLimitIsAnswered(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if c, counted := h.counted(); len(counted) != 3 || c.failures > 0 {
-					t.Errorf("%d requests are counted, and %d failures", len(counted), c.failures)
+				sums, counted := h.counted()
+				if len(counted) != 3 || sums.failures > 0 || sums.limited != 1 {
+					t.Errorf("%d requests are counted, %d failures, and %d as limited",
+						len(counted), sums.failures, sums.limited)
 				}
 			})
 		})

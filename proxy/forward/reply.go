@@ -96,6 +96,7 @@ func (x *exchange) turnAway(why *authorize.Refusal, b *batch) {
 		x.fail(why.Status, x.refusedFor(), why.Reason, b)
 		return
 	}
+	x.limited = true
 	x.because(outcome.RateLimited, why.Reason)
 	r := x.errorReply(why.Status, why.Reason)
 	r.fields = append(r.fields, limitFields(&why.Over)...)
@@ -103,13 +104,16 @@ func (x *exchange) turnAway(why *authorize.Refusal, b *batch) {
 	x.reply(r, b)
 }
 
+// limitField says which rate limit a request is beyond.
+const limitField = "ratelimit"
+
 // limitFields tell a caller when to come again (RFC 9110, 10.2.3), and what the limit is
 // (draft-ietf-httpapi-ratelimit-headers-10). gRPC takes them for metadata.
 func limitFields(over *authorize.Excess) []hpack.HeaderField {
 	return []hpack.HeaderField{
 		{Name: "retry-after", Value: strconv.FormatInt(over.RetryAfter(), 10)},
 		{Name: "ratelimit-policy", Value: over.Limit.Policy},
-		{Name: "ratelimit", Value: over.RateLimit()},
+		{Name: limitField, Value: over.RateLimit()},
 	}
 }
 

@@ -16,6 +16,8 @@ type Cell struct {
 	RetriesRefused    atomic.Uint64 // wanted, but beyond the budget; hedges too
 	Hedges            atomic.Uint64
 	Timeouts          atomic.Uint64
+	Faulted           atomic.Uint64 // of Requests: delayed or answered with an error on purpose
+	Limited           atomic.Uint64 // of Requests: refused by a rate limit or a cluster's limit
 	ConnectionsOpened atomic.Uint64
 	ConnectionsOpen   atomic.Uint64 // a gauge: use OpenConnection and CloseConnection
 	ReadBytes         atomic.Uint64 // from the peer

@@ -49,7 +49,8 @@ func (b Limit) String() string {
 
 // Cluster counts what protects a cluster and its callers.
 type Cluster struct {
-	Ejected   atomic.Int64 // a gauge: endpoints
+	Endpoints atomic.Int64 // a gauge: all of them
+	ejected   atomic.Pointer[[]Workload]
 	ejections [ejectionCauses][2]atomic.Uint64
 	overflows [Limits]atomic.Uint64
 }
@@ -61,6 +62,18 @@ func (c *Cluster) Eject(why EjectionCause, enforced bool) {
 		i = 1
 	}
 	c.ejections[why][i].Add(1)
+}
+
+// SetEjected says whose endpoints get no requests for now: a workload for each of them, which may
+// be an empty one. The list is the cluster's from then on.
+func (c *Cluster) SetEjected(list []Workload) { c.ejected.Store(&list) }
+
+// out are those that SetEjected has said.
+func (c *Cluster) out() []Workload {
+	if list := c.ejected.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // Overflow counts what was refused by a limit.
@@ -98,6 +111,27 @@ func (r *Registry) Cluster(name string) *Cluster {
 	c := new(Cluster)
 	s.byName[name] = weak.Make(c)
 	return c
+}
+
+// Endpoints is how many endpoints the backend of outbound requests has, and how many of those that
+// a series is about are ejected. Of a cluster that nothing protects it knows neither.
+func (r *Registry) Endpoints(l Labels) (ejected, all int) {
+	if l.Direction != Outbound || l.Backend == "" {
+		return 0, 0
+	}
+	s := &r.clusters
+	s.mu.Lock()
+	c := s.byName[l.Backend].Value()
+	s.mu.Unlock()
+	if c == nil {
+		return 0, 0
+	}
+	for _, w := range c.out() {
+		if w == l.Peer {
+			ejected++
+		}
+	}
+	return ejected, int(c.Endpoints.Load())
 }
 
 // pruneLocked forgets the clusters that nobody holds any more.
@@ -140,7 +174,7 @@ func (r *Registry) appendClusters(t *Text) {
 	const ejected, ejections = "tulle_endpoints_ejected", "tulle_endpoint_ejections_total"
 	t.Family(ejected, "Endpoints that get no requests for now, because they failed.", "gauge")
 	for _, c := range all {
-		t.Sample(ejected, LabelText("backend", c.name), float64(c.Ejected.Load()))
+		t.Sample(ejected, LabelText("backend", c.name), float64(len(c.out())))
 	}
 	t.Family(ejections, "Endpoints that were ejected, or not enforced: were only to be.", "counter")
 	for _, c := range all {

@@ -21,7 +21,7 @@ func TestWhatIsCountedOfAClusterIsShown(t *testing.T) {
 	if c != r.Cluster("web:80") {
 		t.Fatal("one cluster has two counts")
 	}
-	c.Ejected.Store(2)
+	c.SetEjected([]Workload{{Pod: "web-1"}, {Pod: "web-2"}})
 	c.Eject(SuccessRate, true)
 	c.Eject(Deviation, false)
 	c.Overflow(Pending)
@@ -39,6 +39,34 @@ func TestWhatIsCountedOfAClusterIsShown(t *testing.T) {
 	}
 	if strings.Contains(text, `limit="retries"`) {
 		t.Error("the page has what has not happened")
+	}
+	runtime.KeepAlive(c)
+}
+
+// A series is about the endpoints of its peer, one of which may be ejected; of how many there are
+// each of a backend's tells.
+func TestASeriesTellsOfItsEndpoints(t *testing.T) {
+	r := NewRegistry()
+	c := r.Cluster("web:80")
+	c.SetEjected([]Workload{{Pod: "web-1"}, {}, {}})
+	c.Endpoints.Store(5)
+	to := func(pod string) Labels {
+		return Labels{Direction: Outbound, Backend: "web:80", Peer: Workload{Pod: pod}}
+	}
+	inbound := to("web-1")
+	inbound.Direction = Inbound
+	other := to("web-1")
+	other.Backend = "other:80"
+	for _, tt := range []struct {
+		of           Labels
+		ejected, all int
+	}{
+		{to("web-1"), 1, 5}, {to("web-2"), 0, 5}, {to(""), 2, 5}, {inbound, 0, 0}, {other, 0, 0},
+		{Labels{Direction: Outbound}, 0, 0},
+	} {
+		if ejected, all := r.Endpoints(tt.of); ejected != tt.ejected || all != tt.all {
+			t.Errorf("%+v: %d of %d, want %d of %d", tt.of, ejected, all, tt.ejected, tt.all)
+		}
 	}
 	runtime.KeepAlive(c)
 }

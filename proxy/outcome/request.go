@@ -35,6 +35,8 @@ func (o Outcome) Reason() Reason {
 type Request struct {
 	Outcome       Outcome
 	Failed        bool
+	Faulted       bool // delayed, or answered with an error, on purpose
+	Limited       bool // refused by a rate limit, or by a limit of its cluster
 	Latency       time.Duration
 	Read, Written uint64 // bytes, from and to the other end of the mesh
 }
@@ -47,6 +49,12 @@ func (r *Request) Count(c *metric.Cell) {
 	}
 	if r.Outcome == Timeout {
 		c.Timeouts.Add(1)
+	}
+	if r.Faulted {
+		c.Faulted.Add(1)
+	}
+	if r.Limited {
+		c.Limited.Add(1)
 	}
 	c.ObserveLatency(r.Latency)
 	c.ReadBytes.Add(r.Read)

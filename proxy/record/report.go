@@ -144,6 +144,8 @@ func (r *Reporter) next() *api.ReportRequest {
 	}
 	r.Metrics.Each(func(id uint32, l metric.Labels, c *metric.Cell) {
 		s := r.series(id, c)
+		ejected, endpoints := r.Metrics.Endpoints(l)
+		s.Ejected, s.Endpoints = uint64(ejected), uint64(endpoints)
 		mark := markOf(s)
 		last, known := r.sent[id]
 		if known && last == mark {
@@ -168,6 +170,8 @@ func (r *Reporter) series(id uint32, c *metric.Cell) *api.Series {
 		Retries:           c.Retries.Load(),
 		RetriesRefused:    c.RetriesRefused.Load(),
 		Timeouts:          c.Timeouts.Load(),
+		Faulted:           c.Faulted.Load(),
+		Limited:           c.Limited.Load(),
 		ConnectionsOpened: c.ConnectionsOpened.Load(),
 		ConnectionsOpen:   c.ConnectionsOpen.Load(),
 		ReadBytes:         c.ReadBytes.Load(),
@@ -186,10 +190,11 @@ func (r *Reporter) series(id uint32, c *metric.Cell) *api.Series {
 	return s
 }
 
-// markOf changes whenever a series does: everything in it but the gauge only grows.
+// markOf changes whenever a series does: everything in it but the gauges only grows. What counts
+// some of the requests changes with them.
 func markOf(s *api.Series) uint64 {
 	return s.Requests + s.Tries + s.RetriesRefused + s.Timeouts +
-		s.ConnectionsOpened<<20 + s.ConnectionsOpen<<40 +
+		s.ConnectionsOpened<<20 + s.ConnectionsOpen<<40 + s.Ejected<<52 + s.Endpoints<<32 +
 		s.ReadBytes + s.WrittenBytes
 }
 

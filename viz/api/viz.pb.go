@@ -374,6 +374,10 @@ type Series struct {
 	Bucket            []uint32               `protobuf:"varint,14,rep,packed,name=bucket,proto3" json:"bucket,omitempty"`                                   // indexes of the scheme in proxy/metric, ascending
 	BucketCount       []uint64               `protobuf:"varint,15,rep,packed,name=bucket_count,json=bucketCount,proto3" json:"bucket_count,omitempty"`      // cumulative since start, per bucket, not across buckets
 	LatencySumUs      uint64                 `protobuf:"varint,16,opt,name=latency_sum_us,json=latencySumUs,proto3" json:"latency_sum_us,omitempty"`
+	Faulted           uint64                 `protobuf:"varint,17,opt,name=faulted,proto3" json:"faulted,omitempty"`     // of requests: delayed, or answered with an error, on purpose
+	Limited           uint64                 `protobuf:"varint,18,opt,name=limited,proto3" json:"limited,omitempty"`     // of requests: refused by a rate limit, or by a limit of their cluster
+	Ejected           uint64                 `protobuf:"varint,19,opt,name=ejected,proto3" json:"ejected,omitempty"`     // a gauge: endpoints of this peer that this proxy keeps from requests, for they failed
+	Endpoints         uint64                 `protobuf:"varint,20,opt,name=endpoints,proto3" json:"endpoints,omitempty"` // a gauge: all endpoints of the backend; 0: nobody looks for those that fail
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -516,6 +520,34 @@ func (x *Series) GetBucketCount() []uint64 {
 func (x *Series) GetLatencySumUs() uint64 {
 	if x != nil {
 		return x.LatencySumUs
+	}
+	return 0
+}
+
+func (x *Series) GetFaulted() uint64 {
+	if x != nil {
+		return x.Faulted
+	}
+	return 0
+}
+
+func (x *Series) GetLimited() uint64 {
+	if x != nil {
+		return x.Limited
+	}
+	return 0
+}
+
+func (x *Series) GetEjected() uint64 {
+	if x != nil {
+		return x.Ejected
+	}
+	return 0
+}
+
+func (x *Series) GetEndpoints() uint64 {
+	if x != nil {
+		return x.Endpoints
 	}
 	return 0
 }
@@ -683,7 +715,7 @@ const file_viz_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
-	"\x03pod\x18\x04 \x01(\tR\x03pod\"\x95\x04\n" +
+	"\x03pod\x18\x04 \x01(\tR\x03pod\"\x81\x05\n" +
 	"\x06Series\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12,\n" +
 	"\x06labels\x18\x02 \x01(\v2\x14.tulle.viz.v1.LabelsR\x06labels\x12\x1a\n" +
@@ -702,7 +734,11 @@ const file_viz_proto_rawDesc = "" +
 	"\rwritten_bytes\x18\r \x01(\x04R\fwrittenBytes\x12\x16\n" +
 	"\x06bucket\x18\x0e \x03(\rR\x06bucket\x12!\n" +
 	"\fbucket_count\x18\x0f \x03(\x04R\vbucketCount\x12$\n" +
-	"\x0elatency_sum_us\x18\x10 \x01(\x04R\flatencySumUs\"\xa8\x03\n" +
+	"\x0elatency_sum_us\x18\x10 \x01(\x04R\flatencySumUs\x12\x18\n" +
+	"\afaulted\x18\x11 \x01(\x04R\afaulted\x12\x18\n" +
+	"\alimited\x18\x12 \x01(\x04R\alimited\x12\x18\n" +
+	"\aejected\x18\x13 \x01(\x04R\aejected\x12\x1c\n" +
+	"\tendpoints\x18\x14 \x01(\x04R\tendpoints\"\xa8\x03\n" +
 	"\x06Labels\x125\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x17.tulle.viz.v1.DirectionR\tdirection\x12\x1c\n" +
 	"\tauthority\x18\x02 \x01(\tR\tauthority\x12\x1c\n" +
