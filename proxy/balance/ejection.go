@@ -30,15 +30,27 @@ const (
 	// probePatience is how long one request alone may keep the others from an endpoint whose
 	// ejection is over. It may be one that never ends.
 	probePatience = 30 * time.Second
+	// suspicion is how soon an endpoint that has failed is asked again, where so many failures in a
+	// row would eject it. EWMA by itself asks it no more for a minute or so, for it takes failures
+	// for slowness: until the last of them has come, callers would get them one by one. Where
+	// failures do not sway the balancer (Linkerd's default, Envoy's) they come together by
+	// themselves.
+	suspicion = 250 * time.Millisecond
 )
 
 // detector has what a cluster's ejections have in common.
 type detector struct {
-	due   atomic.Int64 // when the first of the ejected may be probed, since epoch; 0: nobody is
+	// When the first of the ejected may be probed, or the suspect be asked again, since epoch; 0:
+	// there is neither.
+	due   atomic.Int64
 	out   atomic.Int32 // how many are ejected
 	swept atomic.Int64 // when deviations were last looked for, since epoch; 0: never
 
-	mu sync.Mutex // guards who is ejected; taken before a history's
+	// Who failed when last asked, and is asked again sooner than EWMA would; nil: nobody.
+	suspect atomic.Pointer[Endpoint]
+
+	mu    sync.Mutex // guards who is ejected, and the rest; taken before a history's
+	askAt int64      // when the suspect is asked again, since epoch
 }
 
 // Ejection is what became of an endpoint.
@@ -125,7 +137,9 @@ func (d *detector) returnLocked(h *history, at int64) {
 func (d *detector) settleLocked(s *EndpointSet) {
 	var due int64
 	var out []metric.Workload
+	suspect, stays := d.suspect.Load(), false
 	for _, e := range s.All {
+		stays = stays || e == suspect && !e.Ejected()
 		h := e.health.history.Load()
 		if !h.ejected() {
 			continue
@@ -135,6 +149,12 @@ func (d *detector) settleLocked(s *EndpointSet) {
 		if due == 0 || at < due {
 			due = at
 		}
+	}
+	switch {
+	case !stays:
+		d.suspect.Store(nil)
+	case due == 0 || d.askAt < due:
+		due = d.askAt
 	}
 	d.due.Store(due)
 	d.out.Store(int32(len(out)))
@@ -200,13 +220,45 @@ func (e *Endpoint) Ejected() bool { return e.health.ejected() }
 // Ejected is how many of the cluster's endpoints are kept from requests.
 func (c *Cluster) Ejected() int { return int(c.detector.out.Load()) }
 
-// probe takes the ejected endpoint that has waited longest, if its time is over.
+// watch makes a suspect of an endpoint that failed, if there is none and it may be ejected for it.
+// Whoever does not fail is none any more.
+func (c *Cluster) watch(e *Endpoint, v Verdict, at int64) {
+	d, s := &c.detector, c.Current()
+	o, suspect := s.Params.Outliers, d.suspect.Load()
+	switch {
+	case suspect == e && v != Bad:
+		d.suspect.CompareAndSwap(e, nil)
+		return
+	case suspect != nil || v != Bad || o == nil || o.DryRun || o.Consecutive <= 1:
+		return
+	case !s.shuns() || int(d.out.Load()) >= o.mayBeEjected(len(s.All)):
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.suspect.Store(e)
+	d.askAt = at + int64(suspicion)
+	if due := d.due.Load(); due == 0 || d.askAt < due {
+		d.due.Store(d.askAt)
+	}
+}
+
+// shuns reports whether the balancer keeps away from who fails.
+func (s *EndpointSet) shuns() bool {
+	_, weighted := s.by.(weightedEWMA)
+	return s.by == nil || weighted
+}
+
+// probe takes the ejected endpoint that has waited longest, if its time is over, and otherwise the
+// suspect, if it is to be asked again.
 func (c *Cluster) probe(s *EndpointSet, at int64) (first *Endpoint, probe uint32) {
 	d := &c.detector
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var earliest int64
+	suspect, askAgain := d.suspect.Load(), false
 	for _, e := range s.All {
+		askAgain = askAgain || e == suspect && d.askAt <= at && e.health.readyAt(at)
 		h := e.health.history.Load()
 		if !h.ejected() || h.restUntil.Load() > at || e.health.until.Load() > at {
 			continue
@@ -219,6 +271,11 @@ func (c *Cluster) probe(s *EndpointSet, at int64) (first *Endpoint, probe uint32
 		h := first.history()
 		h.until.Store(at + int64(probePatience))
 		probe = h.episode
+	} else if askAgain {
+		first = suspect
+	}
+	if d.askAt <= at {
+		d.askAt = at + int64(suspicion)
 	}
 	d.settleLocked(c.Current())
 	return first, probe
@@ -252,6 +309,8 @@ func (c *Cluster) settle(s *EndpointSet, now time.Time) {
 	may := 0
 	if o := s.Params.Outliers; o != nil && !o.DryRun {
 		may = max(0, o.mayBeEjected(len(s.All)))
+	} else {
+		d.suspect.Store(nil)
 	}
 	for _, e := range out[:max(0, len(out)-may)] {
 		d.returnLocked(e.history(), since(now))

@@ -261,3 +261,71 @@ func TestGaugesFollowTheEndpoints(t *testing.T) {
 	}
 	runtime.KeepAlive(detecting)
 }
+
+// asked sends requests to three endpoints, the first of which fails at once, a hundred a second for
+// as long, and returns when it was ejected, and how many of them failed until then.
+func asked(c *Cluster, now time.Time, within time.Duration) (ejected time.Duration, failed int) {
+	began, failing := now, c.Current().All[0]
+	for now.Sub(began) < within {
+		now = now.Add(10 * time.Millisecond)
+		e, probe := c.Take(c.Current(), Key{Now: now})
+		p := c.Current().Params
+		if e != failing {
+			e.Observe(5*time.Millisecond, p, now)
+			e.Judge(Good, probe, now)
+			continue
+		}
+		failed++
+		e.Failed(time.Millisecond, p, now)
+		if e.Judge(Bad, probe, now); e.Ejected() {
+			return now.Sub(began), failed
+		}
+	}
+	return 0, failed
+}
+
+// EWMA keeps away from who fails, and so from the failures that eject it: without being asked again
+// on purpose it would take a minute for each of them, of which callers get every one. Who does not
+// fail again is left to the balancer.
+func TestWhoFailsIsAskedAgain(t *testing.T) {
+	begin := func(o *Outliers) (*Cluster, time.Time) {
+		now := time.Now()
+		c := NewCluster("web", func() any { return nil })
+		p := protected(o)
+		p.Initial, p.Decay = time.Second, 10*time.Second // the proxy's own
+		c.Update(p, announced(upTo(3)...), now)
+		return c, now
+	}
+	inRow := Outliers{Consecutive: 5, Base: time.Second, Max: time.Minute, MaxPercent: 50}
+	c, now := begin(&inRow)
+	took, failed := asked(c, now, time.Minute)
+	if took == 0 || took > 20*time.Second || failed != 5 {
+		t.Errorf("it is ejected after %s, and %d failures", took, failed)
+	}
+	dry := inRow
+	dry.DryRun = true
+	c, now = begin(&dry)
+	if _, failed := asked(c, now, 20*time.Second); failed > 3 {
+		t.Errorf("in a dry run %d requests are sent there", failed)
+	}
+	c, now = begin(&inRow)
+	e := c.Current().All[0]
+	e.Judge(Bad, 0, now)
+	now = now.Add(suspicion)
+	if got, probe := c.Take(c.Current(), Key{Now: now}); got != e || probe != 0 {
+		t.Error("who failed is not asked again")
+	}
+	e.Judge(Good, 0, now)
+	if c.detector.suspect.Load() != nil {
+		t.Error("who is well is still suspected")
+	}
+	e.Judge(Bad, 0, now)
+	c.Update(c.Current().Params, announced(1, 2), now)
+	now = now.Add(suspicion)
+	if got, _ := c.Take(c.Current(), Key{Now: now}); got == e {
+		t.Error("who is gone is asked")
+	}
+	if due := c.detector.due.Load(); due != 0 {
+		t.Errorf("something is due: %d", due)
+	}
+}

@@ -106,6 +106,8 @@ func (e *Endpoint) Judge(v Verdict, probe uint32, now time.Time) []Ejection {
 	var all []Ejection
 	if why, due := h.take(v, o, at); due {
 		all = e.cluster.eject(e, why, at)
+	} else {
+		e.cluster.watch(e, v, at)
 	}
 	if o.Deviation != nil {
 		all = append(all, e.cluster.sweep(o.Deviation, at)...)
