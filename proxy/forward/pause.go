@@ -15,6 +15,9 @@ const (
 	// maxAsked bounds the pause that an answer asks for. A Retry-After of more is ignored, as in
 	// Envoy's rate_limited_retry_back_off.
 	maxAsked = 300 * time.Second
+	// maxHeld is as long as a backend may have a request wait that has no timeout: nobody has said
+	// that its caller waits for longer. It gets the answer instead, which says when to come again.
+	maxHeld = 15 * time.Second
 	// growth is how many times a rule's first pause a later one may be: Envoy's default for
 	// retry_back_off.
 	growth = 10
@@ -27,15 +30,21 @@ const (
 func (x *exchange) pause(a *attempt, said []hpack.HeaderField) (d time.Duration, welcome bool) {
 	if x.grpc {
 		if text, pushed := pushback(said); pushed {
-			return parsePushback(text)
+			d, welcome = parsePushback(text)
+			return d, welcome && x.bears(d)
 		}
 	}
 	own := x.ownPause()
 	if base := x.rule.Retries.Backoff; base > 0 {
 		own = grown(base, int(x.tries))
 	}
-	return max(own, x.retryAfter(a, said)), true
+	asked := x.retryAfter(a, said)
+	return max(own, asked), x.bears(asked)
 }
+
+// bears reports whether the request may wait for so long because a backend asks for it. One that
+// has a timeout may for as long as that leaves.
+func (x *exchange) bears(asked time.Duration) bool { return x.limit > 0 || asked <= maxHeld }
 
 // ownPause is the proxy's: none where another endpoint may do better, a backoff where it is the
 // same one.
