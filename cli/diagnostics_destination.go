@@ -61,7 +61,8 @@ func newProfileCommand(a *app) *cobra.Command {
 		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a
 name or an address: its protocol, its routes with their timeouts, retries and backends, the retry
 budget, and how the endpoints behind each backend are used; and first which ServiceProfiles,
-HTTPRoutes and GRPCRoutes are about it, which of them are used, and why others are not.`,
+HTTPRoutes, GRPCRoutes, BackendTrafficPolicies, RateLimitPolicies and FaultInjections are about
+it, which of them are used, of a BackendTrafficPolicy which fields, and why others are not.`,
 		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
 			"  meshctl diagnostics profile web:80 -n shop -o json",
 		Args: cobra.ExactArgs(1),

@@ -102,6 +102,7 @@ func (d *Destination) answers(
 		}
 		policies = v.explain(key, who.Namespace)
 		first := v.compute(c.question(key))
+		policies = append(policies, v.explainBackends(key, first.refs, who.Namespace)...)
 		out = append(out, first)
 		for i, ref := range first.refs {
 			if slices.Contains(first.refs[:i], ref) {

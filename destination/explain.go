@@ -24,12 +24,14 @@ func (v *view) explain(key *api.Key, namespace string) (out []policy.Verdict) {
 	}
 	routes := v.attached(svc, namespace)
 	if why == "" {
-		return append(out, policy.Explain(append(profiles, routes...), parent, namespace)...)
+		out = append(out, policy.Explain(append(profiles, routes...), parent, namespace)...)
+	} else {
+		for _, r := range routes {
+			out = append(out, r.Origin.Verdict(false, why))
+		}
+		out = append(out, policy.Explain(profiles, parent, namespace)...)
 	}
-	for _, r := range routes {
-		out = append(out, r.Origin.Verdict(false, why))
-	}
-	return append(out, policy.Explain(profiles, parent, namespace)...)
+	return append(out, v.explainTraffic(t, namespace)...)
 }
 
 // invalid are the objects about a service that cannot be used.
@@ -46,6 +48,9 @@ func (v *view) invalid(svc *registry.Service, namespace string) (out []policy.Ve
 		add(v.Policy(registry.PolicyRef{Kind: crd.Kind, Name: name}))
 	}
 	for _, p := range v.PoliciesOn(svc.Key()) {
+		add(p)
+	}
+	for _, p := range v.PoliciesOn(registry.Name{Namespace: svc.Namespace}) {
 		add(p)
 	}
 	return out

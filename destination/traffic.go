@@ -14,10 +14,8 @@ func (v *view) use(
 	if noFrontend(svc) != "" {
 		return nil
 	}
-	scope := policy.Scope{Namespace: svc.Namespace, Service: svc.Name, Port: port.Name}
-	all := v.traffic(svc.Key(), callerNamespace)
-	all = append(all, v.traffic(registry.Name{Namespace: svc.Namespace}, callerNamespace)...)
-	return policy.UseOf(all, scope, callerNamespace)
+	return policy.UseOf(
+		v.trafficOn(svc, callerNamespace), frontPort{svc, port}.scope(), callerNamespace)
 }
 
 // useOf is the same for callers to whom a reference is made.

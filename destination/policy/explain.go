@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Verdict says what becomes of one object, for callers in one namespace of one parent's port.
@@ -71,3 +72,91 @@ func has(list []Route, r Route) bool { return slices.ContainsFunc(list, r.is) }
 
 // String is the object as messages name it: "HTTPRoute shop/web".
 func (o Origin) String() string { return o.Kind + " " + o.path() }
+
+// ExplainUse says of each of several policies which of its fields UseOf takes for callers in a
+// namespace of a service's port, and whose count instead of the others.
+func ExplainUse(all []Traffic, port Scope, callerNamespace string) (out []Verdict) {
+	held := holders(all, port, callerNamespace)
+	whose := map[string]Origin{} // by field
+	for _, h := range held {
+		for _, field := range h.fields() {
+			if _, taken := whose[field]; !taken {
+				whose[field] = h.Origin
+			}
+		}
+	}
+	for i := range all {
+		t := &all[i]
+		at := slices.IndexFunc(held, func(h holder) bool { return h.Origin == t.Origin })
+		if at < 0 {
+			out = append(out, t.Origin.Verdict(false, t.unheld(all, port, held)))
+			continue
+		}
+		used, why := t.taken(whose)
+		out = append(out, t.Origin.Verdict(used, held[at].scope.words()+": "+why))
+	}
+	return out
+}
+
+// unheld says why a policy is not one that counts for a port.
+func (t *Traffic) unheld(all []Traffic, port Scope, held []holder) string {
+	scope := slices.IndexFunc(port.wider(), func(s Scope) bool {
+		return slices.Contains(t.Scopes, s)
+	})
+	switch {
+	case scope < 0:
+		return "it is about other ports"
+	case t.Origin.Namespace != held[0].Origin.Namespace:
+		return fmt.Sprintf("callers in %s go by what is in their own namespace",
+			held[0].Origin.Namespace)
+	}
+	first := Holder(all, port.wider()[scope], t.Origin.Namespace)
+	return fmt.Sprintf("%s comes first, and is about the same", first.Origin)
+}
+
+// taken says which of a policy's fields count, and whose the others' place is.
+func (t *Traffic) taken(whose map[string]Origin) (used bool, why string) {
+	var taken, lost []string
+	for _, field := range t.fields() {
+		if whose[field] == t.Origin {
+			taken = append(taken, field)
+		} else {
+			lost = append(lost, fmt.Sprintf("%s is that of %s", field, whose[field]))
+		}
+	}
+	switch {
+	case len(taken) > 0:
+		lost = slices.Insert(lost, 0, strings.Join(taken, ", ")+" counts")
+	case len(lost) == 0:
+		return false, "it says nothing of it"
+	}
+	return len(taken) > 0, strings.Join(lost, "; ")
+}
+
+// fields are those of its spec that a policy has, but for whom it is about.
+func (t *Traffic) fields() (out []string) {
+	for _, f := range []struct {
+		name string
+		said bool
+	}{
+		{"loadBalancer", t.Cluster.Balancer != nil}, {"slowStart", t.Cluster.SlowStart != nil},
+		{"circuitBreaker", t.Cluster.Limits != nil},
+		{"outlierDetection", t.Cluster.OutlierDetection != nil}, {"retryBudget", t.Budget != nil},
+	} {
+		if f.said {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
+// words name a scope for people.
+func (s Scope) words() string {
+	switch {
+	case s.Service == "":
+		return "for all Services of Namespace " + s.Namespace
+	case s.Port == "":
+		return fmt.Sprintf("for all ports of Service %s/%s", s.Namespace, s.Service)
+	}
+	return fmt.Sprintf("for port %s of Service %s/%s", s.Port, s.Namespace, s.Service)
+}

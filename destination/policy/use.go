@@ -25,20 +25,33 @@ type Use struct {
 // Service's, and that the Namespace's, section by section: what one does not say the next one says.
 // Of several that are about the same, the oldest counts (see Holder).
 func UseOf(all []Traffic, port Scope, callerNamespace string) *Use {
+	held := holders(all, port, callerNamespace)
+	if len(held) == 0 {
+		return nil
+	}
+	out := &Use{Consumers: held[0].Origin.Namespace != port.Namespace, cluster: &api.Cluster{}}
+	for _, t := range held {
+		out.add(t.Traffic)
+	}
+	return out
+}
+
+// holder is a policy that counts for a port, and the scope for which it does.
+type holder struct {
+	*Traffic
+	scope Scope
+}
+
+// holders are those that count, what is more about the port first.
+func holders(all []Traffic, port Scope, callerNamespace string) (held []holder) {
 	for _, namespace := range []string{callerNamespace, port.Namespace} {
-		var out *Use
 		for _, scope := range port.wider() {
-			t := Holder(all, scope, namespace)
-			if t == nil {
-				continue
+			if t := Holder(all, scope, namespace); t != nil {
+				held = append(held, holder{t, scope})
 			}
-			if out == nil {
-				out = &Use{Consumers: namespace != port.Namespace, cluster: &api.Cluster{}}
-			}
-			out.add(t)
 		}
-		if out != nil {
-			return out
+		if len(held) > 0 {
+			return held
 		}
 	}
 	return nil
