@@ -130,7 +130,7 @@ func startFlagger(t *testing.T) {
 		` | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'`))
 	kinds := filepath.Join(dir, "artifacts/flagger/crd.yaml")
 	run(t, "kubectl", "apply", "--server-side", "-f", kinds)
-	t.Cleanup(func() { run(t, "kubectl", "delete", "--wait=false", "-f", kinds) })
+	t.Cleanup(func() { run(t, "kubectl", "delete", "--timeout=1m", "-f", kinds) })
 	startProcess(t, "flagger", "-kubeconfig="+os.Getenv("KUBECONFIG"),
 		"-mesh-provider=gatewayapi:v1", "-metrics-server=http://"+prometheusAddr,
 		"-control-loop-interval=5s", "-port=8095", "-log-level=info")

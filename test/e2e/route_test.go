@@ -173,7 +173,8 @@ func installGatewayAPI(t *testing.T) {
 	for _, kind := range []string{"httproutes", "grpcroutes"} {
 		file := dir + "/config/crd/standard/gateway.networking.k8s.io_" + kind + ".yaml"
 		run(t, "kubectl", "apply", "--server-side", "-f", file)
-		t.Cleanup(func() { run(t, "kubectl", "delete", "--wait=false", "-f", file) })
+		// until it is gone: the next test may add it again
+		t.Cleanup(func() { run(t, "kubectl", "delete", "--timeout=1m", "-f", file) })
 		eventually(t, 30*time.Second, func() error {
 			_, err := try("", "kubectl", "get", kind+".gateway.networking.k8s.io")
 			return err
