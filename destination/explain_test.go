@@ -95,9 +95,9 @@ spec: {targetRefs: [%s], abort: {status: 503}, until: "2030-01-31T12:00:00Z"%s}
 			use("a", "shop", service, balancer+", "+outliers) +
 				use("b", "shop", shop, balancer+", "+slow+", "+budget),
 			"BackendTrafficPolicy shop/a true for all ports of Service shop/web: " +
-				"loadBalancer, outlierDetection counts; " +
+				"loadBalancer, outlierDetection count; " +
 				"BackendTrafficPolicy shop/b true for all Services of Namespace shop: " +
-				"slowStart, retryBudget counts; " +
+				"slowStart, retryBudget count; " +
 				"loadBalancer is that of BackendTrafficPolicy shop/a"},
 		{"nothing of it",
 			use("a", "shop", service, balancer) + use("b", "shop", shop, balancer),

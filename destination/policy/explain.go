@@ -125,8 +125,10 @@ func (t *Traffic) taken(whose map[string]Origin) (used bool, why string) {
 		}
 	}
 	switch {
-	case len(taken) > 0:
-		lost = slices.Insert(lost, 0, strings.Join(taken, ", ")+" counts")
+	case len(taken) == 1:
+		lost = slices.Insert(lost, 0, taken[0]+" counts")
+	case len(taken) > 1:
+		lost = slices.Insert(lost, 0, strings.Join(taken, ", ")+" count")
 	case len(lost) == 0:
 		return false, "it says nothing of it"
 	}
