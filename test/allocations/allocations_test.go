@@ -35,6 +35,8 @@ func TestAllocationsPerRequest(t *testing.T) {
 		{"one hop by a consistent hash", 1, world{cluster: hashed(), more: 1}},
 		{"two hops to a protected cluster", 2, world{mesh: true, cluster: protected()}},
 		{"two hops and rate limits", 2, world{mesh: true, limits: limits()}},
+		{"two hops by ten rules, with all of it", 2, world{mesh: true, cluster: busy(), more: 1,
+			limits: limits(), rules: rules(10)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := allocations(t, meshed(t, tt.world)) / tt.proxies

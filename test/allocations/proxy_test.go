@@ -37,6 +37,7 @@ type world struct {
 	cluster *api.Cluster     // nil: as one is used that nobody has described
 	more    int              // endpoints, all of which are the one
 	limits  []*api.RateLimit // of the application's port
+	rules   []*api.HTTPRule  // of the service's route
 }
 
 // meshed is where a caller's application dials a scripted one, with or without a proxy of its own.
@@ -94,6 +95,33 @@ func hashed() *api.Cluster {
 	}}}
 }
 
+// busy is a cluster whose requests are hashed, and whose endpoints are judged.
+func busy() *api.Cluster {
+	c := protected()
+	c.Balancer = hashed().Balancer
+	return c
+}
+
+// rules are so many of which the last alone matches.
+func rules(n int) (all []*api.HTTPRule) {
+	path := func(prefix string) *api.Match {
+		return &api.Match{Match: &api.Match_Path{
+			Path: &api.PathMatch{Path: &api.PathMatch_Prefix{Prefix: prefix}}}}
+	}
+	for i := range n - 1 {
+		method := &api.Match{Match: &api.Match_Method{Method: "GET"}}
+		header := &api.Match{Match: &api.Match_Header{Header: &api.HeaderMatch{Name: "x-rule",
+			Value: &api.HeaderMatch_Exact{Exact: fmt.Sprint(i)}}}}
+		both := &api.MatchList{Matches: []*api.Match{path("/"), method, header}}
+		all = append(all, &api.HTTPRule{Match: &api.Match{Match: &api.Match_All{All: both}}})
+	}
+	all = append(all, &api.HTTPRule{Match: path("/")})
+	for i, rule := range all {
+		rule.Origin = &api.Origin{Rule: fmt.Sprint(i)}
+	}
+	return all
+}
+
 // answers are destination's about the service whose endpoint is web.
 func (w *world) answers(web *api.Endpoint) map[string]*api.Resources {
 	c := w.cluster
@@ -125,7 +153,7 @@ func (w *world) answers(web *api.Endpoint) map[string]*api.Resources {
 	}, &api.Resource{Kind: api.Kind_KIND_ROUTE, Name: api.KeyString(outbound),
 		Body: &api.Resource_Route{Route: &api.Route{Destination: shop, Authority: service,
 			Resolution: api.Resolution_RESOLUTION_FOUND, Protocol: api.Protocol_PROTOCOL_DETECT,
-			Backends: []*api.Backend{{Cluster: service, Weight: 1}}}},
+			Backends: []*api.Backend{{Cluster: service, Weight: 1}}, Http: w.rules}},
 	})
 	answer(inbound, &api.Resource{Kind: api.Kind_KIND_INBOUND, Name: api.KeyString(inbound),
 		Body: &api.Resource_Inbound{Inbound: &api.Inbound{Port: web.TargetPort, Service: shop,
