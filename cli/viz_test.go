@@ -142,7 +142,11 @@ func TestVizShowsWhatIsDoneOnPurpose(t *testing.T) {
 			}},
 			"/api/routes": viz.Routes{Rows: []viz.RouteRow{
 				{Route: "coupon", Service: "checkout", Figures: viz.Figures{WindowFaulted: 20}},
-				{Route: "stock", Service: "checkout"},
+				{Route: "stock", Service: "checkout", Namespace: "shop",
+					Backends: []viz.RouteBackend{
+						{Backend: "a.shop.svc.cluster.local:80", Share: ptr(0.9)},
+						{Backend: "b.other.svc.cluster.local:80", Share: ptr(0.1)},
+					}},
 			}},
 			"/api/edges": viz.Edges{Rows: []viz.EdgeRow{{Src: "web", Dst: "db", Encrypted: true,
 				ReportedBy: "client", Figures: viz.Figures{Ejected: 1, Endpoints: 3}}}},
@@ -154,9 +158,9 @@ func TestVizShowsWhatIsDoneOnPurpose(t *testing.T) {
 		"stat deploy": "NAME MESHED SUCCESS RPS LATENCY_P50 LATENCY_P95 LATENCY_P99 FAULTED " +
 			"LIMITED EJECTED\nweb 1 - 0.0rps - - - - 3 0/2\ndb - - 0.0rps - - - 20 3 1/3\n",
 		"routes": "ROUTE SERVICE EFFECTIVE_SUCCESS EFFECTIVE_RPS ACTUAL_SUCCESS ACTUAL_RPS " +
-			"LATENCY_P50 LATENCY_P95 LATENCY_P99 FAULTED\n" +
-			"coupon checkout - 0.0rps - 0.0rps - - - 20\n" +
-			"stock checkout - 0.0rps - 0.0rps - - - 0\n",
+			"LATENCY_P50 LATENCY_P95 LATENCY_P99 BACKENDS FAULTED\n" +
+			"coupon checkout - 0.0rps - 0.0rps - - - - 20\n" +
+			"stock checkout - 0.0rps - 0.0rps - - - a 90%, b.other 10% 0\n",
 		"edges": "SRC DST SRC_NS DST_NS CLIENT_ID SERVER_ID SECURED EJECTED\n" +
 			"web db - - - - yes 1/3\n",
 	} {

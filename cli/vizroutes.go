@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +25,8 @@ EFFECTIVE is what applications saw, after retries. ACTUAL is every try that was 
 (wide) counts retries that the budget did not allow. FAULTED and LIMITED are how many requests of
 the window a FaultInjection took, and how many a rate limit or a limit of their cluster refused;
 EJECTED is how many endpoints some caller has ejected now, of how many there are. These are shown
-where there are any, and always in wide. [default] is what no route matched.`,
+where there are any, and always in wide. BACKENDS is who got how much of the window's requests,
+where some route sends to several. [default] is what no route matched.`,
 		Example: "  meshctl viz routes svc/checkout -n shop\n" +
 			"  meshctl viz routes --from deploy/web",
 		Args: cobra.MaximumNArgs(1),
@@ -61,10 +65,20 @@ func printRoutes(w io.Writer, rows []viz.RouteRow, wide bool) error {
 	if wide {
 		head = append(head, "NAMESPACE", "REQUESTS", "RETRY", "REFUSED", "TIMEOUT")
 	}
+	split := wide || slices.ContainsFunc(rows, func(r viz.RouteRow) bool {
+		return len(r.Backends) > 1
+	})
+	if split {
+		head = append(head, "BACKENDS")
+	}
 	more := purposesOf(wide, rows, func(r *viz.RouteRow) *viz.Figures { return &r.Figures })
 	cells := make([][]string, len(rows))
 	for i := range rows {
-		cells[i] = append(routeCells(&rows[i], wide), more.cells(&rows[i].Figures, true)...)
+		cells[i] = routeCells(&rows[i], wide)
+		if split {
+			cells[i] = append(cells[i], backendsCell(&rows[i]))
+		}
+		cells[i] = append(cells[i], more.cells(&rows[i].Figures, true)...)
 	}
 	return printTable(w, append(head, more.heads()...), cells)
 }
@@ -78,6 +92,23 @@ func routeCells(r *viz.RouteRow, wide bool) []string {
 			count(r.RetriesRefused), count(r.WindowTimeouts))
 	}
 	return out
+}
+
+// backendsCell is who got how much of the window's requests: "web-v1 90%, web-v2 10%".
+func backendsCell(r *viz.RouteRow) string {
+	var all []string
+	for _, b := range r.Backends {
+		share := "-"
+		if b.Share != nil {
+			share = fmt.Sprintf("%.0f%%", *b.Share*100)
+		}
+		name, rest, _ := strings.Cut(b.Backend, ".")
+		if ns, _, _ := strings.Cut(rest, "."); ns != r.Namespace && ns != "" {
+			name += "." + ns
+		}
+		all = append(all, name+" "+share)
+	}
+	return dash(strings.Join(all, ", "))
 }
 
 func count(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -37,6 +37,14 @@ func TestBackendsOfAService(t *testing.T) {
 		!near(b.ActualSuccessRate, 0.75) {
 		t.Errorf("%+v", b)
 	}
+	routes, err := m.store.routes(m.now, Query{Resource: "svc/web", Namespace: "shop"})
+	if err != nil || len(routes.Rows) != 1 || len(routes.Rows[0].Backends) != 2 {
+		t.Fatalf("%+v, %v", routes, err)
+	}
+	if got := routes.Rows[0].Backends[1]; got.Backend != b.Backend || got.WindowRequests != 20 ||
+		!near(got.Share, 0.1) {
+		t.Errorf("the route's second backend is %+v", got)
+	}
 	if _, err := m.store.backends(m.now, Query{Resource: "house"}); err == nil {
 		t.Error("a kind that is none was taken")
 	}

@@ -137,7 +137,18 @@ type RouteRow struct {
 	Route     string `json:"route"` // "[default]" where no route of the profile matched
 	Service   string `json:"service"`
 	Namespace string `json:"namespace"`
+	// Backends are the versions that the route's requests were sent to, by name.
+	Backends []RouteBackend `json:"backends,omitempty"`
 	Figures
+}
+
+// RouteBackend is one of the versions that a route's requests were sent to.
+type RouteBackend struct {
+	// Backend is a Service and its port: "web-v2.shop.svc.cluster.local:80".
+	Backend        string `json:"backend"`
+	WindowRequests uint64 `json:"windowRequests"`
+	// Share is its part of the window's requests, 0 to 1; nil: there were none.
+	Share *float64 `json:"share"`
 }
 
 // Backends is the answer to /api/backends.
