@@ -205,6 +205,20 @@ func checkRestarts(t *testing.T, p *plane) {
 	ask1(t, p, identityOf("shop", "web")).subscribe("web.shop.svc.cluster.local:80")
 }
 
+// All that the demo is told is about somebody in it.
+func TestTheDemoIsSound(t *testing.T) {
+	m, err := Load("../../test/demo/mesh.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings, err := checkProfiles(m); err != nil || len(warnings) > 0 {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	if files := profileFiles(m); len(files) == 0 {
+		t.Error("it is told nothing")
+	}
+}
+
 // A profile that is wrong ends Up with its line; one for nobody here is worth a warning.
 func TestCheckProfiles(t *testing.T) {
 	dir := t.TempDir()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -17,7 +18,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/demo/load"
 )
 
-const usage = `usage: demo web | checkout | inventory | payments VERSION | legacy | load
+const usage = `usage: demo web | checkout | inventory | payments VERSION | delivery [broken] |
+            legacy | load
 PORT says where to listen, CHECKOUT_URL and the like whom to call.`
 
 func main() {
@@ -53,9 +55,14 @@ func service(args []string) (http.Handler, error) {
 	case len(args) == 1 && args[0] == "web":
 		return app.Web(os.Getenv("CHECKOUT_URL")), nil
 	case len(args) == 1 && args[0] == "checkout":
-		return app.Checkout(os.Getenv("INVENTORY_URL"), os.Getenv("PAYMENTS_URL")), nil
+		return app.Checkout(app.Suppliers{Inventory: os.Getenv("INVENTORY_URL"),
+			Payments: os.Getenv("PAYMENTS_URL"), Delivery: os.Getenv("DELIVERY_URL")}), nil
 	case len(args) == 1 && args[0] == "inventory":
 		return app.Inventory(), nil
+	case len(args) == 1 && args[0] == "delivery":
+		return app.Delivery(false), nil
+	case slices.Equal(args, []string{"delivery", "broken"}):
+		return app.Delivery(true), nil
 	case len(args) == 2 && args[0] == "payments":
 		return app.Payments(args[1]), nil
 	}

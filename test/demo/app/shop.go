@@ -15,21 +15,33 @@ import (
 func Web(checkout string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "Welcome to the shop. Try /cart, /stock, /slow, /broken, or POST to /pay.")
+		fmt.Fprintln(w, "Welcome to the shop. Try /cart, /stock, /delivery, /search, /coupon, "+
+			"/slow, /broken, or POST to /pay.")
 	})
 	mux.HandleFunc("/", newUpstream(checkout).forward)
 	return mux
 }
 
-// Checkout knows carts, and where stock and payments are.
-func Checkout(inventory, payments string) http.Handler {
+// Suppliers are the URLs of those whom checkout asks.
+type Suppliers struct{ Inventory, Payments, Delivery string }
+
+// Checkout knows carts, and where stock, payments and deliveries are.
+func Checkout(s Suppliers) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/cart", cart)
-	mux.HandleFunc("/stock", newUpstream(inventory).forward)
-	mux.HandleFunc("/pay", newUpstream(payments).forward)
+	mux.HandleFunc("/stock", newUpstream(s.Inventory).forward)
+	mux.HandleFunc("/pay", newUpstream(s.Payments).forward)
+	mux.HandleFunc(DeliveryPath, newUpstream(s.Delivery).forward)
+	mux.HandleFunc("/search", say("nothing like it"))
+	mux.HandleFunc("/coupon", say("ten percent off"))
 	mux.HandleFunc("/broken", broken)
 	mux.HandleFunc("/slow", slow)
 	return counted(mux)
+}
+
+// say answers the same always.
+func say(words string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, words) }
 }
 
 // cart gives back what was put in.
@@ -70,6 +82,22 @@ func Inventory() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "plenty")
+	})
+	return counted(mux)
+}
+
+// DeliveryPath is what a delivery is asked.
+const DeliveryPath = "/delivery"
+
+// Delivery says when a parcel comes. The one that is broken never does.
+func Delivery(broken bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc(DeliveryPath, func(w http.ResponseWriter, _ *http.Request) {
+		if broken {
+			http.Error(w, "the van has a flat tyre", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "tomorrow")
 	})
 	return counted(mux)
 }

@@ -19,7 +19,8 @@ func shop(t *testing.T) string {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	return start(Web(start(Checkout(start(Inventory()), start(Payments("v2"))))))
+	return start(Web(start(Checkout(Suppliers{Inventory: start(Inventory()),
+		Payments: start(Payments("v2")), Delivery: start(Delivery(false))}))))
 }
 
 func do(t *testing.T, method, url, body string) (*http.Response, string) {
@@ -50,6 +51,9 @@ func TestShop(t *testing.T) {
 		{"GET", "/", "", 200, "Welcome"},
 		{"POST", "/cart", "apples", 200, "cart: apples"},
 		{"POST", "/pay", "money", 200, "paid, says v2"},
+		{"GET", "/delivery", "", 200, "tomorrow"},
+		{"GET", "/search", "", 200, "nothing"},
+		{"GET", "/coupon", "", 200, "percent"},
 		{"GET", "/broken", "", 500, "broken"},
 		{"GET", "/nowhere", "", 404, "not found"},
 	}

@@ -47,25 +47,25 @@ func (d *demo) stat(ctx context.Context, resource string) (viz.Figures, error) {
 }
 
 // route is the row of one route of a service.
-func (d *demo) route(ctx context.Context, service, route string) (viz.Figures, error) {
+func (d *demo) route(ctx context.Context, service, route string) (viz.RouteRow, error) {
 	var r viz.Routes
 	if err := d.viz(ctx, &r, "routes", "svc/"+service); err != nil {
-		return viz.Figures{}, err
+		return viz.RouteRow{}, err
 	}
 	for _, row := range r.Rows {
 		if row.Route == route {
-			return row.Figures, nil
+			return row, nil
 		}
 	}
-	return viz.Figures{}, fmt.Errorf("meshctl viz routes svc/%s shows no route %q", service, route)
+	return viz.RouteRow{}, fmt.Errorf("meshctl viz routes svc/%s shows no route %q", service, route)
 }
 
 // settled is the route's row once all requests are in it.
 func (d *demo) settled(
 	ctx context.Context, service, route string, requests int,
-) (viz.Figures, error) {
-	f, err := eventually(ctx, func() (viz.Figures, error) { return d.route(ctx, service, route) },
-		func(f viz.Figures) bool { return f.Requests >= uint64(requests) })
+) (viz.RouteRow, error) {
+	f, err := eventually(ctx, func() (viz.RouteRow, error) { return d.route(ctx, service, route) },
+		func(f viz.RouteRow) bool { return f.Requests >= uint64(requests) })
 	if err == nil && f.Requests != uint64(requests) {
 		d.fail("viz counts %d requests of route %s/%s, the load generator %d",
 			f.Requests, service, route, requests)
@@ -169,6 +169,17 @@ func checkCanary(ctx context.Context, d *demo) error {
 	v2 := share(c.Versions["v2"], c.Requests)
 	d.expect(c.Requests >= 2000 && math.Abs(v2-0.10) <= 0.01,
 		"of %d requests %.2f %% went to v2: %v", c.Requests, 100*v2, c.Versions)
+	row, err := d.settled(ctx, "payments", "pay", c.Requests)
+	if err != nil {
+		return err
+	}
+	for _, b := range row.Backends {
+		version := strings.TrimPrefix(strings.TrimSuffix(b.Backend, ".shop.svc.cluster.local:80"),
+			"payments-")
+		d.expect(b.WindowRequests == uint64(c.Versions[version]),
+			"viz routes says that %s got %d", version, b.WindowRequests)
+	}
+	d.expect(len(row.Backends) == 2, "viz routes knows %d versions", len(row.Backends))
 	d.expect(c.Failed() == 0, "%d requests failed: %v %v", c.Failed(), c.Statuses, c.Errors)
 	return nil
 }

@@ -162,11 +162,12 @@ func eventually[T any](
 	}
 }
 
-// seen is how many requests for a path reached a service's processes, as these count.
+// seen is how many requests for a path reached a service's or a variant's processes, as these
+// count.
 func (d *demo) seen(ctx context.Context, service, path string) (int, error) {
 	total := 0
 	for _, i := range d.ports.Instances {
-		if i.Service != service {
+		if i.Service != service && i.Workload != service {
 			continue
 		}
 		counts := map[string]int{}

@@ -140,10 +140,10 @@ func (g *Generator) send(ctx context.Context, r Run) (o outcome) {
 
 // mix is what the background sends, in turn: mostly what works, some of what does not.
 var mix = [...]Run{
-	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true},
-	{Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart"}, {Path: "/pay", Post: true},
+	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/delivery"},
+	{Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true}, {Path: "/search"},
 	{Path: "/stock"}, {Path: "/broken"},
-	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart", Post: true},
+	{Path: "/cart"}, {Path: "/pay", Post: true}, {Path: "/coupon"}, {Path: "/delivery"},
 	{Path: "/pay", Post: true}, {Path: "/stock"}, {Path: "/cart"}, {Path: "/pay", Post: true},
 	{Path: "/stock"}, {Path: "/slow"},
 }
