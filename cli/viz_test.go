@@ -141,7 +141,8 @@ func TestVizShowsWhatIsDoneOnPurpose(t *testing.T) {
 				{Name: "db", Kind: "deployment", MeasuredBy: "client", Figures: purpose},
 			}},
 			"/api/routes": viz.Routes{Rows: []viz.RouteRow{
-				{Route: "coupon", Service: "checkout", Figures: viz.Figures{WindowFaulted: 20}},
+				{Route: "coupon", Service: "checkout", Figures: viz.Figures{WindowFaulted: 20},
+					Backends: []viz.RouteBackend{{Backend: "checkout.shop.svc:80"}}},
 				{Route: "stock", Service: "checkout", Namespace: "shop",
 					Backends: []viz.RouteBackend{
 						{Backend: "a.shop.svc.cluster.local:80", Share: ptr(0.9)},

@@ -76,7 +76,7 @@ func printRoutes(w io.Writer, rows []viz.RouteRow, wide bool) error {
 	for i := range rows {
 		cells[i] = routeCells(&rows[i], wide)
 		if split {
-			cells[i] = append(cells[i], backendsCell(&rows[i]))
+			cells[i] = append(cells[i], backendsCell(&rows[i], wide))
 		}
 		cells[i] = append(cells[i], more.cells(&rows[i].Figures, true)...)
 	}
@@ -94,8 +94,12 @@ func routeCells(r *viz.RouteRow, wide bool) []string {
 	return out
 }
 
-// backendsCell is who got how much of the window's requests: "web-v1 90%, web-v2 10%".
-func backendsCell(r *viz.RouteRow) string {
+// backendsCell is who got how much of the window's requests: "web-v1 90%, web-v2 10%". Where there
+// is but one, only a wide table says who.
+func backendsCell(r *viz.RouteRow, wide bool) string {
+	if len(r.Backends) == 1 && !wide {
+		return "-"
+	}
 	var all []string
 	for _, b := range r.Backends {
 		share := "-"
