@@ -23,7 +23,19 @@ type shape struct {
 	// the client is h2load, whose HTTP/1 wants a reason phrase, which HAProxy leaves out where a
 	// server has none
 	reason bool
+	// The mesh is told ten rules, a rate limit, outlier detection and a consistent hash; and of two
+	// endpoints, or there would be nothing to choose. Others than a mesh do not take part.
+	policies policies
 }
+
+// policies are what a mesh is told beside services.
+type policies int
+
+const (
+	noPolicies policies = iota
+	somePolicies
+	policiesLeftOut // as with them, but that nothing is told
+)
 
 type hops int
 
@@ -52,6 +64,7 @@ type side struct {
 type peer struct {
 	name    string
 	version func() string
+	mesh    bool // it can be told policies
 	start   func(dir string, s shape, a *apps) (*chain, error)
 }
 

@@ -101,6 +101,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // question is what h2load is to ask.
 type question struct {
 	path    string
+	paths   []string // in turn; empty: path alone
 	args    []string
 	conns   int
 	streams int
@@ -123,8 +124,8 @@ func h2load(q question) work {
 		if q.rps > 0 {
 			args = append(args, fmt.Sprintf("--rps=%g", q.rps/float64(q.conns)))
 		}
-		out, err := generate(ctx, d, "h2load",
-			append(append(args, q.args...), "http://"+c.addr+q.path)...)
+		args = append(append(args, q.args...), q.urls(c.addr)...)
+		out, err := generate(ctx, d, "h2load", args...)
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +135,16 @@ func h2load(q question) work {
 		}
 		return f, readLog(log, f)
 	}
+}
+
+func (q question) urls(addr string) (all []string) {
+	for _, path := range q.paths {
+		all = append(all, "http://"+addr+path)
+	}
+	if len(all) == 0 {
+		all = append(all, "http://"+addr+q.path)
+	}
+	return all
 }
 
 var (

@@ -148,6 +148,7 @@ func (b *bench) choose(o options) (chosen []peer, err error) {
 		base.version = nil // the checkout's is not its own
 		known = slices.Insert(known, 2, base)
 	}
+	known = append(known, bare(o.proxy))
 	if o.only == "" {
 		return known, nil
 	}

@@ -23,7 +23,10 @@ func (b *bench) document(docs string, results []result) error {
 func (b *bench) measured(results []result) string {
 	t := &tables{results: results}
 	for _, p := range b.peers {
-		if slices.ContainsFunc(results, func(r result) bool { _, ok := r.of(p.name); return ok }) {
+		if slices.ContainsFunc(results, func(r result) bool {
+			_, ok := r.of(p.name)
+			return ok && !policing(r.row)
+		}) {
 			t.peers = append(t.peers, p.name)
 		}
 	}
@@ -44,6 +47,8 @@ func (b *bench) measured(results []result) string {
 		fmt.Sprintf("### At %d requests/s, p50 / p99 / p99.9 ms\n\nWhat a row adds over direct "+
 			"is the difference. h2load sends in bursts.\n\n", fixedRate) +
 			t.table(atRate, p50, p99, p999),
+		"### With policies, a second, and processor time\n\nBare is the same proxy that is told " +
+			"of none.\n\n" + t.of("tulle", "bare").table(policing, rate, cpuCaller, cpuCallee),
 		"### Memory and start\n\n" + t.table(weighed, value),
 		t.failures(),
 	}
@@ -51,7 +56,8 @@ func (b *bench) measured(results []result) string {
 	return "\n" + strings.Join(sections, "\n") + "\n"
 }
 
-func saturating(r row) bool { return !r.fresh && !r.fixed }
+func saturating(r row) bool { return !r.fresh && !r.fixed && !policing(r) }
+func policing(r row) bool   { return r.shape.policies != noPolicies }
 func timed(r row) bool      { return saturating(r) && r.unit != "MB" }
 func atRate(r row) bool     { return r.fixed }
 func weighed(r row) bool    { return r.fresh }

@@ -38,6 +38,7 @@ func (a *apps) allRows() (rows []row) {
 			title: "TCP bulk, " + p.title + ", 2 connections each way", unit: "MB",
 			shape: shape{hops: p.hops, front: "tcp", middle: "tcp"}, work: bulk})
 	}
+	rows = append(rows, policyRow())
 	rows = append(rows, row{name: "churn", title: "Handshakes: TCP, full mutual TLS 1.3, " +
 		"one HTTP/2 request, close; callee's proxy alone", unit: "conn",
 		shape: shape{hops: tlsHop, front: "http2", middle: "http2"}, work: churn})

@@ -44,8 +44,12 @@ func (m *mesh) proxy(service string, procs int, env map[string]string) (*exec.Cm
 // write describes the application, behind its proxy if it has one, and the caller; and others,
 // which are only known of.
 func (m *mesh) write(app, address string, others ...plane.Service) error {
+	return m.writeAll([]string{app}, address, others...)
+}
+
+func (m *mesh) writeAll(app []string, address string, others ...plane.Service) error {
 	return m.plane.Write(append(others,
-		plane.Service{Name: "app", Addresses: []string{app}, Mesh: address},
+		plane.Service{Name: "app", Addresses: app, Mesh: address},
 		plane.Service{Name: "caller", Addresses: []string{"127.0.0.1:1"}, Mesh: "127.0.0.1:1"})...)
 }
 
@@ -55,22 +59,38 @@ func tulle(name, binary string) peer {
 	version := func() string {
 		return firstLine("git", "describe", "--tags", "--always", "--dirty")
 	}
-	return peer{name: name, version: version,
+	return peer{name: name, version: version, mesh: true,
 		start: func(dir string, s shape, a *apps) (*chain, error) {
-			if _, err := os.Stat(binary); err != nil {
-				return nil, fmt.Errorf("%w (make build)", err)
-			}
-			m, err := startMesh(binary, dir)
-			if err != nil {
-				return nil, err
-			}
-			c := &chain{addr: loopback.Free(), end: m.cancel}
-			if err := m.build(c, s, a.addr(s.front)); err != nil {
-				c.stop()
-				return nil, err
-			}
-			return c, nil
+			return startTulle(binary, dir, s, a)
 		}}
+}
+
+// bare is the same proxy where it is told of no policies, in rows in which the other is.
+func bare(binary string) peer {
+	return peer{name: "bare", mesh: true,
+		start: func(dir string, s shape, a *apps) (*chain, error) {
+			if s.policies == noPolicies {
+				return nil, errCannot
+			}
+			s.policies = policiesLeftOut
+			return startTulle(binary, dir, s, a)
+		}}
+}
+
+func startTulle(binary, dir string, s shape, a *apps) (*chain, error) {
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("%w (make build)", err)
+	}
+	m, err := startMesh(binary, dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &chain{addr: loopback.Free(), end: m.cancel}
+	if err := m.build(c, s, a.addr(s.front)); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
 }
 
 // build starts the proxies of a shape and tells destination about them.
@@ -82,8 +102,13 @@ func (m *mesh) build(c *chain, s shape, app string) error {
 		return m.caller(c)
 	}
 	mesh := loopback.Free()
-	if err := m.write(app, mesh); err != nil {
+	if err := m.writeAll(s.endpoints(app), mesh); err != nil {
 		return err
+	}
+	if s.policies == somePolicies {
+		if err := m.plane.Tell(policed()); err != nil {
+			return err
+		}
 	}
 	if err := m.callee(c, mesh, app); err != nil {
 		return err

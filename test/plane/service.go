@@ -31,12 +31,19 @@ func (p *Plane) Write(services ...Service) error {
 			p.writePod(&b, s)
 		}
 	}
-	// Destination watches the folder: it must not see half a file.
-	whole := filepath.Join(p.dir, "services.yaml")
-	if err := os.WriteFile(whole, []byte(b.String()), 0o600); err != nil {
+	return p.put("services.yaml", b.String())
+}
+
+// Tell replaces what destination is told of routes and policies, in YAML.
+func (p *Plane) Tell(objects string) error { return p.put("policies.yaml", objects) }
+
+// put writes a file of the folder that destination watches: it must not see half of it.
+func (p *Plane) put(name, text string) error {
+	whole := filepath.Join(p.dir, name)
+	if err := os.WriteFile(whole, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(whole, filepath.Join(p.objects(), "services.yaml"))
+	return os.Rename(whole, filepath.Join(p.objects(), name))
 }
 
 func (p *Plane) writeService(w io.Writer, s Service, n int) error {
@@ -72,11 +79,16 @@ func (p *Plane) writePod(w io.Writer, s Service) {
 	if s.Strict {
 		mode = "strict"
 	}
+	var ips []string
+	for _, a := range s.Addresses {
+		host, _, _ := net.SplitHostPort(a) // writeService has split it
+		ips = append(ips, "{ip: "+host+"}")
+	}
 	fmt.Fprintf(w, "---\napiVersion: v1\nkind: Pod\n"+
 		"metadata: {namespace: %[1]s, name: %[2]s, labels: {tulle.dev/mesh: tulle}, "+
 		"annotations: {tulle.dev/mesh-address: %[3]q, tulle.dev/mode: %[4]s}}\n"+
 		"spec: {serviceAccountName: %[2]s, containers: [{name: app}], "+
 		"initContainers: [{name: tulle-proxy, restartPolicy: Always}]}\n"+
-		"status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n",
-		p.namespace, s.Name, s.Mesh, mode)
+		"status: {phase: Running, podIP: 127.0.0.1, podIPs: [%[5]s]}\n",
+		p.namespace, s.Name, s.Mesh, mode, strings.Join(ips, ", "))
 }
