@@ -31,8 +31,9 @@ func newEndpointsCommand(a *app) *cobra.Command {
 		Use:   "endpoints NAME[:PORT] | IP:PORT",
 		Short: "Show the endpoints that a proxy would be told of",
 		Long: `Show who is behind a name or an address, as destination would tell a proxy in the
-namespace of -n: each endpoint with the identity that its proxy must have. An endpoint without
-an identity is not meshed, and is called in plaintext.`,
+namespace of -n: each endpoint with the identity that its proxy must have, and what that has found
+of its health, if it checks it. An endpoint without an identity is not meshed, and is called in
+plaintext. One that is unhealthy is listed, and proxies are not told of it, unless all are.`,
 		Example: "  meshctl diagnostics endpoints web.shop.svc.cluster.local:80\n" +
 			"  meshctl diagnostics endpoints web:80 -n shop -o json",
 		Args: cobra.ExactArgs(1),
@@ -48,7 +49,7 @@ an identity is not meshed, and is called in plaintext.`,
 		}
 		told.retainKinds("endpoints")
 		return out.print(a.Out, told.raw, func(w io.Writer) error {
-			return drawEndpoints(w, told.resources, out.wide())
+			return drawEndpoints(w, &told, out.wide())
 		})
 	}
 	return cmd
@@ -88,11 +89,12 @@ type answer struct {
 	resources []*api.Resource
 	raw       []json.RawMessage
 	policies  []policy.Verdict
+	health    []destination.EndpointHealth
 }
 
 // retainKinds drops the resources of other kinds.
 func (t *answer) retainKinds(kinds ...string) {
-	kept := answer{policies: t.policies}
+	kept := answer{policies: t.policies, health: t.health}
 	for i, r := range t.resources {
 		kind := string(r.ProtoReflect().WhichOneof(
 			r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
@@ -165,7 +167,7 @@ func readAnswer(text []byte) (answer, error) {
 	if d.Invalid != "" {
 		return answer{}, fmt.Errorf("destination refuses the question: %s", d.Invalid)
 	}
-	told := answer{raw: d.Resources, policies: d.Policies}
+	told := answer{raw: d.Resources, policies: d.Policies, health: d.Health}
 	for _, raw := range d.Resources {
 		r := &api.Resource{}
 		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, r); err != nil {
@@ -178,25 +180,28 @@ func readAnswer(text []byte) (answer, error) {
 	return told, nil
 }
 
-func drawEndpoints(w io.Writer, resources []*api.Resource, wide bool) error {
-	head := []string{"CLUSTER", "ENDPOINT", "ADDRESS", "IDENTITY"}
+func drawEndpoints(w io.Writer, told *answer, wide bool) error {
+	head := []string{"CLUSTER", "ENDPOINT", "ADDRESS", "IDENTITY", "HEALTH"}
 	if wide {
 		head = append(head, "MESH ADDRESS", "PROTOCOL", "WEIGHT", "ZONE", "WORKLOAD")
 	}
 	var rows [][]string
-	for _, r := range resources {
+	for _, r := range told.resources {
+		in := map[string]bool{}
 		for _, e := range r.GetEndpoints().GetEndpoints() {
+			in[e.GetId()] = true
 			row := []string{r.GetName(), e.GetId(), e.GetAddress(),
-				cmp.Or(e.GetIdentity(), "(not meshed)")}
+				cmp.Or(e.GetIdentity(), "(not meshed)"), told.healthOf(r.GetName(), e.GetId())}
 			if wide {
-				workload := strings.Trim(e.GetWorkload().GetKind()+"/"+e.GetWorkload().GetName(),
-					"/")
-				row = append(row, cmp.Or(e.GetMeshAddress(), "-"),
-					strings.TrimPrefix(e.GetProtocol().String(), "PROTOCOL_"),
-					fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetLocality().GetZone(), "-"),
-					cmp.Or(workload, "-"))
+				row = append(row, widely(e)...)
 			}
 			rows = append(rows, row)
+		}
+		for _, h := range told.health {
+			if h.Cluster == r.GetName() && !in[h.ID] {
+				rows = append(rows, []string{h.Cluster, h.ID, "-", "-",
+					"left out: " + told.healthOf(h.Cluster, h.ID)})
+			}
 		}
 	}
 	if len(rows) == 0 {
@@ -204,4 +209,27 @@ func drawEndpoints(w io.Writer, resources []*api.Resource, wide bool) error {
 		return err
 	}
 	return printTable(w, head, rows)
+}
+
+// healthOf is what was found of an endpoint, in words.
+func (t *answer) healthOf(cluster, id string) string {
+	for _, h := range t.health {
+		switch {
+		case h.Cluster != cluster || h.ID != id:
+		case h.Reason != "":
+			return h.State + " (" + h.Reason + ")"
+		default:
+			return h.State
+		}
+	}
+	return "-" // nobody checks it, or has lately
+}
+
+// widely is what a wide table says of an endpoint beside the rest.
+func widely(e *api.Endpoint) []string {
+	workload := strings.Trim(e.GetWorkload().GetKind()+"/"+e.GetWorkload().GetName(), "/")
+	return []string{cmp.Or(e.GetMeshAddress(), "-"),
+		strings.TrimPrefix(e.GetProtocol().String(), "PROTOCOL_"),
+		fmt.Sprint(max(1, e.GetWeight())), cmp.Or(e.GetLocality().GetZone(), "-"),
+		cmp.Or(workload, "-")}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/kube"
+	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/destination/status"
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
@@ -50,6 +51,7 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 		}
 		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
 			TrustDomain: td, ClusterDomain: f.clusterDomain,
+			Replica:     registry.Name{Namespace: a.meshSpace, Name: os.Getenv("POD_NAME")},
 			Networks:    prefixes(proxies.clusterNetworks),
 			DenyUnknown: proxies.outboundPolicy == injector.Deny,
 		}}

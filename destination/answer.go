@@ -27,6 +27,7 @@ type question struct {
 	endpoints          bool               // of it the endpoints alone
 	report             registry.PolicyRef // or what a policy's status should say
 	policies           bool               // or which policies there are
+	peers              bool               // or where the other replicas of destination are
 }
 
 // question is what a key asks when this caller asks it.
@@ -49,13 +50,13 @@ func (c caller) question(key *api.Key) question {
 // caller is who asks.
 type caller struct {
 	namespace  string
-	pod        string // empty where identity attested none
+	pod, uid   string // empty where identity attested none
 	node, zone string // the pod's, and the node's; empty where unknown
 }
 
 // runsAs says where a caller is. Its node's zone is that of when it asked first: nodes do not move.
 func (c *caller) runsAs(v *view, w *registry.Workload) {
-	c.node = w.Node
+	c.node, c.uid = w.Node, w.UID
 	if node := v.Node(w.Node); node != nil {
 		c.zone = node.Labels.Get(labelZone)
 	}
@@ -84,11 +85,13 @@ type answer struct {
 	invalid   string       // why there is no answer
 	report    *status.Report
 	policies  []registry.PolicyRef
+	peers     []string
 }
 
 func (a *answer) equal(b *answer) bool {
 	return a != nil && a.invalid == b.invalid && slices.Equal(a.refs, b.refs) &&
 		a.report.Equal(b.report) && slices.Equal(a.policies, b.policies) &&
+		slices.Equal(a.peers, b.peers) &&
 		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool {
 			return x.version == y.version && slices.Equal(x.policies, y.policies)
 		})
@@ -126,6 +129,8 @@ func (v *view) compute(q question) *answer {
 		return &answer{report: v.report(q.report)}
 	case q.policies:
 		return &answer{policies: v.Policies()}
+	case q.peers:
+		return &answer{peers: v.peers()}
 	case q.kept != "":
 		return v.computeKept(q.kept)
 	case q.self:

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
-// computeConfig answers what a proxy is told about itself. Where nobody says anything there is no
-// resource: the proxy goes by its environment.
+// computeConfig answers what a proxy is told about itself, with which of its own ports it checks.
+// Where nobody says anything there is no Config: the proxy goes by its environment.
 func (v *view) computeConfig(name registry.Name) *answer {
 	config, err := v.config(name)
 	out := &answer{}
@@ -29,6 +29,7 @@ func (v *view) computeConfig(name registry.Name) *answer {
 		r.policies = v.used
 		out.resources = []*resource{r}
 	}
+	out.resources = append(out.resources, v.checkedInbounds(name)...)
 	return out
 }
 

@@ -77,7 +77,7 @@ func (c *conversation) begin() error {
 		return err
 	}
 	c.stream = newStream(d.hub, caller, d.rejected, c.send)
-	c.stream.share, c.stream.standings = share, d.standings
+	c.stream.share, c.stream.standings, c.stream.healths = share, d.standings, d.healths
 	if err := c.stream.greet(hello); err != nil {
 		return err
 	}

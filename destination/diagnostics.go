@@ -21,6 +21,16 @@ type Diagnosis struct {
 	Invalid   string            `json:"invalid,omitempty"`
 	Policies  []policy.Verdict  `json:"policies,omitempty"`
 	Resources []json.RawMessage `json:"resources,omitempty"` // of type api.Resource
+	Health    []EndpointHealth  `json:"health,omitempty"`
+}
+
+// EndpointHealth is what its proxy has found of an endpoint's application. One that is unhealthy is
+// not among the endpoints, unless all of its service's are.
+type EndpointHealth struct {
+	Cluster string `json:"cluster"`
+	ID      string `json:"id"`
+	State   string `json:"state"` // "healthy" or "unhealthy"
+	Reason  string `json:"reason,omitempty"`
 }
 
 // Diagnostics answers over HTTP what a proxy would be told:
@@ -78,8 +88,8 @@ func keyOf(r *http.Request) (*api.Key, bool) {
 
 // diagnose computes what a stream would be sent, and leaves no cell behind.
 func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis {
-	answers, policies := d.answers(key, who)
-	out := Diagnosis{Invalid: answers[0].invalid, Policies: policies}
+	answers, out := d.answers(key, who)
+	out.Invalid = answers[0].invalid
 	for _, a := range answers {
 		for _, r := range a.seal().resources {
 			text, err := protojson.Marshal(r.snapshot)
@@ -92,15 +102,16 @@ func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis
 	return out
 }
 
+// answers are a key's, and those of what it refers to, with what has made them so.
 func (d *Destination) answers(
 	key *api.Key, who types.NamespacedName,
-) (out []*answer, policies []policy.Verdict) {
+) (out []*answer, why Diagnosis) {
 	c := caller{namespace: who.Namespace, pod: who.Name}
 	d.cfg.Mesh.read(d.registry, func(v *view) {
 		if w := v.Workload(who); w != nil {
 			c.runsAs(v, w)
 		}
-		policies = v.explain(key, who.Namespace)
+		why.Policies = v.explain(key, who.Namespace)
 		first := v.compute(c.question(key))
 		policies = append(policies, v.explainBackends(key, first.refs, who.Namespace)...)
 		out = append(out, first)
@@ -111,7 +122,33 @@ func (d *Destination) answers(
 			for _, q := range ref.questions(c) {
 				out = append(out, v.compute(q))
 			}
+			why.Health = append(why.Health, v.healthOf(ref)...)
 		}
 	})
-	return out, policies
+	return out, why
+}
+
+// healthOf lists what was found of the pods behind a service's port.
+func (v *view) healthOf(ref clusterRef) (out []EndpointHealth) {
+	svc := v.Service(ref.service)
+	if ref.addr.IsValid() || svc == nil || svc.Port(ref.port) == nil {
+		return nil
+	}
+	for _, slice := range v.Slices(ref.service) {
+		number, _ := slice.Port(svc.Port(ref.port).Name)
+		for i := range slice.Endpoints {
+			ep := &slice.Endpoints[i]
+			w, is := v.memberBehind(ref, ep, false)
+			if !is || w == nil {
+				continue
+			}
+			if found := v.Health(w).Port(number); found != nil {
+				out = append(out, EndpointHealth{
+					Cluster: v.mesh.clusterName(ref), State: found.State(), Reason: found.Reason,
+					ID: v.memberAt(ep, w, number).Id,
+				})
+			}
+		}
+	}
+	return out
 }

@@ -28,9 +28,23 @@
 //	flush.go       what has changed → what the proxy must be sent
 //	streamview.go  what the proxy has, and why
 //	part.go        what is sent, in messages of bounded size
+//	health.go      what proxies say of their applications, told to the registry; check.go says
+//	               which of their ports they check, and how
+//	relay.go       what this replica hears of that, told to the others; peers.go hears them
 //	rejection.go   what proxies say they cannot use
 //	standing.go    what proxies made of a policy, told to the registry
 //	server.go      gRPC over mTLS: who asks, admission, limits
+//
+// A proxy has its stream with one replica, and its application's health must count at all of them
+// within a second. So each replica has a stream to every other one, which it finds in the registry
+// as the pods behind its own Service, and over which it is told what that one hears from its own
+// proxies: changes at once, and on a new stream everything. That is as fast as a change of the
+// cluster's state, needs no right to write to the API server, and leaves nothing behind there. A
+// readiness gate, or slices of our own, would cost a write to the API server for each change and
+// the right to write to every pod or namespace, and would be stale when destination is away. What
+// no replica hears for api.HealthLifetime is unknown, and the source's answer stands; so it does at
+// a replica that begins, until it has heard the others. Health never empties a service: where
+// nobody is well all endpoints stay.
 //
 // The answer to a question is a function of the registry alone, so every replica gives the same
 // one, but for a policy's status, in which each speaks of its own proxies. A version is the hash of
@@ -52,7 +66,8 @@
 // policy that is invalid although the API server took it (CEL cannot state every rule) counts as
 // absent, and its status says so: were its last valid content kept, replicas would disagree.
 //
-// Goroutines: Destination.Serve owns the source's, the hub's, the standings', the writer of status
-// and the gRPC server's, and waits for them. A stream at rest has none. It has one while it
-// receives, and one while it is flushed, which its end waits for.
+// Goroutines: Destination.Serve owns the source's, the hub's, the standings', the healths', one for
+// each other replica, the writer of status and the gRPC server's, and waits for them. A stream at
+// rest has none. It has one while it receives, and one while it is flushed, which its end waits
+// for.
 package destination

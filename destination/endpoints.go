@@ -125,13 +125,14 @@ func (v *view) membersOf(
 		for i := range slice.Endpoints {
 			ep := &slice.Endpoints[i]
 			if w, is := v.memberBehind(ref, ep, ending); ok && is {
-				byFamily.add(slice.Family, member{v.memberAt(ep, w, number), ep.Hints})
+				byFamily.add(slice.Family,
+					member{v.memberAt(ep, w, number), ep.Hints, v.isSick(w, number)})
 			}
 		}
 	}
 	all := byFamily.one(svc.PreferIPv6)
 	if !ending {
-		all = ref.nearest(all)
+		all = ref.nearest(fit(all))
 	}
 	out := make([]*api.Endpoint, len(all))
 	for i, m := range all {
@@ -236,6 +237,26 @@ func hasAddress(w *registry.Workload, hostport string) bool {
 type member struct {
 	*api.Endpoint
 	hints *registry.Hints
+	sick  bool // its proxy has found that the application is not well
+}
+
+// fit leaves out who is not well. Where nobody is well all stay: then it is no pod's own fault, and
+// some answers are better than none (Envoy's panic mode, with a threshold of nobody).
+func fit(all []member) []member {
+	well := slices.DeleteFunc(slices.Clone(all), func(m member) bool { return m.sick })
+	if len(well) == 0 {
+		return all
+	}
+	return well
+}
+
+// isSick says whether the application behind a workload's port was found not to be well.
+func (v *view) isSick(w *registry.Workload, port uint16) bool {
+	if w == nil {
+		return false
+	}
+	found := v.Health(w).Port(port)
+	return found != nil && found.Unhealthy
 }
 
 // membersByFamily holds members by their ID.

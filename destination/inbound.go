@@ -33,6 +33,7 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 		out.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
 	out.RateLimits = v.rateLimits(out.Protocol, fronts)
+	out.HealthCheck = v.checkOf(fronts)
 	return out, nil
 }
 

@@ -135,10 +135,26 @@ func startServer(t testing.TB, documents ...string) *server {
 // startLimited has limits that a test can exceed.
 func startLimited(t testing.TB, limits serve.Limits, documents ...string) *server {
 	t.Helper()
-	s := &server{root: newRoot(t),
-		gate: &gate{make(chan *registry.Registry, 1), make(chan struct{})}}
+	s := &server{root: newRoot(t)}
+	s.start(t, *testMesh(), limits, documents...)
+	return s
+}
+
+// startReplica is one of several, in a pod of destination's.
+func startReplica(t testing.TB, r *root, pod string, documents ...string) *server {
+	t.Helper()
+	s, mesh := &server{root: r}, testMesh()
+	mesh.Replica = registry.Name{Namespace: "tulle", Name: pod}
+	s.start(t, *mesh, connectionLimits, documents...)
+	close(s.gate.open)
+	return s
+}
+
+func (s *server) start(t testing.TB, mesh Mesh, limits serve.Limits, documents ...string) {
+	t.Helper()
+	s.gate = &gate{make(chan *registry.Registry, 1), make(chan struct{})}
 	s.identity = s.root.source(t, serverID, "")
-	s.Destination = New(Config{Mesh: *testMesh(), Source: s.gate, Identity: s.identity,
+	s.Destination = New(Config{Mesh: mesh, Source: s.gate, Identity: s.identity,
 		Log: slog.New(slog.DiscardHandler)})
 	s.limits = limits
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,7 +175,6 @@ func startLimited(t testing.TB, limits serve.Limits, documents ...string) *serve
 	for _, obj := range objectsOf(t, documents...) {
 		s.apply(t, obj)
 	}
-	return s
 }
 
 func (s *server) apply(t testing.TB, objects ...registry.Object) {

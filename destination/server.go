@@ -92,7 +92,9 @@ type Destination struct {
 	refusals *prometheus.CounterVec // of streams
 	rejected *rejections            // of resources
 
-	standings *standings // of policies
+	standings *standings   // of policies
+	healths   *healths     // of pods
+	peers     atomic.Int64 // other replicas that tell this one what they hear
 }
 
 // New prepares a Destination. Serve starts it.
@@ -107,6 +109,7 @@ func New(cfg Config) *Destination {
 		rejected: newRejections(cfg.Log),
 
 		standings: newStandings(reg, cfg.Status.Replica()),
+		healths:   newHealths(reg),
 	}
 	d.register(cfg.Metrics)
 	return d
@@ -124,10 +127,14 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 	if source, ok := d.cfg.Source.(prometheus.Collector); ok {
 		metrics.MustRegister(source)
 	}
+	d.healths.register(metrics)
 	metrics.MustRegister(d.messages, d.refusals, d.rejected.count,
 		prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
 			func() float64 { return float64(d.streams.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tulle_destination_peers",
+			Help: "Other replicas that tell this one what proxies say to them."},
+			func() float64 { return float64(d.peers.Load()) }),
 		prometheus.NewCounterFunc(
 			prometheus.CounterOpts{Name: "tulle_destination_examined_answers_total",
 				Help: "Answers that streams looked at to find what to send."},
@@ -161,6 +168,14 @@ func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
 	})
 	group.Go(func() error {
 		d.standings.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		d.healths.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		d.followPeers(ctx)
 		return nil
 	})
 	group.Go(func() error { return d.writeStatus(ctx) })

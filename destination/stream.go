@@ -26,6 +26,7 @@ type stream struct {
 	share      *podShare
 	rejections *rejections
 	standings  *standings
+	healths    *healths
 	able       map[string]bool // the proxy's capabilities
 
 	mu      sync.Mutex // guards what the reader changes
@@ -45,7 +46,7 @@ func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse)
 		hub: h, caller: c, share: &podShare{}, rejections: r, send: send, watcher: newWatcher(),
 		able: map[string]bool{}, keys: map[unique.Handle[string]]struct{}{},
 		said: newReceived(), view: newStreamView(),
-		standings: newStandings(h.registry, ""),
+		standings: newStandings(h.registry, ""), healths: newHealths(h.registry),
 	}
 }
 
@@ -62,6 +63,9 @@ func (s *stream) greet(hello *api.Hello) error {
 
 // receive takes what the proxy says after its Hello. An error ends the stream.
 func (s *stream) receive(req *api.DiscoverRequest) error {
+	if m, ok := req.GetMessage().(*api.DiscoverRequest_Health); ok {
+		return s.hear(m.Health)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m := req.GetMessage().(type) {

@@ -15,6 +15,9 @@ type Mesh struct {
 	ClusterDomain string // "cluster.local"
 	Strict        bool   // the mode of workloads that say none
 	LocalMesh     bool   // believe tulle.dev/mesh-address: a mesh on one machine, from files
+	// Replica is the pod that this process runs in. The others of its Service are told what proxies
+	// say to this one, and tell it. Without a name there are none.
+	Replica registry.Name
 
 	// Networks of pods and services, in place of those that the cluster names. Unknown addresses in
 	// them are refused: they may be meshed pods' that are not known yet.

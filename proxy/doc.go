@@ -13,6 +13,7 @@
 //	tunnel       joins opaque connections
 //	outcome      how a request ended, counted exactly once in a cell of package metric's
 //	record       sends those to viz
+//	health       asks the application whether it is well, apart from requests
 //
 // This package assembles them, and has what they share: proxy.go starts and drains it all;
 // certlife.go ends what a certificate, a root or a policy no longer vouches for; trim.go gives

@@ -24,6 +24,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/health"
 	"github.com/tulle-mesh/tulle/proxy/live"
 	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
@@ -68,6 +69,7 @@ type Proxy struct {
 	strangers metric.Addresses
 	trimmer   *trimmer
 	discovery *discover.Session
+	health    *health.Set
 	told      slog.Level // the log level, by destination or the environment; discovery's
 	forward   *forward.Forwarder
 	tunnels   *tunnel.Carrier
@@ -136,6 +138,10 @@ func New(cfg config.Config, version string, out Output) (*Proxy, error) {
 
 // newStages makes what a connection goes through once it was accepted.
 func (p *Proxy) newStages() {
+	p.health = health.NewSet(health.Options{
+		Dial: p.dialPlain, Address: p.checkedAddress, Log: p.log,
+		Say: func(m *api.Health) { p.discovery.Health(m) },
+	})
 	p.discovery = discover.New(discover.Options{
 		Cfg:        p.cfg,
 		Client:     p.destination,
@@ -145,6 +151,7 @@ func (p *Proxy) newStages() {
 		Identified: p.identified,
 		Attach:     forward.Attach,
 		Configure:  p.configure,
+		Checked:    p.health.Apply,
 		Limited:    p.metrics.Limited,
 		Applied:    forward.Apply,
 		Metrics:    p.metrics,
@@ -332,6 +339,7 @@ const drainPoll = 20 * time.Millisecond
 func (p *Proxy) finish(adm *admin.Server) {
 	p.log.Info("draining", "grace", p.cfg.DrainGrace)
 	p.Drain()
+	p.health.Stop() // the application is ending, too, and that is no news
 	for _, l := range p.listeners {
 		l.Close()
 	}

@@ -26,6 +26,7 @@ const (
 	CapabilityRandom          = "balancer/random"
 	CapabilityConsistentHash  = "balancer/consistent-hash"
 	CapabilityRateLimit       = "rate-limit"
+	CapabilityHealthCheck     = "health-check"
 )
 
 // Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
@@ -43,6 +44,9 @@ func (x *Resource) Needs() []string {
 		}
 		if len(body.Inbound.GetRateLimits()) > 0 {
 			need = append(need, CapabilityRateLimit)
+		}
+		if body.Inbound.GetHealthCheck() != nil {
+			need = append(need, CapabilityHealthCheck)
 		}
 		return need
 	case *Resource_Config:

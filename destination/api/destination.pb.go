@@ -37,6 +37,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type State int32
+
+const (
+	State_STATE_UNSPECIFIED State = 0
+	State_STATE_HEALTHY     State = 1
+	State_STATE_UNHEALTHY   State = 2
+	State_STATE_UNCHECKED   State = 3 // nobody looks any longer
+)
+
+// Enum value maps for State.
+var (
+	State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_HEALTHY",
+		2: "STATE_UNHEALTHY",
+		3: "STATE_UNCHECKED",
+	}
+	State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_HEALTHY":     1,
+		"STATE_UNHEALTHY":   2,
+		"STATE_UNCHECKED":   3,
+	}
+)
+
+func (x State) Enum() *State {
+	p := new(State)
+	*p = x
+	return p
+}
+
+func (x State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (State) Descriptor() protoreflect.EnumDescriptor {
+	return file_destination_proto_enumTypes[0].Descriptor()
+}
+
+func (State) Type() protoreflect.EnumType {
+	return &file_destination_proto_enumTypes[0]
+}
+
+func (x State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use State.Descriptor instead.
+func (State) EnumDescriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{0}
+}
+
 type Kind int32
 
 const (
@@ -79,11 +131,11 @@ func (x Kind) String() string {
 }
 
 func (Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[0].Descriptor()
+	return file_destination_proto_enumTypes[1].Descriptor()
 }
 
 func (Kind) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[0]
+	return &file_destination_proto_enumTypes[1]
 }
 
 func (x Kind) Number() protoreflect.EnumNumber {
@@ -92,7 +144,7 @@ func (x Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Kind.Descriptor instead.
 func (Kind) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{0}
+	return file_destination_proto_rawDescGZIP(), []int{1}
 }
 
 type Resolution int32
@@ -131,11 +183,11 @@ func (x Resolution) String() string {
 }
 
 func (Resolution) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[1].Descriptor()
+	return file_destination_proto_enumTypes[2].Descriptor()
 }
 
 func (Resolution) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[1]
+	return &file_destination_proto_enumTypes[2]
 }
 
 func (x Resolution) Number() protoreflect.EnumNumber {
@@ -144,7 +196,7 @@ func (x Resolution) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Resolution.Descriptor instead.
 func (Resolution) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{1}
+	return file_destination_proto_rawDescGZIP(), []int{2}
 }
 
 type Protocol int32
@@ -189,11 +241,11 @@ func (x Protocol) String() string {
 }
 
 func (Protocol) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[2].Descriptor()
+	return file_destination_proto_enumTypes[3].Descriptor()
 }
 
 func (Protocol) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[2]
+	return &file_destination_proto_enumTypes[3]
 }
 
 func (x Protocol) Number() protoreflect.EnumNumber {
@@ -202,7 +254,7 @@ func (x Protocol) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Protocol.Descriptor instead.
 func (Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{2}
+	return file_destination_proto_rawDescGZIP(), []int{3}
 }
 
 // Reach is by which way the mesh's callers come to a port.
@@ -239,11 +291,11 @@ func (x Reach) String() string {
 }
 
 func (Reach) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[3].Descriptor()
+	return file_destination_proto_enumTypes[4].Descriptor()
 }
 
 func (Reach) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[3]
+	return &file_destination_proto_enumTypes[4]
 }
 
 func (x Reach) Number() protoreflect.EnumNumber {
@@ -252,7 +304,7 @@ func (x Reach) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reach.Descriptor instead.
 func (Reach) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{3}
+	return file_destination_proto_rawDescGZIP(), []int{4}
 }
 
 type Mode int32
@@ -288,11 +340,11 @@ func (x Mode) String() string {
 }
 
 func (Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[4].Descriptor()
+	return file_destination_proto_enumTypes[5].Descriptor()
 }
 
 func (Mode) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[4]
+	return &file_destination_proto_enumTypes[5]
 }
 
 func (x Mode) Number() protoreflect.EnumNumber {
@@ -301,7 +353,7 @@ func (x Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Mode.Descriptor instead.
 func (Mode) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{4}
+	return file_destination_proto_rawDescGZIP(), []int{5}
 }
 
 type Action int32
@@ -340,11 +392,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[5].Descriptor()
+	return file_destination_proto_enumTypes[6].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[5]
+	return &file_destination_proto_enumTypes[6]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -353,7 +405,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{5}
+	return file_destination_proto_rawDescGZIP(), []int{6}
 }
 
 type Format int32
@@ -392,11 +444,11 @@ func (x Format) String() string {
 }
 
 func (Format) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[6].Descriptor()
+	return file_destination_proto_enumTypes[7].Descriptor()
 }
 
 func (Format) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[6]
+	return &file_destination_proto_enumTypes[7]
 }
 
 func (x Format) Number() protoreflect.EnumNumber {
@@ -405,7 +457,7 @@ func (x Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Format.Descriptor instead.
 func (Format) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{6}
+	return file_destination_proto_rawDescGZIP(), []int{7}
 }
 
 // Level is the least that is logged.
@@ -448,11 +500,11 @@ func (x Level) String() string {
 }
 
 func (Level) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[7].Descriptor()
+	return file_destination_proto_enumTypes[8].Descriptor()
 }
 
 func (Level) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[7]
+	return &file_destination_proto_enumTypes[8]
 }
 
 func (x Level) Number() protoreflect.EnumNumber {
@@ -461,7 +513,7 @@ func (x Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Level.Descriptor instead.
 func (Level) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{7}
+	return file_destination_proto_rawDescGZIP(), []int{8}
 }
 
 type DiscoverRequest struct {
@@ -473,6 +525,7 @@ type DiscoverRequest struct {
 	//	*DiscoverRequest_Unsubscribe
 	//	*DiscoverRequest_Resume
 	//	*DiscoverRequest_Rejected
+	//	*DiscoverRequest_Health
 	Message       isDiscoverRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -560,6 +613,15 @@ func (x *DiscoverRequest) GetRejected() *Rejected {
 	return nil
 }
 
+func (x *DiscoverRequest) GetHealth() *Health {
+	if x != nil {
+		if x, ok := x.Message.(*DiscoverRequest_Health); ok {
+			return x.Health
+		}
+	}
+	return nil
+}
+
 type isDiscoverRequest_Message interface {
 	isDiscoverRequest_Message()
 }
@@ -584,6 +646,10 @@ type DiscoverRequest_Rejected struct {
 	Rejected *Rejected `protobuf:"bytes,5,opt,name=rejected,proto3,oneof"`
 }
 
+type DiscoverRequest_Health struct {
+	Health *Health `protobuf:"bytes,6,opt,name=health,proto3,oneof"` // of who knows the capability "health-check"
+}
+
 func (*DiscoverRequest_Hello) isDiscoverRequest_Message() {}
 
 func (*DiscoverRequest_Subscribe) isDiscoverRequest_Message() {}
@@ -593,6 +659,8 @@ func (*DiscoverRequest_Unsubscribe) isDiscoverRequest_Message() {}
 func (*DiscoverRequest_Resume) isDiscoverRequest_Message() {}
 
 func (*DiscoverRequest_Rejected) isDiscoverRequest_Message() {}
+
+func (*DiscoverRequest_Health) isDiscoverRequest_Message() {}
 
 // Hello says what the proxy is able to do. Who it is comes from its certificate.
 type Hello struct {
@@ -920,6 +988,78 @@ func (x *Rejected) GetReason() string {
 	return ""
 }
 
+// Health is what a proxy has found of the application behind one of its own ports, by the HealthCheck
+// of that port's Inbound. It is said when it changes, again every HealthRefresh (limits.go), and on a
+// new stream after the first Resources, for an older destination has sent another Inbound by then. What
+// is not said again within HealthLifetime is unknown, and counts for nothing.
+type Health struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"` // Inbound.port
+	State         State                  `protobuf:"varint,2,opt,name=state,proto3,enum=tulle.destination.v1.State" json:"state,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`      // of UNHEALTHY, for people; at most MaxHealthReason bytes
+	Sequence      uint64                 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"` // grows with each change, from one proxy of a pod to the next, too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Health) Reset() {
+	*x = Health{}
+	mi := &file_destination_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Health) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Health) ProtoMessage() {}
+
+func (x *Health) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Health.ProtoReflect.Descriptor instead.
+func (*Health) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Health) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Health) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *Health) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Health) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
 // Key is what a proxy can ask about.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -937,7 +1077,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_destination_proto_msgTypes[7]
+	mi := &file_destination_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1089,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[7]
+	mi := &file_destination_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1102,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{7}
+	return file_destination_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Key) GetKey() isKey_Key {
@@ -1061,7 +1201,7 @@ type Self struct {
 
 func (x *Self) Reset() {
 	*x = Self{}
-	mi := &file_destination_proto_msgTypes[8]
+	mi := &file_destination_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1213,7 @@ func (x *Self) String() string {
 func (*Self) ProtoMessage() {}
 
 func (x *Self) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[8]
+	mi := &file_destination_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1226,165 @@ func (x *Self) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Self.ProtoReflect.Descriptor instead.
 func (*Self) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{8}
+	return file_destination_proto_rawDescGZIP(), []int{9}
+}
+
+// RelayRequest asks a replica of destination for what the proxies on its streams say of their health.
+type RelayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelayRequest) Reset() {
+	*x = RelayRequest{}
+	mi := &file_destination_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelayRequest) ProtoMessage() {}
+
+func (x *RelayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelayRequest.ProtoReflect.Descriptor instead.
+func (*RelayRequest) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{10}
+}
+
+type RelayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Healths       []*PodHealth           `protobuf:"bytes,1,rep,name=healths,proto3" json:"healths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelayResponse) Reset() {
+	*x = RelayResponse{}
+	mi := &file_destination_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelayResponse) ProtoMessage() {}
+
+func (x *RelayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelayResponse.ProtoReflect.Descriptor instead.
+func (*RelayResponse) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RelayResponse) GetHealths() []*PodHealth {
+	if x != nil {
+		return x.Healths
+	}
+	return nil
+}
+
+// PodHealth is one pod's word on one of its ports.
+type PodHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod           string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	Uid           string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"` // may be empty
+	Health        *Health                `protobuf:"bytes,4,opt,name=health,proto3" json:"health,omitempty"`
+	LifetimeMs    uint64                 `protobuf:"varint,5,opt,name=lifetime_ms,json=lifetimeMs,proto3" json:"lifetime_ms,omitempty"` // for how long it still counts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PodHealth) Reset() {
+	*x = PodHealth{}
+	mi := &file_destination_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PodHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PodHealth) ProtoMessage() {}
+
+func (x *PodHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PodHealth.ProtoReflect.Descriptor instead.
+func (*PodHealth) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PodHealth) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PodHealth) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *PodHealth) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *PodHealth) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *PodHealth) GetLifetimeMs() uint64 {
+	if x != nil {
+		return x.LifetimeMs
+	}
+	return 0
 }
 
 type DiscoverResponse struct {
@@ -1103,7 +1401,7 @@ type DiscoverResponse struct {
 
 func (x *DiscoverResponse) Reset() {
 	*x = DiscoverResponse{}
-	mi := &file_destination_proto_msgTypes[9]
+	mi := &file_destination_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1413,7 @@ func (x *DiscoverResponse) String() string {
 func (*DiscoverResponse) ProtoMessage() {}
 
 func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[9]
+	mi := &file_destination_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1426,7 @@ func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoverResponse.ProtoReflect.Descriptor instead.
 func (*DiscoverResponse) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{9}
+	return file_destination_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DiscoverResponse) GetMessage() isDiscoverResponse_Message {
@@ -1197,7 +1495,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_destination_proto_msgTypes[10]
+	mi := &file_destination_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1507,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[10]
+	mi := &file_destination_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1520,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{10}
+	return file_destination_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Welcome) GetWorkload() *Workload {
@@ -1244,7 +1542,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_destination_proto_msgTypes[11]
+	mi := &file_destination_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1554,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[11]
+	mi := &file_destination_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1567,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{11}
+	return file_destination_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Workload) GetNamespace() string {
@@ -1310,7 +1608,7 @@ type Invalid struct {
 
 func (x *Invalid) Reset() {
 	*x = Invalid{}
-	mi := &file_destination_proto_msgTypes[12]
+	mi := &file_destination_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1620,7 @@ func (x *Invalid) String() string {
 func (*Invalid) ProtoMessage() {}
 
 func (x *Invalid) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[12]
+	mi := &file_destination_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1633,7 @@ func (x *Invalid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invalid.ProtoReflect.Descriptor instead.
 func (*Invalid) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{12}
+	return file_destination_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Invalid) GetKey() *Key {
@@ -1363,7 +1661,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_destination_proto_msgTypes[13]
+	mi := &file_destination_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1673,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[13]
+	mi := &file_destination_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1686,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{13}
+	return file_destination_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Resources) GetResources() []*Resource {
@@ -1425,7 +1723,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_destination_proto_msgTypes[14]
+	mi := &file_destination_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1735,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[14]
+	mi := &file_destination_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1748,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{14}
+	return file_destination_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Resource) GetKind() Kind {
@@ -1623,7 +1921,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_destination_proto_msgTypes[15]
+	mi := &file_destination_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1933,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[15]
+	mi := &file_destination_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1946,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{15}
+	return file_destination_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Route) GetResolution() Resolution {
@@ -1731,7 +2029,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_destination_proto_msgTypes[16]
+	mi := &file_destination_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +2041,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[16]
+	mi := &file_destination_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +2054,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{16}
+	return file_destination_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Metadata) GetNamespace() string {
@@ -1787,7 +2085,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_destination_proto_msgTypes[17]
+	mi := &file_destination_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2097,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[17]
+	mi := &file_destination_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2110,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{17}
+	return file_destination_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Origin) GetGroup() string {
@@ -1867,7 +2165,7 @@ type HTTPRule struct {
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_destination_proto_msgTypes[18]
+	mi := &file_destination_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2177,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[18]
+	mi := &file_destination_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2190,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{18}
+	return file_destination_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HTTPRule) GetOrigin() *Origin {
@@ -1970,7 +2268,7 @@ type TLSRule struct {
 
 func (x *TLSRule) Reset() {
 	*x = TLSRule{}
-	mi := &file_destination_proto_msgTypes[19]
+	mi := &file_destination_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2280,7 @@ func (x *TLSRule) String() string {
 func (*TLSRule) ProtoMessage() {}
 
 func (x *TLSRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[19]
+	mi := &file_destination_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2293,7 @@ func (x *TLSRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLSRule.ProtoReflect.Descriptor instead.
 func (*TLSRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{19}
+	return file_destination_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TLSRule) GetOrigin() *Origin {
@@ -2030,7 +2328,7 @@ type TCPRule struct {
 
 func (x *TCPRule) Reset() {
 	*x = TCPRule{}
-	mi := &file_destination_proto_msgTypes[20]
+	mi := &file_destination_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2340,7 @@ func (x *TCPRule) String() string {
 func (*TCPRule) ProtoMessage() {}
 
 func (x *TCPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[20]
+	mi := &file_destination_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2353,7 @@ func (x *TCPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TCPRule.ProtoReflect.Descriptor instead.
 func (*TCPRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{20}
+	return file_destination_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TCPRule) GetOrigin() *Origin {
@@ -2091,7 +2389,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_destination_proto_msgTypes[21]
+	mi := &file_destination_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2401,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[21]
+	mi := &file_destination_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2414,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{21}
+	return file_destination_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Match) GetMatch() isMatch_Match {
@@ -2244,7 +2542,7 @@ type MatchList struct {
 
 func (x *MatchList) Reset() {
 	*x = MatchList{}
-	mi := &file_destination_proto_msgTypes[22]
+	mi := &file_destination_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2554,7 @@ func (x *MatchList) String() string {
 func (*MatchList) ProtoMessage() {}
 
 func (x *MatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[22]
+	mi := &file_destination_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2567,7 @@ func (x *MatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchList.ProtoReflect.Descriptor instead.
 func (*MatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{22}
+	return file_destination_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MatchList) GetMatches() []*Match {
@@ -2293,7 +2591,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_destination_proto_msgTypes[23]
+	mi := &file_destination_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2603,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[23]
+	mi := &file_destination_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2616,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{23}
+	return file_destination_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PathMatch) GetPath() isPathMatch_Path {
@@ -2392,7 +2690,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_destination_proto_msgTypes[24]
+	mi := &file_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +2702,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[24]
+	mi := &file_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +2715,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{24}
+	return file_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -2499,7 +2797,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_destination_proto_msgTypes[25]
+	mi := &file_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2809,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[25]
+	mi := &file_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2822,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{25}
+	return file_destination_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -2594,7 +2892,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_destination_proto_msgTypes[26]
+	mi := &file_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2904,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[26]
+	mi := &file_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2917,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{26}
+	return file_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Filter) GetFilter() isFilter_Filter {
@@ -2740,7 +3038,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +3050,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +3063,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{27}
+	return file_destination_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Fault) GetMatch() *Match {
@@ -2830,7 +3128,7 @@ type HeaderModifier struct {
 
 func (x *HeaderModifier) Reset() {
 	*x = HeaderModifier{}
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3140,7 @@ func (x *HeaderModifier) String() string {
 func (*HeaderModifier) ProtoMessage() {}
 
 func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3153,7 @@ func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderModifier.ProtoReflect.Descriptor instead.
 func (*HeaderModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{28}
+	return file_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HeaderModifier) GetSet() []*Header {
@@ -2889,7 +3187,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3199,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3212,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{29}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Header) GetName() string {
@@ -2947,7 +3245,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2959,7 +3257,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2972,7 +3270,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{30}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -3021,7 +3319,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3331,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3344,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -3078,7 +3376,7 @@ type Mirror struct {
 
 func (x *Mirror) Reset() {
 	*x = Mirror{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3388,7 @@ func (x *Mirror) String() string {
 func (*Mirror) ProtoMessage() {}
 
 func (x *Mirror) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3401,7 @@ func (x *Mirror) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mirror.ProtoReflect.Descriptor instead.
 func (*Mirror) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Mirror) GetCluster() string {
@@ -3144,7 +3442,7 @@ type CORS struct {
 
 func (x *CORS) Reset() {
 	*x = CORS{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3454,7 @@ func (x *CORS) String() string {
 func (*CORS) ProtoMessage() {}
 
 func (x *CORS) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3467,7 @@ func (x *CORS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CORS.ProtoReflect.Descriptor instead.
 func (*CORS) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CORS) GetAllowOrigins() []string {
@@ -3228,7 +3526,7 @@ type PathModifier struct {
 
 func (x *PathModifier) Reset() {
 	*x = PathModifier{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3538,7 @@ func (x *PathModifier) String() string {
 func (*PathModifier) ProtoMessage() {}
 
 func (x *PathModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3253,7 +3551,7 @@ func (x *PathModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathModifier.ProtoReflect.Descriptor instead.
 func (*PathModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PathModifier) GetModifier() isPathModifier_Modifier {
@@ -3310,7 +3608,7 @@ type PrefixModifier struct {
 
 func (x *PrefixModifier) Reset() {
 	*x = PrefixModifier{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3620,7 @@ func (x *PrefixModifier) String() string {
 func (*PrefixModifier) ProtoMessage() {}
 
 func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3633,7 @@ func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrefixModifier.ProtoReflect.Descriptor instead.
 func (*PrefixModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PrefixModifier) GetMatched() string {
@@ -3368,7 +3666,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3380,7 +3678,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3393,7 +3691,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Backend) GetCluster() string {
@@ -3434,7 +3732,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3446,7 +3744,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3459,7 +3757,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -3496,7 +3794,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3508,7 +3806,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3521,7 +3819,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -3581,7 +3879,7 @@ type Hedge struct {
 
 func (x *Hedge) Reset() {
 	*x = Hedge{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3891,7 @@ func (x *Hedge) String() string {
 func (*Hedge) ProtoMessage() {}
 
 func (x *Hedge) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3904,7 @@ func (x *Hedge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
 func (*Hedge) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Hedge) GetAfterMs() uint64 {
@@ -3634,7 +3932,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3646,7 +3944,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3659,7 +3957,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -3695,7 +3993,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3707,7 +4005,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3720,7 +4018,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -3753,7 +4051,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +4063,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +4076,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -3861,7 +4159,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +4171,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +4184,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -3906,7 +4204,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +4216,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4229,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -3974,7 +4272,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3986,7 +4284,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3999,7 +4297,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Cluster) GetName() string {
@@ -4140,7 +4438,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4450,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4463,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -4192,7 +4490,7 @@ type LeastRequest struct {
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4204,7 +4502,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4217,7 +4515,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LeastRequest) GetChoices() uint32 {
@@ -4235,7 +4533,7 @@ type RoundRobin struct {
 
 func (x *RoundRobin) Reset() {
 	*x = RoundRobin{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +4545,7 @@ func (x *RoundRobin) String() string {
 func (*RoundRobin) ProtoMessage() {}
 
 func (x *RoundRobin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +4558,7 @@ func (x *RoundRobin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
 func (*RoundRobin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{52}
 }
 
 type Random struct {
@@ -4271,7 +4569,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4283,7 +4581,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4296,7 +4594,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{53}
 }
 
 // ConsistentHash takes the endpoint that a key of the request falls to. Of its keys, the first that
@@ -4318,7 +4616,7 @@ type ConsistentHash struct {
 
 func (x *ConsistentHash) Reset() {
 	*x = ConsistentHash{}
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4330,7 +4628,7 @@ func (x *ConsistentHash) String() string {
 func (*ConsistentHash) ProtoMessage() {}
 
 func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4343,7 +4641,7 @@ func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentHash.ProtoReflect.Descriptor instead.
 func (*ConsistentHash) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{50}
+	return file_destination_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ConsistentHash) GetKeys() []*HashKey {
@@ -4416,7 +4714,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4726,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4739,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{51}
+	return file_destination_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *HashKey) GetKey() isHashKey_Key {
@@ -4528,7 +4826,7 @@ type Cookie struct {
 
 func (x *Cookie) Reset() {
 	*x = Cookie{}
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4540,7 +4838,7 @@ func (x *Cookie) String() string {
 func (*Cookie) ProtoMessage() {}
 
 func (x *Cookie) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4553,7 +4851,7 @@ func (x *Cookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
 func (*Cookie) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{52}
+	return file_destination_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Cookie) GetName() string {
@@ -4586,7 +4884,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4598,7 +4896,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4611,7 +4909,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{53}
+	return file_destination_proto_rawDescGZIP(), []int{57}
 }
 
 // Ring is a hash ring (ketama), of a number of points between the two. 0: the proxy's default.
@@ -4625,7 +4923,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4637,7 +4935,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4650,7 +4948,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{54}
+	return file_destination_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Ring) GetMinSize() uint64 {
@@ -4677,7 +4975,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4689,7 +4987,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4702,7 +5000,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{55}
+	return file_destination_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Maglev) GetTableSize() uint64 {
@@ -4724,7 +5022,7 @@ type SlowStart struct {
 
 func (x *SlowStart) Reset() {
 	*x = SlowStart{}
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4736,7 +5034,7 @@ func (x *SlowStart) String() string {
 func (*SlowStart) ProtoMessage() {}
 
 func (x *SlowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4749,7 +5047,7 @@ func (x *SlowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
 func (*SlowStart) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{56}
+	return file_destination_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SlowStart) GetWindowMs() uint64 {
@@ -4786,7 +5084,7 @@ type ClusterLimits struct {
 
 func (x *ClusterLimits) Reset() {
 	*x = ClusterLimits{}
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4798,7 +5096,7 @@ func (x *ClusterLimits) String() string {
 func (*ClusterLimits) ProtoMessage() {}
 
 func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4811,7 +5109,7 @@ func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterLimits.ProtoReflect.Descriptor instead.
 func (*ClusterLimits) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{57}
+	return file_destination_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ClusterLimits) GetMaxConnections() uint32 {
@@ -4859,7 +5157,7 @@ type OutlierDetection struct {
 
 func (x *OutlierDetection) Reset() {
 	*x = OutlierDetection{}
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4871,7 +5169,7 @@ func (x *OutlierDetection) String() string {
 func (*OutlierDetection) ProtoMessage() {}
 
 func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4884,7 +5182,7 @@ func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutlierDetection.ProtoReflect.Descriptor instead.
 func (*OutlierDetection) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{58}
+	return file_destination_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *OutlierDetection) GetConsecutiveFailures() uint32 {
@@ -4949,7 +5247,7 @@ type SuccessRate struct {
 
 func (x *SuccessRate) Reset() {
 	*x = SuccessRate{}
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5259,7 @@ func (x *SuccessRate) String() string {
 func (*SuccessRate) ProtoMessage() {}
 
 func (x *SuccessRate) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5272,7 @@ func (x *SuccessRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRate.ProtoReflect.Descriptor instead.
 func (*SuccessRate) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{59}
+	return file_destination_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SuccessRate) GetThresholdPercent() uint32 {
@@ -5012,7 +5310,7 @@ type Deviation struct {
 
 func (x *Deviation) Reset() {
 	*x = Deviation{}
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5024,7 +5322,7 @@ func (x *Deviation) String() string {
 func (*Deviation) ProtoMessage() {}
 
 func (x *Deviation) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5037,7 +5335,7 @@ func (x *Deviation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deviation.ProtoReflect.Descriptor instead.
 func (*Deviation) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{60}
+	return file_destination_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Deviation) GetFactor() float64 {
@@ -5077,7 +5375,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5089,7 +5387,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5102,7 +5400,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{61}
+	return file_destination_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -5122,7 +5420,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5134,7 +5432,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5147,7 +5445,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{62}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -5182,7 +5480,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5194,7 +5492,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5207,7 +5505,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{63}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Endpoint) GetId() string {
@@ -5294,7 +5592,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5306,7 +5604,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5319,7 +5617,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{64}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Locality) GetRegion() string {
@@ -5371,14 +5669,17 @@ type Inbound struct {
 	Service        *Metadata              `protobuf:"bytes,8,opt,name=service,proto3" json:"service,omitempty"`
 	Reach          Reach                  `protobuf:"varint,9,opt,name=reach,proto3,enum=tulle.destination.v1.Reach" json:"reach,omitempty"`
 	// At most MaxRateLimits. A port that has any takes nothing but HTTP: what is not read is not counted.
-	RateLimits    []*RateLimit `protobuf:"bytes,10,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"` // capability "rate-limit"
+	RateLimits []*RateLimit `protobuf:"bytes,10,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"` // capability "rate-limit"
+	// How the application behind the port is asked whether it is well; absent: it is not. Capability
+	// "health-check". An Inbound that has one is sent unasked, beside what answers Key.self.
+	HealthCheck   *HealthCheck `protobuf:"bytes,11,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5390,7 +5691,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5403,7 +5704,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -5476,6 +5777,297 @@ func (x *Inbound) GetRateLimits() []*RateLimit {
 	return nil
 }
 
+func (x *Inbound) GetHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.HealthCheck
+	}
+	return nil
+}
+
+// HealthCheck asks the pod's own application, over plain TCP, whether it is well. It and all in it is
+// strict.
+type HealthCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Check:
+	//
+	//	*HealthCheck_Http
+	//	*HealthCheck_Grpc
+	//	*HealthCheck_Tcp
+	Check      isHealthCheck_Check `protobuf_oneof:"check"`
+	IntervalMs uint64              `protobuf:"varint,4,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // MinCheckInterval to MaxCheckInterval (limits.go)
+	TimeoutMs  uint64              `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`    // of one check, at most the interval
+	// So many in a row, 1 to MaxThreshold, change the state. The first success of all is enough.
+	HealthyThreshold   uint32 `protobuf:"varint,6,opt,name=healthy_threshold,json=healthyThreshold,proto3" json:"healthy_threshold,omitempty"`
+	UnhealthyThreshold uint32 `protobuf:"varint,7,opt,name=unhealthy_threshold,json=unhealthyThreshold,proto3" json:"unhealthy_threshold,omitempty"`
+	Port               uint32 `protobuf:"varint,8,opt,name=port,proto3" json:"port,omitempty"` // of the pod, which is asked; 0: the Inbound's
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *HealthCheck) Reset() {
+	*x = HealthCheck{}
+	mi := &file_destination_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthCheck) ProtoMessage() {}
+
+func (x *HealthCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
+func (*HealthCheck) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *HealthCheck) GetCheck() isHealthCheck_Check {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetHttp() *HTTPCheck {
+	if x != nil {
+		if x, ok := x.Check.(*HealthCheck_Http); ok {
+			return x.Http
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetGrpc() *GRPCCheck {
+	if x != nil {
+		if x, ok := x.Check.(*HealthCheck_Grpc); ok {
+			return x.Grpc
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetTcp() *TCPCheck {
+	if x != nil {
+		if x, ok := x.Check.(*HealthCheck_Tcp); ok {
+			return x.Tcp
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetIntervalMs() uint64 {
+	if x != nil {
+		return x.IntervalMs
+	}
+	return 0
+}
+
+func (x *HealthCheck) GetTimeoutMs() uint64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *HealthCheck) GetHealthyThreshold() uint32 {
+	if x != nil {
+		return x.HealthyThreshold
+	}
+	return 0
+}
+
+func (x *HealthCheck) GetUnhealthyThreshold() uint32 {
+	if x != nil {
+		return x.UnhealthyThreshold
+	}
+	return 0
+}
+
+func (x *HealthCheck) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+type isHealthCheck_Check interface {
+	isHealthCheck_Check()
+}
+
+type HealthCheck_Http struct {
+	Http *HTTPCheck `protobuf:"bytes,1,opt,name=http,proto3,oneof"`
+}
+
+type HealthCheck_Grpc struct {
+	Grpc *GRPCCheck `protobuf:"bytes,2,opt,name=grpc,proto3,oneof"`
+}
+
+type HealthCheck_Tcp struct {
+	Tcp *TCPCheck `protobuf:"bytes,3,opt,name=tcp,proto3,oneof"`
+}
+
+func (*HealthCheck_Http) isHealthCheck_Check() {}
+
+func (*HealthCheck_Grpc) isHealthCheck_Check() {}
+
+func (*HealthCheck_Tcp) isHealthCheck_Check() {}
+
+// HTTPCheck is a GET. It is HTTP/2 where that is the protocol of the Inbound, and its port is asked.
+type HTTPCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`         // with its query; see CheckTarget (path.go)
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`         // see CheckHost (host.go); empty: the address that is asked
+	Statuses      []*StatusRange         `protobuf:"bytes,3,rep,name=statuses,proto3" json:"statuses,omitempty"` // of a good answer, at most MaxStatusRanges; empty: 200 to 299
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HTTPCheck) Reset() {
+	*x = HTTPCheck{}
+	mi := &file_destination_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HTTPCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HTTPCheck) ProtoMessage() {}
+
+func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HTTPCheck.ProtoReflect.Descriptor instead.
+func (*HTTPCheck) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *HTTPCheck) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *HTTPCheck) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *HTTPCheck) GetStatuses() []*StatusRange {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+// GRPCCheck calls Check of grpc.health.v1.Health, whose answer must be SERVING.
+type GRPCCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"` // empty: of the server as a whole
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GRPCCheck) Reset() {
+	*x = GRPCCheck{}
+	mi := &file_destination_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GRPCCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GRPCCheck) ProtoMessage() {}
+
+func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GRPCCheck.ProtoReflect.Descriptor instead.
+func (*GRPCCheck) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *GRPCCheck) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// TCPCheck connects.
+type TCPCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TCPCheck) Reset() {
+	*x = TCPCheck{}
+	mi := &file_destination_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TCPCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TCPCheck) ProtoMessage() {}
+
+func (x *TCPCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TCPCheck.ProtoReflect.Descriptor instead.
+func (*TCPCheck) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{73}
+}
+
 // RateLimit bounds the requests that one proxy lets through to its application. A request is admitted
 // if it is within all of the limits that match it, and only then counted, in each of them. The kubelet's
 // probes and the pod's own calls are not. It and all in it is strict.
@@ -5494,7 +6086,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5506,7 +6098,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5519,7 +6111,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -5586,7 +6178,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5598,7 +6190,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5611,7 +6203,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -5679,7 +6271,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5691,7 +6283,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5704,7 +6296,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{68}
+	return file_destination_proto_rawDescGZIP(), []int{76}
 }
 
 // RequestPath is without the query.
@@ -5716,7 +6308,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5728,7 +6320,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5741,7 +6333,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{69}
+	return file_destination_proto_rawDescGZIP(), []int{77}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -5754,7 +6346,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5766,7 +6358,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5779,7 +6371,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -5800,7 +6392,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5812,7 +6404,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5825,7 +6417,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Probe) GetPath() string {
@@ -5854,7 +6446,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5866,7 +6458,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5879,7 +6471,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{72}
+	return file_destination_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Config) GetLog() *Log {
@@ -5913,7 +6505,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5925,7 +6517,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5938,7 +6530,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{73}
+	return file_destination_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -5986,7 +6578,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5998,7 +6590,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6011,7 +6603,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{74}
+	return file_destination_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Log) GetLevel() Level {
@@ -6025,13 +6617,14 @@ var File_destination_proto protoreflect.FileDescriptor
 
 const file_destination_proto_rawDesc = "" +
 	"\n" +
-	"\x11destination.proto\x12\x14tulle.destination.v1\"\xcf\x02\n" +
+	"\x11destination.proto\x12\x14tulle.destination.v1\"\x87\x03\n" +
 	"\x0fDiscoverRequest\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1b.tulle.destination.v1.HelloH\x00R\x05hello\x12?\n" +
 	"\tsubscribe\x18\x02 \x01(\v2\x1f.tulle.destination.v1.SubscribeH\x00R\tsubscribe\x12E\n" +
 	"\vunsubscribe\x18\x03 \x01(\v2!.tulle.destination.v1.UnsubscribeH\x00R\vunsubscribe\x126\n" +
 	"\x06resume\x18\x04 \x01(\v2\x1c.tulle.destination.v1.ResumeH\x00R\x06resume\x12<\n" +
-	"\brejected\x18\x05 \x01(\v2\x1e.tulle.destination.v1.RejectedH\x00R\brejectedB\t\n" +
+	"\brejected\x18\x05 \x01(\v2\x1e.tulle.destination.v1.RejectedH\x00R\brejected\x126\n" +
+	"\x06health\x18\x06 \x01(\v2\x1c.tulle.destination.v1.HealthH\x00R\x06healthB\t\n" +
 	"\amessage\"E\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\"\n" +
@@ -6051,7 +6644,12 @@ const file_destination_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tulle.destination.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xbb\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x83\x01\n" +
+	"\x06Health\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x121\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1b.tulle.destination.v1.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\"\xbb\x01\n" +
 	"\x03Key\x12\x1a\n" +
 	"\aaddress\x18\x01 \x01(\tH\x00R\aaddress\x12\x1e\n" +
 	"\tauthority\x18\x02 \x01(\tH\x00R\tauthority\x12#\n" +
@@ -6059,7 +6657,17 @@ const file_destination_proto_rawDesc = "" +
 	"\acluster\x18\x04 \x01(\tH\x00R\acluster\x120\n" +
 	"\x04self\x18\x05 \x01(\v2\x1a.tulle.destination.v1.SelfH\x00R\x04selfB\x05\n" +
 	"\x03key\"\x06\n" +
-	"\x04Self\"\xd4\x01\n" +
+	"\x04Self\"\x0e\n" +
+	"\fRelayRequest\"J\n" +
+	"\rRelayResponse\x129\n" +
+	"\ahealths\x18\x01 \x03(\v2\x1f.tulle.destination.v1.PodHealthR\ahealths\"\xa4\x01\n" +
+	"\tPodHealth\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x124\n" +
+	"\x06health\x18\x04 \x01(\v2\x1c.tulle.destination.v1.HealthR\x06health\x12\x1f\n" +
+	"\vlifetime_ms\x18\x05 \x01(\x04R\n" +
+	"lifetimeMs\"\xd4\x01\n" +
 	"\x10DiscoverResponse\x129\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1d.tulle.destination.v1.WelcomeH\x00R\awelcome\x12?\n" +
 	"\tresources\x18\x02 \x01(\v2\x1f.tulle.destination.v1.ResourcesH\x00R\tresources\x129\n" +
@@ -6358,7 +6966,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\rR\bpriority\x12\x18\n" +
-	"\acluster\x18\x05 \x01(\tR\acluster\"\xb3\x04\n" +
+	"\acluster\x18\x05 \x01(\tR\acluster\"\xf9\x04\n" +
 	"\aInbound\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12:\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1e.tulle.destination.v1.ProtocolR\bprotocol\x12.\n" +
@@ -6371,7 +6979,28 @@ const file_destination_proto_rawDesc = "" +
 	"\x05reach\x18\t \x01(\x0e2\x1b.tulle.destination.v1.ReachR\x05reach\x12@\n" +
 	"\vrate_limits\x18\n" +
 	" \x03(\v2\x1f.tulle.destination.v1.RateLimitR\n" +
-	"rateLimits\"\x8f\x02\n" +
+	"rateLimits\x12D\n" +
+	"\fhealth_check\x18\v \x01(\v2!.tulle.destination.v1.HealthCheckR\vhealthCheck\"\xea\x02\n" +
+	"\vHealthCheck\x125\n" +
+	"\x04http\x18\x01 \x01(\v2\x1f.tulle.destination.v1.HTTPCheckH\x00R\x04http\x125\n" +
+	"\x04grpc\x18\x02 \x01(\v2\x1f.tulle.destination.v1.GRPCCheckH\x00R\x04grpc\x122\n" +
+	"\x03tcp\x18\x03 \x01(\v2\x1e.tulle.destination.v1.TCPCheckH\x00R\x03tcp\x12\x1f\n" +
+	"\vinterval_ms\x18\x04 \x01(\x04R\n" +
+	"intervalMs\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x05 \x01(\x04R\ttimeoutMs\x12+\n" +
+	"\x11healthy_threshold\x18\x06 \x01(\rR\x10healthyThreshold\x12/\n" +
+	"\x13unhealthy_threshold\x18\a \x01(\rR\x12unhealthyThreshold\x12\x12\n" +
+	"\x04port\x18\b \x01(\rR\x04portB\a\n" +
+	"\x05check\"r\n" +
+	"\tHTTPCheck\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12=\n" +
+	"\bstatuses\x18\x03 \x03(\v2!.tulle.destination.v1.StatusRangeR\bstatuses\"%\n" +
+	"\tGRPCCheck\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\n" +
+	"\n" +
+	"\bTCPCheck\"\x8f\x02\n" +
 	"\tRateLimit\x124\n" +
 	"\x06origin\x18\x01 \x01(\v2\x1c.tulle.destination.v1.OriginR\x06origin\x121\n" +
 	"\x05match\x18\x02 \x01(\v2\x1b.tulle.destination.v1.MatchR\x05match\x121\n" +
@@ -6405,7 +7034,12 @@ const file_destination_proto_rawDesc = "" +
 	"\x12sample_denominator\x18\x04 \x01(\rR\x11sampleDenominator\x12(\n" +
 	"\x10lines_per_second\x18\x05 \x01(\rR\x0elinesPerSecond\"8\n" +
 	"\x03Log\x121\n" +
-	"\x05level\x18\x01 \x01(\x0e2\x1b.tulle.destination.v1.LevelR\x05level*u\n" +
+	"\x05level\x18\x01 \x01(\x0e2\x1b.tulle.destination.v1.LevelR\x05level*[\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_HEALTHY\x10\x01\x12\x13\n" +
+	"\x0fSTATE_UNHEALTHY\x10\x02\x12\x13\n" +
+	"\x0fSTATE_UNCHECKED\x10\x03*u\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -6466,209 +7100,227 @@ func file_destination_proto_rawDescGZIP() []byte {
 	return file_destination_proto_rawDescData
 }
 
-var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
 var file_destination_proto_goTypes = []any{
-	(Kind)(0),                 // 0: tulle.destination.v1.Kind
-	(Resolution)(0),           // 1: tulle.destination.v1.Resolution
-	(Protocol)(0),             // 2: tulle.destination.v1.Protocol
-	(Reach)(0),                // 3: tulle.destination.v1.Reach
-	(Mode)(0),                 // 4: tulle.destination.v1.Mode
-	(Action)(0),               // 5: tulle.destination.v1.Action
-	(Format)(0),               // 6: tulle.destination.v1.Format
-	(Level)(0),                // 7: tulle.destination.v1.Level
-	(*DiscoverRequest)(nil),   // 8: tulle.destination.v1.DiscoverRequest
-	(*Hello)(nil),             // 9: tulle.destination.v1.Hello
-	(*Subscribe)(nil),         // 10: tulle.destination.v1.Subscribe
-	(*Unsubscribe)(nil),       // 11: tulle.destination.v1.Unsubscribe
-	(*Resume)(nil),            // 12: tulle.destination.v1.Resume
-	(*Held)(nil),              // 13: tulle.destination.v1.Held
-	(*Rejected)(nil),          // 14: tulle.destination.v1.Rejected
-	(*Key)(nil),               // 15: tulle.destination.v1.Key
-	(*Self)(nil),              // 16: tulle.destination.v1.Self
-	(*DiscoverResponse)(nil),  // 17: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),           // 18: tulle.destination.v1.Welcome
-	(*Workload)(nil),          // 19: tulle.destination.v1.Workload
-	(*Invalid)(nil),           // 20: tulle.destination.v1.Invalid
-	(*Resources)(nil),         // 21: tulle.destination.v1.Resources
-	(*Resource)(nil),          // 22: tulle.destination.v1.Resource
-	(*Route)(nil),             // 23: tulle.destination.v1.Route
-	(*Metadata)(nil),          // 24: tulle.destination.v1.Metadata
-	(*Origin)(nil),            // 25: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),          // 26: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),           // 27: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),           // 28: tulle.destination.v1.TCPRule
-	(*Match)(nil),             // 29: tulle.destination.v1.Match
-	(*MatchList)(nil),         // 30: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),         // 31: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),       // 32: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),        // 33: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),            // 34: tulle.destination.v1.Filter
-	(*Fault)(nil),             // 35: tulle.destination.v1.Fault
-	(*HeaderModifier)(nil),    // 36: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),            // 37: tulle.destination.v1.Header
-	(*Redirect)(nil),          // 38: tulle.destination.v1.Redirect
-	(*Rewrite)(nil),           // 39: tulle.destination.v1.Rewrite
-	(*Mirror)(nil),            // 40: tulle.destination.v1.Mirror
-	(*CORS)(nil),              // 41: tulle.destination.v1.CORS
-	(*PathModifier)(nil),      // 42: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),    // 43: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),           // 44: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 45: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 46: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 47: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 48: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 49: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 50: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 51: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 52: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 53: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 54: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),      // 55: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),        // 56: tulle.destination.v1.RoundRobin
-	(*Random)(nil),            // 57: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),    // 58: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),           // 59: tulle.destination.v1.HashKey
-	(*Cookie)(nil),            // 60: tulle.destination.v1.Cookie
-	(*Source)(nil),            // 61: tulle.destination.v1.Source
-	(*Ring)(nil),              // 62: tulle.destination.v1.Ring
-	(*Maglev)(nil),            // 63: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),         // 64: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),     // 65: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),  // 66: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),       // 67: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),         // 68: tulle.destination.v1.Deviation
-	(*Endpoints)(nil),         // 69: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 70: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 71: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 72: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 73: tulle.destination.v1.Inbound
-	(*RateLimit)(nil),         // 74: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),           // 75: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),    // 76: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),       // 77: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),     // 78: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 79: tulle.destination.v1.Probe
-	(*Config)(nil),            // 80: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 81: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 82: tulle.destination.v1.Log
+	(State)(0),                // 0: tulle.destination.v1.State
+	(Kind)(0),                 // 1: tulle.destination.v1.Kind
+	(Resolution)(0),           // 2: tulle.destination.v1.Resolution
+	(Protocol)(0),             // 3: tulle.destination.v1.Protocol
+	(Reach)(0),                // 4: tulle.destination.v1.Reach
+	(Mode)(0),                 // 5: tulle.destination.v1.Mode
+	(Action)(0),               // 6: tulle.destination.v1.Action
+	(Format)(0),               // 7: tulle.destination.v1.Format
+	(Level)(0),                // 8: tulle.destination.v1.Level
+	(*DiscoverRequest)(nil),   // 9: tulle.destination.v1.DiscoverRequest
+	(*Hello)(nil),             // 10: tulle.destination.v1.Hello
+	(*Subscribe)(nil),         // 11: tulle.destination.v1.Subscribe
+	(*Unsubscribe)(nil),       // 12: tulle.destination.v1.Unsubscribe
+	(*Resume)(nil),            // 13: tulle.destination.v1.Resume
+	(*Held)(nil),              // 14: tulle.destination.v1.Held
+	(*Rejected)(nil),          // 15: tulle.destination.v1.Rejected
+	(*Health)(nil),            // 16: tulle.destination.v1.Health
+	(*Key)(nil),               // 17: tulle.destination.v1.Key
+	(*Self)(nil),              // 18: tulle.destination.v1.Self
+	(*RelayRequest)(nil),      // 19: tulle.destination.v1.RelayRequest
+	(*RelayResponse)(nil),     // 20: tulle.destination.v1.RelayResponse
+	(*PodHealth)(nil),         // 21: tulle.destination.v1.PodHealth
+	(*DiscoverResponse)(nil),  // 22: tulle.destination.v1.DiscoverResponse
+	(*Welcome)(nil),           // 23: tulle.destination.v1.Welcome
+	(*Workload)(nil),          // 24: tulle.destination.v1.Workload
+	(*Invalid)(nil),           // 25: tulle.destination.v1.Invalid
+	(*Resources)(nil),         // 26: tulle.destination.v1.Resources
+	(*Resource)(nil),          // 27: tulle.destination.v1.Resource
+	(*Route)(nil),             // 28: tulle.destination.v1.Route
+	(*Metadata)(nil),          // 29: tulle.destination.v1.Metadata
+	(*Origin)(nil),            // 30: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),          // 31: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),           // 32: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),           // 33: tulle.destination.v1.TCPRule
+	(*Match)(nil),             // 34: tulle.destination.v1.Match
+	(*MatchList)(nil),         // 35: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),         // 36: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),       // 37: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),        // 38: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),            // 39: tulle.destination.v1.Filter
+	(*Fault)(nil),             // 40: tulle.destination.v1.Fault
+	(*HeaderModifier)(nil),    // 41: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),            // 42: tulle.destination.v1.Header
+	(*Redirect)(nil),          // 43: tulle.destination.v1.Redirect
+	(*Rewrite)(nil),           // 44: tulle.destination.v1.Rewrite
+	(*Mirror)(nil),            // 45: tulle.destination.v1.Mirror
+	(*CORS)(nil),              // 46: tulle.destination.v1.CORS
+	(*PathModifier)(nil),      // 47: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),    // 48: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),           // 49: tulle.destination.v1.Backend
+	(*Timeouts)(nil),          // 50: tulle.destination.v1.Timeouts
+	(*Retry)(nil),             // 51: tulle.destination.v1.Retry
+	(*Hedge)(nil),             // 52: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),       // 53: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),     // 54: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),     // 55: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil), // 56: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),       // 57: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),           // 58: tulle.destination.v1.Cluster
+	(*EWMA)(nil),              // 59: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),      // 60: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),        // 61: tulle.destination.v1.RoundRobin
+	(*Random)(nil),            // 62: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),    // 63: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),           // 64: tulle.destination.v1.HashKey
+	(*Cookie)(nil),            // 65: tulle.destination.v1.Cookie
+	(*Source)(nil),            // 66: tulle.destination.v1.Source
+	(*Ring)(nil),              // 67: tulle.destination.v1.Ring
+	(*Maglev)(nil),            // 68: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),         // 69: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),     // 70: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),  // 71: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),       // 72: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),         // 73: tulle.destination.v1.Deviation
+	(*Endpoints)(nil),         // 74: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),    // 75: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),          // 76: tulle.destination.v1.Endpoint
+	(*Locality)(nil),          // 77: tulle.destination.v1.Locality
+	(*Inbound)(nil),           // 78: tulle.destination.v1.Inbound
+	(*HealthCheck)(nil),       // 79: tulle.destination.v1.HealthCheck
+	(*HTTPCheck)(nil),         // 80: tulle.destination.v1.HTTPCheck
+	(*GRPCCheck)(nil),         // 81: tulle.destination.v1.GRPCCheck
+	(*TCPCheck)(nil),          // 82: tulle.destination.v1.TCPCheck
+	(*RateLimit)(nil),         // 83: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),           // 84: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),    // 85: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),       // 86: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),     // 87: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 88: tulle.destination.v1.Probe
+	(*Config)(nil),            // 89: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 90: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 91: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	9,   // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	10,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	11,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	12,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	14,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	15,  // 5: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	15,  // 6: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	13,  // 7: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
-	0,   // 8: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
-	0,   // 9: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
-	16,  // 10: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	18,  // 11: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	21,  // 12: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	20,  // 13: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	19,  // 14: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	15,  // 15: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	22,  // 16: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
-	0,   // 17: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	23,  // 18: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	53,  // 19: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	69,  // 20: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	70,  // 21: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	73,  // 22: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	80,  // 23: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
-	1,   // 24: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
-	2,   // 25: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	24,  // 26: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	44,  // 27: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	48,  // 28: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	26,  // 29: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	27,  // 30: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	28,  // 31: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	25,  // 32: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	29,  // 33: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	34,  // 34: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	44,  // 35: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	45,  // 36: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	46,  // 37: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	49,  // 38: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	47,  // 39: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	35,  // 40: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
-	25,  // 41: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	44,  // 42: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	25,  // 43: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	44,  // 44: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	31,  // 45: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	32,  // 46: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	33,  // 47: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	30,  // 48: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	30,  // 49: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	29,  // 50: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	29,  // 51: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	36,  // 52: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	36,  // 53: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	38,  // 54: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
-	39,  // 55: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	40,  // 56: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
-	41,  // 57: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
-	29,  // 58: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
-	37,  // 59: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	37,  // 60: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	42,  // 61: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	42,  // 62: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	43,  // 63: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	34,  // 64: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	50,  // 65: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	52,  // 66: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	51,  // 67: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	51,  // 68: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	50,  // 69: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	50,  // 70: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	54,  // 71: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	55,  // 72: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	56,  // 73: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	57,  // 74: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	58,  // 75: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	24,  // 76: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	64,  // 77: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	65,  // 78: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	66,  // 79: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	59,  // 80: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	62,  // 81: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	63,  // 82: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	60,  // 83: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	61,  // 84: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	67,  // 85: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	68,  // 86: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
-	71,  // 87: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	71,  // 88: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	2,   // 89: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	72,  // 90: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	19,  // 91: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	2,   // 92: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	4,   // 93: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	5,   // 94: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	78,  // 95: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	26,  // 96: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	79,  // 97: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	24,  // 98: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	3,   // 99: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	74,  // 100: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	25,  // 101: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	29,  // 102: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	75,  // 103: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	76,  // 104: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	77,  // 105: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	82,  // 106: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	81,  // 107: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	6,   // 108: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	7,   // 109: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	110, // [110:110] is the sub-list for method output_type
-	110, // [110:110] is the sub-list for method input_type
-	110, // [110:110] is the sub-list for extension type_name
-	110, // [110:110] is the sub-list for extension extendee
-	0,   // [0:110] is the sub-list for field type_name
+	10,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	11,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	12,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	13,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	15,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	16,  // 5: tulle.destination.v1.DiscoverRequest.health:type_name -> tulle.destination.v1.Health
+	17,  // 6: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	17,  // 7: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	14,  // 8: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	1,   // 9: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
+	1,   // 10: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
+	0,   // 11: tulle.destination.v1.Health.state:type_name -> tulle.destination.v1.State
+	18,  // 12: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	21,  // 13: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
+	16,  // 14: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
+	23,  // 15: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	26,  // 16: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	25,  // 17: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	24,  // 18: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	17,  // 19: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	27,  // 20: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	1,   // 21: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
+	28,  // 22: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	58,  // 23: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	74,  // 24: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	75,  // 25: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	78,  // 26: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	89,  // 27: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	2,   // 28: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
+	3,   // 29: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
+	29,  // 30: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	49,  // 31: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	53,  // 32: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	31,  // 33: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	32,  // 34: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	33,  // 35: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	30,  // 36: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	34,  // 37: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	39,  // 38: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	49,  // 39: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	50,  // 40: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	51,  // 41: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	54,  // 42: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	52,  // 43: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	40,  // 44: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
+	30,  // 45: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	49,  // 46: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	30,  // 47: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	49,  // 48: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	36,  // 49: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	37,  // 50: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	38,  // 51: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	35,  // 52: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	35,  // 53: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	34,  // 54: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	34,  // 55: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	41,  // 56: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	41,  // 57: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	43,  // 58: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	44,  // 59: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	45,  // 60: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
+	46,  // 61: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	34,  // 62: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
+	42,  // 63: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	42,  // 64: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	47,  // 65: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	47,  // 66: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	48,  // 67: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	39,  // 68: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	55,  // 69: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	57,  // 70: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	56,  // 71: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	56,  // 72: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	55,  // 73: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	55,  // 74: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	59,  // 75: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	60,  // 76: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	61,  // 77: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	62,  // 78: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	63,  // 79: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	29,  // 80: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	69,  // 81: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	70,  // 82: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	71,  // 83: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	64,  // 84: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	67,  // 85: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	68,  // 86: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	65,  // 87: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	66,  // 88: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	72,  // 89: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	73,  // 90: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	76,  // 91: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	76,  // 92: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	3,   // 93: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	77,  // 94: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	24,  // 95: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	3,   // 96: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	5,   // 97: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	6,   // 98: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	87,  // 99: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	31,  // 100: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	88,  // 101: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	29,  // 102: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	4,   // 103: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	83,  // 104: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	79,  // 105: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
+	80,  // 106: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
+	81,  // 107: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
+	82,  // 108: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
+	57,  // 109: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
+	30,  // 110: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	34,  // 111: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	84,  // 112: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	85,  // 113: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	86,  // 114: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	91,  // 115: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	90,  // 116: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	7,   // 117: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	8,   // 118: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	119, // [119:119] is the sub-list for method output_type
+	119, // [119:119] is the sub-list for method input_type
+	119, // [119:119] is the sub-list for extension type_name
+	119, // [119:119] is the sub-list for extension extendee
+	0,   // [0:119] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -6682,20 +7334,21 @@ func file_destination_proto_init() {
 		(*DiscoverRequest_Unsubscribe)(nil),
 		(*DiscoverRequest_Resume)(nil),
 		(*DiscoverRequest_Rejected)(nil),
+		(*DiscoverRequest_Health)(nil),
 	}
-	file_destination_proto_msgTypes[7].OneofWrappers = []any{
+	file_destination_proto_msgTypes[8].OneofWrappers = []any{
 		(*Key_Address)(nil),
 		(*Key_Authority)(nil),
 		(*Key_InboundPort)(nil),
 		(*Key_Cluster)(nil),
 		(*Key_Self)(nil),
 	}
-	file_destination_proto_msgTypes[9].OneofWrappers = []any{
+	file_destination_proto_msgTypes[13].OneofWrappers = []any{
 		(*DiscoverResponse_Welcome)(nil),
 		(*DiscoverResponse_Resources)(nil),
 		(*DiscoverResponse_Invalid)(nil),
 	}
-	file_destination_proto_msgTypes[14].OneofWrappers = []any{
+	file_destination_proto_msgTypes[18].OneofWrappers = []any{
 		(*Resource_Route)(nil),
 		(*Resource_Cluster)(nil),
 		(*Resource_Endpoints)(nil),
@@ -6703,7 +7356,7 @@ func file_destination_proto_init() {
 		(*Resource_Inbound)(nil),
 		(*Resource_Config)(nil),
 	}
-	file_destination_proto_msgTypes[21].OneofWrappers = []any{
+	file_destination_proto_msgTypes[25].OneofWrappers = []any{
 		(*Match_Path)(nil),
 		(*Match_Method)(nil),
 		(*Match_Header)(nil),
@@ -6712,21 +7365,21 @@ func file_destination_proto_init() {
 		(*Match_Any)(nil),
 		(*Match_Not)(nil),
 	}
-	file_destination_proto_msgTypes[23].OneofWrappers = []any{
+	file_destination_proto_msgTypes[27].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_destination_proto_msgTypes[24].OneofWrappers = []any{
+	file_destination_proto_msgTypes[28].OneofWrappers = []any{
 		(*HeaderMatch_Exact)(nil),
 		(*HeaderMatch_Regex)(nil),
 		(*HeaderMatch_Present)(nil),
 	}
-	file_destination_proto_msgTypes[25].OneofWrappers = []any{
+	file_destination_proto_msgTypes[29].OneofWrappers = []any{
 		(*QueryMatch_Exact)(nil),
 		(*QueryMatch_Regex)(nil),
 	}
-	file_destination_proto_msgTypes[26].OneofWrappers = []any{
+	file_destination_proto_msgTypes[30].OneofWrappers = []any{
 		(*Filter_RequestHeaders)(nil),
 		(*Filter_ResponseHeaders)(nil),
 		(*Filter_Redirect)(nil),
@@ -6734,34 +7387,39 @@ func file_destination_proto_init() {
 		(*Filter_Mirror)(nil),
 		(*Filter_Cors)(nil),
 	}
-	file_destination_proto_msgTypes[34].OneofWrappers = []any{
+	file_destination_proto_msgTypes[38].OneofWrappers = []any{
 		(*PathModifier_Full)(nil),
 		(*PathModifier_Prefix)(nil),
 	}
-	file_destination_proto_msgTypes[42].OneofWrappers = []any{
+	file_destination_proto_msgTypes[46].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[45].OneofWrappers = []any{
+	file_destination_proto_msgTypes[49].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 		(*Cluster_LeastRequest)(nil),
 		(*Cluster_RoundRobin)(nil),
 		(*Cluster_Random)(nil),
 		(*Cluster_ConsistentHash)(nil),
 	}
-	file_destination_proto_msgTypes[50].OneofWrappers = []any{
+	file_destination_proto_msgTypes[54].OneofWrappers = []any{
 		(*ConsistentHash_Ring)(nil),
 		(*ConsistentHash_Maglev)(nil),
 	}
-	file_destination_proto_msgTypes[51].OneofWrappers = []any{
+	file_destination_proto_msgTypes[55].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[67].OneofWrappers = []any{
+	file_destination_proto_msgTypes[70].OneofWrappers = []any{
+		(*HealthCheck_Http)(nil),
+		(*HealthCheck_Grpc)(nil),
+		(*HealthCheck_Tcp)(nil),
+	}
+	file_destination_proto_msgTypes[75].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -6771,8 +7429,8 @@ func file_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   75,
+			NumEnums:      9,
+			NumMessages:   83,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

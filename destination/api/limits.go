@@ -17,6 +17,24 @@ const (
 	MaxRateWindow   = time.Hour   // what is not answered for longer is a quota, and not a rate
 )
 
+// What is said of an application's health, and how often.
+const (
+	// HealthRefresh is how often a proxy says again what it has found, about. HealthLifetime leaves
+	// room for two that are lost, and for a stream that moves to another replica.
+	HealthRefresh  = 20 * time.Second
+	HealthLifetime = time.Minute
+
+	MaxHealthReason = 256 // bytes
+	MaxHealthPorts  = 32  // of one pod
+	MaxStatusRanges = 8   // of one check
+	MaxThreshold    = 100
+	MaxCheckService = 256 // bytes of the name of a gRPC service
+
+	// MinCheckInterval bounds what a policy can make a proxy do: each check is a connection.
+	MinCheckInterval = 100 * time.Millisecond
+	MaxCheckInterval = 10 * time.Minute
+)
+
 // Bounds of a hedge's percentile. Below the least most requests would be sent twice; above the
 // most a few thousand answers say nothing.
 const (

@@ -40,6 +40,7 @@ type BackendTrafficPolicySpec struct {
 	SlowStart        *SlowStart        `json:"slowStart,omitempty"`
 	CircuitBreaker   *CircuitBreaker   `json:"circuitBreaker,omitempty"`
 	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
+	HealthCheck      *HealthCheck      `json:"healthCheck,omitempty"`
 	RetryBudget      *RetryBudget      `json:"retryBudget,omitempty"`
 }
 

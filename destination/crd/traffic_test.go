@@ -84,6 +84,28 @@ func TestTrafficErrorsNameFileLineAndField(t *testing.T) {
 			"f.yaml:10: spec.outlierDetection.maxEjectionTime"},
 		"a budget": {trafficHeader + "  retryBudget: {retryRatio: 2}\n",
 			"spec.retryBudget.retryRatio"},
+		"no check": {trafficHeader + "  healthCheck: {interval: 1s}\n",
+			"f.yaml:7: spec.healthCheck: Required value: set exactly one of http, grpc, tcp"},
+		"two checks": {trafficHeader + "  healthCheck: {tcp: {}, grpc: {}}\n",
+			"spec.healthCheck: Required value"},
+		"a check of no path": {trafficHeader + "  healthCheck: {http: {path: live}}\n",
+			"spec.healthCheck.http.path: Invalid value"},
+		"a host with a port": {trafficHeader +
+			"  healthCheck: {http: {path: /, host: \"a:80\"}}\n", "spec.healthCheck.http.host"},
+		"statuses upside down": {trafficHeader + "  healthCheck:\n    http:\n      path: /\n" +
+			"      expectedStatuses:\n      - {min: 300, max: 200}\n",
+			"f.yaml:11: spec.healthCheck.http.expectedStatuses[0]"},
+		"a check without a pause": {trafficHeader + "  healthCheck: {tcp: {}, interval: 10ms}\n",
+			"spec.healthCheck.interval"},
+		"a timeout beyond the interval": {trafficHeader +
+			"  healthCheck: {tcp: {}, interval: 1s, timeout: 2s}\n",
+			"spec.healthCheck.timeout: Invalid value: \"2s\": timeout must not be more"},
+		"a threshold of 0": {trafficHeader + "  healthCheck: {tcp: {}, healthyThreshold: 0}\n",
+			"spec.healthCheck.healthyThreshold: Invalid value: 0"},
+		"a check of other namespaces' pods": {strings.Replace(strings.Replace(trafficHeader,
+			"  name: web\n", "  name: web\n  namespace: a\n", 1),
+			"name: web}", "name: web, namespace: shop}", 1) + "  healthCheck: {tcp: {}}\n",
+			"spec.healthCheck: Forbidden: how pods are asked"},
 		"another version": {strings.Replace(trafficHeader, "v1alpha1", "v1", 1),
 			"apiVersion of a BackendTrafficPolicy must be tulle.dev/v1alpha1, not tulle.dev/v1"},
 	} {
@@ -102,6 +124,7 @@ func TestTrafficDefaults(t *testing.T) {
     consistentHash: {keys: [{header: x-user}], ring: {}}
   slowStart: {window: 30s}
   outlierDetection: {successRate: {thresholdPercent: 80}, deviation: {}}
+  healthCheck: {http: {path: /live}}
   retryBudget: {}
 `)
 	if err != nil {
@@ -115,6 +138,8 @@ func TestTrafficDefaults(t *testing.T) {
 		`"outlierDetection":{` +
 		`"successRate":{"thresholdPercent":80,"window":"10s","minRequests":5},` +
 		`"deviation":{"factor":1.9,"interval":"10s","minEndpoints":5,"minRequests":100}},` +
+		`"healthCheck":{"http":{"path":"/live"},"interval":"5s","timeout":"1s",` +
+		`"healthyThreshold":2,"unhealthyThreshold":3},` +
 		`"retryBudget":{"retryRatio":0.2,"minRetriesPerSecond":10,"ttl":"10s"}}`
 	if err != nil || string(text) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, text, want)

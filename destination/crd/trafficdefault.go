@@ -32,6 +32,9 @@ func (p *BackendTrafficPolicy) Default() {
 	if o := p.Spec.OutlierDetection; o != nil {
 		o.fill()
 	}
+	if p.Spec.HealthCheck != nil {
+		p.Spec.HealthCheck.fill()
+	}
 	if p.Spec.RetryBudget != nil {
 		p.Spec.RetryBudget.fill()
 	}

@@ -33,11 +33,13 @@ func trafficSchema() schemaProps {
 		"slowStart":        slowStartSchema(),
 		"circuitBreaker":   breakerSchema(),
 		"outlierDetection": outlierSchema(),
+		"healthCheck":      healthCheckSchema(),
 		"retryBudget":      budgetSchema(),
 	}, "targetRefs")
 	spec.XValidations = []apix.ValidationRule{rule(
 		"has(self.loadBalancer) || has(self.slowStart) || has(self.circuitBreaker) || "+
-			"has(self.outlierDetection) || has(self.retryBudget)", saysNothing)}
+			"has(self.outlierDetection) || has(self.healthCheck) || has(self.retryBudget)",
+		saysNothing)}
 	return spec
 }
 

@@ -21,15 +21,17 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 	errs = append(errs, p.Spec.SlowStart.validate(spec.Child("slowStart"))...)
 	errs = append(errs, p.Spec.CircuitBreaker.validate(spec.Child("circuitBreaker"))...)
 	errs = append(errs, p.Spec.OutlierDetection.validate(spec.Child("outlierDetection"))...)
+	errs = append(errs, p.Spec.HealthCheck.validate(spec.Child("healthCheck"))...)
+	errs = append(errs, p.validateOwner(spec)...)
 	return append(errs, p.Spec.RetryBudget.validate(spec.Child("retryBudget"))...)
 }
 
 const saysNothing = "set at least one of loadBalancer, slowStart, circuitBreaker, " +
-	"outlierDetection, retryBudget"
+	"outlierDetection, healthCheck, retryBudget"
 
 func (s *BackendTrafficPolicySpec) isEmpty() bool {
 	return s.LoadBalancer == nil && s.SlowStart == nil && s.CircuitBreaker == nil &&
-		s.OutlierDetection == nil && s.RetryBudget == nil
+		s.OutlierDetection == nil && s.HealthCheck == nil && s.RetryBudget == nil
 }
 
 func validateTargets(path *field.Path, targets []TrafficTarget) field.ErrorList {

@@ -14,7 +14,8 @@ type Traffic struct {
 	Created time.Time // of the object
 	Scopes  []Scope
 	Cluster *api.Cluster // what it says of a balancer, a slow start, limits and ejections alone
-	Budget  *Budget      // nil: the object says none
+	Check   *api.HealthCheck
+	Budget  *Budget // nil: the object says none
 }
 
 // Scope is a port of a service by what it is called, or all ports of a service, or those of all
@@ -31,6 +32,7 @@ func FromBackendTrafficPolicy(p *crd.BackendTrafficPolicy, created time.Time) Tr
 			Limits:           limits(p.Spec.CircuitBreaker),
 			OutlierDetection: outlierDetection(p.Spec.OutlierDetection),
 		},
+		Check: healthCheck(p.Spec.HealthCheck),
 	}
 	setBalancer(out.Cluster, p.Spec.LoadBalancer)
 	for i := range p.Spec.TargetRefs {

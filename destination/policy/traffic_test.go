@@ -72,6 +72,23 @@ func TestTrafficIsSaidToProxies(t *testing.T) {
 			t.Errorf("%s: a budget is %v", spec, use.RetryBudget())
 		}
 	}
+	for spec, want := range map[string]string{
+		"{http: {path: /live, host: a, expectedStatuses: [{min: 200, max: 204}]}, interval: 2s, " +
+			"timeout: 1500ms, healthyThreshold: 4, unhealthyThreshold: 5, port: 9}": `http:{` +
+			`path:"/live" host:"a" statuses:{min:200 max:204}} interval_ms:2000 timeout_ms:1500 ` +
+			`healthy_threshold:4 unhealthy_threshold:5 port:9`,
+		"{grpc: {service: s}, interval: 500ms}": `grpc:{service:"s"} interval_ms:500 ` +
+			`timeout_ms:500 healthy_threshold:2 unhealthy_threshold:3`,
+		"{tcp: {}}": `tcp:{} interval_ms:5000 timeout_ms:1000 healthy_threshold:2 ` +
+			`unhealthy_threshold:3`,
+	} {
+		all := []Traffic{trafficOf(t, "  healthCheck: "+spec+"\n")}
+		use := UseOf(all, Scope{"shop", "web", "http"}, "shop")
+		text := prototext.MarshalOptions{}.Format(use.Check)
+		if got := strings.Join(strings.Fields(text), " "); got != want || use.Checker.Name != "p" {
+			t.Errorf("%s\n got %s, of %v\nwant %s", spec, got, use.Checker, want)
+		}
+	}
 	budget := trafficOf(t, "  retryBudget: {retryRatio: 0.5, ttl: 5s}\n")
 	use := UseOf([]Traffic{budget}, Scope{"shop", "web", ""}, "shop")
 	if b := use.RetryBudget(); b.GetRetryRatio() != 0.5 || b.GetMinRetriesPerSecond() != 10 ||

@@ -12,6 +12,10 @@ type Use struct {
 	Consumers bool     // the policies are of the callers' own namespace, which is not the service's
 	Origins   []Origin // of what is said of the cluster
 	Budgeter  Origin   // whose the budget is
+	Checker   Origin   // whose the health check is
+
+	// Check is how the pods are asked whether they are well; nil where nobody says so.
+	Check *api.HealthCheck
 
 	cluster *api.Cluster
 	budget  *Budget
@@ -99,6 +103,9 @@ func (u *Use) add(t *Traffic) {
 	}
 	if says {
 		u.Origins = append(u.Origins, t.Origin)
+	}
+	if u.Check == nil && t.Check != nil {
+		u.Check, u.Checker = t.Check, t.Origin
 	}
 	if u.budget == nil && t.Budget != nil {
 		u.budget, u.Budgeter = t.Budget, t.Origin

@@ -11,6 +11,7 @@
 //	index.go     ways to an object that do not go by its name: addresses, services, workloads
 //	topic.go     what an answer depends on, and what has been touched of that
 //	touch.go     what a change touches, and whether something is lost by it
+//	health.go    what workloads' proxies say of their applications
 //	view.go      reading, which remembers the topics that it read
 //
 // Objects are immutable once a source has put them here: readers and the source share them.

@@ -15,7 +15,7 @@ import (
 type Name = types.NamespacedName
 
 // Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Network,
-// *Namespace, *Policy or *Standing.
+// *Namespace, *Policy, *Standing or *Health.
 type Object interface {
 	Key() Name
 	meta() *Meta

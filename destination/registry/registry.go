@@ -21,6 +21,7 @@ type Registry struct {
 	namespaces table[Name, *Namespace]
 	policies   table[PolicyRef, *Policy]
 	standings  table[PolicyRef, *Standing]
+	healths    table[Name, *Health]
 
 	servicesIn         index[string, Name] // a namespace
 	servicesByAddress  index[netip.Addr, Name]
@@ -71,6 +72,7 @@ func New() *Registry {
 	r.namespaces = newTable[Name](nil, r.touchNamespaceLocked)
 	r.policies = newTable[PolicyRef](r.indexPolicyLocked, r.touchPolicyLocked)
 	r.standings = newTable[PolicyRef](nil, r.touchStandingLocked)
+	r.healths = newTable[Name](nil, r.touchHealthLocked)
 	return r
 }
 

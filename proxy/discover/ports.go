@@ -12,6 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/authorize"
 	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/health"
 	"github.com/tulle-mesh/tulle/proxy/live"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/route"
@@ -50,6 +51,7 @@ type PortAnswer struct {
 	*authorize.Policy
 	Answer // it names the requests in metrics, and has no clusters
 	Limits *authorize.Limits
+	Check  *health.Check // nil: none
 }
 
 // HTTPOnly reports whether the port takes nothing but HTTP. Who could say something else would be
@@ -66,6 +68,10 @@ type admission struct {
 func (d *Session) Port(port uint16) *Port {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.portLocked(port)
+}
+
+func (d *Session) portLocked(port uint16) *Port {
 	if in, ok := d.inbounds.Get(port); ok {
 		return in
 	}
@@ -81,12 +87,12 @@ func (d *Session) Port(port uint16) *Port {
 	return in
 }
 
-// evictUnservedLocked forgets one port behind which nothing ever answered. What does answer is
-// bounded by the application.
+// evictUnservedLocked forgets one port behind which nothing ever answered, and which nobody checks.
+// What does answer is bounded by the application.
 func (d *Session) evictUnservedLocked() {
 	keys := d.inbounds.Keys()
 	for _, port := range keys[:len(keys)-1] { // the newest is about to be used
-		if in, ok := d.inbounds.Peek(port); ok && !in.served() {
+		if in, ok := d.inbounds.Peek(port); ok && !in.served() && in.Now().Check == nil {
 			d.inbounds.Remove(port)
 			return
 		}
@@ -164,7 +170,11 @@ func (d *Session) compileInbound(m *api.Inbound) (*PortAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PortAnswer{pol, Answer{Route: r}, limits}, nil
+	check, err := health.Compile(m)
+	if err != nil {
+		return nil, err
+	}
+	return &PortAnswer{pol, Answer{Route: r}, limits, check}, nil
 }
 
 // compileLimits refuses to count what it would carry unread.
@@ -181,7 +191,10 @@ func (d *Session) compileLimits(m *api.Inbound) (*authorize.Limits, error) {
 func (in *Port) update(a *PortAnswer) {
 	was := in.latest.Load()
 	after := a.After(was.Policy, time.Now(), in.d.Cfg.Limits.NameGrace)
-	in.latest.Store(&PortAnswer{after, a.Answer, a.Limits.After(was.Limits)})
+	in.latest.Store(&PortAnswer{after, a.Answer, a.Limits.After(was.Limits), a.Check})
+	if !a.Check.Equal(was.Check) {
+		in.d.Checked(in.Number, a.Check)
+	}
 	in.once.Do(func() { close(in.answered) })
 	in.admitted.Each(func(a *admission) {
 		if in.Verdict(a.who) != nil {
@@ -208,7 +221,7 @@ func (in *Port) Admit(who authorize.Caller, end func()) (leave func(), refused *
 func (in *Port) refuse() {
 	if !in.Known() {
 		a := in.latest.Load()
-		in.update(&PortAnswer{a.Closed(), a.Answer, a.Limits})
+		in.update(&PortAnswer{a.Closed(), a.Answer, a.Limits, a.Check})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/health"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
@@ -45,7 +46,7 @@ var capabilities = []string{
 	api.CapabilityLimits, api.CapabilityOutliers,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
-	api.CapabilityHedgePercentile, api.CapabilityFaults,
+	api.CapabilityHedgePercentile, api.CapabilityFaults, api.CapabilityHealthCheck,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.
@@ -71,6 +72,7 @@ type Session struct {
 	away     bool        // a stream has ended, and no other one has been welcomed since
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
+	healths
 }
 
 // Options are what discovery needs from others.
@@ -88,6 +90,8 @@ type Options struct {
 	// Configure takes what this proxy is told about itself, nil for nothing, or says why it cannot
 	// be used. It must not block.
 	Configure func(*api.Config) error
+	// Checked has a port of the workload's checked; nil: no longer. It must not block.
+	Checked func(uint16, *health.Check)
 	// Limited counts what is beyond a rate limit.
 	Limited func(metric.RateLimit) *metric.Counter
 	// Applied is told what follows from new endpoints, in the session's goroutine and with no lock
@@ -142,9 +146,14 @@ func (d *Session) sendLocked(m *api.DiscoverRequest) {
 
 // post sends what is queued, until the stream ends.
 func (d *Session) post(s *rpc.Stream, done <-chan struct{}) {
+	again := time.NewTicker(around(api.HealthRefresh))
+	defer again.Stop()
 	for {
 		select {
 		case <-d.mail:
+		case <-again.C:
+			d.repeatHealth()
+			again.Reset(around(api.HealthRefresh))
 		case <-done:
 			return
 		}
@@ -280,7 +289,7 @@ func (d *Session) greet(s *rpc.Stream) error {
 
 // beginLocked fills the outbox of a new stream.
 func (d *Session) beginLocked(s *rpc.Stream) {
-	d.stream, d.problem, d.outbox = s, nil, nil
+	d.stream, d.problem, d.outbox, d.heard = s, nil, nil, false
 	clear(d.parts)
 	d.subscribeLocked(selfKey)
 	for _, t := range d.targets.Values() {
@@ -332,6 +341,7 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 		d.applyInvalidLocked(m.Invalid)
 	case *api.DiscoverResponse_Resources:
 		ch = d.applyAllLocked(m.Resources.GetResources())
+		d.heardLocked()
 	default:
 		d.Log.Warn("destination sent a message of a kind that this proxy does not know")
 	}

@@ -397,12 +397,15 @@ func (d *Session) applyInboundLocked(m *api.Resource) (balance.Change, error) {
 		return balance.Change{}, errBody
 	}
 	in, ok := d.inbounds.Peek(uint16(msg.Port))
-	if !ok || api.KeyString(in.key) != m.Name {
+	if !ok && msg.HealthCheck == nil || ok && api.KeyString(in.key) != m.Name {
 		return balance.Change{}, nil // unsubscribed meanwhile
 	}
 	c := d.compiledLocked(m)
 	if c.err != nil {
 		return balance.Change{}, c.err
+	}
+	if !ok { // it is to be checked before anybody calls it
+		in = d.portLocked(uint16(msg.Port))
 	}
 	d.holdLocked(m)
 	in.update(c.port)

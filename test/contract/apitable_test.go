@@ -48,6 +48,8 @@ type root struct {
 var roots = []root{
 	{&api.DiscoverResponse{}, TestWhatAProxyDoesNotKnowIsRejected},
 	{&api.DiscoverRequest{}, TestWhatDestinationDoesNotKnowEndsTheStream},
+	{&api.RelayRequest{}, nil},
+	{&api.RelayResponse{}, TestWhatAReplicaDoesNotKnowIsNotTaken},
 	{&identityapi.CertifyRequest{}, TestAnAttestationThatIdentityDoesNotKnowIsRefused},
 	{&identityapi.CertifyResponse{}, nil},
 	{&identityapi.BundlesRequest{}, nil},

@@ -19,6 +19,7 @@ var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.Hedge", "tulle.destination.v1.ClusterLimits",
 	"tulle.destination.v1.OutlierDetection", "tulle.destination.v1.RateLimit",
 	"tulle.destination.v1.Retry", "tulle.destination.v1.Fault",
+	"tulle.destination.v1.HealthCheck",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.
@@ -31,7 +32,7 @@ var elsewhere = map[string]func(*road, place, fault){
 }
 
 // beyond are the rules that the proxy refuses as such, whatever is in them.
-func beyond(p place) bool { return p.under("tls") || p.under("tcp") }
+func beyond(p place) bool { return p.under("route") && (p.under("tls") || p.under("tcp")) }
 
 // names reports whether a reason says where the fault is: by the field's name, the message's, or
 // that of the rules that the proxy does not have.

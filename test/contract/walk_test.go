@@ -184,6 +184,10 @@ func least(m protoreflect.Message) {
 		m.Name = "x-any"
 	case *api.Hedge:
 		m.AfterMs = uint64(api.MinHedge.Milliseconds())
+	case *api.HealthCheck:
+		m.IntervalMs, m.TimeoutMs, m.HealthyThreshold, m.UnhealthyThreshold = 1000, 1000, 1, 1
+	case *api.HTTPCheck:
+		m.Path = "/"
 	case *api.RateKey:
 		if named, ok := m.Key.(*api.RateKey_Header); ok {
 			named.Header = "x-any"
@@ -200,6 +204,8 @@ func least(m protoreflect.Message) {
 		}
 	case *api.PrefixModifier:
 		m.Matched = "/"
+	case *api.StatusRange:
+		m.Min, m.Max = 200, 299
 	case *api.SuccessRate:
 		m.ThresholdPercent, m.WindowMs, m.MinRequests = 80, 10_000, 5
 	}

@@ -68,6 +68,17 @@ var sectionEdges = []string{
 	`outlierDetection: {consecutiveFailures: 1, baseEjectionTime: 2s, maxEjectionTime: 1s}`,
 	`outlierDetection: {consecutiveFailures: 1, baseEjectionTime: 1s, maxEjectionTime: 1s}`,
 	`outlierDetection: {consecutiveFailures: 1, baseEjectionTime: 1s, maxEjectionTime: later}`,
+	`healthCheck: {}`, `healthCheck: {tcp: {}}`, `healthCheck: {tcp: {}, grpc: {}}`,
+	`healthCheck: {grpc: {service: a}, interval: 100ms}`, `healthCheck: {tcp: {}, interval: 99ms}`,
+	`healthCheck: {tcp: {}, interval: 1s, timeout: 1001ms}`, `healthCheck: {tcp: {}, timeout: 6s}`,
+	`healthCheck: {tcp: {}, timeout: later}`, `healthCheck: {tcp: {}, port: 0}`,
+	`healthCheck: {tcp: {}, healthyThreshold: 101}`, `healthCheck: {http: {}}`,
+	`healthCheck: {http: {path: a}}`, `healthCheck: {http: {path: "/a#b"}}`,
+	`healthCheck: {http: {path: "/a?b=\"c"}}`, `healthCheck: {http: {path: "/a?b", host: "[::1]"}}`,
+	`healthCheck: {http: {path: /, host: "a:80"}}`,
+	`healthCheck: {http: {path: /, expectedStatuses: [{min: 200, max: 199}]}}`,
+	`healthCheck: {http: {path: /, expectedStatuses: [{min: 200, max: 200}]}}`,
+	`healthCheck: {http: {path: /, expectedStatuses: [{min: 100, max: 600}]}}`,
 	`retryBudget: {}`, `retryBudget: {ttl: 61s}`,
 }
 

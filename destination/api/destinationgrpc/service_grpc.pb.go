@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Destination_Discover_FullMethodName = "/tulle.destination.v1.Destination/Discover"
+	Destination_Relay_FullMethodName    = "/tulle.destination.v1.Destination/Relay"
 )
 
 // DestinationClient is the client API for Destination service.
@@ -32,6 +33,8 @@ const (
 type DestinationClient interface {
 	// Discover is the one stream of a proxy.
 	Discover(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[api.DiscoverRequest, api.DiscoverResponse], error)
+	// Relay tells another replica of destination what this one hears of pods' health. Nobody else may ask.
+	Relay(ctx context.Context, in *api.RelayRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[api.RelayResponse], error)
 }
 
 type destinationClient struct {
@@ -55,12 +58,33 @@ func (c *destinationClient) Discover(ctx context.Context, opts ...grpc.CallOptio
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Destination_DiscoverClient = grpc.BidiStreamingClient[api.DiscoverRequest, api.DiscoverResponse]
 
+func (c *destinationClient) Relay(ctx context.Context, in *api.RelayRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[api.RelayResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Destination_ServiceDesc.Streams[1], Destination_Relay_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[api.RelayRequest, api.RelayResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Destination_RelayClient = grpc.ServerStreamingClient[api.RelayResponse]
+
 // DestinationServer is the server API for Destination service.
 // All implementations should embed UnimplementedDestinationServer
 // for forward compatibility.
 type DestinationServer interface {
 	// Discover is the one stream of a proxy.
 	Discover(grpc.BidiStreamingServer[api.DiscoverRequest, api.DiscoverResponse]) error
+	// Relay tells another replica of destination what this one hears of pods' health. Nobody else may ask.
+	Relay(*api.RelayRequest, grpc.ServerStreamingServer[api.RelayResponse]) error
 }
 
 // UnimplementedDestinationServer should be embedded to have
@@ -72,6 +96,9 @@ type UnimplementedDestinationServer struct{}
 
 func (UnimplementedDestinationServer) Discover(grpc.BidiStreamingServer[api.DiscoverRequest, api.DiscoverResponse]) error {
 	return status.Error(codes.Unimplemented, "method Discover not implemented")
+}
+func (UnimplementedDestinationServer) Relay(*api.RelayRequest, grpc.ServerStreamingServer[api.RelayResponse]) error {
+	return status.Error(codes.Unimplemented, "method Relay not implemented")
 }
 func (UnimplementedDestinationServer) testEmbeddedByValue() {}
 
@@ -100,6 +127,17 @@ func _Destination_Discover_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Destination_DiscoverServer = grpc.BidiStreamingServer[api.DiscoverRequest, api.DiscoverResponse]
 
+func _Destination_Relay_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(api.RelayRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DestinationServer).Relay(m, &grpc.GenericServerStream[api.RelayRequest, api.RelayResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Destination_RelayServer = grpc.ServerStreamingServer[api.RelayResponse]
+
 // Destination_ServiceDesc is the grpc.ServiceDesc for Destination service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -113,6 +151,11 @@ var Destination_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Destination_Discover_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Relay",
+			Handler:       _Destination_Relay_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "destinationgrpc/service.proto",
