@@ -54,6 +54,9 @@ mesh.yaml:
       # As in a Service: it speaks nothing but HTTP/2. Otherwise it is spoken to in its caller's
       # protocol.
       appProtocol: kubernetes.io/h2c
+      # An instance that is not well gets no calls: http PATH, grpc SERVICE ("" for all), tcp: true,
+      # or exec, a command that must end with status 0. Three failures in a row, two successes.
+      check: {http: /healthz, interval: 1s}
       logLevel: debug          # of its proxies: debug, info, warn, error
       accessLog: json          # a line for each request, in its proxies' logs; or text, none
     payments:

@@ -70,6 +70,12 @@ type finding struct {
 	own      bool          // it is said to this replica
 }
 
+// Hear takes what is found of a pod's port by whoever checks it in the place of the pod's proxy. It
+// counts for api.HealthLifetime.
+func (d *Destination) Hear(pod registry.Name, m *api.Health) error {
+	return d.healths.hear(finding{pod: pod, health: m, lifetime: api.HealthLifetime, own: true})
+}
+
 // hear takes what the stream's proxy says of its own pod.
 func (s *stream) hear(m *api.Health) error {
 	return s.healths.hear(finding{

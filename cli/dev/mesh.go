@@ -22,6 +22,7 @@ type Service struct {
 	// what its port speaks, as a Service's appProtocol says it; empty: its caller's protocol
 	Protocol string
 	Told     map[string]string // what its proxies are told, as their pods' annotations
+	Check    *HealthCheck      // nil: nobody asks whether it is well
 }
 
 func (s *Service) tell(annotation, value string) {
@@ -52,6 +53,9 @@ func (s *Service) workloads() []Workload {
 // servicePort is the port every service has inside the mesh, so that names need none: the
 // processes' own ports differ.
 const servicePort = 80
+
+// servicePortName is what that port is called.
+const servicePortName = "http"
 
 // trustDomain is that of every mesh on one machine.
 const trustDomain = names.TrustDomain

@@ -71,6 +71,9 @@ func serviceObjects(p *plan, s *Service, clusterIPs *int) ([]any, error) {
 		}
 		out = append(out, pod)
 	}
+	if s.Check != nil && s.Check.Exec == nil {
+		out = append(out, s.Check.policy(p.mesh.Namespace, s.Name))
+	}
 	return out, nil
 }
 
@@ -82,7 +85,8 @@ func typeMeta(version, kind string) metav1.TypeMeta {
 // something.
 func serviceObject(namespace, name, appProtocol string, n int) *corev1.Service {
 	ip := net.IPv4(10, 96, byte(n>>8), byte(n)).String()
-	port := corev1.ServicePort{Name: "http", Port: servicePort, Protocol: corev1.ProtocolTCP}
+	port := corev1.ServicePort{Name: servicePortName, Port: servicePort,
+		Protocol: corev1.ProtocolTCP}
 	if appProtocol != "" {
 		port.AppProtocol = &appProtocol
 	}
@@ -104,7 +108,7 @@ func sliceObject(namespace, service string, i *Instance) (*discoveryv1.EndpointS
 	if err != nil {
 		return nil, err
 	}
-	name, port, protocol, ready := "http", int32(addr.Port()), corev1.ProtocolTCP, true
+	name, port, protocol, ready := servicePortName, int32(addr.Port()), corev1.ProtocolTCP, true
 	family := discoveryv1.AddressTypeIPv4
 	if addr.Addr().Is6() {
 		family = discoveryv1.AddressTypeIPv6

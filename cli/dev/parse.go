@@ -156,6 +156,7 @@ func (p *parser) service(key, n *yaml.Node) {
 	known["accessLog"] = func(v *yaml.Node) {
 		s.tell(names.AnnotationAccessLog, p.word(v, what+": accessLog", "none", "json", "text"))
 	}
+	known["check"] = func(v *yaml.Node) { s.Check = p.check(v, s.Name, what+": check") }
 	known["variants"] = func(v *yaml.Node) { s.Variants = p.variants(v, key.Value) }
 	known["calls"] = func(v *yaml.Node) {
 		for _, item := range p.list(v, what+": calls") {
@@ -165,6 +166,9 @@ func (p *parser) service(key, n *yaml.Node) {
 	seen := p.fields(n, what, known)
 	if s.Unmeshed {
 		p.onlyMeshed(n, seen, what)
+		if s.Check != nil && s.Check.Exec == nil {
+			p.fail(n, "%s: is not meshed, so nobody is beside it to check it but by exec", what)
+		}
 	}
 	p.mesh.Services = append(p.mesh.Services, s)
 	if seen["variants"] {

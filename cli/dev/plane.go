@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
@@ -35,6 +38,8 @@ type plane struct {
 
 	mu      sync.Mutex // one restart at a time; guards servers
 	servers map[string]*server
+
+	destination atomic.Pointer[destination.Destination] // the one of the moment
 
 	identityAddr, destinationAddr, vizAddr, queryAddr string
 }
@@ -152,6 +157,7 @@ func (p *plane) startDestination(ctx context.Context) error {
 			LocalMesh: true},
 		Source: folders{p.folders, p.log}, Identity: src, Log: p.log,
 	})
+	p.destination.Store(d)
 	p.servers["destination"] = startServer(p.ctx, p.log, "destination",
 		func(ctx context.Context) error {
 			return d.Serve(ctx, l)
@@ -189,6 +195,11 @@ func (p *plane) restart(name string) error {
 		return p.startViz(p.ctx)
 	}
 	return p.startDestination(p.ctx)
+}
+
+// hear tells destination what was found of an instance's port.
+func (p *plane) hear(pod registry.Name, m *api.Health) error {
+	return p.destination.Load().Hear(pod, m)
 }
 
 // token is good for one instance's identity, in its proxy's memory only.

@@ -30,18 +30,19 @@ type Options struct {
 // session is one call of Up.
 type session struct {
 	Options
-	mesh    *Mesh
-	proxy   string
-	state   *state
-	run     run
-	plan    *plan
-	log     *slog.Logger
-	logFile *os.File
-	super   *supervisor
-	plane   *plane
-	relays  []*relay
-	control *control
-	watched sync.WaitGroup
+	mesh     *Mesh
+	proxy    string
+	state    *state
+	run      run
+	plan     *plan
+	log      *slog.Logger
+	logFile  *os.File
+	super    *supervisor
+	plane    *plane
+	relays   []*relay
+	control  *control
+	commands *commands
+	watched  sync.WaitGroup
 
 	mu       sync.Mutex
 	apps     map[string]*process // by instance
@@ -102,6 +103,7 @@ func (s *session) start(ctx context.Context) (err error) {
 	}
 	for _, step := range []func(context.Context) error{
 		s.openLog, s.startPlane, s.startRelays, s.startControl, s.startProxies, s.startApps,
+		s.startCommands,
 	} {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -254,6 +256,9 @@ func (s *session) close() error {
 		return s.state.remove()
 	}
 	s.say("ending the mesh")
+	if s.commands != nil {
+		s.commands.close()
+	}
 	apps, proxies := s.expectAll()
 	stop(apps, appGrace)
 	stop(proxies, proxyGrace)

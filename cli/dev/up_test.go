@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,15 @@ func serveForever() {
 			return
 		}
 		fmt.Fprintf(w, "%s of %d", os.Getenv("SAYS"), os.Getpid())
+	})
+	var sick atomic.Bool
+	http.HandleFunc("/live", func(w http.ResponseWriter, _ *http.Request) {
+		if sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	http.HandleFunc("/sick", func(_ http.ResponseWriter, r *http.Request) {
+		sick.Store(r.FormValue("is") == "true")
 	})
 	http.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) {
 		fmt.Println("somebody wanted me to crash")

@@ -79,13 +79,20 @@ func (c *checker) become(next *Check) {
 func (c *checker) look(ctx context.Context) {
 	began := time.Now()
 	asking, cancel := context.WithTimeout(ctx, c.check.timeout)
-	err := c.check.ask(asking, c.set.Dial, c.set.Address(c.port, c.check.port))
+	err := c.ask(asking)
 	cancel()
 	if ctx.Err() != nil {
 		return
 	}
 	c.take(err)
 	c.timer.Reset(c.pause(time.Since(began)))
+}
+
+func (c *checker) ask(ctx context.Context) error {
+	if c.set.Ask != nil {
+		return c.set.Ask(ctx)
+	}
+	return c.check.ask(ctx, c.set.Dial, c.set.Address(c.port, c.check.port))
 }
 
 // take counts what a check has found. The first success of all is enough, as it is in Envoy.

@@ -10,8 +10,9 @@
 // application, and in plaintext: what the port's policy asks of callers does not concern it, and a
 // server that accepts no connections any longer is found by it. Nothing here is on a request's way.
 //
-// It refuses to decide what becomes of an endpoint: that is destination's business. It never runs
-// a command, and never asks anything but the pod's own addresses.
+// It refuses to decide what becomes of an endpoint: that is destination's business. It never asks
+// anything but the pod's own addresses, unless whoever makes a Set has a way to ask of its own, as
+// meshctl dev has with its commands.
 //
 // Set owns one goroutine for each port that has ever had a check; Stop ends them and waits. The
 // reader of a check's connection ends with the check.

@@ -16,6 +16,9 @@ type Options struct {
 	// Address is where the application behind a port is reached at another of its ports; 0: at the
 	// same.
 	Address func(port, asked uint16) string
+	// Ask, where it is not nil, is made in place of each check, whatever that is. It ends with its
+	// context, and is an error where the application is not well.
+	Ask func(context.Context) error
 	// Say tells of a change, on a goroutine of the Set's.
 	Say func(*api.Health)
 	Log *slog.Logger
