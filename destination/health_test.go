@@ -2,7 +2,6 @@ package destination
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -186,10 +185,9 @@ func TestALossOfHealthIsToldAtOnce(t *testing.T) {
 		ref := clusterRef{service: registry.Name{Namespace: "shop", Name: "web"}, port: 80}
 		c := hub.watch(question{cluster: ref}, w)
 		defer hub.release(c, w)
-		for i := range 100 { // as a rollout of something else does
-			apply(reg, slice(fmt.Sprintf("192.0.2.%d", i+1)))
-		}
 		began := time.Now()
+		apply(reg, slice("192.0.2.1")) // which is told, and then others wait
+		synctest.Wait()
 		hears(t, h, "web-1", "u1", is(sick, 1))
 		synctest.Wait()
 		list := c.answer.Load().endpoints().snapshot.GetEndpoints().GetEndpoints()
@@ -365,4 +363,44 @@ func TestHealthOfManyPortsIsRefused(t *testing.T) {
 		c.says(&api.Health{Port: port + 1, State: well})
 	}
 	c.failsWith(codes.ResourceExhausted, "Health of more than 32 ports")
+}
+
+// Another replica hears of a change without any time passing, and within a second of what is only
+// said again.
+func TestAChangeIsRelayedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHealths(registryOf(t, cluster))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, err := h.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		go h.tell(ctx, r, func(m *api.RelayResponse) error {
+			for _, one := range m.GetHealths() {
+				left := time.Duration(one.LifetimeMs) * time.Millisecond
+				told = append(told, one.Pod+" "+stateName(one.Health.State)+" "+left.String())
+			}
+			return nil
+		})
+		wants := func(after time.Duration, want ...string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if strings.Join(told, ", ") != strings.Join(want, ", ") {
+				t.Errorf("told is %q, want %q", told, want)
+			}
+			told = nil
+		}
+		hears(t, h, "web-1", "u1", is(sick, 1))
+		wants(0, "web-1 unhealthy 1m0s")
+		time.Sleep(relayEvery / 2)
+		hears(t, h, "web-1", "u1", is(sick, 1))
+		wants(0)
+		wants(relayEvery/2, "web-1 unhealthy 59.5s")
+		hears(t, h, "web-1", "u1", is(well, 2))
+		hears(t, h, "web-1", "u1", is(nobody, 3))
+		wants(0, "web-1 unchecked 1m0s") // the latest
+	})
 }

@@ -47,6 +47,7 @@ type script struct {
 	// the names of keys that are subscribed to; "-" before one that no longer is
 	asked   chan string
 	resumed chan resumed
+	healths chan *api.Health
 
 	mu      sync.Mutex // guards what follows, and sending
 	stream  grpc.ServerStream
@@ -74,7 +75,7 @@ func (r resumed) names() (out []string) {
 func newScript(m *mesh) *script {
 	s := &script{t: m.t, rejected: make(chan *api.Rejected, maxSaid),
 		asked: make(chan string, maxSaid), resumed: make(chan resumed, 1),
-		answers: map[string][]raw{}}
+		healths: make(chan *api.Health, maxSaid), answers: map[string][]raw{}}
 	src := m.source(serverID("destination"))
 	cfg := spiffe.ServerConfig(src, []string{"h2"}, spiffe.AnyPeer)
 	s.addr = m.serve(func(ctx context.Context, l net.Listener) error {
@@ -136,6 +137,8 @@ func (s *script) hear(rpc grpc.ServerStream, req *api.DiscoverRequest) error {
 		}
 	case *api.DiscoverRequest_Rejected:
 		return tell(s.rejected, m.Rejected)
+	case *api.DiscoverRequest_Health:
+		return tell(s.healths, m.Health)
 	}
 	return nil
 }
