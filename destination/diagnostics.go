@@ -113,7 +113,7 @@ func (d *Destination) answers(
 		}
 		why.Policies = v.explain(key, who.Namespace)
 		first := v.compute(c.question(key))
-		policies = append(policies, v.explainBackends(key, first.refs, who.Namespace)...)
+		why.Policies = append(why.Policies, v.explainBackends(key, first.refs, who.Namespace)...)
 		out = append(out, first)
 		for i, ref := range first.refs {
 			if slices.Contains(first.refs[:i], ref) {

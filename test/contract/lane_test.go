@@ -182,12 +182,6 @@ func (r *road) becomes(l *lane, status int) {
 	}
 }
 
-// send says what is good.
-func (r *road) send(list ...*api.Resource) {
-	r.t.Helper()
-	r.say(encode(r.t, resources(list...)))
-}
-
 // open answers the lane's keys by what is good, as one change.
 func (r *road) open(l *lane) (route, cluster, endpoints, inbound *api.Resource) {
 	r.t.Helper()

@@ -168,6 +168,12 @@ func (s *script) say(message raw) {
 	check(s.t, s.stream.SendMsg(message))
 }
 
+// send says what is good.
+func (s *script) send(list ...*api.Resource) {
+	s.t.Helper()
+	s.say(encode(s.t, resources(list...)))
+}
+
 // rejects waits for the next rejection.
 func (s *script) rejects(what string) *api.Rejected {
 	s.t.Helper()
