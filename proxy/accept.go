@@ -195,6 +195,10 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *fo
 		p.tunnels.Outbound(nc, t, tunnel.Words{})
 		return nil
 	}
+	if a != nil && a.OnlyTLS() {
+		p.serveTLS(nc, t)
+		return nil
+	}
 	httpOnly := a != nil && a.HTTPOnly()
 	f, err := p.hear(nc, httpOnly)
 	switch {
@@ -203,14 +207,34 @@ func (p *Proxy) serveOutbound(nc net.Conn, key *api.Key, dst netip.AddrPort) *fo
 	case f.Silent(), f.Unsure:
 		f = p.tunnels.OutboundSilent(nc, t, f)
 	case httpOnly && f.Protocol == detect.Opaque: // the application's own TLS has no headers for us
-		p.sampled.Info("refused an outbound connection", "to", t.Name(), "reason", errNotHTTP)
-		p.refused.policy.Inc()
-		p.tunnels.Refuse(nc, tunnel.Unserved(t.Name()), outcome.BadRequest, errNotHTTP.Error())
+		p.refuseOutbound(nc, t, errNotHTTP)
 		return nil
 	case !f.Protocol.IsHTTP():
 		p.tunnels.Outbound(nc, t, tunnel.Heard(f))
 	}
 	return p.speaks(p.forward.Outbound(t), nc, f)
+}
+
+// serveTLS is a connection from the application to a target whose rules are for TLS. Nobody speaks
+// before the caller there.
+func (p *Proxy) serveTLS(nc net.Conn, t *discover.Target) {
+	l := p.detectLimits()
+	l.TLSOnly = true
+	f, err := p.hearWithin(nc, detect.First{}, l)
+	switch {
+	case err != nil:
+	case f.Protocol != detect.TLS:
+		p.refuseOutbound(nc, t, errNotTLS)
+	default:
+		p.tunnels.Outbound(nc, t, tunnel.Heard(f))
+	}
+}
+
+// refuseOutbound cuts what its target does not take.
+func (p *Proxy) refuseOutbound(nc net.Conn, t *discover.Target, reason error) {
+	p.sampled.Info("refused an outbound connection", "to", t.Name(), "reason", reason)
+	p.refused.policy.Inc()
+	p.tunnels.Refuse(nc, tunnel.Unserved(t.Name()), outcome.BadRequest, reason.Error())
 }
 
 // speaks gives an HTTP connection what detection has read of it; nil: it is not HTTP, and is over.
@@ -244,15 +268,20 @@ func hearFirst(nc net.Conn, l detect.Limits) (detect.First, error) {
 	return f, err
 }
 
-// hearLater waits for a caller that has said nothing so far that tells what it speaks. A drain does
-// not wait for it.
+// hearLater waits for a caller that has said nothing so far that tells what it speaks.
 func (p *Proxy) hearLater(nc net.Conn, so detect.First) (detect.First, error) {
+	return p.hearWithin(nc, so, p.detectLimits())
+}
+
+// hearWithin waits for a caller as long as between two requests. A drain does not wait for it.
+func (p *Proxy) hearWithin(
+	nc net.Conn, so detect.First, l detect.Limits,
+) (detect.First, error) {
 	p.quiet.Add(nc)
 	defer p.quiet.Remove(nc)
 	if p.draining() {
 		return detect.First{}, errDraining
 	}
-	l := p.detectLimits()
 	l.Silence = p.limits.IdleHTTP
 	f, err := detect.Continue(nc, l, so.Bytes).Read()
 	if err == nil && f.Silent() {
@@ -388,6 +417,9 @@ var (
 	errNotHTTP = errors.New(
 		"the port is declared to be HTTP, which this is not;" +
 			" if it is something else, list it in opaque-ports",
+	)
+	errNotTLS = errors.New(
+		"the port has TLSRoutes, which take nothing but TLS, and this is none",
 	)
 	errForeignTLS = errors.New(
 		"the port is declared to be HTTP, and this is TLS of the caller's own;" +

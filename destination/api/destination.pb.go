@@ -2256,12 +2256,14 @@ func (x *HTTPRule) GetFaults() []*Fault {
 	return nil
 }
 
-// TLSRule is for connections of the application's own TLS, by their server name.
+// TLSRule is for connections of the application's own TLS, by their server name. A route that has any
+// takes nothing but TLS.
 type TLSRule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Origin        *Origin                `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
-	ServerNames   []string               `protobuf:"bytes,2,rep,name=server_names,json=serverNames,proto3" json:"server_names,omitempty"` // exact, or "*." and a suffix; empty: every one
-	Backends      []*Backend             `protobuf:"bytes,3,rep,name=backends,proto3" json:"backends,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Origin *Origin                `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Each a name in lower case, or "*." and one, which any labels may come before; empty: every one.
+	ServerNames   []string   `protobuf:"bytes,2,rep,name=server_names,json=serverNames,proto3" json:"server_names,omitempty"`
+	Backends      []*Backend `protobuf:"bytes,3,rep,name=backends,proto3" json:"backends,omitempty"` // without filters
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2317,11 +2319,11 @@ func (x *TLSRule) GetBackends() []*Backend {
 	return nil
 }
 
-// TCPRule is for opaque connections.
+// TCPRule is for opaque connections. The first one takes all of them.
 type TCPRule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Origin        *Origin                `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
-	Backends      []*Backend             `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
+	Backends      []*Backend             `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"` // without filters
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3658,7 +3660,8 @@ type Backend struct {
 	Weight  uint32                 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`  // 0: nothing goes there
 	Filters []*Filter              `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
 	// A fixed answer of this status, 400 to 599, instead of a cluster, whose name is then empty. A gRPC
-	// caller gets the status of gRPC that it stands for. 0: none. Capability "backend/answer".
+	// caller gets the status of gRPC that it stands for, and a connection that is not HTTP is refused.
+	// 0: none. Capability "backend/answer".
 	Answer        uint32 `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -25,6 +25,20 @@ func CheckHost(s string) error {
 	return nil
 }
 
+// CheckServerName refuses what TLS connections cannot be told apart by: anything but a DNS name in
+// lower case, or "*." and such a name. An address is no server name (RFC 6066 §3).
+func CheckServerName(s string) error {
+	name := strings.TrimPrefix(s, "*.")
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	switch {
+	case err == nil:
+		return fmt.Errorf("server name %q is an address", s)
+	case name != strings.ToLower(name):
+		return fmt.Errorf("server name %q is not in lower case", s)
+	}
+	return CheckHost(name)
+}
+
 func checkBracketed(s string) error {
 	inner, closed := strings.CutSuffix(s[1:], "]")
 	a, err := netip.ParseAddr(inner)

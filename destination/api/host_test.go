@@ -23,3 +23,21 @@ func TestCheckHost(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckServerName(t *testing.T) {
+	for _, name := range []string{
+		"a", "a.example.com", "*.example.com", "*.com", "xn--e-3fa.org", "a_b.org",
+	} {
+		if err := CheckServerName(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{
+		"", "*", "*.", "*.*.com", "a.*.com", "A.com", "10.0.0.1", "*.10.0.0.1", "::1", "[::1]",
+		"a b", strings.Repeat("a", MaxHost+1),
+	} {
+		if CheckServerName(name) == nil {
+			t.Errorf("%.40q is a server name", name)
+		}
+	}
+}

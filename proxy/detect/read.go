@@ -28,8 +28,8 @@ type Limits struct {
 	Pause time.Duration
 	// Bytes that do not tell are a long line of HTTP.
 	Bytes int
-	// TLSOnly is for a port that is declared opaque: whatever does not begin a ClientHello is
-	// Opaque at once.
+	// TLSOnly is for a port that is declared opaque, or has rules for TLS alone: whatever does not
+	// begin a ClientHello is Opaque at once.
 	TLSOnly bool
 }
 

@@ -13,7 +13,7 @@ type Reason uint8
 // The reasons.
 const (
 	Plain            Reason = iota // there is none
-	NoRoute                        // nothing is known by the destination's name or address
+	NoRoute                        // nothing is known by the name or address, or no rule is for it
 	NoEndpoints                    // no backend, or none that is ready
 	QueueFull                      // too many wait already
 	QueueTimeout                   // no connection came free in time

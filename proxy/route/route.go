@@ -27,6 +27,8 @@ type Route struct {
 	namespace  string
 	service    string
 	rules      []*Rule
+	tls        []tlsRule
+	tcp        []*Rule
 	Fallback   *Rule    // for what no rule matches
 	Clusters   []string // that its backends name, each once
 	Budget     *Budget
@@ -189,6 +191,9 @@ func Compile(m *api.Route, b *Budget) (*Route, error) {
 		}
 		r.rules = append(r.rules, u)
 	}
+	if err := r.compileConnections(m); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -199,9 +204,6 @@ func checkRoute(m *api.Route) error {
 		api.Resolution_RESOLUTION_NOT_FOUND:
 	default:
 		return fmt.Errorf("a resolution (%d) that this proxy does not know", m.Resolution)
-	}
-	if len(m.Tls) > 0 || len(m.Tcp) > 0 {
-		return errors.New("rules for TLS or TCP, which this proxy does not know")
 	}
 	return CheckProtocol(m.Protocol)
 }

@@ -23,8 +23,11 @@ type Carrier struct {
 	pipes pipes
 	open  live.Set[io.Closer] // what a cut ends
 
-	reasons      *outcome.Counters
-	refused      struct{ unknown, undialable, policy *metric.Counter }
+	reasons *outcome.Counters
+	refused struct {
+		unknown, undialable, policy *metric.Counter
+		unmatched, answered         *metric.Counter // by the rules of a route
+	}
 	dialFailures *metric.Counter
 	shedWork     *metric.Counter
 }
@@ -62,6 +65,8 @@ func New(o Options) *Carrier {
 	}
 	c.refused.unknown, c.refused.policy = refused("unknown_destination"), refused("policy")
 	c.refused.undialable = refused("no_connection")
+	c.refused.unmatched = refused(outcome.NoRoute.String())
+	c.refused.answered = refused(outcome.RouteAnswer.String())
 	return c
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
+	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/timer"
 )
@@ -58,8 +59,9 @@ func (c *Carrier) dialEndpoint(
 
 // caller is who a connection is opened for.
 type caller struct {
-	from net.Addr
-	try  int // how many endpoints went before
+	from  net.Addr
+	try   int // how many endpoints went before
+	first detect.First
 }
 
 // key is what an endpoint is picked by. Of an opaque connection nothing can be hashed but where it

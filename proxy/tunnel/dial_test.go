@@ -20,7 +20,7 @@ func TestAnOpaqueConnectionGoesByItsSource(t *testing.T) {
 	}
 	key := func(s *balance.EndpointSet, host byte, port int) balance.Key {
 		from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, host), Port: port}
-		return caller{from, 1}.key(s, nil)
+		return caller{from: from, try: 1}.key(s, nil)
 	}
 	header := &api.HashKey{Key: &api.HashKey_Header{Header: "x-user"}}
 	s := set(header, &api.HashKey{Key: &api.HashKey_Source{}})

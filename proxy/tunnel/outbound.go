@@ -18,6 +18,7 @@ import (
 type opaque struct {
 	up       leg
 	endpoint *balance.Endpoint
+	rule     *route.Rule
 	backend  *route.Backend
 	answer   *discover.Answer
 }
@@ -28,9 +29,9 @@ func (c *Carrier) Outbound(nc net.Conn, t *discover.Target, w Words) {
 		return
 	}
 	r := c.look(nc)
-	o, err := c.openOpaque(t, caller{from: nc.RemoteAddr()})
+	o, err := c.openOpaque(t, caller{from: nc.RemoteAddr(), first: w.first})
 	if err != nil {
-		c.unreached(r, Unserved(t.Name()), whyUnreached(err), err.Error())
+		c.unreached(r, unserved(t.Name(), o.rule), whyUnreached(err), err.Error())
 		c.Sampled.Info("cannot forward a connection", "to", t.Name(), "err", err)
 		Abort(nc) // what could not be reached has not ended in order
 		return
@@ -47,13 +48,24 @@ func Unserved(to string) func() metric.Labels {
 	}
 }
 
+// unserved is Unserved of a connection that a rule was found for, or none.
+func unserved(to string, rule *route.Rule) func() metric.Labels {
+	return func() metric.Labels {
+		l := Unserved(to)()
+		if rule != nil {
+			rule.Label(&l)
+		}
+		return l
+	}
+}
+
 func (c *Carrier) carryOutbound(nc net.Conn, o opaque, w Words, r *outcome.Record) {
 	l := c.opaqueLabels(o, w.first)
 	reach(r, o.endpoint, l)
 	c.newTunnel(nc, o.up).carry(w, c.Metrics.Cell(l), r)
 }
 
-// openOpaque picks an endpoint of a target and connects to it.
+// openOpaque finds the rule for a caller's connection, picks an endpoint and connects to it.
 func (c *Carrier) openOpaque(t *discover.Target, by caller) (o opaque, err error) {
 	o.answer = t.Resolve(c.Ctx, 0) // it was waited for before the protocol was looked at
 	if o.answer == nil || o.answer.Resolution == api.Resolution_RESOLUTION_NOT_FOUND {
@@ -63,12 +75,19 @@ func (c *Carrier) openOpaque(t *discover.Target, by caller) (o opaque, err error
 		}
 		return o, errUnknown
 	}
-	if o.backend = o.answer.Fallback.Backends.Pick(); o.backend == nil {
+	hello := by.first.Hello
+	o.rule = o.answer.Connection(by.first.Protocol == detect.TLS, hello.ServerName)
+	if o.backend = o.rule.Backends.Pick(); o.backend == nil {
 		c.refused.unknown.Inc()
 		return o, errUnknown
 	}
-	if o.backend.Answer != 0 {
-		c.refused.undialable.Inc()
+	switch {
+	case o.backend.Answer == 0:
+	case o.answer.OnlyTLS() && o.rule == o.answer.Fallback:
+		c.refused.unmatched.Inc()
+		return o, fmt.Errorf("%w: %q", errUnmatched, hello.ServerName)
+	default:
+		c.refused.answered.Inc()
 		return o, errAnswers
 	}
 	if o.endpoint, o.up, err = c.dialEndpoint(o.answer.Cluster(o.backend), by); err != nil {
@@ -78,13 +97,14 @@ func (c *Carrier) openOpaque(t *discover.Target, by caller) (o opaque, err error
 }
 
 var (
-	errUnknown = errors.New("destination knows nothing by this address")
-	errAnswers = errors.New("the route has an answer to requests instead of a backend")
+	errUnknown   = errors.New("destination knows nothing by this address")
+	errUnmatched = errors.New("no rule of the route is for this server name")
+	errAnswers   = errors.New("the route has an error in place of a backend")
 )
 
 func whyUnreached(err error) outcome.Reason {
 	switch {
-	case errors.Is(err, errUnknown):
+	case errors.Is(err, errUnknown), errors.Is(err, errUnmatched):
 		return outcome.NoRoute
 	case errors.Is(err, errAnswers):
 		return outcome.RouteAnswer
@@ -103,7 +123,7 @@ func (c *Carrier) opaqueLabels(o opaque, f detect.First) metric.Labels {
 		Backend:   o.backend.Cluster,
 		Protocol:  "tcp",
 	}
-	o.answer.Fallback.Label(&l)
+	o.rule.Label(&l)
 	o.endpoint.Label(&l, c.Identity)
 	if !o.endpoint.Meshed() && f.Protocol == detect.TLS {
 		l.Security = metric.TLSPassthrough

@@ -48,7 +48,7 @@ func (c *Carrier) attend(
 	f detect.First,
 	try int,
 ) (http detect.First, again bool, err error) {
-	o, err := c.openOpaque(t, caller{nc.RemoteAddr(), try})
+	o, err := c.openOpaque(t, caller{nc.RemoteAddr(), try, f})
 	if err != nil {
 		http, err = c.attendAlone(nc, t, f)
 		return http, false, err

@@ -33,13 +33,16 @@ var elsewhere = map[string]func(*road, place, fault){
 
 // beyond are the rules that the proxy refuses as such, whatever is in them.
 func beyond(p place) bool { return p.under("route") && (p.under("tls") || p.under("tcp")) }
+// beyond are the filters of what is carried unread: the proxy refuses them as such, whatever is in
+// them.
+func beyond(p place) bool { return p.under("tls") || p.under("tcp") }
 
 // names reports whether a reason says where the fault is: by the field's name, the message's, or
-// that of the rules that the proxy does not have.
+// that such a connection has no filters.
 func names(reason string, p place) bool {
 	reason = strings.ToLower(reason)
 	if beyond(p) {
-		return strings.Contains(reason, "rules for tls or tcp")
+		return strings.Contains(reason, "has no filters")
 	}
 	field := strings.ReplaceAll(strings.ToLower(p.name()), "_", " ")
 	return strings.Contains(reason, field) ||
@@ -225,7 +228,7 @@ func (r *road) refused(l *lane, p place, f fault, subject *api.Resource) {
 func (r *road) control(l *lane, p place, subject *api.Resource) {
 	r.t.Helper()
 	if beyond(p) {
-		return // the proxy knows nothing that could be there
+		return // nothing may be there
 	}
 	m, _ := r.with(p, p.known, subject)
 	if rejected := r.rejection(m); rejected != nil {
