@@ -18,8 +18,9 @@ import (
 const (
 	// annotationBundle is on every CustomResourceDefinition of the Gateway API, with its release.
 	annotationBundle = "gateway.networking.k8s.io/bundle-version"
-	// minBundle is the oldest release that is not warned of: since then both kinds of routes are
-	// what they are today, but for fields that were added.
+	// minBundle is the oldest release that is not warned of: since then HTTPRoutes and GRPCRoutes
+	// are what they are today, but for fields that were added. TLSRoutes have their version v1
+	// since v1.5, TCPRoutes since v1.6.
 	minBundle = "v1.2.0"
 
 	installGateway = "kubectl apply --server-side -f https://github.com/kubernetes-sigs/" +
@@ -29,7 +30,9 @@ const (
 // checkGatewayAPI looks at the kinds of routes that are the Gateway API's. Nobody has to have them.
 func (c *checker) checkGatewayAPI(ctx context.Context) {
 	c.begin("gateway-api")
-	for _, resource := range []string{crd.HTTPRoutes, crd.GRPCRoutes} {
+	for _, resource := range []string{
+		crd.HTTPRoutes, crd.GRPCRoutes, crd.TLSRoutes, crd.TCPRoutes,
+	} {
 		c.checkRoutes(ctx, resource)
 	}
 }

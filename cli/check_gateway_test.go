@@ -69,7 +69,7 @@ func TestCheckGatewayAPIMustBeAble(t *testing.T) {
 	})
 	checker.dynamic = client
 	checker.checkGatewayAPI(t.Context())
-	if n := checker.count(broken); n != 2 {
+	if n := checker.count(broken); n != 4 {
 		t.Errorf("%d errors, want one for each kind", n)
 	}
 }

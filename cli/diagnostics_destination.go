@@ -61,9 +61,9 @@ func newProfileCommand(a *app) *cobra.Command {
 		Short: "Show the routes, retries and balancing that a proxy would be told of, and why",
 		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a
 name or an address: its protocol, its routes with their timeouts, retries and backends, the retry
-budget, and how the endpoints behind each backend are used; and first which ServiceProfiles,
-HTTPRoutes, GRPCRoutes, BackendTrafficPolicies, RateLimitPolicies and FaultInjections are about
-it, which of them are used, of a BackendTrafficPolicy which fields, and why others are not.`,
+budget, and how the endpoints behind each backend are used; and first which ServiceProfiles, routes
+of the Gateway API, BackendTrafficPolicies, RateLimitPolicies and FaultInjections are about it,
+which of them are used, of a BackendTrafficPolicy which fields, and why others are not.`,
 		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
 			"  meshctl diagnostics profile web:80 -n shop -o json",
 		Args: cobra.ExactArgs(1),

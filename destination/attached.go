@@ -3,8 +3,6 @@ package destination
 import (
 	"slices"
 
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
@@ -19,10 +17,12 @@ func (v *view) policy(
 	parent := v.parent(svc, port)
 	profiles := v.profiles(svc, callerNamespace)
 	out := policy.Merge(profiles, parent, callerNamespace)
-	if v.noRoutes(svc, port, out) != "" {
+	if noFrontend(svc) != "" {
 		return out
 	}
-	routes := v.attached(svc, callerNamespace)
+	routes := slices.DeleteFunc(v.attached(svc, callerNamespace), func(r policy.Route) bool {
+		return v.noRoutes(r.Origin.Kind, svc, port, out) != ""
+	})
 	if len(routes) == 0 {
 		return out
 	}
@@ -70,38 +70,44 @@ func (v *view) profiles(svc *registry.Service, callerNamespace string) (out []po
 
 // attached reads the Gateway API's routes of a service that callers in a namespace go by.
 func (v *view) attached(svc *registry.Service, callerNamespace string) (out []policy.Route) {
-	for _, p := range v.PoliciesOn(svc.Key(), crd.HTTPRoute, crd.GRPCRoute) {
+	for _, p := range v.PoliciesOn(svc.Key(), crd.HTTPRoute, crd.GRPCRoute, crd.TLSRoute,
+		crd.TCPRoute) {
 		if p.Namespace != callerNamespace && p.Namespace != svc.Namespace {
 			continue // another consumer's
 		}
-		if route, ok := v.readRoute(p); ok {
+		if route, ok := policy.FromRoute(p.Body, p.Created, v.mesh.ClusterDomain); ok {
 			out = append(out, route)
 		}
 	}
 	return out
 }
 
-// readRoute reads a policy that is a route of the Gateway API.
-func (v *view) readRoute(p *registry.Policy) (route policy.Route, ok bool) {
-	switch body := p.Body.(type) {
-	case *gatewayv1.HTTPRoute:
-		return policy.FromHTTPRoute(body, p.Created, v.mesh.ClusterDomain), true
-	case *gatewayv1.GRPCRoute:
-		return policy.FromGRPCRoute(body, p.Created, v.mesh.ClusterDomain), true
-	}
-	return policy.Route{}, false
-}
-
-// noRoutes says why the Gateway API's routes have no say at a service's port, or "". They have none
-// where proxies see no HTTP, or no address of the service, by which its frontend is known.
+// noRoutes says why the Gateway API's routes of a kind have no say at a service's port, or "". They
+// have none where proxies do not see what they are about, or no address of the service, by which
+// its frontend is known.
 func (v *view) noRoutes(
-	svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
+	kind string, svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
 ) string {
 	if why := noFrontend(svc); why != "" {
 		return why
 	}
-	return v.unread(svc, port, profile)
+	if kind != crd.TLSRoute && kind != crd.TCPRoute {
+		return v.unread(svc, port, profile)
+	}
+	switch protocol := v.protocolOf(svc, port, profile); {
+	case protocol == api.Protocol_PROTOCOL_HTTP1, protocol == api.Protocol_PROTOCOL_HTTP2:
+		return "its port is declared to be HTTP"
+	case kind == crd.TCPRoute:
+		return ""
+	case protocol == api.Protocol_PROTOCOL_OPAQUE:
+		return declaredOpaque
+	case opaqueByNumber(port):
+		return "its port is opaque by its number, unless its appProtocol says https or tls"
+	}
+	return ""
 }
+
+const declaredOpaque = "its port is declared to be opaque"
 
 // unread says why proxies do not read what is said at a service's port, or "".
 func (v *view) unread(
@@ -110,12 +116,16 @@ func (v *view) unread(
 	if why := v.noHTTP(svc, port, profile); why != "" {
 		return why
 	}
-	// Proxies do not ask what it is.
-	if appProtocol(port.AppProtocol) == api.Protocol_PROTOCOL_DETECT &&
-		slices.Contains(config.DefaultOpaquePorts, port.Number) {
+	if opaqueByNumber(port) {
 		return "its port is opaque by its number, unless its appProtocol says http, http2 or grpc"
 	}
 	return ""
+}
+
+// opaqueByNumber says whether proxies do not ask what a port is.
+func opaqueByNumber(port *registry.ServicePort) bool {
+	return appProtocol(port.AppProtocol) == api.Protocol_PROTOCOL_DETECT &&
+		slices.Contains(config.DefaultOpaquePorts, port.Number)
 }
 
 // noFrontend says why a service has no address of its own at which it is called, or "".
@@ -129,13 +139,17 @@ func noFrontend(svc *registry.Service) string {
 	return ""
 }
 
-// noHTTP says why proxies see no HTTP at a service's port, or "".
+// noHTTP says why proxies see no HTTP at a service's port, or "". The policy is a profile's, or all
+// that counts there.
 func (v *view) noHTTP(
-	svc *registry.Service, port *registry.ServicePort, profile *policy.Policy,
+	svc *registry.Service, port *registry.ServicePort, p *policy.Policy,
 ) string {
-	switch v.protocolOf(svc, port, profile) {
+	if kind := p.Carried(); kind != "" {
+		return "its port has " + kind + "s"
+	}
+	switch v.protocolOf(svc, port, p) {
 	case api.Protocol_PROTOCOL_OPAQUE:
-		return "its port is declared to be opaque"
+		return declaredOpaque
 	case api.Protocol_PROTOCOL_TLS:
 		return "its port is declared to have the application's own TLS"
 	}

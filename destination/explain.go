@@ -18,19 +18,19 @@ func (v *view) explain(key *api.Key, namespace string) (out []policy.Verdict) {
 	parent := v.parent(svc, port)
 	profiles := v.profiles(svc, namespace)
 	out = v.invalid(svc, namespace)
-	why := v.noRoutes(svc, port, policy.Merge(profiles, parent, namespace))
-	if t.hostname != "" {
-		why = "a pod that is chosen by its name is not routed elsewhere"
-	}
-	routes := v.attached(svc, namespace)
-	if why == "" {
-		out = append(out, policy.Explain(append(profiles, routes...), parent, namespace)...)
-	} else {
-		for _, r := range routes {
+	profile, all := policy.Merge(profiles, parent, namespace), profiles
+	for _, r := range v.attached(svc, namespace) {
+		why := v.noRoutes(r.Origin.Kind, svc, port, profile)
+		if t.hostname != "" {
+			why = "a pod that is chosen by its name is not routed elsewhere"
+		}
+		if why == "" {
+			all = append(all, r)
+		} else {
 			out = append(out, r.Origin.Verdict(false, why))
 		}
-		out = append(out, policy.Explain(profiles, parent, namespace)...)
 	}
+	out = append(out, policy.Explain(all, parent, namespace)...)
 	return append(out, v.explainTraffic(t, namespace)...)
 }
 

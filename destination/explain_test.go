@@ -30,6 +30,11 @@ spec: {routes: [{name: p, condition: {%s}}]}
 				" ServiceProfile true the rules are its"},
 		{"a headless Service", cluster, route("db"), "db.shop:5432",
 			"HTTPRoute false it is headless: whoever calls it has chosen a pod"},
+		{"connections to an opaque port", annotated, get + route("web") + "---" +
+			carriedOn("TCPRoute", "web", "shop", "t", "{name: v1, port: 80}"), "web.shop",
+			"HTTPRoute false its port is declared to be opaque;" +
+				" ServiceProfile true its rules give way to those of TCPRoute shop/t; its retry" +
+				" budget and opaque ports count; TCPRoute true the rules are its"},
 		{"a pod by its name", cluster, route("db"), "db-0.db.shop:5432",
 			"HTTPRoute false a pod that is chosen by its name is not routed elsewhere"},
 		{"another Service", cluster, route("web"), "v1.shop", ""},

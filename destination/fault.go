@@ -62,8 +62,8 @@ func (v *view) unharmed(p *registry.Policy, ref *crd.ServiceReference) *crd.Prob
 		return crd.Problemf(status.ReasonInvalid, "the fault is ignored: %s", err)
 	}
 	return v.atSomePort(p, ref, "fault", func(front frontPort) *crd.Problem {
-		profile := v.profile(front.service, front.service.Namespace)
-		if why := v.noHTTP(front.service, front.port, profile); why != "" {
+		all := v.policy(front.service, front.port, front.service.Namespace)
+		if why := v.noHTTP(front.service, front.port, all); why != "" {
 			return front.nothing("fault", why)
 		}
 		return nil

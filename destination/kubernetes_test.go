@@ -74,6 +74,8 @@ func startKubernetes(t *testing.T) *k8s {
 			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
+			crd.GatewayResource(crd.TLSRoutes):  "TLSRouteList",
+			crd.GatewayResource(crd.TCPRoutes):  "TCPRouteList",
 		})
 	k.dynamic.PrependReactor("patch", crd.Resource, applyStatus(k.dynamic))
 	k.Destination, k.stop = k.replica("one")

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
@@ -33,10 +31,9 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 		return v.faultReport(p, body)
 	case *crd.TelemetryPolicy:
 		return v.telemetryReport(p, body)
-	case *gatewayv1.HTTPRoute:
-		return v.routeReport(p, body.Spec.ParentRefs)
-	case *gatewayv1.GRPCRoute:
-		return v.routeReport(p, body.Spec.ParentRefs)
+	}
+	if route, ok := policy.FromRoute(p.Body, p.Created, v.mesh.ClusterDomain); ok {
+		return v.routeReport(p, route)
 	}
 	if ref.Kind != crd.Kind {
 		return nil // it cannot be read: of which parents or targets to say so is not known

@@ -46,7 +46,7 @@ func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
 	svc, port, ref := t.service, t.service.Port(t.port), v.as(v.ref(t), namespace)
 	p := v.harmed(v.policyFor(t, namespace), frontPort{svc, port}, namespace)
-	route.Protocol = v.protocolOf(svc, port, p)
+	route.Protocol = p.Protocol(v.protocolOf(svc, port, p))
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	route.Authority = v.mesh.clusterName(ref)
 	route.RetryBudget = v.retryBudget(t, p, namespace)
@@ -60,7 +60,7 @@ func (v *view) routeToService(route *api.Route, t target, namespace string) []cl
 		refs = append(refs, more...)
 		return backends
 	}
-	route.Http = p.HTTP(find)
+	route.Http, route.Tls, route.Tcp = p.HTTP(find), p.TLS(find), p.TCP(find)
 	refs = once(refs)
 	route.Backends = find(p.DefaultBackends())
 	return refs
@@ -117,7 +117,8 @@ func (v *view) backends(
 	for i, weight := range policy.Weights(all) {
 		b := &all[i]
 		out := &api.Backend{Weight: weight, Answer: b.Answer}
-		if b.Missing != 0 && v.unusable(policy.Ref{Host: b.Host, Port: b.Port}) != nil {
+		ref := policy.Ref{Host: b.Host, Port: b.Port}
+		if b.Missing != 0 && v.unusable(ref, b.Unread) != nil {
 			out.Answer = b.Missing
 		}
 		if out.Answer == 0 {
@@ -135,13 +136,16 @@ func (v *view) backendRef(b policy.Backend, namespace string, callerPort uint16)
 }
 
 // unusable says why a service's port can be no backend of a route, or is nil. A service that stands
-// for a DNS name is none.
-func (v *view) unusable(ref policy.Ref) *crd.Problem {
+// for a DNS name is none. What gets connections unread may speak anything.
+func (v *view) unusable(ref policy.Ref, unread bool) *crd.Problem {
 	what := policy.Backend{Host: ref.Host, Port: ref.Port}
 	svc, hostname := v.lookup(ref.Host)
 	if svc == nil || hostname != "" || svc.External || svc.Port(ref.Port) == nil {
 		return crd.Problemf(crd.ReasonBackendNotFound,
 			"no Service with such a port is called %s", what)
+	}
+	if unread {
+		return nil
 	}
 	if why := v.noHTTP(svc, svc.Port(ref.Port), v.profile(svc, svc.Namespace)); why != "" {
 		return crd.Problemf(crd.ReasonUnsupportedProtocol, "of %s: %s", what, why)

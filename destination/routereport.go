@@ -2,6 +2,7 @@ package destination
 
 import (
 	"cmp"
+	"fmt"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -13,24 +14,22 @@ import (
 
 // routeReport answers what a route's status should be: what is said is read off the same policies
 // that proxies are told of.
-func (v *view) routeReport(
-	p *registry.Policy, refs []gatewayv1.ParentReference,
-) *status.Report {
-	route, _ := v.readRoute(p)
+func (v *view) routeReport(p *registry.Policy, route policy.Route) *status.Report {
 	unresolved := route.Unresolved
 	for _, ref := range route.Refs {
-		if why := v.unusable(ref); why != nil {
+		if why := v.unusable(ref, route.Carries()); why != nil {
 			unresolved = append(unresolved, *why)
 		}
 	}
 	var parents []status.Parent
-	for i := range refs {
-		if namespace, name, ok := crd.ParentService(&refs[i], p.Namespace); ok {
+	for i := range route.ParentRefs {
+		ref := &route.ParentRefs[i]
+		if namespace, name, ok := crd.ParentService(ref, p.Namespace); ok {
+			name := registry.Name{Namespace: namespace, Name: name}
 			parents = append(parents, status.Parent{
-				Ref: refs[i], Dropped: route.Dropped, Unresolved: unresolved,
-				Refused: cmp.Or(
-					v.refused(route, &refs[i], registry.Name{Namespace: namespace, Name: name}),
-					disobeyed(route)),
+				Ref: *ref, Dropped: route.Dropped, Unresolved: unresolved,
+				Refused:  cmp.Or(v.refused(route, ref, name), disobeyed(route)),
+				Behind:   v.behind(route, ref, name),
 				Standing: v.Standing(p.Ref()),
 			})
 		}
@@ -74,7 +73,8 @@ func (v *view) refusedAt(
 	route policy.Route, svc *registry.Service, port *registry.ServicePort,
 ) *crd.Problem {
 	namespace := route.Origin.Namespace
-	if why := v.noRoutes(svc, port, v.profile(svc, namespace)); why != "" {
+	why := v.noRoutes(route.Origin.Kind, svc, port, v.profile(svc, namespace))
+	if why != "" {
 		return crd.Problemf(crd.ReasonNoMatchingParent,
 			"Service %s has no port %d for routes: %s", svc.Key(), port.Number, why)
 	}
@@ -83,6 +83,28 @@ func (v *view) refusedAt(
 		return nil
 	}
 	return crd.Problemf(crd.ReasonConflicted,
-		"port %d of Service %s has GRPCRoutes, and then HTTPRoutes have no say", port.Number,
-		svc.Key())
+		"port %d of Service %s has %ss, and then %ss have no say", port.Number, svc.Key(), p.Kind,
+		route.Origin.Kind)
+}
+
+// behind says at which ports of a Service connections go by an older TCPRoute than this one, which
+// the Gateway API has accepted all the same, and by which.
+func (v *view) behind(
+	route policy.Route, ref *gatewayv1.ParentReference, name registry.Name,
+) (out []string) {
+	svc := v.Service(name)
+	if svc == nil || route.Origin.Kind != crd.TCPRoute {
+		return nil
+	}
+	parent, _ := policy.ParentOf(ref, route.Origin.Namespace, v.mesh.ClusterDomain)
+	for i := range svc.Ports {
+		port := &svc.Ports[i]
+		p := v.policy(svc, port, route.Origin.Namespace)
+		if parent.Covers(v.parent(svc, port)) && p.Carried() == crd.TCPRoute &&
+			p.Uses(route.Origin) && p.Rules[0].Origin != route.Origin {
+			out = append(out, fmt.Sprintf("connections to port %d go by %s", port.Number,
+				p.Rules[0].Origin))
+		}
+	}
+	return out
 }

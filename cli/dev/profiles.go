@@ -72,11 +72,12 @@ func readProfiles(file string) (hosts []string, err error) {
 	for i := range docs {
 		switch docs[i].Kind {
 		case crd.Kind, crd.BackendTrafficPolicyKind, crd.RateLimitPolicyKind,
-			crd.FaultInjectionKind, crd.TelemetryPolicyKind, crd.HTTPRoute, crd.GRPCRoute:
+			crd.FaultInjectionKind, crd.TelemetryPolicyKind, crd.HTTPRoute, crd.GRPCRoute,
+			crd.TLSRoute, crd.TCPRoute:
 		default:
 			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, "+
 				"BackendTrafficPolicies, RateLimitPolicies, FaultInjections, TelemetryPolicies, "+
-				"HTTPRoutes and GRPCRoutes", file, docs[i].Line, docs[i].Kind)
+				"HTTPRoutes, GRPCRoutes, TLSRoutes and TCPRoutes", file, docs[i].Line, docs[i].Kind)
 		}
 	}
 	objects, err := files.Parse(file, text)

@@ -77,7 +77,8 @@ func readKinds() []rbacv1.PolicyRule {
 // writeStatus lets destination say what has become of what users wrote.
 func writeStatus() []rbacv1.PolicyRule {
 	routes := rule(gatewayv1.GroupName, crd.HTTPRoutes+"/status", "patch")
-	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status")
+	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status", crd.TLSRoutes+"/status",
+		crd.TCPRoutes+"/status")
 	ours := rule(crd.Group, crd.Resource+"/status", "patch")
 	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status",
 		crd.RateLimitPolicies+"/status", crd.FaultInjections+"/status",

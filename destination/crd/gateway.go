@@ -15,12 +15,16 @@ import (
 const (
 	HTTPRoute = "HTTPRoute"
 	GRPCRoute = "GRPCRoute"
+	TLSRoute  = "TLSRoute"
+	TCPRoute  = "TCPRoute"
 )
 
 // The resources of those kinds.
 const (
 	HTTPRoutes = "httproutes"
 	GRPCRoutes = "grpcroutes"
+	TLSRoutes  = "tlsroutes"
+	TCPRoutes  = "tcproutes"
 )
 
 // GatewayResource is what a dynamic client asks for.

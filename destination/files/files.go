@@ -15,7 +15,6 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/kube"
@@ -290,13 +289,7 @@ func decodeTyped(doc *crd.Document, kind *kube.Kind) (kube.Object, error) {
 // checkRoute refuses a route of the Gateway API of which something cannot be obeyed: a file has no
 // status to say so in.
 func checkRoute(doc *crd.Document, obj kube.Object) error {
-	var route policy.Route
-	switch obj := obj.(type) {
-	case *gatewayv1.HTTPRoute:
-		route = policy.FromHTTPRoute(obj, time.Time{}, "")
-	case *gatewayv1.GRPCRoute:
-		route = policy.FromGRPCRoute(obj, time.Time{}, "")
-	}
+	route, _ := policy.FromRoute(obj, time.Time{}, "")
 	var problems []error
 	for _, p := range slices.Concat(route.Dropped, route.Unresolved) {
 		problems = append(problems, &crd.FileError{File: doc.File, Line: doc.Line, Err: &p})

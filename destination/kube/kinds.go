@@ -39,9 +39,6 @@ func Kinds() []Kind {
 	networking := networkingv1.SchemeGroupVersion
 	cidrs := row(networking.WithResource("servicecidrs"), "ServiceCIDR", false, convertServiceCIDR)
 	cidrs.Optional = true // since Kubernetes 1.33
-	http := row(crd.GatewayResource(crd.HTTPRoutes), crd.HTTPRoute, true, convertHTTPRoute)
-	grpc := row(crd.GatewayResource(crd.GRPCRoutes), crd.GRPCRoute, true, convertGRPCRoute)
-	http.Optional, grpc.Optional = true, true // who wants the Gateway API installs it
 	return []Kind{
 		row(core.WithResource("namespaces"), "Namespace", false, convertNamespace),
 		row(core.WithResource("nodes"), "Node", false, convertNode),
@@ -55,8 +52,17 @@ func Kinds() []Kind {
 		row(crd.RateLimitPolicyResource(), crd.RateLimitPolicyKind, true, convertRateLimit),
 		row(crd.FaultInjectionResource(), crd.FaultInjectionKind, true, convertFault),
 		row(crd.TelemetryPolicyResource(), crd.TelemetryPolicyKind, true, convertTelemetry),
-		http, grpc,
+		optional(row(crd.GatewayResource(crd.HTTPRoutes), crd.HTTPRoute, true, convertHTTPRoute)),
+		optional(row(crd.GatewayResource(crd.GRPCRoutes), crd.GRPCRoute, true, convertGRPCRoute)),
+		optional(row(crd.GatewayResource(crd.TLSRoutes), crd.TLSRoute, true, convertTLSRoute)),
+		optional(row(crd.GatewayResource(crd.TCPRoutes), crd.TCPRoute, true, convertTCPRoute)),
 	}
+}
+
+// optional is a kind of the Gateway API's: who wants that installs it.
+func optional(k Kind) Kind {
+	k.Optional = true
+	return k
 }
 
 // row makes a Kind of what converts it.

@@ -29,6 +29,24 @@ func convertGRPCRoute(r *gatewayv1.GRPCRoute) *registry.Policy {
 	return out
 }
 
+func convertTLSRoute(r *gatewayv1.TLSRoute) *registry.Policy {
+	body := &gatewayv1.TLSRoute{Spec: r.Spec}
+	body.Namespace, body.Name = r.Namespace, r.Name
+	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
+	out.Meta, out.Kind, out.Generation, out.Body =
+		convertMeta(r), crd.TLSRoute, r.Generation, body
+	return out
+}
+
+func convertTCPRoute(r *gatewayv1.TCPRoute) *registry.Policy {
+	body := &gatewayv1.TCPRoute{Spec: r.Spec}
+	body.Namespace, body.Name = r.Namespace, r.Name
+	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
+	out.Meta, out.Kind, out.Generation, out.Body =
+		convertMeta(r), crd.TCPRoute, r.Generation, body
+	return out
+}
+
 // routePolicy keeps what all kinds of routes have: the Services that are parents, and what the mesh
 // says of them already. What others say is theirs, and changes without our noticing.
 func routePolicy(

@@ -36,6 +36,8 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
+			crd.GatewayResource(crd.TLSRoutes):  "TLSRouteList",
+			crd.GatewayResource(crd.TCPRoutes):  "TCPRouteList",
 		})
 }
 

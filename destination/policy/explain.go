@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
 // Verdict says what becomes of one object, for callers in one namespace of one parent's port.
@@ -41,6 +43,9 @@ func Explain(routes []Route, parent Parent, callerNamespace string) (out []Verdi
 			out = append(out, r.Origin.Verdict(len(r.Opaque) > 0 || r.Budget != nil, fmt.Sprintf(
 				"its rules give way to those of %s; its retry budget and opaque ports count",
 				kept[0].Origin)))
+		case r.Origin.Kind == crd.TCPRoute && !kept[0].is(r):
+			out = append(out, r.Origin.Verdict(false, fmt.Sprintf(
+				"connections go by %s, which is older", kept[0].Origin)))
 		default:
 			out = append(out, r.Origin.Verdict(true, among(r, counted, kept)))
 		}
@@ -55,7 +60,7 @@ func among(r Route, counted, kept []Route) string {
 		rest = counted
 	}
 	switch i := slices.IndexFunc(rest, r.is); {
-	case len(rest) == 1:
+	case len(rest) == 1, r.Origin.Kind == crd.TCPRoute:
 		return "the rules are its"
 	case r.Closed:
 		return "its rules are among others', the more specific first, then those of older objects"

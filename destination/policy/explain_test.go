@@ -38,6 +38,15 @@ func TestExplain(t *testing.T) {
 				" ports count\nr true its rules are among others', the more specific first, then" +
 				" those of older objects\ns true its rules are among others', the more specific" +
 				" first, then those of older objects"},
+		{"of connections", []written{tcpRoute("r", 0, toV1), tcpRoute("s", 1, toV1)},
+			"a true its rules give way to those of TCPRoute shop/s; its retry budget and opaque" +
+				" ports count\nr false connections go by TCPRoute shop/s, which is older\n" +
+				"s true the rules are its"},
+		{"of connections by name", []written{tcpRoute("r", 1, toV1),
+			tlsRoute("s", 0, "a.org", toV1)},
+			"a true its rules give way to those of TLSRoute shop/s; its retry budget and opaque" +
+				" ports count\nr false a port has routes of one kind, and TLSRoute shop/s comes" +
+				" first\ns true the rules are its"},
 		{"of another port", []written{elsewhere},
 			"a true the rules are its\ne false it is about other ports"},
 	} {

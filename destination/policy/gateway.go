@@ -24,6 +24,22 @@ const (
 	answerBrokenGRPC = http.StatusServiceUnavailable
 )
 
+// FromRoute reads a route of the Gateway API, of whichever kind. Services have their names in a
+// zone, such as cluster.local.
+func FromRoute(in any, created time.Time, zone string) (route Route, ok bool) {
+	switch in := in.(type) {
+	case *gatewayv1.HTTPRoute:
+		return FromHTTPRoute(in, created, zone), true
+	case *gatewayv1.GRPCRoute:
+		return FromGRPCRoute(in, created, zone), true
+	case *gatewayv1.TLSRoute:
+		return FromTLSRoute(in, created, zone), true
+	case *gatewayv1.TCPRoute:
+		return FromTCPRoute(in, created, zone), true
+	}
+	return Route{}, false
+}
+
 // object is what the routes of the Gateway API have in common.
 type object struct {
 	kind    string
@@ -48,7 +64,7 @@ func newReader(o object) *reader {
 	r := &reader{object: o}
 	r.Route = Route{
 		Origin: Origin{gatewayv1.GroupName, o.kind, o.meta.Namespace, o.meta.Name},
-		Closed: true, Created: o.created,
+		Closed: true, Created: o.created, ParentRefs: o.parents,
 	}
 	for i := range o.parents {
 		if parent, ok := ParentOf(&o.parents[i], o.meta.Namespace, o.zone); ok {

@@ -33,19 +33,18 @@ func (w written) read(t *testing.T) Route {
 	if err != nil {
 		t.Fatal(err)
 	}
-	created := time.Unix(int64(1000-w.age), 0)
-	if w.kind == crd.GRPCRoute {
-		var route gatewayv1.GRPCRoute
-		if err := docs[0].Decode(&route); err != nil {
-			t.Fatal(err)
-		}
-		return FromGRPCRoute(&route, created, "cluster.local")
-	}
-	var route gatewayv1.HTTPRoute
-	if err := docs[0].Decode(&route); err != nil {
+	object := map[string]any{
+		crd.HTTPRoute: new(gatewayv1.HTTPRoute), crd.GRPCRoute: new(gatewayv1.GRPCRoute),
+		crd.TLSRoute: new(gatewayv1.TLSRoute), crd.TCPRoute: new(gatewayv1.TCPRoute),
+	}[w.kind]
+	if err := docs[0].Decode(object); err != nil {
 		t.Fatal(err)
 	}
-	return FromHTTPRoute(&route, created, "cluster.local")
+	route, ok := FromRoute(object, time.Unix(int64(1000-w.age), 0), "cluster.local")
+	if !ok {
+		t.Fatalf("%s is no route", w.kind)
+	}
+	return route
 }
 
 func httpRoute(name string, age int, spec string) written {

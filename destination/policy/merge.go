@@ -9,6 +9,7 @@ import (
 
 // Policy is what counts for one caller of one service's port.
 type Policy struct {
+	Kind    string // of the closed routes whose the rules are; "": of none
 	Rules   []OriginRule
 	Default []Backend
 	Budget  *Budget
@@ -32,7 +33,8 @@ type OriginRule struct {
 //
 // Closed routes, the Gateway API's, are a group of their own. Where there are any, the rules are
 // theirs alone, in the order of their ranks first, and what they do not match is not found. What
-// they cannot say (budgets, opaque ports) still comes from the others.
+// they cannot say (budgets, opaque ports) still comes from the others. Where they are about
+// connections, the default is for requests on connections that were there before.
 func Merge(routes []Route, parent Parent, callerNamespace string) *Policy {
 	open, closed := covering(routes, parent)
 	open, closed = counting(open, callerNamespace), ofOneKind(counting(closed, callerNamespace))
@@ -77,12 +79,17 @@ func counting(routes []Route, callerNamespace string) []Route {
 	return routes
 }
 
-// ofOneKind returns the routes of the one kind that a port can have: of GRPCRoute if there are any
-// (GEP-1294, conflicting routes).
+// precedence is that of the kinds of routes of which a port can have one (GEP-1294, conflicting
+// routes).
+var precedence = []string{crd.GRPCRoute, crd.HTTPRoute, crd.TLSRoute, crd.TCPRoute}
+
+// ofOneKind returns the routes of the one kind that a port can have.
 func ofOneKind(routes []Route) []Route {
-	grpc := func(r Route) bool { return r.Origin.Kind == crd.GRPCRoute }
-	if slices.ContainsFunc(routes, grpc) {
-		return slices.DeleteFunc(routes, func(r Route) bool { return !grpc(r) })
+	for _, kind := range precedence {
+		is := func(r Route) bool { return r.Origin.Kind == kind }
+		if slices.ContainsFunc(routes, is) {
+			return slices.DeleteFunc(routes, func(r Route) bool { return !is(r) })
+		}
 	}
 	return routes
 }
@@ -107,20 +114,25 @@ func (p *Policy) add(r Route) {
 // unmatched names the rule for what no other rule of closed routes matches.
 const unmatched = "unmatched"
 
-// close puts the rules of closed routes in place of all others.
+// close puts the rules of closed routes, which are of one kind, in place of all others.
 func (p *Policy) close(routes []Route) {
-	p.Rules, p.Default = nil, nil
+	p.Kind, p.Rules, p.Default = routes[0].Origin.Kind, nil, nil
 	for _, r := range routes {
 		p.add(r)
 	}
 	slices.SortStableFunc(p.Rules, func(a, b OriginRule) int {
 		return slices.Compare(b.Rank[:], a.Rank[:])
 	})
-	if n := len(p.Rules); n > 0 && p.Rules[n-1].Match == nil {
-		return
+	nothing := []Backend{{Answer: answerNoMatch, Weight: 1}}
+	switch n := len(p.Rules); {
+	case p.Kind == crd.TLSRoute:
+		p.Default = nothing
+	case p.Kind == crd.TCPRoute:
+		p.Default = p.Rules[0].Backends
+	case n == 0 || p.Rules[n-1].Match != nil:
+		p.Rules = append(p.Rules,
+			OriginRule{Rule{Name: unmatched, Backends: nothing}, routes[0].Origin})
 	}
-	nothing := Rule{Name: unmatched, Backends: []Backend{{Answer: answerNoMatch, Weight: 1}}}
-	p.Rules = append(p.Rules, OriginRule{nothing, routes[0].Origin})
 }
 
 // Uses says whether some rule is an object's.

@@ -12,7 +12,7 @@ import (
 // HTTP makes the rules that a caller's proxy routes by. Find looks up the clusters of a rule's own
 // backends and mirrors, of each one and in their order.
 func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
-	if p == nil {
+	if p == nil || p.Carried() != "" {
 		return nil
 	}
 	out := make([]*api.HTTPRule, 0, len(p.Rules))
@@ -43,7 +43,7 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 // Named makes the rules that the service's own proxies measure by: which requests are a rule's, and
 // which of their responses are failures. What a request is worth to its caller is not in them.
 func (p *Policy) Named() []*api.HTTPRule {
-	if p == nil {
+	if p == nil || p.Carried() != "" {
 		return nil
 	}
 	out := make([]*api.HTTPRule, 0, len(p.Rules))
@@ -62,12 +62,13 @@ func (r *OriginRule) isUnmatched() bool {
 }
 
 func (r *OriginRule) named() *api.HTTPRule {
-	return &api.HTTPRule{
-		Match: r.Match, ResponseClasses: r.Responses,
-		Origin: &api.Origin{
-			Group: r.Origin.Group, Kind: r.Origin.Kind,
-			Namespace: r.Origin.Namespace, Name: r.Origin.Name, Rule: r.label(),
-		},
+	return &api.HTTPRule{Match: r.Match, ResponseClasses: r.Responses, Origin: r.origin()}
+}
+
+func (r *OriginRule) origin() *api.Origin {
+	return &api.Origin{
+		Group: r.Origin.Group, Kind: r.Origin.Kind,
+		Namespace: r.Origin.Namespace, Name: r.Origin.Name, Rule: r.label(),
 	}
 }
 

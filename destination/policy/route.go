@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
@@ -21,10 +23,11 @@ type Route struct {
 
 	// Of routes of the Gateway API, which are closed: what no rule of theirs matches is not found.
 	Closed     bool
-	Obeyed     bool          // some rule is obeyed
-	Dropped    []crd.Problem // why others are not
-	Refs       []Ref         // the backends that rules name, for whatever share
-	Unresolved []crd.Problem // what else rules refer to, and there is none of
+	Obeyed     bool                        // some rule is obeyed
+	Dropped    []crd.Problem               // why others are not
+	ParentRefs []gatewayv1.ParentReference // as the object has them, others' too
+	Refs       []Ref                       // the backends that rules name, for whatever share
+	Unresolved []crd.Problem               // what else rules refer to, and there is none of
 }
 
 // Origin is the object that something was made from.
@@ -51,6 +54,7 @@ type Rule struct {
 	Name      string     // within its object
 	Match     *api.Match // nil: every request
 	Rank      Rank       // of closed routes
+	Hostnames []string   // of TLSRoutes, in place of a match
 	Filters   []*api.Filter
 	Mirrors   []Mirror
 	Faults    []*api.Fault
@@ -75,6 +79,7 @@ type Backend struct {
 	Mirrors []Mirror
 	Answer  uint32 // the status of a fixed answer, in place of a host; 0: none
 	Missing uint32 // the status where there is no such service; 0: it has no endpoints
+	Unread  bool   // it gets connections, whatever protocol it has
 }
 
 // Mirror is a backend that gets copies of some of the requests of a rule, or of another backend: of

@@ -21,6 +21,7 @@ const PartiallyInvalid = string(gatewayv1.RouteConditionPartiallyInvalid)
 type Parent struct {
 	Ref        gatewayv1.ParentReference // as the route has it
 	Refused    *crd.Problem              // why nothing of the route is in force there, or nil
+	Behind     []string                  // where others of its kind count before it, and which
 	Dropped    []crd.Problem             // why rules are not obeyed
 	Unresolved []crd.Problem             // what rules refer to, and there is none of
 	Standing   *registry.Standing
@@ -67,7 +68,12 @@ func (p *Parent) conditions() []metav1.Condition {
 	if p.Refused != nil {
 		return []metav1.Condition{no(Accepted, p.Refused.Reason, p.Refused.Text), resolved}
 	}
-	out := []metav1.Condition{yes(Accepted, ReasonAccepted, "the route is in use"), resolved}
+	inUse := "the route is in use"
+	if len(p.Behind) > 0 {
+		inUse = "the route is accepted, but an older one is in use: " +
+			strings.Join(p.Behind, ", ")
+	}
+	out := []metav1.Condition{yes(Accepted, ReasonAccepted, inUse), resolved}
 	if len(p.Dropped) > 0 {
 		// the first words are the Gateway API's
 		out = append(out, yes(PartiallyInvalid, p.Dropped[0].Reason,

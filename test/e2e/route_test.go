@@ -170,7 +170,7 @@ func installGatewayAPI(t *testing.T) {
 	t.Helper()
 	dir := strings.TrimSpace(run(t, "go", "list", "-m", "-f", "{{.Dir}}",
 		"sigs.k8s.io/gateway-api"))
-	for _, kind := range []string{"httproutes", "grpcroutes"} {
+	for _, kind := range []string{"httproutes", "grpcroutes", "tlsroutes", "tcproutes"} {
 		file := dir + "/config/crd/standard/gateway.networking.k8s.io_" + kind + ".yaml"
 		run(t, "kubectl", "apply", "--server-side", "-f", file)
 		// until it is gone: the next test may add it again
@@ -184,10 +184,16 @@ func installGatewayAPI(t *testing.T) {
 
 func wantRouteCondition(t *testing.T, ns, kind, want string) {
 	t.Helper()
+	wantConditionOf(t, ns, "httproute", kind, want)
+}
+
+// wantConditionOf waits for a condition of the route that is called server.
+func wantConditionOf(t *testing.T, ns, route, kind, want string) {
+	t.Helper()
 	path := `jsonpath={range .status.parents[*].conditions[?(@.type=="` + kind + `")]}` +
 		`{.status} {.reason}{end}`
 	eventually(t, 30*time.Second, func() error {
-		out, err := try("", "kubectl", "-n", ns, "get", "httproute", "server", "-o", path)
+		out, err := try("", "kubectl", "-n", ns, "get", route, "server", "-o", path)
 		if err == nil && out != want {
 			err = fmt.Errorf("%s is %q, want %q", kind, out, want)
 		}

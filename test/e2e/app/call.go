@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -44,11 +45,16 @@ func call(ctx context.Context, args []string) (any, error) {
 	body := flags.String("body", "", "")
 	h2c := flags.Bool("h2c", false, "speak HTTP/2 without TLS")
 	wait := flags.Duration("timeout", 15*time.Second, "")
+	sni := flags.String("server-name", "", "over TLS ask for this name, and trust whoever answers")
 	flags.Var(headerFlags(header), "header", "NAME:VALUE")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	client := &http.Client{Timeout: *wait, Transport: transport(*h2c), CheckRedirect: asItIs}
+	by := transport(*h2c)
+	if *sni != "" {
+		by.TLSClientConfig = &tls.Config{ServerName: *sni, InsecureSkipVerify: true}
+	}
+	client := &http.Client{Timeout: *wait, Transport: by, CheckRedirect: asItIs}
 	out := make([]answer, 0, *n)
 	for range *n {
 		req, err := http.NewRequestWithContext(ctx, *method, flags.Arg(0), strings.NewReader(*body))
