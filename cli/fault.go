@@ -228,6 +228,9 @@ func drawFaults(w io.Writer, list []crd.FaultInjection, now time.Time) error {
 		for _, ref := range f.Spec.TargetRefs {
 			targets = append(targets, "svc/"+ref.Name)
 		}
+		if targets == nil {
+			targets = []string{"(routes)"} // which refer to it, or nothing
+		}
 		rows = append(rows, []string{f.Name, strings.Join(targets, ","),
 			harmOf(&f.Spec), leftOf(f.Spec.Until.Time, now)})
 	}

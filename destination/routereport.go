@@ -21,6 +21,11 @@ func (v *view) routeReport(p *registry.Policy, route policy.Route) *status.Repor
 			unresolved = append(unresolved, *why)
 		}
 	}
+	for _, name := range route.Extensions {
+		if _, why := v.fault(faultRef(p.Namespace, name), p.Namespace); why != nil {
+			unresolved = append(unresolved, *why)
+		}
+	}
 	var parents []status.Parent
 	for i := range route.ParentRefs {
 		ref := &route.ParentRefs[i]

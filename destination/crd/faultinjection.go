@@ -24,7 +24,8 @@ func FaultInjectionResource() schema.GroupVersionResource {
 }
 
 // FaultInjection does harm on purpose, until it ends by itself: requests to Services of its
-// namespace are delayed, or answered with an error.
+// namespace, or by rules of its HTTPRoutes and GRPCRoutes that refer to it, are delayed, or
+// answered with an error.
 //
 // +kubebuilder:object:root=true
 type FaultInjection struct {
@@ -47,7 +48,7 @@ type FaultInjectionList struct {
 
 // FaultInjectionSpec says what happens to which requests.
 type FaultInjectionSpec struct {
-	TargetRefs []ServiceReference `json:"targetRefs"`
+	TargetRefs []ServiceReference `json:"targetRefs,omitempty"` // empty: of routes alone
 
 	Match *gatewayv1.HTTPRouteMatch `json:"match,omitempty"` // absent: every request
 	From  []FaultCaller             `json:"from,omitempty"`  // empty: everybody's
@@ -101,7 +102,7 @@ func (f *FaultInjection) Default() {}
 func (f *FaultInjection) Validate() field.ErrorList {
 	spec := field.NewPath("spec")
 	refs, from := spec.Child("targetRefs"), spec.Child("from")
-	errs := between(refs, len(f.Spec.TargetRefs), 1, maxTargets)
+	errs := atMost(refs, len(f.Spec.TargetRefs), maxTargets)
 	for i := range f.Spec.TargetRefs {
 		errs = append(errs, f.Spec.TargetRefs[i].validate(refs.Index(i))...)
 	}

@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,9 @@ func TestFaultsAreValidated(t *testing.T) {
 		"spec.from[1].namespace": func(s *FaultInjectionSpec) {
 			s.From = []FaultCaller{{Namespace: "shop"}, {ServiceAccount: "cart"}}
 		},
-		"spec.targetRefs: Required": func(s *FaultInjectionSpec) { s.TargetRefs = nil },
+		"spec.targetRefs: Too many": func(s *FaultInjectionSpec) {
+			s.TargetRefs = slices.Repeat(s.TargetRefs, 17)
+		},
 		"spec.targetRefs[0].kind": func(s *FaultInjectionSpec) {
 			s.TargetRefs[0].Kind = "Deployment"
 		},
@@ -51,6 +54,14 @@ func TestFaultsAreValidated(t *testing.T) {
 			!strings.Contains(err.Error(), want)) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// A fault of routes alone names no Service.
+func TestAFaultNeedsNoTargets(t *testing.T) {
+	f := faultOf(func(s *FaultInjectionSpec) { s.TargetRefs = nil })
+	if err := f.Validate().ToAggregate(); err != nil {
+		t.Error(err)
 	}
 }
 

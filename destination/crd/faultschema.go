@@ -20,8 +20,8 @@ func FaultInjectionCRD() *apix.CustomResourceDefinition {
 
 func faultSpecSchema() schemaProps {
 	spec := object("", props{
-		"targetRefs": some(list("Services of the fault's own namespace.", maxTargets,
-			serviceReferenceSchema())),
+		"targetRefs": list("Services of the fault's own namespace; none where only the rules of "+
+			"routes are meant that refer to it.", maxTargets, serviceReferenceSchema()),
 		"match": httpMatchSchema(),
 		"from": list("Whose requests; without it, everybody's.", MaxFaultCallers,
 			faultCallerSchema()),
@@ -29,7 +29,7 @@ func faultSpecSchema() schemaProps {
 		"abort": faultAbortSchema(),
 		"until": {Type: "string", Format: "date-time",
 			Description: "When it ends by itself, such as 2030-01-31T12:00:00Z."},
-	}, "targetRefs", "until")
+	}, "until")
 	spec.XValidations = []apix.ValidationRule{
 		rule("has(self.delay) || has(self.abort)", doesNothing),
 	}

@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"slices"
+
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
@@ -17,6 +19,11 @@ func convertHTTPRoute(r *gatewayv1.HTTPRoute) *registry.Policy {
 	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
 	out.Meta, out.Kind, out.Generation, out.Body =
 		convertMeta(r), crd.HTTPRoute, r.Generation, body
+	for i := range r.Spec.Rules {
+		for _, f := range r.Spec.Rules[i].Filters {
+			addUse(out, f.ExtensionRef)
+		}
+	}
 	return out
 }
 
@@ -26,6 +33,11 @@ func convertGRPCRoute(r *gatewayv1.GRPCRoute) *registry.Policy {
 	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
 	out.Meta, out.Kind, out.Generation, out.Body =
 		convertMeta(r), crd.GRPCRoute, r.Generation, body
+	for i := range r.Spec.Rules {
+		for _, f := range r.Spec.Rules[i].Filters {
+			addUse(out, f.ExtensionRef)
+		}
+	}
 	return out
 }
 
@@ -45,6 +57,18 @@ func convertTCPRoute(r *gatewayv1.TCPRoute) *registry.Policy {
 	out.Meta, out.Kind, out.Generation, out.Body =
 		convertMeta(r), crd.TCPRoute, r.Generation, body
 	return out
+}
+
+// addUse notes, once, that a route refers to a policy by a filter of a rule.
+func addUse(p *registry.Policy, ref *gatewayv1.LocalObjectReference) {
+	if ref == nil || ref.Group != crd.Group {
+		return
+	}
+	used := registry.PolicyRef{Kind: string(ref.Kind),
+		Name: registry.Name{Namespace: p.Namespace, Name: string(ref.Name)}}
+	if !slices.Contains(p.Uses, used) {
+		p.Uses = append(p.Uses, used)
+	}
 }
 
 // routePolicy keeps what all kinds of routes have: the Services that are parents, and what the mesh

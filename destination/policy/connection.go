@@ -14,7 +14,7 @@ import (
 func FromTLSRoute(in *gatewayv1.TLSRoute, created time.Time, zone string) Route {
 	r := newReader(object{
 		kind: crd.TLSRoute, meta: &in.ObjectMeta, parents: in.Spec.ParentRefs, created: created,
-		zone: zone, broken: answerBroken,
+		zone: zone,
 	})
 	rules := in.Spec.Rules
 	if len(rules) == 0 {
@@ -51,7 +51,7 @@ func rankOf(serverName string) Rank {
 func FromTCPRoute(in *gatewayv1.TCPRoute, created time.Time, zone string) Route {
 	r := newReader(object{
 		kind: crd.TCPRoute, meta: &in.ObjectMeta, parents: in.Spec.ParentRefs, created: created,
-		zone: zone, broken: answerBroken,
+		zone: zone,
 	})
 	rules := in.Spec.Rules
 	if len(rules) == 0 {

@@ -8,6 +8,7 @@
 //	gateway.go  the Gateway API's routes → Route: what all kinds of them have in common
 //	httproute.go, grpcroute.go, filter.go, field.go  their rules, matches and filters
 //	connection.go  those of routes that are about connections, which are carried unread
+//	extension.go  the filters of HTTPRoutes and GRPCRoutes that are the mesh's own
 //	merge.go    which routes count for a caller, and in which order: precedence, in one place
 //	message.go  Policy → the rules, backends and budgets of a message
 //	traffic.go  BackendTrafficPolicy → Traffic

@@ -53,10 +53,27 @@ func callersOf(
 	return len(ids) > 0, ids
 }
 
+// Harm is a fault, and the object that it is of.
+type Harm struct {
+	Fault  *api.Fault
+	Origin Origin
+}
+
+// Harm adds faults to a rule. An object that is there already is not there twice.
+func (r *Rule) Harm(all ...Harm) {
+	r.Faults = slices.Clip(r.Faults)
+	for _, h := range all {
+		is := func(has Harm) bool { return has.Origin == h.Origin }
+		if !slices.ContainsFunc(r.Faults, is) {
+			r.Faults = append(r.Faults, h)
+		}
+	}
+}
+
 // Harm adds faults to every rule of a policy, and to what no rule matches: to all requests that go
 // by it.
-func (p *Policy) Harm(faults []*api.Fault, origin Origin) *Policy {
-	if len(faults) == 0 {
+func (p *Policy) Harm(all []Harm) *Policy {
+	if len(all) == 0 {
 		return p
 	}
 	out := &Policy{}
@@ -65,10 +82,10 @@ func (p *Policy) Harm(faults []*api.Fault, origin Origin) *Policy {
 	}
 	out.Rules = slices.Clone(out.Rules)
 	for i := range out.Rules {
-		out.Rules[i].Faults = faults
+		out.Rules[i].Harm(all...)
 	}
 	if n := len(out.Rules); n == 0 || out.Rules[n-1].Match != nil {
-		out.Rules = append(out.Rules, OriginRule{Rule{Faults: faults}, origin})
+		out.Rules = append(out.Rules, OriginRule{Rule{Faults: all}, all[len(all)-1].Origin})
 	}
 	return out
 }

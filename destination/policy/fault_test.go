@@ -44,6 +44,7 @@ func TestFromFaultInjection(t *testing.T) {
 func TestHarm(t *testing.T) {
 	fault := &api.Fault{Status: 500}
 	origin := Origin{crd.Group, crd.FaultInjectionKind, "shop", "f"}
+	harm := []Harm{{fault, origin}}
 	matched := OriginRule{Rule: Rule{Name: "m", Match: &api.Match{}}}
 	last := OriginRule{Rule: Rule{Name: "l"}}
 	for _, c := range []struct {
@@ -55,12 +56,12 @@ func TestHarm(t *testing.T) {
 		{"a rule and the last", []OriginRule{matched, last}, 2},
 	} {
 		p := &Policy{Rules: c.rules}
-		got := p.Harm([]*api.Fault{fault}, origin).Rules
+		got := p.Harm(harm).Rules
 		if len(got) != c.want {
 			t.Errorf("%s: %d rules, want %d", c.name, len(got), c.want)
 		}
 		for _, r := range got {
-			if r.Faults[0] != fault {
+			if r.Faults[0].Fault != fault {
 				t.Errorf("%s: rule %q is not harmed", c.name, r.Name)
 			}
 		}
@@ -70,11 +71,15 @@ func TestHarm(t *testing.T) {
 			}
 		}
 	}
-	if got := (*Policy)(nil).Harm([]*api.Fault{fault}, origin); len(got.Rules) != 1 ||
-		got.Rules[0].Origin != origin {
+	if got := (*Policy)(nil).Harm(harm); len(got.Rules) != 1 || got.Rules[0].Origin != origin {
 		t.Errorf("without a policy: %+v", got)
 	}
-	if p := (*Policy)(nil).Harm(nil, origin); p != nil {
+	if p := (*Policy)(nil).Harm(nil); p != nil {
 		t.Errorf("without faults: %+v", p)
+	}
+	var rule Rule
+	rule.Harm(append(harm, Harm{fault, Origin{Name: "other"}}, harm[0])...)
+	if len(rule.Faults) != 2 {
+		t.Errorf("of two objects, one of them twice, a rule has %d faults", len(rule.Faults))
 	}
 }

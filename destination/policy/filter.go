@@ -12,8 +12,9 @@ import (
 
 // treatment is what the filters of a rule or of a backend say.
 type treatment struct {
-	filters []*api.Filter
-	mirrors []Mirror
+	filters    []*api.Filter
+	mirrors    []Mirror
+	extensions []string
 }
 
 // readFilters reads the filters of a rule or of a backend. Prefix is what the path of the requests
@@ -35,8 +36,11 @@ func (r *reader) readFilters(
 func (r *reader) addFilter(
 	t *treatment, in *gatewayv1.HTTPRouteFilter, prefix string,
 ) error {
-	if in.Type == gatewayv1.HTTPRouteFilterRequestMirror {
+	switch in.Type {
+	case gatewayv1.HTTPRouteFilterRequestMirror:
 		return r.addMirror(t, in.RequestMirror)
+	case gatewayv1.HTTPRouteFilterExtensionRef:
+		return r.addExtension(t, in.ExtensionRef)
 	}
 	f, err := readFilter(in, prefix)
 	if err == nil {
@@ -85,19 +89,8 @@ func readFilter(in *gatewayv1.HTTPRouteFilter, prefix string) (*api.Filter, erro
 	case gatewayv1.HTTPRouteFilterCORS:
 		c, err := readCORS(in.CORS)
 		return &api.Filter{Filter: &api.Filter_Cors{Cors: c}}, err
-	case gatewayv1.HTTPRouteFilterExtensionRef:
-		return nil, noExtension(in.ExtensionRef)
 	}
 	return nil, unsupportedf("filter %s", in.Type)
-}
-
-// noExtension is because the mesh has no kind of filter of its own.
-func noExtension(ref *gatewayv1.LocalObjectReference) error {
-	if ref == nil {
-		return unsupportedf("a filter ExtensionRef that refers to nothing")
-	}
-	return crd.Problemf(crd.ReasonInvalidKind, "%s is a %s.%s, which is no filter of the mesh",
-		ref.Name, ref.Kind, ref.Group)
 }
 
 // redirects are the statuses that a redirect may have.

@@ -61,6 +61,7 @@ type reader struct {
 }
 
 func newReader(o object) *reader {
+	o.broken = brokenBy(o.kind)
 	r := &reader{object: o}
 	r.Route = Route{
 		Origin: Origin{gatewayv1.GroupName, o.kind, o.meta.Namespace, o.meta.Name},
@@ -163,6 +164,7 @@ func sentence(all []error) (text string) {
 func (rule *Rule) answer(status uint32) {
 	rule.Backends = []Backend{{Answer: status, Weight: 1}}
 	rule.Filters, rule.Mirrors, rule.Timeout, rule.Try, rule.Retry = nil, nil, 0, 0, nil
+	rule.Extensions, rule.Faults = nil, nil
 }
 
 // share adds a backend to a rule, unless nothing goes there.

@@ -408,6 +408,35 @@ func TestExtensionsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// A rule may refer to FaultInjections, a backend not; whether they are there is not known here.
+func TestExtensions(t *testing.T) {
+	const filter = `filters: [{type: ExtensionRef, extensionRef: ` +
+		`{group: tulle.dev, kind: FaultInjection, name: %s}}]`
+	a, b := fmt.Sprintf(filter, "a"), fmt.Sprintf(filter, "b")
+	for _, kind := range []string{crd.HTTPRoute, crd.GRPCRoute} {
+		rules := "rules: [{" + a + "}, {" + b + "}, {" + a + "}, {}]"
+		r := written{kind, "shop", "r", 0, rules}.read(t)
+		var got []string
+		for i := range r.Rules {
+			got = append(got, strings.Join(r.Rules[i].Extensions, ","))
+		}
+		if got := strings.Join(got, " "); got != "a b a " || len(r.Dropped) > 0 ||
+			strings.Join(r.Extensions, " ") != "a b" {
+			t.Errorf("%s: %q; all are %v, dropped %v", kind, got, r.Extensions, r.Dropped)
+		}
+		r = written{kind, "shop", "r", 0,
+			"rules: [{backendRefs: [{name: v1, port: 80, " + a + "}]}]"}.read(t)
+		if r.Obeyed || len(r.Dropped) != 1 || len(r.Rules[0].Extensions) > 0 ||
+			r.Dropped[0].Text != "rule 0: a filter ExtensionRef of a backend is not supported" {
+			t.Errorf("%s: of a backend: %+v, dropped %v", kind, r.Rules, r.Dropped)
+		}
+	}
+	r := readHTTP(t, "rules: [{filters: [{type: ExtensionRef}]}]")
+	if len(r.Dropped) != 1 || r.Obeyed {
+		t.Errorf("a reference to nothing: dropped %v", r.Dropped)
+	}
+}
+
 // A match that cannot be understood matches nothing, and takes no other with it.
 func TestMatchesThatAreNotUnderstood(t *testing.T) {
 	for _, match := range []string{

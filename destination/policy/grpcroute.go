@@ -15,7 +15,7 @@ import (
 func FromGRPCRoute(in *gatewayv1.GRPCRoute, created time.Time, zone string) Route {
 	r := newReader(object{
 		kind: crd.GRPCRoute, meta: &in.ObjectMeta, parents: in.Spec.ParentRefs, created: created,
-		zone: zone, broken: answerBrokenGRPC,
+		zone: zone,
 	})
 	rules := in.Spec.Rules
 	if len(rules) == 0 {
@@ -52,10 +52,10 @@ func (r *reader) grpcRule(name string, in *gatewayv1.GRPCRouteRule) {
 
 func (r *reader) treatGRPC(rule *Rule, in *gatewayv1.GRPCRouteRule) []error {
 	t, wrong := r.readFilters(asHTTP(in.Filters), "")
-	rule.Filters, rule.Mirrors = t.filters, t.mirrors
+	rule.Filters, rule.Mirrors, rule.Extensions = t.filters, t.mirrors, t.extensions
 	for i := range in.BackendRefs {
 		ref := &in.BackendRefs[i]
-		t, more := r.readFilters(asHTTP(ref.Filters), "")
+		t, more := r.backendFilters(asHTTP(ref.Filters), "")
 		wrong = append(wrong, more...)
 		r.share(rule, &ref.BackendRef, t)
 	}

@@ -16,7 +16,7 @@ import (
 func FromHTTPRoute(in *gatewayv1.HTTPRoute, created time.Time, zone string) Route {
 	r := newReader(object{
 		kind: crd.HTTPRoute, meta: &in.ObjectMeta, parents: in.Spec.ParentRefs, created: created,
-		zone: zone, broken: answerBroken,
+		zone: zone,
 	})
 	rules := in.Spec.Rules
 	if len(rules) == 0 {
@@ -69,10 +69,10 @@ func (r *reader) add(rule Rule, wrong []error) (dropped []error) {
 // treatHTTP says what becomes of the requests of one match, whose path begins with prefix.
 func (r *reader) treatHTTP(rule *Rule, in *gatewayv1.HTTPRouteRule, prefix string) []error {
 	t, wrong := r.readFilters(in.Filters, prefix)
-	rule.Filters, rule.Mirrors = t.filters, t.mirrors
+	rule.Filters, rule.Mirrors, rule.Extensions = t.filters, t.mirrors, t.extensions
 	for i := range in.BackendRefs {
 		ref := &in.BackendRefs[i]
-		t, more := r.readFilters(ref.Filters, prefix)
+		t, more := r.backendFilters(ref.Filters, prefix)
 		wrong = append(wrong, more...)
 		r.share(rule, &ref.BackendRef, t)
 	}

@@ -21,7 +21,9 @@ func (p *Policy) HTTP(find func([]Backend) []*api.Backend) []*api.HTTPRule {
 		rule := r.named()
 		rule.Filters = withMirrors(r.Filters, r.Mirrors, find)
 		rule.Retry, rule.Hedge = r.Retry, r.Hedge
-		rule.Faults = r.Faults
+		for _, h := range r.Faults {
+			rule.Faults = append(rule.Faults, h.Fault)
+		}
 		if len(r.Backends) > 0 {
 			rule.Backends = find(r.Backends)
 		}

@@ -27,6 +27,7 @@ type Route struct {
 	Dropped    []crd.Problem               // why others are not
 	ParentRefs []gatewayv1.ParentReference // as the object has them, others' too
 	Refs       []Ref                       // the backends that rules name, for whatever share
+	Extensions []string                    // the FaultInjections of its namespace that rules name
 	Unresolved []crd.Problem               // what else rules refer to, and there is none of
 }
 
@@ -57,13 +58,15 @@ type Rule struct {
 	Hostnames []string   // of TLSRoutes, in place of a match
 	Filters   []*api.Filter
 	Mirrors   []Mirror
-	Faults    []*api.Fault
+	Faults    []Harm
 	Backends  []Backend     // empty: the route's
 	Timeout   time.Duration // of a request, tries included; 0: none
 	Try       time.Duration // of one try; 0: none
 	Retry     *api.Retry    // nil: never retried, but for what was surely not delivered
 	Hedge     *api.Hedge    // of what may be retried; nil: none
 	Responses []*api.ResponseClass
+
+	Extensions []string // FaultInjections of the route's namespace, by name
 }
 
 // Rank says which of the rules of closed routes comes first: that with the larger number, the first

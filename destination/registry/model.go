@@ -241,6 +241,7 @@ type Policy struct {
 	// The services that it is attached to, where its kind says so by reference. One without a name
 	// stands for all of its namespace.
 	Targets []Name
+	Uses    []PolicyRef // the policies that it refers to
 
 	// Reported is what the object says of itself already, where its source keeps that.
 	Reported Status

@@ -33,6 +33,7 @@ type Registry struct {
 	nodesByAddress     index[netip.Addr, string]
 	nodesByNetwork     index[netip.Prefix, string]
 	policiesByTarget   index[Name, PolicyRef]
+	policiesByUse      index[PolicyRef, PolicyRef]
 
 	touched Touched
 	changed chan struct{} // holds one token while touched is not empty
@@ -61,6 +62,7 @@ func New() *Registry {
 		nodesByAddress:     index[netip.Addr, string]{},
 		nodesByNetwork:     index[netip.Prefix, string]{},
 		policiesByTarget:   index[Name, PolicyRef]{},
+		policiesByUse:      index[PolicyRef, PolicyRef]{},
 
 		changed: make(chan struct{}, 1),
 	}
@@ -242,5 +244,8 @@ func (r *Registry) indexNodeLocked(_ Name, node *Node, present bool) {
 func (r *Registry) indexPolicyLocked(ref PolicyRef, p *Policy, present bool) {
 	for _, service := range p.Targets {
 		r.policiesByTarget.set(service, ref, present)
+	}
+	for _, used := range p.Uses {
+		r.policiesByUse.set(used, ref, present)
 	}
 }

@@ -25,6 +25,7 @@ const (
 	topicPolicy
 	topicPolicies // which policies there are
 	topicTarget   // the policies of a kind, or of all, that are attached to the named service
+	topicUsers    // the policies that refer to the named policy
 	topicStanding // what proxies made of the named policy
 	topicNetworks // of workloads and of services
 )

@@ -176,6 +176,9 @@ func (r *Registry) touchPolicyLocked(ref PolicyRef, was, is *Policy) {
 			touching{r, lost}.topic(topicTarget, service)
 			r.touched.touch(Topic{kind: topicTarget, of: ref.Kind, name: service}, lost)
 		}
+		for _, used := range p.Uses {
+			r.touched.touch(Topic{kind: topicUsers, of: used.Kind, name: used.Name}, false)
+		}
 	}
 }
 

@@ -163,6 +163,45 @@ func TestPoliciesOnAService(t *testing.T) {
 	}
 }
 
+// Who reads who refers to a policy reads it again when one comes, refers to another, or goes.
+func TestUsersOfAPolicy(t *testing.T) {
+	r := New()
+	owner := r.Owner("test")
+	used := PolicyRef{Kind: "F", Name: Name{Namespace: "shop", Name: "f"}}
+	using := func(name string) *Policy {
+		return &Policy{Kind: "R", Meta: Meta{Namespace: "shop", Name: "r"},
+			Uses: []PolicyRef{{Kind: "F", Name: Name{Namespace: "shop", Name: name}}}}
+	}
+	of := func() (n int, topics map[Topic]struct{}) {
+		r.Read(func(v *View) { n, topics = len(v.UsersOf(used)), v.Topics() })
+		return n, topics
+	}
+	_, topics := of()
+	for _, step := range []struct {
+		name string
+		do   Change
+		want int
+	}{
+		{"comes", set(using("f")), 1}, {"refers to another", set(using("g")), 0},
+		{"comes back", set(using("f")), 1}, {"goes", gone(using("f")), 0},
+	} {
+		r.TakeTouched()
+		owner.Apply(step.do)
+		touched := r.TakeTouched()
+		for topic := range topics {
+			if _, rest := touched.Rest[topic]; !rest {
+				t.Errorf("%s: %v is not touched", step.name, topic)
+			}
+		}
+		if n, _ := of(); n != step.want {
+			t.Errorf("%s: %d policies refer to it, want %d", step.name, n, step.want)
+		}
+	}
+	if len(r.policiesByUse) != 0 {
+		t.Errorf("left are %v", r.policiesByUse)
+	}
+}
+
 // Who reads the policies of one kind is not told of another kind's, nor of what an object says of
 // itself.
 func TestPoliciesOfAKindOnAService(t *testing.T) {

@@ -187,6 +187,15 @@ func (v *View) Policy(ref PolicyRef) *Policy {
 	return v.registry.policies.get(ref)
 }
 
+// UsersOf returns the policies that refer to one, in one order on every replica.
+func (v *View) UsersOf(used PolicyRef) (out []*Policy) {
+	v.topics[Topic{kind: topicUsers, of: used.Kind, name: used.Name}] = struct{}{}
+	for _, ref := range sorted(v.registry.policiesByUse, used, comparePolicies) {
+		out = append(out, v.registry.policies.get(ref))
+	}
+	return out
+}
+
 // Standing returns what proxies made of a policy, or nil while none has been sent any of it.
 func (v *View) Standing(ref PolicyRef) *Standing {
 	v.topics[Topic{kind: topicStanding, of: ref.Kind, name: ref.Name}] = struct{}{}

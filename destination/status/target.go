@@ -16,9 +16,13 @@ type Target struct {
 	Standing *registry.Standing
 }
 
+// maxAncestors is GEP-713's: what is said of more is not taken.
+const maxAncestors = 16
+
 // OfPolicy returns the status that a policy should have which is attached by reference, as GEP-713
 // has it: Want.Parents are its ancestors.
 func OfPolicy(p *registry.Policy, targets []Target) *Report {
+	targets = targets[:min(len(targets), maxAncestors)]
 	all := make([]gatewayv1.RouteParentStatus, 0, len(targets))
 	for i := range targets {
 		all = append(all, said(targets[i].Ref, targets[i].conditions()))

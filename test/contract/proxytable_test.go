@@ -31,11 +31,9 @@ var elsewhere = map[string]func(*road, place, fault){
 	"invalid.key.key": ignored,
 }
 
-// beyond are the rules that the proxy refuses as such, whatever is in them.
-func beyond(p place) bool { return p.under("route") && (p.under("tls") || p.under("tcp")) }
 // beyond are the filters of what is carried unread: the proxy refuses them as such, whatever is in
 // them.
-func beyond(p place) bool { return p.under("tls") || p.under("tcp") }
+func beyond(p place) bool { return p.under("route") && (p.under("tls") || p.under("tcp")) }
 
 // names reports whether a reason says where the fault is: by the field's name, the message's, or
 // that such a connection has no filters.
