@@ -28,9 +28,10 @@ var selfKey = &api.Key{Key: &api.Key_Self{Self: &api.Self{}}}
 const (
 	discoverMethod     = "/tulle.destination.v1.Destination/Discover"
 	discoverBackoffMin = 100 * time.Millisecond
-	// The pause between two tries, give or take half of it. Of 10,000 proxies that come back together
-	// the last ones wait for their next try and not for destination, which admits all in 20 s: twice
-	// as long a pause leaves it idle meanwhile. While it is away they try 2,000 times a second.
+	// The pause between two tries, give or take half of it. Of 10,000 proxies that come back
+	// together the last ones wait for their next try and not for destination, which admits all in
+	// 20 s: twice as long a pause leaves it idle meanwhile. While it is away they try 2,000 times a
+	// second.
 	discoverBackoffMax = 5 * time.Second
 	// discoverBackoffWanted is the pause while somebody waits for an answer: Limits.DiscoveryWait
 	// has room for it and for a dial that fails. 10,000 proxies that all have such a caller dial

@@ -14,9 +14,9 @@ import (
 func (b *bench) machine() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "Measured on %s: %s, %d cores, %s, Linux %s, %s. Medians of %d rounds of %v "+
-		"(%d where no bar judges), interleaved; client, application and proxies share the cores.\n\n",
-		time.Now().UTC().Format("2006-01-02"), measured.CPU(), runtime.NumCPU(), memory(),
-		measured.Kernel(), runtime.Version(), b.rounds, b.duration,
+		"(%d where no bar judges), interleaved; client, application and proxies share the "+
+		"cores.\n\n", time.Now().UTC().Format("2006-01-02"), measured.CPU(), runtime.NumCPU(),
+		memory(), measured.Kernel(), runtime.Version(), b.rounds, b.duration,
 		min(b.rounds, perStart))
 	var versions []string
 	for _, p := range b.peers {

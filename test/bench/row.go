@@ -64,9 +64,9 @@ const warmup = 0.5
 // hundredth of it, so p99 is of what comes after.
 const fixedRound = 3 * time.Second
 
-// perStart is how many rounds a process is measured in. What it has got by chance, such as the pages
-// of its memory, lasts as long as it does, and makes bulk a quarter faster or slower: so one start
-// does not decide.
+// perStart is how many rounds a process is measured in. What it has got by chance, such as the
+// pages of its memory, lasts as long as it does, and makes bulk a quarter faster or slower: so one
+// start does not decide.
 const perStart = 3
 
 // measure runs every peer's rounds of one row.
