@@ -32,7 +32,9 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 	if v.workloadOpaque(w, uint16(port)) {
 		out.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
-	out.RateLimits = v.rateLimits(out.Protocol, fronts)
+	if mayBeHTTP(out.Protocol) {
+		out.RateLimits, out.Concurrency = v.rateLimits(fronts), v.concurrency(fronts)
+	}
 	out.HealthCheck = v.checkOf(fronts)
 	return out, nil
 }
@@ -53,6 +55,25 @@ func (v *view) inboundService(out *api.Inbound, fronts []frontPort) {
 		out.Service = &api.Metadata{Namespace: front.service.Namespace, Service: front.service.Name}
 		out.Http = p.Named()
 	}
+}
+
+// mayBeHTTP reports whether proxies read what a port carries. What they do not read they do not
+// count.
+func mayBeHTTP(p api.Protocol) bool {
+	return p != api.Protocol_PROTOCOL_OPAQUE && p != api.Protocol_PROTOCOL_TLS
+}
+
+// concurrency is the bound on the requests under way at a workload's port: of the services in front
+// of it, the first by name of which something is said.
+func (v *view) concurrency(fronts []frontPort) *api.Concurrency {
+	for _, front := range fronts {
+		use := v.use(front.service, front.port, front.service.Namespace)
+		if use != nil && use.Concurrency != nil {
+			v.used = append(v.used, refOf(use.Bounder))
+			return use.Concurrency
+		}
+	}
+	return nil
 }
 
 // isNamed says whether a workload's containers, or a service in front of it, name a port. Only such

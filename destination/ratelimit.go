@@ -12,15 +12,8 @@ import (
 
 // rateLimits are those of the services' ports that lead to a workload's port. One policy counts
 // once, however many of them it is about. Proxies take no more than so many: policies beyond that
-// are left out whole, the last by name, and their status says so. What proxies do not read they do
-// not count.
-func (v *view) rateLimits(
-	protocol api.Protocol, fronts []frontPort,
-) (out []*api.RateLimit) {
-	switch protocol {
-	case api.Protocol_PROTOCOL_OPAQUE, api.Protocol_PROTOCOL_TLS:
-		return nil
-	}
+// are left out whole, the last by name, and their status says so.
+func (v *view) rateLimits(fronts []frontPort) (out []*api.RateLimit) {
 	for _, front := range fronts {
 		for _, p := range v.ratePolicies(front) {
 			limits, err := policy.RateLimits(p.Body.(*crd.RateLimitPolicy),

@@ -24,6 +24,9 @@ func (v *view) trafficReport(
 		}
 		if ns, _ := ref.Service(p.Namespace); ns != p.Namespace {
 			one.InUse += " by the callers in namespace " + p.Namespace
+			if body.Spec.AdaptiveConcurrency != nil {
+				one.InUse += "; adaptiveConcurrency is for a policy of the pods' own namespace"
+			}
 		}
 		targets = append(targets, one)
 	}

@@ -127,6 +127,8 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 			Cluster: &api.Cluster{Balancer: &api.Cluster_Random{}}}},
 		api.CapabilityConsistentHash: {Body: &api.Resource_Cluster{
 			Cluster: &api.Cluster{Balancer: &api.Cluster_ConsistentHash{}}}},
+		api.CapabilityConcurrency: {Body: &api.Resource_Inbound{
+			Inbound: &api.Inbound{Concurrency: &api.Concurrency{}}}},
 		api.CapabilityAudit: {Body: &api.Resource_Inbound{
 			Inbound: &api.Inbound{DefaultAction: api.Action_ACTION_AUDIT}}},
 	} {

@@ -27,6 +27,7 @@ const (
 	CapabilityConsistentHash  = "balancer/consistent-hash"
 	CapabilityRateLimit       = "rate-limit"
 	CapabilityHealthCheck     = "health-check"
+	CapabilityConcurrency     = "inbound/concurrency"
 )
 
 // Needs returns the capabilities without which a proxy cannot use a resource, in no order, some
@@ -47,6 +48,9 @@ func (x *Resource) Needs() []string {
 		}
 		if body.Inbound.GetHealthCheck() != nil {
 			need = append(need, CapabilityHealthCheck)
+		}
+		if body.Inbound.GetConcurrency() != nil {
+			need = append(need, CapabilityConcurrency)
 		}
 		return need
 	case *Resource_Config:

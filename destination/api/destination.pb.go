@@ -5675,7 +5675,9 @@ type Inbound struct {
 	RateLimits []*RateLimit `protobuf:"bytes,10,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"` // capability "rate-limit"
 	// How the application behind the port is asked whether it is well; absent: it is not. Capability
 	// "health-check". An Inbound that has one is sent unasked, beside what answers Key.self.
-	HealthCheck   *HealthCheck `protobuf:"bytes,11,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	HealthCheck *HealthCheck `protobuf:"bytes,11,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	// absent: none. Of a port that carries HTTP. Capability "inbound/concurrency"
+	Concurrency   *Concurrency `protobuf:"bytes,12,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5787,6 +5789,108 @@ func (x *Inbound) GetHealthCheck() *HealthCheck {
 	return nil
 }
 
+func (x *Inbound) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+// Concurrency bounds the requests that are under way at the application, by what they take: with too many
+// of them each takes longer. The kubelet's probes, the pod's own calls and tunnels are not counted. It is
+// strict. 0: the proxy's default. Bounds are in limits.go.
+type Concurrency struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Percentile       uint32                 `protobuf:"varint,1,opt,name=percentile,proto3" json:"percentile,omitempty"`                                     // of what the requests of a moment take; at most 99
+	WindowMs         uint64                 `protobuf:"varint,2,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"`                         // how often the bound is set anew
+	MinRequests      uint32                 `protobuf:"varint,3,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"`                // of the bound, which it also is while the least that requests take is measured
+	MaxRequests      uint32                 `protobuf:"varint,4,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`                // of the bound
+	BufferPercent    uint32                 `protobuf:"varint,5,opt,name=buffer_percent,json=bufferPercent,proto3" json:"buffer_percent,omitempty"`          // of the least, that requests may take in addition
+	BaselineMs       uint64                 `protobuf:"varint,6,opt,name=baseline_ms,json=baselineMs,proto3" json:"baseline_ms,omitempty"`                   // how often the least is measured anew, where the bound is reached
+	BaselineRequests uint32                 `protobuf:"varint,7,opt,name=baseline_requests,json=baselineRequests,proto3" json:"baseline_requests,omitempty"` // by so many
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Concurrency) Reset() {
+	*x = Concurrency{}
+	mi := &file_destination_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Concurrency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Concurrency) ProtoMessage() {}
+
+func (x *Concurrency) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
+func (*Concurrency) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *Concurrency) GetPercentile() uint32 {
+	if x != nil {
+		return x.Percentile
+	}
+	return 0
+}
+
+func (x *Concurrency) GetWindowMs() uint64 {
+	if x != nil {
+		return x.WindowMs
+	}
+	return 0
+}
+
+func (x *Concurrency) GetMinRequests() uint32 {
+	if x != nil {
+		return x.MinRequests
+	}
+	return 0
+}
+
+func (x *Concurrency) GetMaxRequests() uint32 {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return 0
+}
+
+func (x *Concurrency) GetBufferPercent() uint32 {
+	if x != nil {
+		return x.BufferPercent
+	}
+	return 0
+}
+
+func (x *Concurrency) GetBaselineMs() uint64 {
+	if x != nil {
+		return x.BaselineMs
+	}
+	return 0
+}
+
+func (x *Concurrency) GetBaselineRequests() uint32 {
+	if x != nil {
+		return x.BaselineRequests
+	}
+	return 0
+}
+
 // HealthCheck asks the pod's own application, over plain TCP, whether it is well. It and all in it is
 // strict.
 type HealthCheck struct {
@@ -5809,7 +5913,7 @@ type HealthCheck struct {
 
 func (x *HealthCheck) Reset() {
 	*x = HealthCheck{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5821,7 +5925,7 @@ func (x *HealthCheck) String() string {
 func (*HealthCheck) ProtoMessage() {}
 
 func (x *HealthCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5834,7 +5938,7 @@ func (x *HealthCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
 func (*HealthCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *HealthCheck) GetCheck() isHealthCheck_Check {
@@ -5940,7 +6044,7 @@ type HTTPCheck struct {
 
 func (x *HTTPCheck) Reset() {
 	*x = HTTPCheck{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5952,7 +6056,7 @@ func (x *HTTPCheck) String() string {
 func (*HTTPCheck) ProtoMessage() {}
 
 func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5965,7 +6069,7 @@ func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPCheck.ProtoReflect.Descriptor instead.
 func (*HTTPCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *HTTPCheck) GetPath() string {
@@ -5999,7 +6103,7 @@ type GRPCCheck struct {
 
 func (x *GRPCCheck) Reset() {
 	*x = GRPCCheck{}
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6011,7 +6115,7 @@ func (x *GRPCCheck) String() string {
 func (*GRPCCheck) ProtoMessage() {}
 
 func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6024,7 +6128,7 @@ func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GRPCCheck.ProtoReflect.Descriptor instead.
 func (*GRPCCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{72}
+	return file_destination_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GRPCCheck) GetService() string {
@@ -6043,7 +6147,7 @@ type TCPCheck struct {
 
 func (x *TCPCheck) Reset() {
 	*x = TCPCheck{}
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6055,7 +6159,7 @@ func (x *TCPCheck) String() string {
 func (*TCPCheck) ProtoMessage() {}
 
 func (x *TCPCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6068,7 +6172,7 @@ func (x *TCPCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TCPCheck.ProtoReflect.Descriptor instead.
 func (*TCPCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{73}
+	return file_destination_proto_rawDescGZIP(), []int{74}
 }
 
 // RateLimit bounds the requests that one proxy lets through to its application. A request is admitted
@@ -6089,7 +6193,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6101,7 +6205,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6114,7 +6218,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{74}
+	return file_destination_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -6181,7 +6285,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[75]
+	mi := &file_destination_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6193,7 +6297,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[75]
+	mi := &file_destination_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6206,7 +6310,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{75}
+	return file_destination_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -6274,7 +6378,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[76]
+	mi := &file_destination_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6286,7 +6390,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[76]
+	mi := &file_destination_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6299,7 +6403,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{76}
+	return file_destination_proto_rawDescGZIP(), []int{77}
 }
 
 // RequestPath is without the query.
@@ -6311,7 +6415,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[77]
+	mi := &file_destination_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6323,7 +6427,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[77]
+	mi := &file_destination_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6336,7 +6440,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{77}
+	return file_destination_proto_rawDescGZIP(), []int{78}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -6349,7 +6453,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[78]
+	mi := &file_destination_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6361,7 +6465,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[78]
+	mi := &file_destination_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6374,7 +6478,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{78}
+	return file_destination_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -6395,7 +6499,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[79]
+	mi := &file_destination_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6407,7 +6511,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[79]
+	mi := &file_destination_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6420,7 +6524,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{79}
+	return file_destination_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Probe) GetPath() string {
@@ -6449,7 +6553,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[80]
+	mi := &file_destination_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6461,7 +6565,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[80]
+	mi := &file_destination_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6474,7 +6578,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{80}
+	return file_destination_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Config) GetLog() *Log {
@@ -6508,7 +6612,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[81]
+	mi := &file_destination_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6520,7 +6624,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[81]
+	mi := &file_destination_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6533,7 +6637,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{81}
+	return file_destination_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -6581,7 +6685,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[82]
+	mi := &file_destination_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6593,7 +6697,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[82]
+	mi := &file_destination_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6606,7 +6710,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{82}
+	return file_destination_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Log) GetLevel() Level {
@@ -6969,7 +7073,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\rR\bpriority\x12\x18\n" +
-	"\acluster\x18\x05 \x01(\tR\acluster\"\xf9\x04\n" +
+	"\acluster\x18\x05 \x01(\tR\acluster\"\xbe\x05\n" +
 	"\aInbound\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12:\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1e.tulle.destination.v1.ProtocolR\bprotocol\x12.\n" +
@@ -6983,7 +7087,19 @@ const file_destination_proto_rawDesc = "" +
 	"\vrate_limits\x18\n" +
 	" \x03(\v2\x1f.tulle.destination.v1.RateLimitR\n" +
 	"rateLimits\x12D\n" +
-	"\fhealth_check\x18\v \x01(\v2!.tulle.destination.v1.HealthCheckR\vhealthCheck\"\xea\x02\n" +
+	"\fhealth_check\x18\v \x01(\v2!.tulle.destination.v1.HealthCheckR\vhealthCheck\x12C\n" +
+	"\vconcurrency\x18\f \x01(\v2!.tulle.destination.v1.ConcurrencyR\vconcurrency\"\x85\x02\n" +
+	"\vConcurrency\x12\x1e\n" +
+	"\n" +
+	"percentile\x18\x01 \x01(\rR\n" +
+	"percentile\x12\x1b\n" +
+	"\twindow_ms\x18\x02 \x01(\x04R\bwindowMs\x12!\n" +
+	"\fmin_requests\x18\x03 \x01(\rR\vminRequests\x12!\n" +
+	"\fmax_requests\x18\x04 \x01(\rR\vmaxRequests\x12%\n" +
+	"\x0ebuffer_percent\x18\x05 \x01(\rR\rbufferPercent\x12\x1f\n" +
+	"\vbaseline_ms\x18\x06 \x01(\x04R\n" +
+	"baselineMs\x12+\n" +
+	"\x11baseline_requests\x18\a \x01(\rR\x10baselineRequests\"\xea\x02\n" +
 	"\vHealthCheck\x125\n" +
 	"\x04http\x18\x01 \x01(\v2\x1f.tulle.destination.v1.HTTPCheckH\x00R\x04http\x125\n" +
 	"\x04grpc\x18\x02 \x01(\v2\x1f.tulle.destination.v1.GRPCCheckH\x00R\x04grpc\x122\n" +
@@ -7104,7 +7220,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
 var file_destination_proto_goTypes = []any{
 	(State)(0),                // 0: tulle.destination.v1.State
 	(Kind)(0),                 // 1: tulle.destination.v1.Kind
@@ -7185,19 +7301,20 @@ var file_destination_proto_goTypes = []any{
 	(*Endpoint)(nil),          // 76: tulle.destination.v1.Endpoint
 	(*Locality)(nil),          // 77: tulle.destination.v1.Locality
 	(*Inbound)(nil),           // 78: tulle.destination.v1.Inbound
-	(*HealthCheck)(nil),       // 79: tulle.destination.v1.HealthCheck
-	(*HTTPCheck)(nil),         // 80: tulle.destination.v1.HTTPCheck
-	(*GRPCCheck)(nil),         // 81: tulle.destination.v1.GRPCCheck
-	(*TCPCheck)(nil),          // 82: tulle.destination.v1.TCPCheck
-	(*RateLimit)(nil),         // 83: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),           // 84: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),    // 85: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),       // 86: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),     // 87: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 88: tulle.destination.v1.Probe
-	(*Config)(nil),            // 89: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 90: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 91: tulle.destination.v1.Log
+	(*Concurrency)(nil),       // 79: tulle.destination.v1.Concurrency
+	(*HealthCheck)(nil),       // 80: tulle.destination.v1.HealthCheck
+	(*HTTPCheck)(nil),         // 81: tulle.destination.v1.HTTPCheck
+	(*GRPCCheck)(nil),         // 82: tulle.destination.v1.GRPCCheck
+	(*TCPCheck)(nil),          // 83: tulle.destination.v1.TCPCheck
+	(*RateLimit)(nil),         // 84: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),           // 85: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),    // 86: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),       // 87: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),     // 88: tulle.destination.v1.Authorization
+	(*Probe)(nil),             // 89: tulle.destination.v1.Probe
+	(*Config)(nil),            // 90: tulle.destination.v1.Config
+	(*AccessLog)(nil),         // 91: tulle.destination.v1.AccessLog
+	(*Log)(nil),               // 92: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	10,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -7227,7 +7344,7 @@ var file_destination_proto_depIdxs = []int32{
 	74,  // 24: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
 	75,  // 25: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
 	78,  // 26: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	89,  // 27: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	90,  // 27: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	2,   // 28: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	3,   // 29: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
 	29,  // 30: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
@@ -7299,31 +7416,32 @@ var file_destination_proto_depIdxs = []int32{
 	3,   // 96: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
 	5,   // 97: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
 	6,   // 98: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	87,  // 99: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	88,  // 99: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
 	31,  // 100: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	88,  // 101: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	89,  // 101: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
 	29,  // 102: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
 	4,   // 103: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	83,  // 104: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	79,  // 105: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
-	80,  // 106: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
-	81,  // 107: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
-	82,  // 108: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
-	57,  // 109: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
-	30,  // 110: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	34,  // 111: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	84,  // 112: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	85,  // 113: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	86,  // 114: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	91,  // 115: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	90,  // 116: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	7,   // 117: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	8,   // 118: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	119, // [119:119] is the sub-list for method output_type
-	119, // [119:119] is the sub-list for method input_type
-	119, // [119:119] is the sub-list for extension type_name
-	119, // [119:119] is the sub-list for extension extendee
-	0,   // [0:119] is the sub-list for field type_name
+	84,  // 104: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	80,  // 105: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
+	79,  // 106: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
+	81,  // 107: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
+	82,  // 108: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
+	83,  // 109: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
+	57,  // 110: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
+	30,  // 111: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	34,  // 112: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	85,  // 113: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	86,  // 114: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	87,  // 115: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	92,  // 116: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	91,  // 117: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	7,   // 118: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	8,   // 119: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	120, // [120:120] is the sub-list for method output_type
+	120, // [120:120] is the sub-list for method input_type
+	120, // [120:120] is the sub-list for extension type_name
+	120, // [120:120] is the sub-list for extension extendee
+	0,   // [0:120] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -7417,12 +7535,12 @@ func file_destination_proto_init() {
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[70].OneofWrappers = []any{
+	file_destination_proto_msgTypes[71].OneofWrappers = []any{
 		(*HealthCheck_Http)(nil),
 		(*HealthCheck_Grpc)(nil),
 		(*HealthCheck_Tcp)(nil),
 	}
-	file_destination_proto_msgTypes[75].OneofWrappers = []any{
+	file_destination_proto_msgTypes[76].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -7433,7 +7551,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   83,
+			NumMessages:   84,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -35,6 +35,20 @@ const (
 	MaxCheckInterval = 10 * time.Minute
 )
 
+// Bounds of a Concurrency.
+const (
+	// MaxConcurrency bounds its bounds: no application has as many requests under way.
+	MaxConcurrency = 1_000_000
+	// MinConcurrencyWindow is as short as a few requests of the fastest applications take.
+	MinConcurrencyWindow = 10 * time.Millisecond
+	MaxConcurrencyWindow = time.Minute
+	// MinBaseline leaves most of the time to requests that are not held back to measure.
+	MinBaseline         = time.Second
+	MaxBaseline         = time.Hour
+	MaxBaselineRequests = 10_000
+	MaxBufferPercent    = 1000
+)
+
 // Bounds of a hedge's percentile. Below the least most requests would be sent twice; above the
 // most a few thousand answers say nothing.
 const (

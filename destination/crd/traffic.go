@@ -42,6 +42,8 @@ type BackendTrafficPolicySpec struct {
 	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
 	HealthCheck      *HealthCheck      `json:"healthCheck,omitempty"`
 	RetryBudget      *RetryBudget      `json:"retryBudget,omitempty"`
+	// Of pods in the policy's own namespace.
+	AdaptiveConcurrency *AdaptiveConcurrency `json:"adaptiveConcurrency,omitempty"`
 }
 
 // TrafficTarget is a Service, one port of it, or a Namespace, which stands for all its Services.
@@ -147,6 +149,23 @@ type CircuitBreaker struct {
 	MaxPendingRequests *uint32 `json:"maxPendingRequests,omitempty"`
 	MaxRequests        *uint32 `json:"maxRequests,omitempty"`
 	MaxRetries         *uint32 `json:"maxRetries,omitempty"`
+}
+
+// AdaptiveConcurrency bounds how many requests are under way at each pod behind a Service's port,
+// whoever calls, by what they take: the pod's own proxy finds the limit, and refuses what is beyond
+// it.
+type AdaptiveConcurrency struct {
+	MinRequests *uint32 `json:"minRequests,omitempty"` // of the limit, and while it measures
+	MaxRequests *uint32 `json:"maxRequests,omitempty"` // of the limit
+	// Of what requests take while there are few of them: they may take so much more.
+	BufferPercent *uint32 `json:"bufferPercent,omitempty"`
+	// Which requests of a window count: so many per cent of them take less.
+	Percentile *uint32 `json:"percentile,omitempty"`
+	Window     string  `json:"window,omitempty"` // a Go duration: how often the limit is set
+	// What requests take while there are few of them is measured this often, and by so many, where
+	// the limit is in use.
+	BaselineInterval string  `json:"baselineInterval,omitempty"` // a Go duration
+	BaselineRequests *uint32 `json:"baselineRequests,omitempty"`
 }
 
 // OutlierDetection keeps requests from endpoints that fail, for a time. At least one of the first

@@ -1,8 +1,10 @@
 package crd
 
+import "cmp"
+
 // What a section of a BackendTrafficPolicy means where it says only part of it. The least ring is
-// Envoy's and the table's size the paper's; the window of the success rate is Linkerd's, and what
-// the deviation needs is Envoy's.
+// Envoy's and the table's size the paper's; the window of the success rate is Linkerd's; what the
+// deviation needs is Envoy's, and so is what adaptive concurrency goes by.
 const (
 	defaultChoices = 2
 	defaultRingMin = 1024
@@ -17,6 +19,14 @@ const (
 	defaultFactor       = 1.9
 	defaultMinEndpoints = 5
 	defaultMinRequests  = 100
+
+	defaultMinConcurrency   = 3
+	defaultMaxConcurrency   = 1000
+	defaultBuffer           = 25
+	defaultPercentile       = 50
+	defaultLimitWindow      = "100ms"
+	defaultBaselineEvery    = "1m"
+	defaultBaselineRequests = 50
 )
 
 // Default fills what a user may leave out. The API server does the same from the
@@ -38,6 +48,19 @@ func (p *BackendTrafficPolicy) Default() {
 	if p.Spec.RetryBudget != nil {
 		p.Spec.RetryBudget.fill()
 	}
+	if p.Spec.AdaptiveConcurrency != nil {
+		p.Spec.AdaptiveConcurrency.fill()
+	}
+}
+
+func (a *AdaptiveConcurrency) fill() {
+	orDefault(&a.MinRequests, defaultMinConcurrency)
+	orDefault(&a.MaxRequests, defaultMaxConcurrency)
+	orDefault(&a.BufferPercent, defaultBuffer)
+	orDefault(&a.Percentile, defaultPercentile)
+	orDefault(&a.BaselineRequests, defaultBaselineRequests)
+	a.Window = cmp.Or(a.Window, defaultLimitWindow)
+	a.BaselineInterval = cmp.Or(a.BaselineInterval, defaultBaselineEvery)
 }
 
 func (lb *LoadBalancer) fill() {

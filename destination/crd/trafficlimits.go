@@ -32,11 +32,18 @@ var (
 	limit        = counts{1, math.MaxInt32}
 	requests     = counts{1, 1_000_000}
 	minEndpoints = counts{2, 1_000_000}
+	percentile   = counts{1, 99}
+	buffer       = counts{1, 1000}
+	concurrency  = counts{1, 1_000_000}
+	baseline     = counts{10, 10_000} // requests
 
 	slowStart   = times{time.Second, 24 * time.Hour}
 	rateWindow  = times{10 * time.Millisecond, time.Hour}
 	ejection    = times{10 * time.Millisecond, 24 * time.Hour}
 	maxEjection = times{time.Second, 24 * time.Hour}
+
+	limitWindow   = times{10 * time.Millisecond, time.Minute}
+	baselineEvery = times{time.Second, time.Hour}
 	// cookieLife ends where browsers cut one off (RFC 6265bis, section 5.5).
 	cookieLife = times{time.Second, 400 * 24 * time.Hour}
 )

@@ -35,11 +35,13 @@ func trafficSchema() schemaProps {
 		"outlierDetection": outlierSchema(),
 		"healthCheck":      healthCheckSchema(),
 		"retryBudget":      budgetSchema(),
+
+		"adaptiveConcurrency": concurrencySchema(),
 	}, "targetRefs")
 	spec.XValidations = []apix.ValidationRule{rule(
 		"has(self.loadBalancer) || has(self.slowStart) || has(self.circuitBreaker) || "+
-			"has(self.outlierDetection) || has(self.healthCheck) || has(self.retryBudget)",
-		saysNothing)}
+			"has(self.outlierDetection) || has(self.healthCheck) || has(self.retryBudget) || "+
+			"has(self.adaptiveConcurrency)", saysNothing)}
 	return spec
 }
 
@@ -203,6 +205,28 @@ func breakerSchema() schemaProps {
 		"maxRetries":         limit.schema("Of those, beyond their first try."),
 	})
 	out.MinProperties = &one
+	return out
+}
+
+func concurrencySchema() schemaProps {
+	out := object("Bounds the requests under way at each pod, by what they take.", props{
+		"minRequests": withDefault(concurrency.schema(
+			"Of the limit. It is that while a pod is measured."), defaultMinConcurrency),
+		"maxRequests": withDefault(concurrency.schema("Of the limit."), defaultMaxConcurrency),
+		"bufferPercent": withDefault(buffer.schema(
+			"How much longer requests may take than while there are few."), defaultBuffer),
+		"percentile": withDefault(percentile.schema(
+			"So many per cent of a window's requests take less than what counts."),
+			defaultPercentile),
+		"window": withDefault(limitWindow.schema("How often the limit is set."),
+			defaultLimitWindow),
+		"baselineInterval": withDefault(baselineEvery.schema("How often a pod is measured "+
+			"whose limit is in use."), defaultBaselineEvery),
+		"baselineRequests": withDefault(baseline.schema("By how many requests."),
+			defaultBaselineRequests),
+	})
+	out.XValidations = []apix.ValidationRule{rule("!has(self.minRequests) || "+
+		"!has(self.maxRequests) || self.minRequests <= self.maxRequests", concurrencyOrder)}
 	return out
 }
 

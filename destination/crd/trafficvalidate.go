@@ -23,15 +23,18 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 	errs = append(errs, p.Spec.OutlierDetection.validate(spec.Child("outlierDetection"))...)
 	errs = append(errs, p.Spec.HealthCheck.validate(spec.Child("healthCheck"))...)
 	errs = append(errs, p.validateOwner(spec)...)
-	return append(errs, p.Spec.RetryBudget.validate(spec.Child("retryBudget"))...)
+	errs = append(errs, p.Spec.RetryBudget.validate(spec.Child("retryBudget"))...)
+	return append(errs,
+		p.Spec.AdaptiveConcurrency.validate(spec.Child("adaptiveConcurrency"))...)
 }
 
 const saysNothing = "set at least one of loadBalancer, slowStart, circuitBreaker, " +
-	"outlierDetection, healthCheck, retryBudget"
+	"outlierDetection, healthCheck, retryBudget, adaptiveConcurrency"
 
 func (s *BackendTrafficPolicySpec) isEmpty() bool {
 	return s.LoadBalancer == nil && s.SlowStart == nil && s.CircuitBreaker == nil &&
-		s.OutlierDetection == nil && s.HealthCheck == nil && s.RetryBudget == nil
+		s.OutlierDetection == nil && s.HealthCheck == nil && s.RetryBudget == nil &&
+		s.AdaptiveConcurrency == nil
 }
 
 func validateTargets(path *field.Path, targets []TrafficTarget) field.ErrorList {
@@ -247,6 +250,27 @@ func (c *CircuitBreaker) validate(path *field.Path) field.ErrorList {
 	errs = append(errs, limit.validate(path.Child("maxRequests"), c.MaxRequests)...)
 	return append(errs, limit.validate(path.Child("maxRetries"), c.MaxRetries)...)
 }
+
+func (a *AdaptiveConcurrency) validate(path *field.Path) field.ErrorList {
+	if a == nil {
+		return nil
+	}
+	errs := concurrency.validate(path.Child("minRequests"), a.MinRequests)
+	errs = append(errs, concurrency.validate(path.Child("maxRequests"), a.MaxRequests)...)
+	if a.MinRequests != nil && a.MaxRequests != nil && *a.MinRequests > *a.MaxRequests {
+		errs = append(errs, field.Invalid(
+			path.Child("maxRequests"), *a.MaxRequests, concurrencyOrder))
+	}
+	errs = append(errs, buffer.validate(path.Child("bufferPercent"), a.BufferPercent)...)
+	errs = append(errs, percentile.validate(path.Child("percentile"), a.Percentile)...)
+	errs = append(errs, limitWindow.validate(path.Child("window"), a.Window)...)
+	errs = append(errs, baselineEvery.validate(
+		path.Child("baselineInterval"), a.BaselineInterval)...)
+	return append(errs, baseline.validate(
+		path.Child("baselineRequests"), a.BaselineRequests)...)
+}
+
+const concurrencyOrder = "maxRequests must not be less than minRequests"
 
 func (o *OutlierDetection) validate(path *field.Path) field.ErrorList {
 	if o == nil {

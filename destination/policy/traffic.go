@@ -16,6 +16,8 @@ type Traffic struct {
 	Cluster *api.Cluster // what it says of a balancer, a slow start, limits and ejections alone
 	Check   *api.HealthCheck
 	Budget  *Budget // nil: the object says none
+	// Concurrency is of the services' pods; nil: the object says nothing of it.
+	Concurrency *api.Concurrency
 }
 
 // Scope is a port of a service by what it is called, or all ports of a service, or those of all
@@ -34,6 +36,7 @@ func FromBackendTrafficPolicy(p *crd.BackendTrafficPolicy, created time.Time) Tr
 		},
 		Check: healthCheck(p.Spec.HealthCheck),
 	}
+	out.Concurrency = concurrency(p.Spec.AdaptiveConcurrency)
 	setBalancer(out.Cluster, p.Spec.LoadBalancer)
 	for i := range p.Spec.TargetRefs {
 		out.Scopes = append(out.Scopes, ScopeOf(&p.Spec.TargetRefs[i], p.Namespace))
@@ -126,6 +129,19 @@ func limits(c *crd.CircuitBreaker) *api.ClusterLimits {
 	return &api.ClusterLimits{
 		MaxConnections: number(c.MaxConnections), MaxPending: number(c.MaxPendingRequests),
 		MaxRequests: number(c.MaxRequests), MaxRetries: number(c.MaxRetries),
+	}
+}
+
+func concurrency(a *crd.AdaptiveConcurrency) *api.Concurrency {
+	if a == nil {
+		return nil
+	}
+	return &api.Concurrency{
+		Percentile: number(a.Percentile), WindowMs: milliseconds(duration(a.Window)),
+		MinRequests: number(a.MinRequests), MaxRequests: number(a.MaxRequests),
+		BufferPercent:    number(a.BufferPercent),
+		BaselineMs:       milliseconds(duration(a.BaselineInterval)),
+		BaselineRequests: number(a.BaselineRequests),
 	}
 }
 

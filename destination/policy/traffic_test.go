@@ -89,8 +89,19 @@ func TestTrafficIsSaidToProxies(t *testing.T) {
 			t.Errorf("%s\n got %s, of %v\nwant %s", spec, got, use.Checker, want)
 		}
 	}
+	bounded := trafficOf(t, "  adaptiveConcurrency: {minRequests: 2, maxRequests: 90, "+
+		"bufferPercent: 50, percentile: 90, window: 1s, baselineInterval: 2m, "+
+		"baselineRequests: 20}\n")
+	use := UseOf([]Traffic{bounded}, Scope{"shop", "web", "http"}, "shop")
+	const want = "percentile:90 window_ms:1000 min_requests:2 max_requests:90 " +
+		"buffer_percent:50 baseline_ms:120000 baseline_requests:20"
+	text := prototext.MarshalOptions{}.Format(use.Concurrency)
+	if got := strings.Join(strings.Fields(text), " "); got != want || use.Bounder.Name != "p" ||
+		len(use.Origins) != 0 {
+		t.Errorf("adaptive concurrency is\n%s of %v, want\n%s", got, use.Bounder, want)
+	}
 	budget := trafficOf(t, "  retryBudget: {retryRatio: 0.5, ttl: 5s}\n")
-	use := UseOf([]Traffic{budget}, Scope{"shop", "web", ""}, "shop")
+	use = UseOf([]Traffic{budget}, Scope{"shop", "web", ""}, "shop")
 	if b := use.RetryBudget(); b.GetRetryRatio() != 0.5 || b.GetMinRetriesPerSecond() != 10 ||
 		b.GetTtlMs() != 5000 || len(use.Origins) != 0 || use.Budgeter.Name != "p" {
 		t.Errorf("the budget is %v, of %v", b, use.Budgeter)

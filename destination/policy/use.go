@@ -17,6 +17,10 @@ type Use struct {
 	// Check is how the pods are asked whether they are well; nil where nobody says so.
 	Check *api.HealthCheck
 
+	// Concurrency is what the service's pods bound; nil: nothing is said of it.
+	Concurrency *api.Concurrency
+	Bounder     Origin // whose it is
+
 	cluster *api.Cluster
 	budget  *Budget
 }
@@ -109,6 +113,9 @@ func (u *Use) add(t *Traffic) {
 	}
 	if u.budget == nil && t.Budget != nil {
 		u.budget, u.Budgeter = t.Budget, t.Origin
+	}
+	if u.Concurrency == nil && t.Concurrency != nil {
+		u.Concurrency, u.Bounder = t.Concurrency, t.Origin
 	}
 }
 

@@ -104,9 +104,10 @@ func (pol *Policy) After(was *Policy, now time.Time, grace time.Duration) *Polic
 
 // Refusal is why a request is not served.
 type Refusal struct {
-	Status int
-	Reason string
-	Over   Excess // of status 429
+	Status  int
+	Reason  string
+	Over    Excess // of status 429
+	Crowded bool   // it is for want of room, which others may have
 }
 
 func forbidden(reason string) *Refusal { return &Refusal{Status: 403, Reason: reason} }

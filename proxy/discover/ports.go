@@ -52,6 +52,8 @@ type PortAnswer struct {
 	Answer // it names the requests in metrics, and has no clusters
 	Limits *authorize.Limits
 	Check  *health.Check // nil: none
+	// Concurrency bounds the requests under way; nil: nothing does.
+	Concurrency *authorize.Concurrency
 }
 
 // HTTPOnly reports whether the port takes nothing but HTTP. Who could say something else would be
@@ -170,19 +172,25 @@ func (d *Session) compileInbound(m *api.Inbound) (*PortAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
+	concurrency, err := authorize.CompileConcurrency(m.Concurrency,
+		func() *metric.Concurrency { return d.Metrics.Concurrency(uint16(m.Port)) })
+	if err != nil {
+		return nil, err
+	}
 	check, err := health.Compile(m)
 	if err != nil {
 		return nil, err
 	}
-	return &PortAnswer{pol, Answer{Route: r}, limits, check}, nil
+	return &PortAnswer{pol, Answer{Route: r}, limits, check, concurrency}, nil
 }
 
 // compileLimits refuses to count what it would carry unread.
 func (d *Session) compileLimits(m *api.Inbound) (*authorize.Limits, error) {
 	switch m.Protocol {
 	case api.Protocol_PROTOCOL_OPAQUE, api.Protocol_PROTOCOL_TLS:
-		if len(m.RateLimits) > 0 {
-			return nil, fmt.Errorf("rate limits of a port whose protocol is %s", m.Protocol)
+		if len(m.RateLimits) > 0 || m.Concurrency != nil {
+			return nil, fmt.Errorf("rate limits, or a limit of concurrency, of a port whose"+
+				" protocol is %s", m.Protocol)
 		}
 	}
 	return authorize.CompileLimits(m.RateLimits, route.CompileMatch, d.Limited)
@@ -191,7 +199,8 @@ func (d *Session) compileLimits(m *api.Inbound) (*authorize.Limits, error) {
 func (in *Port) update(a *PortAnswer) {
 	was := in.latest.Load()
 	after := a.After(was.Policy, time.Now(), in.d.Cfg.Limits.NameGrace)
-	in.latest.Store(&PortAnswer{after, a.Answer, a.Limits.After(was.Limits), a.Check})
+	in.latest.Store(&PortAnswer{after, a.Answer, a.Limits.After(was.Limits), a.Check,
+		a.Concurrency.After(was.Concurrency)})
 	if !a.Check.Equal(was.Check) {
 		in.d.Checked(in.Number, a.Check)
 	}
@@ -221,7 +230,7 @@ func (in *Port) Admit(who authorize.Caller, end func()) (leave func(), refused *
 func (in *Port) refuse() {
 	if !in.Known() {
 		a := in.latest.Load()
-		in.update(&PortAnswer{a.Closed(), a.Answer, a.Limits, a.Check})
+		in.update(&PortAnswer{a.Closed(), a.Answer, a.Limits, a.Check, a.Concurrency})
 	}
 }
 

@@ -48,7 +48,7 @@ var capabilities = []string{
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
 	api.CapabilityHedgePercentile, api.CapabilityFaults, api.CapabilityHealthCheck,
-	api.CapabilityTLSRules, api.CapabilityTCPRules,
+	api.CapabilityTLSRules, api.CapabilityTCPRules, api.CapabilityConcurrency,
 }
 
 // Session keeps what destination says: one stream, on which every key that is in use is subscribed.

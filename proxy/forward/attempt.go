@@ -44,6 +44,9 @@ func (a *attempt) OnHeaders(fields []hpack.HeaderField, end bool) {
 // takeHead takes the response's head: it is a reason for another try, or it goes to the caller.
 func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	x, b := a.x, &a.conn.batch
+	if a.turnedAway(status, fields, end) {
+		return
+	}
 	a.endpoint.MarkAnswered()
 	failed := x.rule.Failure(status)
 	if status == 504 && x.late() {
@@ -281,6 +284,7 @@ func (a *attempt) sample(b *batch) {
 	e.Done()
 	set := a.x.cluster.Current()
 	e.Observe(now.Sub(a.sent), set.Params, now)
+	a.x.leaves(now, !a.x.failed)
 }
 
 // sampleFailure takes the latency of a try that failed, unless a better moment has been taken.
@@ -382,6 +386,7 @@ func (x *exchange) finish(o outcome.Outcome, b *batch) {
 		x.down.Consumed(rest) // nobody will; the connection's other streams need the window
 	}
 	x.recordOutcome(b.time())
+	x.leaves(b.time(), false)
 	x.mirrors.leave(x.reqEnd, b)
 	x.body, x.trailers, x.mirrors = nil, nil, nil
 	x.givesPlace()

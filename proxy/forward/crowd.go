@@ -64,7 +64,7 @@ func (x *exchange) noRoom() (why string) {
 func (x *exchange) refuseForNow(why string) {
 	x.c.f.shedWork.Inc()
 	if x.c.http1 {
-		x.fail(503, outcome.Overload, why, &x.c.batch)
+		x.overloaded(why, &x.c.batch)
 		return
 	}
 	x.because(outcome.Overload, why)

@@ -16,6 +16,7 @@
 //	abandon.go     a try that is left, wherever it is
 //	judge.go       how a try went, for the endpoint's outlier detection
 //	bounds.go      the limits of a whole cluster
+//	overload.go    what there is no room for
 //	mirror.go      a copy of a request, which nobody waits for
 //	translate.go   which protocol the application is spoken to in
 //	pool.go        the connections to an endpoint, and which tries wait for one

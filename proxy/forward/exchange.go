@@ -300,8 +300,7 @@ func (x *exchange) direct(a *discover.Answer, b *batch) bool {
 func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
 	if x.c.f.shed(x.start) {
 		const words = "the proxy is out of memory"
-		x.because(outcome.Overload, words)
-		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: words}
+		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: words, Crowded: true}
 	}
 	return x.c.side.admit(x)
 }

@@ -61,6 +61,9 @@ func (s *toApplication) admit(x *exchange) (*discover.Answer, *authorize.Refusal
 	if refused := s.port.Verdict(s.caller); refused != nil {
 		return a, refused
 	}
+	if !s.enter(x) {
+		return a, crowded
+	}
 	return a, s.limit(x)
 }
 

@@ -22,7 +22,7 @@ type reply struct {
 // words for people.
 func (x *exchange) errorReply(status int, words string) reply {
 	if x.grpc {
-		return reply{200, x.explain(grpcError(status, words), words), ""}
+		return reply{200, x.explain(grpcError(status, words), status, words), ""}
 	}
 	r := reply{status: status, body: words + "\n", fields: []hpack.HeaderField{
 		{Name: "content-type", Value: "text/plain; charset=utf-8"},
@@ -32,14 +32,19 @@ func (x *exchange) errorReply(status int, words string) reply {
 		// RFC 9110 §10.2.3: what it lacks now, an endpoint or room, it may soon have.
 		r.fields = append(r.fields, hpack.HeaderField{Name: "retry-after", Value: "1"})
 	}
-	r.fields = x.explain(r.fields, words)
+	r.fields = x.explain(r.fields, status, words)
 	return r
 }
 
-// explain tells a caller who may know it why there is an error.
-func (x *exchange) explain(fields []hpack.HeaderField, words string) []hpack.HeaderField {
+// explain adds what the mesh alone is told of an error of ours.
+func (x *exchange) explain(
+	fields []hpack.HeaderField, status int, words string,
+) []hpack.HeaderField {
 	if !x.c.side.explains() {
 		return fields
+	}
+	if x.undelivered(status) {
+		fields = append(fields, hpack.HeaderField{Name: header.Undelivered, Value: "1"})
 	}
 	return append(fields,
 		hpack.HeaderField{Name: header.Error, Value: header.Printable(x.why.Says(words))})
@@ -92,7 +97,11 @@ func (x *exchange) answerFixed(status int, b *batch) {
 // turnAway answers a request that is not admitted. One that is beyond a rate limit comes too often,
 // which is no failure of whoever it was for: it counts as an application's answer would.
 func (x *exchange) turnAway(why *authorize.Refusal, b *batch) {
-	if why.Over.Limit == nil {
+	switch {
+	case why.Crowded:
+		x.overloaded(why.Reason, b)
+		return
+	case why.Over.Limit == nil:
 		x.fail(why.Status, x.refusedFor(), why.Reason, b)
 		return
 	}

@@ -14,6 +14,10 @@ import (
 //	tulle-error      set by a proxy that failed; believed by outbound, from a verified peer;
 //	                 removed from applications and unmeshed peers, and by inbound towards
 //	                 unmeshed callers
+//	tulle-undelivered
+//	                 set by inbound, of an error of its own to a verified peer: the application
+//	                 has seen nothing of the request; believed by outbound, from a verified peer;
+//	                 removed by outbound, always
 //	tulle-proto      set by outbound, when what travels as HTTP/2 is for HTTP/1 to restore;
 //	                 believed by inbound, from a verified peer; removed by inbound, always
 //	tulle-method     the same, of an upgrade that is not a GET: HTTP/2 calls each a CONNECT
@@ -25,6 +29,7 @@ const (
 	headerPrefix = "tulle-"
 	ClientID     = "tulle-client-id"
 	Error        = "tulle-error"
+	Undelivered  = "tulle-undelivered"
 	Proto        = "tulle-proto"
 	Method       = "tulle-method"
 	Deadline     = "tulle-deadline-ms"

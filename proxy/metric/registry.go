@@ -31,6 +31,8 @@ type Registry struct {
 	clusters clusters
 	limited  limited
 
+	concurrencies concurrencies
+
 	mu     sync.Mutex // guards what follows
 	series map[Labels]*series
 	other  map[Direction]*series

@@ -23,6 +23,7 @@ func (r *Registry) WriteText(t *Text, version string) {
 	r.appendEvents(t)
 	r.appendClusters(t)
 	r.appendLimited(t)
+	r.appendConcurrencies(t)
 	t.Gauge("tulle_proxy_connections_open", "Accepted connections that are open now.",
 		float64(r.Connections.Load()))
 	t.Counter("tulle_series_dropped_total",

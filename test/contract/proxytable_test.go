@@ -20,6 +20,7 @@ var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.OutlierDetection", "tulle.destination.v1.RateLimit",
 	"tulle.destination.v1.Retry", "tulle.destination.v1.Fault",
 	"tulle.destination.v1.HealthCheck",
+	"tulle.destination.v1.Concurrency",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.
