@@ -15,23 +15,31 @@ import (
 // are left out whole, the last by name, and their status says so.
 func (v *view) rateLimits(fronts []frontPort) (out []*api.RateLimit) {
 	for _, front := range fronts {
-		for _, p := range v.ratePolicies(front) {
-			limits, err := policy.RateLimits(p.Body.(*crd.RateLimitPolicy),
+		for _, l := range v.limiters(front) {
+			limits, err := policy.RateLimits(l.body, l.within,
 				func() int { return v.replicas(front) })
 			if err != nil || len(out)+len(limits) > api.MaxRateLimits ||
-				slices.Contains(v.used, p.Ref()) {
+				slices.Contains(v.used, l.policy.Ref()) {
 				continue
 			}
-			v.used = append(v.used, p.Ref())
+			v.used = append(v.used, l.policy.Ref())
 			out = append(out, limits...)
 		}
 	}
 	return out
 }
 
-// ratePolicies are the policies of a service's port, by name.
-func (v *view) ratePolicies(front frontPort) (out []*registry.Policy) {
-	all := v.PoliciesOn(front.service.Key(), crd.RateLimitPolicyKind)
+// limiter is a policy about a service's port.
+type limiter struct {
+	policy *registry.Policy
+	body   *crd.RateLimitPolicy
+	within *api.Match // which of the port's requests; nil: all
+}
+
+// limiters are the policies of a service's port, by name. Where proxies do not read what it carries
+// there are none.
+func (v *view) limiters(front frontPort) (out []limiter) {
+	all := v.limiting(front.service)
 	if len(all) == 0 {
 		return nil
 	}
@@ -41,11 +49,43 @@ func (v *view) ratePolicies(front frontPort) (out []*registry.Policy) {
 	}
 	for _, p := range all {
 		body, ok := p.Body.(*crd.RateLimitPolicy)
-		if ok && p.Problem == "" && anyCovers(body.Spec.TargetRefs, front) {
-			out = append(out, p)
+		if !ok || p.Problem != "" {
+			continue
 		}
+		l := limiter{policy: p, body: body}
+		if !anyCovers(body.Spec.TargetRefs, front) {
+			rules := v.policy(front.service, front.port, front.service.Namespace)
+			if l.within, ok = rules.Within(namedBy(body)); !ok {
+				continue
+			}
+		}
+		out = append(out, l)
 	}
 	return out
+}
+
+// limiting are the policies that name a service, or a route of its own namespace that is attached
+// to it, by name. A route of another namespace is about the calls from there, and not about pods.
+func (v *view) limiting(svc *registry.Service) []*registry.Policy {
+	out := v.PoliciesOn(svc.Key(), crd.RateLimitPolicyKind)
+	for _, route := range v.PoliciesOn(svc.Key(), crd.HTTPRoute, crd.GRPCRoute) {
+		if route.Namespace == svc.Namespace {
+			out = append(out, v.PoliciesOn(route.Ref().Target(), crd.RateLimitPolicyKind)...)
+		}
+	}
+	slices.SortFunc(out, func(a, b *registry.Policy) int { return cmp.Compare(a.Name, b.Name) })
+	return slices.Compact(out)
+}
+
+// namedBy says which rules a policy is about.
+func namedBy(p *crd.RateLimitPolicy) func(*policy.OriginRule) bool {
+	return func(r *policy.OriginRule) bool {
+		return slices.ContainsFunc(p.Spec.TargetRefs, func(ref crd.ServiceReference) bool {
+			return ref.IsRoute() && ref.Kind == r.Origin.Kind && ref.Name == r.Origin.Name &&
+				p.Namespace == r.Origin.Namespace &&
+				(ref.SectionName == "" || ref.SectionName == r.Name)
+		})
+	}
 }
 
 // anyCovers says whether any of an object's references names a service's port.
@@ -54,7 +94,7 @@ func anyCovers(refs []crd.ServiceReference, front frontPort) bool {
 }
 
 func covers(r crd.ServiceReference, front frontPort) bool {
-	return r.Name == front.service.Name &&
+	return !r.IsRoute() && r.Name == front.service.Name &&
 		(r.SectionName == "" || r.SectionName == front.port.Name)
 }
 

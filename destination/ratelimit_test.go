@@ -11,15 +11,20 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
-// limiting is a policy of a namespace's, about Services of which each is NAME or NAME:PORTNAME.
+// limiting is a policy of a namespace's, about Services of which each is NAME or NAME:PORTNAME, and
+// routes, KIND/NAME or KIND/NAME:RULE.
 func limiting(namespace, name, targets, rest string) string {
 	var refs []string
 	for _, target := range strings.Fields(targets) {
-		service, port, named := strings.Cut(target, ":")
+		target, section, named := strings.Cut(target, ":")
 		if named {
-			port = ", sectionName: " + port
+			section = ", sectionName: " + section
 		}
-		refs = append(refs, "{kind: Service, name: "+service+port+"}")
+		kind := "kind: Service"
+		if of, route, ok := strings.Cut(target, "/"); ok {
+			kind, target = "group: gateway.networking.k8s.io, kind: "+of, route
+		}
+		refs = append(refs, "{"+kind+", name: "+target+section+"}")
 	}
 	return fmt.Sprintf("{apiVersion: tulle.dev/v1alpha1, kind: RateLimitPolicy, "+
 		"metadata: {namespace: %s, name: %s}, spec: {targetRefs: [%s], %s}}",
@@ -138,6 +143,81 @@ func TestRateLimitsOfAPort(t *testing.T) {
 	}
 }
 
+// A limit of a route holds at the pods behind the Services that the route is attached to, for what
+// falls to its rules.
+func TestRateLimitsOfARoute(t *testing.T) {
+	const one = "limits: [{name: one, requests: 10, window: 1s, mode: PerReplica}]"
+	const posts = "limits: [{name: one, requests: 10, window: 1s, mode: PerReplica, " +
+		"match: {method: POST}}]"
+	const plain = "a/one 10 in 1000 ms"
+	const x, y = `path:{prefix:"/x"}`, `path:{prefix:"/y"}`
+	const to = "backendRefs: [{name: web, port: 80}]"
+	const rules = "{name: x, matches: [{path: {value: /x}}], " + to + "}, " +
+		"{name: put, matches: [{path: {value: /y}}, {method: PUT}], " + to + "}, " +
+		"{name: rest, " + to + "}"
+	route := httpOn("web", rules)
+	for _, tt := range []struct {
+		name, more, targets, limits string
+		want                        string
+	}{
+		{"all of it", route, "HTTPRoute/r", one, plain},
+		{"one rule", route, "HTTPRoute/r:x", one, plain + " if " + x},
+		{"a rule of two matches", route, "HTTPRoute/r:put", one,
+			plain + " if all:{matches:{not:{" + x + "}}matches:{any:{matches:{" + y +
+				`}matches:{method:"PUT"}}}}`},
+		{"what is left to a rule", route, "HTTPRoute/r:rest", one, plain +
+			" if all:{matches:{not:{" + x + "}}matches:{not:{" + y +
+			`}}matches:{not:{method:"PUT"}}}`},
+		{"two of three rules", route, "HTTPRoute/r:x HTTPRoute/r:rest", one, plain +
+			" if any:{matches:{" + x + "}matches:{all:{matches:{not:{" + y +
+			`}}matches:{not:{method:"PUT"}}}}}`},
+		{"a match of its own", route, "HTTPRoute/r:x", posts, plain +
+			` if all:{matches:{method:"POST"}matches:{` + x + "}}"},
+		{"beside the Service", route, "HTTPRoute/r:x web", one, plain},
+		{"no such rule", route, "HTTPRoute/r:none", one, ""},
+		{"no such route", route, "HTTPRoute/none", one, ""},
+		{"a Service of that name", route, "HTTPRoute/web", one, ""},
+		{"another kind", route, "GRPCRoute/r", one, ""},
+		{"of gRPC", routeOn("web", "GRPCRoute", "shop", "g", "{matches: [{method: "+
+			"{service: a.B, method: C}}], "+to+"}"), "GRPCRoute/g", one,
+			plain + ` if path:{exact:"/a.B/C"}`},
+		{"a caller's", routeOn("web", "HTTPRoute", "other", "r", rules), "HTTPRoute/r", one, ""},
+		{"on another Service", httpOn("db", rules), "HTTPRoute/r", one, ""},
+	} {
+		reg := registryOf(t, cluster, tt.more, limiting("shop", "a", tt.targets, tt.limits))
+		if got, _ := limitsAt(reg, "web-1", 8080); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Whoever is told of a route's limit is told anew when the policy or the route changes.
+func TestALimitFollowsItsRoute(t *testing.T) {
+	const one = "limits: [{name: one, requests: 10, window: 1s, mode: PerReplica}]"
+	rules := func(path string) string {
+		return httpOn("web", "{matches: [{path: {value: "+path+"}}], "+
+			"backendRefs: [{name: web, port: 80}]}")
+	}
+	reg := registryOf(t, cluster)
+	for _, tt := range []struct{ now, want string }{
+		{rules("/x"), ""},
+		{limiting("shop", "a", "HTTPRoute/r", one), `a/one 10 in 1000 ms if path:{prefix:"/x"}`},
+		{rules("/y"), `a/one 10 in 1000 ms if path:{prefix:"/y"}`},
+		{limiting("shop", "a", "HTTPRoute/other", one), ""},
+	} {
+		before, depends := limitsAt(reg, "web-1", 8080)
+		reg.TakeTouched()
+		apply(reg, objectsOf(t, tt.now)...)
+		got, _ := limitsAt(reg, "web-1", 8080)
+		if got != tt.want {
+			t.Errorf("after %s:\n got %s\nwant %s", tt.now, got, tt.want)
+		}
+		if got != before && !touches(reg.TakeTouched(), depends) {
+			t.Errorf("nobody is told of %s", tt.now)
+		}
+	}
+}
+
 // A shared limit is divided among the pods that are ready, as they come and go. It is asked anew
 // when they do, and one that is not shared is not.
 func TestSharesOfARateLimit(t *testing.T) {
@@ -207,6 +287,20 @@ func TestStatusOfRateLimits(t *testing.T) {
 			"Service web:http " + inUse + "\nService none " + nothing +
 				"there is no Service shop/none\nService web:admin " + nothing +
 				"Service shop/web has no such TCP port"},
+		{"of a route", []string{limiting("shop", "p", "HTTPRoute/r HTTPRoute/r:x HTTPRoute/r:none "+
+			"HTTPRoute/none", one), httpOn("web", "{name: x, matches: [{path: {value: /x}}], "+
+			"backendRefs: [{name: web, port: 80}]}")},
+			"HTTPRoute r " + inUse + "\nHTTPRoute r:x " + inUse + "\nHTTPRoute r:none " + nothing +
+				"HTTPRoute shop/r has no rule that is called none\nHTTPRoute none " + nothing +
+				"there is no HTTPRoute shop/none"},
+		{"of a route that is nowhere in use", []string{limiting("shop", "p", "HTTPRoute/r", one),
+			httpOn("db", "{backendRefs: [{name: web, port: 80}]}")},
+			"HTTPRoute r " + nothing + "of port 5432 of Service shop/db: " +
+				"its port is declared to be opaque"},
+		{"of a route to elsewhere", []string{limiting("shop", "p", "HTTPRoute/r", one),
+			httpOn("none", "{backendRefs: [{name: web, port: 80}]}")},
+			"HTTPRoute r " + nothing + "HTTPRoute shop/r is attached to no Service of its own " +
+				"namespace"},
 		{"of a port that is not HTTP", []string{limiting("shop", "p", "db", one)},
 			"Service db " + nothing + "of port 5432 of Service shop/db: " +
 				"its port is declared to be opaque"},

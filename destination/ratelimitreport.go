@@ -34,12 +34,42 @@ func (v *view) unlimited(p *registry.Policy, ref *crd.ServiceReference) *crd.Pro
 		return crd.Problemf(status.ReasonInvalid, "the policy is ignored: %s", p.Problem)
 	}
 	one := func() int { return 1 }
-	if _, err := policy.RateLimits(p.Body.(*crd.RateLimitPolicy), one); err != nil {
+	if _, err := policy.RateLimits(p.Body.(*crd.RateLimitPolicy), nil, one); err != nil {
 		return crd.Problemf(status.ReasonInvalid, "the policy is ignored: %s", err)
 	}
-	return v.atSomePort(p, ref, "policy", func(front frontPort) *crd.Problem {
-		return v.unlimitedAt(p, front)
-	})
+	at := func(front frontPort) *crd.Problem { return v.unlimitedAt(p, front) }
+	if ref.IsRoute() {
+		return v.atSomeParent(p, ref, at)
+	}
+	return v.atSomePort(p, ref, "policy", at)
+}
+
+// atSomeParent says why a policy is in force at none of the ports of Services that a route which it
+// names is attached to, or is nil.
+func (v *view) atSomeParent(
+	p *registry.Policy, ref *crd.ServiceReference, at func(frontPort) *crd.Problem,
+) *crd.Problem {
+	name := registry.PolicyRef{Kind: ref.Kind,
+		Name: registry.Name{Namespace: p.Namespace, Name: ref.Name}}
+	route := v.Policy(name)
+	if route == nil {
+		return appliesToNothing("policy", fmt.Sprintf("there is no %s %s", ref.Kind, name.Name))
+	}
+	if read, ok := v.readRoute(route); ok && ref.SectionName != "" && !read.Has(ref.SectionName) {
+		return appliesToNothing("policy", fmt.Sprintf("%s %s has no rule that is called %s",
+			ref.Kind, name.Name, ref.SectionName))
+	}
+	why := appliesToNothing("policy", fmt.Sprintf("%s %s is attached to no Service of its own"+
+		" namespace", ref.Kind, name.Name))
+	for _, target := range route.Targets {
+		svc := v.Service(target)
+		for i := 0; svc != nil && svc.Namespace == p.Namespace && i < len(svc.Ports); i++ {
+			if why = at(frontPort{svc, &svc.Ports[i]}); why == nil {
+				return nil
+			}
+		}
+	}
+	return why
 }
 
 // atSomePort says why an object, which messages call a noun, is in force at none of the ports that
@@ -80,17 +110,19 @@ func (v *view) unlimitedAt(p *registry.Policy, front frontPort) *crd.Problem {
 		return front.nothing("policy", why)
 	}
 	total := 0
-	for _, other := range v.ratePolicies(front) {
-		n := len(other.Body.(*crd.RateLimitPolicy).Spec.Limits)
+	for _, other := range v.limiters(front) {
+		n := len(other.body.Spec.Limits)
+		fits := total+n <= api.MaxRateLimits
 		switch {
-		case total+n > api.MaxRateLimits:
-		case other.Ref() == p.Ref():
+		case other.policy.Ref() == p.Ref() && fits:
 			return nil
-		default:
+		case other.policy.Ref() == p.Ref():
+			return crd.Problemf(crd.ReasonConflicted, "port %d of Service %s has %d limits by"+
+				" policies whose names come before, and may have %d",
+				front.port.Number, front.service.Key(), total, api.MaxRateLimits)
+		case fits:
 			total += n
 		}
 	}
-	return crd.Problemf(crd.ReasonConflicted,
-		"port %d of Service %s has %d limits by policies whose names come before, and may have %d",
-		front.port.Number, front.service.Key(), total, api.MaxRateLimits)
+	return front.nothing("policy", "no rule that the policy names is in use there")
 }

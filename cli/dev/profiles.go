@@ -97,10 +97,8 @@ func hostsOf(p *registry.Policy) (hosts []string) {
 	case *crd.ServiceProfile:
 		return []string{p.Name}
 	case *crd.BackendTrafficPolicy, *crd.RateLimitPolicy, *crd.FaultInjection:
-		for _, target := range p.Targets {
-			if target.Name != "" { // else it is all of a namespace
-				hosts = append(hosts, host(target.Namespace, target.Name))
-			}
+		for _, target := range p.Services() {
+			hosts = append(hosts, host(target.Namespace, target.Name))
 		}
 	}
 	return hosts

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -24,8 +25,8 @@ func RateLimitPolicyResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: Group, Version: Version, Resource: RateLimitPolicies}
 }
 
-// RateLimitPolicy bounds how often Services are called. The proxies of the pods behind them hold
-// requests against it, whoever calls.
+// RateLimitPolicy bounds how often Services are called, or what a route of theirs matches. The
+// proxies of the pods behind them hold requests against it, whoever calls.
 //
 // +kubebuilder:object:root=true
 type RateLimitPolicy struct {
@@ -53,13 +54,17 @@ type RateLimitPolicySpec struct {
 	DryRun     bool               `json:"dryRun,omitempty"` // count what they would refuse
 }
 
-// ServiceReference names a Service in the policy's own namespace, or one port of it.
+// ServiceReference names a Service in the policy's own namespace, or one port of it. That of a
+// RateLimitPolicy may name a route of the Gateway API, or one rule of it.
 type ServiceReference struct {
 	Group       string `json:"group,omitempty"`
-	Kind        string `json:"kind"` // Service
+	Kind        string `json:"kind"` // Service, HTTPRoute or GRPCRoute
 	Name        string `json:"name"`
-	SectionName string `json:"sectionName,omitempty"` // the port's name; empty: all ports
+	SectionName string `json:"sectionName,omitempty"` // the port's name, or the rule's; empty: all
 }
+
+// IsRoute reports whether it names a route.
+func (r *ServiceReference) IsRoute() bool { return r.Kind == HTTPRoute || r.Kind == GRPCRoute }
 
 // Target is the same as the other kinds of policies have it.
 func (r *ServiceReference) Target() *TrafficTarget {
@@ -116,7 +121,7 @@ func (p *RateLimitPolicy) Validate() field.ErrorList {
 	refs, limits := field.NewPath("spec", "targetRefs"), field.NewPath("spec", "limits")
 	errs := between(refs, len(p.Spec.TargetRefs), 1, maxTargets)
 	for i := range p.Spec.TargetRefs {
-		errs = append(errs, p.Spec.TargetRefs[i].validate(refs.Index(i))...)
+		errs = append(errs, p.Spec.TargetRefs[i].validateLimited(refs.Index(i))...)
 	}
 	errs = append(errs, between(limits, len(p.Spec.Limits), 1, MaxRateLimits)...)
 	names := map[string]bool{}
@@ -136,6 +141,27 @@ func between(path *field.Path, n, least, most int) field.ErrorList {
 		return field.ErrorList{field.Required(path, fmt.Sprintf("must have at least %d", least))}
 	}
 	return atMost(path, n, most)
+}
+
+// validateLimited is of what a RateLimitPolicy may name.
+func (r *ServiceReference) validateLimited(path *field.Path) (errs field.ErrorList) {
+	if !r.IsRoute() {
+		return r.validate(path)
+	}
+	if r.Group != gatewayv1.GroupName {
+		errs = append(errs, field.NotSupported(
+			path.Child("group"), r.Group, []string{gatewayv1.GroupName}))
+	}
+	for _, problem := range validation.IsDNS1123Subdomain(r.Name) {
+		errs = append(errs, field.Invalid(path.Child("name"), r.Name, problem))
+	}
+	if r.SectionName == "" {
+		return errs
+	}
+	for _, problem := range validation.IsDNS1123Subdomain(r.SectionName) {
+		errs = append(errs, field.Invalid(path.Child("sectionName"), r.SectionName, problem))
+	}
+	return errs
 }
 
 func (r *ServiceReference) validate(path *field.Path) (errs field.ErrorList) {

@@ -56,12 +56,31 @@ func TestRateLimitPolicyIsRead(t *testing.T) {
 	}
 }
 
+const aRoute = "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: web.v1, "
+
+func TestARateLimitPolicyMayNameARoute(t *testing.T) {
+	text := strings.Replace(goodLimits, "{kind: Service, name: web, sectionName: http}",
+		aRoute+"sectionName: rule.one}", 1)
+	docs, err := Documents("web.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := docs[0].RateLimitPolicy()
+	if err != nil || !p.Spec.TargetRefs[0].IsRoute() {
+		t.Errorf("%v, %v", p, err)
+	}
+}
+
 // What is wrong is refused, by the field and its line.
 func TestRateLimitPolicyIsValidated(t *testing.T) {
 	for _, tt := range []struct{ from, to, want string }{
 		{"kind: Service", "kind: Secret", "6: spec.targetRefs[0].kind"},
 		{"{kind: Service", "{group: apps, kind: Service", "6: spec.targetRefs[0].kind"},
 		{"name: web, sectionName", "name: \"\", sectionName", "6: spec.targetRefs[0].name"},
+		{"{kind: Service", "{kind: HTTPRoute", "6: spec.targetRefs[0].group"},
+		{"{kind: Service", "{group: core, kind: GRPCRoute", "6: spec.targetRefs[0].group"},
+		{"{kind: Service, name: web, sectionName: http}", aRoute + "sectionName: A}",
+			"6: spec.targetRefs[0].sectionName"},
 		{"name: orders", "name: total", "18: spec.limits[1].name"},
 		{"name: orders", "name: \"\"", "8: spec.limits[0].name"},
 		{"name: orders", "name: " + strings.Repeat("n", 64), "8: spec.limits[0].name"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	apix "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // RateLimitPolicyCRD returns the CustomResourceDefinition of RateLimitPolicy. The API server then
@@ -25,8 +26,8 @@ func rateLimitSpecSchema() schemaProps {
 	byName, kind := []string{"name"}, "map"
 	limits.XListType, limits.XListMapKeys = &kind, byName
 	return object("", props{
-		"targetRefs": some(list("Services of the policy's own namespace.", maxTargets,
-			serviceReferenceSchema())),
+		"targetRefs": some(list("Services and routes of the policy's own namespace.", maxTargets,
+			limitedSchema())),
 		"limits": limits,
 		"dryRun": {Type: "boolean",
 			Description: "Count the requests that would be refused, and refuse none."},
@@ -45,6 +46,29 @@ func serviceReferenceSchema() schemaProps {
 	delete(ref.Properties, "namespace")
 	ref.Properties["kind"] = oneOf("", TargetService)
 	ref.XValidations = nil // they are about other kinds
+	return ref
+}
+
+// limitedSchema is of what a RateLimitPolicy may name.
+func limitedSchema() schemaProps {
+	ref := serviceReferenceSchema()
+	name := text("", 253)
+	name.Pattern = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	section := name
+	section.Description = "What a port of the Service is called, or a rule of the route."
+	ref.Properties["group"] = oneOf("", "", "core", gatewayv1.GroupName)
+	ref.Properties["kind"] = oneOf("", TargetService, HTTPRoute, GRPCRoute)
+	ref.Properties["name"], ref.Properties["sectionName"] = name, section
+	const isLabel = "(!self.%[1]s.contains('.') && self.%[1]s.size() <= 63)"
+	ref.XValidations = []apix.ValidationRule{
+		rule(fmt.Sprintf("(has(self.group) && self.group == '%s') == (self.kind != '%s')",
+			gatewayv1.GroupName, TargetService),
+			"group: is "+gatewayv1.GroupName+" for a route, and empty for a Service"),
+		rule("self.kind != '"+TargetService+"' || "+fmt.Sprintf(isLabel, "name"),
+			"name: must be a DNS label"),
+		rule("self.kind != '"+TargetService+"' || !has(self.sectionName) || "+
+			fmt.Sprintf(isLabel, "sectionName"), "sectionName: must be a DNS label"),
+	}
 	return ref
 }
 

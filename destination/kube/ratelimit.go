@@ -12,7 +12,11 @@ func convertRateLimit(p *crd.RateLimitPolicy) *registry.Policy {
 	body.Namespace, body.Name = p.Namespace, p.Name
 	out := &registry.Policy{Kind: crd.RateLimitPolicyKind, Body: body}
 	for _, ref := range p.Spec.TargetRefs {
-		addTarget(out, p.Namespace, ref.Name)
+		target := registry.Name{Namespace: p.Namespace, Name: ref.Name}
+		if ref.IsRoute() {
+			target = registry.PolicyRef{Kind: ref.Kind, Name: target}.Target()
+		}
+		addTarget(out, target.Namespace, target.Name)
 	}
 	return judge(out, p, &p.Status)
 }

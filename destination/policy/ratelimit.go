@@ -8,12 +8,15 @@ import (
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
 
-// RateLimits makes what the proxy of one pod of a Service is told of a policy. Replicas says among
-// how many pods a shared limit is divided; it is asked only where there is one.
+// RateLimits makes what the proxy of one pod of a Service is told of a policy, which is about the
+// requests within a condition; nil: about all. Replicas says among how many pods a shared limit is
+// divided; it is asked only where there is one.
 //
 // A share is rounded down, so that all together are not more than what was written, unless that is
 // less than a request for each.
-func RateLimits(p *crd.RateLimitPolicy, replicas func() int) (out []*api.RateLimit, err error) {
+func RateLimits(
+	p *crd.RateLimitPolicy, within *api.Match, replicas func() int,
+) (out []*api.RateLimit, err error) {
 	for i := range p.Spec.Limits {
 		in := &p.Spec.Limits[i]
 		share := func(all int64) uint64 { return uint64(all) }
@@ -30,13 +33,16 @@ func RateLimits(p *crd.RateLimitPolicy, replicas func() int) (out []*api.RateLim
 		if in.Burst > 0 {
 			m.Burst = share(in.Burst)
 		}
+		var match httpMatch
 		if in.Match != nil {
-			match, err := readHTTPMatch(in.Match)
-			if err != nil {
+			if match, err = readHTTPMatch(in.Match); err != nil {
 				return nil, fmt.Errorf("limit %s: %w", in.Name, err)
 			}
-			m.Match = allOf(match.all)
 		}
+		if within != nil {
+			match.all = append(match.all, within)
+		}
+		m.Match = allOf(match.all)
 		out = append(out, m)
 	}
 	return out, nil

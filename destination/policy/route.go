@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,6 +30,11 @@ type Route struct {
 	Refs       []Ref                       // the backends that rules name, for whatever share
 	Extensions []string                    // the FaultInjections of its namespace that rules name
 	Unresolved []crd.Problem               // what else rules refer to, and there is none of
+}
+
+// Has reports whether a rule has that name.
+func (r *Route) Has(rule string) bool {
+	return slices.ContainsFunc(r.Rules, func(one Rule) bool { return one.Name == rule })
 }
 
 // Origin is the object that something was made from.

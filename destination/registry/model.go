@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -239,7 +240,7 @@ type Policy struct {
 	Problem    string // why the policy cannot be used, or ""
 	Body       any    // of the kind's own type, such as *crd.ServiceProfile
 	// The services that it is attached to, where its kind says so by reference. One without a name
-	// stands for all of its namespace.
+	// stands for all of its namespace. Other policies are named as PolicyRef.Target says.
 	Targets []Name
 	Uses    []PolicyRef // the policies that it refers to
 
@@ -270,6 +271,21 @@ type Standing struct {
 type Rejection struct {
 	Pod    Name
 	Reason string
+}
+
+// Target is what stands for the policy among the targets of others. No service has such a name.
+func (r PolicyRef) Target() Name {
+	return Name{Namespace: r.Name.Namespace, Name: r.Kind + "/" + r.Name.Name}
+}
+
+// Services are those of its targets that are one service each.
+func (p *Policy) Services() (out []Name) {
+	for _, target := range p.Targets {
+		if target.Name != "" && !strings.Contains(target.Name, "/") {
+			out = append(out, target)
+		}
+	}
+	return out
 }
 
 // Ref names the policy.
