@@ -44,9 +44,7 @@ func faultCallerSchema() schemaProps {
 }
 
 func percentSchema() schemaProps {
-	least, most := leastPercent, 100.0
-	return schemaProps{Type: "number", Minimum: &least, Maximum: &most,
-		Description: "Of the requests; without it, all."}
+	return number("Of the requests; without it, all.", leastPercent, 100)
 }
 
 func faultDelaySchema() schemaProps {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
@@ -80,6 +81,13 @@ var sectionEdges = []string{
 	`healthCheck: {http: {path: /, expectedStatuses: [{min: 200, max: 200}]}}`,
 	`healthCheck: {http: {path: /, expectedStatuses: [{min: 100, max: 600}]}}`,
 	`retryBudget: {}`, `retryBudget: {ttl: 61s}`,
+	`adaptiveConcurrency: {}`, `adaptiveConcurrency: {minRequests: 0}`,
+	`adaptiveConcurrency: {minRequests: 5, maxRequests: 4}`,
+	`adaptiveConcurrency: {minRequests: 1001}`, `adaptiveConcurrency: {maxRequests: 2}`,
+	`adaptiveConcurrency: {maxRequests: 1000001}`, `adaptiveConcurrency: {bufferPercent: 0}`,
+	`adaptiveConcurrency: {bufferPercent: 1001}`, `adaptiveConcurrency: {percentile: 100}`,
+	`adaptiveConcurrency: {window: 9ms}`, `adaptiveConcurrency: {window: 1m}`,
+	`adaptiveConcurrency: {baselineInterval: 1h1s}`, `adaptiveConcurrency: {baselineRequests: 9}`,
 }
 
 func hashed(key string) string {
@@ -91,6 +99,93 @@ func tabled(table string) string {
 		`}}`
 }
 
+// limitEdges are the same for a RateLimitPolicy: its whole spec.
+var limitEdges = []string{
+	`{}`, `{targetRefs: [{kind: Service, name: a}]}`, targeted(``), targeted(`{}`),
+	targeted(`{kind: Service, name: a}`), targeted(`{group: core, kind: Service, name: a}`),
+	targeted(`{group: apps, kind: Service, name: a}`), targeted(`{kind: Secret, name: a}`),
+	targeted(`{kind: Service, name: a, sectionName: http}`),
+	targeted(`{kind: Service, name: A}`), targeted(`{kind: Service, name: a.b}`),
+	targeted(`{kind: Service, name: a, sectionName: a.b}`),
+	targeted(`{kind: Service, name: a` + strings.Repeat("b", 63) + `}`),
+	targeted(routeRef(`HTTPRoute, name: a`)), targeted(routeRef(`GRPCRoute, name: a.b`)),
+	targeted(routeRef(`HTTPRoute, name: a, sectionName: a.b`)),
+	targeted(routeRef(`HTTPRoute, name: a, sectionName: A`)), targeted(routeRef(`HTTPRoute, name: a.`)),
+	targeted(routeRef(`TCPRoute, name: a`)), targeted(routeRef(`Service, name: a`)),
+	targeted(`{kind: HTTPRoute, name: a}`), targeted(`{group: core, kind: HTTPRoute, name: a}`),
+	oneLimit(``), oneLimit(`name: a`), oneLimit(`name: a, requests: 1`),
+	oneLimit(`name: a, window: 1s`), oneLimit(`name: "", requests: 1, window: 1s`),
+	oneLimit(`name: ` + strings.Repeat("a", 64) + `, requests: 1, window: 1s`),
+	oneLimit(`name: a, requests: 0, window: 1s`), oneLimit(`name: a, requests: -1, window: 1s`),
+	oneLimit(`name: a, requests: 1000000000, window: 1s`),
+	oneLimit(`name: a, requests: 1000000001, window: 1s`),
+	oneLimit(`name: a, requests: 1, window: 999ms`), oneLimit(`name: a, requests: 1, window: 1h`),
+	oneLimit(`name: a, requests: 1, window: 1h1ns`), oneLimit(`name: a, requests: 1, window: ""`),
+	oneLimit(`name: a, requests: 1, window: soon`),
+	rated(`burst: 0`), rated(`burst: -1`), rated(`burst: 1000000000`), rated(`burst: 1000000001`),
+	rated(`mode: Shared`), rated(`mode: PerReplica`), rated(`mode: shared`),
+	rated(`by: []`), rated(`by: [{}]`), rated(`by: [{identity: {}}, {header: a}, {path: {}}]`),
+	rated(`by: [{identity: {}, path: {}}]`), rated(`by: [{header: ""}]`),
+	rated(`by: [{header: "a b"}]`), rated(`by: [{header: Tulle-x}]`),
+	rated(`by: [{header: a}, {header: b}, {header: c}, {header: d}, {header: e}]`),
+	rated(`match: {}`), rated(`match: {path: {}}`), rated(`match: {path: {value: a}}`),
+	rated(`match: {path: {type: RegularExpression, value: a}}`),
+	rated(`match: {path: {type: RegularExpression, value: "("}}`),
+	rated(`match: {path: {type: Fuzzy, value: /a}}`), rated(`match: {method: GET}`),
+	rated(`match: {method: "G T"}`), rated(`match: {headers: [{name: a, value: b}]}`),
+	rated(`match: {queryParams: [{name: a, type: RegularExpression, value: "["}]}`),
+	`{targetRefs: [{kind: Service, name: a}], limits: [{name: a, requests: 1, window: 1s}, ` +
+		`{name: a, requests: 2, window: 1s}]}`,
+	`{targetRefs: [{kind: Service, name: a}], dryRun: true, ` +
+		`limits: [{name: a, requests: 1, window: 1s}]}`,
+	`{targetRefs: [{kind: Service, name: a}], limits: [` + strings.Repeat(`{}, `, 17) + `]}`,
+}
+
+func targeted(ref string) string {
+	return `{targetRefs: [` + ref + `], limits: [{name: a, requests: 1, window: 1s}]}`
+}
+
+func routeRef(rest string) string {
+	return `{group: gateway.networking.k8s.io, kind: ` + rest + `}`
+}
+
+func oneLimit(limit string) string {
+	return `{targetRefs: [{kind: Service, name: a}], limits: [{` + limit + `}]}`
+}
+
+func rated(rest string) string { return oneLimit(`name: a, requests: 1, window: 1s, ` + rest) }
+
+// faultEdges are the same for a FaultInjection.
+var faultEdges = []string{
+	`{}`, faulty(``), faulty(`abort: {}`), faulty(`abort: {status: 503}`),
+	faulty(`abort: {status: 399}`), faulty(`abort: {status: 400}`), faulty(`abort: {status: 599}`),
+	faulty(`abort: {status: 600}`), faulty(`abort: {status: 503, percent: 0}`),
+	faulty(`abort: {status: 503, percent: 0.0001}`), faulty(`abort: {status: 503, percent: 100}`),
+	faulty(`abort: {status: 503, percent: 0.00001}`),
+	faulty(`abort: {status: 503, percent: 100.1}`), faulty(`abort: {status: 503, percent: -1}`),
+	faulty(`delay: {}`), faulty(`delay: {duration: 1s}`), faulty(`delay: {duration: 0s}`),
+	faulty(`delay: {duration: 10m}`), faulty(`delay: {duration: 10m1ns}`),
+	faulty(`delay: {duration: soon}`),
+	faulty(`delay: {duration: 1s, percent: 50}`),
+	faulty(`delay: {duration: 1s}, abort: {status: 503}`),
+	faulty(`abort: {status: 503}, match: {path: {value: a}}`),
+	faulty(`abort: {status: 503}, match: {method: GET}`),
+	faulty(`abort: {status: 503}, from: []`), faulty(`abort: {status: 503}, from: [{}]`),
+	faulty(`abort: {status: 503}, from: [{namespace: a}]`),
+	faulty(`abort: {status: 503}, from: [{namespace: A}]`),
+	faulty(`abort: {status: 503}, from: [{serviceAccount: a}]`),
+	faulty(`abort: {status: 503}, from: [{namespace: a, serviceAccount: b}]`),
+	`{targetRefs: [{kind: Service, name: a}], abort: {status: 503}}`,
+	`{targetRefs: [{kind: Service, name: a}], abort: {status: 503}, until: tomorrow}`,
+	`{targetRefs: [], abort: {status: 503}, until: "2030-01-01T00:00:00Z"}`,
+	`{targetRefs: [` + routeRef(`HTTPRoute, name: a`) + `], abort: {status: 503}, ` +
+		`until: "2030-01-01T00:00:00Z"}`,
+}
+
+func faulty(harm string) string {
+	return `{targetRefs: [{kind: Service, name: a}], until: "2030-01-01T00:00:00Z", ` + harm + `}`
+}
+
 // The API server refuses of a policy what destination refuses, and nothing else.
 func TestTheAPIServerAcceptsPoliciesThatDestinationDoes(t *testing.T) {
 	ready(t)
@@ -98,11 +193,33 @@ func TestTheAPIServerAcceptsPoliciesThatDestinationDoes(t *testing.T) {
 	for _, section := range sectionEdges {
 		specs = append(specs, "{targetRefs: [{kind: Service, name: a}], "+section+"}")
 	}
+	agree(t, crd.BackendTrafficPolicyKind, specs, func(d *crd.Document) error {
+		_, err := d.BackendTrafficPolicy()
+		return err
+	})
+}
+
+func TestTheAPIServerAcceptsRateLimitsThatDestinationDoes(t *testing.T) {
+	ready(t)
+	agree(t, crd.RateLimitPolicyKind, limitEdges, func(d *crd.Document) error {
+		_, err := d.RateLimitPolicy()
+		return err
+	})
+}
+
+func TestTheAPIServerAcceptsFaultsThatDestinationDoes(t *testing.T) {
+	ready(t)
+	agree(t, crd.FaultInjectionKind, faultEdges, func(d *crd.Document) error {
+		_, err := d.FaultInjection()
+		return err
+	})
+}
+
+// agree asks both of objects of a kind with these specs.
+func agree(t *testing.T, kind string, specs []string, read func(*crd.Document) error) {
+	t.Helper()
 	for _, spec := range specs {
-		agreed(t, crd.BackendTrafficPolicyKind, spec, func(d *crd.Document) error {
-			_, err := d.BackendTrafficPolicy()
-			return err
-		})
+		agreed(t, kind, spec, read)
 	}
 }
 
@@ -117,6 +234,7 @@ func agreed(t *testing.T, kind, spec string, read func(*crd.Document) error) {
 	}
 	_, theirs := try(text, "kubectl", "create", "--dry-run=server", "-n", byCLI, "-f", "-")
 	if (ours == nil) != (theirs == nil) {
-		t.Errorf("%.120s:\n  destination says %v\n  the API server says %v", spec, ours, theirs)
+		t.Errorf("%s %.120s:\n  destination says %v\n  the API server says %v", kind, spec, ours,
+			theirs)
 	}
 }
