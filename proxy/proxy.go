@@ -165,7 +165,7 @@ func (p *Proxy) newStages() {
 		Sampled:        p.sampled,
 		Metrics:        p.metrics,
 		Wheel:          p.wheel,
-		Memory:         &p.memory,
+		Memory:         p.memory.Level,
 		Held:           &p.held,
 		Cores:          runtime.GOMAXPROCS(0),
 		TrustedProxies: p.cfg.TrustedProxies,

@@ -44,6 +44,19 @@
 // connection's lock held, nor with package discover's: what a change of endpoints leads to is
 // collected (balance.Change), and Apply is called after.
 //
+// # What is refused first
+//
+// A proxy that is short of memory refuses, in this order,
+//
+//	from memory.Tight on  copies of requests, and second tries: retries and hedges
+//	from memory.Short on  requests of callers without an identity
+//	from memory.Full on   every request, and opaque connections
+//
+// and none of the kubelet's probes, for a pod that does not answer is killed, and its load goes to
+// the next one. From memory.Short on slow callers are cut, and each makes room for two requests
+// (relief.go). While none of this is so, it costs a request one look at the level. What an
+// application has no room for is refused before that: package authorize finds its limit.
+//
 // # An exchange's phases
 //
 //	new       → delayed, waiting, ended

@@ -298,7 +298,7 @@ func (x *exchange) direct(a *discover.Answer, b *batch) bool {
 
 // admit finds where the request goes, and says why it is not served.
 func (x *exchange) admit() (*discover.Answer, *authorize.Refusal) {
-	if x.c.f.shed(x.start) {
+	if x.shed() {
 		const words = "the proxy is out of memory"
 		return x.c.f.unknown, &authorize.Refusal{Status: 503, Reason: words, Crowded: true}
 	}

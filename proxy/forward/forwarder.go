@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -56,7 +57,7 @@ type Options struct {
 	Sampled  *slog.Logger // for what backends and callers make it say
 	Metrics  *metric.Registry
 	Wheel    *timer.Wheel
-	Memory   *memory.Gauge
+	Memory   func(now time.Time) memory.Level
 	Held     *wire.Allowance // for peers that are slow to take it
 	// TrustedProxies are the networks of callers without an identity that are believed what they
 	// say of their own callers; none: all are.

@@ -56,8 +56,8 @@ func newHarness(t testing.TB) *harness {
 	}
 	h.Forwarder = New(Options{Ctx: ctx, Tasks: &sync.WaitGroup{}, Limits: limits,
 		Identity: "spiffe://cluster.local/ns/shop/sa/web", Log: log, Sampled: log, Metrics: metrics,
-		Wheel: timer.New(), Memory: &memory.Gauge{}, Cores: 1, DialPlain: dial, Watch: unwatched,
-		Strangers: &metric.Addresses{}})
+		Wheel: timer.New(), Memory: (&memory.Gauge{}).Level, Cores: 1, DialPlain: dial,
+		Watch: unwatched, Strangers: &metric.Addresses{}})
 	t.Cleanup(func() {
 		cancel()
 		h.Cut()

@@ -100,9 +100,13 @@ func (s *toApplication) probed(x *exchange) bool {
 	if s.caller.Meshed() || x.tunnel {
 		return false
 	}
+	port := x.port
+	if port == nil { // it is not admitted yet
+		port = s.port.Now()
+	}
 	method := header.Value(x.req, ":method")
 	path, _, _ := strings.Cut(header.Value(x.req, ":path"), "?") // destination names paths only
-	return x.port.Probe(method, path) || method == "GET" && s.port.Follows(path)
+	return port.Probe(method, path) || method == "GET" && s.port.Follows(path)
 }
 
 // redirected lets the kubelet follow where the answer to a probe sends it. With a query of its own

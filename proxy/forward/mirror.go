@@ -109,7 +109,7 @@ func (x *exchange) copyTo(c *balance.Cluster, edits []route.Filter, b *batch) {
 	case set == nil || len(set.All) == 0:
 		f.mirrors.nowhere.Inc()
 		return
-	case f.Memory.Full(b.time()) || !f.mirrors.takesPlace(f.Limits.Mirrors.Max):
+	case f.tight(b.time()) || !f.mirrors.takesPlace(f.Limits.Mirrors.Max):
 		f.mirrors.crowded.Inc()
 		return
 	}

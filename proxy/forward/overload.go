@@ -8,10 +8,30 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/authorize"
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"golang.org/x/net/http2/hpack"
 )
+
+// tight reports whether nothing is to be done twice. So it is, too, while nearly as many requests
+// wait for their answers as may: what waits longest is tried again first.
+func (f *Forwarder) tight(now time.Time) bool {
+	return f.Memory(now) >= memory.Tight || f.waiting.Load() > int64(f.maxCrowd/20*17)
+}
+
+// shed reports whether there is no memory for a request, and counts that.
+func (x *exchange) shed() bool {
+	f := x.c.f
+	switch level := f.Memory(x.start); {
+	case level < memory.Short, level == memory.Short && !x.c.side.stranger():
+		return false
+	case x.c.side.probed(x), f.relieve(x.start):
+		return false
+	}
+	f.shedWork.Inc()
+	return true
+}
 
 // inside is a bit of occupies, beside those of its cluster's limits: a place among the requests
 // that are under way at the application.

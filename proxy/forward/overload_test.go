@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/header"
+	"github.com/tulle-mesh/tulle/proxy/memory"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"golang.org/x/net/http2/hpack"
 )
@@ -46,7 +48,7 @@ func TestWhatAnApplicationHasNoRoomFor(t *testing.T) {
 		{"a stranger in HTTP/2", plainCaller, false, false, "/", "503"},
 		{"a stranger in gRPC", plainCaller, false, true, "/", "200 14"},
 		{"the kubelet", plainCaller, true, false, "/ready", "200"},
-		{"the pod itself", authorize.Caller{Security: metric.Loopback}, true, false, "/", "200"},
+		{"the pod itself", ownCaller, true, false, "/", "200"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -201,4 +203,115 @@ func TestWhatWasNotDeliveredGoesElsewhere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// sheddings are all kinds of work, and from which level of memory on each is refused: 0, never.
+// Each says whether its work went on at a level.
+var sheddings = []struct {
+	name string
+	from memory.Level
+	does func(t *testing.T, level memory.Level) bool
+}{
+	{"a copy", memory.Tight, func(t *testing.T, level memory.Level) bool {
+		h := newMirrored(t, []act{answer(0, 200, "")}, []act{answer(0, 200, "")}, copying())
+		h.runsShort(level)
+		h.answered(t, h.send("GET"), level < memory.Full)
+		synctest.Wait()
+		return h.results() == "answered:1"
+	}},
+	{"a retry", memory.Tight, func(t *testing.T, level memory.Level) bool {
+		h := newHedged(t, 2, answer(0, 503, "first"), answer(0, 200, "second"))
+		h.runsShort(level)
+		got, _ := h.send("GET").wait(t)
+		return got == "200"
+	}},
+	{"a hedge", memory.Tight, func(t *testing.T, level memory.Level) bool {
+		h := newHedged(t, 2, answer(500, 200, "first"), answer(0, 200, "second"))
+		h.runsShort(level)
+		_, body := h.send("GET").wait(t)
+		return body == "second"
+	}},
+	{"a stranger in HTTP/1", memory.Short, asIf(plainCaller, true, false, "/")},
+	{"a stranger in HTTP/2", memory.Short, asIf(plainCaller, false, false, "/")},
+	{"a stranger in gRPC", memory.Short, asIf(plainCaller, false, true, "/")},
+	{"a peer", memory.Full, asIf(meshedCaller, false, false, "/")},
+	{"a peer in gRPC", memory.Full, asIf(meshedCaller, false, true, "/")},
+	{"the pod itself", memory.Short, asIf(ownCaller, true, false, "/")},
+	{"the application", memory.Full, func(t *testing.T, level memory.Level) bool {
+		h := newHedged(t, 1, answer(0, 200, ""))
+		h.runsShort(level)
+		s := h.send("GET")
+		h.answered(t, s, level < memory.Full)
+		return s.status == "200"
+	}},
+	{"the kubelet", 0, asIf(plainCaller, true, false, "/ready")},
+}
+
+var ownCaller = authorize.Caller{Security: metric.Loopback}
+
+// runsShort says how short the proxy is of memory.
+func (h *harness) runsShort(level memory.Level) {
+	h.Memory = func(time.Time) memory.Level { return level }
+}
+
+// asIf is a request for the application.
+func asIf(
+	who authorize.Caller, http1, grpc bool, target string,
+) func(*testing.T, memory.Level) bool {
+	return func(t *testing.T, level memory.Level) bool {
+		var fields []hpack.HeaderField
+		act := answer(0, 200, "")
+		if grpc {
+			fields, act = append(fields, grpcCall), status(0, "0", "")
+		}
+		h := newHedged(t, 1, act)
+		c := h.arrives(h.admits(), who, http1)
+		h.runsShort(level)
+		_, s := c.ask(target, true, fields...)
+		s.wait(t)
+		went := s.status == "200" && (!grpc || s.grpc == "0")
+		h.answered(t, s, went)
+		return went
+	}
+}
+
+// answered checks the answer to a request that went on, or was refused.
+func (h *hedged) answered(t *testing.T, s *answers, went bool) {
+	t.Helper()
+	s.wait(t)
+	after, err := strconv.Atoi(header.Value(s.head, "retry-after"))
+	if refused := err == nil && after >= 1 && after <= mostSeconds; refused == went {
+		t.Errorf("went on: %v; answered by %s %v", went, s.status, s.head)
+	}
+}
+
+// A proxy that is short of memory refuses one kind of work after the other, and in the end all but
+// the kubelet's probes.
+func TestTheOrderInWhichWorkIsRefused(t *testing.T) {
+	for _, tt := range sheddings {
+		for level := memory.Ease; level <= memory.Full; level++ {
+			t.Run(fmt.Sprintf("%s at level %d", tt.name, level), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					want := tt.from == 0 || level < tt.from
+					if went := tt.does(t, level); went != want {
+						t.Errorf("goes on: %v, want %v", went, want)
+					}
+					synctest.Wait()
+				})
+			})
+		}
+	}
+}
+
+// While nearly as many requests wait as may, nothing is sent twice.
+func TestACrowdIsNotAddedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHedged(t, 2, answer(0, 503, "first"), answer(0, 200, "second"))
+		h.maxCrowd = 100
+		h.waiting.Store(90)
+		if got, _ := h.send("GET").wait(t); got != "503" {
+			t.Errorf("answered by %s", got)
+		}
+		synctest.Wait()
+	})
 }

@@ -21,7 +21,8 @@ const (
 )
 
 // relief is how requests are admitted while memory is short: for each of them slow callers were cut
-// before, who hold much and take little.
+// before, who hold much and take little. Callers that have long had something waiting for them go
+// first: they are what fills a proxy, and newcomers are not.
 type relief struct {
 	mu   sync.Mutex // guards everything below
 	next time.Time  // when to look again
@@ -32,16 +33,6 @@ type relief struct {
 type slowCaller struct {
 	conn *ServerConn
 	rate int // bytes a second
-}
-
-// shed reports whether there is no memory for a new request, and counts that. Callers that have
-// long had something waiting for them go first: they are what fills a proxy, and newcomers are not.
-func (f *Forwarder) shed(now time.Time) bool {
-	if !f.Memory.Full(now) || f.relieve(now) {
-		return false
-	}
-	f.shedWork.Inc()
-	return true
 }
 
 // relieve admits one request, if enough was given back for it.

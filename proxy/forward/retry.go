@@ -98,9 +98,9 @@ func (x *exchange) resendElsewhere(a *attempt, b *batch) bool {
 // withdraw takes a try from the retries' budget and the cluster's limit, or counts that there was
 // none.
 func (x *exchange) withdraw() bool {
-	held := x.occupies&(1<<metric.Retries) != 0
-	if x.occupy(metric.Retries) {
-		if x.rule.Route.Budget.Withdraw(time.Now()) {
+	held, now := x.occupies&(1<<metric.Retries) != 0, time.Now()
+	if !x.c.f.tight(now) && x.occupy(metric.Retries) {
+		if x.rule.Route.Budget.Withdraw(now) {
 			return true
 		}
 		if !held {

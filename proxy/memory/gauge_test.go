@@ -35,16 +35,31 @@ func TestGarbageIsNoReasonToRefuse(t *testing.T) {
 	runtime.GC()
 	before, _ := usage()
 	for range 4 * before >> 20 {
-		garbage = make([]byte, 1<<20)
+		rubbish = make([]byte, 1<<20)
 	}
-	garbage = nil
+	rubbish = nil
 	used, live := usage()
 	if live > used/2 {
 		t.Fatalf("%d of %d bytes are live", live, used)
 	}
 	debug.SetMemoryLimit(int64(used))
-	if full() {
+	if level() == Full {
 		t.Errorf("full with %d bytes of %d live", live, used)
+	}
+}
+
+func TestLevels(t *testing.T) {
+	for _, tt := range []struct {
+		used, live float64
+		want       Level
+	}{
+		{0, 0, Ease}, {0.85, 0.85, Ease}, {0.86, 0.75, Ease}, {0.86, 0.76, Tight},
+		{0.93, 0.93, Tight}, {0.94, 0.84, Short}, {0.95, 0.95, Short}, {0.96, 0.86, Full},
+		{0.96, 0.85, Short}, {0.99, 0.8, Tight}, {0.99, 0.5, Ease}, {1.1, 1.1, Full},
+	} {
+		if got := levelOf(tt.used, tt.live); got != tt.want {
+			t.Errorf("%v used and %v live are level %d, want %d", tt.used, tt.live, got, tt.want)
+		}
 	}
 }
 
@@ -54,9 +69,9 @@ func TestWhatIsGarbageByNowIsNoReasonToRefuse(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	before, _ := usage()
-	garbage = make([]byte, 20*before)
+	rubbish = make([]byte, 20*before)
 	runtime.GC()
-	garbage = nil
+	rubbish = nil
 	used, live := usage()
 	if live < used*9/10 {
 		t.Fatalf("%d of %d bytes are live", live, used)
@@ -68,4 +83,4 @@ func TestWhatIsGarbageByNowIsNoReasonToRefuse(t *testing.T) {
 	}
 }
 
-var garbage []byte
+var rubbish []byte
