@@ -20,6 +20,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
@@ -61,9 +62,10 @@ func newProfileCommand(a *app) *cobra.Command {
 		Short: "Show the routes, retries and balancing that a proxy would be told of, and why",
 		Long: `Show what destination would tell a proxy in the namespace of -n about requests to a
 name or an address: its protocol, its routes with their timeouts, retries and backends, the retry
-budget, and how the endpoints behind each backend are used; and first which ServiceProfiles, routes
-of the Gateway API, BackendTrafficPolicies, RateLimitPolicies and FaultInjections are about it,
-which of them are used, of a BackendTrafficPolicy which fields, and why others are not.`,
+budget, and how the endpoints behind each backend are used; and first which sources (Kubernetes,
+Consul) know of it, which of them says its ports, and which ServiceProfiles, routes of the Gateway
+API, BackendTrafficPolicies, RateLimitPolicies and FaultInjections are about it, which of these are
+used, of a BackendTrafficPolicy which fields, and why others are not.`,
 		Example: "  meshctl diagnostics profile web.shop.svc.cluster.local:80\n" +
 			"  meshctl diagnostics profile web:80 -n shop -o json",
 		Args: cobra.ExactArgs(1),
@@ -78,7 +80,9 @@ which of them are used, of a BackendTrafficPolicy which fields, and why others a
 			return err
 		}
 		told.retainKinds("route", "cluster")
-		profile := destination.Diagnosis{Policies: told.policies, Resources: told.raw}
+		profile := destination.Diagnosis{
+			Sources: told.sources, Policies: told.policies, Resources: told.raw,
+		}
 		return out.print(a.Out, profile, nil)
 	}
 	return cmd
@@ -90,11 +94,12 @@ type answer struct {
 	raw       []json.RawMessage
 	policies  []policy.Verdict
 	health    []destination.EndpointHealth
+	sources   []registry.Part
 }
 
 // retainKinds drops the resources of other kinds.
 func (t *answer) retainKinds(kinds ...string) {
-	kept := answer{policies: t.policies, health: t.health}
+	kept := answer{policies: t.policies, health: t.health, sources: t.sources}
 	for i, r := range t.resources {
 		kind := string(r.ProtoReflect().WhichOneof(
 			r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
@@ -167,7 +172,7 @@ func readAnswer(text []byte) (answer, error) {
 	if d.Invalid != "" {
 		return answer{}, fmt.Errorf("destination refuses the question: %s", d.Invalid)
 	}
-	told := answer{raw: d.Resources, policies: d.Policies, health: d.Health}
+	told := answer{raw: d.Resources, policies: d.Policies, health: d.Health, sources: d.Sources}
 	for _, raw := range d.Resources {
 		r := &api.Resource{}
 		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, r); err != nil {

@@ -128,12 +128,13 @@ func opaqueByNumber(port *registry.ServicePort) bool {
 		slices.Contains(config.DefaultOpaquePorts, port.Number)
 }
 
-// noFrontend says why a service has no address of its own at which it is called, or "".
+// noFrontend says why a service has no address of its own at which it is called, or "". One without
+// ports of its own is called by its name alone.
 func noFrontend(svc *registry.Service) string {
 	switch {
 	case svc.External:
 		return "it is of type ExternalName"
-	case len(svc.Addresses) == 0:
+	case len(svc.Addresses) == 0 && !svc.AnyPort:
 		return "it is headless: whoever calls it has chosen a pod"
 	}
 	return ""

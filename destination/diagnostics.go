@@ -13,12 +13,14 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/policy"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 // Diagnosis is what a proxy would be told about a key, resource by resource, in protobuf's JSON,
 // and what has made it so.
 type Diagnosis struct {
 	Invalid   string            `json:"invalid,omitempty"`
+	Sources   []registry.Part   `json:"sources,omitempty"` // of the service that the key leads to
 	Policies  []policy.Verdict  `json:"policies,omitempty"`
 	Resources []json.RawMessage `json:"resources,omitempty"` // of type api.Resource
 	Health    []EndpointHealth  `json:"health,omitempty"`
@@ -89,7 +91,6 @@ func keyOf(r *http.Request) (*api.Key, bool) {
 // diagnose computes what a stream would be sent, and leaves no cell behind.
 func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis {
 	answers, out := d.answers(key, who)
-	out.Invalid = answers[0].invalid
 	for _, a := range answers {
 		for _, r := range a.seal().resources {
 			text, err := protojson.Marshal(r.snapshot)
@@ -111,9 +112,10 @@ func (d *Destination) answers(
 		if w := v.Workload(who); w != nil {
 			c.runsAs(v, w)
 		}
-		why.Policies = v.explain(key, who.Namespace)
 		first := v.compute(c.question(key))
-		why.Policies = append(why.Policies, v.explainBackends(key, first.refs, who.Namespace)...)
+		why = Diagnosis{Invalid: first.invalid, Sources: v.parts(key, who.Namespace),
+			Policies: append(v.explain(key, who.Namespace),
+				v.explainBackends(key, first.refs, who.Namespace)...)}
 		out = append(out, first)
 		for i, ref := range first.refs {
 			if slices.Contains(first.refs[:i], ref) {
@@ -151,4 +153,13 @@ func (v *view) healthOf(ref clusterRef) (out []EndpointHealth) {
 		}
 	}
 	return out
+}
+
+// parts are what each source has of the service that a key leads to.
+func (v *view) parts(key *api.Key, namespace string) []registry.Part {
+	t, err := v.resolve(key, namespace)
+	if err != nil || t.service == nil {
+		return nil
+	}
+	return v.Parts(t.service.Key())
 }

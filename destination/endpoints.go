@@ -38,7 +38,7 @@ func (v *view) metadataOf(ref clusterRef) *api.Metadata {
 	if w := v.WorkloadAt(ref.addr.Addr()); w != nil {
 		return &api.Metadata{Namespace: w.Namespace}
 	}
-	if svc, _ := v.listing(ref.addr); svc != nil {
+	if svc, _, _ := v.listing(ref.addr); svc != nil {
 		return &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	}
 	return &api.Metadata{}
@@ -76,19 +76,29 @@ func (v *view) addressEndpoint(addr netip.AddrPort) []*api.Endpoint {
 	return []*api.Endpoint{ep}
 }
 
-// listedEndpoint is an address that no workload has and a slice lists: an unmeshed server's.
+// listedEndpoint is an address that no workload has and a slice lists: an unmeshed server's, unless
+// the slice says where its proxy is.
 func (v *view) listedEndpoint(addr netip.AddrPort) []*api.Endpoint {
-	if svc, _ := v.listing(addr); svc == nil {
+	_, _, listed := v.listing(addr)
+	if listed == nil {
 		return nil
 	}
 	ep := v.endpoint(addr, nil)
 	ep.Protocol = v.listedProtocol(addr)
+	behind(ep, listed.Mesh)
 	return []*api.Endpoint{ep}
+}
+
+// behind makes an endpoint one that is behind a proxy, where its source knows of that.
+func behind(ep *api.Endpoint, mesh *registry.Mesh) {
+	if mesh != nil {
+		ep.Identity, ep.MeshAddress = mesh.Identity, mesh.Address.String()
+	}
 }
 
 // listedProtocol is what the service says that such an address speaks.
 func (v *view) listedProtocol(addr netip.AddrPort) api.Protocol {
-	svc, port := v.listing(addr)
+	svc, port, _ := v.listing(addr)
 	return v.protocolOf(svc, port, v.profile(svc, svc.Namespace))
 }
 
@@ -171,8 +181,11 @@ func (v *view) memberAt(
 ) *api.Endpoint {
 	addr := netip.AddrPortFrom(ep.Address, port)
 	out := v.endpoint(addr, w)
-	out.Locality = localityOf(ep)
-	if ep.Workload.Name == "" && w != nil {
+	out.Locality, out.Weight = localityOf(ep), ep.Weight
+	switch {
+	case w == nil:
+		behind(out, ep.Mesh)
+	case ep.Workload.Name == "":
 		v.dialItself(out, w, addr) // the slice's author may be anybody
 	}
 	return out
@@ -183,7 +196,7 @@ func localityOf(ep *registry.Endpoint) *api.Locality {
 	if ep.Zone == "" && ep.Node == "" {
 		return nil
 	}
-	return &api.Locality{Zone: ep.Zone, Node: ep.Node}
+	return &api.Locality{Region: ep.Region, Zone: ep.Zone, Node: ep.Node}
 }
 
 // workloadBehind returns the workload of an endpoint, or nil for an address that is none's. It says

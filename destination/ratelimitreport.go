@@ -55,7 +55,8 @@ func (v *view) atSomeParent(
 	if route == nil {
 		return appliesToNothing("policy", fmt.Sprintf("there is no %s %s", ref.Kind, name.Name))
 	}
-	if read, ok := v.readRoute(route); ok && ref.SectionName != "" && !read.Has(ref.SectionName) {
+	read, ok := policy.FromRoute(route.Body, route.Created, v.mesh.ClusterDomain)
+	if ok && ref.SectionName != "" && !read.Has(ref.SectionName) {
 		return appliesToNothing("policy", fmt.Sprintf("%s %s has no rule that is called %s",
 			ref.Kind, name.Name, ref.SectionName))
 	}

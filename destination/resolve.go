@@ -123,8 +123,8 @@ func (v *view) resolveAddress(addr netip.AddrPort) target {
 		return v.resolveService(svc, "", addr.Port(), maxAliases)
 	}
 	// A node's own address may lie in the networks. What listens there is the kubelet, a
-	// hostNetwork pod or a NodePort: never meshed, never to be refused.
-	if v.IsNode(addr.Addr()) {
+	// hostNetwork pod or a NodePort: never to be refused, and meshed only where a source says so.
+	if _, _, ep := v.listing(addr); v.IsNode(addr.Addr()) && (ep == nil || ep.Mesh == nil) {
 		return outside()
 	}
 	return v.resolveListed(addr)
@@ -138,7 +138,7 @@ func (v *view) resolveListed(addr netip.AddrPort) target {
 	}) {
 		return notFound(reasonPod)
 	}
-	if svc, _ := v.listing(addr); svc != nil {
+	if svc, _, _ := v.listing(addr); svc != nil {
 		return target{
 			resolution: api.Resolution_RESOLUTION_FOUND, service: svc, addr: addr,
 			port: addr.Port(),
@@ -150,21 +150,24 @@ func (v *view) resolveListed(addr netip.AddrPort) target {
 	return v.unknown()
 }
 
-// listing returns the service behind which a slice, made by hand, lists an address that is no
-// workload's, and the service's port that leads to it.
-func (v *view) listing(addr netip.AddrPort) (*registry.Service, *registry.ServicePort) {
+// listing returns the service behind which a slice, made by hand or of another source than
+// Kubernetes, lists an address that is no workload's, the service's port that leads to it, and what
+// the slice says of it.
+func (v *view) listing(
+	addr netip.AddrPort,
+) (*registry.Service, *registry.ServicePort, *registry.Endpoint) {
 	for _, slice := range v.SlicesAt(addr.Addr()) {
-		svc := v.Service(slice.Service)
-		if svc == nil || slice.At(addr.Addr()).Workload.Name != "" {
+		svc, ep := v.Service(slice.Service), slice.At(addr.Addr())
+		if svc == nil || ep.Workload.Name != "" {
 			continue
 		}
 		for i := range svc.Ports {
 			if n, ok := slice.Port(svc.Ports[i].Name); ok && n == addr.Port() {
-				return svc, &svc.Ports[i]
+				return svc, &svc.Ports[i], ep
 			}
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 func (v *view) resolveService(
@@ -173,11 +176,13 @@ func (v *view) resolveService(
 	if svc.External {
 		return v.resolveAlias(svc, port, aliases)
 	}
-	if svc.Port(port) == nil {
+	front := svc.Port(port)
+	if front == nil {
 		return notFound(reasonPort)
 	}
 	return target{
-		resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname, port: port,
+		resolution: api.Resolution_RESOLUTION_FOUND, service: svc, hostname: hostname,
+		port: front.Number,
 	}
 }
 
@@ -187,21 +192,21 @@ func (v *view) resolveAlias(svc *registry.Service, port uint16, aliases int) tar
 	if aliases == 0 {
 		return notFound(reasonAlias)
 	}
-	if !v.inZone(svc.Alias) {
-		return outside()
-	}
-	next, hostname := v.lookup(svc.Alias)
-	if next == nil {
+	next, hostname := v.find(svc.Alias)
+	switch {
+	case next != nil:
+		return v.resolveService(next, hostname, port, aliases-1)
+	case v.inZone(svc.Alias):
 		return notFound(reasonAlias)
 	}
-	return v.resolveService(next, hostname, port, aliases-1)
+	return outside()
 }
 
 // resolveName tries the names that the resolver of the caller's pod would (its search list), in
 // that order.
 func (v *view) resolveName(host string, port uint16, namespace string) target {
 	for _, absolute := range v.candidates(host, namespace) {
-		if svc, hostname := v.lookup(absolute); svc != nil {
+		if svc, hostname := v.find(absolute); svc != nil {
 			return v.resolveService(svc, hostname, port, maxAliases)
 		}
 	}
@@ -219,6 +224,7 @@ func (v *view) candidates(host, namespace string) []string {
 		host + "." + namespace + ".svc." + v.mesh.ClusterDomain,
 		host + ".svc." + v.mesh.ClusterDomain,
 		host + "." + v.mesh.ClusterDomain,
+		host,
 	}
 }
 
@@ -231,11 +237,23 @@ func (v *view) inZone(host string) bool {
 func (v *view) isOurs(host string) bool {
 	labels := strings.Split(host, ".")
 	return v.inZone(host) || len(labels) == 1 || labels[len(labels)-1] == "svc" ||
-		(len(labels) == 2 && v.Namespace(labels[1]) != nil)
+		(len(labels) == 2 && v.Namespace(labels[1]) != nil) ||
+		slices.ContainsFunc(v.mesh.Zones, func(zone string) bool {
+			return strings.HasSuffix(host, "."+zone)
+		})
+}
+
+// find takes a service's name in the cluster's zone, or one that a source has for it elsewhere.
+func (v *view) find(absolute string) (svc *registry.Service, hostname string) {
+	if v.inZone(absolute) {
+		return v.lookup(absolute)
+	}
+	return v.ServiceNamed(absolute), ""
 }
 
 // lookup takes SERVICE.NAMESPACE.svc.ZONE, or POD.SERVICE.NAMESPACE.svc.ZONE where a slice of the
-// service has that hostname (StatefulSets, and pods that set hostname and subdomain).
+// service has that hostname (StatefulSets, and pods that set hostname and subdomain). A service
+// that is not Kubernetes' may itself have two labels.
 func (v *view) lookup(absolute string) (svc *registry.Service, hostname string) {
 	prefix, ok := strings.CutSuffix(absolute, ".svc."+v.mesh.ClusterDomain)
 	if !ok {
@@ -245,12 +263,14 @@ func (v *view) lookup(absolute string) (svc *registry.Service, hostname string) 
 	if len(labels) < 2 || len(labels) > 3 {
 		return nil, ""
 	}
-	name := registry.Name{Namespace: labels[len(labels)-1], Name: labels[len(labels)-2]}
-	svc = v.Service(name)
-	if svc == nil || len(labels) == 2 {
+	namespace := labels[len(labels)-1]
+	whole := strings.Join(labels[:len(labels)-1], ".")
+	svc = v.Service(registry.Name{Namespace: namespace, Name: whole})
+	if svc != nil || len(labels) == 2 {
 		return svc, ""
 	}
-	if !v.hasHostname(name, labels[0]) {
+	name := registry.Name{Namespace: namespace, Name: labels[1]}
+	if svc = v.Service(name); svc == nil || !v.hasHostname(name, labels[0]) {
 		return nil, ""
 	}
 	return svc, labels[0]

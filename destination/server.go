@@ -124,11 +124,8 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 	if metrics == nil {
 		return
 	}
-	if source, ok := d.cfg.Source.(prometheus.Collector); ok {
-		metrics.MustRegister(source)
-	}
 	d.healths.register(metrics)
-	metrics.MustRegister(d.messages, d.refusals, d.rejected.count,
+	metrics.MustRegister(d.messages, d.refusals, d.rejected.count, freshness{d.cfg.Source},
 		prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
 			func() float64 { return float64(d.streams.Load()) }),

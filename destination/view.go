@@ -18,6 +18,8 @@ type Mesh struct {
 	// Replica is the pod that this process runs in. The others of its Service are told what proxies
 	// say to this one, and tell it. Without a name there are none.
 	Replica registry.Name
+	// Zones are DNS zones of others, in which there are no names but those that sources know.
+	Zones []string
 
 	// Networks of pods and services, in place of those that the cluster names. Unknown addresses in
 	// them are refused: they may be meshed pods' that are not known yet.

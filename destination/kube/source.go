@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -235,34 +234,17 @@ func (s *Source) Missing() error {
 	return nil
 }
 
-// What is known of each kind may be old: a watch that fails leaves it as it was, and everything
-// looks healthy otherwise.
-var (
-	lastEvent = prometheus.NewDesc("tulle_destination_watch_last_event_timestamp_seconds",
-		"When the newest event of a kind arrived, in Unix time; 0 before the first.",
-		[]string{"resource"}, nil)
-	failing = prometheus.NewDesc("tulle_destination_watch_failing",
-		"1 while a kind cannot be watched, so that what is known of it may be out of date.",
-		[]string{"resource"}, nil)
-)
-
-// Describe is prometheus.Collector's.
-func (s *Source) Describe(to chan<- *prometheus.Desc) {
-	to <- lastEvent
-	to <- failing
-}
-
-// Collect is prometheus.Collector's.
-func (s *Source) Collect(to chan<- prometheus.Metric) {
+// Watches says how the watch of each kind stands.
+func (s *Source) Watches() (out []registry.Watch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.kinds {
-		resource, fails := w.kind.Resource.GroupResource().String(), 0.0
-		if w.problem() != nil && !w.absent() {
-			fails = 1
+		one := registry.Watch{Resource: w.kind.Resource.GroupResource().String(),
+			Failing: w.problem() != nil && !w.absent()}
+		if last := w.last.Load(); last != 0 {
+			one.Last = time.Unix(0, last)
 		}
-		seconds := float64(w.last.Load()) / float64(time.Second)
-		to <- prometheus.MustNewConstMetric(lastEvent, prometheus.GaugeValue, seconds, resource)
-		to <- prometheus.MustNewConstMetric(failing, prometheus.GaugeValue, fails, resource)
+		out = append(out, one)
 	}
+	return out
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -130,8 +129,6 @@ func TestAnOptionalKindMayBeAbsent(t *testing.T) {
 		client.PrependReactor("list", c.resource, fail)
 		untyped.PrependReactor("list", c.resource, fail)
 		s := &Source{Client: client, Dynamic: untyped}
-		metrics := prometheus.NewRegistry()
-		metrics.MustRegister(s)
 		_, synced := start(t, s)
 		for range 2 { // the second time, the first failure has been told
 			await(t, "a list of "+c.resource, failed)
@@ -144,7 +141,7 @@ func TestAnOptionalKindMayBeAbsent(t *testing.T) {
 		if err := s.Missing(); err != nil {
 			t.Errorf("missing: %v", err)
 		}
-		nothingFails(t, metrics)
+		nothingFails(t, s)
 	}
 }
 
@@ -154,18 +151,11 @@ func notInstalled() error {
 }
 
 // nothingFails says which kinds are said to fail.
-func nothingFails(t *testing.T, metrics *prometheus.Registry) {
+func nothingFails(t *testing.T, s *Source) {
 	t.Helper()
-	families, err := metrics.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		for _, m := range family.Metric {
-			if family.GetName() == "tulle_destination_watch_failing" &&
-				m.GetGauge().GetValue() != 0 {
-				t.Errorf("%s is said to fail", m.Label[0].GetValue())
-			}
+	for _, w := range s.Watches() {
+		if w.Failing {
+			t.Errorf("%s is said to fail", w.Resource)
 		}
 	}
 }
@@ -274,29 +264,20 @@ func TestAgeOfEventsIsShown(t *testing.T) {
 	before := time.Now()
 	s := &Source{Client: fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}),
 		Dynamic: newDynamic()}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(s)
 	_, synced := start(t, s)
 	await(t, "the end of reading", synced)
-	families, err := metrics.Gather()
-	if err != nil {
-		t.Fatal(err)
+	watches := map[string]registry.Watch{}
+	for _, w := range s.Watches() {
+		watches[w.Resource] = w
 	}
-	values := map[string]float64{}
-	for _, family := range families {
-		for _, m := range family.Metric {
-			values[family.GetName()+" "+m.Label[0].GetValue()] = m.GetGauge().GetValue()
-		}
+	if got := watches["nodes"].Last; got.Before(before) {
+		t.Errorf("nodes were last heard of at %v", got)
 	}
-	const age = "tulle_destination_watch_last_event_timestamp_seconds "
-	if got := values[age+"nodes"]; got < float64(before.Unix()) {
-		t.Errorf("nodes were last heard of at %f", got)
+	if w, ok := watches["serviceprofiles.tulle.dev"]; !ok || !w.Last.IsZero() {
+		t.Errorf("profiles were last heard of at %v, though there are none", w.Last)
 	}
-	if got, ok := values[age+"serviceprofiles.tulle.dev"]; !ok || got != 0 {
-		t.Errorf("profiles were last heard of at %f, though there are none", got)
-	}
-	if got, ok := values["tulle_destination_watch_failing pods"]; !ok || got != 0 {
-		t.Errorf("pods fail: %f, %v", got, ok)
+	if w, ok := watches["pods"]; !ok || w.Failing {
+		t.Errorf("pods fail: %v, %v", w.Failing, ok)
 	}
 }
 

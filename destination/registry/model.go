@@ -12,10 +12,10 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// Name is an object's namespace and name. Nodes and namespaces have no namespace.
+// Name is an object's namespace and name. Hosts, nodes and namespaces have no namespace.
 type Name = types.NamespacedName
 
-// Object is one thing that a source knows: *Workload, *Service, *Slice, *Node, *Network,
+// Object is one thing that a source knows: *Workload, *Service, *Host, *Slice, *Node, *Network,
 // *Namespace, *Policy, *Standing or *Health.
 type Object interface {
 	Key() Name
@@ -92,6 +92,9 @@ type Service struct {
 	Selected   bool         // the workloads behind it are those whose labels contain Selector
 	Selector   Labels
 	Ports      []ServicePort
+	// Its source knows endpoints and no ports: each endpoint has its own, whichever its caller
+	// names. Ports then holds the one that policies know it by.
+	AnyPort bool
 }
 
 // Selects says whether the service is in front of a workload by its labels.
@@ -112,8 +115,12 @@ func (p *ServicePort) TargetOf(w *Workload) uint16 {
 	return cmp.Or(p.Target.Number, w.Port(p.Target.Name))
 }
 
-// Port returns the service's port of that number, or nil.
+// Port returns the service's port of that number, or nil. Where each endpoint has its own, every
+// number is the service's one port.
 func (s *Service) Port(number uint16) *ServicePort {
+	if s.AnyPort {
+		return &s.Ports[0]
+	}
 	for i := range s.Ports {
 		if s.Ports[i].Number == number {
 			return &s.Ports[i]
@@ -132,6 +139,13 @@ func (s *Service) PortNamed(name string) uint16 {
 	return 0
 }
 
+// Host is a DNS name for a service, beside the one that its namespace and name make. The object's
+// name is the DNS name, in lower case and without a dot at the end; it has no namespace.
+type Host struct {
+	Meta
+	Service Name
+}
+
 // Family is the kind of address that a slice holds.
 type Family uint8
 
@@ -148,11 +162,15 @@ type Slice struct {
 	Service   Name
 	Family    Family
 	Ports     []NamedPort // the targets' ports, by the names of the service's
+	Target    uint16      // or, in place of them, the one to which every port of the service leads
 	Endpoints []Endpoint
 }
 
 // Port returns the target of the service's port of that name.
 func (s *Slice) Port(name string) (number uint16, ok bool) {
+	if s.Target != 0 {
+		return s.Target, true
+	}
 	for _, p := range s.Ports {
 		if p.Name == name {
 			return p.Number, true
@@ -176,12 +194,21 @@ type Endpoint struct {
 	Address     netip.Addr // not valid where the source's is no IP address
 	Hostname    string     // the name under the service's by which it can be chosen
 	Node, Zone  string
+	Region      string
+	Weight      uint32 // 0: as much as most
 	Ready       bool
 	Serving     bool // ready, but that it may be terminating
 	Terminating bool
 	Workload    Name   // which has the address; its name is empty where the source names none
 	WorkloadUID string // may be empty
 	Hints       *Hints // nil: the endpoint is for all callers
+	Mesh        *Mesh  // nil: the source knows of no proxy but a workload's
+}
+
+// Mesh is where an endpoint's proxy takes what is for it, and the SPIFFE ID that it must prove.
+type Mesh struct {
+	Address  netip.AddrPort
+	Identity string
 }
 
 // Hints say whose callers an endpoint is for: those in its zones, or on its nodes. They are the

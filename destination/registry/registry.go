@@ -14,6 +14,7 @@ type Registry struct {
 	mu sync.RWMutex
 
 	services   table[Name, *Service]
+	hosts      table[Name, *Host]
 	slices     table[sliceKey, *Slice]
 	workloads  table[Name, *Workload]
 	nodes      table[Name, *Node]
@@ -67,6 +68,7 @@ func New() *Registry {
 		changed: make(chan struct{}, 1),
 	}
 	r.services = newTable[Name](r.indexServiceLocked, r.touchServiceLocked)
+	r.hosts = newTable[Name](nil, r.touchHostLocked)
 	r.slices = newTable[sliceKey](r.indexSliceLocked, r.touchSliceLocked)
 	r.workloads = newTable[Name](r.indexWorkloadLocked, r.touchWorkloadLocked)
 	r.nodes = newTable[Name](r.indexNodeLocked, r.touchNodeLocked)
@@ -117,6 +119,10 @@ func (s *Service) updateLocked(r *Registry, o *Owner, present bool) {
 	r.services.update(s.Key(), owned[*Service]{s, o}, present)
 }
 
+func (h *Host) updateLocked(r *Registry, o *Owner, present bool) {
+	r.hosts.update(h.Key(), owned[*Host]{h, o}, present)
+}
+
 func (s *Slice) updateLocked(r *Registry, o *Owner, present bool) {
 	r.slices.update(sliceKey{s.Key(), o.name}, owned[*Slice]{s, o}, present)
 }
@@ -152,10 +158,19 @@ type owned[T Object] struct {
 }
 
 // compare puts the object that counts first: the oldest, and of equals the one whose owner's name
-// comes first.
+// comes first. A service whose source knows no ports of it has no age either, and comes last: who
+// gives a name ports and policies means the name to have them.
 func (a owned[T]) compare(b owned[T]) int {
-	return cmp.Or(a.object.meta().Created.Compare(b.object.meta().Created),
+	return cmp.Or(cmp.Compare(a.rank(), b.rank()),
+		a.object.meta().Created.Compare(b.object.meta().Created),
 		cmp.Compare(a.owner.name, b.owner.name))
+}
+
+func (a owned[T]) rank() int {
+	if svc, ok := any(a.object).(*Service); ok && svc.AnyPort {
+		return 1
+	}
+	return 0
 }
 
 // table holds the objects of one kind. Of several owners' objects of one key, the first counts.

@@ -20,6 +20,7 @@ const (
 	topicNearness            // of the named service: by what its endpoints have hints
 	topicWorkload            // the named workload, and which slices name it
 	topicAddress             // which service, workload, node or slice has an address
+	topicHost                // which service a DNS name stands for
 	topicNamespace
 	topicNode
 	topicPolicy

@@ -30,6 +30,11 @@ func (s *Service) loses(next *Service) bool {
 		lacks(next.Ports, s.Ports)
 }
 
+func (r *Registry) touchHostLocked(name Name, was, is *Host) {
+	lost := was != nil && (is == nil || is.Service != was.Service)
+	touching{r, lost}.topic(topicHost, name)
+}
+
 func (r *Registry) touchSliceLocked(_ sliceKey, was, is *Slice) {
 	t := touching{r, was.loses(is)}
 	for _, slice := range present(was, is) {
@@ -66,7 +71,8 @@ func (s *Slice) loses(next *Slice) bool {
 		return false
 	}
 	usable := map[netip.Addr]Name{}
-	if next != nil && next.Service == s.Service && slices.Equal(next.Ports, s.Ports) {
+	if next != nil && next.Service == s.Service && next.Target == s.Target &&
+		slices.Equal(next.Ports, s.Ports) {
 		for i := range next.Endpoints {
 			if ep := &next.Endpoints[i]; ep.usable() {
 				usable[ep.Address] = ep.Workload

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -67,6 +68,17 @@ func (v *View) ServiceBehind(addr netip.AddrPort) *Service {
 	return nil
 }
 
+// ServiceNamed returns the service that a DNS name stands for, beside those that namespaces and
+// names make, or nil.
+func (v *View) ServiceNamed(name string) *Service {
+	v.reads(topicHost, Name{Name: name})
+	host := v.registry.hosts.get(Name{Name: name})
+	if host == nil {
+		return nil
+	}
+	return v.Service(host.Service)
+}
+
 // Slices returns a service's slices, in one order on every replica.
 func (v *View) Slices(service Name) []*Slice {
 	v.reads(topicEndpoints, service)
@@ -82,6 +94,37 @@ func (v *View) Nearness(service Name) Nearness {
 		near = max(near, v.registry.slices.get(key).nearness())
 	}
 	return near
+}
+
+// Part is what a source has of a service.
+type Part struct {
+	Source    string `json:"source"`
+	Defines   bool   `json:"defines"`   // its word on ports and addresses counts
+	Endpoints int    `json:"endpoints"` // ready or not
+}
+
+// Parts says who knows of a service what: first who defines it, then the others in the order of
+// their names. It is for people, who ask once, and adds no topic.
+func (v *View) Parts(service Name) []Part {
+	parts := map[string]Part{}
+	for i, s := range v.registry.services.objects[service] {
+		parts[s.owner.name] = Part{Source: s.owner.name, Defines: i == 0}
+	}
+	for key := range v.registry.slicesByService[service] {
+		part := parts[key.owner]
+		part.Source = key.owner
+		part.Endpoints += len(v.registry.slices.get(key).Endpoints)
+		parts[key.owner] = part
+	}
+	return slices.SortedFunc(maps.Values(parts), func(a, b Part) int {
+		switch {
+		case a.Defines:
+			return -1
+		case b.Defines:
+			return 1
+		}
+		return cmp.Compare(a.Source, b.Source)
+	})
 }
 
 // SlicesOf returns the slices that name a workload.
