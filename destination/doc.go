@@ -3,7 +3,9 @@
 //
 // A change travels like this:
 //
-//	kube/, files/  sources: they read Kubernetes, or a directory, in the registry's terms
+//	kube/, files/, consul/  sources: they read Kubernetes, a directory or a Consul catalog, in the
+//	               registry's terms
+//	source.go      several of them side by side; freshness.go: how old what they know is
 //	registry/      what is known; each change marks the topics that it touches
 //	hub.go         one cell per question, which holds the latest answer: recomputed when a topic
 //	               that it read is touched, compared, published: losses at once, the rest as

@@ -88,6 +88,8 @@ var rules = []rule{
 		may: []string{"destination/kube", "destination/registry", "destination/crd",
 			"destination/policy"},
 		why: "a source of kube's kinds"},
+	{who: "destination/consul", may: []string{"destination/registry", "identity/spiffe"},
+		why: "a source that knows Consul, and no Kubernetes"},
 	{who: "destination/policy",
 		may: []string{"identity/names", "destination/api", "destination/crd"},
 		why: "from what users write to messages, without the cluster"},
