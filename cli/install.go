@@ -21,6 +21,7 @@ const (
 
 type installFlags struct {
 	proxyFlags
+	consul   consulInstallFlags
 	crdsOnly bool
 	lifetime time.Duration
 	// prometheus is the namespace that may read the mesh's figures; none if empty.
@@ -46,6 +47,7 @@ Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
 		},
 	}
 	flags.add(cmd.Flags(), a.version)
+	flags.consul.add(cmd.Flags())
 	cmd.Flags().BoolVar(&flags.crdsOnly, "crds", false, "print only the CRDs")
 	cmd.Flags().DurationVar(&flags.lifetime, "identity-lifetime", defaultLifetime,
 		"how long a certificate lasts; proxies renew at half of it")
@@ -84,6 +86,11 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 		return manifest.Config{}, fmt.Errorf("--prometheus-namespace %q: no namespace is called so",
 			ns)
 	}
+	consul, err := flags.consul.config()
+	if err != nil {
+		return manifest.Config{}, err
+	}
 	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"),
-		IdentityLifetime: flags.lifetime, PrometheusNamespace: flags.prometheus}, nil
+		IdentityLifetime: flags.lifetime, PrometheusNamespace: flags.prometheus,
+		Consul: consul}, nil
 }

@@ -32,6 +32,8 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 	var queries string
 	proxies := proxyFlags{pullPolicy: "Always", logLevel: "info"}
 	proxies.addOutbound(cmd.Flags())
+	var catalog consulServeFlags
+	catalog.add(cmd.Flags())
 	cmd.Flags().StringVar(&queries, "query-listen",
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)),
 		"loopback address to answer 'meshctl diagnostics' on")
@@ -45,22 +47,29 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 		if err != nil {
 			return usagef(cmd, "%w", err)
 		}
+		beside, err := catalog.source(td, log)
+		if err != nil {
+			return usagef(cmd, "%w", err)
+		}
 		source, err := f.certificate(cmd.Context(), td, log)
 		if err != nil {
 			return err
 		}
-		cfg := destination.Config{Identity: source, Log: log, Mesh: destination.Mesh{
+		mesh := destination.Mesh{
 			TrustDomain: td, ClusterDomain: f.clusterDomain,
 			Replica:     registry.Name{Namespace: a.meshSpace, Name: os.Getenv("POD_NAME")},
 			Networks:    prefixes(proxies.clusterNetworks),
 			DenyUnknown: proxies.outboundPolicy == injector.Deny,
-		}}
+			Zones:       catalog.zones(),
+		}
+		cfg := destination.Config{Source: beside, Identity: source, Log: log, Mesh: mesh}
 		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}
 		return serveDestination(cmd.Context(), cfg, listen, a.meshSpace)
 	}
 	return cmd
 }
 
+// serveDestination reads Kubernetes, and beside it the source in the configuration if there is one.
 func serveDestination(
 	ctx context.Context, cfg destination.Config, on destination.Listen, namespace string,
 ) error {
@@ -72,7 +81,11 @@ func serveDestination(
 	if err != nil {
 		return err
 	}
-	cfg.Source = &kube.Source{Client: client, Dynamic: profiles, Log: cfg.Log}
+	sources := destination.Sources{&kube.Source{Client: client, Dynamic: profiles, Log: cfg.Log}}
+	if cfg.Source != nil {
+		sources = append(sources, cfg.Source)
+	}
+	cfg.Source = sources
 	cfg.Status = &status.Writer{Client: client, Dynamic: profiles, Namespace: namespace,
 		Identity: replica(), Log: cfg.Log}
 	return destination.Run(ctx, cfg, on)

@@ -24,6 +24,7 @@ type Config struct {
 	IdentityLifetime time.Duration // of an SVID
 	// PrometheusNamespace is the one whose pods may read viz's metrics of the mesh; "" is none.
 	PrometheusNamespace string
+	Consul              Consul
 }
 
 // CRDs are the kinds that users write.

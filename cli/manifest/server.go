@@ -71,7 +71,7 @@ func (c Config) servers() []server {
 		name: names.Destination, verb: "destination", port: config.DestinationPort,
 		service: config.DestinationPort, replicas: 1,
 		memory: memoryFor(destination.ConnectionLimits()),
-		args:   outboundArgs(i),
+		args:   append(outboundArgs(i), c.Consul.args()...),
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
 		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443,
@@ -185,6 +185,9 @@ func (c Config) pod(s server) corev1.PodSpec {
 	if s.certified() {
 		spec.Volumes = c.Injector.Volumes()
 		spec.Containers[0].VolumeMounts = injector.VolumeMounts()
+	}
+	if s.name == names.Destination {
+		c.Consul.mount(&spec)
 	}
 	return spec
 }
