@@ -43,10 +43,11 @@ mesh.yaml:
   namespace: shop              # "default" where left out
   # folders of ServiceProfiles, HTTPRoutes and policies; edits count at once
   profiles: profiles
+  consul: {address: "http://127.0.0.1:8500"}  # whose services can be called; $CONSUL_HTTP_TOKEN
   services:
     web:
       command: [./web]         # told where to listen by $PORT, and whom to call by CHECKOUT_URL
-      calls: [checkout]
+      calls: [checkout, rates.service.consul]
     checkout:
       command: [./checkout, --port, $PORT]
       replicas: 2

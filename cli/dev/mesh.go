@@ -1,6 +1,11 @@
 package dev
 
-import "github.com/tulle-mesh/tulle/identity/names"
+import (
+	"strings"
+
+	"github.com/tulle-mesh/tulle/destination/consul"
+	"github.com/tulle-mesh/tulle/identity/names"
+)
 
 // Mesh is what a mesh.yaml says.
 type Mesh struct {
@@ -8,6 +13,7 @@ type Mesh struct {
 	Namespace string
 	Services  []Service // in the file's order
 	Profiles  []string  // absolute paths of folders with ServiceProfiles
+	Consul    string    // the address of a Consul whose services can be called too, or ""
 	Try       []string  // what Up suggests once the mesh runs
 }
 
@@ -60,8 +66,14 @@ const servicePortName = "http"
 // trustDomain is that of every mesh on one machine.
 const trustDomain = names.TrustDomain
 
+// inConsul says whether what is called is a service of Consul's, by its DNS name.
+func inConsul(callee string) bool { return strings.HasSuffix(callee, "."+consul.Zone) }
+
 // host is the name of a service, as ServiceProfiles call it.
 func host(namespace, service string) string {
+	if inConsul(service) {
+		return service
+	}
 	return service + "." + namespace + ".svc." + names.ClusterDomain
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/tulle-mesh/tulle/destination/consul"
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
@@ -58,6 +59,7 @@ func parseMesh(path, dir string, text []byte) (*Mesh, error) {
 		"namespace": func(n *yaml.Node) { p.mesh.Namespace = p.label(n, "namespace") },
 		"services":  p.services,
 		"profiles":  p.profiles,
+		"consul":    p.consul,
 		"try": func(n *yaml.Node) {
 			for _, item := range p.list(n, "try") {
 				p.mesh.Try = append(p.mesh.Try, p.text(item, "try"))
@@ -258,6 +260,35 @@ func (p *parser) checkWorkload(n *yaml.Node, w *Workload, seen map[string]bool, 
 	}
 }
 
+// consul is where a catalog is whose services can be called too.
+func (p *parser) consul(n *yaml.Node) {
+	seen := p.fields(n, "consul", map[string]func(*yaml.Node){
+		"address": func(v *yaml.Node) {
+			p.mesh.Consul = p.text(v, "consul: address")
+			_, err := consul.New(consul.Config{Address: p.mesh.Consul})
+			if p.mesh.Consul != "" && err != nil {
+				p.fail(v, "consul: %v", err)
+			}
+		},
+	})
+	if n.Kind == yaml.MappingNode && !seen["address"] {
+		p.fail(n, "consul: needs an address")
+	}
+}
+
+// checkConsulCall is for a callee that is not in this file.
+func (p *parser) checkConsulCall(n *yaml.Node, s *Service, callee string) {
+	switch {
+	case p.mesh.Consul == "":
+		p.fail(n, "service %s calls %q: say where Consul is: 'consul: {address: URL}'", s.Name,
+			callee)
+	case s.Unmeshed:
+		p.fail(n, "service %s calls %q and is not meshed: its proxy would find it", s.Name, callee)
+	case len(validation.IsDNS1123Subdomain(callee)) > 0:
+		p.fail(n, "service %s calls %q, which is no DNS name", s.Name, callee)
+	}
+}
+
 // profiles takes one path or a list of them.
 func (p *parser) profiles(n *yaml.Node) {
 	n = resolved(n)
@@ -289,7 +320,9 @@ func (p *parser) checkCalls() {
 			continue
 		}
 		s := &p.mesh.Services[c.caller]
-		if _, known := p.lines[callee]; !known {
+		if _, known := p.lines[callee]; inConsul(callee) {
+			p.checkConsulCall(c.node, s, callee)
+		} else if !known {
 			p.fail(c.node, "service %s calls %q, which is no service here", s.Name, callee)
 		}
 		for _, other := range s.Calls {
@@ -313,5 +346,5 @@ func (p *parser) checkEnvAgainst(n *yaml.Node, s *Service, variable string) {
 
 // urlVariable is the variable that tells a process where a service is: CHECKOUT_URL.
 func urlVariable(service string) string {
-	return strings.ToUpper(strings.ReplaceAll(service, "-", "_")) + "_URL"
+	return strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(service)) + "_URL"
 }

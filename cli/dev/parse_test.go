@@ -95,7 +95,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no services", "namespace: x\n", "m.yaml:1: no services"},
 		{"services a list", "services: [a]\n", "m.yaml:1: services must be a map, not a list"},
 		{"unknown top field", "service: {}\n", `m.yaml:1: the file: unknown field "service": use ` +
-			`one of namespace, profiles, services, try`},
+			`one of consul, namespace, profiles, services, try`},
 		{"unknown field", svc("comand: [x]"), `m.yaml:3: service web: unknown field "comand"`},
 		{"merge key", "services:\n  a: &a {command: [x]}\n  web: {<<: *a}\n",
 			`m.yaml:3: service web: unknown field "<<"`},

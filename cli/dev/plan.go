@@ -161,7 +161,9 @@ func (p *plan) calls() []Call {
 		s := &p.mesh.Services[i]
 		for _, w := range s.workloads() {
 			for _, callee := range s.Calls {
-				out = append(out, p.call(p.behind(w.Name)[0], callee))
+				if !inConsul(callee) { // who is behind that is not known here
+					out = append(out, p.call(p.behind(w.Name)[0], callee))
+				}
 			}
 		}
 	}
@@ -191,7 +193,9 @@ func (p *plan) startOrder() []*Instance {
 		}
 		visited[s.Name] = true
 		for _, callee := range s.Calls {
-			visit(p.service(p.behind(callee)[0].Service))
+			if !inConsul(callee) {
+				visit(p.service(p.behind(callee)[0].Service))
+			}
 		}
 		order = append(order, p.behind(s.Name)...)
 	}

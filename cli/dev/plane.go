@@ -32,6 +32,7 @@ type plane struct {
 	dev     *identity.Dev
 	td      spiffeid.TrustDomain
 	folders []string // what destination reads
+	consul  string   // and whom it asks, or ""
 	cancel  context.CancelFunc
 	ctx     context.Context // of the SVIDs, which outlive a server's restart
 	sources map[string]*spiffe.Source
@@ -74,8 +75,11 @@ func (s *server) stop() {
 // process.
 const planeStart = 10 * time.Second
 
-// startPlane starts the three servers on free ports. ctx bounds the start only.
-func startPlane(ctx context.Context, folders []string, log *slog.Logger) (*plane, error) {
+// startPlane starts the three servers on free ports. Destination reads the folders, and a Consul if
+// its address is not empty. ctx bounds the start only.
+func startPlane(
+	ctx context.Context, folders []string, consul string, log *slog.Logger,
+) (*plane, error) {
 	td, err := spiffeid.TrustDomainFromString(trustDomain)
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
@@ -84,8 +88,8 @@ func startPlane(ctx context.Context, folders []string, log *slog.Logger) (*plane
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
 	}
-	p := &plane{log: log, dev: dev, td: td, folders: folders, sources: map[string]*spiffe.Source{},
-		servers: map[string]*server{}}
+	p := &plane{log: log, dev: dev, td: td, folders: folders, consul: consul,
+		sources: map[string]*spiffe.Source{}, servers: map[string]*server{}}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, planeStart)
 	defer cancel()
@@ -148,14 +152,18 @@ func (p *plane) startDestination(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start destination: %w", err)
 	}
+	sources, zones, err := p.destinationSources()
+	if err != nil {
+		return fmt.Errorf("start destination: %w", err)
+	}
 	l, err := listenAgain(&p.destinationAddr)
 	if err != nil {
 		return fmt.Errorf("start destination: %w", err)
 	}
 	d := destination.New(destination.Config{
 		Mesh: destination.Mesh{TrustDomain: p.td, ClusterDomain: names.ClusterDomain,
-			LocalMesh: true},
-		Source: folders{p.folders, p.log}, Identity: src, Log: p.log,
+			LocalMesh: true, Zones: zones},
+		Source: sources, Identity: src, Log: p.log,
 	})
 	p.destination.Store(d)
 	p.servers["destination"] = startServer(p.ctx, p.log, "destination",

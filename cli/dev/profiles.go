@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tulle-mesh/tulle/destination/consul"
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // checkProfiles reads the user's ServiceProfiles, routes and policies before anything starts:
@@ -28,7 +30,8 @@ func checkProfiles(m *Mesh) (warnings []string, err error) {
 		hosts, err := readProfiles(file)
 		errs = append(errs, err)
 		for _, name := range hosts {
-			if !known[name] {
+			inCatalog := m.Consul != "" && strings.HasSuffix(name, catalogZone)
+			if !known[name] && !inCatalog {
 				warnings = append(warnings, fmt.Sprintf(
 					"%s: no service here is called %s, so what it says of it applies to nothing",
 					file, name))
@@ -37,6 +40,9 @@ func checkProfiles(m *Mesh) (warnings []string, err error) {
 	}
 	return warnings, errors.Join(errs...)
 }
+
+// catalogZone ends the names of Consul's services, as ServiceProfiles call them.
+const catalogZone = "." + consul.Namespace + ".svc." + names.ClusterDomain
 
 // profileFiles lists the files of the profile folders, as destination does.
 func profileFiles(m *Mesh) []string {
