@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -215,15 +216,17 @@ func TestAStuckReaderHoldsUpNobody(t *testing.T) {
 
 // What was told before the end is written.
 func TestTheEndWritesWhatWaits(t *testing.T) {
-	var out bytes.Buffer
-	l := NewAccessLog(&out, slog.New(slog.DiscardHandler), new(metric.Counter))
-	h := hook(t, l, &api.AccessLog{Format: api.Format_FORMAT_JSON, LinesPerSecond: 100_000})
-	for range accessQueue { // it has failed
-		h.End(request())
-	}
-	l.Close()
-	if n := bytes.Count(out.Bytes(), []byte("\n")); n != accessQueue {
-		t.Errorf("%d lines, want %d", n, accessQueue)
-	}
-	NewAccessLog(io.Discard, slog.New(slog.DiscardHandler), new(metric.Counter)).Close()
+	synctest.Test(t, func(t *testing.T) { // a second is not over before it is
+		var out bytes.Buffer
+		l := NewAccessLog(&out, slog.New(slog.DiscardHandler), new(metric.Counter))
+		h := hook(t, l, &api.AccessLog{Format: api.Format_FORMAT_JSON, LinesPerSecond: 100_000})
+		for range accessQueue { // it has failed
+			h.End(request())
+		}
+		l.Close()
+		if n := bytes.Count(out.Bytes(), []byte("\n")); n != accessQueue {
+			t.Errorf("%d lines, want %d", n, accessQueue)
+		}
+		NewAccessLog(io.Discard, slog.New(slog.DiscardHandler), new(metric.Counter)).Close()
+	})
 }
