@@ -376,11 +376,11 @@ func TestAChangeIsRelayedAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var told []string
+		told := make(chan string, 100)
 		go h.tell(ctx, r, func(m *api.RelayResponse) error {
 			for _, one := range m.GetHealths() {
 				left := time.Duration(one.LifetimeMs) * time.Millisecond
-				told = append(told, one.Pod+" "+stateName(one.Health.State)+" "+left.String())
+				told <- one.Pod + " " + stateName(one.Health.State) + " " + left.String()
 			}
 			return nil
 		})
@@ -388,10 +388,16 @@ func TestAChangeIsRelayedAtOnce(t *testing.T) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
-			if strings.Join(told, ", ") != strings.Join(want, ", ") {
-				t.Errorf("told is %q, want %q", told, want)
+			for _, text := range append(want, "") {
+				got := ""
+				select {
+				case got = <-told:
+				default:
+				}
+				if got != text {
+					t.Errorf("told is %q, want %q", got, text)
+				}
 			}
-			told = nil
 		}
 		hears(t, h, "web-1", "u1", is(sick, 1))
 		wants(0, "web-1 unhealthy 1m0s")
