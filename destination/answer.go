@@ -49,17 +49,26 @@ func (c caller) question(key *api.Key) question {
 
 // caller is who asks.
 type caller struct {
-	namespace  string
-	pod, uid   string // empty where identity attested none
-	node, zone string // the pod's, and the node's; empty where unknown
+	namespace string
+	pod, uid  string // empty where identity attested none
+	// The pod's node, and where that is; empty where unknown.
+	node, zone, region string
 }
 
 // runsAs says where a caller is. Its node's zone is that of when it asked first: nodes do not move.
 func (c *caller) runsAs(v *view, w *registry.Workload) {
 	c.node, c.uid = w.Node, w.UID
 	if node := v.Node(w.Node); node != nil {
-		c.zone = node.Labels.Get(labelZone)
+		c.zone, c.region = node.Labels.Get(labelZone), node.Labels.Get(labelRegion)
 	}
+}
+
+// locality is where a caller is, or nil.
+func (c *caller) locality() *api.Locality {
+	if c.node == "" {
+		return nil
+	}
+	return &api.Locality{Region: c.region, Zone: c.zone, Node: c.node}
 }
 
 // resource is a published version of a resource. It never changes.

@@ -101,7 +101,9 @@ func (c *conversation) welcome(workload *api.Workload) error {
 	if err := c.destination.admit.Wait(ctx); err != nil {
 		return ended(ctx)
 	}
-	welcome := &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{Workload: workload}}
+	welcome := &api.DiscoverResponse_Welcome{Welcome: &api.Welcome{
+		Workload: workload, Locality: c.stream.caller.locality(),
+	}}
 	if err := c.send(&api.DiscoverResponse{Message: welcome}); err != nil {
 		return err
 	}

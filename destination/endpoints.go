@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
@@ -121,7 +122,36 @@ func (v *view) serviceEndpoints(ref clusterRef) []*api.Endpoint {
 	for _, ep := range out {
 		ep.Protocol = protocol
 	}
+	if v.prefersPlaces(ref.service) {
+		v.addRegions(out)
+	}
 	return out
+}
+
+// prefersPlaces reports whether anybody's policy on a service says which places come first.
+func (v *view) prefersPlaces(service registry.Name) bool {
+	for _, on := range []registry.Name{service, {Namespace: service.Namespace}} {
+		for _, p := range v.PoliciesOn(on, crd.BackendTrafficPolicyKind) {
+			body, ok := p.Body.(*crd.BackendTrafficPolicy)
+			if ok && body.Spec.Locality != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// addRegions says in which regions endpoints are. Their nodes know, which are looked up for whoever
+// has use for it alone.
+func (v *view) addRegions(list []*api.Endpoint) {
+	for _, ep := range list {
+		if ep.GetLocality().GetNode() == "" {
+			continue
+		}
+		if node := v.Node(ep.Locality.Node); node != nil {
+			ep.Locality.Region = node.Labels.Get(labelRegion)
+		}
+	}
 }
 
 // membersOf returns the endpoints that are ready, or those that serve though they are ending.

@@ -118,6 +118,8 @@ func TestWhatNotEveryProxyCanDoNeedsACapability(t *testing.T) {
 			Cluster: &api.Cluster{Limits: &api.ClusterLimits{}}}},
 		api.CapabilityOutliers: {Body: &api.Resource_Cluster{
 			Cluster: &api.Cluster{OutlierDetection: &api.OutlierDetection{}}}},
+		api.CapabilityLocality: {Body: &api.Resource_Cluster{
+			Cluster: &api.Cluster{LocalityPreference: &api.LocalityPreference{}}}},
 		api.CapabilityConfig: {Body: &api.Resource_Config{Config: &api.Config{}}},
 		api.CapabilityLeastRequest: {Body: &api.Resource_Cluster{
 			Cluster: &api.Cluster{Balancer: &api.Cluster_LeastRequest{}}}},

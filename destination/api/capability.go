@@ -18,6 +18,7 @@ const (
 	CapabilityAudit           = "action/audit"
 	CapabilityLimits          = "cluster/limits"
 	CapabilityOutliers        = "cluster/outlier-detection"
+	CapabilityLocality        = "cluster/locality"
 	CapabilityConfig          = "config"
 	CapabilityAccessLog       = "config/access-log"
 	CapabilityAccessLogFilter = "config/access-log-filter"
@@ -86,6 +87,9 @@ func (x *Cluster) needs() (need []string) {
 	}
 	if x.GetOutlierDetection() != nil {
 		need = append(need, CapabilityOutliers)
+	}
+	if x.GetLocalityPreference() != nil {
+		need = append(need, CapabilityLocality)
 	}
 	return need
 }

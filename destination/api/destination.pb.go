@@ -257,6 +257,59 @@ func (Protocol) EnumDescriptor() ([]byte, []int) {
 	return file_destination_proto_rawDescGZIP(), []int{3}
 }
 
+// Nearness is where the nearest endpoints are. Who is not so near comes the sooner the nearer it is.
+type Nearness int32
+
+const (
+	Nearness_NEARNESS_UNSPECIFIED Nearness = 0
+	Nearness_NEARNESS_NODE        Nearness = 1 // on the proxy's own node, then in its zone, then in its region
+	Nearness_NEARNESS_ZONE        Nearness = 2 // in its zone, then in its region
+	Nearness_NEARNESS_REGION      Nearness = 3 // in its region
+)
+
+// Enum value maps for Nearness.
+var (
+	Nearness_name = map[int32]string{
+		0: "NEARNESS_UNSPECIFIED",
+		1: "NEARNESS_NODE",
+		2: "NEARNESS_ZONE",
+		3: "NEARNESS_REGION",
+	}
+	Nearness_value = map[string]int32{
+		"NEARNESS_UNSPECIFIED": 0,
+		"NEARNESS_NODE":        1,
+		"NEARNESS_ZONE":        2,
+		"NEARNESS_REGION":      3,
+	}
+)
+
+func (x Nearness) Enum() *Nearness {
+	p := new(Nearness)
+	*p = x
+	return p
+}
+
+func (x Nearness) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Nearness) Descriptor() protoreflect.EnumDescriptor {
+	return file_destination_proto_enumTypes[4].Descriptor()
+}
+
+func (Nearness) Type() protoreflect.EnumType {
+	return &file_destination_proto_enumTypes[4]
+}
+
+func (x Nearness) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Nearness.Descriptor instead.
+func (Nearness) EnumDescriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{4}
+}
+
 // Reach is by which way the mesh's callers come to a port.
 type Reach int32
 
@@ -291,11 +344,11 @@ func (x Reach) String() string {
 }
 
 func (Reach) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[4].Descriptor()
+	return file_destination_proto_enumTypes[5].Descriptor()
 }
 
 func (Reach) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[4]
+	return &file_destination_proto_enumTypes[5]
 }
 
 func (x Reach) Number() protoreflect.EnumNumber {
@@ -304,7 +357,7 @@ func (x Reach) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reach.Descriptor instead.
 func (Reach) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{4}
+	return file_destination_proto_rawDescGZIP(), []int{5}
 }
 
 type Mode int32
@@ -340,11 +393,11 @@ func (x Mode) String() string {
 }
 
 func (Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[5].Descriptor()
+	return file_destination_proto_enumTypes[6].Descriptor()
 }
 
 func (Mode) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[5]
+	return &file_destination_proto_enumTypes[6]
 }
 
 func (x Mode) Number() protoreflect.EnumNumber {
@@ -353,7 +406,7 @@ func (x Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Mode.Descriptor instead.
 func (Mode) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{5}
+	return file_destination_proto_rawDescGZIP(), []int{6}
 }
 
 type Action int32
@@ -392,11 +445,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[6].Descriptor()
+	return file_destination_proto_enumTypes[7].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[6]
+	return &file_destination_proto_enumTypes[7]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -405,7 +458,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{6}
+	return file_destination_proto_rawDescGZIP(), []int{7}
 }
 
 type Format int32
@@ -444,11 +497,11 @@ func (x Format) String() string {
 }
 
 func (Format) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[7].Descriptor()
+	return file_destination_proto_enumTypes[8].Descriptor()
 }
 
 func (Format) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[7]
+	return &file_destination_proto_enumTypes[8]
 }
 
 func (x Format) Number() protoreflect.EnumNumber {
@@ -457,7 +510,7 @@ func (x Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Format.Descriptor instead.
 func (Format) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{7}
+	return file_destination_proto_rawDescGZIP(), []int{8}
 }
 
 // Level is the least that is logged.
@@ -500,11 +553,11 @@ func (x Level) String() string {
 }
 
 func (Level) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[8].Descriptor()
+	return file_destination_proto_enumTypes[9].Descriptor()
 }
 
 func (Level) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[8]
+	return &file_destination_proto_enumTypes[9]
 }
 
 func (x Level) Number() protoreflect.EnumNumber {
@@ -513,7 +566,7 @@ func (x Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Level.Descriptor instead.
 func (Level) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{8}
+	return file_destination_proto_rawDescGZIP(), []int{9}
 }
 
 type DiscoverRequest struct {
@@ -1489,6 +1542,7 @@ func (*DiscoverResponse_Invalid) isDiscoverResponse_Message() {}
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Workload      *Workload              `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
+	Locality      *Locality              `protobuf:"bytes,2,opt,name=locality,proto3" json:"locality,omitempty"` // where it runs; absent: unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1526,6 +1580,13 @@ func (*Welcome) Descriptor() ([]byte, []int) {
 func (x *Welcome) GetWorkload() *Workload {
 	if x != nil {
 		return x.Workload
+	}
+	return nil
+}
+
+func (x *Welcome) GetLocality() *Locality {
+	if x != nil {
+		return x.Locality
 	}
 	return nil
 }
@@ -4269,8 +4330,11 @@ type Cluster struct {
 	Limits *ClusterLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
 	// absent: none; it and all in it is strict; capability "cluster/outlier-detection"
 	OutlierDetection *OutlierDetection `protobuf:"bytes,11,opt,name=outlier_detection,json=outlierDetection,proto3" json:"outlier_detection,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// absent: it does not matter where endpoints are; it and all in it is strict; capability
+	// "cluster/locality"
+	LocalityPreference *LocalityPreference `protobuf:"bytes,12,opt,name=locality_preference,json=localityPreference,proto3" json:"locality_preference,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
@@ -4393,6 +4457,13 @@ func (x *Cluster) GetLimits() *ClusterLimits {
 func (x *Cluster) GetOutlierDetection() *OutlierDetection {
 	if x != nil {
 		return x.OutlierDetection
+	}
+	return nil
+}
+
+func (x *Cluster) GetLocalityPreference() *LocalityPreference {
+	if x != nil {
+		return x.LocalityPreference
 	}
 	return nil
 }
@@ -5369,6 +5440,71 @@ func (x *Deviation) GetMinRequests() uint32 {
 	return 0
 }
 
+// LocalityPreference says which endpoints come first: those of the lowest Locality.priority, and of
+// these the nearest to the proxy (Welcome.locality). Those that come after have what the first ones
+// cannot take, because too few of them can be asked, or because they answer slowly.
+type LocalityPreference struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Prefer Nearness               `protobuf:"varint,1,opt,name=prefer,proto3,enum=tulle.destination.v1.Nearness" json:"prefer,omitempty"`
+	// Where to go first of what is farther away than is preferred; at most 16. Of each, either the region
+	// or the zone is said, or both, and nothing else.
+	Failover      []*Locality `protobuf:"bytes,2,rep,name=failover,proto3" json:"failover,omitempty"`
+	ByHealth      bool        `protobuf:"varint,3,opt,name=by_health,json=byHealth,proto3" json:"by_health,omitempty"` // answers that are slow send nobody farther away
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocalityPreference) Reset() {
+	*x = LocalityPreference{}
+	mi := &file_destination_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocalityPreference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocalityPreference) ProtoMessage() {}
+
+func (x *LocalityPreference) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocalityPreference.ProtoReflect.Descriptor instead.
+func (*LocalityPreference) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *LocalityPreference) GetPrefer() Nearness {
+	if x != nil {
+		return x.Prefer
+	}
+	return Nearness_NEARNESS_UNSPECIFIED
+}
+
+func (x *LocalityPreference) GetFailover() []*Locality {
+	if x != nil {
+		return x.Failover
+	}
+	return nil
+}
+
+func (x *LocalityPreference) GetByHealth() bool {
+	if x != nil {
+		return x.ByHealth
+	}
+	return false
+}
+
 type Endpoints struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Endpoints     []*Endpoint            `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
@@ -5378,7 +5514,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5390,7 +5526,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5403,7 +5539,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -5423,7 +5559,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5435,7 +5571,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5448,7 +5584,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -5483,7 +5619,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5495,7 +5631,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5508,7 +5644,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Endpoint) GetId() string {
@@ -5583,19 +5719,20 @@ func (x *Endpoint) GetWorkload() *Workload {
 
 // Locality is where an endpoint is. Empty means unknown.
 type Locality struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Region        string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
-	Zone          string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
-	Priority      uint32                 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"` // 0 first; a higher one only while lower ones cannot take all
-	Cluster       string                 `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`    // of another cluster: its name
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Region   string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Zone     string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	Node     string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Priority uint32                 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"` // 0 first; a higher one only while lower ones cannot take all. It counts in
+	// clusters with a locality preference
+	Cluster       string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"` // of another cluster: its name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5607,7 +5744,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5620,7 +5757,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{68}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Locality) GetRegion() string {
@@ -5684,7 +5821,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5696,7 +5833,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5709,7 +5846,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{69}
+	return file_destination_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -5814,7 +5951,7 @@ type Concurrency struct {
 
 func (x *Concurrency) Reset() {
 	*x = Concurrency{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5826,7 +5963,7 @@ func (x *Concurrency) String() string {
 func (*Concurrency) ProtoMessage() {}
 
 func (x *Concurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5839,7 +5976,7 @@ func (x *Concurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
 func (*Concurrency) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Concurrency) GetPercentile() uint32 {
@@ -5913,7 +6050,7 @@ type HealthCheck struct {
 
 func (x *HealthCheck) Reset() {
 	*x = HealthCheck{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5925,7 +6062,7 @@ func (x *HealthCheck) String() string {
 func (*HealthCheck) ProtoMessage() {}
 
 func (x *HealthCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5938,7 +6075,7 @@ func (x *HealthCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
 func (*HealthCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *HealthCheck) GetCheck() isHealthCheck_Check {
@@ -6044,7 +6181,7 @@ type HTTPCheck struct {
 
 func (x *HTTPCheck) Reset() {
 	*x = HTTPCheck{}
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6056,7 +6193,7 @@ func (x *HTTPCheck) String() string {
 func (*HTTPCheck) ProtoMessage() {}
 
 func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6069,7 +6206,7 @@ func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPCheck.ProtoReflect.Descriptor instead.
 func (*HTTPCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{72}
+	return file_destination_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *HTTPCheck) GetPath() string {
@@ -6103,7 +6240,7 @@ type GRPCCheck struct {
 
 func (x *GRPCCheck) Reset() {
 	*x = GRPCCheck{}
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6115,7 +6252,7 @@ func (x *GRPCCheck) String() string {
 func (*GRPCCheck) ProtoMessage() {}
 
 func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6128,7 +6265,7 @@ func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GRPCCheck.ProtoReflect.Descriptor instead.
 func (*GRPCCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{73}
+	return file_destination_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GRPCCheck) GetService() string {
@@ -6147,7 +6284,7 @@ type TCPCheck struct {
 
 func (x *TCPCheck) Reset() {
 	*x = TCPCheck{}
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6159,7 +6296,7 @@ func (x *TCPCheck) String() string {
 func (*TCPCheck) ProtoMessage() {}
 
 func (x *TCPCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6172,7 +6309,7 @@ func (x *TCPCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TCPCheck.ProtoReflect.Descriptor instead.
 func (*TCPCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{74}
+	return file_destination_proto_rawDescGZIP(), []int{75}
 }
 
 // RateLimit bounds the requests that one proxy lets through to its application. A request is admitted
@@ -6193,7 +6330,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[75]
+	mi := &file_destination_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6205,7 +6342,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[75]
+	mi := &file_destination_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6218,7 +6355,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{75}
+	return file_destination_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -6285,7 +6422,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[76]
+	mi := &file_destination_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6297,7 +6434,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[76]
+	mi := &file_destination_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6310,7 +6447,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{76}
+	return file_destination_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -6378,7 +6515,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[77]
+	mi := &file_destination_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6390,7 +6527,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[77]
+	mi := &file_destination_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6403,7 +6540,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{77}
+	return file_destination_proto_rawDescGZIP(), []int{78}
 }
 
 // RequestPath is without the query.
@@ -6415,7 +6552,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[78]
+	mi := &file_destination_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6427,7 +6564,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[78]
+	mi := &file_destination_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6440,7 +6577,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{78}
+	return file_destination_proto_rawDescGZIP(), []int{79}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -6453,7 +6590,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[79]
+	mi := &file_destination_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6465,7 +6602,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[79]
+	mi := &file_destination_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6478,7 +6615,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{79}
+	return file_destination_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -6499,7 +6636,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[80]
+	mi := &file_destination_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6511,7 +6648,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[80]
+	mi := &file_destination_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6524,7 +6661,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{80}
+	return file_destination_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Probe) GetPath() string {
@@ -6553,7 +6690,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[81]
+	mi := &file_destination_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6565,7 +6702,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[81]
+	mi := &file_destination_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6578,7 +6715,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{81}
+	return file_destination_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Config) GetLog() *Log {
@@ -6612,7 +6749,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[82]
+	mi := &file_destination_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6624,7 +6761,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[82]
+	mi := &file_destination_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6637,7 +6774,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{82}
+	return file_destination_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -6685,7 +6822,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[83]
+	mi := &file_destination_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6697,7 +6834,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[83]
+	mi := &file_destination_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6710,7 +6847,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{83}
+	return file_destination_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Log) GetLevel() Level {
@@ -6779,9 +6916,10 @@ const file_destination_proto_rawDesc = "" +
 	"\awelcome\x18\x01 \x01(\v2\x1d.tulle.destination.v1.WelcomeH\x00R\awelcome\x12?\n" +
 	"\tresources\x18\x02 \x01(\v2\x1f.tulle.destination.v1.ResourcesH\x00R\tresources\x129\n" +
 	"\ainvalid\x18\x03 \x01(\v2\x1d.tulle.destination.v1.InvalidH\x00R\ainvalidB\t\n" +
-	"\amessage\"E\n" +
+	"\amessage\"\x81\x01\n" +
 	"\aWelcome\x12:\n" +
-	"\bworkload\x18\x01 \x01(\v2\x1e.tulle.destination.v1.WorkloadR\bworkload\"b\n" +
+	"\bworkload\x18\x01 \x01(\v2\x1e.tulle.destination.v1.WorkloadR\bworkload\x12:\n" +
+	"\blocality\x18\x02 \x01(\v2\x1e.tulle.destination.v1.LocalityR\blocality\"b\n" +
 	"\bWorkload\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
@@ -6969,7 +7107,7 @@ const file_destination_proto_rawDesc = "" +
 	"\amatches\x18\x01 \x03(\v2#.tulle.destination.v1.ResponseMatchR\amatches\"1\n" +
 	"\vStatusRange\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\rR\x03min\x12\x10\n" +
-	"\x03max\x18\x02 \x01(\rR\x03max\"\x9c\x05\n" +
+	"\x03max\x18\x02 \x01(\rR\x03max\"\xf7\x05\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\avariant\x18\x02 \x01(\tR\avariant\x120\n" +
@@ -6984,7 +7122,8 @@ const file_destination_proto_rawDesc = "" +
 	"slow_start\x18\t \x01(\v2\x1f.tulle.destination.v1.SlowStartR\tslowStart\x12;\n" +
 	"\x06limits\x18\n" +
 	" \x01(\v2#.tulle.destination.v1.ClusterLimitsR\x06limits\x12S\n" +
-	"\x11outlier_detection\x18\v \x01(\v2&.tulle.destination.v1.OutlierDetectionR\x10outlierDetectionB\n" +
+	"\x11outlier_detection\x18\v \x01(\v2&.tulle.destination.v1.OutlierDetectionR\x10outlierDetection\x12Y\n" +
+	"\x13locality_preference\x18\f \x01(\v2(.tulle.destination.v1.LocalityPreferenceR\x12localityPreferenceB\n" +
 	"\n" +
 	"\bbalancer\"G\n" +
 	"\x04EWMA\x12$\n" +
@@ -7048,7 +7187,11 @@ const file_destination_proto_rawDesc = "" +
 	"\vinterval_ms\x18\x02 \x01(\x04R\n" +
 	"intervalMs\x12#\n" +
 	"\rmin_endpoints\x18\x03 \x01(\rR\fminEndpoints\x12!\n" +
-	"\fmin_requests\x18\x04 \x01(\rR\vminRequests\"I\n" +
+	"\fmin_requests\x18\x04 \x01(\rR\vminRequests\"\xa5\x01\n" +
+	"\x12LocalityPreference\x126\n" +
+	"\x06prefer\x18\x01 \x01(\x0e2\x1e.tulle.destination.v1.NearnessR\x06prefer\x12:\n" +
+	"\bfailover\x18\x02 \x03(\v2\x1e.tulle.destination.v1.LocalityR\bfailover\x12\x1b\n" +
+	"\tby_health\x18\x03 \x01(\bR\bbyHealth\"I\n" +
 	"\tEndpoints\x12<\n" +
 	"\tendpoints\x18\x01 \x03(\v2\x1e.tulle.destination.v1.EndpointR\tendpoints\"d\n" +
 	"\x0eEndpointsDelta\x128\n" +
@@ -7179,7 +7322,12 @@ const file_destination_proto_rawDesc = "" +
 	"\x0fPROTOCOL_OPAQUE\x10\x02\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP1\x10\x03\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP2\x10\x04\x12\x10\n" +
-	"\fPROTOCOL_TLS\x10\x05*B\n" +
+	"\fPROTOCOL_TLS\x10\x05*_\n" +
+	"\bNearness\x12\x18\n" +
+	"\x14NEARNESS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rNEARNESS_NODE\x10\x01\x12\x11\n" +
+	"\rNEARNESS_ZONE\x10\x02\x12\x13\n" +
+	"\x0fNEARNESS_REGION\x10\x03*B\n" +
 	"\x05Reach\x12\x15\n" +
 	"\x11REACH_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fREACH_DIALED\x10\x01\x12\x10\n" +
@@ -7219,229 +7367,235 @@ func file_destination_proto_rawDescGZIP() []byte {
 	return file_destination_proto_rawDescData
 }
 
-var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
+var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_destination_proto_goTypes = []any{
-	(State)(0),                // 0: tulle.destination.v1.State
-	(Kind)(0),                 // 1: tulle.destination.v1.Kind
-	(Resolution)(0),           // 2: tulle.destination.v1.Resolution
-	(Protocol)(0),             // 3: tulle.destination.v1.Protocol
-	(Reach)(0),                // 4: tulle.destination.v1.Reach
-	(Mode)(0),                 // 5: tulle.destination.v1.Mode
-	(Action)(0),               // 6: tulle.destination.v1.Action
-	(Format)(0),               // 7: tulle.destination.v1.Format
-	(Level)(0),                // 8: tulle.destination.v1.Level
-	(*DiscoverRequest)(nil),   // 9: tulle.destination.v1.DiscoverRequest
-	(*Hello)(nil),             // 10: tulle.destination.v1.Hello
-	(*Subscribe)(nil),         // 11: tulle.destination.v1.Subscribe
-	(*Unsubscribe)(nil),       // 12: tulle.destination.v1.Unsubscribe
-	(*Resume)(nil),            // 13: tulle.destination.v1.Resume
-	(*Held)(nil),              // 14: tulle.destination.v1.Held
-	(*Rejected)(nil),          // 15: tulle.destination.v1.Rejected
-	(*Health)(nil),            // 16: tulle.destination.v1.Health
-	(*Key)(nil),               // 17: tulle.destination.v1.Key
-	(*Self)(nil),              // 18: tulle.destination.v1.Self
-	(*RelayRequest)(nil),      // 19: tulle.destination.v1.RelayRequest
-	(*RelayResponse)(nil),     // 20: tulle.destination.v1.RelayResponse
-	(*PodHealth)(nil),         // 21: tulle.destination.v1.PodHealth
-	(*DiscoverResponse)(nil),  // 22: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),           // 23: tulle.destination.v1.Welcome
-	(*Workload)(nil),          // 24: tulle.destination.v1.Workload
-	(*Invalid)(nil),           // 25: tulle.destination.v1.Invalid
-	(*Resources)(nil),         // 26: tulle.destination.v1.Resources
-	(*Resource)(nil),          // 27: tulle.destination.v1.Resource
-	(*Route)(nil),             // 28: tulle.destination.v1.Route
-	(*Metadata)(nil),          // 29: tulle.destination.v1.Metadata
-	(*Origin)(nil),            // 30: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),          // 31: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),           // 32: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),           // 33: tulle.destination.v1.TCPRule
-	(*Match)(nil),             // 34: tulle.destination.v1.Match
-	(*MatchList)(nil),         // 35: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),         // 36: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),       // 37: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),        // 38: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),            // 39: tulle.destination.v1.Filter
-	(*Fault)(nil),             // 40: tulle.destination.v1.Fault
-	(*HeaderModifier)(nil),    // 41: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),            // 42: tulle.destination.v1.Header
-	(*Redirect)(nil),          // 43: tulle.destination.v1.Redirect
-	(*Rewrite)(nil),           // 44: tulle.destination.v1.Rewrite
-	(*Mirror)(nil),            // 45: tulle.destination.v1.Mirror
-	(*CORS)(nil),              // 46: tulle.destination.v1.CORS
-	(*PathModifier)(nil),      // 47: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),    // 48: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),           // 49: tulle.destination.v1.Backend
-	(*Timeouts)(nil),          // 50: tulle.destination.v1.Timeouts
-	(*Retry)(nil),             // 51: tulle.destination.v1.Retry
-	(*Hedge)(nil),             // 52: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),       // 53: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),     // 54: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),     // 55: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil), // 56: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),       // 57: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),           // 58: tulle.destination.v1.Cluster
-	(*EWMA)(nil),              // 59: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),      // 60: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),        // 61: tulle.destination.v1.RoundRobin
-	(*Random)(nil),            // 62: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),    // 63: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),           // 64: tulle.destination.v1.HashKey
-	(*Cookie)(nil),            // 65: tulle.destination.v1.Cookie
-	(*Source)(nil),            // 66: tulle.destination.v1.Source
-	(*Ring)(nil),              // 67: tulle.destination.v1.Ring
-	(*Maglev)(nil),            // 68: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),         // 69: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),     // 70: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),  // 71: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),       // 72: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),         // 73: tulle.destination.v1.Deviation
-	(*Endpoints)(nil),         // 74: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),    // 75: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),          // 76: tulle.destination.v1.Endpoint
-	(*Locality)(nil),          // 77: tulle.destination.v1.Locality
-	(*Inbound)(nil),           // 78: tulle.destination.v1.Inbound
-	(*Concurrency)(nil),       // 79: tulle.destination.v1.Concurrency
-	(*HealthCheck)(nil),       // 80: tulle.destination.v1.HealthCheck
-	(*HTTPCheck)(nil),         // 81: tulle.destination.v1.HTTPCheck
-	(*GRPCCheck)(nil),         // 82: tulle.destination.v1.GRPCCheck
-	(*TCPCheck)(nil),          // 83: tulle.destination.v1.TCPCheck
-	(*RateLimit)(nil),         // 84: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),           // 85: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),    // 86: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),       // 87: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),     // 88: tulle.destination.v1.Authorization
-	(*Probe)(nil),             // 89: tulle.destination.v1.Probe
-	(*Config)(nil),            // 90: tulle.destination.v1.Config
-	(*AccessLog)(nil),         // 91: tulle.destination.v1.AccessLog
-	(*Log)(nil),               // 92: tulle.destination.v1.Log
+	(State)(0),                 // 0: tulle.destination.v1.State
+	(Kind)(0),                  // 1: tulle.destination.v1.Kind
+	(Resolution)(0),            // 2: tulle.destination.v1.Resolution
+	(Protocol)(0),              // 3: tulle.destination.v1.Protocol
+	(Nearness)(0),              // 4: tulle.destination.v1.Nearness
+	(Reach)(0),                 // 5: tulle.destination.v1.Reach
+	(Mode)(0),                  // 6: tulle.destination.v1.Mode
+	(Action)(0),                // 7: tulle.destination.v1.Action
+	(Format)(0),                // 8: tulle.destination.v1.Format
+	(Level)(0),                 // 9: tulle.destination.v1.Level
+	(*DiscoverRequest)(nil),    // 10: tulle.destination.v1.DiscoverRequest
+	(*Hello)(nil),              // 11: tulle.destination.v1.Hello
+	(*Subscribe)(nil),          // 12: tulle.destination.v1.Subscribe
+	(*Unsubscribe)(nil),        // 13: tulle.destination.v1.Unsubscribe
+	(*Resume)(nil),             // 14: tulle.destination.v1.Resume
+	(*Held)(nil),               // 15: tulle.destination.v1.Held
+	(*Rejected)(nil),           // 16: tulle.destination.v1.Rejected
+	(*Health)(nil),             // 17: tulle.destination.v1.Health
+	(*Key)(nil),                // 18: tulle.destination.v1.Key
+	(*Self)(nil),               // 19: tulle.destination.v1.Self
+	(*RelayRequest)(nil),       // 20: tulle.destination.v1.RelayRequest
+	(*RelayResponse)(nil),      // 21: tulle.destination.v1.RelayResponse
+	(*PodHealth)(nil),          // 22: tulle.destination.v1.PodHealth
+	(*DiscoverResponse)(nil),   // 23: tulle.destination.v1.DiscoverResponse
+	(*Welcome)(nil),            // 24: tulle.destination.v1.Welcome
+	(*Workload)(nil),           // 25: tulle.destination.v1.Workload
+	(*Invalid)(nil),            // 26: tulle.destination.v1.Invalid
+	(*Resources)(nil),          // 27: tulle.destination.v1.Resources
+	(*Resource)(nil),           // 28: tulle.destination.v1.Resource
+	(*Route)(nil),              // 29: tulle.destination.v1.Route
+	(*Metadata)(nil),           // 30: tulle.destination.v1.Metadata
+	(*Origin)(nil),             // 31: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),           // 32: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),            // 33: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),            // 34: tulle.destination.v1.TCPRule
+	(*Match)(nil),              // 35: tulle.destination.v1.Match
+	(*MatchList)(nil),          // 36: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),          // 37: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),        // 38: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),         // 39: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),             // 40: tulle.destination.v1.Filter
+	(*Fault)(nil),              // 41: tulle.destination.v1.Fault
+	(*HeaderModifier)(nil),     // 42: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),             // 43: tulle.destination.v1.Header
+	(*Redirect)(nil),           // 44: tulle.destination.v1.Redirect
+	(*Rewrite)(nil),            // 45: tulle.destination.v1.Rewrite
+	(*Mirror)(nil),             // 46: tulle.destination.v1.Mirror
+	(*CORS)(nil),               // 47: tulle.destination.v1.CORS
+	(*PathModifier)(nil),       // 48: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),     // 49: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),            // 50: tulle.destination.v1.Backend
+	(*Timeouts)(nil),           // 51: tulle.destination.v1.Timeouts
+	(*Retry)(nil),              // 52: tulle.destination.v1.Retry
+	(*Hedge)(nil),              // 53: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),        // 54: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),      // 55: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),      // 56: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil),  // 57: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),        // 58: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),            // 59: tulle.destination.v1.Cluster
+	(*EWMA)(nil),               // 60: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),       // 61: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),         // 62: tulle.destination.v1.RoundRobin
+	(*Random)(nil),             // 63: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),     // 64: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),            // 65: tulle.destination.v1.HashKey
+	(*Cookie)(nil),             // 66: tulle.destination.v1.Cookie
+	(*Source)(nil),             // 67: tulle.destination.v1.Source
+	(*Ring)(nil),               // 68: tulle.destination.v1.Ring
+	(*Maglev)(nil),             // 69: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),          // 70: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),      // 71: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),   // 72: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),        // 73: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),          // 74: tulle.destination.v1.Deviation
+	(*LocalityPreference)(nil), // 75: tulle.destination.v1.LocalityPreference
+	(*Endpoints)(nil),          // 76: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),     // 77: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),           // 78: tulle.destination.v1.Endpoint
+	(*Locality)(nil),           // 79: tulle.destination.v1.Locality
+	(*Inbound)(nil),            // 80: tulle.destination.v1.Inbound
+	(*Concurrency)(nil),        // 81: tulle.destination.v1.Concurrency
+	(*HealthCheck)(nil),        // 82: tulle.destination.v1.HealthCheck
+	(*HTTPCheck)(nil),          // 83: tulle.destination.v1.HTTPCheck
+	(*GRPCCheck)(nil),          // 84: tulle.destination.v1.GRPCCheck
+	(*TCPCheck)(nil),           // 85: tulle.destination.v1.TCPCheck
+	(*RateLimit)(nil),          // 86: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),            // 87: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),     // 88: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),        // 89: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),      // 90: tulle.destination.v1.Authorization
+	(*Probe)(nil),              // 91: tulle.destination.v1.Probe
+	(*Config)(nil),             // 92: tulle.destination.v1.Config
+	(*AccessLog)(nil),          // 93: tulle.destination.v1.AccessLog
+	(*Log)(nil),                // 94: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	10,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	11,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	12,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	13,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	15,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	16,  // 5: tulle.destination.v1.DiscoverRequest.health:type_name -> tulle.destination.v1.Health
-	17,  // 6: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	17,  // 7: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	14,  // 8: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	11,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	12,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	13,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	14,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	16,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	17,  // 5: tulle.destination.v1.DiscoverRequest.health:type_name -> tulle.destination.v1.Health
+	18,  // 6: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	18,  // 7: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	15,  // 8: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
 	1,   // 9: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
 	1,   // 10: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
 	0,   // 11: tulle.destination.v1.Health.state:type_name -> tulle.destination.v1.State
-	18,  // 12: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	21,  // 13: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
-	16,  // 14: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
-	23,  // 15: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	26,  // 16: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	25,  // 17: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	24,  // 18: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	17,  // 19: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	27,  // 20: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
-	1,   // 21: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	28,  // 22: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	58,  // 23: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	74,  // 24: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	75,  // 25: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	78,  // 26: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	90,  // 27: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
-	2,   // 28: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
-	3,   // 29: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	29,  // 30: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	49,  // 31: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	53,  // 32: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	31,  // 33: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	32,  // 34: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	33,  // 35: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	30,  // 36: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	34,  // 37: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	39,  // 38: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	49,  // 39: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	50,  // 40: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	51,  // 41: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	54,  // 42: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	52,  // 43: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	40,  // 44: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
-	30,  // 45: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	49,  // 46: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	30,  // 47: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	49,  // 48: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	36,  // 49: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	37,  // 50: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	38,  // 51: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	35,  // 52: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	35,  // 53: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	34,  // 54: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	34,  // 55: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	41,  // 56: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	41,  // 57: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	43,  // 58: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
-	44,  // 59: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	45,  // 60: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
-	46,  // 61: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
-	34,  // 62: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
-	42,  // 63: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	42,  // 64: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	47,  // 65: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	47,  // 66: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	48,  // 67: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	39,  // 68: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	55,  // 69: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	57,  // 70: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	56,  // 71: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	56,  // 72: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	55,  // 73: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	55,  // 74: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	59,  // 75: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	60,  // 76: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	61,  // 77: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	62,  // 78: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	63,  // 79: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	29,  // 80: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	69,  // 81: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	70,  // 82: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	71,  // 83: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	64,  // 84: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	67,  // 85: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	68,  // 86: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	65,  // 87: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	66,  // 88: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	72,  // 89: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	73,  // 90: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
-	76,  // 91: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	76,  // 92: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	3,   // 93: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	77,  // 94: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	24,  // 95: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	3,   // 96: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	5,   // 97: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	6,   // 98: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	88,  // 99: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	31,  // 100: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	89,  // 101: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	29,  // 102: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	4,   // 103: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	84,  // 104: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	80,  // 105: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
-	79,  // 106: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
-	81,  // 107: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
-	82,  // 108: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
-	83,  // 109: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
-	57,  // 110: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
-	30,  // 111: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	34,  // 112: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	85,  // 113: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	86,  // 114: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	87,  // 115: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	92,  // 116: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	91,  // 117: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	7,   // 118: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	8,   // 119: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	120, // [120:120] is the sub-list for method output_type
-	120, // [120:120] is the sub-list for method input_type
-	120, // [120:120] is the sub-list for extension type_name
-	120, // [120:120] is the sub-list for extension extendee
-	0,   // [0:120] is the sub-list for field type_name
+	19,  // 12: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	22,  // 13: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
+	17,  // 14: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
+	24,  // 15: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	27,  // 16: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	26,  // 17: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	25,  // 18: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	79,  // 19: tulle.destination.v1.Welcome.locality:type_name -> tulle.destination.v1.Locality
+	18,  // 20: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	28,  // 21: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	1,   // 22: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
+	29,  // 23: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	59,  // 24: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	76,  // 25: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	77,  // 26: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	80,  // 27: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	92,  // 28: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	2,   // 29: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
+	3,   // 30: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
+	30,  // 31: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	50,  // 32: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	54,  // 33: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	32,  // 34: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	33,  // 35: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	34,  // 36: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	31,  // 37: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	35,  // 38: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	40,  // 39: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	50,  // 40: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	51,  // 41: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	52,  // 42: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	55,  // 43: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	53,  // 44: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	41,  // 45: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
+	31,  // 46: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	50,  // 47: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	31,  // 48: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	50,  // 49: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	37,  // 50: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	38,  // 51: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	39,  // 52: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	36,  // 53: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	36,  // 54: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	35,  // 55: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	35,  // 56: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	42,  // 57: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	42,  // 58: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	44,  // 59: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	45,  // 60: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	46,  // 61: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
+	47,  // 62: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	35,  // 63: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
+	43,  // 64: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	43,  // 65: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	48,  // 66: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	48,  // 67: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	49,  // 68: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	40,  // 69: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	56,  // 70: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	58,  // 71: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	57,  // 72: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	57,  // 73: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	56,  // 74: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	56,  // 75: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	60,  // 76: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	61,  // 77: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	62,  // 78: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	63,  // 79: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	64,  // 80: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	30,  // 81: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	70,  // 82: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	71,  // 83: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	72,  // 84: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	75,  // 85: tulle.destination.v1.Cluster.locality_preference:type_name -> tulle.destination.v1.LocalityPreference
+	65,  // 86: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	68,  // 87: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	69,  // 88: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	66,  // 89: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	67,  // 90: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	73,  // 91: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	74,  // 92: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	4,   // 93: tulle.destination.v1.LocalityPreference.prefer:type_name -> tulle.destination.v1.Nearness
+	79,  // 94: tulle.destination.v1.LocalityPreference.failover:type_name -> tulle.destination.v1.Locality
+	78,  // 95: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	78,  // 96: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	3,   // 97: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	79,  // 98: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	25,  // 99: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	3,   // 100: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	6,   // 101: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	7,   // 102: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	90,  // 103: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	32,  // 104: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	91,  // 105: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	30,  // 106: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	5,   // 107: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	86,  // 108: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	82,  // 109: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
+	81,  // 110: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
+	83,  // 111: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
+	84,  // 112: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
+	85,  // 113: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
+	58,  // 114: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
+	31,  // 115: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	35,  // 116: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	87,  // 117: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	88,  // 118: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	89,  // 119: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	94,  // 120: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	93,  // 121: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	8,   // 122: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	9,   // 123: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	124, // [124:124] is the sub-list for method output_type
+	124, // [124:124] is the sub-list for method input_type
+	124, // [124:124] is the sub-list for extension type_name
+	124, // [124:124] is the sub-list for extension extendee
+	0,   // [0:124] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -7535,12 +7689,12 @@ func file_destination_proto_init() {
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[71].OneofWrappers = []any{
+	file_destination_proto_msgTypes[72].OneofWrappers = []any{
 		(*HealthCheck_Http)(nil),
 		(*HealthCheck_Grpc)(nil),
 		(*HealthCheck_Tcp)(nil),
 	}
-	file_destination_proto_msgTypes[76].OneofWrappers = []any{
+	file_destination_proto_msgTypes[77].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -7550,8 +7704,8 @@ func file_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   84,
+			NumEnums:      10,
+			NumMessages:   85,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

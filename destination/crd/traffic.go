@@ -37,6 +37,7 @@ type BackendTrafficPolicy struct {
 type BackendTrafficPolicySpec struct {
 	TargetRefs       []TrafficTarget   `json:"targetRefs"`
 	LoadBalancer     *LoadBalancer     `json:"loadBalancer,omitempty"`
+	Locality         *Locality         `json:"locality,omitempty"`
 	SlowStart        *SlowStart        `json:"slowStart,omitempty"`
 	CircuitBreaker   *CircuitBreaker   `json:"circuitBreaker,omitempty"`
 	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
@@ -133,6 +134,34 @@ type HashRing struct {
 // MaglevTable is Maglev's lookup table.
 type MaglevTable struct {
 	TableSize *uint32 `json:"tableSize,omitempty"` // a prime
+}
+
+// What a Locality may prefer.
+const (
+	PreferNode   = "Node"
+	PreferZone   = "Zone"
+	PreferRegion = "Region"
+	PreferNone   = "None" // as if no policy said anything of it
+)
+
+// Why requests go farther than is preferred: for endpoints that cannot be asked, and for those that
+// answer slowly unless it is Health.
+const (
+	SpilloverLoad   = "Load"
+	SpilloverHealth = "Health"
+)
+
+// Locality says which endpoints come first, by how near they are to the caller.
+type Locality struct {
+	Prefer    string          `json:"prefer"`
+	Spillover string          `json:"spillover,omitempty"`
+	Failover  []FailoverPlace `json:"failover,omitempty"` // in this order, before other places
+}
+
+// FailoverPlace is a region, a zone, or a zone of a region.
+type FailoverPlace struct {
+	Region string `json:"region,omitempty"`
+	Zone   string `json:"zone,omitempty"`
 }
 
 // SlowStart gives an endpoint that is new beside older ones its share little by little.

@@ -64,6 +64,18 @@ func TestTrafficErrorsNameFileLineAndField(t *testing.T) {
 			"      maglev: {tableSize: 65536}\n", "must be a prime"},
 		"the square of a prime": {hash + "      keys: [{source: {}}]\n" +
 			"      maglev: {tableSize: 1042441}\n", "must be a prime"},
+		"no preference": {trafficHeader + "  locality: {}\n",
+			"f.yaml:7: spec.locality.prefer: Unsupported value"},
+		"another spillover": {trafficHeader + "  locality: {prefer: Zone, spillover: Never}\n",
+			"spec.locality.spillover: Unsupported value"},
+		"failover of none": {trafficHeader +
+			"  locality: {prefer: None, failover: [{zone: a}]}\n",
+			"spec.locality.failover: Forbidden"},
+		"failover to nowhere": {trafficHeader + "  locality: {prefer: Zone, failover: [{}]}\n",
+			"spec.locality.failover[0]: Required value: say a region"},
+		"a zone that cannot be": {trafficHeader +
+			"  locality: {prefer: Zone, failover: [{zone: \"a b\"}]}\n",
+			"spec.locality.failover[0].zone: Invalid value"},
 		"no window": {trafficHeader + "  slowStart: {}\n",
 			"f.yaml:7: spec.slowStart.window: Required value"},
 		"a window without a unit": {trafficHeader + "  slowStart:\n    window: \"30\"\n",
@@ -122,6 +134,7 @@ func TestTrafficDefaults(t *testing.T) {
   loadBalancer:
     type: ConsistentHash
     consistentHash: {keys: [{header: x-user}], ring: {}}
+  locality: {prefer: Zone}
   slowStart: {window: 30s}
   outlierDetection: {successRate: {thresholdPercent: 80}, deviation: {}}
   healthCheck: {http: {path: /live}}
@@ -134,6 +147,7 @@ func TestTrafficDefaults(t *testing.T) {
 	const want = `{"targetRefs":[{"kind":"Service","name":"web"}],` +
 		`"loadBalancer":{"type":"ConsistentHash","consistentHash":{"keys":[{"header":"x-user"}],` +
 		`"ring":{"minSize":1024,"maxSize":65536}}},` +
+		`"locality":{"prefer":"Zone","spillover":"Load"},` +
 		`"slowStart":{"window":"30s","minWeightPercent":10,"aggression":1},` +
 		`"outlierDetection":{` +
 		`"successRate":{"thresholdPercent":80,"window":"10s","minRequests":5},` +
@@ -151,6 +165,7 @@ func TestTrafficDefaultsAreTheSchemas(t *testing.T) {
 	root := BackendTrafficPolicyCRD().Spec.Versions[0].Schema.OpenAPIV3Schema
 	for _, sections := range []string{`
   loadBalancer: {type: LeastRequest, leastRequest: {}}
+  locality: {prefer: Zone, failover: [{zone: a}]}
   slowStart: {window: 30s}
   outlierDetection: {successRate: {thresholdPercent: 80}, deviation: {}}
   retryBudget: {}

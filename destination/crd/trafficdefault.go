@@ -35,6 +35,9 @@ func (p *BackendTrafficPolicy) Default() {
 	if lb := p.Spec.LoadBalancer; lb != nil {
 		lb.fill()
 	}
+	if l := p.Spec.Locality; l != nil && l.Spillover == "" {
+		l.Spillover = SpilloverLoad
+	}
 	if s := p.Spec.SlowStart; s != nil {
 		orDefault(&s.MinWeightPercent, defaultMinWeight)
 		orDefault(&s.Aggression, defaultAggression)

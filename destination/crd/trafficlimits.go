@@ -16,6 +16,7 @@ const (
 	maxHashKeys = 16
 	maxHashName = 256
 	maxPath     = 1024
+	maxFailover = 16
 
 	maxAggression = 10.0
 	minAggression = 0.1

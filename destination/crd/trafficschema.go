@@ -30,6 +30,7 @@ func trafficSchema() schemaProps {
 	spec := object("", props{
 		"targetRefs":       targets,
 		"loadBalancer":     balancerSchema(),
+		"locality":         localitySchema(),
 		"slowStart":        slowStartSchema(),
 		"circuitBreaker":   breakerSchema(),
 		"outlierDetection": outlierSchema(),
@@ -39,9 +40,9 @@ func trafficSchema() schemaProps {
 		"adaptiveConcurrency": concurrencySchema(),
 	}, "targetRefs")
 	spec.XValidations = []apix.ValidationRule{rule(
-		"has(self.loadBalancer) || has(self.slowStart) || has(self.circuitBreaker) || "+
-			"has(self.outlierDetection) || has(self.healthCheck) || has(self.retryBudget) || "+
-			"has(self.adaptiveConcurrency)", saysNothing)}
+		"has(self.loadBalancer) || has(self.locality) || has(self.slowStart) || "+
+			"has(self.circuitBreaker) || has(self.outlierDetection) || has(self.healthCheck) || "+
+			"has(self.retryBudget) || has(self.adaptiveConcurrency)", saysNothing)}
 	return spec
 }
 
@@ -142,7 +143,14 @@ const (
 	cookiePathPattern = "^/[ -:<-~]*$"
 )
 
+// labelPattern is of what a node's label may say (Kubernetes' rule for values of labels).
+const (
+	labelPattern  = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+	maxLabelValue = 63
+)
+
 var (
+	labels     = regexp.MustCompile(labelPattern)
 	tokens     = regexp.MustCompile(tokenPattern)
 	cookiePath = regexp.MustCompile(cookiePathPattern)
 )
@@ -171,6 +179,26 @@ func keySchema() schemaProps {
 	out.XValidations = []apix.ValidationRule{rule(
 		"[has(self.header), has(self.cookie), has(self.query), has(self.source)]"+
 			".filter(is, is).size() == 1", oneHashKey)}
+	return out
+}
+
+func localitySchema() schemaProps {
+	label := text("", maxLabelValue)
+	label.Pattern = labelPattern
+	place := object("A region, a zone, or a zone of a region.", props{
+		"region": label, "zone": label,
+	})
+	place.XValidations = []apix.ValidationRule{
+		rule("has(self.region) || has(self.zone)", noPlace)}
+	out := object("Which endpoints come first, by how near they are to the caller.", props{
+		"prefer": oneOf("Where the first ones are. None: it does not matter.", preferences...),
+		"spillover": withDefault(oneOf("Why requests go farther: for endpoints that cannot be "+
+			"asked, and with Load also for those that answer slowly.", spillovers...),
+			SpilloverLoad),
+		"failover": list("Where to go first of what is farther.", maxFailover, place),
+	}, "prefer")
+	out.XValidations = []apix.ValidationRule{
+		rule("self.prefer != '"+PreferNone+"' || !has(self.failover)", noFailover)}
 	return out
 }
 

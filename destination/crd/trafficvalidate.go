@@ -2,6 +2,7 @@ package crd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,6 +19,7 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 		errs = append(errs, field.Required(spec, saysNothing))
 	}
 	errs = append(errs, p.Spec.LoadBalancer.validate(spec.Child("loadBalancer"))...)
+	errs = append(errs, p.Spec.Locality.validate(spec.Child("locality"))...)
 	errs = append(errs, p.Spec.SlowStart.validate(spec.Child("slowStart"))...)
 	errs = append(errs, p.Spec.CircuitBreaker.validate(spec.Child("circuitBreaker"))...)
 	errs = append(errs, p.Spec.OutlierDetection.validate(spec.Child("outlierDetection"))...)
@@ -28,13 +30,13 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 		p.Spec.AdaptiveConcurrency.validate(spec.Child("adaptiveConcurrency"))...)
 }
 
-const saysNothing = "set at least one of loadBalancer, slowStart, circuitBreaker, " +
+const saysNothing = "set at least one of loadBalancer, locality, slowStart, circuitBreaker, " +
 	"outlierDetection, healthCheck, retryBudget, adaptiveConcurrency"
 
 func (s *BackendTrafficPolicySpec) isEmpty() bool {
-	return s.LoadBalancer == nil && s.SlowStart == nil && s.CircuitBreaker == nil &&
-		s.OutlierDetection == nil && s.HealthCheck == nil && s.RetryBudget == nil &&
-		s.AdaptiveConcurrency == nil
+	return s.LoadBalancer == nil && s.Locality == nil && s.SlowStart == nil &&
+		s.CircuitBreaker == nil && s.OutlierDetection == nil && s.HealthCheck == nil &&
+		s.RetryBudget == nil && s.AdaptiveConcurrency == nil
 }
 
 func validateTargets(path *field.Path, targets []TrafficTarget) field.ErrorList {
@@ -213,6 +215,53 @@ func (c *HashCookie) validate(path *field.Path) field.ErrorList {
 			path.Child("path"), c.Path, "must begin with / and have no ; in it"))
 	}
 	return errs
+}
+
+var (
+	preferences = []string{PreferNode, PreferZone, PreferRegion, PreferNone}
+	spillovers  = []string{SpilloverLoad, SpilloverHealth}
+)
+
+const (
+	noPlace    = "say a region, a zone, or both"
+	noFailover = "a locality that prefers " + PreferNone + " has no failover"
+)
+
+func (l *Locality) validate(path *field.Path) field.ErrorList {
+	if l == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	if !slices.Contains(preferences, l.Prefer) {
+		errs = append(errs, field.NotSupported(path.Child("prefer"), l.Prefer, preferences))
+	}
+	if l.Spillover != "" && !slices.Contains(spillovers, l.Spillover) {
+		errs = append(errs, field.NotSupported(path.Child("spillover"), l.Spillover, spillovers))
+	}
+	failover := path.Child("failover")
+	errs = append(errs, atMost(failover, len(l.Failover), maxFailover)...)
+	if l.Prefer == PreferNone && l.Failover != nil {
+		errs = append(errs, field.Forbidden(failover, noFailover))
+	}
+	for i := range l.Failover {
+		errs = append(errs, l.Failover[i].validate(failover.Index(i))...)
+	}
+	return errs
+}
+
+func (p *FailoverPlace) validate(path *field.Path) field.ErrorList {
+	if *p == (FailoverPlace{}) {
+		return field.ErrorList{field.Required(path, noPlace)}
+	}
+	errs := validatePlace(path.Child("region"), p.Region)
+	return append(errs, validatePlace(path.Child("zone"), p.Zone)...)
+}
+
+func validatePlace(path *field.Path, name string) field.ErrorList {
+	if name == "" || len(name) <= maxLabelValue && labels.MatchString(name) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, name, "must be what a node's label may say")}
 }
 
 func (s *SlowStart) validate(path *field.Path) field.ErrorList {

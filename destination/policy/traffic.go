@@ -13,7 +13,7 @@ type Traffic struct {
 	Origin  Origin
 	Created time.Time // of the object
 	Scopes  []Scope
-	Cluster *api.Cluster // what it says of a balancer, a slow start, limits and ejections alone
+	Cluster *api.Cluster // what it says of a balancer, a slow start, places, limits and ejections
 	Check   *api.HealthCheck
 	Budget  *Budget // nil: the object says none
 	// Concurrency is of the services' pods; nil: the object says nothing of it.
@@ -30,9 +30,10 @@ func FromBackendTrafficPolicy(p *crd.BackendTrafficPolicy, created time.Time) Tr
 		Origin:  Origin{crd.Group, crd.BackendTrafficPolicyKind, p.Namespace, p.Name},
 		Created: created,
 		Cluster: &api.Cluster{
-			SlowStart:        slowStart(p.Spec.SlowStart),
-			Limits:           limits(p.Spec.CircuitBreaker),
-			OutlierDetection: outlierDetection(p.Spec.OutlierDetection),
+			SlowStart:          slowStart(p.Spec.SlowStart),
+			Limits:             limits(p.Spec.CircuitBreaker),
+			OutlierDetection:   outlierDetection(p.Spec.OutlierDetection),
+			LocalityPreference: preference(p.Spec.Locality),
 		},
 		Check: healthCheck(p.Spec.HealthCheck),
 	}
@@ -169,6 +170,25 @@ func outlierDetection(o *crd.OutlierDetection) *api.OutlierDetection {
 		if d.Factor != nil {
 			out.Deviation.Factor = *d.Factor
 		}
+	}
+	return out
+}
+
+// nearness is what a preference is called in a message. None has no name: nothing is sent of it.
+var nearness = map[string]api.Nearness{
+	crd.PreferNode: api.Nearness_NEARNESS_NODE, crd.PreferZone: api.Nearness_NEARNESS_ZONE,
+	crd.PreferRegion: api.Nearness_NEARNESS_REGION,
+}
+
+func preference(l *crd.Locality) *api.LocalityPreference {
+	if l == nil {
+		return nil
+	}
+	out := &api.LocalityPreference{
+		Prefer: nearness[l.Prefer], ByHealth: l.Spillover == crd.SpilloverHealth,
+	}
+	for _, to := range l.Failover {
+		out.Failover = append(out.Failover, &api.Locality{Region: to.Region, Zone: to.Zone})
 	}
 	return out
 }

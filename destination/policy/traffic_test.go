@@ -60,6 +60,12 @@ func TestTrafficIsSaidToProxies(t *testing.T) {
 			`success_rate:{threshold_percent:80 window_ms:5000 min_requests:6} ` +
 			`deviation:{factor:1.5 interval_ms:7000 min_endpoints:8 min_requests:9} ` +
 			`base_ejection_ms:10000 max_ejection_ms:60000 max_ejected_percent:11 dry_run:true}`,
+		"  locality: {prefer: Zone}\n": `ewma:{} locality_preference:{prefer:NEARNESS_ZONE}`,
+		"  locality: {prefer: Node, spillover: Health, failover: [{zone: b, region: r}, " +
+			"{region: s}]}\n": `ewma:{} locality_preference:{prefer:NEARNESS_NODE ` +
+			`failover:{region:"r" zone:"b"} failover:{region:"s"} by_health:true}`,
+		"  locality: {prefer: Region}\n": `ewma:{} locality_preference:{prefer:NEARNESS_REGION}`,
+		"  locality: {prefer: None}\n":   `ewma:{}`,
 	} {
 		use := UseOf([]Traffic{trafficOf(t, spec)}, Scope{"shop", "web", "http"}, "client")
 		c := &api.Cluster{}
@@ -125,6 +131,23 @@ func about(namespace, name string, age int, sections string, scopes ...Scope) Tr
 		out.Budget = &Budget{}
 	}
 	return out
+}
+
+// A Service may say that places do not matter, whatever its namespace says.
+func TestAServiceMayPreferNone(t *testing.T) {
+	service := trafficOf(t, "  locality: {prefer: None}\n")
+	namespace := trafficOf(t, "  locality: {prefer: Zone}\n")
+	namespace.Scopes = []Scope{{"shop", "", ""}}
+	for want, all := range map[api.Nearness][]Traffic{
+		api.Nearness_NEARNESS_ZONE:        {namespace},
+		api.Nearness_NEARNESS_UNSPECIFIED: {namespace, service},
+	} {
+		c := &api.Cluster{}
+		UseOf(all, Scope{"shop", "web", "http"}, "client").Set(c)
+		if got := c.LocalityPreference.GetPrefer(); got != want {
+			t.Errorf("of %d policies %v is preferred, want %v", len(all), got, want)
+		}
+	}
 }
 
 func TestPrecedenceOfTraffic(t *testing.T) {

@@ -105,6 +105,9 @@ func (u *Use) add(t *Traffic) {
 	if u.cluster.OutlierDetection == nil && t.Cluster.OutlierDetection != nil {
 		u.cluster.OutlierDetection, says = t.Cluster.OutlierDetection, true
 	}
+	if u.cluster.LocalityPreference == nil && t.Cluster.LocalityPreference != nil {
+		u.cluster.LocalityPreference, says = t.Cluster.LocalityPreference, true
+	}
 	if says {
 		u.Origins = append(u.Origins, t.Origin)
 	}
@@ -130,6 +133,9 @@ func (u *Use) Set(c *api.Cluster) {
 	}
 	c.SlowStart, c.Limits = u.cluster.SlowStart, u.cluster.Limits
 	c.OutlierDetection = u.cluster.OutlierDetection
+	if p := u.cluster.LocalityPreference; p.GetPrefer() != api.Nearness_NEARNESS_UNSPECIFIED {
+		c.LocalityPreference = p // else one that says None
+	}
 }
 
 // RetryBudget makes the budget of a service's retries, or nil where nothing is said of it.

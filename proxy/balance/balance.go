@@ -33,6 +33,7 @@ type EndpointSet struct {
 	Params    Params
 	All       []*Endpoint
 	announced []*api.Endpoint // what each is made of
+	made      int64           // when, since epoch
 	weights   []float64       // of All; nil: all are the same
 
 	by      picker   // nil: EWMA alone
@@ -56,7 +57,8 @@ type Endpoint struct {
 	cluster  *Cluster
 
 	ewma     ewma
-	joined   time.Duration // when, since epoch
+	strain   atomic.Pointer[strain] // its tier's; nil: its cluster has none
+	joined   time.Duration          // when, since epoch
 	health   health
 	answered atomic.Bool // at least once
 
@@ -84,13 +86,22 @@ func (e *Endpoint) Done() {
 }
 
 // Observe takes the latency of an answer.
-func (e *Endpoint) Observe(d time.Duration, p Params, now time.Time) { e.ewma.observe(d, p, now) }
+func (e *Endpoint) Observe(d time.Duration, p Params, now time.Time) {
+	e.ewma.observe(d, p, now)
+	e.strain.Load().answered(d, now)
+}
 
 // Failed takes the latency of a failure, which says nothing good.
-func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) { e.ewma.fail(d, p, now) }
+func (e *Endpoint) Failed(d time.Duration, p Params, now time.Time) {
+	e.ewma.fail(d, p, now)
+	e.strain.Load().failed(d, now)
+}
 
 // Outlasted takes a latency that is more than so long: nobody waited for the answer.
-func (e *Endpoint) Outlasted(d time.Duration, p Params, now time.Time) { e.ewma.outlast(d, p, now) }
+func (e *Endpoint) Outlasted(d time.Duration, p Params, now time.Time) {
+	e.ewma.outlast(d, p, now)
+	e.strain.Load().answered(d, now)
+}
 
 // Limits are its cluster's of the moment.
 func (e *Endpoint) Limits() *Limits { return &e.cluster.Current().Params.Limits }
@@ -251,7 +262,7 @@ func (c *Change) Add(o Change) {
 func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch Change) {
 	had := former{of: c.latest}
 	next := &EndpointSet{
-		Params: params, All: make([]*Endpoint, 0, len(list)), announced: list,
+		Params: params, All: make([]*Endpoint, 0, len(list)), announced: list, made: since(now),
 	}
 	if c.latest != nil {
 		had.all, had.announced = c.latest.All, c.latest.announced
@@ -270,6 +281,10 @@ func (c *Cluster) Update(params Params, list []*api.Endpoint, now time.Time) (ch
 		list = list[1:]
 	}
 	next.weights = weightsOf(next.announced)
+	if was := had.of; was != nil && was.Params.Place != nil &&
+		(params.Place == nil || next.plain()) {
+		next.unplaced()
+	}
 	c.latest = next
 	c.settle(next, now)
 	next.count(had.of)

@@ -59,7 +59,8 @@ func Compile(c *api.Cluster, p Params) (Params, error) {
 	if b.how != nil || b.start != nil {
 		p.Balancer = b
 	}
-	return p, nil
+	p.Place, err = compilePlace(c.GetLocalityPreference(), p.Own)
+	return p, err
 }
 
 // obey takes what a cluster says of its EWMA.
@@ -94,11 +95,34 @@ func (s *EndpointSet) HashKeys() []HashKey {
 // plain reports whether nothing has to be built for the set: it is EWMA's, which sees no difference
 // between endpoints but how they do.
 func (s *EndpointSet) plain() bool {
-	return len(s.All) < 2 || s.Params.Balancer == nil && s.weights == nil
+	return len(s.All) < 2 || s.Params.Place == nil && s.alike()
 }
+
+func (s *EndpointSet) alike() bool { return s.Params.Balancer == nil && s.weights == nil }
 
 // build makes what picking from the set needs; was is the set before, or nil.
 func (s *EndpointSet) build(was *EndpointSet) {
+	if s.Params.Place == nil {
+		s.buildPicker(was)
+		return
+	}
+	var before *tiers
+	if was != nil {
+		before, _ = was.by.(*tiers)
+	}
+	if t := tiersOf(s, before); t != nil {
+		s.by = t
+		return
+	}
+	s.unplaced()
+	s.buildPicker(was)
+}
+
+// buildPicker is build for endpoints of which none comes first.
+func (s *EndpointSet) buildPicker(was *EndpointSet) {
+	if len(s.All) < 2 || s.alike() {
+		return
+	}
 	for _, w := range s.weights {
 		s.total += w
 	}

@@ -19,5 +19,7 @@
 //	consistent.go    where a request's hash falls; ring.go and maglev.go are its tables
 //	hash.go, key.go  how it is hashed, and what of it
 //	weight.go        endpoints that have more than others; slowstart.go, that have less at first
+//	place.go         which endpoints come first; tiers.go, what the next ones have, and strain.go,
+//	                 when the first ones are slow
 //	queue.go         who waits
 package balance

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
@@ -27,7 +28,9 @@ type Params struct {
 	Initial time.Duration // the latency of an endpoint before its first sample
 	Decay   time.Duration // how fast what was measured is forgotten
 
-	Balancer *Balancer // nil: EWMA alone
+	Balancer *Balancer     // nil: EWMA alone
+	Own      *api.Locality // where this proxy is; nil: nobody knows
+	Place    *Place        // nil: it does not matter where endpoints are
 	Limits
 	Outliers *Outliers       // nil: nobody is ejected
 	Bounds   *Bounds         // nil: none

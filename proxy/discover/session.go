@@ -44,7 +44,7 @@ var capabilities = []string{
 	api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 	api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
 	api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityAccessLogFilter,
-	api.CapabilityLimits, api.CapabilityOutliers,
+	api.CapabilityLimits, api.CapabilityOutliers, api.CapabilityLocality,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
 	api.CapabilityHedgePercentile, api.CapabilityFaults, api.CapabilityHealthCheck,
@@ -69,9 +69,10 @@ type Session struct {
 	store
 	compiled map[*api.Resource]compiled // of the message that is being applied
 	workload *api.Workload
-	stream   *rpc.Stream // nil while there is none
-	problem  error       // why there is none
-	away     bool        // a stream has ended, and no other one has been welcomed since
+	locality *api.Locality // where this proxy is; nil: unknown
+	stream   *rpc.Stream   // nil while there is none
+	problem  error         // why there is none
+	away     bool          // a stream has ended, and no other one has been welcomed since
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
 	healths
@@ -337,6 +338,7 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 	case *api.DiscoverResponse_Welcome:
 		d.backLocked()
 		d.workload = m.Welcome.GetWorkload()
+		ch = d.moveLocked(m.Welcome.GetLocality())
 		d.ready.Store(true)
 		d.once.Do(func() { close(d.Met) })
 	case *api.DiscoverResponse_Invalid:
@@ -399,7 +401,7 @@ func (d *Session) Self() *api.Workload {
 // defaults are for a cluster of which nobody says anything else.
 func (d *Session) defaults() balance.Params {
 	l := &d.Cfg.Limits
-	return balance.Params{Initial: l.EWMADefaultRTT, Decay: l.EWMADecay, Limits: balance.Limits{
+	limits := balance.Limits{
 		MaxQueue:      l.MaxOwnQueue,
 		MaxHTTP1Conns: l.MaxHTTP1Conns,
 		MaxHTTP2Conns: l.MaxHTTP2Conns,
@@ -408,5 +410,8 @@ func (d *Session) defaults() balance.Params {
 		Handshake:     l.HandshakeTimeout,
 		Rest:          l.EndpointRest,
 		RestMax:       l.EndpointRestMax,
-	}}
+	}
+	return balance.Params{
+		Initial: l.EWMADefaultRTT, Decay: l.EWMADecay, Own: d.locality, Limits: limits,
+	}
 }

@@ -278,6 +278,24 @@ func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 	return d.refreshLocked(e), nil
 }
 
+// moveLocked has clusters that go by where this proxy is go by another place. Nearly always it is
+// the one of the stream before, if there was one.
+func (d *Session) moveLocked(to *api.Locality) (ch balance.Change) {
+	if proto.Equal(d.locality, to) {
+		return ch
+	}
+	d.locality = to
+	for _, m := range d.messages {
+		if m.GetCluster().GetLocalityPreference() == nil {
+			continue
+		}
+		if one, err := d.applyClusterLocked(m); err == nil { // it was good, wherever this is
+			ch.Add(one)
+		}
+	}
+	return ch
+}
+
 func (d *Session) dropClusterLocked(name string) (ch balance.Change) {
 	if e := d.clusters[name]; e != nil {
 		d.unlinkLocked(e)

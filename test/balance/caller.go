@@ -12,6 +12,7 @@ import (
 // caller is a proxy that asks the service.
 type caller struct {
 	run     *run
+	zone    string
 	random  *rand.Rand
 	cluster *balance.Cluster
 	params  balance.Params
@@ -21,9 +22,10 @@ type caller struct {
 func clock(at time.Duration) time.Time { return time.Unix(0, 0).Add(at) }
 
 func newCaller(r *run, m *api.Cluster, number uint64) (*caller, error) {
-	c := &caller{run: r, random: rand.New(rand.NewPCG(seed, number))}
+	c := &caller{run: r, random: rand.New(rand.NewPCG(seed, number)), zone: zoneOf(number)}
 	p, err := balance.Compile(m, balance.Params{
 		Initial: 30 * time.Millisecond, Decay: 10 * time.Second, // a proxy's defaults
+		Own: &api.Locality{Zone: c.zone},
 	})
 	c.params = p.Seeded(c.random)
 	c.cluster = balance.NewCluster("service", func() any { return new(*server) })
@@ -50,7 +52,7 @@ func (c *caller) arrive() {
 	if c.run.events.now >= c.run.length {
 		return
 	}
-	gap := c.random.ExpFloat64() * float64(time.Second) * callers / rate
+	gap := c.random.ExpFloat64() * float64(time.Second) * callers / (rate * c.run.load())
 	c.run.events.after(time.Duration(gap), c.arrive)
 	user := fmt.Sprint("user-", c.random.IntN(users))
 	q := &request{caller: c, began: c.run.events.now, hash: balance.Hash(user)}
@@ -75,8 +77,20 @@ func (q *request) try(avoid *balance.Endpoint) {
 	e.Begin()
 	s := *e.Transport.(**server)
 	s.ask(func(f failed) {
-		q.caller.run.events.after(roundTrip, func() { q.answered(e, s, now, f) })
+		q.caller.run.events.after(q.travel(s), func() { q.answered(e, s, now, f) })
 	})
+}
+
+// travel is how long the network takes to a server and back.
+func (q *request) travel(s *server) time.Duration {
+	if q.caller.crosses(s) {
+		return roundTrip + crossing
+	}
+	return roundTrip
+}
+
+func (c *caller) crosses(s *server) bool {
+	return s.message.Locality != nil && s.message.Locality.Zone != c.zone
 }
 
 // answered ends a try, and the request but for one that may yet succeed elsewhere.
@@ -94,4 +108,7 @@ func (q *request) answered(e *balance.Endpoint, s *server, sent time.Duration, f
 		e.Observe(now-sent, q.caller.params, clock(now))
 	}
 	r.count(s, now-q.began, f)
+	if q.caller.crosses(s) {
+		r.crossed++
+	}
 }

@@ -21,7 +21,13 @@ const (
 func main() {
 	seconds := flag.Int("seconds", 60, "how long requests arrive, in simulated time")
 	flag.Parse()
-	missed, err := compare(os.Stdout, time.Duration(*seconds)*time.Second)
+	length := time.Duration(*seconds) * time.Second
+	missed, err := compare(os.Stdout, length)
+	if err == nil {
+		var more []string
+		more, err = compareZones(os.Stdout, length)
+		missed = append(missed, more...)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "balance:", err)
 		os.Exit(1)

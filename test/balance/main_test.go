@@ -20,6 +20,23 @@ func TestARunIsTheSameEachTime(t *testing.T) {
 	}
 }
 
+// Of many callers in a zone with one endpoint what it cannot take leaves the zone, and what it can
+// does not; nothing leaves one with enough.
+func TestWhatAZoneCannotTakeLeavesIt(t *testing.T) {
+	ewma := zoned()[1]
+	for _, z := range zonings {
+		r, err := z.simulate(ewma, 20*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v: p50 %v, p99 %v, %.2f %% cross", z, r.p50, r.p99, r.crossed)
+		// 16 workers take 3,200 of the 4,000 requests a second that are half of all
+		if z.suffice && r.crossed > 0 || !z.suffice && (r.crossed < 10 || r.crossed > 20) {
+			t.Errorf("with %d and %d endpoints %.2f %% of all cross", z.a, z.b, r.crossed)
+		}
+	}
+}
+
 func TestWhatMissesABar(t *testing.T) {
 	robin := result{name: "round robin", p99: 20 * time.Millisecond, peak: 1}
 	for _, tt := range []struct {

@@ -12,15 +12,17 @@ const seed = 14
 // run is one balancer's.
 type run struct {
 	length  time.Duration // for which requests arrive
+	grows   bool          // load does, from a quarter of it in the first quarter of the time
 	events  events
 	servers []*server
 	ready   int // of them, the first ones
 	callers []*caller
 
-	took   []time.Duration
-	by     [isStarting + 1]int // requests whose last try was there
-	failed int
-	peak   float64 // of what one endpoint had in a window, in fair shares
+	took    []time.Duration
+	by      [isStarting + 1]int // requests whose last try was there
+	failed  int
+	crossed int     // requests that were answered in another zone
+	peak    float64 // of what one endpoint had in a window, in fair shares
 	// Requests while the endpoints that start were cold, and those of them that came there.
 	inCold, atCold int
 }
@@ -32,6 +34,7 @@ type result struct {
 	failed     float64 // of all requests, per cent
 	slow, fail float64 // at slow and at failing endpoints at last, of all, per cent
 	cold       float64 // at cold ones, of those while they were cold, per cent
+	crossed    float64 // in another zone, per cent
 	peak       float64
 }
 
@@ -39,6 +42,12 @@ type result struct {
 func simulate(b balancer, length time.Duration) (result, error) {
 	r := &run{length: length, ready: fast + slow + failing}
 	r.servers = servers(&r.events, rand.New(rand.NewPCG(seed, 0)))
+	r.events.after(time.Duration(startsWhen*float64(length)), r.start)
+	return r.of(b)
+}
+
+// of is the run from its first request to its last.
+func (r *run) of(b balancer) (result, error) {
 	for i := range callers {
 		c, err := newCaller(r, b.cluster, uint64(i+1))
 		if err != nil {
@@ -48,10 +57,17 @@ func simulate(b balancer, length time.Duration) (result, error) {
 		c.learn(r.servers[:r.ready])
 		r.events.after(0, c.arrive)
 	}
-	r.events.after(time.Duration(startsWhen*float64(length)), r.start)
 	r.events.after(window, r.tick)
 	r.events.run()
 	return r.result(b.name), nil
+}
+
+// load is how much of the rate there is now.
+func (r *run) load() float64 {
+	if !r.grows {
+		return 1
+	}
+	return min(1, 0.25+3*float64(r.events.now)/float64(r.length))
 }
 
 // start brings the endpoints that were not there. All proxies hear of it at once.
@@ -106,5 +122,6 @@ func (r *run) result(name string) result {
 	percent := func(k, of int) float64 { return 100 * float64(k) / float64(of) }
 	return result{name: name, p50: r.took[n/2], p99: r.took[n*99/100], peak: r.peak,
 		failed: percent(r.failed, n), slow: percent(r.by[isSlow], n),
-		fail: percent(r.by[isFailing], n), cold: percent(r.atCold, r.inCold)}
+		fail: percent(r.by[isFailing], n), cold: percent(r.atCold, r.inCold),
+		crossed: percent(r.crossed, n)}
 }

@@ -18,6 +18,7 @@ var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.ResponseMatch", "tulle.destination.v1.Authorization",
 	"tulle.destination.v1.Hedge", "tulle.destination.v1.ClusterLimits",
 	"tulle.destination.v1.OutlierDetection", "tulle.destination.v1.RateLimit",
+	"tulle.destination.v1.LocalityPreference",
 	"tulle.destination.v1.Retry", "tulle.destination.v1.Fault",
 	"tulle.destination.v1.HealthCheck",
 	"tulle.destination.v1.Concurrency",

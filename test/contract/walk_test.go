@@ -188,6 +188,10 @@ func least(m protoreflect.Message) {
 		m.IntervalMs, m.TimeoutMs, m.HealthyThreshold, m.UnhealthyThreshold = 1000, 1000, 1, 1
 	case *api.HTTPCheck:
 		m.Path = "/"
+	case *api.Locality:
+		m.Zone = "any"
+	case *api.LocalityPreference:
+		m.Prefer = api.Nearness_NEARNESS_ZONE
 	case *api.RateKey:
 		if named, ok := m.Key.(*api.RateKey_Header); ok {
 			named.Header = "x-any"
