@@ -132,8 +132,9 @@ e2e:
 
 # What is too long for e2e, or wants a cluster of its own: one that is up ends, whatever is left in it. How soon routes are live is
 # held to its goal, while nothing else goes on. Then the mesh with what others make for it, as it comes: Flagger, built from source,
-# and Debian's Prometheus. Then a cluster whose DNS domain is another, with what goes by names in it. Needs root. Redis' image is
-# made once its package is there.
+# and Debian's Prometheus. Then a cluster whose DNS domain is another, with what goes by names in it, and one of two nodes, each a
+# zone. Needs root. Redis' image is made once its package is there.
+ZONES = CLUSTER_NAME=zones CLUSTER_NET=1 CLUSTER_NODES=2
 FLAGGER = v1.36.1
 e2e-real:
 	test/cluster/cluster packages redis-server tcpdump prometheus curl
@@ -150,6 +151,10 @@ e2e-real:
 	cd test/e2e && ../cluster/cluster run go test -tags e2e -count=1 -timeout 20m -v -domain mesh.example \
 	  -run 'Installed|EveryFormOfAName|ChosenPod|HeadlessName|ProtocolGRPC|ProfileAppliedLive|AnHTTPRoute|Uninstall' .
 	test/cluster/cluster down
+	$(ZONES) test/cluster/cluster up
+	$(ZONES) test/cluster/cluster load bin/images/*.tar
+	cd test/e2e && $(ZONES) ../cluster/cluster run go test -tags e2e,real -count=1 -timeout 20m -v -run TestZones .
+	$(ZONES) test/cluster/cluster down
 
 # Gateway API's conformance suite for meshes on the real cluster, with the kinds of both channels, three times each. Needs root.
 # The application under test is Istio's, built from source. The last reports are docs/gateway/*.yaml.

@@ -50,11 +50,14 @@ type echo struct {
 func serve(ctx context.Context, args []string) (any, error) {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 	fail := flags.Int64("fail", 0, "answer 500 to each request of this many in HTTP; 0: to none")
+	takes := flags.Duration("takes", 0, "how long each request takes in HTTP")
+	workers := flags.Int("workers", 1, "how many may take that long at once")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
+	answer := busy(failing(handler(), *fail), *takes, *workers)
 	web := &http.Server{
-		Handler: failing(handler(), *fail), ReadHeaderTimeout: grace,
+		Handler: answer, ReadHeaderTimeout: grace,
 		Protocols: new(http.Protocols),
 	}
 	web.Protocols.SetHTTP1(true)
@@ -151,6 +154,22 @@ func failing(next http.Handler, every int64) http.Handler {
 		if every > 0 && !probe && n.Add(1)%every == 0 {
 			http.Error(w, "this version has a fault", http.StatusInternalServerError)
 			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// busy is a server that has room for so many requests at once, whatever the machine's. Its answers
+// say which pod it is. The kubelet's probes do not wait.
+func busy(next http.Handler, takes time.Duration, workers int) http.Handler {
+	pod, _ := os.Hostname()
+	room := make(chan struct{}, workers)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Pod", pod)
+		if takes > 0 && !strings.HasPrefix(r.UserAgent(), "kube-probe/") {
+			room <- struct{}{}
+			time.Sleep(takes)
+			<-room
 		}
 		next.ServeHTTP(w, r)
 	})
