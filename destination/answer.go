@@ -95,15 +95,21 @@ type answer struct {
 	report    *status.Report
 	policies  []registry.PolicyRef
 	peers     []string
+	// Of a cluster that is divided the endpoints are here, one set for each part of the callers;
+	// see resourcesOf.
+	subsets []*resource
 }
 
 func (a *answer) equal(b *answer) bool {
 	return a != nil && a.invalid == b.invalid && slices.Equal(a.refs, b.refs) &&
 		a.report.Equal(b.report) && slices.Equal(a.policies, b.policies) &&
 		slices.Equal(a.peers, b.peers) &&
-		slices.EqualFunc(a.resources, b.resources, func(x, y *resource) bool {
-			return x.version == y.version && slices.Equal(x.policies, y.policies)
-		})
+		slices.EqualFunc(a.resources, b.resources, (*resource).equal) &&
+		slices.EqualFunc(a.subsets, b.subsets, (*resource).equal)
+}
+
+func (r *resource) equal(o *resource) bool {
+	return r.version == o.version && slices.Equal(r.policies, o.policies)
 }
 
 // endpoints is the set of endpoints in the answer, or nil where there is none.
@@ -121,12 +127,25 @@ func (a *answer) endpoints() *resource {
 
 // keepLast puts into an answer without endpoints those of the last one that are still good.
 func (v *view) keepLast(ref clusterRef, last, next *answer) {
-	had, has := last.endpoints(), next.endpoints()
-	if had == nil || has == nil || len(has.snapshot.GetEndpoints().GetEndpoints()) > 0 {
+	had, has := last.members(), next.endpoints()
+	if had == nil || has == nil || len(next.members()) > 0 {
 		return
 	}
-	has.snapshot.GetEndpoints().Endpoints = v.holdOver(
-		ref, had.snapshot.GetEndpoints().GetEndpoints())
+	has.snapshot.GetEndpoints().Endpoints = v.holdOver(ref, had)
+}
+
+// members are all endpoints in the answer, divided or not, in no order.
+func (a *answer) members() (all []*api.Endpoint) {
+	if a == nil {
+		return nil
+	}
+	for _, r := range a.subsets {
+		all = append(all, r.snapshot.GetEndpoints().GetEndpoints()...)
+	}
+	if r := a.endpoints(); r != nil {
+		all = append(all, r.snapshot.GetEndpoints().GetEndpoints()...)
+	}
+	return all
 }
 
 // compute answers a question from the state as it is. The answer must be sealed before it is used.
@@ -178,12 +197,26 @@ func (v *view) computeCluster(q question) *answer {
 		out.resources = append(out.resources, r)
 	}
 	if ref.variant == "" {
-		endpoints := &api.Endpoints{Endpoints: v.endpoints(ref)}
-		out.resources = append(out.resources,
-			newResource(api.Kind_KIND_ENDPOINTS, v.mesh.clusterName(ref),
-				&api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}}))
+		v.addEndpoints(out, ref)
 	}
 	return out
+}
+
+// addEndpoints puts a cluster's into its answer: as one resource for all callers, or as one for
+// each subset.
+func (v *view) addEndpoints(to *answer, ref clusterRef) {
+	all := v.endpoints(ref)
+	n := subsets(len(all), v.useOf(ref).Subset())
+	for _, list := range divided(all, n) {
+		endpoints := &api.Endpoints{Endpoints: list}
+		r := newResource(api.Kind_KIND_ENDPOINTS, v.mesh.clusterName(ref),
+			&api.Resource{Body: &api.Resource_Endpoints{Endpoints: endpoints}})
+		if n == 1 {
+			to.resources = append(to.resources, r)
+		} else {
+			to.subsets = append(to.subsets, r)
+		}
+	}
 }
 
 // computeKept refers to the cluster of a name.
@@ -219,9 +252,11 @@ func newResource(kind api.Kind, name string, r *api.Resource) *resource {
 // seal gives each resource its version, and makes it ready to be sent. It is apart from computing
 // so that the state's lock is not held meanwhile.
 func (a *answer) seal() *answer {
-	for _, r := range a.resources {
-		if err := r.seal(); err != nil {
-			return &answer{invalid: err.Error()}
+	for _, list := range [][]*resource{a.resources, a.subsets} {
+		for _, r := range list {
+			if err := r.seal(); err != nil {
+				return &answer{invalid: err.Error()}
+			}
 		}
 	}
 	return a

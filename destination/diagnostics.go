@@ -122,7 +122,9 @@ func (d *Destination) answers(
 				continue
 			}
 			for _, q := range ref.questions(c) {
-				out = append(out, v.compute(q))
+				a := v.compute(q)
+				a.resources, a.subsets = c.resourcesOf(a), nil
+				out = append(out, a)
 			}
 			why.Health = append(why.Health, v.healthOf(ref)...)
 		}

@@ -19,6 +19,7 @@
 //	  route.go       → Route
 //	  endpoints.go   → Cluster and Endpoints
 //	  nearest.go     → those of them that are for the caller's node or zone
+//	  subset.go      → and in a subset of a large cluster
 //	  inbound.go     → Inbound
 //	  config.go      → Config
 //	  reports.go     → the status of a policy, which status/ writes back; routereport.go and

@@ -106,7 +106,7 @@ func (s *stream) leave(u *use, i *interest, r *round) {
 	if u.by = slices.Delete(u.by, at, at+1); len(u.by) > 0 {
 		return
 	}
-	for _, res := range u.answer.resources {
+	for _, res := range s.caller.resourcesOf(u.answer) {
 		s.view.provide(res.id, u, false)
 		r.resources[res.id] = struct{}{}
 	}
@@ -122,11 +122,11 @@ func (s *stream) refresh(u *use, r *round) {
 		return
 	}
 	u.answer = next
-	for _, res := range last.resources {
+	for _, res := range s.caller.resourcesOf(last) {
 		s.view.provide(res.id, u, false)
 		r.resources[res.id] = struct{}{}
 	}
-	for _, res := range next.resources {
+	for _, res := range s.caller.resourcesOf(next) {
 		s.view.provide(res.id, u, true)
 		r.resources[res.id] = struct{}{}
 	}
@@ -187,7 +187,7 @@ func (s *stream) wanted(id resourceID) (r *resource, withheld string) {
 	if from == nil {
 		return nil, ""
 	}
-	for _, r = range from.answer.resources {
+	for _, r = range s.caller.resourcesOf(from.answer) {
 		if r.id == id {
 			break
 		}

@@ -175,6 +175,11 @@ func (c *cell) keepEndpoints(last, next *answer) {
 	if next := next.endpoints(); next != nil {
 		next.addDeltas(c.past)
 	}
+	if last != nil && len(last.subsets) == len(next.subsets) {
+		for i, r := range next.subsets {
+			r.follow(last.subsets[i])
+		}
+	}
 }
 
 func (h *hub) follow(c *cell, topics map[registry.Topic]struct{}) {

@@ -38,6 +38,7 @@ type BackendTrafficPolicySpec struct {
 	TargetRefs       []TrafficTarget   `json:"targetRefs"`
 	LoadBalancer     *LoadBalancer     `json:"loadBalancer,omitempty"`
 	Locality         *Locality         `json:"locality,omitempty"`
+	Subset           *Subset           `json:"subset,omitempty"`
 	SlowStart        *SlowStart        `json:"slowStart,omitempty"`
 	CircuitBreaker   *CircuitBreaker   `json:"circuitBreaker,omitempty"`
 	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
@@ -162,6 +163,12 @@ type Locality struct {
 type FailoverPlace struct {
 	Region string `json:"region,omitempty"`
 	Zone   string `json:"zone,omitempty"`
+}
+
+// Subset has each caller know part of the endpoints only. It is the Service's own namespace's to
+// say.
+type Subset struct {
+	Size uint32 `json:"size"` // about; fewer than twice as many
 }
 
 // SlowStart gives an endpoint that is new beside older ones its share little by little.

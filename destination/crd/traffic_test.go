@@ -76,6 +76,10 @@ func TestTrafficErrorsNameFileLineAndField(t *testing.T) {
 		"a zone that cannot be": {trafficHeader +
 			"  locality: {prefer: Zone, failover: [{zone: \"a b\"}]}\n",
 			"spec.locality.failover[0].zone: Invalid value"},
+		"a subset of few": {trafficHeader + "  subset: {size: 9}\n",
+			"f.yaml:7: spec.subset.size: Invalid value: 9: must be between 10 and 10000"},
+		"a subset of a hash": {hash + "      keys: [{source: {}}]\n  subset: {size: 100}\n",
+			"spec.subset: Forbidden: callers that know different endpoints"},
 		"no window": {trafficHeader + "  slowStart: {}\n",
 			"f.yaml:7: spec.slowStart.window: Required value"},
 		"a window without a unit": {trafficHeader + "  slowStart:\n    window: \"30\"\n",

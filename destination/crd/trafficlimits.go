@@ -37,6 +37,7 @@ var (
 	buffer       = counts{1, 1000}
 	concurrency  = counts{1, 1_000_000}
 	baseline     = counts{10, 10_000} // requests
+	subsetSize   = counts{10, 10_000}
 
 	slowStart   = times{time.Second, 24 * time.Hour}
 	rateWindow  = times{10 * time.Millisecond, time.Hour}

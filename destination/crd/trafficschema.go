@@ -28,9 +28,12 @@ func trafficSchema() schemaProps {
 		targetSchema())
 	targets.MinItems = &one
 	spec := object("", props{
-		"targetRefs":       targets,
-		"loadBalancer":     balancerSchema(),
-		"locality":         localitySchema(),
+		"targetRefs":   targets,
+		"loadBalancer": balancerSchema(),
+		"locality":     localitySchema(),
+		"subset": object("Each caller knows part of the endpoints only.", props{
+			"size": subsetSize.schema("About how many; fewer than twice as many."),
+		}, "size"),
 		"slowStart":        slowStartSchema(),
 		"circuitBreaker":   breakerSchema(),
 		"outlierDetection": outlierSchema(),
@@ -40,9 +43,12 @@ func trafficSchema() schemaProps {
 		"adaptiveConcurrency": concurrencySchema(),
 	}, "targetRefs")
 	spec.XValidations = []apix.ValidationRule{rule(
-		"has(self.loadBalancer) || has(self.locality) || has(self.slowStart) || "+
-			"has(self.circuitBreaker) || has(self.outlierDetection) || has(self.healthCheck) || "+
-			"has(self.retryBudget) || has(self.adaptiveConcurrency)", saysNothing)}
+		"has(self.loadBalancer) || has(self.locality) || has(self.subset) || "+
+			"has(self.slowStart) || has(self.circuitBreaker) || has(self.outlierDetection) || "+
+			"has(self.healthCheck) || has(self.retryBudget) || has(self.adaptiveConcurrency)",
+		saysNothing), rule(
+		"!has(self.subset) || !has(self.loadBalancer) || self.loadBalancer.type != '"+
+			BalancerConsistentHash+"'", subsetHash)}
 	return spec
 }
 

@@ -20,6 +20,7 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 	}
 	errs = append(errs, p.Spec.LoadBalancer.validate(spec.Child("loadBalancer"))...)
 	errs = append(errs, p.Spec.Locality.validate(spec.Child("locality"))...)
+	errs = append(errs, p.Spec.validateSubset(spec.Child("subset"))...)
 	errs = append(errs, p.Spec.SlowStart.validate(spec.Child("slowStart"))...)
 	errs = append(errs, p.Spec.CircuitBreaker.validate(spec.Child("circuitBreaker"))...)
 	errs = append(errs, p.Spec.OutlierDetection.validate(spec.Child("outlierDetection"))...)
@@ -30,13 +31,13 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 		p.Spec.AdaptiveConcurrency.validate(spec.Child("adaptiveConcurrency"))...)
 }
 
-const saysNothing = "set at least one of loadBalancer, locality, slowStart, circuitBreaker, " +
-	"outlierDetection, healthCheck, retryBudget, adaptiveConcurrency"
+const saysNothing = "set at least one of loadBalancer, locality, subset, slowStart, " +
+	"circuitBreaker, outlierDetection, healthCheck, retryBudget, adaptiveConcurrency"
 
 func (s *BackendTrafficPolicySpec) isEmpty() bool {
-	return s.LoadBalancer == nil && s.Locality == nil && s.SlowStart == nil &&
-		s.CircuitBreaker == nil && s.OutlierDetection == nil && s.HealthCheck == nil &&
-		s.RetryBudget == nil && s.AdaptiveConcurrency == nil
+	return s.LoadBalancer == nil && s.Locality == nil && s.Subset == nil &&
+		s.SlowStart == nil && s.CircuitBreaker == nil && s.OutlierDetection == nil &&
+		s.HealthCheck == nil && s.RetryBudget == nil && s.AdaptiveConcurrency == nil
 }
 
 func validateTargets(path *field.Path, targets []TrafficTarget) field.ErrorList {
@@ -213,6 +214,20 @@ func (c *HashCookie) validate(path *field.Path) field.ErrorList {
 	if len(c.Path) > maxPath || c.Path != "" && !cookiePath.MatchString(c.Path) {
 		errs = append(errs, field.Invalid(
 			path.Child("path"), c.Path, "must begin with / and have no ; in it"))
+	}
+	return errs
+}
+
+const subsetHash = "callers that know different endpoints do not agree where a key falls: " +
+	"a policy has a subset or a ConsistentHash"
+
+func (s *BackendTrafficPolicySpec) validateSubset(path *field.Path) field.ErrorList {
+	if s.Subset == nil {
+		return nil
+	}
+	errs := subsetSize.validate(path.Child("size"), &s.Subset.Size)
+	if s.LoadBalancer != nil && s.LoadBalancer.Type == BalancerConsistentHash {
+		errs = append(errs, field.Forbidden(path, subsetHash))
 	}
 	return errs
 }

@@ -16,6 +16,7 @@ type Traffic struct {
 	Cluster *api.Cluster // what it says of a balancer, a slow start, places, limits and ejections
 	Check   *api.HealthCheck
 	Budget  *Budget // nil: the object says none
+	Subset  uint32  // of how many endpoints; 0: the object says nothing of it
 	// Concurrency is of the services' pods; nil: the object says nothing of it.
 	Concurrency *api.Concurrency
 }
@@ -41,6 +42,9 @@ func FromBackendTrafficPolicy(p *crd.BackendTrafficPolicy, created time.Time) Tr
 	setBalancer(out.Cluster, p.Spec.LoadBalancer)
 	for i := range p.Spec.TargetRefs {
 		out.Scopes = append(out.Scopes, ScopeOf(&p.Spec.TargetRefs[i], p.Namespace))
+	}
+	if p.Spec.Subset != nil {
+		out.Subset = p.Spec.Subset.Size
 	}
 	if p.Spec.RetryBudget != nil {
 		budget := budgetOf(*p.Spec.RetryBudget)

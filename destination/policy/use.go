@@ -23,6 +23,7 @@ type Use struct {
 
 	cluster *api.Cluster
 	budget  *Budget
+	subset  uint32
 }
 
 // UseOf returns what counts of several policies for callers in a namespace of a service's port, or
@@ -108,6 +109,9 @@ func (u *Use) add(t *Traffic) {
 	if u.cluster.LocalityPreference == nil && t.Cluster.LocalityPreference != nil {
 		u.cluster.LocalityPreference, says = t.Cluster.LocalityPreference, true
 	}
+	if u.subset == 0 && t.Subset != 0 {
+		u.subset, says = t.Subset, true
+	}
 	if says {
 		u.Origins = append(u.Origins, t.Origin)
 	}
@@ -136,6 +140,14 @@ func (u *Use) Set(c *api.Cluster) {
 	if p := u.cluster.LocalityPreference; p.GetPrefer() != api.Nearness_NEARNESS_UNSPECIFIED {
 		c.LocalityPreference = p // else one that says None
 	}
+}
+
+// Subset is of about how many endpoints each caller is told; 0: of all.
+func (u *Use) Subset() int {
+	if u == nil {
+		return 0
+	}
+	return int(u.subset)
 }
 
 // RetryBudget makes the budget of a service's retries, or nil where nothing is said of it.
