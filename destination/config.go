@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/names"
@@ -53,7 +54,32 @@ func (v *view) config(name registry.Name) (*api.Config, error) {
 	} else if spec := v.telemetry(own, hasAccessLog); spec != nil {
 		out.AccessLog = policy.AccessLog(spec.AccessLog)
 	}
-	return out, errors.Join(err, formatErr)
+	var tracingErr error
+	out.Tracing, tracingErr = v.tracing(own)
+	return out, errors.Join(err, formatErr, tracingErr)
+}
+
+// tracing is what a proxy is told of it: the installation's word, but for the sampling, of which
+// the nearest annotation has it.
+func (v *view) tracing(own *registry.Meta) (*api.Tracing, error) {
+	mesh := v.mesh.Tracing
+	text, said := v.annotation(own, names.AnnotationTraceSampling)
+	if !said {
+		return mesh, nil
+	}
+	ratio, on, err := crd.ParseSampling(text)
+	switch {
+	case err != nil:
+		return mesh, fmt.Errorf("annotation %s: %w", names.AnnotationTraceSampling, err)
+	case !on:
+		return nil, nil
+	case mesh == nil:
+		return nil, fmt.Errorf("annotation %s: the mesh has no collector: install it with "+
+			"--tracing-endpoint", names.AnnotationTraceSampling)
+	}
+	out := proto.CloneOf(mesh)
+	out.Ratio = ratio
+	return out, nil
 }
 
 // words are an annotation's values, and the numbers of an enum that they stand for.

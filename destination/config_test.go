@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
 var self = &api.Key{Key: &api.Key_Self{Self: &api.Self{}}}
@@ -101,5 +104,53 @@ func TestConfigNeedsACapability(t *testing.T) {
 	if got := c.next().GetInvalid(); !strings.HasSuffix(got.GetReason(),
 		"lacks what the answer needs: config") {
 		t.Errorf("told %v", got)
+	}
+}
+
+// Where spans go is the installation's to say; how many traces begin at a proxy its pod's
+// annotation or else its namespace's may say.
+func TestTracingIsTheMeshsAndSamplingTheWorkloads(t *testing.T) {
+	collector := &api.Tracing{Endpoint: "otel:4317", Ratio: 10_000, SpansPerSecond: 1,
+		Protocol: api.Transport_TRANSPORT_GRPC}
+	const annotation = "tulle.dev/trace-sampling: "
+	for _, tt := range []struct {
+		mesh           *api.Tracing
+		namespace, pod string
+		want           int // in a million; -1: there is none
+		err            string
+	}{
+		{nil, "", "", -1, ""},
+		{collector, "", "", 10_000, ""},
+		{collector, annotation + "5%", "", 50_000, ""},
+		{collector, annotation + "5%", annotation + "'0.01'", 100, ""},
+		{collector, annotation + "0%", annotation + "100%", 1_000_000, ""},
+		{collector, annotation + "5%", annotation + "'off'", -1, ""},
+		{collector, annotation + "often", "", 10_000, `"often" is not a percentage`},
+		{collector, "", annotation + "-1%", 10_000, `"-1%" is not a percentage`},
+		{collector, "", annotation + "NaN", 10_000, `"NaN" is not a percentage`},
+		{nil, annotation + "5%", "", -1, "--tracing-endpoint"},
+	} {
+		mesh := testMesh()
+		mesh.Tracing = tt.mesh
+		reg := registryOf(t, annotated("Namespace", "shop", tt.namespace),
+			annotated("Pod", "web-1", tt.pod))
+		mesh.read(reg, func(v *view) {
+			config, err := v.config(registry.Name{Namespace: "shop", Name: "web-1"})
+			got := -1
+			if config.Tracing != nil {
+				got = int(config.Tracing.Ratio)
+			}
+			if got != tt.want || (err != nil) != (tt.err != "") ||
+				err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%+v: %d and %v", tt, got, err)
+			}
+			if config.Tracing != nil {
+				config = proto.CloneOf(config)
+				config.Tracing.Ratio = collector.Ratio
+				if !proto.Equal(config.Tracing, collector) || config.Tracing.Check() != nil {
+					t.Errorf("the proxy is told %v", config.Tracing)
+				}
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/registry"
 )
 
@@ -26,6 +27,8 @@ type Mesh struct {
 	Networks []netip.Prefix
 	// DenyUnknown refuses all other unknown addresses too, and names.
 	DenyUnknown bool
+	// Tracing is what proxies are told of it, but for what annotations say; nil: nothing.
+	Tracing *api.Tracing
 }
 
 // view reads the registry for one mesh.

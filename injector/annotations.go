@@ -64,7 +64,7 @@ var inherited = []string{
 // as the pod runs. They are only checked: a copy on the pod would hide the namespace's next change.
 var live = []string{
 	names.AnnotationMode, names.AnnotationOpaquePorts, names.AnnotationLogLevel,
-	names.AnnotationAccessLog,
+	names.AnnotationAccessLog, names.AnnotationTraceSampling,
 }
 
 // nearest are those annotations, out of a list, that count for a pod: its own, or else its
@@ -112,6 +112,11 @@ func (c Config) parseSettings(
 	if err := oneOf(names.AnnotationAccessLog, annotations[names.AnnotationAccessLog], "none",
 		"json", "text"); err != nil {
 		return s, err
+	}
+	if text, ok := annotations[names.AnnotationTraceSampling]; ok {
+		if _, _, err := crd.ParseSampling(text); err != nil {
+			return s, fmt.Errorf("annotation %s: %w", names.AnnotationTraceSampling, err)
+		}
 	}
 	if err := s.parsePorts(annotations, pod); err != nil {
 		return s, err

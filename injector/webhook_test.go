@@ -180,7 +180,7 @@ func TestWebhookRefusesAnnotationsThatMakeNoSense(t *testing.T) {
 		names.AnnotationAccessLog: "jsn", names.AnnotationProxyCPUs: "0",
 		names.AnnotationSkipInbound: "80,x", names.AnnotationSkipOutbound: "70000",
 		names.AnnotationOpaquePorts: "9-8", names.AnnotationInject: "fasle",
-		names.AnnotationTrustedProxies: "10.0.0.0",
+		names.AnnotationTrustedProxies: "10.0.0.0", names.AnnotationTraceSampling: "200%",
 	} {
 		hook, _ := newWebhook(shop(nil))
 		answer := response(t, post(hook,

@@ -27,8 +27,12 @@ func (p *Proxy) configure(c *api.Config) error {
 	if err != nil {
 		return err
 	}
+	traces, err := tracingSettings(c.GetTracing())
+	if err != nil {
+		return err
+	}
 	p.setLevel(level)
-	p.seen.Set(access)
+	p.seen.Set(watchers(access, p.trace(traces)))
 	return nil
 }
 

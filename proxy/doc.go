@@ -12,14 +12,15 @@
 //	forward      joins the two streams of a request, over h1 and h2; header has our own fields
 //	tunnel       joins opaque connections
 //	outcome      how a request ended, counted exactly once in a cell of package metric's
-//	record       sends those to viz
+//	record       sends those to viz, and writes the access log
+//	otlp         makes spans of requests, and exports them; trace says of which
 //	health       asks the application whether it is well, apart from requests
 //
 // This package assembles them, and has what they share: proxy.go starts and drains it all;
 // certlife.go ends what a certificate, a root or a policy no longer vouches for; trim.go gives
-// memory back; keepalive.go finds peers that vanished; package timer has the deadlines, memory the
-// memory's bound, live the sets of what is open, admin the operator's port, and config every
-// constant.
+// memory back; keepalive.go finds peers that vanished; tracing.go has the tracer; package timer has
+// the deadlines, memory the memory's bound, live the sets of what is open, admin the operator's
+// port, and config every constant.
 //
 // What was cut is never passed on as an end: a reset, or TLS without its alert, reaches the other
 // side as a reset.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/tulle-mesh/tulle/destination"
+	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/proxy"
@@ -47,6 +48,7 @@ type testMesh struct {
 	viz      string        // its address, if there is one
 	limits   config.Limits // of the proxies that are run next
 	access   io.Writer     // their access logs
+	tracing  *api.Tracing  // what they are told of it
 }
 
 // limits are what a proxy lives by, unless a test says otherwise.
@@ -83,7 +85,7 @@ func (m *testMesh) startDestination() {
 	check(m.t, err)
 	d := destination.New(destination.Config{
 		Mesh: destination.Mesh{TrustDomain: spiffeid.RequireTrustDomainFromString(trustDomain),
-			ClusterDomain: trustDomain, LocalMesh: true,
+			ClusterDomain: trustDomain, LocalMesh: true, Tracing: m.tracing,
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Source: &files.Source{Dir: m.dir, Log: m.log}, Identity: src, Log: m.log})
 	m.dest, m.stopDest = m.background(m.dest, d.Serve)

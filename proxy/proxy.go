@@ -75,6 +75,7 @@ type Proxy struct {
 	tunnels   *tunnel.Carrier
 	seen      outcome.Watch // whoever looks at requests and connections
 	access    *record.AccessLog
+	tracing   tracing
 	gateways  func() []netip.Addr // once
 	listeners []listener
 	inbound   atomic.Int64 // the open connections that are accepted on the way in
@@ -214,9 +215,11 @@ type dial func(context.Context) (*wire.Conn, error)
 
 func (p *Proxy) newClient(addr string, d dial, b rpc.Bounds) *rpc.Client {
 	return rpc.NewClient(rpc.Options{
-		Dial: d, Authority: addr, Bounds: b, UserAgent: "tulle/" + p.version,
+		Dial: d, Authority: addr, Bounds: b, UserAgent: p.userAgent(),
 	})
 }
+
+func (p *Proxy) userAgent() string { return "tulle/" + p.version }
 
 func (p *Proxy) resolveCounters() {
 	refused := func(why string) *metric.Counter {
@@ -294,15 +297,20 @@ func (p *Proxy) report(ctx context.Context) {
 	).Run(ctx)
 }
 
-// lastReport is how long the end of the process may wait for viz.
+// lastReport is how long the end of the process may wait for viz and for a collector of traces.
 const lastReport = time.Second
 
-// settleReports says that no request will be counted any more, and waits for the last report.
+// settleReports says that no request will be counted any more, and waits for the last report and
+// the last spans.
 func (p *Proxy) settleReports() {
 	close(p.settled)
-	select {
-	case <-p.reported:
-	case <-time.After(lastReport):
+	late := time.After(lastReport)
+	for _, done := range []<-chan struct{}{p.reported, p.settleTraces()} {
+		select {
+		case <-done:
+		case <-late:
+			return
+		}
 	}
 }
 

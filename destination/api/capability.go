@@ -22,6 +22,7 @@ const (
 	CapabilityConfig          = "config"
 	CapabilityAccessLog       = "config/access-log"
 	CapabilityAccessLogFilter = "config/access-log-filter"
+	CapabilityTracing         = "config/tracing"
 	CapabilityLeastRequest    = "balancer/least-request"
 	CapabilityRoundRobin      = "balancer/round-robin"
 	CapabilityRandom          = "balancer/random"
@@ -55,7 +56,7 @@ func (x *Resource) Needs() []string {
 		}
 		return need
 	case *Resource_Config:
-		return append(body.Config.GetAccessLog().needs(), CapabilityConfig)
+		return body.Config.needs()
 	}
 	return nil
 }
@@ -69,6 +70,14 @@ func (x *AccessLog) needs() []string {
 		return []string{CapabilityAccessLog}
 	}
 	return []string{CapabilityAccessLog, CapabilityAccessLogFilter}
+}
+
+func (x *Config) needs() []string {
+	need := append(x.GetAccessLog().needs(), CapabilityConfig)
+	if x.GetTracing() != nil {
+		need = append(need, CapabilityTracing)
+	}
+	return need
 }
 
 func (x *Cluster) needs() (need []string) {

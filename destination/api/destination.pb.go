@@ -461,6 +461,55 @@ func (Action) EnumDescriptor() ([]byte, []int) {
 	return file_destination_proto_rawDescGZIP(), []int{7}
 }
 
+type Transport int32
+
+const (
+	Transport_TRANSPORT_UNSPECIFIED Transport = 0
+	Transport_TRANSPORT_GRPC        Transport = 1 // OTLP/gRPC
+	Transport_TRANSPORT_HTTP        Transport = 2 // OTLP/HTTP, in protobuf, at /v1/traces
+)
+
+// Enum value maps for Transport.
+var (
+	Transport_name = map[int32]string{
+		0: "TRANSPORT_UNSPECIFIED",
+		1: "TRANSPORT_GRPC",
+		2: "TRANSPORT_HTTP",
+	}
+	Transport_value = map[string]int32{
+		"TRANSPORT_UNSPECIFIED": 0,
+		"TRANSPORT_GRPC":        1,
+		"TRANSPORT_HTTP":        2,
+	}
+)
+
+func (x Transport) Enum() *Transport {
+	p := new(Transport)
+	*p = x
+	return p
+}
+
+func (x Transport) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Transport) Descriptor() protoreflect.EnumDescriptor {
+	return file_destination_proto_enumTypes[8].Descriptor()
+}
+
+func (Transport) Type() protoreflect.EnumType {
+	return &file_destination_proto_enumTypes[8]
+}
+
+func (x Transport) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Transport.Descriptor instead.
+func (Transport) EnumDescriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{8}
+}
+
 type Format int32
 
 const (
@@ -497,11 +546,11 @@ func (x Format) String() string {
 }
 
 func (Format) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[8].Descriptor()
+	return file_destination_proto_enumTypes[9].Descriptor()
 }
 
 func (Format) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[8]
+	return &file_destination_proto_enumTypes[9]
 }
 
 func (x Format) Number() protoreflect.EnumNumber {
@@ -510,7 +559,7 @@ func (x Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Format.Descriptor instead.
 func (Format) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{8}
+	return file_destination_proto_rawDescGZIP(), []int{9}
 }
 
 // Level is the least that is logged.
@@ -553,11 +602,11 @@ func (x Level) String() string {
 }
 
 func (Level) Descriptor() protoreflect.EnumDescriptor {
-	return file_destination_proto_enumTypes[9].Descriptor()
+	return file_destination_proto_enumTypes[10].Descriptor()
 }
 
 func (Level) Type() protoreflect.EnumType {
-	return &file_destination_proto_enumTypes[9]
+	return &file_destination_proto_enumTypes[10]
 }
 
 func (x Level) Number() protoreflect.EnumNumber {
@@ -566,7 +615,7 @@ func (x Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Level.Descriptor instead.
 func (Level) EnumDescriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{9}
+	return file_destination_proto_rawDescGZIP(), []int{10}
 }
 
 type DiscoverRequest struct {
@@ -6684,6 +6733,7 @@ type Config struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Log           *Log                   `protobuf:"bytes,1,opt,name=log,proto3" json:"log,omitempty"`
 	AccessLog     *AccessLog             `protobuf:"bytes,2,opt,name=access_log,json=accessLog,proto3" json:"access_log,omitempty"` // capability "config/access-log"
+	Tracing       *Tracing               `protobuf:"bytes,3,opt,name=tracing,proto3" json:"tracing,omitempty"`                      // capability "config/tracing"; absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6732,6 +6782,99 @@ func (x *Config) GetAccessLog() *AccessLog {
 	return nil
 }
 
+func (x *Config) GetTracing() *Tracing {
+	if x != nil {
+		return x.Tracing
+	}
+	return nil
+}
+
+// Tracing is which requests the proxy makes spans of, and where they go, in plaintext. What those before
+// have decided of a trace holds. It is strict.
+type Tracing struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint       string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"` // HOST:PORT of an OpenTelemetry collector
+	Protocol       Transport              `protobuf:"varint,2,opt,name=protocol,proto3,enum=tulle.destination.v1.Transport" json:"protocol,omitempty"`
+	Ratio          uint32                 `protobuf:"varint,3,opt,name=ratio,proto3" json:"ratio,omitempty"`                                           // of the traces that begin at this proxy, how many of a million are sampled
+	KeepFailed     bool                   `protobuf:"varint,4,opt,name=keep_failed,json=keepFailed,proto3" json:"keep_failed,omitempty"`               // the others too, if they fail, or take as long as slow_ms; 0: however long they take
+	SlowMs         uint64                 `protobuf:"varint,5,opt,name=slow_ms,json=slowMs,proto3" json:"slow_ms,omitempty"`                           // beside keep_failed, at most MaxSlow
+	SpansPerSecond uint32                 `protobuf:"varint,6,opt,name=spans_per_second,json=spansPerSecond,proto3" json:"spans_per_second,omitempty"` // at most so many, 1 to MaxSpansPerSecond
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Tracing) Reset() {
+	*x = Tracing{}
+	mi := &file_destination_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tracing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tracing) ProtoMessage() {}
+
+func (x *Tracing) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
+func (*Tracing) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *Tracing) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Tracing) GetProtocol() Transport {
+	if x != nil {
+		return x.Protocol
+	}
+	return Transport_TRANSPORT_UNSPECIFIED
+}
+
+func (x *Tracing) GetRatio() uint32 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *Tracing) GetKeepFailed() bool {
+	if x != nil {
+		return x.KeepFailed
+	}
+	return false
+}
+
+func (x *Tracing) GetSlowMs() uint64 {
+	if x != nil {
+		return x.SlowMs
+	}
+	return 0
+}
+
+func (x *Tracing) GetSpansPerSecond() uint32 {
+	if x != nil {
+		return x.SpansPerSecond
+	}
+	return 0
+}
+
 // AccessLog is a line for each request and opaque connection, on the proxy's standard output. All but
 // format needs the capability "config/access-log-filter".
 type AccessLog struct {
@@ -6749,7 +6892,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[83]
+	mi := &file_destination_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6761,7 +6904,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[83]
+	mi := &file_destination_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6774,7 +6917,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{83}
+	return file_destination_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -6822,7 +6965,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[84]
+	mi := &file_destination_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6834,7 +6977,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[84]
+	mi := &file_destination_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6847,7 +6990,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{84}
+	return file_destination_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Log) GetLevel() Level {
@@ -7284,11 +7427,20 @@ const file_destination_proto_rawDesc = "" +
 	"identities\"-\n" +
 	"\x05Probe\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
-	"\x03tls\x18\x02 \x01(\bR\x03tls\"u\n" +
+	"\x03tls\x18\x02 \x01(\bR\x03tls\"\xae\x01\n" +
 	"\x06Config\x12+\n" +
 	"\x03log\x18\x01 \x01(\v2\x19.tulle.destination.v1.LogR\x03log\x12>\n" +
 	"\n" +
-	"access_log\x18\x02 \x01(\v2\x1f.tulle.destination.v1.AccessLogR\taccessLog\"\xea\x01\n" +
+	"access_log\x18\x02 \x01(\v2\x1f.tulle.destination.v1.AccessLogR\taccessLog\x127\n" +
+	"\atracing\x18\x03 \x01(\v2\x1d.tulle.destination.v1.TracingR\atracing\"\xdc\x01\n" +
+	"\aTracing\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12;\n" +
+	"\bprotocol\x18\x02 \x01(\x0e2\x1f.tulle.destination.v1.TransportR\bprotocol\x12\x14\n" +
+	"\x05ratio\x18\x03 \x01(\rR\x05ratio\x12\x1f\n" +
+	"\vkeep_failed\x18\x04 \x01(\bR\n" +
+	"keepFailed\x12\x17\n" +
+	"\aslow_ms\x18\x05 \x01(\x04R\x06slowMs\x12(\n" +
+	"\x10spans_per_second\x18\x06 \x01(\rR\x0espansPerSecond\"\xea\x01\n" +
 	"\tAccessLog\x124\n" +
 	"\x06format\x18\x01 \x01(\x0e2\x1c.tulle.destination.v1.FormatR\x06format\x12#\n" +
 	"\rfailures_only\x18\x02 \x01(\bR\ffailuresOnly\x12)\n" +
@@ -7340,7 +7492,11 @@ const file_destination_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_DENY\x10\x01\x12\x10\n" +
 	"\fACTION_AUDIT\x10\x02\x12\x10\n" +
-	"\fACTION_ALLOW\x10\x03*S\n" +
+	"\fACTION_ALLOW\x10\x03*N\n" +
+	"\tTransport\x12\x19\n" +
+	"\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eTRANSPORT_GRPC\x10\x01\x12\x12\n" +
+	"\x0eTRANSPORT_HTTP\x10\x02*S\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vFORMAT_NONE\x10\x01\x12\x0f\n" +
@@ -7367,8 +7523,8 @@ func file_destination_proto_rawDescGZIP() []byte {
 	return file_destination_proto_rawDescData
 }
 
-var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
+var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
 var file_destination_proto_goTypes = []any{
 	(State)(0),                 // 0: tulle.destination.v1.State
 	(Kind)(0),                  // 1: tulle.destination.v1.Kind
@@ -7378,224 +7534,228 @@ var file_destination_proto_goTypes = []any{
 	(Reach)(0),                 // 5: tulle.destination.v1.Reach
 	(Mode)(0),                  // 6: tulle.destination.v1.Mode
 	(Action)(0),                // 7: tulle.destination.v1.Action
-	(Format)(0),                // 8: tulle.destination.v1.Format
-	(Level)(0),                 // 9: tulle.destination.v1.Level
-	(*DiscoverRequest)(nil),    // 10: tulle.destination.v1.DiscoverRequest
-	(*Hello)(nil),              // 11: tulle.destination.v1.Hello
-	(*Subscribe)(nil),          // 12: tulle.destination.v1.Subscribe
-	(*Unsubscribe)(nil),        // 13: tulle.destination.v1.Unsubscribe
-	(*Resume)(nil),             // 14: tulle.destination.v1.Resume
-	(*Held)(nil),               // 15: tulle.destination.v1.Held
-	(*Rejected)(nil),           // 16: tulle.destination.v1.Rejected
-	(*Health)(nil),             // 17: tulle.destination.v1.Health
-	(*Key)(nil),                // 18: tulle.destination.v1.Key
-	(*Self)(nil),               // 19: tulle.destination.v1.Self
-	(*RelayRequest)(nil),       // 20: tulle.destination.v1.RelayRequest
-	(*RelayResponse)(nil),      // 21: tulle.destination.v1.RelayResponse
-	(*PodHealth)(nil),          // 22: tulle.destination.v1.PodHealth
-	(*DiscoverResponse)(nil),   // 23: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),            // 24: tulle.destination.v1.Welcome
-	(*Workload)(nil),           // 25: tulle.destination.v1.Workload
-	(*Invalid)(nil),            // 26: tulle.destination.v1.Invalid
-	(*Resources)(nil),          // 27: tulle.destination.v1.Resources
-	(*Resource)(nil),           // 28: tulle.destination.v1.Resource
-	(*Route)(nil),              // 29: tulle.destination.v1.Route
-	(*Metadata)(nil),           // 30: tulle.destination.v1.Metadata
-	(*Origin)(nil),             // 31: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),           // 32: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),            // 33: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),            // 34: tulle.destination.v1.TCPRule
-	(*Match)(nil),              // 35: tulle.destination.v1.Match
-	(*MatchList)(nil),          // 36: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),          // 37: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),        // 38: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),         // 39: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),             // 40: tulle.destination.v1.Filter
-	(*Fault)(nil),              // 41: tulle.destination.v1.Fault
-	(*HeaderModifier)(nil),     // 42: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),             // 43: tulle.destination.v1.Header
-	(*Redirect)(nil),           // 44: tulle.destination.v1.Redirect
-	(*Rewrite)(nil),            // 45: tulle.destination.v1.Rewrite
-	(*Mirror)(nil),             // 46: tulle.destination.v1.Mirror
-	(*CORS)(nil),               // 47: tulle.destination.v1.CORS
-	(*PathModifier)(nil),       // 48: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),     // 49: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),            // 50: tulle.destination.v1.Backend
-	(*Timeouts)(nil),           // 51: tulle.destination.v1.Timeouts
-	(*Retry)(nil),              // 52: tulle.destination.v1.Retry
-	(*Hedge)(nil),              // 53: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),        // 54: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),      // 55: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),      // 56: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil),  // 57: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),        // 58: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),            // 59: tulle.destination.v1.Cluster
-	(*EWMA)(nil),               // 60: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),       // 61: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),         // 62: tulle.destination.v1.RoundRobin
-	(*Random)(nil),             // 63: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),     // 64: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),            // 65: tulle.destination.v1.HashKey
-	(*Cookie)(nil),             // 66: tulle.destination.v1.Cookie
-	(*Source)(nil),             // 67: tulle.destination.v1.Source
-	(*Ring)(nil),               // 68: tulle.destination.v1.Ring
-	(*Maglev)(nil),             // 69: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),          // 70: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),      // 71: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),   // 72: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),        // 73: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),          // 74: tulle.destination.v1.Deviation
-	(*LocalityPreference)(nil), // 75: tulle.destination.v1.LocalityPreference
-	(*Endpoints)(nil),          // 76: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),     // 77: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),           // 78: tulle.destination.v1.Endpoint
-	(*Locality)(nil),           // 79: tulle.destination.v1.Locality
-	(*Inbound)(nil),            // 80: tulle.destination.v1.Inbound
-	(*Concurrency)(nil),        // 81: tulle.destination.v1.Concurrency
-	(*HealthCheck)(nil),        // 82: tulle.destination.v1.HealthCheck
-	(*HTTPCheck)(nil),          // 83: tulle.destination.v1.HTTPCheck
-	(*GRPCCheck)(nil),          // 84: tulle.destination.v1.GRPCCheck
-	(*TCPCheck)(nil),           // 85: tulle.destination.v1.TCPCheck
-	(*RateLimit)(nil),          // 86: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),            // 87: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),     // 88: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),        // 89: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),      // 90: tulle.destination.v1.Authorization
-	(*Probe)(nil),              // 91: tulle.destination.v1.Probe
-	(*Config)(nil),             // 92: tulle.destination.v1.Config
-	(*AccessLog)(nil),          // 93: tulle.destination.v1.AccessLog
-	(*Log)(nil),                // 94: tulle.destination.v1.Log
+	(Transport)(0),             // 8: tulle.destination.v1.Transport
+	(Format)(0),                // 9: tulle.destination.v1.Format
+	(Level)(0),                 // 10: tulle.destination.v1.Level
+	(*DiscoverRequest)(nil),    // 11: tulle.destination.v1.DiscoverRequest
+	(*Hello)(nil),              // 12: tulle.destination.v1.Hello
+	(*Subscribe)(nil),          // 13: tulle.destination.v1.Subscribe
+	(*Unsubscribe)(nil),        // 14: tulle.destination.v1.Unsubscribe
+	(*Resume)(nil),             // 15: tulle.destination.v1.Resume
+	(*Held)(nil),               // 16: tulle.destination.v1.Held
+	(*Rejected)(nil),           // 17: tulle.destination.v1.Rejected
+	(*Health)(nil),             // 18: tulle.destination.v1.Health
+	(*Key)(nil),                // 19: tulle.destination.v1.Key
+	(*Self)(nil),               // 20: tulle.destination.v1.Self
+	(*RelayRequest)(nil),       // 21: tulle.destination.v1.RelayRequest
+	(*RelayResponse)(nil),      // 22: tulle.destination.v1.RelayResponse
+	(*PodHealth)(nil),          // 23: tulle.destination.v1.PodHealth
+	(*DiscoverResponse)(nil),   // 24: tulle.destination.v1.DiscoverResponse
+	(*Welcome)(nil),            // 25: tulle.destination.v1.Welcome
+	(*Workload)(nil),           // 26: tulle.destination.v1.Workload
+	(*Invalid)(nil),            // 27: tulle.destination.v1.Invalid
+	(*Resources)(nil),          // 28: tulle.destination.v1.Resources
+	(*Resource)(nil),           // 29: tulle.destination.v1.Resource
+	(*Route)(nil),              // 30: tulle.destination.v1.Route
+	(*Metadata)(nil),           // 31: tulle.destination.v1.Metadata
+	(*Origin)(nil),             // 32: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),           // 33: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),            // 34: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),            // 35: tulle.destination.v1.TCPRule
+	(*Match)(nil),              // 36: tulle.destination.v1.Match
+	(*MatchList)(nil),          // 37: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),          // 38: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),        // 39: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),         // 40: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),             // 41: tulle.destination.v1.Filter
+	(*Fault)(nil),              // 42: tulle.destination.v1.Fault
+	(*HeaderModifier)(nil),     // 43: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),             // 44: tulle.destination.v1.Header
+	(*Redirect)(nil),           // 45: tulle.destination.v1.Redirect
+	(*Rewrite)(nil),            // 46: tulle.destination.v1.Rewrite
+	(*Mirror)(nil),             // 47: tulle.destination.v1.Mirror
+	(*CORS)(nil),               // 48: tulle.destination.v1.CORS
+	(*PathModifier)(nil),       // 49: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),     // 50: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),            // 51: tulle.destination.v1.Backend
+	(*Timeouts)(nil),           // 52: tulle.destination.v1.Timeouts
+	(*Retry)(nil),              // 53: tulle.destination.v1.Retry
+	(*Hedge)(nil),              // 54: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),        // 55: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),      // 56: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),      // 57: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil),  // 58: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),        // 59: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),            // 60: tulle.destination.v1.Cluster
+	(*EWMA)(nil),               // 61: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),       // 62: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),         // 63: tulle.destination.v1.RoundRobin
+	(*Random)(nil),             // 64: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),     // 65: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),            // 66: tulle.destination.v1.HashKey
+	(*Cookie)(nil),             // 67: tulle.destination.v1.Cookie
+	(*Source)(nil),             // 68: tulle.destination.v1.Source
+	(*Ring)(nil),               // 69: tulle.destination.v1.Ring
+	(*Maglev)(nil),             // 70: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),          // 71: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),      // 72: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),   // 73: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),        // 74: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),          // 75: tulle.destination.v1.Deviation
+	(*LocalityPreference)(nil), // 76: tulle.destination.v1.LocalityPreference
+	(*Endpoints)(nil),          // 77: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),     // 78: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),           // 79: tulle.destination.v1.Endpoint
+	(*Locality)(nil),           // 80: tulle.destination.v1.Locality
+	(*Inbound)(nil),            // 81: tulle.destination.v1.Inbound
+	(*Concurrency)(nil),        // 82: tulle.destination.v1.Concurrency
+	(*HealthCheck)(nil),        // 83: tulle.destination.v1.HealthCheck
+	(*HTTPCheck)(nil),          // 84: tulle.destination.v1.HTTPCheck
+	(*GRPCCheck)(nil),          // 85: tulle.destination.v1.GRPCCheck
+	(*TCPCheck)(nil),           // 86: tulle.destination.v1.TCPCheck
+	(*RateLimit)(nil),          // 87: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),            // 88: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),     // 89: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),        // 90: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),      // 91: tulle.destination.v1.Authorization
+	(*Probe)(nil),              // 92: tulle.destination.v1.Probe
+	(*Config)(nil),             // 93: tulle.destination.v1.Config
+	(*Tracing)(nil),            // 94: tulle.destination.v1.Tracing
+	(*AccessLog)(nil),          // 95: tulle.destination.v1.AccessLog
+	(*Log)(nil),                // 96: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
-	11,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
-	12,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
-	13,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
-	14,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
-	16,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
-	17,  // 5: tulle.destination.v1.DiscoverRequest.health:type_name -> tulle.destination.v1.Health
-	18,  // 6: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	18,  // 7: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	15,  // 8: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	12,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
+	13,  // 1: tulle.destination.v1.DiscoverRequest.subscribe:type_name -> tulle.destination.v1.Subscribe
+	14,  // 2: tulle.destination.v1.DiscoverRequest.unsubscribe:type_name -> tulle.destination.v1.Unsubscribe
+	15,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
+	17,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
+	18,  // 5: tulle.destination.v1.DiscoverRequest.health:type_name -> tulle.destination.v1.Health
+	19,  // 6: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	19,  // 7: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	16,  // 8: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
 	1,   // 9: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
 	1,   // 10: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
 	0,   // 11: tulle.destination.v1.Health.state:type_name -> tulle.destination.v1.State
-	19,  // 12: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	22,  // 13: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
-	17,  // 14: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
-	24,  // 15: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	27,  // 16: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	26,  // 17: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	25,  // 18: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	79,  // 19: tulle.destination.v1.Welcome.locality:type_name -> tulle.destination.v1.Locality
-	18,  // 20: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	28,  // 21: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	20,  // 12: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	23,  // 13: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
+	18,  // 14: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
+	25,  // 15: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	28,  // 16: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	27,  // 17: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	26,  // 18: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	80,  // 19: tulle.destination.v1.Welcome.locality:type_name -> tulle.destination.v1.Locality
+	19,  // 20: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	29,  // 21: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
 	1,   // 22: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	29,  // 23: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	59,  // 24: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	76,  // 25: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	77,  // 26: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	80,  // 27: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	92,  // 28: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	30,  // 23: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	60,  // 24: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	77,  // 25: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	78,  // 26: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	81,  // 27: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	93,  // 28: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
 	2,   // 29: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
 	3,   // 30: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	30,  // 31: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	50,  // 32: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	54,  // 33: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	32,  // 34: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	33,  // 35: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	34,  // 36: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	31,  // 37: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	35,  // 38: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	40,  // 39: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	50,  // 40: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	51,  // 41: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	52,  // 42: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	55,  // 43: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	53,  // 44: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	41,  // 45: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
-	31,  // 46: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	50,  // 47: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	31,  // 48: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	50,  // 49: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	37,  // 50: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	38,  // 51: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	39,  // 52: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	36,  // 53: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	36,  // 54: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	35,  // 55: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	35,  // 56: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	42,  // 57: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	42,  // 58: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	44,  // 59: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
-	45,  // 60: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	46,  // 61: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
-	47,  // 62: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
-	35,  // 63: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
-	43,  // 64: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	43,  // 65: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	48,  // 66: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	48,  // 67: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	49,  // 68: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	40,  // 69: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	56,  // 70: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	58,  // 71: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	57,  // 72: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	57,  // 73: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	56,  // 74: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	56,  // 75: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	60,  // 76: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	61,  // 77: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	62,  // 78: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	63,  // 79: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	64,  // 80: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	30,  // 81: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	70,  // 82: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	71,  // 83: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	72,  // 84: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	75,  // 85: tulle.destination.v1.Cluster.locality_preference:type_name -> tulle.destination.v1.LocalityPreference
-	65,  // 86: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	68,  // 87: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	69,  // 88: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	66,  // 89: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	67,  // 90: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	73,  // 91: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	74,  // 92: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	31,  // 31: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	51,  // 32: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	55,  // 33: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	33,  // 34: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	34,  // 35: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	35,  // 36: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	32,  // 37: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	36,  // 38: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	41,  // 39: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	51,  // 40: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	52,  // 41: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	53,  // 42: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	56,  // 43: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	54,  // 44: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	42,  // 45: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
+	32,  // 46: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	51,  // 47: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	32,  // 48: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	51,  // 49: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	38,  // 50: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	39,  // 51: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	40,  // 52: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	37,  // 53: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	37,  // 54: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	36,  // 55: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	36,  // 56: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	43,  // 57: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	43,  // 58: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	45,  // 59: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	46,  // 60: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	47,  // 61: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
+	48,  // 62: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	36,  // 63: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
+	44,  // 64: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	44,  // 65: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	49,  // 66: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	49,  // 67: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	50,  // 68: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	41,  // 69: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	57,  // 70: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	59,  // 71: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	58,  // 72: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	58,  // 73: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	57,  // 74: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	57,  // 75: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	61,  // 76: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	62,  // 77: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	63,  // 78: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	64,  // 79: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	65,  // 80: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	31,  // 81: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	71,  // 82: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	72,  // 83: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	73,  // 84: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	76,  // 85: tulle.destination.v1.Cluster.locality_preference:type_name -> tulle.destination.v1.LocalityPreference
+	66,  // 86: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	69,  // 87: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	70,  // 88: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	67,  // 89: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	68,  // 90: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	74,  // 91: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	75,  // 92: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
 	4,   // 93: tulle.destination.v1.LocalityPreference.prefer:type_name -> tulle.destination.v1.Nearness
-	79,  // 94: tulle.destination.v1.LocalityPreference.failover:type_name -> tulle.destination.v1.Locality
-	78,  // 95: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	78,  // 96: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	80,  // 94: tulle.destination.v1.LocalityPreference.failover:type_name -> tulle.destination.v1.Locality
+	79,  // 95: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	79,  // 96: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
 	3,   // 97: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	79,  // 98: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	25,  // 99: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	80,  // 98: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	26,  // 99: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
 	3,   // 100: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
 	6,   // 101: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
 	7,   // 102: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	90,  // 103: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	32,  // 104: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	91,  // 105: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	30,  // 106: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	91,  // 103: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	33,  // 104: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	92,  // 105: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	31,  // 106: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
 	5,   // 107: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	86,  // 108: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	82,  // 109: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
-	81,  // 110: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
-	83,  // 111: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
-	84,  // 112: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
-	85,  // 113: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
-	58,  // 114: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
-	31,  // 115: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	35,  // 116: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	87,  // 117: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	88,  // 118: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	89,  // 119: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	94,  // 120: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	93,  // 121: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	8,   // 122: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	9,   // 123: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	124, // [124:124] is the sub-list for method output_type
-	124, // [124:124] is the sub-list for method input_type
-	124, // [124:124] is the sub-list for extension type_name
-	124, // [124:124] is the sub-list for extension extendee
-	0,   // [0:124] is the sub-list for field type_name
+	87,  // 108: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	83,  // 109: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
+	82,  // 110: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
+	84,  // 111: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
+	85,  // 112: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
+	86,  // 113: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
+	59,  // 114: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
+	32,  // 115: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	36,  // 116: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	88,  // 117: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	89,  // 118: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	90,  // 119: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	96,  // 120: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	95,  // 121: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	94,  // 122: tulle.destination.v1.Config.tracing:type_name -> tulle.destination.v1.Tracing
+	8,   // 123: tulle.destination.v1.Tracing.protocol:type_name -> tulle.destination.v1.Transport
+	9,   // 124: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	10,  // 125: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	126, // [126:126] is the sub-list for method output_type
+	126, // [126:126] is the sub-list for method input_type
+	126, // [126:126] is the sub-list for extension type_name
+	126, // [126:126] is the sub-list for extension extendee
+	0,   // [0:126] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -7704,8 +7864,8 @@ func file_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   85,
+			NumEnums:      11,
+			NumMessages:   86,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

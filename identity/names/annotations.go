@@ -26,6 +26,8 @@ const (
 	// debug | info | warn | error; live: it reaches pods that run
 	AnnotationLogLevel  = Prefix + "proxy-log-level"
 	AnnotationAccessLog = Prefix + "access-log" // none | json | text; live
+	// How many of the traces that begin at a proxy are sampled: "5%"; or off; live
+	AnnotationTraceSampling = Prefix + "trace-sampling"
 )
 
 // Labels and annotations that the mesh writes.

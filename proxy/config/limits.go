@@ -136,6 +136,9 @@ type Limits struct {
 
 	Mirrors MirrorLimits
 
+	// SpanAge is how long a span may wait for others to be exported with; 0: package otlp's own.
+	SpanAge time.Duration
+
 	// MaxQueue bounds the requests that wait for the pod's own application. Several connections
 	// that a caller's proxy has just opened may be full before the first to the application is
 	// open; with more room, proxies that flood could take nearly all of the memory.

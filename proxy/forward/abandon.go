@@ -11,6 +11,7 @@ func (x *exchange) abandonAll(b *batch) {
 
 // abandon leaves a, wherever it is.
 func (x *exchange) abandon(a *attempt, b *batch) {
+	a.kept().Ends(b.time())
 	x.leave(a)
 	switch {
 	case a.up != nil:

@@ -48,6 +48,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 		return
 	}
 	a.endpoint.MarkAnswered()
+	a.kept().Answered(status)
 	failed := x.rule.Failure(status)
 	if status == 504 && x.late() {
 		x.ranOut()
@@ -55,6 +56,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 	again := x.rule.Retries.Answer(status, failed)
 	a.judgeHead(status, fields, end)
 	if x.grpc && end && saysStatus(status, fields) {
+		a.called(fields)
 		failed = x.grpcEnd(fields) || failed
 		again = again || x.grpcRepeatable(fields)
 	}
@@ -86,6 +88,7 @@ func (a *attempt) takeHead(status int, fields []hpack.HeaderField, end bool) {
 func (a *attempt) takeTrailers(fields []hpack.HeaderField) {
 	x, b := a.x, &a.conn.batch
 	a.judgeStatus(fields)
+	a.called(fields)
 	a.count(x.grpcEnd(fields))
 	if x.grpcRepeatable(fields) {
 		if x.without(a, b) || x.retryWithin(a, fields, b) {
@@ -200,6 +203,7 @@ func (a *attempt) forwardTrailers(fields []hpack.HeaderField) {
 	x.unsaid = false
 	if x.grpc {
 		a.judgeStatus(fields)
+		a.called(fields)
 		x.failed = x.grpcEnd(fields) || x.failed
 	}
 	a.count(x.failed)
@@ -229,6 +233,7 @@ func (a *attempt) OnReset(code uint32, err error) {
 	}
 	unsent, unread := errors.Is(err, h1.ErrUnsent), errors.Is(err, h1.ErrUndelivered)
 	refused := unsent || unread || errors.Is(err, h2.ErrRefused)
+	a.kept().Because(brokenBy(refused))
 	switch {
 	case x.late():
 		// A backend that watches the same deadline (grpc-timeout) gave up a moment before the wheel
@@ -355,6 +360,7 @@ func (x *exchange) endHalves(b *batch) {
 func (x *exchange) complete(b *batch) {
 	a := x.winner
 	a.count(x.failed)
+	a.kept().Ends(b.time())
 	if x.heldDown > 0 {
 		x.tail = a.up
 	}
@@ -393,6 +399,14 @@ func (x *exchange) finish(o outcome.Outcome, b *batch) {
 	x.vacate(metric.Requests)
 	x.vacate(metric.Retries)
 	x.freeHead()
+}
+
+// brokenBy is why a try ended without an answer, in one word.
+func brokenBy(refused bool) outcome.Reason {
+	if refused {
+		return outcome.RefusedStream
+	}
+	return outcome.ResetByPeer
 }
 
 func reasonOf(err error) string {

@@ -115,6 +115,7 @@ type attempt struct {
 	judged  bool   // its endpoint was, by the try's result
 	pending bool   // it has a place among those that wait
 	extra   bool   // it is a hedge
+	number  uint8  // the how manieth it is, from 1 on
 
 	http2 h2.Stream // up's memory, if it is one
 }
@@ -314,6 +315,7 @@ func (x *exchange) try(b *batch) {
 		a, x.shared = &attempt{}, true
 	}
 	a.x = x
+	x.beginTry(a, b)
 	x.live.add(a)
 	x.findEndpoint(a, b)
 }
@@ -376,6 +378,7 @@ func (x *exchange) sendTo(a *attempt, e *balance.Endpoint, b *batch) {
 func (a *attempt) opened(conn *clientConn, up stream, b *batch) {
 	x := a.x
 	a.conn, a.up, a.sent, a.due = conn, up, b.time(), 0
+	a.kept().Leaves(a.sent, a.endpoint.Address)
 	a.waitsNoMore()
 	if x.rule.Try > 0 {
 		a.due = a.sent.Sub(x.start) + x.rule.Try
@@ -411,6 +414,7 @@ func (x *exchange) overdue(a *attempt, b *batch) {
 	}
 	a.count(true)
 	a.judge(balance.Bad)
+	a.kept().Because(outcome.TryTimeout)
 	if !x.without(a, b) && !x.retryWithin(a, nil, b) {
 		x.timeout(outcome.TryTimeout, "the try took longer than its timeout", b)
 	}

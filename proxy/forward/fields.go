@@ -149,7 +149,8 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	dst = append(dst, x.req...)
 	dst = route.Edit(x.rule.Filters, false, dst)
 	dst = route.Edit(x.backend.Filters, false, dst)
-	return x.tellAttempts(x.spokenTo(dst, a.endpoint, a.pool.kind))
+	dst = x.tellAttempts(x.spokenTo(dst, a.endpoint, a.pool.kind))
+	return x.tellTrace(dst, a)
 }
 
 // spokenTo is a head as e is told it, in what a connection of its kind speaks.

@@ -29,6 +29,7 @@ func (x *exchange) hedge(b *batch) {
 	x.repeats++
 	x.shared = true
 	a := &attempt{x: x, extra: true}
+	x.beginTry(a, b)
 	x.live.add(a)
 	x.sendTo(a, e, b)
 }
@@ -81,6 +82,7 @@ func (x *exchange) win(a *attempt, b *batch) {
 // not make it look fast either: an endpoint whose slow answers nobody waits for would be forgotten
 // to be slow, and draw requests.
 func (x *exchange) lose(a *attempt, b *batch) {
+	a.kept().Loses()
 	if a.up != nil {
 		a.count(false)
 		now := b.time()

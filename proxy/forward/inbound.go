@@ -56,6 +56,7 @@ func (s *toApplication) admit(x *exchange) (*discover.Answer, *authorize.Refusal
 	x.port = s.port.Now()
 	a := &x.port.Answer
 	if s.probed(x) {
+		x.seen.Untraced()
 		return a, nil
 	}
 	if refused := s.port.Verdict(s.caller); refused != nil {

@@ -38,6 +38,7 @@ type mirror struct {
 	conn     *clientConn
 	up       stream // nil: it waits for a connection
 	sent     time.Time
+	seen     *outcome.Record     // for its span; nil: it has none
 	fields   []hpack.HeaderField // the head, until it is sent
 	body     []byte              // what came of the body until then
 	trailers []hpack.HeaderField
@@ -121,6 +122,7 @@ func (x *exchange) copyTo(c *balance.Cluster, edits []route.Filter, b *batch) {
 		f: f, owner: x.c, cluster: c, endpoint: e, pool: transportOf(e).pools.forCopies(k, f, e),
 		next: x.mirrors, fields: fields, end: x.reqEnd,
 	}
+	x.traceCopy(m, b)
 	x.mirrors = m
 	m.begin(b)
 }
@@ -281,7 +283,14 @@ func (m *mirror) OnHeaders(fields []hpack.HeaderField, end bool) {
 	if m.over || status >= 100 && status < 200 {
 		return
 	}
-	m.failed = m.failed || status >= 500 || grpcFailure(header.Value(fields, "grpc-status"))
+	called := header.Value(fields, "grpc-status")
+	m.failed = m.failed || status >= 500 || grpcFailure(called)
+	if status >= 200 {
+		m.seen.Answered(status, m.conn.batch.time())
+	}
+	if called != "" {
+		m.seen.GRPC(called)
+	}
 	if end {
 		m.answeredLocked()
 	}
@@ -403,6 +412,7 @@ func (m *mirror) endLocked(why *metric.Counter) {
 	}
 	m.over = true
 	why.Inc()
+	m.showLocked(why)
 	m.due = time.Time{}
 	m.f.Wheel.Disarm(&m.timer)
 	if !m.sampled {

@@ -40,7 +40,7 @@ func (x *exchange) becausePeer(said string) { x.because(outcome.Said(said)) }
 
 // look begins the request's record, if somebody looks.
 func (x *exchange) look() {
-	if x.seen = x.c.f.Seen.Begin(x.start); x.seen == nil {
+	if x.seen = x.c.f.Seen.BeginRequest(x.start, x.req); x.seen == nil {
 		return
 	}
 	x.seen.Asked(&x.c.texts, header.Value(x.req, ":method"), header.Value(x.req, ":path"),

@@ -161,6 +161,7 @@ func (a *attempt) undelivered(why outcome.Reason, words string, b *batch) {
 		return
 	}
 	a.count(true)
+	a.kept().Because(outcome.ConnectFailed)
 	if a.probe != 0 { // else the dial was judged, for all that waited for it
 		a.judge(balance.Bad)
 	}

@@ -29,12 +29,14 @@ const (
 	Mirrored
 	// FaultInjected is a request that was delayed or answered with an error on purpose.
 	FaultInjected
+	// Span is of a trace, and what became of it.
+	Span
 	events
 )
 
 func (e Event) String() string {
 	names := [events]string{"connections_refused", "protocol_errors", "outcome_reasons",
-		"retry_causes", "control_plane_errors", "work_shed", "mirrors", "faults_injected"}
+		"retry_causes", "control_plane_errors", "work_shed", "mirrors", "faults_injected", "spans"}
 	if e >= events {
 		return "unknown"
 	}

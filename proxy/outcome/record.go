@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
@@ -43,14 +45,21 @@ type Record struct {
 	Cut           bool // the response, or the opaque connection, was broken off
 	Reason        Reason
 	Detail        string // the same in words, for people
+	Trace         *Trace // nil: it is not traced
 
 	hook *Hook
 }
 
-// Hook is somebody who looks: an access log. It never changes.
+// Hook is who looks: an access log, a tracer, or both. It never changes. Its functions are called
+// by readers, and must not block.
 type Hook struct {
-	// End takes a record that is complete. It is called by readers, and must not block.
+	// End takes a record that is complete; nil: nobody wants those that are not traced.
 	End func(*Record)
+	// Trace decides at a request's beginning whether it is traced; nil, and a nil answer: it is
+	// not. It must not keep the head.
+	Trace func(head []hpack.HeaderField, at time.Time) *Trace
+	// Traced takes a complete record that has a Trace. Neither it nor End may change one.
+	Traced func(*Record)
 }
 
 // Watch is where a hook hangs. Without one a request costs one look at it.
@@ -67,7 +76,7 @@ func (w *Watch) Begin(at time.Time) *Record {
 		return nil
 	}
 	h := w.hook.Load()
-	if h == nil {
+	if h == nil || h.End == nil {
 		return nil
 	}
 	return &Record{Start: at, hook: h}
@@ -80,6 +89,7 @@ type Texts struct{ method, authority, agent string }
 // Asked keeps what the request's head says and may be shown: neither a query, which often holds
 // secrets, nor user and password of an authority.
 func (r *Record) Asked(t *Texts, method, path, authority string) {
+	r.Trace.askedFor(path)
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
@@ -149,5 +159,10 @@ func (r *Record) End(q Request) {
 	r.Request = q
 	r.Cut = r.Cut || q.Outcome == Reset || q.Outcome == Cancelled && r.Status != 0
 	r.Because(q.Outcome.Reason(), "")
-	r.hook.End(r)
+	if r.hook.End != nil {
+		r.hook.End(r)
+	}
+	if r.Trace != nil {
+		r.hook.Traced(r)
+	}
 }

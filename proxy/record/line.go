@@ -24,8 +24,8 @@ func appendLine(b []byte, r *outcome.Record) []byte {
 	l.seconds("tulle.duration", r.Latency)
 	l.peers(r)
 	l.destination(r)
-	l.text("tulle.reason", r.Reason.String())
-	l.text("tulle.error", r.Detail)
+	l.text(outcome.NameReason, r.Reason.String())
+	l.text(outcome.NameError, r.Detail)
 	l.flags(r)
 	return append(l.b, "}\n"...)
 }
@@ -38,7 +38,7 @@ type line struct{ b []byte }
 func (l *line) http(r *outcome.Record) {
 	l.text("http.request.method", r.Method)
 	l.text("url.path", r.Path)
-	host, port := split(r.Authority)
+	host, port := outcome.SplitPort(r.Authority)
 	l.text("server.address", host)
 	l.number("server.port", port)
 	version := "2"
@@ -48,7 +48,7 @@ func (l *line) http(r *outcome.Record) {
 	l.text("network.protocol.version", version)
 	l.number("http.response.status_code", uint64(r.Status))
 	if r.GRPCStatus != "" {
-		l.text("rpc.response.status_code", grpcName(r.GRPCStatus))
+		l.text("rpc.response.status_code", outcome.GRPCName(r.GRPCStatus))
 	}
 	l.size("http.request.body.size", r.RequestBytes)
 	l.size("http.response.body.size", r.ResponseBytes)
@@ -61,6 +61,10 @@ func (l *line) http(r *outcome.Record) {
 	}
 	l.text("user_agent.original", r.UserAgent)
 	l.text("tulle.request_id", r.RequestID)
+	if t := r.Trace; t != nil && !t.Held {
+		l.text("trace_id", t.Context.Trace.String())
+		l.text("span_id", t.Span.String())
+	}
 }
 
 func (l *line) opaque(r *outcome.Record) {
@@ -76,24 +80,24 @@ func (l *line) peers(r *outcome.Record) {
 	if r.Labels.Direction == metric.Outbound {
 		caller, server = server, caller
 	}
-	l.text("tulle.client.id", caller)
-	l.text("tulle.server.id", server)
+	l.text(outcome.NameClientID, caller)
+	l.text(outcome.NameServerID, server)
 	if w := r.Labels.Peer; r.Labels.Direction == metric.Outbound && w.Name != "" {
 		l.text("tulle.server.workload", w.Kind+"/"+w.Name)
 		l.text("tulle.server.pod", w.Pod)
 	}
 	if r.Labels.Security != 0 {
-		l.text("tulle.security", r.Labels.Security.String())
+		l.text(outcome.NameSecurity, r.Labels.Security.String())
 	}
 }
 
 func (l *line) destination(r *outcome.Record) {
-	l.text("tulle.destination", r.Labels.Authority)
-	l.text("tulle.namespace", r.Labels.Namespace)
-	l.text("tulle.service", r.Labels.Service)
-	l.text("tulle.route", r.Labels.Route)
-	l.text("tulle.backend", r.Labels.Backend)
-	l.text("tulle.endpoint", r.Endpoint)
+	l.text(outcome.NameDestination, r.Labels.Authority)
+	l.text(outcome.NameNamespace, r.Labels.Namespace)
+	l.text(outcome.NameService, r.Labels.Service)
+	l.text(outcome.NameRoute, r.Labels.Route)
+	l.text(outcome.NameBackend, r.Labels.Backend)
+	l.text(outcome.NameEndpoint, r.Endpoint)
 }
 
 func (l *line) flags(r *outcome.Record) {
@@ -180,34 +184,7 @@ func appendEscaped(b []byte, r rune) []byte {
 	return append(b, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
 }
 
-// split takes the port off an authority; 0: it has none.
-func split(authority string) (host string, port uint64) {
-	i := strings.LastIndexByte(authority, ':')
-	if i < 0 || strings.IndexByte(authority[i:], ']') >= 0 {
-		return authority, 0
-	}
-	port, err := strconv.ParseUint(authority[i+1:], 10, 16)
-	if err != nil {
-		return authority, 0
-	}
-	return authority[:i], port
-}
-
 func hostOf(address string) string {
-	host, _ := split(address)
+	host, _ := outcome.SplitPort(address)
 	return strings.Trim(host, "[]")
-}
-
-var grpcNames = [...]string{
-	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-	"ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
-	"OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
-}
-
-// grpcName is a status's name; one that there is not stays as it was sent.
-func grpcName(status string) string {
-	if n, err := strconv.Atoi(status); err == nil && n >= 0 && n < len(grpcNames) {
-		return grpcNames[n]
-	}
-	return status
 }

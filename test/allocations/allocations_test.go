@@ -37,6 +37,7 @@ func TestAllocationsPerRequest(t *testing.T) {
 		{"two hops and rate limits", 2, world{mesh: true, limits: limits()}},
 		{"two hops by ten rules, with all of it", 2, world{mesh: true, cluster: busy(), more: 1,
 			limits: limits(), rules: rules(10)}},
+		{"two hops and traces that are not sampled", 2, world{mesh: true, tracing: unsampled()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := allocations(t, meshed(t, tt.world)) / tt.proxies
@@ -64,6 +65,12 @@ func limits() []*api.RateLimit {
 		{Requests: 1e9, WindowMs: 1000},
 		{Requests: 1e9, WindowMs: 1000, Keys: []*api.RateKey{identity}},
 	}
+}
+
+// unsampled has proxies look at each request for a trace, and begin none.
+func unsampled() *api.Tracing {
+	return &api.Tracing{Endpoint: "127.0.0.1:9", SpansPerSecond: 1,
+		Protocol: api.Transport_TRANSPORT_GRPC}
 }
 
 func allocations(t *testing.T, addr string) float64 {

@@ -38,6 +38,7 @@ type world struct {
 	more    int              // endpoints, all of which are the one
 	limits  []*api.RateLimit // of the application's port
 	rules   []*api.HTTPRule  // of the service's route
+	tracing *api.Tracing     // what the proxies are told of it
 }
 
 // meshed is where a caller's application dials a scripted one, with or without a proxy of its own.
@@ -160,6 +161,10 @@ func (w *world) answers(web *api.Endpoint) map[string]*api.Resources {
 			Protocol: api.Protocol_PROTOCOL_DETECT, Mode: api.Mode_MODE_PERMISSIVE,
 			DefaultAction: api.Action_ACTION_ALLOW, Reach: api.Reach_REACH_CHOSEN,
 			RateLimits: w.limits}}})
+	if w.tracing != nil {
+		answer(&api.Key{Key: &api.Key_Self{}}, &api.Resource{Kind: api.Kind_KIND_CONFIG,
+			Name: "self", Body: &api.Resource_Config{Config: &api.Config{Tracing: w.tracing}}})
+	}
 	return answers
 }
 

@@ -22,6 +22,7 @@ var strictly = []protoreflect.FullName{
 	"tulle.destination.v1.Retry", "tulle.destination.v1.Fault",
 	"tulle.destination.v1.HealthCheck",
 	"tulle.destination.v1.Concurrency",
+	"tulle.destination.v1.Tracing",
 }
 
 // elsewhere are the places of a DiscoverResponse that no resource has, and what is expected there.
@@ -142,7 +143,9 @@ func (r *road) config(l *lane, p place) {
 	good := func(level api.Level) *api.Resource {
 		return &api.Resource{Kind: api.Kind_KIND_CONFIG, Name: "self", Version: version(),
 			Body: &api.Resource_Config{Config: &api.Config{Log: &api.Log{Level: level},
-				AccessLog: &api.AccessLog{Format: api.Format_FORMAT_NONE}}}}
+				AccessLog: &api.AccessLog{Format: api.Format_FORMAT_NONE},
+				Tracing: &api.Tracing{Endpoint: "127.0.0.1:9", SpansPerSecond: 1,
+					Protocol: api.Transport_TRANSPORT_GRPC}}}}
 	}
 	for _, f := range p.faults() {
 		r.refused(l, p, f, good(api.Level_LEVEL_WARN))

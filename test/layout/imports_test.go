@@ -35,7 +35,12 @@ var rules = []rule{
 	{who: "proxy/redirect", why: "a leaf"},
 	{who: "proxy/header", why: "a leaf"},
 	{who: "proxy/live", why: "a leaf"},
-	{who: "proxy/outcome", may: []string{"proxy/metric"}, why: "a leaf, which who forwards calls"},
+	{who: "proxy/trace", why: "a leaf"},
+	{who: "proxy/outcome", may: []string{"proxy/metric", "proxy/trace"},
+		why: "a leaf, which who forwards calls"},
+	{who: "proxy/otlp", may: []string{"proxy/h1", "proxy/header", "proxy/metric", "proxy/outcome",
+		"proxy/rpc", "proxy/trace", "proxy/wire"},
+		why: "it tells a collector what was recorded, and knows nothing of the mesh"},
 	{who: "proxy/route", may: []string{"proxy/header", "proxy/metric", "destination/api"},
 		why: "pure: no sockets, and no clusters but by name"},
 	{who: "proxy/balance",
@@ -190,6 +195,7 @@ func TestWhatStagesDoNotName(t *testing.T) {
 		"./proxy/route":     {"net", "crypto/tls"},
 		"./proxy/balance":   {"net", "crypto/tls"},
 		"./proxy/authorize": {"net", "crypto/tls"},
+		"./proxy/trace":     {"net", "crypto/tls"},
 	} {
 		for _, imp := range list(t, who)[0].Imports {
 			if slices.Contains(unwanted, imp) {

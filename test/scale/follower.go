@@ -90,7 +90,8 @@ func (p *follower) greet(s *rpc.Stream) error {
 	hello := &api.Hello{Version: "scale", Capabilities: []string{
 		api.CapabilityRequestHeaders, api.CapabilityResponseHeaders, api.CapabilityRedirect,
 		api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
-		api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityLeastRequest,
+		api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityTracing,
+		api.CapabilityLeastRequest,
 		api.CapabilityRoundRobin, api.CapabilityRandom, api.CapabilityConsistentHash,
 		api.CapabilityRateLimit, api.CapabilityRetryStatuses,
 		api.CapabilityHedgePercentile}}
