@@ -58,6 +58,11 @@ func newUpstream(url string) *upstream {
 	return &upstream{url, &http.Client{Transport: transport}}
 }
 
+// traceHeaders are what an application passes on from a request to those that it makes because of
+// it. Nobody else can: a proxy sees many requests come and go, and not which was made for which.
+var traceHeaders = []string{"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid",
+	"X-B3-Spanid", "X-B3-Parentspanid", "X-B3-Sampled", "X-B3-Flags"}
+
 // forward asks the upstream for the same path and gives back its answer.
 func (u *upstream) forward(w http.ResponseWriter, r *http.Request) {
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.url+r.URL.RequestURI(),
@@ -65,6 +70,9 @@ func (u *upstream) forward(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
+	}
+	for _, name := range traceHeaders {
+		req.Header[name] = r.Header[name]
 	}
 	req.ContentLength = r.ContentLength
 	if r.ContentLength == 0 {

@@ -69,6 +69,39 @@ func TestShop(t *testing.T) {
 	}
 }
 
+// What a request says of its trace goes on to the services behind, and nothing else does.
+func TestTracesGoOn(t *testing.T) {
+	got := make(chan http.Header, 1)
+	last := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got <- r.Header
+	}))
+	defer last.Close()
+	first := httptest.NewServer(Web(last.URL))
+	defer first.Close()
+	req, err := http.NewRequest("GET", first.URL+"/stock", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"traceparent", "tracestate", "baggage", "b3", "x-b3-traceid",
+		"authorization"} {
+		req.Header.Set(name, "of "+name)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	h := <-got
+	for _, name := range []string{"traceparent", "tracestate", "baggage", "b3", "x-b3-traceid"} {
+		if h.Get(name) != "of "+name {
+			t.Errorf("%s goes on as %q", name, h.Get(name))
+		}
+	}
+	if h.Get("authorization") != "" || len(h["X-B3-Spanid"]) > 0 {
+		t.Errorf("%v goes on", h)
+	}
+}
+
 func TestSeen(t *testing.T) {
 	s := httptest.NewServer(Payments("v1"))
 	defer s.Close()
