@@ -26,6 +26,7 @@ type installFlags struct {
 	lifetime time.Duration
 	// prometheus is the namespace that may read the mesh's figures; none if empty.
 	prometheus string
+	tracing    tracingFlags
 }
 
 func newInstallCommand(a *app) *cobra.Command {
@@ -48,6 +49,7 @@ Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
 	}
 	flags.add(cmd.Flags(), a.version)
 	flags.consul.add(cmd.Flags())
+	flags.tracing.add(cmd.Flags())
 	cmd.Flags().BoolVar(&flags.crdsOnly, "crds", false, "print only the CRDs")
 	cmd.Flags().DurationVar(&flags.lifetime, "identity-lifetime", defaultLifetime,
 		"how long a certificate lasts; proxies renew at half of it")
@@ -90,7 +92,10 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 	if err != nil {
 		return manifest.Config{}, err
 	}
+	if _, err := flags.tracing.message(); err != nil {
+		return manifest.Config{}, err
+	}
 	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"),
 		IdentityLifetime: flags.lifetime, PrometheusNamespace: flags.prometheus,
-		Consul: consul}, nil
+		Consul: consul, Tracing: flags.tracing.args()}, nil
 }

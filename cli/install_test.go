@@ -36,11 +36,15 @@ func TestInstalledArgumentsParse(t *testing.T) {
 		"--tulle-namespace=mesh", "--cluster-domain=corp.test",
 		"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
 		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi",
-		"--prometheus-namespace=monitoring")
+		"--prometheus-namespace=monitoring",
+		"--tracing-endpoint=otel.monitoring:4318", "--tracing-protocol=http",
+		"--tracing-sampling=5%", "--tracing-keep-slower=2s")
 	for _, want := range []string{"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
-		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi"} {
+		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi",
+		"--tracing-endpoint=otel.monitoring:4318", "--tracing-protocol=http",
+		"--tracing-sampling=5%", "--tracing-keep-slower=2s"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("the webhook is not told %s", want)
+			t.Errorf("no server is told %s", want)
 		}
 	}
 	n := 0

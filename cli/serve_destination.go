@@ -34,12 +34,18 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 	proxies.addOutbound(cmd.Flags())
 	var catalog consulServeFlags
 	catalog.add(cmd.Flags())
+	var traces tracingFlags
+	traces.add(cmd.Flags())
 	cmd.Flags().StringVar(&queries, "query-listen",
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(destinationQueryPort)),
 		"loopback address to answer 'meshctl diagnostics' on")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		proxies.trustDomain, proxies.clusterDomain = f.trustDomain, f.clusterDomain
 		if err := proxies.check(); err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		tracing, err := traces.message()
+		if err != nil {
 			return usagef(cmd, "%w", err)
 		}
 		td := spiffeid.RequireTrustDomainFromString(f.trustDomain)
@@ -61,6 +67,7 @@ func newServeDestinationCommand(a *app) *cobra.Command {
 			Networks:    prefixes(proxies.clusterNetworks),
 			DenyUnknown: proxies.outboundPolicy == injector.Deny,
 			Zones:       catalog.zones(),
+			Tracing:     tracing,
 		}
 		cfg := destination.Config{Source: beside, Identity: source, Log: log, Mesh: mesh}
 		listen := destination.Listen{Proxies: f.listen, Queries: queries, Health: f.healthListen}

@@ -96,7 +96,8 @@ func TestPlaneReadsConsul(t *testing.T) {
 	}
 	var p *plane
 	await.Return(t, "the control plane's start", func() {
-		p, err = startPlane(t.Context(), []string{objects}, pl.mesh.Consul, quiet)
+		in := inputs{folders: []string{objects}, consul: pl.mesh.Consul}
+		p, err = startPlane(t.Context(), in, quiet)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package dev
 import (
 	"strings"
 
+	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/consul"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
@@ -11,10 +12,11 @@ import (
 type Mesh struct {
 	Dir       string // the folder of mesh.yaml: relative paths start here
 	Namespace string
-	Services  []Service // in the file's order
-	Profiles  []string  // absolute paths of folders with ServiceProfiles
-	Consul    string    // the address of a Consul whose services can be called too, or ""
-	Try       []string  // what Up suggests once the mesh runs
+	Services  []Service    // in the file's order
+	Profiles  []string     // absolute paths of folders with ServiceProfiles
+	Consul    string       // the address of a Consul whose services can be called too, or ""
+	Tracing   *api.Tracing // what proxies are told of it; nil: nothing
+	Try       []string     // what Up suggests once the mesh runs
 }
 
 // Service is one name in the mesh: a command that Up starts, an address where one is running

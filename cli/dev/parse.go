@@ -60,6 +60,7 @@ func parseMesh(path, dir string, text []byte) (*Mesh, error) {
 		"services":  p.services,
 		"profiles":  p.profiles,
 		"consul":    p.consul,
+		"tracing":   p.tracing,
 		"try": func(n *yaml.Node) {
 			for _, item := range p.list(n, "try") {
 				p.mesh.Try = append(p.mesh.Try, p.text(item, "try"))

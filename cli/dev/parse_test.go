@@ -6,12 +6,15 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/destination/api"
 )
 
 const goodMesh = `
 namespace: shop
 profiles: profiles
 try: [look around]
+tracing: {endpoint: 'otel:4318', protocol: http, sampling: 0.5%}
 services:
   web:
     command: [demo, web]
@@ -52,6 +55,8 @@ func TestParse(t *testing.T) {
 	checkout.Replicas = 2
 	v2 := Workload{Name: "payments-v2", Command: []string{"demo", "checkout"}, Replicas: 3}
 	want := &Mesh{Dir: dir, Namespace: "shop", Profiles: []string{filepath.Join(dir, "profiles")},
+		Tracing: &api.Tracing{Endpoint: "otel:4318", Ratio: 5000, SpansPerSecond: 1000,
+			Protocol: api.Transport_TRANSPORT_HTTP},
 		Try: []string{"look around"}, Services: []Service{
 			{Name: "web", Workload: web, Calls: []string{"checkout", "payments"}},
 			{Name: "checkout", Workload: checkout,
@@ -95,7 +100,17 @@ func TestParseRefuses(t *testing.T) {
 		{"no services", "namespace: x\n", "m.yaml:1: no services"},
 		{"services a list", "services: [a]\n", "m.yaml:1: services must be a map, not a list"},
 		{"unknown top field", "service: {}\n", `m.yaml:1: the file: unknown field "service": use ` +
-			`one of consul, namespace, profiles, services, try`},
+			`one of consul, namespace, profiles, services, tracing, try`},
+		{"tracing to nowhere", "tracing: {}\nservices: {a: {command: [x]}}\n",
+			"m.yaml:1: tracing: needs an endpoint"},
+		{"tracing to no address",
+			"tracing: {endpoint: collector}\nservices: {a: {command: [x]}}\n",
+			`m.yaml:1: tracing: endpoint: "collector" is not HOST:PORT`},
+		{"tracing by another protocol", "tracing: {endpoint: 'a:1', protocol: zipkin}\n" +
+			"services: {a: {command: [x]}}\n",
+			`m.yaml:1: tracing: protocol: "zipkin" is not one of grpc, http`},
+		{"tracing too often", "tracing: {endpoint: 'a:1', sampling: 101%}\n" +
+			"services: {a: {command: [x]}}\n", `"101%" is not a percentage`},
 		{"unknown field", svc("comand: [x]"), `m.yaml:3: service web: unknown field "comand"`},
 		{"merge key", "services:\n  a: &a {command: [x]}\n  web: {<<: *a}\n",
 			`m.yaml:3: service web: unknown field "<<"`},

@@ -28,11 +28,10 @@ func serverID(server string) string {
 
 // plane is the control plane in this process: identity, destination and viz, on loopback.
 type plane struct {
-	log     *slog.Logger
-	dev     *identity.Dev
-	td      spiffeid.TrustDomain
-	folders []string // what destination reads
-	consul  string   // and whom it asks, or ""
+	log *slog.Logger
+	dev *identity.Dev
+	td  spiffeid.TrustDomain
+	inputs
 	cancel  context.CancelFunc
 	ctx     context.Context // of the SVIDs, which outlive a server's restart
 	sources map[string]*spiffe.Source
@@ -75,10 +74,16 @@ func (s *server) stop() {
 // process.
 const planeStart = 10 * time.Second
 
-// startPlane starts the three servers on free ports. Destination reads the folders, and a Consul if
-// its address is not empty. ctx bounds the start only.
+// inputs are what destination is made of.
+type inputs struct {
+	folders []string     // what it reads
+	consul  string       // whom it asks beside them, or ""
+	tracing *api.Tracing // what it tells proxies of tracing; nil: nothing
+}
+
+// startPlane starts the three servers on free ports. ctx bounds the start only.
 func startPlane(
-	ctx context.Context, folders []string, consul string, log *slog.Logger,
+	ctx context.Context, in inputs, log *slog.Logger,
 ) (*plane, error) {
 	td, err := spiffeid.TrustDomainFromString(trustDomain)
 	if err != nil {
@@ -88,7 +93,7 @@ func startPlane(
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
 	}
-	p := &plane{log: log, dev: dev, td: td, folders: folders, consul: consul,
+	p := &plane{log: log, dev: dev, td: td, inputs: in,
 		sources: map[string]*spiffe.Source{}, servers: map[string]*server{}}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, planeStart)
@@ -162,7 +167,7 @@ func (p *plane) startDestination(ctx context.Context) error {
 	}
 	d := destination.New(destination.Config{
 		Mesh: destination.Mesh{TrustDomain: p.td, ClusterDomain: names.ClusterDomain,
-			LocalMesh: true, Zones: zones},
+			LocalMesh: true, Zones: zones, Tracing: p.tracing},
 		Source: sources, Identity: src, Log: p.log,
 	})
 	p.destination.Store(d)

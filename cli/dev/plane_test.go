@@ -118,7 +118,7 @@ func TestPlaneAnswersFromWrittenObjects(t *testing.T) {
 	writeProfile(t, profiles, "10")
 	var p *plane
 	await.Return(t, "the control plane's start", func() {
-		p, err = startPlane(t.Context(), []string{objects, profiles}, "", quiet)
+		p, err = startPlane(t.Context(), inputs{folders: []string{objects, profiles}}, quiet)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestPlaneInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	await.Return(t, "the control plane's start", func() {
-		if _, err := startPlane(ctx, nil, "", quiet); !errors.Is(err, context.Canceled) {
+		if _, err := startPlane(ctx, inputs{}, quiet); !errors.Is(err, context.Canceled) {
 			t.Errorf("an interrupted start: %v", err)
 		}
 	})

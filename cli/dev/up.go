@@ -136,7 +136,8 @@ func (s *session) startPlane(ctx context.Context) (err error) {
 		return err
 	}
 	folders := append([]string{objects}, s.mesh.Profiles...)
-	if s.plane, err = startPlane(ctx, folders, s.mesh.Consul, s.log); err != nil {
+	in := inputs{folders: folders, consul: s.mesh.Consul, tracing: s.mesh.Tracing}
+	if s.plane, err = startPlane(ctx, in, s.log); err != nil {
 		return err
 	}
 	if err := replaceFile(s.state.path(trustFile), s.plane.roots()); err != nil {

@@ -25,6 +25,8 @@ type Config struct {
 	// PrometheusNamespace is the one whose pods may read viz's metrics of the mesh; "" is none.
 	PrometheusNamespace string
 	Consul              Consul
+	// Tracing are destination's flags for where spans go; none: nowhere.
+	Tracing []string
 }
 
 // CRDs are the kinds that users write.

@@ -71,7 +71,7 @@ func (c Config) servers() []server {
 		name: names.Destination, verb: "destination", port: config.DestinationPort,
 		service: config.DestinationPort, replicas: 1,
 		memory: memoryFor(destination.ConnectionLimits()),
-		args:   append(outboundArgs(i), c.Consul.args()...),
+		args:   slices.Concat(outboundArgs(i), c.Consul.args(), c.Tracing),
 	}, {
 		// Two, for without one no pod that asked for the mesh can start.
 		name: names.Injector, verb: "injector", port: config.InjectorPort, service: 443,
