@@ -59,10 +59,13 @@ func (v *view) config(name registry.Name) (*api.Config, error) {
 	return out, errors.Join(err, formatErr, tracingErr)
 }
 
-// tracing is what a proxy is told of it: the installation's word, but for the sampling, of which
-// the nearest annotation has it.
+// tracing is what a proxy is told of it: the installation's word, or that of the TelemetryPolicy
+// about the pod, but for the sampling, of which the nearest annotation has it.
 func (v *view) tracing(own *registry.Meta) (*api.Tracing, error) {
 	mesh := v.mesh.Tracing
+	if spec := v.telemetry(own, hasTracing); spec != nil {
+		mesh = policy.Tracing(mesh, spec.Tracing)
+	}
 	text, said := v.annotation(own, names.AnnotationTraceSampling)
 	if !said {
 		return mesh, nil

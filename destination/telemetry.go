@@ -60,11 +60,14 @@ func selects(s *crd.WorkloadSelector, labels registry.Labels) bool {
 
 func hasAccessLog(s *crd.TelemetryPolicySpec) bool { return s.AccessLog != nil }
 
+func hasTracing(s *crd.TelemetryPolicySpec) bool { return s.Tracing != nil }
+
 // telemetryReport answers what a TelemetryPolicy's status should be.
 func (v *view) telemetryReport(p *registry.Policy, body *crd.TelemetryPolicy) *status.Report {
 	inUse := "the policy is in use"
-	if body.Spec.Tracing != nil {
-		inUse += telemetryUnread
+	if t := body.Spec.Tracing; t != nil && t.Mode != crd.TelemetryDisabled && t.Provider == nil &&
+		v.mesh.Tracing == nil {
+		inUse += noCollector
 	}
 	var targets []status.Target
 	for i := range body.Spec.TargetRefs {
@@ -78,8 +81,9 @@ func (v *view) telemetryReport(p *registry.Policy, body *crd.TelemetryPolicy) *s
 	return status.OfPolicy(p, targets)
 }
 
-// telemetryUnread is said of what is kept for proxies to come.
-const telemetryUnread = ", but for tracing, which no proxy reads yet"
+// noCollector is said of a policy that has spans sent where nobody said.
+const noCollector = ", but for tracing: name a provider, or install the mesh with" +
+	" --tracing-endpoint"
 
 // untold says why a policy is not in force, or is nil.
 func (v *view) untold(p *registry.Policy, ref *crd.TelemetryTarget) *crd.Problem {

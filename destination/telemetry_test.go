@@ -2,6 +2,7 @@ package destination
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/prototext"
@@ -103,7 +104,7 @@ func TestTheStatusOfTelemetryPolicies(t *testing.T) {
 	}{
 		{"in use", telling("a", 1, ofShop+asJSON), "the policy is in use", true},
 		{"with tracing", telling("a", 1, ofShop+asJSON+", tracing: {}"),
-			"the policy is in use" + telemetryUnread, true},
+			"the policy is in use" + noCollector, true},
 		{"of another namespace", telling("a", 1, "targetRefs: [{kind: Namespace, name: other}]"+
 			asJSON), "the policy applies to nothing: it is in namespace shop, and about pods of " +
 			"its own namespace only", false},
@@ -113,6 +114,8 @@ func TestTheStatusOfTelemetryPolicies(t *testing.T) {
 			"the policy is in use", true},
 		{"beside one about something else", telling("a", 2, ofShop+asJSON) +
 			telling("b", 1, ofShop+", tracing: {}"), "the policy is in use", true},
+		{"with a collector", telling("a", 1, ofShop+
+			", tracing: {provider: {address: 'a.b:4317'}}"), "the policy is in use", true},
 	} {
 		reg := registryOf(t, podOf("web", ""), c.objects)
 		testMesh().read(reg, func(v *view) {
@@ -126,6 +129,45 @@ func TestTheStatusOfTelemetryPolicies(t *testing.T) {
 			if c.name == "in use" && (len(a.resources) != 1 ||
 				len(a.resources[0].policies) != 1 || a.resources[0].policies[0] != ref) {
 				t.Errorf("%s: made of %v", c.name, a.resources)
+			}
+		})
+	}
+}
+
+// A policy says where its pods' spans go, and which: in place of what the mesh says, or beside it.
+func TestATelemetryPolicySaysWhatIsTraced(t *testing.T) {
+	mesh := &api.Tracing{Endpoint: "otel:4318", Protocol: api.Transport_TRANSPORT_HTTP,
+		Ratio: 1000, SpansPerSecond: 7}
+	for _, c := range []struct {
+		name, spec string
+		mesh       *api.Tracing
+		want       string
+	}{
+		{"nothing of it", asJSON, mesh,
+			`endpoint:"otel:4318" protocol:TRANSPORT_HTTP ratio:1000 spans_per_second:7`},
+		{"not at all", ", tracing: {mode: Disabled}", mesh, ""},
+		{"no collector", ", tracing: {samplingRate: {numerator: 5}}", nil, ""},
+		{"how many", ", tracing: {samplingRate: {numerator: 5}}", mesh,
+			`endpoint:"otel:4318" protocol:TRANSPORT_HTTP ratio:50000 spans_per_second:7`},
+		{"where", ", tracing: {provider: {address: 'a.b:4317'}, keepFailed: true}", nil,
+			`endpoint:"a.b:4317" protocol:TRANSPORT_GRPC keep_failed:true spans_per_second:1000`},
+		{"what is slow", ", tracing: {keepSlow: 250ms}", mesh, `endpoint:"otel:4318" ` +
+			`protocol:TRANSPORT_HTTP ratio:1000 keep_failed:true slow_ms:250 spans_per_second:7`},
+	} {
+		reg := registryOf(t, podOf("web", "")+telling("a", 1, ofWeb+c.spec))
+		m := testMesh()
+		m.Tracing = c.mesh
+		m.read(reg, func(v *view) {
+			config, err := v.config(registry.Name{Namespace: "shop", Name: "web-1"})
+			got := ""
+			if m := config.GetTracing(); m != nil {
+				got = strings.Join(strings.Fields(prototext.MarshalOptions{}.Format(m)), " ")
+			}
+			if got != c.want || err != nil {
+				t.Errorf("%s:\n got %s, %v\nwant %s", c.name, got, err, c.want)
+			}
+			if err := config.GetTracing().Check(); c.want != "" && err != nil {
+				t.Errorf("%s: %v", c.name, err)
 			}
 		})
 	}

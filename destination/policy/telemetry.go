@@ -1,6 +1,10 @@
 package policy
 
 import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
 )
@@ -22,6 +26,32 @@ func AccessLog(l *crd.AccessLogSettings) *api.AccessLog {
 	}
 	if l.SampleRate != nil {
 		out.SampleNumerator, out.SampleDenominator = l.SampleRate.Parts()
+	}
+	return out
+}
+
+// Tracing is what a proxy is told of tracing by a policy, where the mesh says something or nothing
+// (nil) of it; nil: nothing. A policy that names no collector is about the mesh's.
+func Tracing(mesh *api.Tracing, s *crd.TracingSettings) *api.Tracing {
+	if s.Mode == crd.TelemetryDisabled || mesh == nil && s.Provider == nil {
+		return nil
+	}
+	out := &api.Tracing{Protocol: api.Transport_TRANSPORT_GRPC,
+		SpansPerSecond: api.DefaultSpansPerSecond}
+	if mesh != nil {
+		out = proto.CloneOf(mesh)
+	}
+	if s.Provider != nil {
+		out.Endpoint = s.Provider.Address
+	}
+	if s.SamplingRate != nil {
+		of, all := s.SamplingRate.Parts()
+		out.Ratio = uint32(uint64(of) * crd.MaxFraction / uint64(all))
+	}
+	slow, _ := time.ParseDuration(s.KeepSlow) // checked where the policy was read; empty: none
+	out.KeepFailed = out.KeepFailed || s.KeepFailed
+	if slow > 0 {
+		out.KeepFailed, out.SlowMs = true, uint64(slow.Milliseconds())
 	}
 	return out
 }

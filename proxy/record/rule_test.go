@@ -166,7 +166,7 @@ func TestWhatALogCannotBe(t *testing.T) {
 		}
 	}
 	json := &api.AccessLog{Format: api.Format_FORMAT_JSON}
-	if hook(t, l, json) != hook(t, l, json) {
+	if first, second := hook(t, l, json), hook(t, l, json); first != second {
 		t.Error("the same word twice begins anew")
 	}
 }
