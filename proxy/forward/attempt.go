@@ -129,7 +129,6 @@ func (a *attempt) answer(status int, fields []hpack.HeaderField, end bool) {
 	}
 	x.enter(phaseAnswering)
 	x.success = status >= 200 && status < 300
-	x.limited = a.limitedBy(status, fields, end)
 	x.seen.Answered(status, b.time())
 	x.unsaid = x.grpc && !end && status == 200
 	if status >= 300 && status < 400 {

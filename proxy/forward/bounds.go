@@ -1,10 +1,8 @@
 package forward
 
 import (
-	"github.com/tulle-mesh/tulle/proxy/header"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
-	"golang.org/x/net/http2/hpack"
 )
 
 // occupy takes a place within a limit of the request's cluster, which it has until it ends. It is
@@ -53,15 +51,5 @@ func (x *exchange) overLimit(b metric.Limit, batch *batch) {
 	if b == metric.Pending {
 		words = "too many requests wait for " + x.cluster.Name
 	}
-	x.limited = true
 	x.fail(503, outcome.ClusterLimit, words, batch)
-}
-
-// limitedBy reports whether a response is the endpoint's proxy's, which has a rate limit. Only a
-// proxy says tulle-error, and of its errors only this one comes with the limit.
-func (a *attempt) limitedBy(status int, fields []hpack.HeaderField, end bool) bool {
-	if status != 429 && !(end && a.x.grpc) || !a.endpoint.Meshed() {
-		return false
-	}
-	return header.Value(fields, header.Error) != "" && header.Value(fields, limitField) != ""
 }

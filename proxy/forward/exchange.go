@@ -80,10 +80,8 @@ type exchange struct {
 	respEnd   bool // the response has ended; of an upgraded connection, that half
 	success   bool // the response's status is 2xx
 	failed    bool // classified as a failure
-	faulted   bool // delayed, or answered with an error, on purpose
-	limited   bool // refused by a rate limit, or by a limit of the cluster
 	outcome   outcome.Outcome
-	fault     uint16         // the status of the error that follows a delay; 0: none does
+	fault     uint16         // that it has: the status of its error, or noError; 0: there is none
 	why       outcome.Reason // it does not go plainly well
 	bound     outcome.Reason // what kept a try that failed from being repeated; Plain: nothing has
 	respBytes uint64

@@ -6,16 +6,19 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
+// noError is the fault that is a delay alone.
+const noError = 1
+
 // befallen reports whether a fault of the rule's has taken the request: it is held back, or has its
 // answer. The caller's deadline counts the delay, as it would a slow backend's.
 func (x *exchange) befallen(b *batch) bool {
 	delay, status := x.rule.Befalls(x.req, x.c.f.Identity, x.start)
-	x.faulted = delay > 0 || status > 0
+	x.fault = uint16(status)
 	switch {
 	case delay > 0:
 		x.c.f.delayed.Inc()
 		x.seen.HeldBack()
-		x.fault = uint16(status)
+		x.fault = max(x.fault, noError)
 		x.shared = true // the wheel will know it
 		x.enter(phaseDelayed)
 		x.arm(delay)
@@ -29,7 +32,7 @@ func (x *exchange) befallen(b *batch) bool {
 
 // delayOver goes on after a delay.
 func (x *exchange) delayOver(b *batch) {
-	if x.fault > 0 {
+	if x.fault != noError {
 		x.abort(int(x.fault), b)
 		return
 	}

@@ -96,7 +96,7 @@ func wantCrowded(t *testing.T, s *answers, meshed bool) {
 	}
 	want := ""
 	if meshed {
-		want = "too many requests are under way at the application"
+		want = "overload: too many requests are under way at the application"
 	}
 	if got := header.Value(s.head, header.Error); got != want {
 		t.Errorf("tulle-error is %q", got)

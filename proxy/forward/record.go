@@ -13,8 +13,9 @@ import (
 // recordOutcome counts a finished request in its cell, whatever way it ended; it is the only place
 // that does.
 func (x *exchange) recordOutcome(now time.Time) {
-	r := outcome.Request{Outcome: x.outcome, Failed: x.failed, Faulted: x.faulted,
-		Limited: x.limited, Latency: now.Sub(x.start)}
+	r := outcome.Request{Outcome: x.outcome, Failed: x.failed, Faulted: x.fault != 0,
+		Limited: x.why == outcome.RateLimited || x.why == outcome.ClusterLimit,
+		Latency: now.Sub(x.start)}
 	r.Read, r.Written = x.c.side.farBytes(x)
 	x.because(x.outcome.Reason(), "")
 	x.c.f.reasons.Count(x.why)

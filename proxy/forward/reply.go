@@ -105,7 +105,6 @@ func (x *exchange) turnAway(why *authorize.Refusal, b *batch) {
 		x.fail(why.Status, x.refusedFor(), why.Reason, b)
 		return
 	}
-	x.limited = true
 	x.because(outcome.RateLimited, why.Reason)
 	r := x.errorReply(why.Status, why.Reason)
 	r.fields = append(r.fields, limitFields(&why.Over)...)

@@ -106,9 +106,9 @@ func TestWhatAReplicaDoesNotKnowIsNotTaken(t *testing.T) {
 		for _, f := range place.faults() {
 			say(encode(t, place.in(good(), f.plant)))
 			await.Receive(t, f.name+": the stream ends", p.ended)
-			if !names(w.said.String(), place) {
-				t.Errorf("%s: the log does not say where: %s", f.name, w.said.String())
-			}
+			await.True(t, f.name+": the log says where", func() bool {
+				return names(w.said.String(), place)
+			})
 		}
 	}
 	if n := w.figure(ports); n != 0 {
