@@ -365,8 +365,7 @@ func convertHints(hints *discoveryv1.EndpointHints) *registry.Hints {
 // convertProfile also judges a profile: not all that is wrong can be told to the API server.
 func convertProfile(p *crd.ServiceProfile) *registry.Policy {
 	p.Default()
-	body := &crd.ServiceProfile{Spec: p.Spec}
-	body.Namespace, body.Name = p.Namespace, p.Name
+	body := &crd.ServiceProfile{ObjectMeta: named(p), Spec: p.Spec}
 	out := &registry.Policy{
 		Meta: convertMeta(p), Kind: crd.Kind, Generation: p.Generation, Body: body,
 		Reported: registry.Status{Conditions: p.Status.Conditions, Counts: p.Status.Counts()},

@@ -8,8 +8,7 @@ import (
 // convertFault also judges a fault.
 func convertFault(f *crd.FaultInjection) *registry.Policy {
 	f.Default()
-	body := &crd.FaultInjection{Spec: f.Spec}
-	body.Namespace, body.Name = f.Namespace, f.Name
+	body := &crd.FaultInjection{ObjectMeta: named(f), Spec: f.Spec}
 	out := &registry.Policy{Kind: crd.FaultInjectionKind, Body: body}
 	for _, ref := range f.Spec.TargetRefs {
 		addTarget(out, f.Namespace, ref.Name)

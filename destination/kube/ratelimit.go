@@ -8,8 +8,7 @@ import (
 // convertRateLimit also judges a policy.
 func convertRateLimit(p *crd.RateLimitPolicy) *registry.Policy {
 	p.Default()
-	body := &crd.RateLimitPolicy{Spec: p.Spec}
-	body.Namespace, body.Name = p.Namespace, p.Name
+	body := &crd.RateLimitPolicy{ObjectMeta: named(p), Spec: p.Spec}
 	out := &registry.Policy{Kind: crd.RateLimitPolicyKind, Body: body}
 	for _, ref := range p.Spec.TargetRefs {
 		target := registry.Name{Namespace: p.Namespace, Name: ref.Name}

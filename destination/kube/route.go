@@ -3,6 +3,7 @@ package kube
 import (
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/destination/crd"
@@ -14,11 +15,8 @@ import (
 // obeyed in them is found out where they are read: it concerns a rule, and not the route.
 
 func convertHTTPRoute(r *gatewayv1.HTTPRoute) *registry.Policy {
-	body := &gatewayv1.HTTPRoute{Spec: r.Spec}
-	body.Namespace, body.Name = r.Namespace, r.Name
-	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
-	out.Meta, out.Kind, out.Generation, out.Body =
-		convertMeta(r), crd.HTTPRoute, r.Generation, body
+	out := routePolicy(crd.HTTPRoute, r, &r.Spec.CommonRouteSpec, &r.Status.RouteStatus)
+	out.Body = &gatewayv1.HTTPRoute{ObjectMeta: named(r), Spec: r.Spec}
 	for i := range r.Spec.Rules {
 		for _, f := range r.Spec.Rules[i].Filters {
 			addUse(out, f.ExtensionRef)
@@ -28,11 +26,8 @@ func convertHTTPRoute(r *gatewayv1.HTTPRoute) *registry.Policy {
 }
 
 func convertGRPCRoute(r *gatewayv1.GRPCRoute) *registry.Policy {
-	body := &gatewayv1.GRPCRoute{Spec: r.Spec}
-	body.Namespace, body.Name = r.Namespace, r.Name
-	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
-	out.Meta, out.Kind, out.Generation, out.Body =
-		convertMeta(r), crd.GRPCRoute, r.Generation, body
+	out := routePolicy(crd.GRPCRoute, r, &r.Spec.CommonRouteSpec, &r.Status.RouteStatus)
+	out.Body = &gatewayv1.GRPCRoute{ObjectMeta: named(r), Spec: r.Spec}
 	for i := range r.Spec.Rules {
 		for _, f := range r.Spec.Rules[i].Filters {
 			addUse(out, f.ExtensionRef)
@@ -42,20 +37,14 @@ func convertGRPCRoute(r *gatewayv1.GRPCRoute) *registry.Policy {
 }
 
 func convertTLSRoute(r *gatewayv1.TLSRoute) *registry.Policy {
-	body := &gatewayv1.TLSRoute{Spec: r.Spec}
-	body.Namespace, body.Name = r.Namespace, r.Name
-	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
-	out.Meta, out.Kind, out.Generation, out.Body =
-		convertMeta(r), crd.TLSRoute, r.Generation, body
+	out := routePolicy(crd.TLSRoute, r, &r.Spec.CommonRouteSpec, &r.Status.RouteStatus)
+	out.Body = &gatewayv1.TLSRoute{ObjectMeta: named(r), Spec: r.Spec}
 	return out
 }
 
 func convertTCPRoute(r *gatewayv1.TCPRoute) *registry.Policy {
-	body := &gatewayv1.TCPRoute{Spec: r.Spec}
-	body.Namespace, body.Name = r.Namespace, r.Name
-	out := routePolicy(&r.Spec.CommonRouteSpec, &r.Status.RouteStatus, r.Namespace)
-	out.Meta, out.Kind, out.Generation, out.Body =
-		convertMeta(r), crd.TCPRoute, r.Generation, body
+	out := routePolicy(crd.TCPRoute, r, &r.Spec.CommonRouteSpec, &r.Status.RouteStatus)
+	out.Body = &gatewayv1.TCPRoute{ObjectMeta: named(r), Spec: r.Spec}
 	return out
 }
 
@@ -74,11 +63,11 @@ func addUse(p *registry.Policy, ref *gatewayv1.LocalObjectReference) {
 // routePolicy keeps what all kinds of routes have: the Services that are parents, and what the mesh
 // says of them already. What others say is theirs, and changes without our noticing.
 func routePolicy(
-	spec *gatewayv1.CommonRouteSpec, status *gatewayv1.RouteStatus, namespace string,
+	kind string, r metav1.Object, spec *gatewayv1.CommonRouteSpec, status *gatewayv1.RouteStatus,
 ) *registry.Policy {
-	out := &registry.Policy{}
+	out := &registry.Policy{Meta: convertMeta(r), Kind: kind, Generation: r.GetGeneration()}
 	for i := range spec.ParentRefs {
-		if ns, name, ok := crd.ParentService(&spec.ParentRefs[i], namespace); ok {
+		if ns, name, ok := crd.ParentService(&spec.ParentRefs[i], r.GetNamespace()); ok {
 			addTarget(out, ns, name)
 		}
 	}

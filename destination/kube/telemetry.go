@@ -9,8 +9,7 @@ import (
 // nothing.
 func convertTelemetry(p *crd.TelemetryPolicy) *registry.Policy {
 	p.Default()
-	body := &crd.TelemetryPolicy{Spec: p.Spec}
-	body.Namespace, body.Name = p.Namespace, p.Name
+	body := &crd.TelemetryPolicy{ObjectMeta: named(p), Spec: p.Spec}
 	out := &registry.Policy{Kind: crd.TelemetryPolicyKind, Body: body}
 	for _, ref := range p.Spec.TargetRefs {
 		if ref.Name == p.Namespace {

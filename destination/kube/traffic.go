@@ -15,14 +15,18 @@ import (
 // convertTraffic also judges a policy.
 func convertTraffic(p *crd.BackendTrafficPolicy) *registry.Policy {
 	p.Default()
-	body := &crd.BackendTrafficPolicy{Spec: p.Spec}
-	body.Namespace, body.Name = p.Namespace, p.Name
+	body := &crd.BackendTrafficPolicy{ObjectMeta: named(p), Spec: p.Spec}
 	out := &registry.Policy{Kind: crd.BackendTrafficPolicyKind, Body: body}
 	for i := range p.Spec.TargetRefs {
 		ns, name := p.Spec.TargetRefs[i].Service(p.Namespace)
 		addTarget(out, ns, name)
 	}
 	return judge(out, p, &p.Status)
+}
+
+// named is what is kept of the metadata of a policy's body: its own name, for messages.
+func named(o metav1.Object) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // addTarget makes a Service one of those that a policy is about, once.

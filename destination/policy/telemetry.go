@@ -46,7 +46,7 @@ func Tracing(mesh *api.Tracing, s *crd.TracingSettings) *api.Tracing {
 	}
 	if s.SamplingRate != nil {
 		of, all := s.SamplingRate.Parts()
-		out.Ratio = uint32(uint64(of) * crd.MaxFraction / uint64(all))
+		out.Ratio = uint32(uint64(of) * api.MaxRatio / uint64(all))
 	}
 	slow, _ := time.ParseDuration(s.KeepSlow) // checked where the policy was read; empty: none
 	out.KeepFailed = out.KeepFailed || s.KeepFailed
