@@ -693,6 +693,908 @@ func (x *Labels) GetPort() uint32 {
 	return 0
 }
 
+// On a stream of its own a proxy tells of single requests, while somebody wants to see them. Here nothing is
+// cumulative: what a lost stream had not delivered is lost, and nothing waits for viz.
+type RecordsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StartId       string                 `protobuf:"bytes,1,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"` // as in reports
+	Workload      *Workload              `protobuf:"bytes,2,opt,name=workload,proto3" json:"workload,omitempty"`              // the first of a stream only; viz checks it against the certificate
+	Records       []*Record              `protobuf:"bytes,3,rep,name=records,proto3" json:"records,omitempty"`
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"` // since the process's start: wanted, and there was no room
+	Taps          []*TapCount            `protobuf:"bytes,5,rep,name=taps,proto3" json:"taps,omitempty"`        // those whose counts have changed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordsRequest) Reset() {
+	*x = RecordsRequest{}
+	mi := &file_viz_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordsRequest) ProtoMessage() {}
+
+func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
+func (*RecordsRequest) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RecordsRequest) GetStartId() string {
+	if x != nil {
+		return x.StartId
+	}
+	return ""
+}
+
+func (x *RecordsRequest) GetWorkload() *Workload {
+	if x != nil {
+		return x.Workload
+	}
+	return nil
+}
+
+func (x *RecordsRequest) GetRecords() []*Record {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *RecordsRequest) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *RecordsRequest) GetTaps() []*TapCount {
+	if x != nil {
+		return x.Taps
+	}
+	return nil
+}
+
+type TapCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Matched       uint64                 `protobuf:"varint,2,opt,name=matched,proto3" json:"matched,omitempty"` // since the tap came to this proxy
+	Shown         uint64                 `protobuf:"varint,3,opt,name=shown,proto3" json:"shown,omitempty"`     // of those, within its budget
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TapCount) Reset() {
+	*x = TapCount{}
+	mi := &file_viz_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TapCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TapCount) ProtoMessage() {}
+
+func (x *TapCount) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TapCount.ProtoReflect.Descriptor instead.
+func (*TapCount) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TapCount) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TapCount) GetMatched() uint64 {
+	if x != nil {
+		return x.Matched
+	}
+	return 0
+}
+
+func (x *TapCount) GetShown() uint64 {
+	if x != nil {
+		return x.Shown
+	}
+	return 0
+}
+
+type RecordsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Taps          []*Tap                 `protobuf:"bytes,1,rep,name=taps,proto3" json:"taps,omitempty"` // all that there are now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordsResponse) Reset() {
+	*x = RecordsResponse{}
+	mi := &file_viz_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordsResponse) ProtoMessage() {}
+
+func (x *RecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordsResponse.ProtoReflect.Descriptor instead.
+func (*RecordsResponse) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RecordsResponse) GetTaps() []*Tap {
+	if x != nil {
+		return x.Taps
+	}
+	return nil
+}
+
+// Tap is a wish to see requests as they end.
+type Tap struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // never used again in viz's life
+	Filter           *TapFilter             `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	RecordsPerSecond uint32                 `protobuf:"varint,3,opt,name=records_per_second,json=recordsPerSecond,proto3" json:"records_per_second,omitempty"` // of this proxy, at most
+	BytesPerSecond   uint32                 `protobuf:"varint,4,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Tap) Reset() {
+	*x = Tap{}
+	mi := &file_viz_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tap) ProtoMessage() {}
+
+func (x *Tap) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tap.ProtoReflect.Descriptor instead.
+func (*Tap) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Tap) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Tap) GetFilter() *TapFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *Tap) GetRecordsPerSecond() uint32 {
+	if x != nil {
+		return x.RecordsPerSecond
+	}
+	return 0
+}
+
+func (x *Tap) GetBytesPerSecond() uint32 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+// TapFilter has conditions which all must hold; empty and 0: whatever it is. A proxy that finds an unknown field in
+// it shows nothing.
+type TapFilter struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Direction        Direction              `protobuf:"varint,1,opt,name=direction,proto3,enum=tulle.viz.v1.Direction" json:"direction,omitempty"`
+	Methods          []string               `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"` // any of them
+	PathPrefix       string                 `protobuf:"bytes,3,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
+	Authority        string                 `protobuf:"bytes,4,opt,name=authority,proto3" json:"authority,omitempty"`
+	MinStatus        uint32                 `protobuf:"varint,5,opt,name=min_status,json=minStatus,proto3" json:"min_status,omitempty"` // of HTTP
+	MaxStatus        uint32                 `protobuf:"varint,6,opt,name=max_status,json=maxStatus,proto3" json:"max_status,omitempty"`
+	Reasons          []string               `protobuf:"bytes,7,rep,name=reasons,proto3" json:"reasons,omitempty"` // any of them
+	Failed           bool                   `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`  // only those that failed
+	MinLatencyUs     uint64                 `protobuf:"varint,9,opt,name=min_latency_us,json=minLatencyUs,proto3" json:"min_latency_us,omitempty"`
+	Retried          bool                   `protobuf:"varint,10,opt,name=retried,proto3" json:"retried,omitempty"` // tried more than once
+	Route            string                 `protobuf:"bytes,11,opt,name=route,proto3" json:"route,omitempty"`
+	PeerId           string                 `protobuf:"bytes,12,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"` // a SPIFFE ID
+	PeerNamespace    string                 `protobuf:"bytes,13,opt,name=peer_namespace,json=peerNamespace,proto3" json:"peer_namespace,omitempty"`
+	PeerWorkload     string                 `protobuf:"bytes,14,opt,name=peer_workload,json=peerWorkload,proto3" json:"peer_workload,omitempty"` // "deploy/web" of the other side, by its name alone: "web"
+	Service          string                 `protobuf:"bytes,15,opt,name=service,proto3" json:"service,omitempty"`
+	ServiceNamespace string                 `protobuf:"bytes,16,opt,name=service_namespace,json=serviceNamespace,proto3" json:"service_namespace,omitempty"`
+	RequestId        string                 `protobuf:"bytes,17,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	TraceId          []byte                 `protobuf:"bytes,18,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *TapFilter) Reset() {
+	*x = TapFilter{}
+	mi := &file_viz_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TapFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TapFilter) ProtoMessage() {}
+
+func (x *TapFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
+func (*TapFilter) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TapFilter) GetDirection() Direction {
+	if x != nil {
+		return x.Direction
+	}
+	return Direction_DIRECTION_UNSPECIFIED
+}
+
+func (x *TapFilter) GetMethods() []string {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *TapFilter) GetPathPrefix() string {
+	if x != nil {
+		return x.PathPrefix
+	}
+	return ""
+}
+
+func (x *TapFilter) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *TapFilter) GetMinStatus() uint32 {
+	if x != nil {
+		return x.MinStatus
+	}
+	return 0
+}
+
+func (x *TapFilter) GetMaxStatus() uint32 {
+	if x != nil {
+		return x.MaxStatus
+	}
+	return 0
+}
+
+func (x *TapFilter) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *TapFilter) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+func (x *TapFilter) GetMinLatencyUs() uint64 {
+	if x != nil {
+		return x.MinLatencyUs
+	}
+	return 0
+}
+
+func (x *TapFilter) GetRetried() bool {
+	if x != nil {
+		return x.Retried
+	}
+	return false
+}
+
+func (x *TapFilter) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *TapFilter) GetPeerId() string {
+	if x != nil {
+		return x.PeerId
+	}
+	return ""
+}
+
+func (x *TapFilter) GetPeerNamespace() string {
+	if x != nil {
+		return x.PeerNamespace
+	}
+	return ""
+}
+
+func (x *TapFilter) GetPeerWorkload() string {
+	if x != nil {
+		return x.PeerWorkload
+	}
+	return ""
+}
+
+func (x *TapFilter) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *TapFilter) GetServiceNamespace() string {
+	if x != nil {
+		return x.ServiceNamespace
+	}
+	return ""
+}
+
+func (x *TapFilter) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TapFilter) GetTraceId() []byte {
+	if x != nil {
+		return x.TraceId
+	}
+	return nil
+}
+
+// Record is one request, or one opaque connection, that has ended, as one proxy saw it. Empty means unknown.
+type Record struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StartUnixUs   int64                  `protobuf:"varint,1,opt,name=start_unix_us,json=startUnixUs,proto3" json:"start_unix_us,omitempty"`
+	DurationUs    uint64                 `protobuf:"varint,2,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
+	FirstByteUs   uint64                 `protobuf:"varint,3,opt,name=first_byte_us,json=firstByteUs,proto3" json:"first_byte_us,omitempty"` // until the response's head went on; 0: it did not
+	Labels        *Labels                `protobuf:"bytes,4,opt,name=labels,proto3" json:"labels,omitempty"`
+	Method        string                 `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"` // empty: an opaque connection
+	Path          string                 `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`     // without its query
+	Authority     string                 `protobuf:"bytes,7,opt,name=authority,proto3" json:"authority,omitempty"`
+	UserAgent     string                 `protobuf:"bytes,8,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	RequestId     string                 `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // x-request-id
+	ClientAddress string                 `protobuf:"bytes,10,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	Endpoint      string                 `protobuf:"bytes,11,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                           // IP:PORT of the application
+	HttpVersion   uint32                 `protobuf:"varint,12,opt,name=http_version,json=httpVersion,proto3" json:"http_version,omitempty"` // that the caller speaks: 1, 2; 0: an opaque connection
+	Status        uint32                 `protobuf:"varint,13,opt,name=status,proto3" json:"status,omitempty"`                              // 0: no head went to the caller
+	GrpcStatus    string                 `protobuf:"bytes,14,opt,name=grpc_status,json=grpcStatus,proto3" json:"grpc_status,omitempty"`     // a number
+	LimitUs       uint64                 `protobuf:"varint,15,opt,name=limit_us,json=limitUs,proto3" json:"limit_us,omitempty"`             // what it had; 0: no deadline
+	RequestBytes  uint64                 `protobuf:"varint,16,opt,name=request_bytes,json=requestBytes,proto3" json:"request_bytes,omitempty"`
+	ResponseBytes uint64                 `protobuf:"varint,17,opt,name=response_bytes,json=responseBytes,proto3" json:"response_bytes,omitempty"`
+	Tries         uint32                 `protobuf:"varint,18,opt,name=tries,proto3" json:"tries,omitempty"`
+	Reason        string                 `protobuf:"bytes,19,opt,name=reason,proto3" json:"reason,omitempty"` // a word of the closed list
+	Detail        string                 `protobuf:"bytes,20,opt,name=detail,proto3" json:"detail,omitempty"`
+	Failed        bool                   `protobuf:"varint,21,opt,name=failed,proto3" json:"failed,omitempty"`
+	Delayed       bool                   `protobuf:"varint,22,opt,name=delayed,proto3" json:"delayed,omitempty"`
+	Upgraded      bool                   `protobuf:"varint,23,opt,name=upgraded,proto3" json:"upgraded,omitempty"`
+	Cut           bool                   `protobuf:"varint,24,opt,name=cut,proto3" json:"cut,omitempty"`
+	Trace         *RecordTrace           `protobuf:"bytes,25,opt,name=trace,proto3" json:"trace,omitempty"`       // absent: it is not traced
+	Hop           uint64                 `protobuf:"fixed64,26,opt,name=hop,proto3" json:"hop,omitempty"`         // the same in both proxies' records of a request; 0: none
+	Taps          []uint32               `protobuf:"varint,27,rep,packed,name=taps,proto3" json:"taps,omitempty"` // that it matches; none: it is kept for its trace, or because it did not go well
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Record) Reset() {
+	*x = Record{}
+	mi := &file_viz_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Record) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Record) ProtoMessage() {}
+
+func (x *Record) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Record.ProtoReflect.Descriptor instead.
+func (*Record) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Record) GetStartUnixUs() int64 {
+	if x != nil {
+		return x.StartUnixUs
+	}
+	return 0
+}
+
+func (x *Record) GetDurationUs() uint64 {
+	if x != nil {
+		return x.DurationUs
+	}
+	return 0
+}
+
+func (x *Record) GetFirstByteUs() uint64 {
+	if x != nil {
+		return x.FirstByteUs
+	}
+	return 0
+}
+
+func (x *Record) GetLabels() *Labels {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Record) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Record) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Record) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *Record) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *Record) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Record) GetClientAddress() string {
+	if x != nil {
+		return x.ClientAddress
+	}
+	return ""
+}
+
+func (x *Record) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Record) GetHttpVersion() uint32 {
+	if x != nil {
+		return x.HttpVersion
+	}
+	return 0
+}
+
+func (x *Record) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Record) GetGrpcStatus() string {
+	if x != nil {
+		return x.GrpcStatus
+	}
+	return ""
+}
+
+func (x *Record) GetLimitUs() uint64 {
+	if x != nil {
+		return x.LimitUs
+	}
+	return 0
+}
+
+func (x *Record) GetRequestBytes() uint64 {
+	if x != nil {
+		return x.RequestBytes
+	}
+	return 0
+}
+
+func (x *Record) GetResponseBytes() uint64 {
+	if x != nil {
+		return x.ResponseBytes
+	}
+	return 0
+}
+
+func (x *Record) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *Record) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Record) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Record) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+func (x *Record) GetDelayed() bool {
+	if x != nil {
+		return x.Delayed
+	}
+	return false
+}
+
+func (x *Record) GetUpgraded() bool {
+	if x != nil {
+		return x.Upgraded
+	}
+	return false
+}
+
+func (x *Record) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *Record) GetTrace() *RecordTrace {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
+func (x *Record) GetHop() uint64 {
+	if x != nil {
+		return x.Hop
+	}
+	return 0
+}
+
+func (x *Record) GetTaps() []uint32 {
+	if x != nil {
+		return x.Taps
+	}
+	return nil
+}
+
+type RecordTrace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TraceId       []byte                 `protobuf:"bytes,1,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	SpanId        []byte                 `protobuf:"bytes,2,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
+	ParentId      []byte                 `protobuf:"bytes,3,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
+	Held          bool                   `protobuf:"varint,4,opt,name=held,proto3" json:"held,omitempty"`  // nobody had sampled it: it was slow, or failed
+	Query         string                 `protobuf:"bytes,5,opt,name=query,proto3" json:"query,omitempty"` // its values masked
+	Tries         []*RecordTry           `protobuf:"bytes,6,rep,name=tries,proto3" json:"tries,omitempty"`
+	LinkedTraceId []byte                 `protobuf:"bytes,7,opt,name=linked_trace_id,json=linkedTraceId,proto3" json:"linked_trace_id,omitempty"` // what it is a copy of
+	LinkedSpanId  []byte                 `protobuf:"bytes,8,opt,name=linked_span_id,json=linkedSpanId,proto3" json:"linked_span_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordTrace) Reset() {
+	*x = RecordTrace{}
+	mi := &file_viz_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordTrace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordTrace) ProtoMessage() {}
+
+func (x *RecordTrace) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordTrace.ProtoReflect.Descriptor instead.
+func (*RecordTrace) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RecordTrace) GetTraceId() []byte {
+	if x != nil {
+		return x.TraceId
+	}
+	return nil
+}
+
+func (x *RecordTrace) GetSpanId() []byte {
+	if x != nil {
+		return x.SpanId
+	}
+	return nil
+}
+
+func (x *RecordTrace) GetParentId() []byte {
+	if x != nil {
+		return x.ParentId
+	}
+	return nil
+}
+
+func (x *RecordTrace) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *RecordTrace) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *RecordTrace) GetTries() []*RecordTry {
+	if x != nil {
+		return x.Tries
+	}
+	return nil
+}
+
+func (x *RecordTrace) GetLinkedTraceId() []byte {
+	if x != nil {
+		return x.LinkedTraceId
+	}
+	return nil
+}
+
+func (x *RecordTrace) GetLinkedSpanId() []byte {
+	if x != nil {
+		return x.LinkedSpanId
+	}
+	return nil
+}
+
+type RecordTry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SpanId        []byte                 `protobuf:"bytes,1,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
+	BegunUs       uint64                 `protobuf:"varint,2,opt,name=begun_us,json=begunUs,proto3" json:"begun_us,omitempty"` // after the record's start
+	SentUs        uint64                 `protobuf:"varint,3,opt,name=sent_us,json=sentUs,proto3" json:"sent_us,omitempty"`    // 0: it was not
+	EndedUs       uint64                 `protobuf:"varint,4,opt,name=ended_us,json=endedUs,proto3" json:"ended_us,omitempty"`
+	Endpoint      string                 `protobuf:"bytes,5,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Status        uint32                 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`
+	GrpcStatus    string                 `protobuf:"bytes,7,opt,name=grpc_status,json=grpcStatus,proto3" json:"grpc_status,omitempty"`
+	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Hedge         bool                   `protobuf:"varint,9,opt,name=hedge,proto3" json:"hedge,omitempty"`
+	Lost          bool                   `protobuf:"varint,10,opt,name=lost,proto3" json:"lost,omitempty"` // another one was faster
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordTry) Reset() {
+	*x = RecordTry{}
+	mi := &file_viz_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordTry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordTry) ProtoMessage() {}
+
+func (x *RecordTry) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordTry.ProtoReflect.Descriptor instead.
+func (*RecordTry) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RecordTry) GetSpanId() []byte {
+	if x != nil {
+		return x.SpanId
+	}
+	return nil
+}
+
+func (x *RecordTry) GetBegunUs() uint64 {
+	if x != nil {
+		return x.BegunUs
+	}
+	return 0
+}
+
+func (x *RecordTry) GetSentUs() uint64 {
+	if x != nil {
+		return x.SentUs
+	}
+	return 0
+}
+
+func (x *RecordTry) GetEndedUs() uint64 {
+	if x != nil {
+		return x.EndedUs
+	}
+	return 0
+}
+
+func (x *RecordTry) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *RecordTry) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *RecordTry) GetGrpcStatus() string {
+	if x != nil {
+		return x.GrpcStatus
+	}
+	return ""
+}
+
+func (x *RecordTry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RecordTry) GetHedge() bool {
+	if x != nil {
+		return x.Hedge
+	}
+	return false
+}
+
+func (x *RecordTry) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
 var File_viz_proto protoreflect.FileDescriptor
 
 const file_viz_proto_rawDesc = "" +
@@ -753,7 +1655,103 @@ const file_viz_proto_rawDesc = "" +
 	" \x01(\x0e2\x16.tulle.viz.v1.SecurityR\bsecurity\x12\x1a\n" +
 	"\bprotocol\x18\v \x01(\tR\bprotocol\x12!\n" +
 	"\fpeer_address\x18\f \x01(\tR\vpeerAddress\x12\x12\n" +
-	"\x04port\x18\r \x01(\rR\x04port*U\n" +
+	"\x04port\x18\r \x01(\rR\x04port\"\xd5\x01\n" +
+	"\x0eRecordsRequest\x12\x19\n" +
+	"\bstart_id\x18\x01 \x01(\tR\astartId\x122\n" +
+	"\bworkload\x18\x02 \x01(\v2\x16.tulle.viz.v1.WorkloadR\bworkload\x12.\n" +
+	"\arecords\x18\x03 \x03(\v2\x14.tulle.viz.v1.RecordR\arecords\x12\x18\n" +
+	"\adropped\x18\x04 \x01(\x04R\adropped\x12*\n" +
+	"\x04taps\x18\x05 \x03(\v2\x16.tulle.viz.v1.TapCountR\x04taps\"J\n" +
+	"\bTapCount\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x18\n" +
+	"\amatched\x18\x02 \x01(\x04R\amatched\x12\x14\n" +
+	"\x05shown\x18\x03 \x01(\x04R\x05shown\"8\n" +
+	"\x0fRecordsResponse\x12%\n" +
+	"\x04taps\x18\x01 \x03(\v2\x11.tulle.viz.v1.TapR\x04taps\"\x9e\x01\n" +
+	"\x03Tap\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12/\n" +
+	"\x06filter\x18\x02 \x01(\v2\x17.tulle.viz.v1.TapFilterR\x06filter\x12,\n" +
+	"\x12records_per_second\x18\x03 \x01(\rR\x10recordsPerSecond\x12(\n" +
+	"\x10bytes_per_second\x18\x04 \x01(\rR\x0ebytesPerSecond\"\xc7\x04\n" +
+	"\tTapFilter\x125\n" +
+	"\tdirection\x18\x01 \x01(\x0e2\x17.tulle.viz.v1.DirectionR\tdirection\x12\x18\n" +
+	"\amethods\x18\x02 \x03(\tR\amethods\x12\x1f\n" +
+	"\vpath_prefix\x18\x03 \x01(\tR\n" +
+	"pathPrefix\x12\x1c\n" +
+	"\tauthority\x18\x04 \x01(\tR\tauthority\x12\x1d\n" +
+	"\n" +
+	"min_status\x18\x05 \x01(\rR\tminStatus\x12\x1d\n" +
+	"\n" +
+	"max_status\x18\x06 \x01(\rR\tmaxStatus\x12\x18\n" +
+	"\areasons\x18\a \x03(\tR\areasons\x12\x16\n" +
+	"\x06failed\x18\b \x01(\bR\x06failed\x12$\n" +
+	"\x0emin_latency_us\x18\t \x01(\x04R\fminLatencyUs\x12\x18\n" +
+	"\aretried\x18\n" +
+	" \x01(\bR\aretried\x12\x14\n" +
+	"\x05route\x18\v \x01(\tR\x05route\x12\x17\n" +
+	"\apeer_id\x18\f \x01(\tR\x06peerId\x12%\n" +
+	"\x0epeer_namespace\x18\r \x01(\tR\rpeerNamespace\x12#\n" +
+	"\rpeer_workload\x18\x0e \x01(\tR\fpeerWorkload\x12\x18\n" +
+	"\aservice\x18\x0f \x01(\tR\aservice\x12+\n" +
+	"\x11service_namespace\x18\x10 \x01(\tR\x10serviceNamespace\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x11 \x01(\tR\trequestId\x12\x19\n" +
+	"\btrace_id\x18\x12 \x01(\fR\atraceId\"\xaa\x06\n" +
+	"\x06Record\x12\"\n" +
+	"\rstart_unix_us\x18\x01 \x01(\x03R\vstartUnixUs\x12\x1f\n" +
+	"\vduration_us\x18\x02 \x01(\x04R\n" +
+	"durationUs\x12\"\n" +
+	"\rfirst_byte_us\x18\x03 \x01(\x04R\vfirstByteUs\x12,\n" +
+	"\x06labels\x18\x04 \x01(\v2\x14.tulle.viz.v1.LabelsR\x06labels\x12\x16\n" +
+	"\x06method\x18\x05 \x01(\tR\x06method\x12\x12\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12\x1c\n" +
+	"\tauthority\x18\a \x01(\tR\tauthority\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\b \x01(\tR\tuserAgent\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\t \x01(\tR\trequestId\x12%\n" +
+	"\x0eclient_address\x18\n" +
+	" \x01(\tR\rclientAddress\x12\x1a\n" +
+	"\bendpoint\x18\v \x01(\tR\bendpoint\x12!\n" +
+	"\fhttp_version\x18\f \x01(\rR\vhttpVersion\x12\x16\n" +
+	"\x06status\x18\r \x01(\rR\x06status\x12\x1f\n" +
+	"\vgrpc_status\x18\x0e \x01(\tR\n" +
+	"grpcStatus\x12\x19\n" +
+	"\blimit_us\x18\x0f \x01(\x04R\alimitUs\x12#\n" +
+	"\rrequest_bytes\x18\x10 \x01(\x04R\frequestBytes\x12%\n" +
+	"\x0eresponse_bytes\x18\x11 \x01(\x04R\rresponseBytes\x12\x14\n" +
+	"\x05tries\x18\x12 \x01(\rR\x05tries\x12\x16\n" +
+	"\x06reason\x18\x13 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x14 \x01(\tR\x06detail\x12\x16\n" +
+	"\x06failed\x18\x15 \x01(\bR\x06failed\x12\x18\n" +
+	"\adelayed\x18\x16 \x01(\bR\adelayed\x12\x1a\n" +
+	"\bupgraded\x18\x17 \x01(\bR\bupgraded\x12\x10\n" +
+	"\x03cut\x18\x18 \x01(\bR\x03cut\x12/\n" +
+	"\x05trace\x18\x19 \x01(\v2\x19.tulle.viz.v1.RecordTraceR\x05trace\x12\x10\n" +
+	"\x03hop\x18\x1a \x01(\x06R\x03hop\x12\x12\n" +
+	"\x04taps\x18\x1b \x03(\rR\x04taps\"\x85\x02\n" +
+	"\vRecordTrace\x12\x19\n" +
+	"\btrace_id\x18\x01 \x01(\fR\atraceId\x12\x17\n" +
+	"\aspan_id\x18\x02 \x01(\fR\x06spanId\x12\x1b\n" +
+	"\tparent_id\x18\x03 \x01(\fR\bparentId\x12\x12\n" +
+	"\x04held\x18\x04 \x01(\bR\x04held\x12\x14\n" +
+	"\x05query\x18\x05 \x01(\tR\x05query\x12-\n" +
+	"\x05tries\x18\x06 \x03(\v2\x17.tulle.viz.v1.RecordTryR\x05tries\x12&\n" +
+	"\x0flinked_trace_id\x18\a \x01(\fR\rlinkedTraceId\x12$\n" +
+	"\x0elinked_span_id\x18\b \x01(\fR\flinkedSpanId\"\x8a\x02\n" +
+	"\tRecordTry\x12\x17\n" +
+	"\aspan_id\x18\x01 \x01(\fR\x06spanId\x12\x19\n" +
+	"\bbegun_us\x18\x02 \x01(\x04R\abegunUs\x12\x17\n" +
+	"\asent_us\x18\x03 \x01(\x04R\x06sentUs\x12\x19\n" +
+	"\bended_us\x18\x04 \x01(\x04R\aendedUs\x12\x1a\n" +
+	"\bendpoint\x18\x05 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\x12\x1f\n" +
+	"\vgrpc_status\x18\a \x01(\tR\n" +
+	"grpcStatus\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x14\n" +
+	"\x05hedge\x18\t \x01(\bR\x05hedge\x12\x12\n" +
+	"\x04lost\x18\n" +
+	" \x01(\bR\x04lost*U\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DIRECTION_INBOUND\x10\x01\x12\x16\n" +
@@ -779,28 +1777,45 @@ func file_viz_proto_rawDescGZIP() []byte {
 }
 
 var file_viz_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_viz_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_viz_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_viz_proto_goTypes = []any{
-	(Direction)(0),         // 0: tulle.viz.v1.Direction
-	(Security)(0),          // 1: tulle.viz.v1.Security
-	(*ReportRequest)(nil),  // 2: tulle.viz.v1.ReportRequest
-	(*ReportResponse)(nil), // 3: tulle.viz.v1.ReportResponse
-	(*Workload)(nil),       // 4: tulle.viz.v1.Workload
-	(*Series)(nil),         // 5: tulle.viz.v1.Series
-	(*Labels)(nil),         // 6: tulle.viz.v1.Labels
+	(Direction)(0),          // 0: tulle.viz.v1.Direction
+	(Security)(0),           // 1: tulle.viz.v1.Security
+	(*ReportRequest)(nil),   // 2: tulle.viz.v1.ReportRequest
+	(*ReportResponse)(nil),  // 3: tulle.viz.v1.ReportResponse
+	(*Workload)(nil),        // 4: tulle.viz.v1.Workload
+	(*Series)(nil),          // 5: tulle.viz.v1.Series
+	(*Labels)(nil),          // 6: tulle.viz.v1.Labels
+	(*RecordsRequest)(nil),  // 7: tulle.viz.v1.RecordsRequest
+	(*TapCount)(nil),        // 8: tulle.viz.v1.TapCount
+	(*RecordsResponse)(nil), // 9: tulle.viz.v1.RecordsResponse
+	(*Tap)(nil),             // 10: tulle.viz.v1.Tap
+	(*TapFilter)(nil),       // 11: tulle.viz.v1.TapFilter
+	(*Record)(nil),          // 12: tulle.viz.v1.Record
+	(*RecordTrace)(nil),     // 13: tulle.viz.v1.RecordTrace
+	(*RecordTry)(nil),       // 14: tulle.viz.v1.RecordTry
 }
 var file_viz_proto_depIdxs = []int32{
-	4, // 0: tulle.viz.v1.ReportRequest.workload:type_name -> tulle.viz.v1.Workload
-	5, // 1: tulle.viz.v1.ReportRequest.series:type_name -> tulle.viz.v1.Series
-	6, // 2: tulle.viz.v1.Series.labels:type_name -> tulle.viz.v1.Labels
-	0, // 3: tulle.viz.v1.Labels.direction:type_name -> tulle.viz.v1.Direction
-	4, // 4: tulle.viz.v1.Labels.peer:type_name -> tulle.viz.v1.Workload
-	1, // 5: tulle.viz.v1.Labels.security:type_name -> tulle.viz.v1.Security
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	4,  // 0: tulle.viz.v1.ReportRequest.workload:type_name -> tulle.viz.v1.Workload
+	5,  // 1: tulle.viz.v1.ReportRequest.series:type_name -> tulle.viz.v1.Series
+	6,  // 2: tulle.viz.v1.Series.labels:type_name -> tulle.viz.v1.Labels
+	0,  // 3: tulle.viz.v1.Labels.direction:type_name -> tulle.viz.v1.Direction
+	4,  // 4: tulle.viz.v1.Labels.peer:type_name -> tulle.viz.v1.Workload
+	1,  // 5: tulle.viz.v1.Labels.security:type_name -> tulle.viz.v1.Security
+	4,  // 6: tulle.viz.v1.RecordsRequest.workload:type_name -> tulle.viz.v1.Workload
+	12, // 7: tulle.viz.v1.RecordsRequest.records:type_name -> tulle.viz.v1.Record
+	8,  // 8: tulle.viz.v1.RecordsRequest.taps:type_name -> tulle.viz.v1.TapCount
+	10, // 9: tulle.viz.v1.RecordsResponse.taps:type_name -> tulle.viz.v1.Tap
+	11, // 10: tulle.viz.v1.Tap.filter:type_name -> tulle.viz.v1.TapFilter
+	0,  // 11: tulle.viz.v1.TapFilter.direction:type_name -> tulle.viz.v1.Direction
+	6,  // 12: tulle.viz.v1.Record.labels:type_name -> tulle.viz.v1.Labels
+	13, // 13: tulle.viz.v1.Record.trace:type_name -> tulle.viz.v1.RecordTrace
+	14, // 14: tulle.viz.v1.RecordTrace.tries:type_name -> tulle.viz.v1.RecordTry
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_viz_proto_init() }
@@ -814,7 +1829,7 @@ func file_viz_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viz_proto_rawDesc), len(file_viz_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
