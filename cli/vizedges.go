@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,13 @@ is open, and for five minutes after its last byte.`,
 					return ""
 				}
 				return v.noTraffic("edge")
+			}
+			r.note = func(e *viz.Edges) string {
+				if e.Omitted == 0 {
+					return ""
+				}
+				return fmt.Sprintf("these are the %d busiest of %d edges: name a workload or a "+
+					"namespace to see all of its", len(e.Rows), len(e.Rows)+e.Omitted)
 			}
 			return r.run(cmd)
 		},

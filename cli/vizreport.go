@@ -30,6 +30,7 @@ type vizReport[T any] struct {
 	table func(io.Writer, *T) error
 	// empty says why there is nothing to show, and what to do; "" when there is something.
 	empty func(*T) string
+	note  func(*T) string // what to know of the answer; "": nothing. It may be nil
 }
 
 func (r *vizReport[T]) addFlags(cmd *cobra.Command) {
@@ -87,6 +88,9 @@ func (r *vizReport[T]) once(ctx context.Context, link *vizLink, q viz.Query) err
 	}
 	if _, err := r.Out.Write(page.Bytes()); err != nil {
 		return fmt.Errorf("print: %w", err)
+	}
+	if why == "" && r.note != nil {
+		why = r.note(answer)
 	}
 	if why != "" {
 		fmt.Fprintln(r.ErrOut, why)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,23 @@ func (s *vizSides) addTo(cmd *cobra.Command) {
 
 func (s *vizSides) set(q *viz.Query) {
 	q.From, q.FromNamespace, q.To, q.ToNamespace = s.from, s.fromNamespace, s.to, s.toNamespace
+}
+
+// crowded says of which rows something is counted elsewhere, or not at all.
+func crowded(rows []viz.StatRow) (out []string) {
+	for i := range rows {
+		r := &rows[i]
+		name := fmt.Sprintf("%s/%s in %s", r.Kind, r.Name, r.Namespace)
+		if r.Folded > 0 {
+			out = append(out, fmt.Sprintf("%s: its proxies have as many series as they may: %d "+
+				"more peers or routes are counted as \"other\"", name, r.Folded))
+		}
+		if r.Incomplete {
+			out = append(out, name+": viz has no room for all that its proxies tell: "+
+				"what is shown is less than what happened")
+		}
+	}
+	return out
 }
 
 func newVizStatCommand(v *vizApp) *cobra.Command {
@@ -72,6 +90,7 @@ the window.`,
 				return t.print(w, s.Rows)
 			}
 			r.empty = func(s *viz.Stat) string { return v.emptyStat(s, args) }
+			r.note = func(s *viz.Stat) string { return strings.Join(crowded(s.Rows), "\n") }
 			return r.run(cmd)
 		},
 		ValidArgs: []string{"ns", "deploy", "sts", "ds", "job", "cronjob", "svc", "pod"},

@@ -18,8 +18,7 @@ func (s *store) backends(now time.Time, q Query) (*Backends, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	defer s.read(now)()
 	w := spanOf(now, q)
 	rows := collectLocked(s, w, func(one *series) (backendKey, bool) {
 		l := one.labels

@@ -109,6 +109,36 @@ func (s *sample) add(d *sample) {
 	}
 }
 
+// merge adds a difference that subtract is to take out again: it turns around at the same number.
+func (s *sample) merge(d *sample) {
+	for i, v := range d.counters {
+		s.counters[i] += v
+	}
+	if len(d.buckets) > 0 {
+		s.buckets = mergeBuckets(s.buckets, d.buckets)
+	}
+}
+
+// subtract takes out what merge has added.
+func (s *sample) subtract(d *sample) {
+	for i, v := range d.counters {
+		s.counters[i] -= v
+	}
+	left, out := d.buckets, s.buckets[:0]
+	for _, b := range s.buckets {
+		for len(left) > 0 && left[0].index < b.index {
+			left = left[1:]
+		}
+		if len(left) > 0 && left[0].index == b.index {
+			b.count -= left[0].count
+		}
+		if b.count > 0 {
+			out = append(out, b)
+		}
+	}
+	s.buckets = out
+}
+
 func mergeBuckets(a, b []bucket) []bucket {
 	if bucketsWithin(b, a) {
 		return a

@@ -2,20 +2,22 @@
 // answers questions: stat, edges, routes, backends, top.
 //
 // The files follow a report's way: server (the stream, and who is on it) → report (what is refused)
-// → store (cumulative totals of each proxy's life) → history (a ring of what happened in each five
-// seconds). Questions come in through http, as the types of query.go, and are answered by stat,
-// edges, routes, backends and top over collect, which sums series into rows. For Prometheus the
-// same reports are summed by workload (flow), in our names, Linkerd's and Istio's (views), on a
-// page of their own (prometheus).
+// → store (cumulative totals of each proxy's life) → whole (what the pods of a workload have counted
+// together) → history (a ring of what happened in each five seconds). Questions come in through
+// http, as the types of query.go, and are answered by stat, edges, routes, backends and top over
+// collect, which sums series into rows: wholes, so that the pods are no matter, unless the question
+// tells pods apart. For Prometheus the same reports are summed by workload (flow), in our names,
+// Linkerd's and Istio's (views), on a page of their own (prometheus).
 //
 // What a number means. Counters are cumulative since a proxy's start and are kept under the
 // reporter and its start id, so a row's totals are the sum of the last values that each of its
 // proxies sent: nothing is lost or doubled when a stream, a proxy or viz restarts. Proxies that
-// ended count for an hour more. Rates and quantiles come from the history, that is, from what viz
-// itself saw change; after a restart of viz they start from nothing and never show the past as a
-// spike. A rate divides by the time that the proxies' own clocks say was covered. A workload's
-// figures are measured by its own proxies (inbound), a service's by its callers' (outbound: what
-// the application saw, and what was really sent).
+// ended count for an hour more, as do series that a proxy has forgotten (past). Rates and quantiles
+// come from the history, that is, from what viz itself saw change; after a restart of viz they
+// start from nothing and never show the past as a spike. A rate divides by the time that the
+// proxies' own clocks say was covered. A workload's figures are measured by its own proxies
+// (inbound), a service's by its callers' (outbound: what the application saw, and what was really
+// sent).
 //
 // It refuses to believe a proxy about who it is: namespace, account and pod come from the
 // certificate. It refuses reports that are malformed or too large, and answers questions on
@@ -25,8 +27,11 @@
 //
 // Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the
 // ring, and maxStreams streams. What grows beyond a budget is refused, and whoever asks is told.
-// Totals are kept packed, as the history is, and equal labels once, for all pods of a workload call
-// the same services. What is summed for Prometheus has maxFlows.
+// Totals are kept packed, as the history is, and equal labels once, and equal texts of different
+// ones (labelsets). What is summed for Prometheus has maxFlows.
+//
+// Several replicas know nothing of each other but that they are there (replicas): each proxy
+// reports to all of them.
 //
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
 // every stream has ended; ServeMetrics likewise its own.

@@ -8,6 +8,9 @@ import (
 	"github.com/tulle-mesh/tulle/viz/api"
 )
 
+// maxEdgeRows bounds an answer: more are for nobody to read, and slow to write. The busiest stay.
+const maxEdgeRows = 2000
+
 // edgeKey is one row of edges: two ends, what each proved, and how the connection is protected.
 type edgeKey struct {
 	src, dst           key
@@ -39,19 +42,22 @@ func (s *store) edges(now time.Time, q Query) (*Edges, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	defer s.read(now)()
 	w := spanOf(now, q)
 	question := &edgeQuestion{what, now, now.Add(-max(w.length, edgeWindow))}
 	found := collectLocked(s, w, question.key)
-	out := &Edges{Window: s.windowLocked(w), Rows: []EdgeRow{}}
-	for k, by := range seen(found.groups) {
-		if by == "both" && k.inbound {
-			continue // the client's row says it all
+	told := tellers(found.groups)
+	for k := range found.groups {
+		if !question.covers(&k) ||
+			k.inbound && k.reportedBy(told) == "both" { // the client's row says it all
+			delete(found.groups, k)
 		}
-		if question.covers(&k) {
-			out.Rows = append(out.Rows, k.row(found.groups[k], by))
-		}
+	}
+	shown := busiest(found.groups, maxEdgeRows)
+	out := &Edges{Window: s.windowLocked(w), Rows: make([]EdgeRow, 0, len(shown)),
+		Omitted: len(found.groups) - len(shown)}
+	for k, g := range shown {
+		out.Rows = append(out.Rows, k.row(g, k.reportedBy(told)))
 	}
 	slices.SortFunc(out.Rows, compareEdges)
 	return out, nil
@@ -124,34 +130,33 @@ func (s *series) caller() key {
 	return key{"", "address", "unknown"}
 }
 
-// seen says of each edge which proxies told of it, with the same IDs.
-func seen(groups map[edgeKey]*group) map[edgeKey]string {
-	type sides struct{ client, server bool }
-	joins := make(map[join]*sides)
+// sides are those whose proxies told of an edge.
+type sides struct{ client, server bool }
+
+// tellers says of each edge which proxies told of it, with the same IDs.
+func tellers(groups map[edgeKey]*group) map[join]sides {
+	out := make(map[join]sides, len(groups)/2)
 	for k := range groups {
 		if k.security != api.Security_SECURITY_MTLS {
 			continue
 		}
-		both := joins[k.join()]
-		if both == nil {
-			both = &sides{}
-			joins[k.join()] = both
-		}
+		at := k.join()
+		both := out[at]
 		both.client, both.server = both.client || !k.inbound, both.server || k.inbound
-	}
-	out := make(map[edgeKey]string, len(groups))
-	for k := range groups {
-		both := joins[k.join()]
-		switch {
-		case k.security == api.Security_SECURITY_MTLS && both.client && both.server:
-			out[k] = "both"
-		case k.inbound:
-			out[k] = "server"
-		default:
-			out[k] = "client"
-		}
+		out[at] = both
 	}
 	return out
+}
+
+// reportedBy is "both", "client" or "server".
+func (k *edgeKey) reportedBy(told map[join]sides) string {
+	if k.security == api.Security_SECURITY_MTLS && told[k.join()] == (sides{true, true}) {
+		return "both"
+	}
+	if k.inbound {
+		return "server"
+	}
+	return "client"
 }
 
 // covers says whether either end is what was asked for.

@@ -2,6 +2,7 @@ package viz
 
 import (
 	"strings"
+	"time"
 
 	"github.com/tulle-mesh/tulle/viz/api"
 )
@@ -44,6 +45,8 @@ type flow struct {
 	key     flowKey
 	total   sample
 	holders int // series
+	changed time.Time
+	idle    bool // for longer than the history is: nobody is shown it until it changes
 
 	standing standing // of the moment; a copy's alone
 }
@@ -76,6 +79,17 @@ func (s *series) flowKey() flowKey {
 	}
 	return k
 }
+
+// age hides what has been idle for longer than the history is, as if it had ended. When it comes
+// back it goes on where it was.
+func (f *flows) age(now time.Time) {
+	for _, one := range f.all {
+		one.idle = now.Sub(one.changed) > historyLength
+	}
+}
+
+// note says that something has changed.
+func (f *flow) note(now time.Time) { f.changed, f.idle = now, false }
 
 // hold returns a key's flow, or the one into which it is folded.
 func (f *flows) hold(k flowKey) *flow {
@@ -110,16 +124,6 @@ func (f *flows) release(one *flow) {
 	}
 }
 
-// moveFlowsLocked counts a proxy's series where they belong now that it has said another workload's
-// name: at first it knows only its pod's.
-func (s *store) moveFlowsLocked(p *process) {
-	for _, one := range p.series {
-		before := one.flow
-		one.flow = s.flows.hold(one.flowKey())
-		s.flows.release(before)
-	}
-}
-
 // copyFlows is what there is now. The copies are the caller's.
 func (s *store) copyFlows() (all []flow, folded uint64) {
 	s.mu.RLock()
@@ -127,6 +131,9 @@ func (s *store) copyFlows() (all []flow, folded uint64) {
 	all = make([]flow, 0, len(s.flows.all))
 	standings := s.flowStandingsLocked()
 	for _, f := range s.flows.all {
+		if f.idle {
+			continue
+		}
 		one := flow{key: f.key}
 		one.total.add(&f.total)
 		if now := standings[f]; now != nil {
@@ -140,19 +147,14 @@ func (s *store) copyFlows() (all []flow, folded uint64) {
 // flowStandingsLocked is how the endpoints of each flow stand with those who are there to say so.
 func (s *store) flowStandingsLocked() map[*flow]*standing {
 	out := make(map[*flow]*standing)
-	for _, p := range s.processes {
-		if p.ended || p.stream == nil {
+	for one := range s.noted {
+		if p := one.process; p.ended || p.stream == nil {
 			continue
 		}
-		for _, one := range p.series {
-			if one.endpoints == 0 {
-				continue
-			}
-			if out[one.flow] == nil {
-				out[one.flow] = &standing{}
-			}
-			out[one.flow].note(one)
+		if out[one.flow] == nil {
+			out[one.flow] = &standing{}
 		}
+		out[one.flow].note(one)
 	}
 	return out
 }

@@ -1,7 +1,9 @@
 package viz
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -10,16 +12,26 @@ const (
 	slotLength    = 5 * time.Second
 	historyLength = time.Hour
 	// HistoryBudget bounds the ring and the open slot. An active series costs about 60 bytes a
-	// slot: an hour of 2,500 busy ones fits, and where there are more the history is shorter.
+	// slot, and its whole as much again: an hour of 1,200 busy ones fits. Where there are more, the
+	// history of single pods is shorter, and then that of wholes.
 	HistoryBudget = 128 << 20
+	// recentSlots are those before the open one that DefaultWindow has.
+	recentSlots = int64(DefaultWindow/slotLength) - 1
+	// podSlots is for how long the budget leaves single pods their history while wholes have any.
+	podSlots = int(DefaultWindow/slotLength) + 1
 )
 
 // history is a ring of slots. Slots whose time is over are packed: they do not change any more, and
-// are seldom read.
+// are seldom read. What wholes did in the recent ones is summed up beforehand, for most questions
+// are about the last minute.
 type history struct {
 	closed  []*slot // oldest first
+	podless int     // so many of the oldest have no parts any more
+	recent  int     // so many of the latest are in the wholes' recent
 	open    *openSlot
-	size    int
+	level   *table // of wholes
+	size    int    // of the closed slots
+	sums    int    // of what is recent
 	scratch scratch
 }
 
@@ -34,13 +46,19 @@ type openSlot struct {
 // openSize is what a sample of the open slot costs beside its bytes, with its place in a map.
 const openSize = 64
 
-// slot is five seconds of the past. samples[i] ends at ends[i] in data.
+// slot is five seconds of the past.
 type slot struct {
 	number  int64
-	series  []*series
-	ends    []uint32
-	data    []byte
+	wholes  log
+	parts   log // empty once the history is podless there
 	covered []coverage
+}
+
+// log is what series did in a slot, by their numbers. The i-th sample ends at ends[i] in data.
+type log struct {
+	index []uint32
+	ends  []uint32
+	data  []byte
 }
 
 // coverage is how much of a proxy's own time its reports in a slot told of. It is not always the
@@ -49,6 +67,14 @@ type slot struct {
 type coverage struct {
 	process *process
 	time    time.Duration
+}
+
+// number is the open slot's; 0: nothing was ever reported.
+func (h *history) number() int64 {
+	if h.open == nil {
+		return 0
+	}
+	return h.open.number
 }
 
 func slotNumber(t time.Time) int64 { return t.UnixNano() / int64(slotLength) }
@@ -63,7 +89,7 @@ func (h *history) turn(now time.Time) bool {
 		}
 	}
 	if h.open != nil && len(h.open.covered)+len(h.open.samples) > 0 {
-		h.push(h.open.pack())
+		h.push(h.open.pack(&h.scratch))
 	}
 	h.open = &openSlot{number: number, samples: make(map[*series]packed),
 		covered: make(map[*process]time.Duration)}
@@ -89,23 +115,63 @@ func (h *history) follow(number int64) {
 func (h *history) push(s *slot) {
 	h.closed = append(h.closed, s)
 	h.size += s.size()
+	h.recent++
+	h.sumUp(&s.wholes, (*sample).merge)
 }
 
+// sumUp changes what is recent by what a slot's wholes did.
+func (h *history) sumUp(l *log, change func(sum, by *sample)) {
+	var by, sum sample
+	for i, index := range l.index {
+		whole := h.level.all[index]
+		if whole == nil {
+			continue
+		}
+		by.parse(l.sample(i))
+		sum.parse(whole.recent)
+		change(&sum, &by)
+		was := cap(whole.recent)
+		whole.recent = h.scratch.pack(whole.recent, &sum)
+		h.sums += cap(whole.recent) - was
+	}
+}
+
+// age takes the oldest slot out of what is recent.
+func (h *history) age() {
+	h.sumUp(&h.closed[len(h.closed)-h.recent].wholes, (*sample).subtract)
+	h.recent--
+}
+
+// forget is for a whole that is not there any more.
+func (h *history) forget(whole *series) { h.sums -= cap(whole.recent) }
+
+// trim keeps the history's length and budget. Pods lose their part first.
 func (h *history) trim(number int64) {
+	for h.recent > 0 && h.closed[len(h.closed)-h.recent].number < number-recentSlots {
+		h.age()
+	}
+	for h.bytes() > HistoryBudget && h.podless+podSlots < len(h.closed) {
+		h.size -= h.closed[h.podless].dropParts()
+		h.podless++
+	}
 	oldest := number - int64(historyLength/slotLength)
 	for len(h.closed) > 0 && (h.closed[0].number < oldest || h.bytes() > HistoryBudget) {
+		if h.recent == len(h.closed) {
+			h.age()
+		}
 		h.size -= h.closed[0].size()
 		h.closed[0] = nil // the array outlives the slice's start
 		h.closed = h.closed[1:]
+		h.podless = max(0, h.podless-1)
 	}
 }
 
 // bytes is what the history takes, the open slot included.
 func (h *history) bytes() int {
 	if h.open == nil {
-		return h.size
+		return h.size + h.sums
 	}
-	return h.size + h.open.size
+	return h.size + h.sums + h.open.size
 }
 
 func (h *history) cover(now time.Time, p *process, d time.Duration, counted bool) {
@@ -117,6 +183,12 @@ func (h *history) cover(now time.Time, p *process, d time.Duration, counted bool
 
 func (h *history) add(now time.Time, s *series, d *sample) {
 	h.turn(now)
+	h.put(s, d)
+	h.trim(h.open.number)
+}
+
+// put adds to what a series did in the open slot.
+func (h *history) put(s *series, d *sample) {
 	was, again := h.open.samples[s]
 	if again {
 		h.scratch.sample.parse(was)
@@ -128,40 +200,104 @@ func (h *history) add(now time.Time, s *series, d *sample) {
 	next := h.scratch.pack(was, d)
 	h.open.size += cap(next) - cap(was)
 	h.open.samples[s] = next
-	h.trim(h.open.number)
 }
 
-func (o *openSlot) pack() *slot {
-	s := &slot{
-		number: o.number, series: make([]*series, 0, len(o.samples)),
-		ends:    make([]uint32, 0, len(o.samples)),
-		covered: make([]coverage, 0, len(o.covered)),
+// inherit gives what a series did in the open slot to another one.
+func (h *history) inherit(heir, one *series) {
+	if h.open == nil {
+		return
 	}
-	size := 0
-	for _, sum := range o.samples {
+	did, ok := h.open.samples[one]
+	if !ok {
+		return
+	}
+	delete(h.open.samples, one)
+	h.open.size -= openSize + cap(did)
+	var d sample
+	d.parse(did)
+	h.put(heir, &d)
+}
+
+// pack closes the slot: its samples by whole, and summed up for each.
+func (o *openSlot) pack(scratch *scratch) *slot {
+	s := &slot{number: o.number, covered: make([]coverage, 0, len(o.covered))}
+	all, size := make([]*series, 0, len(o.samples)), 0
+	for one, sum := range o.samples {
+		all = append(all, one)
 		size += len(sum)
 	}
-	s.data = make([]byte, 0, size)
-	for one, sum := range o.samples {
-		s.data = append(s.data, sum...)
-		s.series = append(s.series, one)
-		s.ends = append(s.ends, uint32(len(s.data)))
+	slices.SortFunc(all, func(a, b *series) int { return cmp.Compare(a.whole.index, b.whole.index) })
+	s.parts, s.wholes = newLog(len(all), size), newLog(wholesOf(all), size)
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].whole == all[0].whole {
+			n++
+		}
+		s.wholes.add(all[0].whole.index, o.sum(all[:n], scratch))
+		for _, one := range all[:n] {
+			s.parts.add(one.index, o.samples[one])
+		}
+		all = all[n:]
 	}
+	s.wholes.data = slices.Clone(s.wholes.data) // less than all parts' were
 	for p, d := range o.covered {
 		s.covered = append(s.covered, coverage{p, d})
 	}
 	return s
 }
 
-func (s *slot) size() int { return 96 + len(s.data) + 12*len(s.series) + 16*len(s.covered) }
+// wholesOf counts the wholes of parts that are in their order.
+func wholesOf(parts []*series) (n int) {
+	for i, one := range parts {
+		if i == 0 || one.whole != parts[i-1].whole {
+			n++
+		}
+	}
+	return n
+}
 
-// sample unpacks the i-th sample into into, whose buckets are reused.
-func (s *slot) sample(i int, into *sample) {
+// sum is what a whole's parts did together.
+func (o *openSlot) sum(parts []*series, scratch *scratch) packed {
+	if len(parts) == 1 {
+		return o.samples[parts[0]]
+	}
+	var all sample
+	for _, one := range parts {
+		scratch.sample.parse(o.samples[one])
+		all.merge(&scratch.sample)
+	}
+	return scratch.pack(nil, &all)
+}
+
+func newLog(n, size int) log {
+	return log{make([]uint32, 0, n), make([]uint32, 0, n), make([]byte, 0, size)}
+}
+
+func (l *log) add(index uint32, b packed) {
+	l.data = append(l.data, b...)
+	l.index = append(l.index, index)
+	l.ends = append(l.ends, uint32(len(l.data)))
+}
+
+func (l *log) sample(i int) packed {
 	begin := uint32(0)
 	if i > 0 {
-		begin = s.ends[i-1]
+		begin = l.ends[i-1]
 	}
-	into.parse(s.data[begin:s.ends[i]])
+	return l.data[begin:l.ends[i]]
+}
+
+func (l *log) size() int { return 72 + cap(l.data) + 8*len(l.index) }
+
+func (s *slot) size() int {
+	return 32 + s.wholes.size() + s.parts.size() + 16*len(s.covered)
+}
+
+// dropParts gives up what single pods did, and says how much memory that was.
+func (s *slot) dropParts() int {
+	was := s.size()
+	s.parts = log{}
+	return was - s.size()
 }
 
 // packed is a sample as append makes it.

@@ -1,11 +1,15 @@
 package viz
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/viz/api"
 )
 
 func TestSamplesSurvivePacking(t *testing.T) {
@@ -51,9 +55,10 @@ func TestHistoryIsAnHourLong(t *testing.T) {
 func TestHistoryBudgetShortensTheHour(t *testing.T) {
 	h := &history{}
 	now := time.Unix(1_800_000_000, 0)
-	big := &slot{number: slotNumber(now), data: make([]byte, HistoryBudget*2/3)}
-	h.push(big)
-	h.push(&slot{number: slotNumber(now) + 1, data: make([]byte, HistoryBudget*2/3)})
+	for i := range int64(2) {
+		h.push(&slot{number: slotNumber(now) + i,
+			wholes: log{data: make([]byte, HistoryBudget*2/3)}})
+	}
 	h.turn(now.Add(2 * slotLength))
 	if len(h.closed) != 1 || h.size > HistoryBudget {
 		t.Errorf("%d slots of %d bytes are kept", len(h.closed), h.size)
@@ -89,6 +94,85 @@ func TestClockSetBack(t *testing.T) {
 	}
 	if row := m.one(Query{Resource: "deploy", Window: 5 * time.Minute}); row.RPS != 10 {
 		t.Errorf("over five minutes %v rps", row.RPS)
+	}
+}
+
+// A clock that is set forward makes no rate that never was, and what comes after it is shown as
+// before.
+func TestClockSetForward(t *testing.T) {
+	m := newMesh(t)
+	web := m.pod("shop", "web", "web-1")
+	requests := uint64(0)
+	step := func() {
+		m.now = m.now.Add(time.Second)
+		requests += 10
+		web.report(inbound(1, requests, 0, ""))
+		if row := m.one(Query{Resource: "deploy"}); row.Requests != requests || row.RPS > 10.001 ||
+			row.RPS < 9.999 {
+			t.Fatalf("after %d requests the row is %+v", requests, row)
+		}
+	}
+	for _, forward := range []time.Duration{0, time.Second, time.Minute, time.Hour, 100 * time.Hour} {
+		m.now, web.started = m.now.Add(forward), web.started.Add(forward)
+		for range 90 {
+			step()
+		}
+	}
+	m.now = m.now.Add(-time.Hour) // and back
+	web.started = web.started.Add(-time.Hour)
+	for range 90 {
+		step()
+	}
+}
+
+// What is summed up beforehand is what the slots have, whenever and of whatever is asked.
+func TestRecentIsWhatTheSlotsSay(t *testing.T) {
+	m := newMesh(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var pods []*pod
+	counts := map[*pod]*api.Series{}
+	for i := range 6 {
+		p := m.pod("shop", fmt.Sprint("web", i%2), fmt.Sprintf("web%d-%d", i%2, i))
+		pods = append(pods, p)
+		s := inbound(1, 0, 0, "")
+		for b := range metric.Buckets {
+			s.Bucket = append(s.Bucket, uint32(b))
+		}
+		s.BucketCount = make([]uint64, metric.Buckets)
+		counts[p] = s
+	}
+	for range 2000 {
+		m.now = m.now.Add(time.Duration(rng.IntN(4000)) * time.Millisecond)
+		if rng.IntN(200) == 0 {
+			m.now = m.now.Add(time.Duration(rng.IntN(100)-50) * time.Second)
+		}
+		p := pods[rng.IntN(len(pods))]
+		s := counts[p]
+		n := uint64(rng.IntN(20))
+		s.Requests += n
+		s.BucketCount[rng.IntN(metric.Buckets)] += n
+		if err := p.try(s); err != nil {
+			p.restart(fmt.Sprint(m.now.UnixNano())) // the clock was set back
+			continue
+		}
+		done := m.store.read(m.now)
+		w := spanOf(m.now, Query{Resource: "deploy"})
+		recent, slow := make([]*group, len(m.store.level.all)), make([]*group, len(m.store.level.all))
+		for i := range recent {
+			recent[i], slow[i] = &group{}, &group{}
+		}
+		if m.store.isRecentLocked(w) {
+			m.store.fillRecentLocked(recent)
+			m.store.fillSlotsLocked(w, slow)
+		}
+		done()
+		for i := range recent {
+			if recent[i].window != slow[i].window ||
+				!slices.Equal(recent[i].latency.counts(), slow[i].latency.counts()) {
+				t.Fatalf("at %v whole %d did %v, and the slots say %v", m.now, i, recent[i].window,
+					slow[i].window)
+			}
+		}
 	}
 }
 

@@ -60,21 +60,29 @@ func (l *labels) target() string {
 	return l.authority
 }
 
-// size is roughly what the labels cost in memory.
+// size is roughly what the labels cost in memory where nobody else has any of them.
 func (l *labels) size() int {
 	n := 256
-	for _, s := range labelStrings(l) {
-		n += len(s)
+	for _, s := range l.texts() {
+		n += len(*s)
 	}
 	return n
 }
 
-func labelStrings(l *labels) []string {
-	return []string{
-		l.authority, l.namespace, l.service, l.route, l.backend, l.peer.namespace, l.peer.kind,
-		l.peer.name, l.peer.pod,
-		l.peerID, l.ownID, l.protocol, l.peerAddress,
+// texts are all of its texts, where they stand.
+func (l *labels) texts() []*string {
+	return []*string{
+		&l.authority, &l.namespace, &l.service, &l.route, &l.backend, &l.peer.namespace,
+		&l.peer.kind, &l.peer.name, &l.peer.pod,
+		&l.peerID, &l.ownID, &l.protocol, &l.peerAddress,
 	}
+}
+
+// whole are the labels of what all endpoints of the peer's workload have together.
+func (l *labels) whole() labels {
+	out := *l
+	out.peer.pod = ""
+	return out
 }
 
 // printable replaces what could move a terminal's cursor or hide in a page: labels end up on

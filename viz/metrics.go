@@ -41,7 +41,7 @@ func (v *Server) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(streamsDesc, float64(streams))
 	gauge(proxiesDesc, float64(len(v.store.processes)))
-	gauge(seriesDesc, float64(v.store.size))
+	gauge(seriesDesc, float64(v.store.bytes()))
 	gauge(historyDesc, float64(v.store.history.bytes()))
 	gauge(spanDesc, span)
 	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue,

@@ -98,6 +98,11 @@ type StatRow struct {
 	MeasuredBy string `json:"measuredBy"`
 	// CertificateExpiry is the earliest among its proxies.
 	CertificateExpiry *time.Time `json:"certificateExpiry,omitempty"`
+	// Folded is how often its proxies counted something under the name "other", for they had as
+	// many series as they may.
+	Folded uint64 `json:"folded,omitempty"`
+	// Incomplete says that viz had no room for all that its proxies told.
+	Incomplete bool `json:"incomplete,omitempty"`
 	Figures
 }
 
@@ -105,6 +110,8 @@ type StatRow struct {
 type Edges struct {
 	Window Window    `json:"window"`
 	Rows   []EdgeRow `json:"rows"`
+	// Omitted is how many edges there are beside the rows, which are the busiest.
+	Omitted int `json:"omitted"`
 }
 
 // EdgeRow is who talks to whom, and how that is protected.

@@ -36,6 +36,7 @@ type report struct {
 	version  string
 	workload workload
 	series   []incoming
+	ended    []uint32 // series that the proxy has forgotten
 	dropped  uint64
 	expiry   time.Time
 }
@@ -62,7 +63,8 @@ func checkReport(who reporter, m *api.ReportRequest) (*report, error) {
 	r := &report{
 		startID: m.StartId, sequence: m.Sequence,
 		uptime: time.Duration(m.UptimeMs) * time.Millisecond, version: printable(m.Version),
-		workload: w, dropped: m.DroppedSeries, expiry: time.Unix(m.CertificateExpiryUnix, 0),
+		workload: w, ended: m.Ended, dropped: m.DroppedSeries,
+		expiry: time.Unix(m.CertificateExpiryUnix, 0),
 		series: make([]incoming, 0, len(m.Series)),
 	}
 	seen := make(map[uint32]bool, len(m.Series))
@@ -77,6 +79,12 @@ func checkReport(who reporter, m *api.ReportRequest) (*report, error) {
 			return nil, err
 		}
 		r.series = append(r.series, in)
+	}
+	for _, id := range m.Ended {
+		if seen[id] {
+			return nil, status.Errorf(codes.InvalidArgument,
+				"series %d is said to have ended, and reported", id)
+		}
 	}
 	return r, nil
 }
@@ -157,6 +165,10 @@ func checkProcess(m *api.ReportRequest) error {
 	if m.UptimeMs > uint64(maxUptime/time.Millisecond) {
 		return status.Errorf(codes.InvalidArgument, "uptime_ms %d is no uptime", m.UptimeMs)
 	}
+	if len(m.Ended) > MaxSeriesPerProxy {
+		return status.Errorf(codes.ResourceExhausted,
+			"the report ends %d series: the limit is %d", len(m.Ended), MaxSeriesPerProxy)
+	}
 	if len(m.Series) > MaxSeriesPerProxy {
 		return status.Errorf(codes.ResourceExhausted, "the report has %d series: the limit is %d",
 			len(m.Series), MaxSeriesPerProxy)
@@ -228,10 +240,10 @@ func checkLabels(who reporter, id uint32, l *labels) error {
 		return status.Errorf(codes.PermissionDenied,
 			"series %d claims to be of %q, the certificate is of %q", id, l.ownID, who.id)
 	}
-	for _, v := range labelStrings(l) {
-		if len(v) > MaxLabelLength {
+	for _, v := range l.texts() {
+		if len(*v) > MaxLabelLength {
 			return status.Errorf(codes.InvalidArgument,
-				"series %d: a label has %d bytes: the limit is %d", id, len(v), MaxLabelLength)
+				"series %d: a label has %d bytes: the limit is %d", id, len(*v), MaxLabelLength)
 		}
 	}
 	return nil

@@ -158,8 +158,8 @@ func FuzzReport(f *testing.F) {
 }
 
 func checkSound(t *testing.T, s *store, now time.Time) {
-	if s.size < 0 || s.size > SeriesBudget || s.sizes[testReporter] < s.size {
-		t.Errorf("size is %d, of the reporter %d", s.size, s.sizes[testReporter])
+	if s.size < 0 || s.bytes() > SeriesBudget || s.sizes[testReporter] > ReporterBudget {
+		t.Errorf("size is %d, of the reporter %d", s.bytes(), s.sizes[testReporter])
 	}
 	answer, err := s.stat(now, Query{Resource: "ns"})
 	if err != nil {

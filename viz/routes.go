@@ -26,8 +26,7 @@ func (s *store) routes(now time.Time, q Query) (*Routes, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	defer s.read(now)()
 	w := spanOf(now, q)
 	key := func(one *series) (routeKey, bool) {
 		l := one.labels

@@ -70,23 +70,18 @@ func (s *standing) sums() (ejected, all uint64) {
 // for reading.
 func (s *store) standingsLocked(w span, kind string) map[key]*standing {
 	out := make(map[key]*standing)
-	for _, p := range s.processes {
-		if !p.live(w.now) {
+	for one := range s.noted {
+		if !one.process.live(w.now) {
 			continue
 		}
-		for _, one := range p.series {
-			if one.endpoints == 0 {
-				continue
-			}
-			k, ok := one.destination(kind)
-			if !ok {
-				continue
-			}
-			if out[k] == nil {
-				out[k] = &standing{}
-			}
-			out[k].note(one)
+		k, ok := one.destination(kind)
+		if !ok {
+			continue
 		}
+		if out[k] == nil {
+			out[k] = &standing{}
+		}
+		out[k].note(one)
 	}
 	return out
 }

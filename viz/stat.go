@@ -22,8 +22,7 @@ func (s *store) stat(now time.Time, q Query) (*Stat, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	defer s.read(now)()
 	w := spanOf(now, q)
 	proxies := s.proxies(now, question.what)
 	question.measured = make(map[key]bool, len(proxies))
@@ -106,6 +105,8 @@ func (q *statQuestion) row(s *series) (key, bool) {
 // proxiesOf is what is known of a resource's own proxies.
 type proxiesOf struct {
 	pods   map[string]struct{} // live ones
+	folded uint64
+	full   bool
 	expiry time.Time
 }
 
@@ -133,6 +134,8 @@ func (s *store) proxies(now time.Time, what resource) map[key]*proxiesOf {
 
 func (o *proxiesOf) add(p *process) {
 	o.pods[p.key.reporter.pod] = struct{}{}
+	o.folded += p.dropped
+	o.full = o.full || p.full
 	if p.expiry.Unix() > 0 && (o.expiry.IsZero() || p.expiry.Before(o.expiry)) {
 		o.expiry = p.expiry
 	}
@@ -152,6 +155,7 @@ func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
 		}
 	}
 	row.Proxies, row.Meshed = len(own.pods), len(own.pods) > 0
+	row.Folded, row.Incomplete = own.folded, own.full
 	if !own.expiry.IsZero() {
 		expiry := own.expiry.UTC()
 		row.CertificateExpiry = &expiry

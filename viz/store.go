@@ -2,6 +2,8 @@ package viz
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"sync"
 	"time"
 
@@ -47,26 +49,35 @@ type process struct {
 	stream   *stream   // nil after it ended
 	dropped  uint64    // recordings that the proxy folded into "other"
 	series   map[uint32]*series
+	past     map[*series]*series // by whole, what series that have ended have counted
 	size     int
 	ended    bool // a later life of the same pod's proxy has reported
 	full     bool // some series were refused: beyond a budget
+	counted  bool // what its series have open is counted in their wholes
+	crew     *process
+	members  map[*process]struct{} // of a crew alone
 }
 
-// live says whether the proxy is still there, as far as viz can know.
+// live says whether the proxy is still there, as far as viz can know. A crew is always there: what
+// its members have open is counted of those alone that live.
 func (p *process) live(now time.Time) bool {
-	return !p.ended && (p.stream != nil || now.Sub(p.seen) < staleAfter)
+	return p.members != nil || !p.ended && (p.stream != nil || now.Sub(p.seen) < staleAfter)
 }
 
-// series is one set of labels and its latest cumulative values. The store's lock guards it; labels
-// never change.
+// series is one set of labels and its latest cumulative values: of a process, or a whole. The
+// store's lock guards it; labels never change.
 type series struct {
 	process *process
 	labels  *labels // the store's
-	flow    *flow   // where it is summed for Prometheus; the store's
+	flow    *flow   // where it is summed for Prometheus; the store's; a whole has none
+	whole   *series // nil: it is one
 	total   packed
+	recent  packed // of a whole alone: the sum of what the history calls recent
 	open    uint64
 	changed time.Time
-	// of the endpoints that it is about, and of all that its backend has
+	index   uint32 // in its table
+	parts   uint32 // of a whole
+	// of the endpoints that it is about, and of all that its backend has; not of wholes
 	ejected, endpoints uint32
 }
 
@@ -74,27 +85,35 @@ type series struct {
 type store struct {
 	mu        sync.RWMutex // guards what follows, and the processes; answers only read
 	processes map[processKey]*process
-	labels    map[labels]*sharedLabels
+	crews     map[workload]*process
+	leaving   map[*process]struct{} // those that may have ceased to live, and are counted
+	wholes    map[wholeKey]*series
+	level     table                // of wholes
+	parts     table                // of all other series
+	noted     map[*series]struct{} // parts whose endpoints are known
+	labels    labelSets
 	sizes     map[reporter]int
 	history   history
 	flows     flows
-	size      int    // of all: labels that several proxies have count once
-	refused   uint64 // series, and growth of some, beyond a budget
-	trimmed   uint64 // reports of more than a proxy can do
+	size      int      // of all but the labels
+	refused   uint64   // series, and growth of some, beyond a budget
+	trimmed   uint64   // reports of more than a proxy can do
+	gone      []uint32 // of the report that is being applied
 	scratch   scratch
-}
-
-// sharedLabels are what any number of series have alike: the pods of a workload call the same
-// services.
-type sharedLabels struct {
-	labels
-	holders int
+	another   scratch // for wholes
 }
 
 func newStore() *store {
-	return &store{processes: make(map[processKey]*process),
-		labels: make(map[labels]*sharedLabels), sizes: make(map[reporter]int), flows: newFlows()}
+	s := &store{processes: make(map[processKey]*process), crews: make(map[workload]*process),
+		leaving: make(map[*process]struct{}), wholes: make(map[wholeKey]*series),
+		noted:  make(map[*series]struct{}),
+		labels: newLabelSets(), sizes: make(map[reporter]int), flows: newFlows()}
+	s.history.level = &s.level
+	return s
 }
+
+// bytes is what processes and series take.
+func (s *store) bytes() int { return s.size + s.labels.size }
 
 // apply takes a checked report. A refused one changes nothing.
 func (s *store) apply(now time.Time, from *stream, r *report) error {
@@ -109,9 +128,14 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	if r.uptime < p.uptime {
 		return nil // left over from a stream that another one has replaced
 	}
-	changes, err := p.changes(r, &s.scratch)
+	changes, added, err := p.changes(r, &s.scratch)
 	if err != nil {
 		return err
+	}
+	s.gone = p.gone(s.gone[:0], from, r)
+	if n := len(p.series) + added - len(s.gone); n > MaxSeriesPerProxy {
+		return status.Errorf(codes.ResourceExhausted,
+			"the proxy has %d series: the limit is %d", n, MaxSeriesPerProxy)
 	}
 	if !known {
 		if err := s.beginLocked(p); err != nil {
@@ -132,12 +156,29 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	moved := p.workload != r.workload
 	p.update(now, from, r)
 	if moved {
-		s.moveFlowsLocked(p)
+		s.moveLocked(p)
+	}
+	s.countLocked(p)
+	for _, id := range s.gone {
+		s.endLocked(now, p, id)
 	}
 	for _, c := range changes {
 		s.changeLocked(now, p, c, counted)
 	}
 	return nil
+}
+
+// all are the series that a process has, and its pasts.
+func (p *process) all() iter.Seq[*series] {
+	return func(yield func(*series) bool) {
+		for _, of := range []iter.Seq[*series]{maps.Values(p.series), maps.Values(p.past)} {
+			for one := range of {
+				if !yield(one) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (p *process) update(now time.Time, from *stream, r *report) {
@@ -151,9 +192,11 @@ type change struct {
 	delta sample
 }
 
-func (p *process) changes(r *report, scratch *scratch) ([]change, error) {
-	out := make([]change, 0, len(r.series))
-	added := 0
+// changes are what a report says that is new, and of how many series that are.
+func (p *process) changes(
+	r *report, scratch *scratch,
+) (out []change, added int, err error) {
+	out = make([]change, 0, len(r.series))
 	for _, in := range r.series {
 		before := &scratch.sample
 		before.reset()
@@ -162,27 +205,23 @@ func (p *process) changes(r *report, scratch *scratch) ([]change, error) {
 		case old == nil && in.labels == nil && p.full:
 			continue // refused when its labels came
 		case old == nil && in.labels == nil:
-			return nil, status.Errorf(codes.InvalidArgument,
+			return nil, 0, status.Errorf(codes.InvalidArgument,
 				"series %d came without labels, and never had any", in.id)
 		case old == nil:
 			added++
 		case in.labels != nil && *in.labels != *old.labels:
-			return nil, status.Errorf(codes.InvalidArgument, "series %d changed its labels", in.id)
+			return nil, 0, status.Errorf(codes.InvalidArgument, "series %d changed its labels", in.id)
 		default:
 			before.parse(old.total)
 		}
 		delta, err := in.sample.since(before)
 		if err != nil {
-			return nil, status.Error(codes.InvalidArgument,
+			return nil, 0, status.Error(codes.InvalidArgument,
 				fmt.Sprintf("series %d: %v", in.id, err))
 		}
 		out = append(out, change{in, delta})
 	}
-	if n := len(p.series) + added; n > MaxSeriesPerProxy {
-		return nil, status.Errorf(codes.ResourceExhausted,
-			"the proxy has %d series: the limit is %d", n, MaxSeriesPerProxy)
-	}
-	return out, nil
+	return out, added, nil
 }
 
 func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) {
@@ -191,18 +230,36 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 		if one = s.addLocked(p, c.in); one == nil {
 			return
 		}
-		one.changed = now
+		one.note(now)
 	}
 	if one.open != c.in.open || !c.delta.zero() {
-		one.changed = now
+		one.note(now)
 	}
-	one.open, one.ejected, one.endpoints = c.in.open, c.in.ejected, c.in.endpoints
+	s.noteLocked(one, c.in)
 	if c.delta.zero() || !s.totalLocked(one, &c.delta) {
 		return
 	}
+	s.wholeTotal(one.whole, &c.delta)
 	if counted {
 		s.history.add(now, one, &c.delta)
 		one.flow.total.add(&c.delta)
+	}
+}
+
+// note says that something has changed.
+func (s *series) note(now time.Time) {
+	s.changed, s.whole.changed = now, now
+	s.flow.note(now)
+}
+
+// noteLocked takes the gauges.
+func (s *store) noteLocked(one *series, in incoming) {
+	one.whole.open += in.open - one.open
+	one.open, one.ejected, one.endpoints = in.open, in.ejected, in.endpoints
+	if one.endpoints > 0 {
+		s.noted[one] = struct{}{}
+	} else {
+		delete(s.noted, one)
 	}
 }
 
@@ -212,7 +269,7 @@ func (s *store) totalLocked(one *series, delta *sample) bool {
 	s.scratch.sample.add(delta)
 	next := s.scratch.pack(one.total, &s.scratch.sample)
 	more := cap(next) - cap(one.total)
-	if more > 0 && !s.fitsLocked(one.process.key.reporter, more) {
+	if more > 0 && !s.fitsLocked(one.process.key.reporter, 2*more) { // its whole grows, too
 		s.refused++
 		one.process.full = true
 		return false
@@ -223,45 +280,43 @@ func (s *store) totalLocked(one *series, delta *sample) bool {
 }
 
 // seriesSize is what a series costs beside its labels and its total, with its place in a map.
-const seriesSize = 176
+const seriesSize = 200
 
 func (s *store) addLocked(p *process, in incoming) *series {
-	if !s.fitsLocked(p.key.reporter, seriesSize+in.labels.size()) {
+	one := s.makeLocked(p, in.labels)
+	if one != nil {
+		p.series[in.id] = one
+	}
+	return one
+}
+
+// makeLocked makes a series of a process's; nil: beyond a budget.
+func (s *store) makeLocked(p *process, l *labels) *series {
+	if !s.fitsLocked(p.key.reporter, seriesSize+l.size()) {
 		s.refused++
 		p.full = true
 		return nil
 	}
-	one := &series{process: p, labels: s.shareLocked(p, in.labels)}
+	one := &series{process: p, labels: s.labels.hold(l)}
 	one.flow = s.flows.hold(one.flowKey())
-	p.series[in.id] = one
+	s.parts.add(one, s.history.number())
+	s.unite(one)
 	s.growLocked(p, seriesSize)
+	s.sizes[p.key.reporter] += one.labels.size() // whole, whoever else has them
 	return one
 }
 
-// shareLocked returns the store's own of some labels. Each proxy's share counts them whole.
-func (s *store) shareLocked(p *process, l *labels) *labels {
-	shared := s.labels[*l]
-	if shared == nil {
-		shared = &sharedLabels{labels: *l}
-		s.labels[*l] = shared
-		s.size += l.size()
-	}
-	shared.holders++
-	s.sizes[p.key.reporter] += l.size()
-	return &shared.labels
-}
-
-func (s *store) unshareLocked(p *process, l *labels) {
-	s.sizes[p.key.reporter] -= l.size()
-	shared := s.labels[*l]
-	if shared.holders--; shared.holders == 0 {
-		delete(s.labels, *l)
-		s.size -= l.size()
-	}
+func (s *store) removeLocked(one *series) {
+	s.departLocked(one)
+	s.parts.remove(one, s.history.number())
+	s.flows.release(one.flow)
+	delete(s.noted, one)
+	s.sizes[one.process.key.reporter] -= one.labels.size()
+	s.labels.release(one.labels)
 }
 
 func (s *store) fitsLocked(who reporter, size int) bool {
-	return s.size+size <= SeriesBudget && s.sizes[who]+size <= ReporterBudget
+	return s.bytes()+size <= SeriesBudget && s.sizes[who]+size <= ReporterBudget
 }
 
 func (s *store) growLocked(p *process, n int) {
@@ -280,21 +335,24 @@ func (s *store) beginLocked(p *process) error {
 	for _, other := range s.processes {
 		if other.key.reporter == p.key.reporter {
 			other.ended = true
+			s.leaving[other] = struct{}{}
 			if other.until.After(p.until) {
 				p.until = other.until // lives follow one another
 			}
 		}
 	}
 	s.processes[p.key] = p
+	s.joinLocked(p)
 	s.growLocked(p, processSize)
 	return nil
 }
 
 func (s *store) forgetLocked(p *process) {
-	for _, one := range p.series {
-		s.unshareLocked(p, one.labels)
-		s.flows.release(one.flow)
+	for one := range p.all() {
+		s.removeLocked(one)
 	}
+	s.leaveLocked(p)
+	delete(s.leaving, p)
 	s.growLocked(p, -p.size)
 	if s.sizes[p.key.reporter] == 0 {
 		delete(s.sizes, p.key.reporter)
@@ -307,9 +365,12 @@ func (s *store) expireLocked(now time.Time) {
 	if !s.history.turn(now) {
 		return
 	}
+	s.flows.age(now)
 	for _, p := range s.processes {
 		if p.stream == nil && now.Sub(p.seen) > historyLength {
 			s.forgetLocked(p)
+		} else {
+			s.outliveLocked(now, p)
 		}
 	}
 }
@@ -322,6 +383,46 @@ func (s *store) end(now time.Time, from *stream) {
 	for _, p := range s.processes {
 		if p.stream == from {
 			p.stream, p.seen = nil, now
+			s.leaving[p] = struct{}{}
 		}
 	}
+}
+
+// countLocked counts what a process that has just reported has open.
+func (s *store) countLocked(p *process) {
+	delete(s.leaving, p)
+	if p.counted {
+		return
+	}
+	p.counted = true
+	for _, one := range p.series {
+		one.whole.open += one.open
+	}
+}
+
+// settleLocked brings up to date what changes without a report: what has ended is not open any
+// more, and the past is past.
+func (s *store) settleLocked(now time.Time) {
+	if n := s.history.number(); n > 0 && slotNumber(now) > n {
+		s.expireLocked(now)
+	}
+	for p := range s.leaving {
+		if p.live(now) {
+			continue
+		}
+		delete(s.leaving, p)
+		p.counted = false
+		for _, one := range p.series {
+			one.whole.open -= one.open
+		}
+	}
+}
+
+// read settles the store and locks it for an answer, until done is called.
+func (s *store) read(now time.Time) (done func()) {
+	s.mu.Lock()
+	s.settleLocked(now)
+	s.mu.Unlock()
+	s.mu.RLock()
+	return s.mu.RUnlock
 }

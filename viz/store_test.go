@@ -273,8 +273,11 @@ func TestEndedProxyKeepsItsTotalsForAnHour(t *testing.T) {
 	if rows := m.stat(Query{Resource: "deploy/web"}); len(rows) != 0 {
 		t.Errorf("an hour later there is %+v", rows)
 	}
-	if m.store.size != m.store.sizes[other.stream.who] || len(m.store.sizes) != 1 {
-		t.Errorf("sizes are %d and %v", m.store.size, m.store.sizes)
+	alone := newMesh(t)
+	alone.pod("shop", "other", "other-1").report(inbound(1, 2, 0, ""))
+	if m.store.bytes() != alone.store.bytes() || len(m.store.sizes) != 1 {
+		t.Errorf("%d bytes are left, want %d; sizes are %v", m.store.bytes(), alone.store.bytes(),
+			m.store.sizes)
 	}
 }
 
@@ -424,31 +427,25 @@ func TestEqualLabelsAreKeptOnce(t *testing.T) {
 		one.report(outbound(1, checkout, "POST /pay"))
 		pods = append(pods, one)
 	}
-	if n := len(m.store.labels); n != 1 {
+	if n := len(m.store.labels.sets); n != 2 { // with the endpoint's pod, and without
 		t.Errorf("%d labels are kept", n)
 	}
 	sum := 0
 	for _, size := range m.store.sizes {
 		sum += size
 	}
-	if each := sum / len(pods); m.store.size > len(pods)*each-50*m.labelSize() {
-		t.Errorf("%d bytes are counted for %d pods of %d each", m.store.size, len(pods), each)
+	if each := sum / len(pods); m.store.bytes() > len(pods)*each-25*m.store.labels.size {
+		t.Errorf("%d bytes are counted for %d pods of %d each", m.store.bytes(), len(pods), each)
 	}
 	for _, one := range pods {
 		m.store.end(m.now, one.stream)
 	}
 	m.now = m.now.Add(historyLength + time.Minute)
 	checkout.report()
-	if len(m.store.labels) != 0 || m.store.size != processSize {
-		t.Errorf("an hour later %d labels and %d bytes are left", len(m.store.labels), m.store.size)
+	if len(m.store.labels.sets) != 0 || m.store.bytes() != processSize {
+		t.Errorf("an hour later %d labels and %d bytes are left", len(m.store.labels.sets),
+			m.store.bytes())
 	}
-}
-
-func (m *mesh) labelSize() (n int) {
-	for l := range m.store.labels {
-		n += l.size()
-	}
-	return n
 }
 
 // Series that arrive small and fill their histograms later get no more than their pod's share.

@@ -3,10 +3,9 @@ package viz
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
-
-	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
 // The groupings of top, coarse to fine.
@@ -41,8 +40,7 @@ func (s *store) top(now time.Time, q Query) (*Top, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	defer s.read(now)()
 	w := spanOf(now, q)
 	question.reporting = make(map[string]bool)
 	pods := make(map[reporter]struct{})
@@ -53,17 +51,20 @@ func (s *store) top(now time.Time, q Query) (*Top, error) {
 		}
 	}
 	rows := collectLocked(s, w, question.key)
-	out := &Top{Window: s.windowLocked(w), Proxies: len(pods),
-		Rows: make([]TopRow, 0, len(rows.groups))}
+	out := &Top{Window: s.windowLocked(w), Proxies: len(pods), Rows: []TopRow{}}
 	out.Total = rows.sum().figures()
 	for k, g := range rows.groups {
 		// who is ejected gets no requests, and is to be seen all the same
-		if g.window != (counters{}) || g.open > 0 || len(g.standing.ejected) > 0 {
-			out.Rows = append(out.Rows, k.row(g))
+		if g.window == (counters{}) && g.open == 0 && len(g.standing.ejected) == 0 {
+			delete(rows.groups, k)
 		}
 	}
+	shown := busiest(rows.groups, maxTopRows)
+	rows.trendsLocked(s, w, slices.Collect(maps.Values(shown)))
+	for k, g := range shown {
+		out.Rows = append(out.Rows, k.row(g))
+	}
 	slices.SortFunc(out.Rows, compareTop)
-	out.Rows = out.Rows[:min(len(out.Rows), maxTopRows)]
 	return out, nil
 }
 
@@ -155,16 +156,14 @@ func (s *series) ids() (client, server string) {
 
 // sum is all groups together.
 func (c *collection[K]) sum() *group {
-	all := &group{latency: make([]uint64, metric.Buckets)}
+	all := &group{}
 	for _, g := range c.groups {
 		all.total.add(&g.total)
 		all.window.add(&g.window)
 		all.open += g.open
 		all.standing.add(&g.standing)
 		all.elapsed = max(all.elapsed, g.elapsed)
-		for i, n := range g.latency {
-			all.latency[i] += n
-		}
+		all.latency.addAll(&g.latency)
 	}
 	return all
 }

@@ -136,15 +136,18 @@ func (Security) EnumDescriptor() ([]byte, []int) {
 }
 
 type ReportRequest struct {
-	state                 protoimpl.MessageState `protogen:"open.v1"`
-	StartId               string                 `protobuf:"bytes,1,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"` // random, one per process
-	Sequence              uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	UptimeMs              uint64                 `protobuf:"varint,3,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // since the process's start, at the snapshot: rates come from this clock, not viz's
-	Version               string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	Workload              *Workload              `protobuf:"bytes,5,opt,name=workload,proto3" json:"workload,omitempty"`                                 // as destination told the proxy; viz checks it against the certificate
-	Series                []*Series              `protobuf:"bytes,6,rep,name=series,proto3" json:"series,omitempty"`                                     // all that changed since the last acknowledged report; everything on the first of a stream
-	DroppedSeries         uint64                 `protobuf:"varint,7,opt,name=dropped_series,json=droppedSeries,proto3" json:"dropped_series,omitempty"` // recordings folded into "other", beyond the cap
-	CertificateExpiryUnix int64                  `protobuf:"varint,8,opt,name=certificate_expiry_unix,json=certificateExpiryUnix,proto3" json:"certificate_expiry_unix,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	StartId  string                 `protobuf:"bytes,1,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"` // random, one per process
+	Sequence uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	UptimeMs uint64                 `protobuf:"varint,3,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // since the process's start, at the snapshot: rates come from this clock, not viz's
+	Version  string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Workload *Workload              `protobuf:"bytes,5,opt,name=workload,proto3" json:"workload,omitempty"` // as destination told the proxy; viz checks it against the certificate
+	// All that changed since the last acknowledged report. The first of a stream has everything: what is not in it has
+	// ended.
+	Series                []*Series `protobuf:"bytes,6,rep,name=series,proto3" json:"series,omitempty"`
+	DroppedSeries         uint64    `protobuf:"varint,7,opt,name=dropped_series,json=droppedSeries,proto3" json:"dropped_series,omitempty"` // recordings folded into "other", beyond the cap
+	CertificateExpiryUnix int64     `protobuf:"varint,8,opt,name=certificate_expiry_unix,json=certificateExpiryUnix,proto3" json:"certificate_expiry_unix,omitempty"`
+	Ended                 []uint32  `protobuf:"varint,12,rep,packed,name=ended,proto3" json:"ended,omitempty"` // series that were in earlier reports of this stream, and that the proxy has forgotten
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -235,10 +238,18 @@ func (x *ReportRequest) GetCertificateExpiryUnix() int64 {
 	return 0
 }
 
+func (x *ReportRequest) GetEnded() []uint32 {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
 type ReportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Acknowledged  uint64                 `protobuf:"varint,1,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`               // sequence
 	IntervalMs    uint32                 `protobuf:"varint,2,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // how often to report; 0: as before
+	Replicas      uint32                 `protobuf:"varint,6,opt,name=replicas,proto3" json:"replicas,omitempty"`                       // a mark of which replicas of viz there are: another one when they change; 0: unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +294,13 @@ func (x *ReportResponse) GetAcknowledged() uint64 {
 func (x *ReportResponse) GetIntervalMs() uint32 {
 	if x != nil {
 		return x.IntervalMs
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
 	}
 	return 0
 }
@@ -1599,7 +1617,7 @@ var File_viz_proto protoreflect.FileDescriptor
 
 const file_viz_proto_rawDesc = "" +
 	"\n" +
-	"\tviz.proto\x12\ftulle.viz.v1\"\xbe\x02\n" +
+	"\tviz.proto\x12\ftulle.viz.v1\"\xd4\x02\n" +
 	"\rReportRequest\x12\x19\n" +
 	"\bstart_id\x18\x01 \x01(\tR\astartId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1b\n" +
@@ -1608,11 +1626,13 @@ const file_viz_proto_rawDesc = "" +
 	"\bworkload\x18\x05 \x01(\v2\x16.tulle.viz.v1.WorkloadR\bworkload\x12,\n" +
 	"\x06series\x18\x06 \x03(\v2\x14.tulle.viz.v1.SeriesR\x06series\x12%\n" +
 	"\x0edropped_series\x18\a \x01(\x04R\rdroppedSeries\x126\n" +
-	"\x17certificate_expiry_unix\x18\b \x01(\x03R\x15certificateExpiryUnix\"U\n" +
+	"\x17certificate_expiry_unix\x18\b \x01(\x03R\x15certificateExpiryUnix\x12\x14\n" +
+	"\x05ended\x18\f \x03(\rR\x05ended\"q\n" +
 	"\x0eReportResponse\x12\"\n" +
 	"\facknowledged\x18\x01 \x01(\x04R\facknowledged\x12\x1f\n" +
 	"\vinterval_ms\x18\x02 \x01(\rR\n" +
-	"intervalMs\"b\n" +
+	"intervalMs\x12\x1a\n" +
+	"\breplicas\x18\x06 \x01(\rR\breplicas\"b\n" +
 	"\bWorkload\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
