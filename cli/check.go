@@ -158,6 +158,7 @@ func (c *checker) run(ctx context.Context, pre bool) {
 	c.checkIdentity(ctx)
 	c.checkWebhook(ctx)
 	c.checkProxies(ctx)
+	c.checkRoom(ctx)
 	c.checkNetworks(ctx)
 	c.checkPodSecurity(ctx)
 	c.checkGatewayAPI(ctx)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/viz"
 )
 
 // maxNamed bounds how many pods a finding names.
@@ -45,6 +46,22 @@ func (c *checker) checkProxies(ctx context.Context) {
 	c.listed("every proxy has this meshctl's version", warning, other, len(pods.Items),
 		"kubectl rollout restart of their workloads")
 	c.checkUnmeshed(ctx)
+}
+
+// checkRoom asks viz whether anything is not counted under its own name. Whoever may not ask, or
+// finds no viz, is not told: other checks say that viz is not there.
+func (c *checker) checkRoom(ctx context.Context) {
+	link, err := (&vizApp{app: c.app}).forwarded(ctx, "")
+	if err != nil {
+		return
+	}
+	defer link.close()
+	stat, err := link.current().Stat(ctx, viz.Query{Resource: "pod"})
+	if err != nil {
+		return
+	}
+	c.listed("every proxy has room for what it counts", warning, crowded(stat.Rows),
+		len(stat.Rows), "meshctl viz edges pod -A: who calls so many others?")
 }
 
 func (c *checker) listed(check string, v verdict, bad []string, total int, next string) {

@@ -135,6 +135,7 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"install", "--identity-lifetime", "soon"}, 2, "invalid argument"},
 		{[]string{"serve", "injector", "--log-level", "loud"}, 2, "--log-level"},
 		{[]string{"serve", "viz", "--trust-domain", "?"}, 2, "--trust-domain"},
+		{[]string{"install", "--viz-replicas", "4"}, 2, "--viz-replicas"},
 		{[]string{"inject", "testdata/absent.yaml"}, 1, "absent.yaml"},
 		{[]string{"check", "--kubeconfig", "testdata/absent"}, 3, ""},
 		{[]string{"identity", "web", "--kubeconfig", "testdata/absent"}, 1, ""},

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
+	"github.com/tulle-mesh/tulle/proxy/record"
 )
 
 const (
@@ -26,6 +27,7 @@ type installFlags struct {
 	lifetime time.Duration
 	// prometheus is the namespace that may read the mesh's figures; none if empty.
 	prometheus string
+	replicas   int // of viz
 	tracing    tracingFlags
 }
 
@@ -55,6 +57,9 @@ Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
 		"how long a certificate lasts; proxies renew at half of it")
 	cmd.Flags().StringVar(&flags.prometheus, "prometheus-namespace", "",
 		"namespace whose pods may read viz's metrics of the mesh; without it nobody may")
+	cmd.Flags().IntVar(&flags.replicas, "viz-replicas", 1,
+		fmt.Sprintf("how many viz there are, 1 to %d: each proxy reports to each of them, and any "+
+			"of them answers whole", record.MaxReplicas))
 	return cmd
 }
 
@@ -88,6 +93,10 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 		return manifest.Config{}, fmt.Errorf("--prometheus-namespace %q: no namespace is called so",
 			ns)
 	}
+	if n := flags.replicas; n < 1 || n > record.MaxReplicas {
+		return manifest.Config{}, fmt.Errorf("--viz-replicas %d: proxies report to 1 to %d", n,
+			record.MaxReplicas)
+	}
 	consul, err := flags.consul.config()
 	if err != nil {
 		return manifest.Config{}, err
@@ -97,5 +106,6 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 	}
 	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"),
 		IdentityLifetime: flags.lifetime, PrometheusNamespace: flags.prometheus,
-		Consul: consul, Tracing: flags.tracing.args()}, nil
+		VizReplicas: flags.replicas,
+		Consul:      consul, Tracing: flags.tracing.args()}, nil
 }

@@ -48,6 +48,12 @@ func (a *app) namespace() (string, error) {
 
 // meshPod is a ready pod of a control-plane deployment.
 func (a *app) meshPod(ctx context.Context, deployment string) (*corev1.Pod, error) {
+	return a.meshPodBeside(ctx, deployment, "")
+}
+
+// meshPodBeside is another one than a pod that did not answer, if there is any: Kubernetes takes
+// its time to say that it is not ready.
+func (a *app) meshPodBeside(ctx context.Context, deployment, silent string) (*corev1.Pod, error) {
 	client, err := a.client()
 	if err != nil {
 		return nil, err
@@ -57,10 +63,14 @@ func (a *app) meshPod(ctx context.Context, deployment string) (*corev1.Pod, erro
 	if err != nil {
 		return nil, fmt.Errorf("list pods of %s/%s: %w", a.meshSpace, deployment, err)
 	}
+	var found *corev1.Pod
 	for i := range list.Items {
-		if podReady(&list.Items[i]) {
-			return &list.Items[i], nil
+		if one := &list.Items[i]; podReady(one) && (found == nil || found.Name == silent) {
+			found = one
 		}
+	}
+	if found != nil {
+		return found, nil
 	}
 	return nil, fmt.Errorf("no ready pod of %s in namespace %s: run 'meshctl check' to see why",
 		deployment, a.meshSpace)

@@ -164,6 +164,8 @@ func newServeVizCommand(a *app) *cobra.Command {
 		"address for Prometheus, with the mesh's figures for whoever reaches it; none if empty")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.serve(cmd, func(ctx context.Context, s server) error {
+			s.replicas = fmt.Sprintf("%s.%s.svc.%s.", names.VizReplicas, a.meshSpace,
+				f.clusterDomain)
 			return s.serveViz(ctx, queries, metrics)
 		})
 	}
@@ -188,6 +190,10 @@ func (s server) serveViz(ctx context.Context, queries, metrics string) error {
 		}
 		all.Go(func() error { return v.ServeMetrics(ctx, page) })
 	}
+	all.Go(func() error {
+		v.FollowReplicas(ctx, s.replicas, net.DefaultResolver.LookupHost)
+		return nil
+	})
 	all.Go(func() error { return v.Serve(ctx, s.listen, l) })
 	all.Go(func() error { return health.Serve(ctx, s.health) })
 	return all.Wait()
@@ -199,6 +205,7 @@ type server struct {
 	listen, health net.Listener
 	source         *spiffe.Source
 	log            *slog.Logger
+	replicas       string // viz's name for all of them
 }
 
 // probes is ready while the certificate is good.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -84,7 +85,7 @@ func (v *vizApp) connect(ctx context.Context) (*vizLink, error) {
 			return nil, err
 		}
 		if found == "" {
-			return v.forwarded(ctx)
+			return v.forwarded(ctx, "")
 		}
 		fmt.Fprintf(v.ErrOut, "asking the mesh of 'meshctl dev up' in this folder (viz at %s)\n",
 			found)
@@ -94,12 +95,17 @@ func (v *vizApp) connect(ctx context.Context) (*vizLink, error) {
 	return &vizLink{app: v, client: viz.NewClient(v.addr), stop: func() {}}, nil
 }
 
-func (v *vizApp) forwarded(ctx context.Context) (*vizLink, error) {
-	addr, stop, err := v.forward(ctx, names.Viz, config.VizQueryPort)
+// forwarded leads to a replica, if there are several to another one than has been silent.
+func (v *vizApp) forwarded(ctx context.Context, silent string) (*vizLink, error) {
+	pod, err := v.meshPodBeside(ctx, names.Viz, silent)
 	if err != nil {
 		return nil, fmt.Errorf("reach viz: %w", err)
 	}
-	return &vizLink{app: v, client: viz.NewClient(addr), stop: stop}, nil
+	addr, stop, err := v.forwardPod(ctx, pod, config.VizQueryPort)
+	if err != nil {
+		return nil, fmt.Errorf("reach viz: %w", err)
+	}
+	return &vizLink{app: v, client: viz.NewClient(addr), pod: pod.Name, stop: stop}, nil
 }
 
 // vizLink is a way to viz.
@@ -107,6 +113,7 @@ type vizLink struct {
 	app    *vizApp
 	mu     sync.Mutex // guards the rest: a page may ask again before the last answer came
 	client *viz.Client
+	pod    string // whose port is forwarded
 	stop   func()
 	closed bool
 }
@@ -128,12 +135,12 @@ func (l *vizLink) again(ctx context.Context, failed *viz.Client) bool {
 	if l.client != failed {
 		return true // another question has done it
 	}
-	next, err := l.app.forwarded(ctx)
+	next, err := l.app.forwarded(ctx, l.pod)
 	if err != nil {
 		return false
 	}
 	l.stop()
-	l.client, l.stop = next.client, next.stop
+	l.client, l.pod, l.stop = next.client, next.pod, next.stop
 	return true
 }
 
@@ -176,6 +183,10 @@ func (v *vizApp) devAddr() (string, error) {
 
 // silent says whether nobody answered, rather than that viz refused.
 func silent(err error) bool {
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		return true // a node is gone, say
+	}
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, io.EOF)
 }

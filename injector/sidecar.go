@@ -99,7 +99,7 @@ func (c Config) env(s settings, pod corev1.PodSpec) []corev1.EnvVar {
 		{Name: config.EnvDestinationAddr, Value: c.Address(
 			names.Destination, config.DestinationPort)},
 		{Name: config.EnvDestinationID, Value: c.ServerID(names.Destination)},
-		{Name: config.EnvVizAddr, Value: c.Address(names.Viz, config.VizPort)},
+		{Name: config.EnvVizAddr, Value: c.Address(names.VizReplicas, config.VizPort)},
 		{Name: config.EnvVizID, Value: c.ServerID(names.Viz)},
 		{Name: config.EnvTokenFile, Value: TokenFile},
 		{Name: config.EnvTrustFile, Value: TrustFile},

@@ -89,8 +89,8 @@ func (l *meshLife) recheck() {
 	}
 }
 
-// watchRoots rechecks every mesh connection when the roots change, and leaves the servers'
-// connections when this proxy's own certificate does.
+// watchRoots rechecks every mesh connection when the roots change, and leaves destination's
+// connection when this proxy's own certificate does: a stream to viz has one of its own.
 func (p *Proxy) watchRoots(ctx context.Context) {
 	var last *x509svid.SVID
 	var roots <-chan struct{}
@@ -105,7 +105,6 @@ func (p *Proxy) watchRoots(ctx context.Context) {
 		if own := p.source.SVID(); own != last {
 			last = own
 			p.destination.Renew()
-			p.viz.Renew()
 		}
 		select {
 		case <-changed:

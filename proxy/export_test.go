@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -36,3 +38,9 @@ func (p *Proxy) Heads() (n int64) {
 
 // Held is what is held for peers that are slow to take it, in bytes.
 func (p *Proxy) Held() int { return p.held.Held() }
+
+// LookUp finds the addresses of a host.
+type LookUp = func(ctx context.Context, host string) ([]string, error)
+
+// FindViz has a proxy that does not run yet look up viz's replicas otherwise than by DNS.
+func (p *Proxy) FindViz(f LookUp) { p.lookUp = f }

@@ -46,6 +46,7 @@ type testMesh struct {
 	stopDest func()        // ends destination, and waits
 	stopID   func()        // ends identity, and waits
 	viz      string        // its address, if there is one
+	lookUp   proxy.LookUp  // of viz's name; nil: DNS
 	limits   config.Limits // of the proxies that are run next
 	access   io.Writer     // their access logs
 	tracing  *api.Tracing  // what they are told of it
@@ -263,6 +264,9 @@ func (m *testMesh) run(env map[string]string) (*proxy.Proxy, func() error) {
 		Access: m.access,
 	})
 	check(m.t, err)
+	if m.lookUp != nil {
+		p.FindViz(m.lookUp)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- p.Run(ctx) }()

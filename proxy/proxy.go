@@ -57,10 +57,10 @@ type Proxy struct {
 	token      func() (string, error)
 	meshServer *tls.Config
 	dialer     *net.Dialer
+	lookUp     func(ctx context.Context, host string) ([]string, error) // of viz's replicas
 
 	identity    *rpc.Client
 	destination *rpc.Client
-	viz         *rpc.Client
 
 	metrics   *metric.Registry
 	wheel     *timer.Wheel
@@ -119,6 +119,7 @@ func New(cfg config.Config, version string, out Output) (*Proxy, error) {
 		reported: make(chan struct{}),
 		source:   spiffe.NewSource(),
 		dialer:   newDialer(&cfg.Limits),
+		lookUp:   net.DefaultResolver.LookupHost,
 		metrics:  metric.NewRegistry(),
 		wheel:    timer.New(),
 		held:     wire.Allowance{Limit: cfg.Limits.MaxHeld},
@@ -206,8 +207,6 @@ func (p *Proxy) newClients() {
 		rpc.Bounds{Request: identityapi.MaxRequest, Response: identityapi.MaxResponse})
 	p.destination = p.newClient(c.Destination.Addr, p.dialServer(c.Destination),
 		rpc.Bounds{Request: api.MaxRequest, Response: api.MaxResponse})
-	p.viz = p.newClient(c.Viz.Addr, p.dialServer(c.Viz),
-		rpc.Bounds{Request: vizapi.MaxRequest, Response: vizapi.MaxResponse})
 }
 
 // dial connects to a server of the control plane.
@@ -277,24 +276,37 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return nil
 }
 
-// report keeps viz told, if there is one.
+// report keeps every replica of viz told, if there is any.
 func (p *Proxy) report(ctx context.Context) {
 	defer close(p.reported)
 	if p.cfg.Viz.Addr == "" {
 		return
 	}
-	record.New(
+	reporter := record.New(
 		record.Options{
-			Client:   p.viz,
 			Version:  p.version,
-			Log:      p.log,
 			Metrics:  p.metrics,
 			Source:   p.source,
-			Failures: p.controlErrors.viz,
+			Patience: record.Patience,
 			Workload: p.discovery.Self,
 			Settled:  p.settled,
 		},
-	).Run(ctx)
+	)
+	replicas := &record.Replicas{Addr: p.cfg.Viz.Addr, LookUp: p.lookUp, Log: p.log,
+		Failures: p.controlErrors.viz, Settled: p.settled}
+	replicas.Run(ctx, func(
+		ctx context.Context, addr string, changed func(),
+	) (heard bool, err error) {
+		client := p.newViz(addr)
+		defer client.Close()
+		return reporter.Report(ctx, client, changed)
+	})
+}
+
+// newViz makes a client of one of viz's replicas.
+func (p *Proxy) newViz(addr string) *rpc.Client {
+	return p.newClient(p.cfg.Viz.Addr, p.dialServer(config.Service{Addr: addr, ID: p.cfg.Viz.ID}),
+		rpc.Bounds{Request: vizapi.MaxRequest, Response: vizapi.MaxResponse})
 }
 
 // lastReport is how long the end of the process may wait for viz and for a collector of traces.
@@ -374,7 +386,7 @@ func (p *Proxy) finish(adm *admin.Server) {
 	if err := adm.Close(stop); err != nil {
 		p.log.Debug("the admin server did not end in time", "err", err)
 	}
-	for _, c := range []*rpc.Client{p.identity, p.destination, p.viz} {
+	for _, c := range []*rpc.Client{p.identity, p.destination} {
 		c.Close()
 	}
 	p.tasks.Wait()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,7 +61,10 @@ type Server struct {
 	cfg    Config
 	store  *store
 	limits serve.Limits
-	mu     sync.Mutex // guards streams
+
+	replicas atomic.Uint32 // a mark of which there are; 0: nobody has looked
+
+	mu sync.Mutex // guards streams
 	// streams has at most one for each reporter: a newer one replaces the older.
 	streams map[reporter]*stream
 }
@@ -180,7 +184,7 @@ func (v *Server) acceptReport(ss reportStream, one *stream, m *api.ReportRequest
 			"bytes_per_second", mostBytesPerSecond)
 	}
 	answer := &api.ReportResponse{Acknowledged: r.sequence,
-		IntervalMs: uint32(v.interval() / time.Millisecond)}
+		IntervalMs: uint32(v.interval() / time.Millisecond), Replicas: v.replicas.Load()}
 	if err := ss.Send(answer); err != nil {
 		return fmt.Errorf("acknowledge a report: %w", err)
 	}

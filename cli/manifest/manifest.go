@@ -24,6 +24,7 @@ type Config struct {
 	IdentityLifetime time.Duration // of an SVID
 	// PrometheusNamespace is the one whose pods may read viz's metrics of the mesh; "" is none.
 	PrometheusNamespace string
+	VizReplicas         int // 0 is 1
 	Consul              Consul
 	// Tracing are destination's flags for where spans go; none: nowhere.
 	Tracing []string
@@ -50,7 +51,11 @@ func Objects(c Config) []runtime.Object {
 	for _, s := range c.servers() {
 		out = append(out, c.account(s))
 		out = append(out, c.rights(s)...)
-		out = append(out, c.service(s), c.deployment(s))
+		out = append(out, c.service(s))
+		if s.each != "" {
+			out = append(out, c.serviceOfEach(s))
+		}
+		out = append(out, c.deployment(s))
 		if s.replicas > 1 {
 			out = append(out, c.disruptionBudget(s))
 		}

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -288,6 +290,47 @@ func TestEveryObjectIsNamed(t *testing.T) {
 			t.Errorf("object %s: unnamed or twice", key)
 		}
 		seen[key] = true
+	}
+}
+
+// Proxies find every replica of viz, of which there is one unless somebody wants more.
+func TestReplicasOfViz(t *testing.T) {
+	for _, want := range []int32{1, 3} {
+		c := testConfig()
+		c.PrometheusNamespace = "monitoring"
+		if want > 1 {
+			c.VizReplicas = int(want)
+		}
+		budget := false
+		var replicas int32
+		var each, one *corev1.Service
+		for _, object := range Objects(c) {
+			switch o := object.(type) {
+			case *appsv1.Deployment:
+				if o.Name == names.Viz {
+					replicas = *o.Spec.Replicas
+				}
+			case *policyv1.PodDisruptionBudget:
+				budget = budget || o.Name == names.Viz
+			case *corev1.Service:
+				switch o.Name {
+				case names.Viz:
+					one = o
+				case names.VizReplicas:
+					each = o
+				}
+			}
+		}
+		if replicas != want || budget != (want > 1) {
+			t.Errorf("%d replicas, want %d; a budget: %v", replicas, want, budget)
+		}
+		if each == nil || each.Spec.ClusterIP != corev1.ClusterIPNone ||
+			!maps.Equal(each.Spec.Selector, one.Spec.Selector) || each.Spec.Ports[0].Port != 8084 {
+			t.Errorf("proxies find replicas by %+v", each)
+		}
+		if sticky := one.Spec.SessionAffinity == corev1.ServiceAffinityClientIP; sticky != (want > 1) {
+			t.Errorf("with %d replicas Prometheus stays with one: %v", want, sticky)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type server struct {
 	service  int32 // the Service's port
 	metrics  int32 // where Prometheus reads what the mesh does; 0 is nowhere
 	replicas int32
+	each     string // a Service by which all replicas are found; "" where one will do
 	// memory is what it may use: a limit, so that a leak ends one server and not the node. What the
 	// server admits follows from it, so that it refuses before it is killed
 	// (identity/serve.Limits).
@@ -81,7 +82,8 @@ func (c Config) servers() []server {
 			"--image-pull-policy=" + string(i.PullPolicy), "--proxy-log-level=" + i.LogLevel,
 		}, resourceArgs(i.Resources)),
 	}, {
-		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort, replicas: 1,
+		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort,
+		replicas: int32(max(1, c.VizReplicas)), each: names.VizReplicas,
 		memory: memoryFor(viz.ConnectionLimits()),
 	}}
 	if c.PrometheusNamespace != "" {
@@ -126,11 +128,30 @@ func (c Config) account(s server) *corev1.ServiceAccount {
 }
 
 func (c Config) service(s server) *corev1.Service {
-	return &corev1.Service{
+	out := &corev1.Service{
 		TypeMeta: typeMeta("v1", "Service"), ObjectMeta: meta(s.name, c.Injector.Namespace),
 		Spec: corev1.ServiceSpec{
 			Selector: selector(s),
 			Ports:    servicePorts(s),
+		},
+	}
+	if s.metrics != 0 && s.replicas > 1 {
+		// Each has counters of its own, from its own start: a Prometheus is to stay with one.
+		out.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	}
+	return out
+}
+
+// serviceOfEach has no address of its own: its name has those of all pods that are ready.
+func (c Config) serviceOfEach(s server) *corev1.Service {
+	m := meta(s.each, c.Injector.Namespace)
+	return &corev1.Service{
+		TypeMeta: typeMeta("v1", "Service"), ObjectMeta: m,
+		Spec: corev1.ServiceSpec{
+			ClusterIP: corev1.ClusterIPNone,
+			Selector:  selector(s),
+			Ports: []corev1.ServicePort{{Name: "tls", Port: s.port,
+				TargetPort: intstr.FromString("tls")}},
 		},
 	}
 }

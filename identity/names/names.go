@@ -23,6 +23,9 @@ const (
 	Destination = "tulle-destination"
 	Injector    = "tulle-injector"
 	Viz         = "tulle-viz"
+	// VizReplicas is a Service whose addresses are those of all of viz's pods: each proxy reports
+	// to each of them.
+	VizReplicas = "tulle-viz-replicas"
 )
 
 // Objects that one part makes, or is allowed to read, and another part uses.

@@ -12,8 +12,8 @@ const (
 	// MaxSeries bounds memory (2.1 KB a series with latencies, so 2 MB) and what a peer's traffic
 	// can make viz keep.
 	MaxSeries = 1000
-	// RetireAfter is how long a series must have been idle. Reports are sent every few seconds, so
-	// they have told all of it by then.
+	// RetireAfter is how long a series must have been idle. Where there is a viz, it must have
+	// acknowledged all of it, too, unless there is no other room.
 	RetireAfter = 10 * time.Minute
 	// sweepEvery limits how often a full table is searched for idle series.
 	sweepEvery = time.Minute
@@ -38,6 +38,8 @@ type Registry struct {
 	other  map[Direction]*series
 	lastID uint32
 	swept  time.Time
+	told   bool      // there is a viz, which acknowledges
+	acked  time.Time // until when it has all that was counted
 }
 
 // series is one row of the table. One that was retired refers to its cell weakly. As long as a
@@ -109,15 +111,35 @@ func (r *Registry) sweepLocked(now time.Time) {
 		return
 	}
 	r.swept = now
+	full := len(r.series) >= MaxSeries
 	for l, s := range r.series {
-		if !s.keep(now) {
+		known := full || !r.told || !s.idleSince.After(r.acked)
+		if !s.keep(now, known) {
 			delete(r.series, l)
 		}
 	}
 }
 
-// keep brings s up to date and reports whether anybody can still record into it.
-func (s *series) keep(now time.Time) bool {
+// Told says that what is counted is reported to a viz. What it has not acknowledged is kept as long
+// as there is room.
+func (r *Registry) Told() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = true
+}
+
+// Acknowledged says that viz has all that was counted until then.
+func (r *Registry) Acknowledged(until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if until.After(r.acked) {
+		r.acked = until
+	}
+}
+
+// keep brings s up to date and reports whether anybody can still record into it. When nothing was
+// recorded for long, and others know all of it, nobody can but those who hold the cell.
+func (s *series) keep(now time.Time, known bool) bool {
 	c := s.load()
 	if c == nil {
 		return false
@@ -126,7 +148,7 @@ func (s *series) keep(now time.Time) bool {
 		s.cell, s.seen, s.idleSince = c, a, now
 		return true
 	}
-	if now.Sub(s.idleSince) >= RetireAfter {
+	if known && now.Sub(s.idleSince) >= RetireAfter {
 		s.cell, s.retired = nil, weak.Make(c)
 	}
 	return true

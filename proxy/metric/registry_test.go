@@ -121,6 +121,60 @@ func TestReturnedSeriesHasNewID(t *testing.T) {
 	})
 }
 
+// A proxy of years meets a hundred thousand peers, and remembers those of the last minutes.
+func TestPeersThatComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const peers, aMinute = 100_000, 30
+		r := NewRegistry()
+		r.Told()
+		for i := range peers {
+			r.Cell(Labels{Peer: Workload{Pod: fmt.Sprint(i)}}).Requests.Add(1)
+			if i%aMinute > 0 {
+				continue
+			}
+			time.Sleep(time.Minute)
+			r.Acknowledged(time.Now())
+			if i%(2*aMinute) == 0 {
+				runtime.GC()
+			}
+			if n := len(cells(r)); n > MaxSeries || r.Dropped() > 0 {
+				t.Fatalf("after %d peers there are %d series, and %d were folded", i, n,
+					r.Dropped())
+			}
+		}
+	})
+}
+
+// What viz has not acknowledged is kept, unless there is no other room.
+func TestWhatVizDoesNotKnowIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRegistry()
+		r.Told()
+		for i := range sweepFrom {
+			r.Cell(labels(i)).Requests.Add(1)
+		}
+		idle := func() {
+			for range 3 {
+				time.Sleep(RetireAfter)
+				r.Cell(Labels{Route: time.Now().String()}).Requests.Add(1)
+				runtime.GC()
+			}
+		}
+		r.Acknowledged(time.Now().Add(-time.Second))
+		idle()
+		if n := len(cells(r)); n < sweepFrom {
+			t.Errorf("%d series are left, of %d that viz does not know", n, sweepFrom)
+		}
+		for i := range MaxSeries {
+			r.Cell(labels(i)).Requests.Add(1)
+		}
+		idle()
+		if n := len(cells(r)); n > 10 {
+			t.Errorf("%d series are left where there was no room", n)
+		}
+	})
+}
+
 func TestConnectionsGoUpAndDown(t *testing.T) {
 	var c Cell
 	c.OpenConnection()

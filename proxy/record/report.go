@@ -3,8 +3,7 @@ package record
 import (
 	"context"
 	"crypto/rand"
-	"log/slog"
-	mathrand "math/rand/v2"
+	"errors"
 	"time"
 
 	destination "github.com/tulle-mesh/tulle/destination/api"
@@ -19,29 +18,24 @@ const (
 	reportMethod      = "/tulle.viz.v1.Viz/Report"
 	reportInterval    = time.Second
 	reportIntervalMax = time.Minute // whatever viz asks for
-	reportBackoff     = time.Second
-	reportBackoffMax  = 15 * time.Second
+	// Patience is how long viz may take to acknowledge a report.
+	Patience = 30 * time.Second
 )
 
 // Reporter sends the registry's cells to viz: all of them at first, then those that changed.
 // Counters are cumulative, so what is lost is made good by the next report.
 type Reporter struct {
 	Options
-	startID  string
-	start    time.Time
-	sequence uint64
-	sent     map[uint32]uint64 // series id to a mark of what was last sent of it, on this stream
-	buckets  [metric.Buckets]uint64
+	startID string
+	start   time.Time
 }
 
 // Options are what a reporter needs from others.
 type Options struct {
-	Client   *rpc.Client
 	Version  string
-	Log      *slog.Logger
 	Metrics  *metric.Registry
 	Source   *spiffe.Source
-	Failures *metric.Counter
+	Patience time.Duration
 	// That destination takes the proxy for; nil: it has not said.
 	Workload func() *destination.Workload
 	Settled  <-chan struct{} // closed when no request will be counted any more
@@ -49,118 +43,138 @@ type Options struct {
 
 // New makes a reporter, which counts as a new process to viz.
 func New(o Options) *Reporter {
+	o.Metrics.Told()
 	return &Reporter{Options: o, startID: rand.Text(), start: time.Now()}
 }
 
-// Run reports until the requests have ended, and then once more; nothing waits for viz, and nothing
-// is lost while it is away.
-func (r *Reporter) Run(ctx context.Context) {
-	wait := reportBackoff
-	for {
-		acknowledged, err := r.stream(ctx)
-		if r.over() {
-			return
-		}
-		if acknowledged {
-			wait = reportBackoff
-		}
-		r.Failures.Inc()
-		r.Log.Debug("reporting to viz ended", "err", err)
-		select {
-		case <-time.After(wait/2 + mathrand.N(wait)):
-		case <-r.Settled:
-			return
-		}
-		wait = min(2*wait, reportBackoffMax)
-	}
+// telling is a stream to one of viz's replicas, which are told apart from each other: each has its
+// own stream, and hears everything.
+type telling struct {
+	*Reporter
+	stream   *rpc.Stream
+	sequence uint64
+	sent     map[uint32]sent // by series id
+	buckets  [metric.Buckets]uint64
+	interval time.Duration
+	replicas uint32 // viz's mark of which there are; 0: it has not said
+	changed  func()
 }
 
-// stream reports on one stream until it ends. While draining it goes on: the last requests count
-// too.
-func (r *Reporter) stream(ctx context.Context) (acknowledged bool, err error) {
+// sent is what was last said of a series, and in which report it was there.
+type sent struct{ mark, sequence uint64 }
+
+var errSilent = errors.New("viz does not acknowledge reports")
+
+// Report reports on a stream of its own until that ends, or the requests have ended, and then once
+// more. While draining it goes on: the last requests count too. It says whether viz has heard
+// anything, and calls changed when viz says that its replicas are others. Several may run at the
+// same time, one for each replica.
+func (r *Reporter) Report(
+	ctx context.Context, client *rpc.Client, changed func(),
+) (heard bool, err error) {
 	if _, err := r.Source.Wait(ctx); err != nil {
 		return false, err
 	}
-	s, err := r.Client.Open(ctx, reportMethod)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s, err := client.Open(ctx, reportMethod)
 	if err != nil {
 		return false, err
 	}
 	defer s.Close()
-	r.sent = map[uint32]uint64{}
-	interval := reportInterval
+	t := &telling{Reporter: r, stream: s, sent: map[uint32]sent{}, interval: reportInterval,
+		changed: changed}
+	late := time.AfterFunc(r.Patience, func() { cancel(errSilent) })
+	defer late.Stop()
 	for {
-		m := &api.ReportResponse{}
-		if err := s.Send(r.next()); err != nil {
-			return acknowledged, err
+		late.Reset(r.Patience)
+		if err := t.once(); err != nil {
+			return heard, errors.Join(err, context.Cause(ctx))
 		}
-		if err := s.Recv(m); err != nil {
-			return acknowledged, err
-		}
-		acknowledged = true
-		if ms := m.IntervalMs; ms > 0 {
-			interval = min(time.Duration(ms)*time.Millisecond, reportIntervalMax)
-		}
+		late.Stop()
+		heard = true
 		select {
-		case <-time.After(interval):
+		case <-time.After(t.interval):
 		case <-r.Settled:
-			return true, r.last(s)
+			return true, t.once()
 		}
 	}
 }
 
-func (r *Reporter) over() bool {
-	select {
-	case <-r.Settled:
-		return true
-	default:
-		return false
-	}
-}
-
-// last reports once more, for what ended since.
-func (r *Reporter) last(s *rpc.Stream) error {
-	if err := s.Send(r.next()); err != nil {
+// once reports, and waits until viz has it.
+func (t *telling) once() error {
+	now := time.Now()
+	if err := t.stream.Send(t.next()); err != nil {
 		return err
 	}
-	return s.Recv(&api.ReportResponse{})
+	m := &api.ReportResponse{}
+	if err := t.stream.Recv(m); err != nil {
+		return err
+	}
+	t.Metrics.Acknowledged(now)
+	if t.replicas != 0 && m.Replicas != t.replicas {
+		t.changed()
+	}
+	t.replicas = m.Replicas
+	if ms := m.IntervalMs; ms > 0 {
+		t.interval = min(time.Duration(ms)*time.Millisecond, reportIntervalMax)
+	}
+	return nil
 }
 
 // next is the report of everything that changed.
-func (r *Reporter) next() *api.ReportRequest {
-	r.sequence++
+func (t *telling) next() *api.ReportRequest {
+	t.sequence++
 	m := &api.ReportRequest{
-		StartId:       r.startID,
-		Sequence:      r.sequence,
-		UptimeMs:      uint64(time.Since(r.start).Milliseconds()),
-		Version:       r.Version,
-		DroppedSeries: r.Metrics.Dropped(),
+		StartId:       t.startID,
+		Sequence:      t.sequence,
+		UptimeMs:      uint64(time.Since(t.start).Milliseconds()),
+		Version:       t.Version,
+		DroppedSeries: t.Metrics.Dropped(),
 	}
-	if w := r.Workload(); w != nil {
+	if w := t.Workload(); w != nil {
 		m.Workload = &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 	}
-	if svid := r.Source.SVID(); svid != nil {
+	if svid := t.Source.SVID(); svid != nil {
 		m.CertificateExpiryUnix = svid.Certificates[0].NotAfter.Unix()
-		r.Metrics.CertificateExpiry.Store(m.CertificateExpiryUnix)
+		t.Metrics.CertificateExpiry.Store(m.CertificateExpiryUnix)
 	}
-	r.Metrics.Each(func(id uint32, l metric.Labels, c *metric.Cell) {
-		s := r.series(id, c)
-		ejected, endpoints := r.Metrics.Endpoints(l)
+	there := 0
+	t.Metrics.Each(func(id uint32, l metric.Labels, c *metric.Cell) {
+		there++
+		s := t.series(id, c)
+		ejected, endpoints := t.Metrics.Endpoints(l)
 		s.Ejected, s.Endpoints = uint64(ejected), uint64(endpoints)
 		mark := markOf(s)
-		last, known := r.sent[id]
-		if known && last == mark {
+		last, known := t.sent[id]
+		if known && last.mark == mark {
+			t.sent[id] = sent{mark, t.sequence}
 			return
 		}
 		if !known {
 			s.Labels = labelsOf(l)
 		}
-		r.sent[id] = mark
+		t.sent[id] = sent{mark, t.sequence}
 		m.Series = append(m.Series, s)
 	})
+	if there < len(t.sent) {
+		m.Ended = t.ended()
+	}
 	return m
 }
 
-func (r *Reporter) series(id uint32, c *metric.Cell) *api.Series {
+// ended are the series that were there at the last report, and are not any more.
+func (t *telling) ended() (ids []uint32) {
+	for id, last := range t.sent {
+		if last.sequence != t.sequence {
+			delete(t.sent, id)
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (t *telling) series(id uint32, c *metric.Cell) *api.Series {
 	s := &api.Series{
 		Id:                id,
 		Requests:          c.Requests.Load(),
@@ -178,10 +192,10 @@ func (r *Reporter) series(id uint32, c *metric.Cell) *api.Series {
 		WrittenBytes:      c.WrittenBytes.Load(),
 		LatencySumUs:      uint64(c.LatencySum().Microseconds()),
 	}
-	if c.Latency(&r.buckets) == 0 {
+	if c.Latency(&t.buckets) == 0 {
 		return s
 	}
-	for i, n := range r.buckets {
+	for i, n := range t.buckets {
 		if n > 0 {
 			s.Bucket = append(s.Bucket, uint32(i))
 			s.BucketCount = append(s.BucketCount, n)
