@@ -12,6 +12,10 @@ type bar struct {
 const (
 	rowIdentity     = "memory-identity"
 	rowViz          = "memory-viz"
+	rowVizEdges     = "memory-viz-edges"
+	rowVizQuery     = "viz-query"
+	rowVizCPU       = "viz-cpu"
+	rowVizPage      = "viz-page"
 	rowDestination  = "memory-destination"
 	rowWatchedMany  = "change-1000"
 	rowWatchedAll   = "change-10000"
@@ -31,6 +35,11 @@ func bars() []bar {
 		{rowDestination, "Resident memory of destination, with 10,000 proxies", "MB", 640, 512},
 		{rowIdentity, "Resident memory of identity, with 10,000 proxies", "MB", 256, 128},
 		{rowViz, "Resident memory of viz, with 10,000 proxies", "MB", 640, 512},
+		{rowVizEdges, "Resident memory of viz, with 10,000 proxies and 50,000 edges", "MB",
+			512, 448},
+		{rowVizQuery, "The slowest question then, of all namespaces: median", "ms", 50, 25},
+		{rowVizCPU, "Viz's CPU then, while every edge is busy", "cores", 0.5, 0.25},
+		{rowVizPage, "Series on viz's page for Prometheus then", "series", 40_000, 40_000},
 		{rowWatchedMany, "An endpoint that 1,000 proxies watch changes: p99 until each has it",
 			"ms", 100, 50},
 		{rowWatchedAll, "An endpoint that all 10,000 watch changes: p99 until each has it",

@@ -121,6 +121,7 @@ func parts() []part {
 			rowRestart, rowResume}, (*run).destination},
 		{"identity", []string{rowIdentity}, (*run).identityMemory},
 		{"viz", []string{rowViz}, (*run).vizMemory},
+		{"edges", []string{rowVizEdges, rowVizQuery, rowVizCPU, rowVizPage}, (*run).edges},
 		{"large", []string{rowLargeBytes, rowLargeTime}, (*run).large},
 		{"growth", []string{rowGrowth}, (*run).growth},
 		{"inject", []string{rowInject, rowInjectLinear}, (*run).inject},

@@ -29,30 +29,54 @@ type reporter struct {
 	start    time.Time
 }
 
-func (s shape) newReporter(i int) (*reporter, error) {
-	service := i / s.Pods
-	id, err := spiffe.ForWorkload(trustDomain, namespaceOf(service), serviceName(service))
-	if err != nil {
+// newReporter is the proxy of a pod that some services call, and that calls others.
+func (s shape) newReporter(i int, callers, calls []int) (*reporter, error) {
+	r := &reporter{who: pod{service: i / s.Pods, number: i}, start: time.Now()}
+	var err error
+	if r.own, err = accountOf(r.who.service); err != nil {
 		return nil, err
 	}
-	r := &reporter{who: pod{service: service, number: i}, own: id.String(), start: time.Now()}
-	r.add(&api.Labels{Direction: api.Direction_DIRECTION_INBOUND, Port: targetPort,
-		PeerId: r.own})
-	for _, called := range s.calls(i) {
-		peer := pod{service: called, number: called * s.Pods}
-		l := &api.Labels{
-			Direction: api.Direction_DIRECTION_OUTBOUND, Authority: authorityOf(called),
-			Namespace: namespaceOf(called), Service: serviceName(called),
-			Backend: authorityOf(called), Peer: peer.reported(),
-		}
-		id, err := spiffe.ForWorkload(trustDomain, l.Namespace, l.Service)
+	for _, caller := range callers {
+		id, err := accountOf(caller)
 		if err != nil {
 			return nil, err
 		}
-		l.PeerId = id.String()
-		r.add(l)
+		r.add(&api.Labels{Direction: api.Direction_DIRECTION_INBOUND, Port: targetPort, PeerId: id})
+	}
+	for _, called := range calls {
+		id, err := accountOf(called)
+		if err != nil {
+			return nil, err
+		}
+		peer := pod{service: called, number: called * s.Pods}
+		r.add(&api.Labels{
+			Direction: api.Direction_DIRECTION_OUTBOUND, Authority: authorityOf(called),
+			Namespace: namespaceOf(called), Service: serviceName(called),
+			Backend: authorityOf(called), Peer: peer.reported(), PeerId: id,
+		})
 	}
 	return r, nil
+}
+
+// accountOf is the SPIFFE ID of a service's pods.
+func accountOf(service int) (string, error) {
+	id, err := spiffe.ForWorkload(trustDomain, namespaceOf(service), serviceName(service))
+	return id.String(), err
+}
+
+// edgesEach is how many services a pod calls, and is called by, where edges are many.
+const edgesEach = 5
+
+// edges are those that a pod calls, as no other pod of its service does, and those that call it and
+// none of its siblings. So there are as many edges between services as pods have calls.
+func (s shape) edges(i int) (callers, calls []int) {
+	service, number := i/s.Pods, i%s.Pods
+	for n := range edgesEach {
+		distance := 1 + number*edgesEach + n
+		calls = append(calls, (service+distance)%s.Services)
+		callers = append(callers, (service-distance%s.Services+s.Services)%s.Services)
+	}
+	return callers, calls
 }
 
 func (r *reporter) add(l *api.Labels) {

@@ -62,8 +62,11 @@ func (r *run) vizWeighs(ctx context.Context, c *child) error {
 	began := time.Now()
 	members := make([]member, r.proxies)
 	for i := range members {
-		var err error
-		if members[i], err = r.reporterTo(c.up.Addr, i); err != nil {
+		one, err := r.shape.newReporter(i, []int{i / r.shape.Pods}, r.shape.calls(i))
+		if err != nil {
+			return err
+		}
+		if members[i], err = r.reporterTo(c.up.Addr, i, one); err != nil {
 			return err
 		}
 	}
@@ -76,11 +79,7 @@ func (r *run) vizWeighs(ctx context.Context, c *child) error {
 }
 
 // reporterTo is a proxy that reports to viz.
-func (r *run) reporterTo(addr string, i int) (member, error) {
-	one, err := r.shape.newReporter(i)
-	if err != nil {
-		return nil, err
-	}
+func (r *run) reporterTo(addr string, i int, one *reporter) (member, error) {
 	src, err := r.ca.Source(namespaceOf(one.who.service), serviceName(one.who.service),
 		one.who.name(), svidLife)
 	if err != nil {

@@ -44,8 +44,10 @@ type orders struct {
 
 // listening is what a child says once it listens: the first line of its standard output.
 type listening struct {
-	Addr  string
-	Roots string // identity's own, PEM
+	Addr    string
+	Roots   string // identity's own, PEM
+	Queries string // where viz answers
+	Page    string // where it answers Prometheus
 }
 
 // server is one of the control plane's in this process.
@@ -118,10 +120,20 @@ func (s *server) viz(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, reports.Close())
 	}
+	page, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return errors.Join(err, reports.Close(), queries.Close())
+	}
 	v := viz.New(viz.Config{Source: src, TrustDomain: trustDomain, Log: childLog,
 		Metrics: s.metrics})
-	return s.during(ctx, listening{Addr: reports.Addr().String()}, nil,
-		func(ctx context.Context) error { return v.Serve(ctx, reports, queries) })
+	up := listening{Addr: reports.Addr().String(), Queries: queries.Addr().String(),
+		Page: page.Addr().String()}
+	return s.during(ctx, up, nil, func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return v.Serve(ctx, reports, queries) })
+		group.Go(func() error { return v.ServeMetrics(ctx, page) })
+		return group.Wait()
+	})
 }
 
 // during serves while the parent has commands, and ends when it has no more.
