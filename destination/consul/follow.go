@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 	answerBurst      = 8
 
 	retryMin = 100 * time.Millisecond
-	retryMax = 10 * time.Second
+	retryMax = 10 * time.Second // no pause is longer
 )
 
 // question is something that is asked again and again.
@@ -41,7 +43,7 @@ type question struct {
 // follow asks a question, and again whenever its answer changes, until the context ends.
 func (s *Source) follow(ctx context.Context, q *question) {
 	limit := rate.NewLimiter(answersPerSecond, answerBurst)
-	failures := 0
+	retry := backoff.Backoff{Min: retryMin, Max: retryMax * 2 / 3}
 	for index := uint64(0); ctx.Err() == nil; {
 		next, err := s.ask(ctx, q, index)
 		if ctx.Err() != nil {
@@ -52,11 +54,11 @@ func (s *Source) follow(ctx context.Context, q *question) {
 			// Consul may come back with another state and a lower index, for which a query with
 			// this one would wait.
 			index = 0
-			failures++
-			sleep(ctx, backoff(failures))
+			sleep(ctx, retry.Next())
 			continue
 		}
-		index, failures = next, 0
+		index = next
+		retry.Reset()
 		if limit.Wait(ctx) != nil {
 			return
 		}
@@ -104,12 +106,6 @@ func (s *Source) wait() time.Duration {
 
 // jitter takes up to an eighth off, so that queries which began together do not end together.
 func jitter(d time.Duration) time.Duration { return d - rand.N(d/8) }
-
-// backoff doubles up to retryMax. An outage fails all queries at the same moment: it spreads wide.
-func backoff(failures int) time.Duration {
-	wait := min(retryMin<<min(failures-1, 7), retryMax)
-	return wait/2 + rand.N(wait/2)
-}
 
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

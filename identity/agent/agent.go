@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -20,10 +19,11 @@ import (
 	"github.com/tulle-mesh/tulle/identity/api"
 	"github.com/tulle-mesh/tulle/identity/api/identitygrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 )
 
 const (
-	followMin   = time.Second      // between streams of bundles, ±50 %
+	followMin   = time.Second      // between streams of bundles
 	followMax   = 30 * time.Second // roots change a few times a year
 	pingAfter   = 30 * time.Second // an identity that vanished without a word is noticed
 	pingTimeout = 10 * time.Second
@@ -130,20 +130,17 @@ func (a *agent) roots() ([]*x509.Certificate, error) {
 
 // follow keeps a stream of bundles open until the context ends.
 func (a *agent) follow(ctx context.Context) {
-	wait := followMin
+	retry := backoff.Backoff{Min: followMin, Max: followMax}
 	for ctx.Err() == nil {
 		started := time.Now()
 		err := a.followOnce(ctx)
-		if time.Since(started) > followMax {
-			wait = followMin
-		}
+		wait := retry.After(started)
 		if err != nil && ctx.Err() == nil {
 			a.Log.Debug("the stream of trust bundles ended", "err", err, "retry", wait)
 		}
-		if pause(ctx, wait/2+mathrand.N(wait)) != nil {
+		if pause(ctx, wait) != nil {
 			return
 		}
-		wait = min(2*wait, followMax)
 	}
 }
 

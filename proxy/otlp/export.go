@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
@@ -98,20 +98,20 @@ func (t *Tracer) next(old <-chan time.Time) *outcome.Record {
 func (t *Tracer) deliver(to exporter) {
 	workload := func(a attributes) { resource(t.Workload(), t.Identity, a) }
 	body := request(t.encoder.b, workload, t.Version)
-	began, pause := time.Now(), pauseMin
+	began, retry := time.Now(), backoff.Backoff{Min: pauseMin, Max: pauseMax}
 	for {
 		err := t.try(to, body)
 		if err == nil {
 			return
 		}
 		var later *busy
-		if !errors.As(err, &later) || time.Since(began) > giveUp || !t.sleep(later.after, pause) {
+		if !errors.As(err, &later) || time.Since(began) > giveUp ||
+			!t.sleep(later.after, retry.Next()) {
 			t.failed.Add(uint64(t.waiting))
 			t.Log.Warn("spans cannot be exported, and are lost", "collector", t.Endpoint,
 				"spans", t.waiting, "err", err)
 			return
 		}
-		pause = min(2*pause, pauseMax)
 	}
 }
 
@@ -132,13 +132,13 @@ func (t *Tracer) try(to exporter, body []byte) error {
 	return nil
 }
 
-// sleep waits as long as the collector asks for, or else for a pause with jitter. It is false if
-// there is no time for that.
+// sleep waits as long as the collector asks for, and at least for a pause. It is false if there is
+// no time for that.
 func (t *Tracer) sleep(asked, pause time.Duration) bool {
 	if asked > giveUp {
 		return false
 	}
-	timer := time.NewTimer(max(asked, pause/2+rand.N(pause)))
+	timer := time.NewTimer(max(asked, pause))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
@@ -47,7 +47,8 @@ type Serve func(ctx context.Context, addr string, changed func()) (heard bool, e
 // closed, or the context has ended, and each serve has returned by itself.
 func (r *Replicas) Run(ctx context.Context, serve Serve) {
 	a := &attendance{Replicas: r, serve: serve, known: map[string]*replica{},
-		ended: make(chan ending, MaxReplicas), news: make(chan struct{}, 1), every: lookUpAfter}
+		ended: make(chan ending, MaxReplicas), news: make(chan struct{}, 1),
+		pause: backoff.Backoff{Min: lookUpAfter, Max: lookUpAfterMax}}
 	defer a.running.Wait()
 	for {
 		a.lookUp(ctx)
@@ -57,7 +58,8 @@ func (r *Replicas) Run(ctx context.Context, serve Serve) {
 		case e := <-a.ended:
 			a.end(e)
 		case <-a.news:
-			a.every, a.look = lookUpAfter, time.Now().Add(jitter(lookUpAfter))
+			a.pause.Reset()
+			a.look = time.Now().Add(a.pause.Next())
 		case <-next.C:
 		case <-ctx.Done():
 			return
@@ -76,15 +78,15 @@ type attendance struct {
 	ended   chan ending
 	news    chan struct{} // that there are other replicas
 	running sync.WaitGroup
-	look    time.Time     // when the name is looked up next
-	every   time.Duration // and after how long then
+	look    time.Time // when the name is looked up next
+	pause   backoff.Backoff
 }
 
 // replica is one of viz's, or what was one when the name was last looked up.
 type replica struct {
 	running bool
-	due     time.Time     // when it is tried again
-	wait    time.Duration // before the try after that
+	due     time.Time // when it is tried again
+	retry   backoff.Backoff
 }
 
 // ending is how a serve ended.
@@ -105,10 +107,9 @@ func (a *attendance) lookUp(ctx context.Context) {
 	if err != nil {
 		a.failed(err)
 	} else if a.take(named, now) {
-		a.every = lookUpAfter
+		a.pause.Reset()
 	}
-	a.look = now.Add(jitter(a.every))
-	a.every = min(2*a.every, lookUpAfterMax)
+	a.look = now.Add(a.pause.Next())
 }
 
 // take reports whether anything has changed.
@@ -121,7 +122,8 @@ func (a *attendance) take(named []string, now time.Time) (changed bool) {
 	}
 	for _, addr := range named {
 		if a.known[addr] == nil && len(a.known) < MaxReplicas {
-			a.known[addr] = &replica{due: now, wait: retryAfter}
+			a.known[addr] = &replica{due: now,
+				retry: backoff.Backoff{Min: retryAfter, Max: retryAfterMax}}
 			changed = true
 		}
 	}
@@ -188,11 +190,10 @@ func (a *attendance) end(e ending) {
 	a.failed(e.err)
 	one := a.known[e.addr]
 	if e.heard {
-		one.wait = retryAfter
+		one.retry.Reset()
 	}
-	one.running, one.due = false, time.Now().Add(jitter(one.wait))
-	one.wait = min(2*one.wait, retryAfterMax)
-	if a.every = lookUpAfter; one.due.Before(a.look) {
+	one.running, one.due = false, time.Now().Add(one.retry.Next())
+	if a.pause.Reset(); one.due.Before(a.look) {
 		a.look = one.due
 	}
 }
@@ -212,6 +213,3 @@ func (a *attendance) next() time.Time {
 	}
 	return at
 }
-
-// jitter keeps proxies from coming all at once.
-func jitter(d time.Duration) time.Duration { return d/2 + mathrand.N(d) }

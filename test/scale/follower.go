@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 )
 
@@ -48,7 +48,7 @@ func newFollower(f *fleet, index int, cfg *tls.Config) *follower {
 // run keeps a stream until the context ends, as package discover does.
 func (p *follower) run(ctx context.Context) {
 	defer p.client.Close()
-	wait := backoffMin
+	retry := backoff.Backoff{Min: backoffMin, Max: backoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := p.follow(ctx)
@@ -56,14 +56,10 @@ func (p *follower) run(ctx context.Context) {
 			return
 		}
 		p.fleet.failed(err)
-		if time.Since(began) > backoffMax {
-			wait = backoffMin
-		}
 		select {
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(retry.After(began)):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, backoffMax)
 	}
 }
 
