@@ -3,37 +3,30 @@ package dev
 import (
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/policy"
 )
 
 // tracing says where spans go. On one machine all traces are sampled unless it says otherwise.
 func (p *parser) tracing(n *yaml.Node) {
-	t := &api.Tracing{Protocol: api.Transport_TRANSPORT_GRPC, Ratio: api.MaxRatio,
-		SpansPerSecond: api.DefaultSpansPerSecond}
-	on := true
+	s := policy.TracingSettings{Protocol: policy.DefaultProtocol, Sampling: "100%"}
+	where := map[string]*yaml.Node{}
+	field := func(name string, into *string) func(*yaml.Node) {
+		return func(v *yaml.Node) {
+			where[name] = v
+			if text := p.text(v, "tracing: "+name); text != "" {
+				*into = text
+			}
+		}
+	}
 	seen := p.fields(n, "tracing", map[string]func(*yaml.Node){
-		"endpoint": func(v *yaml.Node) {
-			t.Endpoint = p.text(v, "tracing: endpoint")
-			if err := api.CheckEndpoint(t.Endpoint); t.Endpoint != "" && err != nil {
-				p.fail(v, "tracing: endpoint: %w", err)
-			}
-		},
-		"protocol": func(v *yaml.Node) {
-			t.Protocol = api.Transports[p.word(v, "tracing: protocol", "grpc", "http")]
-		},
-		"sampling": func(v *yaml.Node) {
-			var err error
-			text := p.text(v, "tracing: sampling")
-			if t.Ratio, on, err = crd.ParseSampling(text); text != "" && err != nil {
-				p.fail(v, "tracing: sampling: %w", err)
-			}
-		},
+		"endpoint": field("endpoint", &s.Endpoint),
+		"protocol": field("protocol", &s.Protocol),
+		"sampling": field("sampling", &s.Sampling),
 	})
 	if !seen["endpoint"] {
 		p.fail(n, "tracing: needs an endpoint: HOST:PORT of an OpenTelemetry collector")
 	}
-	if on {
-		p.mesh.Tracing = t
-	}
+	p.mesh.Tracing = s.Message(func(name string, err error) {
+		p.fail(where[name], "tracing: %s: %w", name, err)
+	})
 }

@@ -36,8 +36,7 @@ func Tracing(mesh *api.Tracing, s *crd.TracingSettings) *api.Tracing {
 	if s.Mode == crd.TelemetryDisabled || mesh == nil && s.Provider == nil {
 		return nil
 	}
-	out := &api.Tracing{Protocol: api.Transport_TRANSPORT_GRPC,
-		SpansPerSecond: api.DefaultSpansPerSecond}
+	out := newTracing()
 	if mesh != nil {
 		out = proto.CloneOf(mesh)
 	}
