@@ -70,7 +70,7 @@ type exchange struct {
 	weight       int32  // of req, among its connection's heads
 	tail         stream // the backend's, when the response has ended and some of it is still held
 
-	mirrors *mirror // the copies that are to have all of the request
+	mirrors *mirror // the copies that are to have all of the request; see mirrorLater
 
 	req      []hpack.HeaderField
 	trailers []hpack.HeaderField
@@ -269,7 +269,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
 	}
-	if x.rule.Faults != nil && x.befallen(&x.c.batch) {
+	if x.rule.Faults != nil && x.befallen(a, &x.c.batch) {
 		return
 	}
 	x.awaitBody(&x.c.batch)

@@ -3,6 +3,7 @@ package forward
 import (
 	"strconv"
 
+	"github.com/tulle-mesh/tulle/proxy/discover"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
 )
 
@@ -11,14 +12,16 @@ const noError = 1
 
 // befallen reports whether a fault of the rule's has taken the request: it is held back, or has its
 // answer. The caller's deadline counts the delay, as it would a slow backend's.
-func (x *exchange) befallen(b *batch) bool {
+func (x *exchange) befallen(a *discover.Answer, b *batch) bool {
 	delay, status := x.rule.Befalls(x.req, x.c.f.Identity, x.start)
 	x.fault = uint16(status)
 	switch {
 	case delay > 0:
 		x.c.f.delayed.Inc()
 		x.seen.HeldBack()
-		x.fault = max(x.fault, noError)
+		if x.fault = max(x.fault, noError); x.fault == noError {
+			x.mirrorLater(a)
+		}
 		x.shared = true // the wheel will know it
 		x.enter(phaseDelayed)
 		x.arm(delay)
@@ -37,6 +40,7 @@ func (x *exchange) delayOver(b *batch) {
 		return
 	}
 	x.awaitBody(b)
+	x.mirrorNow(b)
 	x.try(b)
 }
 

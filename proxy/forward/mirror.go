@@ -31,7 +31,8 @@ type mirror struct {
 	cluster  *balance.Cluster
 	endpoint *balance.Endpoint
 	pool     *pool
-	next     *mirror // of the same request
+	next     *mirror          // of the same request
+	later    *discover.Answer // of a mirror that is no copy: see mirrorLater
 
 	mu       sync.Mutex // guards everything below; taken after an exchange's, before a pool's
 	over     bool
@@ -103,7 +104,24 @@ func (x *exchange) mirror(a *discover.Answer, b *batch) {
 	}
 }
 
-// copyTo sends a copy to an endpoint of c, as its rule's filters and some more make it.
+// mirrorLater has a request copied once it goes on, for it is held back. Until then a mirror that
+// is over, which nothing happens to, stands for the copies: the request may yet be given up.
+func (x *exchange) mirrorLater(a *discover.Answer) {
+	if len(x.rule.Mirrors)+len(x.backend.Mirrors) > 0 {
+		x.mirrors = &mirror{over: true, later: a}
+	}
+}
+
+// mirrorNow sends the copies that mirrorLater put off, by the route that the request goes by.
+func (x *exchange) mirrorNow(b *batch) {
+	if put := x.mirrors; put != nil {
+		x.mirrors = nil
+		x.mirror(put.later, b)
+	}
+}
+
+// copyTo sends a copy to an endpoint of c, as its rule's filters and some more make it. Of the body
+// it has what came so far.
 func (x *exchange) copyTo(c *balance.Cluster, edits []route.Filter, b *batch) {
 	f, set := x.c.f, c.Current()
 	switch {
@@ -121,6 +139,7 @@ func (x *exchange) copyTo(c *balance.Cluster, edits []route.Filter, b *batch) {
 	m := &mirror{
 		f: f, owner: x.c, cluster: c, endpoint: e, pool: transportOf(e).pools.forCopies(k, f, e),
 		next: x.mirrors, fields: fields, end: x.reqEnd,
+		body: slices.Clone(x.body), size: len(x.body), trailers: x.trailers,
 	}
 	x.traceCopy(m, b)
 	x.mirrors = m
@@ -131,7 +150,7 @@ func (m *mirror) begin(b *batch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.endpoint.Begin()
-	if !m.holdLocked(weightOf(m.fields)) {
+	if !m.holdLocked(weightOf(m.fields) + len(m.body)) {
 		m.endLocked(m.f.mirrors.crowded)
 		return
 	}

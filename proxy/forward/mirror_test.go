@@ -290,6 +290,74 @@ func TestACopyHasTheBody(t *testing.T) {
 	}
 }
 
+// What a fault delays is copied once it goes on, with what came of the body meanwhile and what
+// comes later, by the route of its time.
+func TestACopyOfWhatIsDelayed(t *testing.T) {
+	inBoth(t, func(t *testing.T, http1 bool) {
+		trailer := make(chan string, 1)
+		rule := copying()
+		rule.Faults = always(time.Second, 0)
+		h := newMirrored(t, nil, []act{func(_ http.ResponseWriter, r *http.Request) {
+			trailer <- r.Trailer.Get("x-sum")
+		}}, rule)
+		h.conn.http1 = http1
+		x, s := h.post(hpack.HeaderField{Name: "trailer", Value: "x-sum"})
+		x.OnData([]byte("early "), false)
+		h.conn.batch.flush()
+		time.Sleep(time.Second / 2)
+		if copies, _ := h.copies.seen(); len(copies) > 0 || h.results() != "" {
+			t.Errorf("before it goes on the copies are %v", copies)
+		}
+		time.Sleep(time.Second)
+		x.OnData([]byte("late"), false)
+		x.OnHeaders([]hpack.HeaderField{{Name: "x-sum", Value: "7"}}, true)
+		h.conn.batch.flush()
+		if status, _ := s.wait(t); status != "200" {
+			t.Errorf("answered by %s", status)
+		}
+		if sum := <-trailer; sum != "7" {
+			t.Errorf("the copy's trailer is %q", sum)
+		}
+		h.over(t, "answered:1")
+		if copies, _ := h.copies.seen(); len(copies) != 1 || copies[0].body != "early late" {
+			t.Errorf("the copies are %v", copies)
+		}
+	})
+}
+
+// What does not go on after its delay has no copy.
+func TestWhatIsDelayedAndDoesNotGoOnIsNotCopied(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status  uint32
+		timeout uint64 // of the request, in ms
+		leaves  bool
+	}{
+		"an error": {status: 503}, "no time left": {timeout: 300}, "nobody waits": {leaves: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, http1 bool) {
+				rule := copying()
+				rule.Faults = always(time.Second, tt.status)
+				rule.Timeouts = &api.Timeouts{RequestMs: tt.timeout}
+				h := newMirrored(t, nil, nil, rule)
+				h.conn.http1 = http1
+				x, s := h.conn.request()
+				if tt.leaves {
+					x.OnReset(h2.CodeCancel, net.ErrClosed)
+					h.conn.batch.flush()
+				} else {
+					s.wait(t)
+				}
+				time.Sleep(2 * time.Second)
+				h.over(t, "")
+				if copies, _ := h.copies.seen(); len(copies) > 0 {
+					t.Errorf("the copies are %v", copies)
+				}
+			})
+		})
+	}
+}
+
 // holding lets copies have no connection before hold is closed.
 func (h *mirrored) holding(hold chan struct{}) func(context.Context, string) (net.Conn, error) {
 	dial := h.DialPlain

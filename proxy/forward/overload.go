@@ -2,7 +2,6 @@ package forward
 
 import (
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/authorize"
@@ -78,14 +77,7 @@ const mostSeconds = 3
 func (x *exchange) overloaded(words string, b *batch) {
 	x.because(outcome.Overload, words)
 	x.failed = true
-	r := x.errorReply(503, words)
-	after := strconv.Itoa(1 + rand.IntN(mostSeconds))
-	if x.grpc {
-		r.fields = append(r.fields, hpack.HeaderField{Name: "retry-after", Value: after})
-	} else {
-		setValue(r.fields, "retry-after", after)
-	}
-	x.reply(r, b)
+	x.reply(x.replyUntil(1+rand.IntN(mostSeconds), 503, words), b)
 }
 
 // undelivered reports whether the caller may be told that the application has seen nothing of the

@@ -21,16 +21,27 @@ type reply struct {
 // errorReply says what went wrong: the exchange's reason, which goes no further than the mesh, and
 // words for people.
 func (x *exchange) errorReply(status int, words string) reply {
-	if x.grpc {
-		return reply{200, x.explain(grpcError(status, words), status, words), ""}
+	if status == 503 && !x.grpc {
+		return x.replyUntil(1, status, words) // an endpoint, or room, may soon be there
 	}
-	r := reply{status: status, body: words + "\n", fields: []hpack.HeaderField{
-		{Name: "content-type", Value: "text/plain; charset=utf-8"},
-		{Name: "content-length", Value: strconv.Itoa(len(words) + 1)},
-	}}
-	if status == 503 {
-		// RFC 9110 §10.2.3: what it lacks now, an endpoint or room, it may soon have.
-		r.fields = append(r.fields, hpack.HeaderField{Name: "retry-after", Value: "1"})
+	return x.replyUntil(0, status, words)
+}
+
+// replyUntil is errorReply's, and asks the caller to come again after so many seconds (RFC 9110
+// §10.2.3), of which gRPC has metadata; 0: it says nothing of that.
+func (x *exchange) replyUntil(again, status int, words string) reply {
+	r := reply{status: 200}
+	if x.grpc {
+		r.fields = grpcError(status, words)
+	} else {
+		r = reply{status: status, body: words + "\n", fields: []hpack.HeaderField{
+			{Name: "content-type", Value: "text/plain; charset=utf-8"},
+			{Name: "content-length", Value: strconv.Itoa(len(words) + 1)},
+		}}
+	}
+	if again > 0 {
+		r.fields = append(r.fields,
+			hpack.HeaderField{Name: "retry-after", Value: strconv.Itoa(again)})
 	}
 	r.fields = x.explain(r.fields, status, words)
 	return r

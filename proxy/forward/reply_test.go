@@ -15,7 +15,7 @@ import (
 // tulle-error: so no text goes to a caller that the log and the metrics have no word for.
 func TestErrorsAreMadeInOnePlace(t *testing.T) {
 	// permit's has no content, and a redirect is no error
-	wantFunctions(t, isReply, "errorReply", "permit", "redirect")
+	wantFunctions(t, isReply, "permit", "redirect", "replyUntil")
 	// retryAfter reads whether a proxy has answered
 	wantFunctions(t, namesError, "explain", "responseFields", "retryAfter")
 }
