@@ -34,7 +34,8 @@ func fixed(t *testing.T) (addr string, asked func() []string) {
 		Connections: 4, WindowRequests: 600, WindowTimeouts: 2, SuccessRate: ptr(0.9931),
 		RPS: 10, ActualSuccessRate: ptr(0.7093), ActualRPS: 14, RetryRate: ptr(0.4),
 		P50Ms: ptr(4.04), P95Ms: ptr(38.2), P99Ms: ptr(12_345.6), ReadBytesPerSecond: 2048,
-		WrittenBytesPerSecond: 100,
+		WrittenBytesPerSecond: 100, WindowTriesInZone: 760, WindowTriesFarther: 40,
+		InZone: ptr(0.95),
 	}
 	answers := map[string]any{
 		"/api/stat": viz.Stat{Rows: []viz.StatRow{

@@ -6,15 +6,15 @@ import (
 	"github.com/tulle-mesh/tulle/viz"
 )
 
-// purposeColumn shows what a mesh does to requests on purpose, and what it keeps them from.
+// purposeColumn shows what a mesh does to requests on purpose, and where it keeps them.
 type purposeColumn struct {
 	head string
 	some func(*viz.Figures) bool // whether there is anything to show
 	cell func(f *viz.Figures, callers bool) string
 }
 
-// purposeColumns are of the window, but for endpoints, which are ejected now. Of faults only
-// callers know.
+// purposeColumns are of the window, but for endpoints, which are ejected now. Of faults and zones
+// only callers know.
 var purposeColumns = []purposeColumn{
 	{"FAULTED", func(f *viz.Figures) bool { return f.WindowFaulted > 0 },
 		func(f *viz.Figures, callers bool) string {
@@ -31,6 +31,13 @@ var purposeColumns = []purposeColumn{
 				return "-" // nobody looks for endpoints that fail
 			}
 			return fmt.Sprintf("%d/%d", f.Ejected, f.Endpoints)
+		}},
+	{"IN_ZONE", func(*viz.Figures) bool { return false },
+		func(f *viz.Figures, callers bool) string {
+			if !callers {
+				return "-"
+			}
+			return percent(f.InZone)
 		}},
 }
 

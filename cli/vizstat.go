@@ -69,6 +69,8 @@ rates and latencies are over the window.
 FAULTED and LIMITED are how many requests of the window a FaultInjection took, as callers know, and
 how many a rate limit or a limit of their cluster refused. EJECTED is how many endpoints some caller
 has ejected now, of how many there are. They are shown where there are any, and always in wide.
+IN_ZONE (wide) is the part of what was really sent that stayed in the caller's zone, where zones are
+known.
 
 MESHED is how many pods report now. A dash means that there is nothing to measure: no request in
 the window.`,

@@ -472,9 +472,12 @@ func (g *group) figures() Figures {
 		WindowTimeouts:    w[timeouts],
 		WindowFaulted:     w[faultedRequests],
 		WindowLimited:     w[limitedRequests],
-		SuccessRate:       success(w[failures], w[requests]),
-		ActualSuccessRate: success(w[failedTries], w[tries]),
-		RetryRate:         ratio(w[retries], w[requests]),
+		WindowTriesInZone: w[triesInZone], WindowTriesInRegion: w[triesInRegion],
+		WindowTriesFarther: w[triesFarther],
+		InZone:             ratio(w[triesInZone], w[triesInZone]+w[triesInRegion]+w[triesFarther]),
+		SuccessRate:        success(w[failures], w[requests]),
+		ActualSuccessRate:  success(w[failedTries], w[tries]),
+		RetryRate:          ratio(w[retries], w[requests]),
 	}
 	if seconds := g.elapsed.Seconds(); seconds > 0 {
 		f.RPS, f.ActualRPS = float64(w[requests])/seconds, float64(w[tries])/seconds

@@ -22,6 +22,9 @@ const (
 	latencySum
 	faultedRequests
 	limitedRequests
+	triesInZone
+	triesInRegion
+	triesFarther
 	counterCount
 )
 
@@ -35,6 +38,7 @@ func countersOf(s *api.Series) counters {
 		connectionsOpened: s.ConnectionsOpened,
 		readBytes:         s.ReadBytes, writtenBytes: s.WrittenBytes, latencySum: s.LatencySumUs,
 		faultedRequests: s.Faulted, limitedRequests: s.Limited,
+		triesInZone: s.TriesInZone, triesInRegion: s.TriesInRegion, triesFarther: s.TriesFarther,
 	}
 }
 

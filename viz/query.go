@@ -67,6 +67,13 @@ type Figures struct {
 	WindowTimeouts uint64 `json:"windowTimeouts"`
 	WindowFaulted  uint64 `json:"windowFaulted"`
 	WindowLimited  uint64 `json:"windowLimited"`
+	// Of WindowTries, by where the endpoint is: in the zone of the proxy that called, in another
+	// one of its region, farther away. Those of which that is not known are in none.
+	WindowTriesInZone   uint64 `json:"windowTriesInZone"`
+	WindowTriesInRegion uint64 `json:"windowTriesInRegion"`
+	WindowTriesFarther  uint64 `json:"windowTriesFarther"`
+	// InZone is what part of the three together stayed in the zone, 0 to 1.
+	InZone *float64 `json:"inZone"`
 	// 0 to 1: what the application saw (effective)
 	SuccessRate           *float64 `json:"successRate"`
 	RPS                   float64  `json:"rps"`

@@ -169,3 +169,25 @@ func TestGaugesAreBounded(t *testing.T) {
 		t.Errorf("%d of %d", row.Ejected, row.Endpoints)
 	}
 }
+
+// How near callers' requests stay is counted by those that know it.
+func TestNearTries(t *testing.T) {
+	m := newMesh(t)
+	web, checkout := m.pod("shop", "web", "web-1"), m.pod("shop", "checkout", "checkout-1")
+	for i := range uint64(10) {
+		m.now = m.now.Add(time.Second)
+		s := outbound(1, checkout, "pay")
+		s.Requests, s.Tries = 10*(i+1), 12*(i+1)
+		s.TriesInZone, s.TriesInRegion, s.TriesFarther = 8*(i+1), 1*(i+1), 1*(i+1)
+		web.report(s)
+		checkout.report(inbound(1, 8*(i+1), 0, web.stream.who.id))
+	}
+	row := m.one(Query{Resource: "svc/checkout"})
+	if row.WindowTriesInZone != 80 || row.WindowTriesInRegion != 10 ||
+		row.WindowTriesFarther != 10 || row.InZone == nil || *row.InZone != 0.8 {
+		t.Errorf("the service is %+v", row)
+	}
+	if row := m.one(Query{Resource: "deploy/checkout"}); row.InZone != nil {
+		t.Errorf("its pods know of %v", *row.InZone)
+	}
+}

@@ -55,6 +55,7 @@ type Endpoint struct {
 	Local    bool // the application that this proxy is for: nothing is between the two
 	workload metric.Workload
 	cluster  *Cluster
+	place    atomic.Pointer[api.Locality] // nil: nobody knows
 
 	ewma     ewma
 	strain   atomic.Pointer[strain] // its tier's; nil: its cluster has none
@@ -392,6 +393,7 @@ func (f *former) take(m *api.Endpoint) *Endpoint {
 		f.gone = append(f.gone, e)
 		return nil
 	}
+	e.place.Store(m.Locality)
 	return e
 }
 
@@ -456,6 +458,7 @@ func (c *Cluster) newEndpoint(m *api.Endpoint, params Params, now time.Time) *En
 		// error, never plaintext.
 		e.Identity, _ = spiffeid.FromString(m.Identity)
 	}
+	e.place.Store(m.Locality)
 	e.ewma.reset(params, now)
 	return e
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
 // Place says which of a cluster's endpoints come first. It is immutable.
@@ -83,6 +84,24 @@ func nearRegion(own, e *api.Locality) int {
 		return 0
 	}
 	return 1
+}
+
+// Nearness is how near to this proxy the endpoint is.
+func (e *Endpoint) Nearness() metric.Nearness {
+	there := e.place.Load()
+	if there == nil {
+		return metric.UnknownNearness
+	}
+	own := e.cluster.Current().Params.Own
+	switch {
+	case own.GetZone() == "" || there.Zone == "":
+		return metric.UnknownNearness
+	case own.Zone == there.Zone:
+		return metric.SameZone
+	case shared(own.Region, there.Region):
+		return metric.SameRegion
+	}
+	return metric.Farther
 }
 
 func shared(own, other string) bool { return own != "" && own == other }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/metric"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -392,5 +393,35 @@ func TestWhatAPreferenceCannotBe(t *testing.T) {
 		if _, err := Compile(c, Params{}); err == nil {
 			t.Errorf("%s is taken", why)
 		}
+	}
+}
+
+// Of each endpoint it is known how near it is, wherever it is said to be at the time, unless it is
+// not known where one of the two is.
+func TestHowNearAnEndpointIs(t *testing.T) {
+	now := time.Now()
+	places := []*api.Locality{
+		{Region: "r1", Zone: "a"}, {Region: "r1", Zone: "a", Node: "n1"},
+		{Region: "r1", Zone: "b"}, {Region: "r2", Zone: "c"}, {Zone: "c"}, {Region: "r1"}, nil,
+	}
+	want := []metric.Nearness{metric.SameZone, metric.SameZone, metric.SameRegion, metric.Farther,
+		metric.Farther, metric.UnknownNearness, metric.UnknownNearness}
+	list := located(places...)
+	c := placed(t, ewmaCluster(), list, now)
+	for i, e := range c.Current().All {
+		if got := e.Nearness(); got != want[i] {
+			t.Errorf("an endpoint at %v is %s, want %s", places[i], got, want[i])
+		}
+	}
+	moved := proto.CloneOf(list[0])
+	moved.Locality = places[2]
+	list[0] = moved
+	change(c, compiledAt(t, ewmaCluster(), here), list, now)
+	if got := c.Current().All[0].Nearness(); got != metric.SameRegion {
+		t.Errorf("one that has moved is %s", got)
+	}
+	change(c, compiledAt(t, ewmaCluster(), nil), list, now)
+	if got := c.Current().All[0].Nearness(); got != metric.UnknownNearness {
+		t.Errorf("a proxy that does not know where it is says %s", got)
 	}
 }

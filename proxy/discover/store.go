@@ -278,15 +278,15 @@ func (d *Session) applyClusterLocked(m *api.Resource) (balance.Change, error) {
 	return d.refreshLocked(e), nil
 }
 
-// moveLocked has clusters that go by where this proxy is go by another place. Nearly always it is
-// the one of the stream before, if there was one.
+// moveLocked has clusters go by another place of this proxy's. Nearly always it is the one of the
+// stream before, if there was one.
 func (d *Session) moveLocked(to *api.Locality) (ch balance.Change) {
 	if proto.Equal(d.locality, to) {
 		return ch
 	}
 	d.locality = to
 	for _, m := range d.messages {
-		if m.GetCluster().GetLocalityPreference() == nil {
+		if m.GetCluster() == nil {
 			continue
 		}
 		if one, err := d.applyClusterLocked(m); err == nil { // it was good, wherever this is

@@ -86,6 +86,7 @@ func (a *attempt) count(failed bool) {
 	x := a.x
 	c := x.cell(a.endpoint)
 	c.Tries.Add(1)
+	c.CountNear(a.endpoint.Nearness())
 	if failed {
 		c.FailedTries.Add(1)
 	}

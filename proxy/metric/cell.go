@@ -23,6 +23,8 @@ type Cell struct {
 	ReadBytes         atomic.Uint64 // from the peer
 	WrittenBytes      atomic.Uint64 // to the peer
 
+	near [nearnesses - 1]atomic.Uint64 // of Tries
+
 	// latency is made by the first observation, for it is 2 KB and a series of TCP needs none.
 	latency atomic.Pointer[latency]
 }

@@ -19,6 +19,7 @@ func (r *Registry) WriteText(t *Text, version string) {
 	for _, f := range cellFamilies {
 		f.append(t, rows)
 	}
+	appendNear(t, rows)
 	appendDurations(t, rows)
 	r.appendEvents(t)
 	r.appendClusters(t)

@@ -191,6 +191,9 @@ func (t *telling) series(id uint32, c *metric.Cell) *api.Series {
 		ReadBytes:         c.ReadBytes.Load(),
 		WrittenBytes:      c.WrittenBytes.Load(),
 		LatencySumUs:      uint64(c.LatencySum().Microseconds()),
+		TriesInZone:       c.Near(metric.SameZone),
+		TriesInRegion:     c.Near(metric.SameRegion),
+		TriesFarther:      c.Near(metric.Farther),
 	}
 	if c.Latency(&t.buckets) == 0 {
 		return s

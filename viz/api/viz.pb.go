@@ -396,8 +396,13 @@ type Series struct {
 	Limited           uint64                 `protobuf:"varint,18,opt,name=limited,proto3" json:"limited,omitempty"`     // of requests: refused by a rate limit, or by a limit of their cluster
 	Ejected           uint64                 `protobuf:"varint,19,opt,name=ejected,proto3" json:"ejected,omitempty"`     // a gauge: endpoints of this peer that this proxy keeps from requests, for they failed
 	Endpoints         uint64                 `protobuf:"varint,20,opt,name=endpoints,proto3" json:"endpoints,omitempty"` // a gauge: all endpoints of the backend; 0: nobody looks for those that fail
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Of tries, by where the endpoint is: in the proxy's own zone, in another one of its region, farther
+	// away. Those of which that is not known are in none.
+	TriesInZone   uint64 `protobuf:"varint,25,opt,name=tries_in_zone,json=triesInZone,proto3" json:"tries_in_zone,omitempty"`
+	TriesInRegion uint64 `protobuf:"varint,26,opt,name=tries_in_region,json=triesInRegion,proto3" json:"tries_in_region,omitempty"`
+	TriesFarther  uint64 `protobuf:"varint,27,opt,name=tries_farther,json=triesFarther,proto3" json:"tries_farther,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Series) Reset() {
@@ -566,6 +571,27 @@ func (x *Series) GetEjected() uint64 {
 func (x *Series) GetEndpoints() uint64 {
 	if x != nil {
 		return x.Endpoints
+	}
+	return 0
+}
+
+func (x *Series) GetTriesInZone() uint64 {
+	if x != nil {
+		return x.TriesInZone
+	}
+	return 0
+}
+
+func (x *Series) GetTriesInRegion() uint64 {
+	if x != nil {
+		return x.TriesInRegion
+	}
+	return 0
+}
+
+func (x *Series) GetTriesFarther() uint64 {
+	if x != nil {
+		return x.TriesFarther
 	}
 	return 0
 }
@@ -1637,7 +1663,7 @@ const file_viz_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
-	"\x03pod\x18\x04 \x01(\tR\x03pod\"\x81\x05\n" +
+	"\x03pod\x18\x04 \x01(\tR\x03pod\"\xf2\x05\n" +
 	"\x06Series\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12,\n" +
 	"\x06labels\x18\x02 \x01(\v2\x14.tulle.viz.v1.LabelsR\x06labels\x12\x1a\n" +
@@ -1660,7 +1686,10 @@ const file_viz_proto_rawDesc = "" +
 	"\afaulted\x18\x11 \x01(\x04R\afaulted\x12\x18\n" +
 	"\alimited\x18\x12 \x01(\x04R\alimited\x12\x18\n" +
 	"\aejected\x18\x13 \x01(\x04R\aejected\x12\x1c\n" +
-	"\tendpoints\x18\x14 \x01(\x04R\tendpoints\"\xa8\x03\n" +
+	"\tendpoints\x18\x14 \x01(\x04R\tendpoints\x12\"\n" +
+	"\rtries_in_zone\x18\x19 \x01(\x04R\vtriesInZone\x12&\n" +
+	"\x0ftries_in_region\x18\x1a \x01(\x04R\rtriesInRegion\x12#\n" +
+	"\rtries_farther\x18\x1b \x01(\x04R\ftriesFarther\"\xa8\x03\n" +
 	"\x06Labels\x125\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x17.tulle.viz.v1.DirectionR\tdirection\x12\x1c\n" +
 	"\tauthority\x18\x02 \x01(\tR\tauthority\x12\x1c\n" +
