@@ -78,6 +78,7 @@ func (c *conversation) begin() error {
 	}
 	c.stream = newStream(d.hub, caller, d.rejected, c.send)
 	c.stream.share, c.stream.standings, c.stream.healths = share, d.standings, d.healths
+	c.stream.lendings = d.lendings
 	if err := c.stream.greet(hello); err != nil {
 		return err
 	}

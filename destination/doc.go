@@ -69,8 +69,8 @@
 // policy that is invalid although the API server took it (CEL cannot state every rule) counts as
 // absent, and its status says so: were its last valid content kept, replicas would disagree.
 //
-// Goroutines: Destination.Serve owns the source's, the hub's, the standings', the healths', one for
-// each other replica, the writer of status and the gRPC server's, and waits for them. A stream at
-// rest has none. It has one while it receives, and one while it is flushed, which its end waits
-// for.
+// Goroutines: Destination.Serve owns the source's, the hub's, the standings', the healths', the
+// lendings', one for each other replica, the writer of status and the gRPC server's, and waits for
+// them. A stream at rest has none. It has one while it receives, and one while it is flushed, which
+// its end waits for.
 package destination

@@ -43,7 +43,8 @@ func (s *stream) flush() error {
 			return err
 		}
 	}
-	return nil
+	s.lend(said.demands)
+	return s.sendShares(said.shares)
 }
 
 // look follows the keys that came and went, and the answers that have changed.

@@ -2,7 +2,9 @@ package destination
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,7 +25,10 @@ func FuzzRequests(f *testing.F) {
 		f.Add(encode(f, &api.DiscoverRequest{
 			Message: &api.DiscoverRequest_Unsubscribe{Unsubscribe: &api.Unsubscribe{Key: key}}}))
 	}
-	reg := registryOf(f, cluster)
+	f.Add(encode(f, &api.DiscoverRequest{Message: &api.DiscoverRequest_Demand{Demand: &api.Demand{
+		Port: 8080, Pool: strings.Repeat("a", api.PoolLen), Sequence: 1, Wanted: 2, Share: 3,
+		Lent: 4}}}))
+	reg := registryOf(f, cluster, limiting("shop", "a", "web", sharedLimit))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req := &api.DiscoverRequest{}
 		if proto.Unmarshal(data, req) != nil {
@@ -35,6 +40,9 @@ func FuzzRequests(f *testing.F) {
 				_, err := proto.Marshal(m)
 				return err
 			})
+		if d := req.GetDemand(); d.GetSequence() > 0 {
+			takesPart(d)
+		}
 		if s.receive(req) != nil {
 			return
 		}
@@ -47,6 +55,19 @@ func FuzzRequests(f *testing.F) {
 			t.Error("a cell is left")
 		}
 	})
+}
+
+// takesPart has a limit's members say it, as one that has a share and one that has been told.
+func takesPart(d *api.Demand) {
+	l, now := &lending{}, time.Unix(1e9, 0)
+	all := []*sharer{{own: 50}, {own: 50}}
+	for range 3 {
+		for _, m := range all {
+			l.hear(m, d, now)
+			l.settle(now, func(*sharer, *api.Share) {})
+			now = now.Add(time.Minute)
+		}
+	}
 }
 
 func encode(t testing.TB, m proto.Message) []byte {

@@ -377,7 +377,8 @@ func TestAChangeIsRelayedAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		told := make(chan string, 100)
-		go h.tell(ctx, r, func(m *api.RelayResponse) error {
+		take := func(m *api.RelayResponse) { h.take(r, m) }
+		go r.tell(ctx, take, func(m *api.RelayResponse) error {
 			for _, one := range m.GetHealths() {
 				left := time.Duration(one.LifetimeMs) * time.Millisecond
 				told <- one.Pod + " " + stateName(one.Health.State) + " " + left.String()

@@ -33,7 +33,8 @@ func (v *view) inbound(port uint32, name registry.Name) (*api.Inbound, error) {
 		out.Protocol = api.Protocol_PROTOCOL_OPAQUE
 	}
 	if mayBeHTTP(out.Protocol) {
-		out.RateLimits, out.Concurrency = v.rateLimits(fronts), v.concurrency(fronts)
+		out.RateLimits, out.Lendings = v.rateLimits(fronts)
+		out.Concurrency = v.concurrency(fronts)
 	}
 	out.HealthCheck = v.checkOf(fronts)
 	return out, nil

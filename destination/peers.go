@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/api/destinationgrpc"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 )
 
 const (
@@ -88,23 +89,20 @@ func (d *Destination) followPeers(ctx context.Context) {
 
 // followPeer hears from one of them, again and again.
 func (d *Destination) followPeer(ctx context.Context, address string) {
-	wait := peerBackoffMin
+	retry := backoff.Backoff{Min: peerBackoffMin, Max: peerBackoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := d.hearPeer(ctx, address)
 		if ctx.Err() != nil {
 			return
 		}
+		wait := retry.After(began)
 		d.cfg.Log.Info("another replica of destination tells nothing", "addr", address,
 			"error", err, "retry", wait)
-		if time.Since(began) > peerBackoffMax {
-			wait = peerBackoffMin
-		}
 		select {
-		case <-time.After(jitter(wait)):
+		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, peerBackoffMax)
 	}
 }
 
@@ -131,12 +129,14 @@ func (d *Destination) hearPeer(ctx context.Context, address string) error {
 	}
 	d.peers.Add(1)
 	defer d.peers.Add(-1)
+	told := &peerStandings{}
+	defer d.standings.forget(told)
 	for {
 		m, err := stream.Recv()
 		if err != nil {
 			return fmt.Errorf("hear replica %s: %w", address, err)
 		}
-		if err := d.relayed(m); err != nil {
+		if err := d.relayed(told, m); err != nil {
 			return err
 		}
 	}

@@ -12,8 +12,9 @@ import (
 
 // rateLimits are those of the services' ports that lead to a workload's port. One policy counts
 // once, however many of them it is about. Proxies take no more than so many: policies beyond that
-// are left out whole, the last by name, and their status says so.
-func (v *view) rateLimits(fronts []frontPort) (out []*api.RateLimit) {
+// are left out whole, the last by name, and their status says so. Of some limits the pods lend each
+// other what they do not need.
+func (v *view) rateLimits(fronts []frontPort) (out []*api.RateLimit, lent []*api.Lending) {
 	for _, front := range fronts {
 		for _, l := range v.limiters(front) {
 			limits, err := policy.RateLimits(l.body, l.within,
@@ -23,10 +24,23 @@ func (v *view) rateLimits(fronts []frontPort) (out []*api.RateLimit) {
 				continue
 			}
 			v.used = append(v.used, l.policy.Ref())
-			out = append(out, limits...)
+			for i, m := range limits {
+				if l.isLent(i) && m.Requests > 1 && v.replicas(front) > 1 {
+					lent = append(lent,
+						&api.Lending{Limit: uint32(len(out)), Pool: poolOf(m, front)})
+				}
+				out = append(out, m)
+			}
 		}
 	}
-	return out
+	return out, lent
+}
+
+// isLent says whether pods lend each other shares of a limit: it has one bucket in each of them. Of
+// one with many nobody knows how many requests each will need.
+func (l *limiter) isLent(i int) bool {
+	limit := &l.body.Spec.Limits[i]
+	return limit.Mode == crd.RateShared && len(limit.By) == 0 && !l.body.Spec.DryRun
 }
 
 // limiter is a policy about a service's port.

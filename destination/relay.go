@@ -22,11 +22,12 @@ const (
 	relayBatch = 512
 )
 
-// relay is a stream to another replica. It holds which ports it has to speak of, and not what was
-// said of them: what waits is bounded, and the latest is told.
+// relay is a stream to another replica. It holds which ports and policies it has to speak of, and
+// not what was said of them: what waits is bounded, and the latest is told.
 type relay struct {
-	wake    chan struct{} // holds one token while there is a change to tell
-	pending map[portOf]struct{}
+	wake     chan struct{}                   // holds one token while there is a change to tell
+	pending  map[portOf]struct{}             // the healths' lock guards it
+	policies map[registry.PolicyRef]struct{} // the standings' lock guards it
 }
 
 type portOf struct {
@@ -51,7 +52,12 @@ func (d *Destination) Relay(
 		return err
 	}
 	defer d.healths.leave(r)
-	return d.healths.tell(ctx, r, rpc.Send)
+	d.standings.join(r)
+	defer d.standings.leave(r)
+	return r.tell(ctx, func(m *api.RelayResponse) {
+		d.healths.take(r, m)
+		d.standings.take(r, m)
+	}, rpc.Send)
 }
 
 // join begins a relay, which has everything to tell.
@@ -61,7 +67,8 @@ func (h *healths) join() (*relay, error) {
 	if len(h.relays) >= maxRelays {
 		return nil, status.Errorf(codes.ResourceExhausted, "more than %d replicas ask", maxRelays)
 	}
-	r := &relay{wake: make(chan struct{}, 1), pending: map[portOf]struct{}{}}
+	r := &relay{wake: make(chan struct{}, 1), pending: map[portOf]struct{}{},
+		policies: map[registry.PolicyRef]struct{}{}}
 	for name, pod := range h.pods {
 		for port, one := range pod.ports {
 			if one.own {
@@ -97,9 +104,9 @@ func (r *relay) notify() {
 	}
 }
 
-// tell sends what there is to tell, until the context ends.
-func (h *healths) tell(
-	ctx context.Context, r *relay, send func(*api.RelayResponse) error,
+// tell sends what there is to tell, of which take adds some to a message, until the context ends.
+func (r *relay) tell(
+	ctx context.Context, take func(*api.RelayResponse), send func(*api.RelayResponse) error,
 ) error {
 	tick := time.NewTicker(relayEvery)
 	defer tick.Stop()
@@ -111,8 +118,9 @@ func (h *healths) tell(
 			return ended(ctx)
 		}
 		for more := true; more; {
-			m := h.take(r)
-			if more = len(m.Healths) > 0; more {
+			m := &api.RelayResponse{}
+			take(m)
+			if more = len(m.Healths)+len(m.Standings) > 0; more {
 				if err := send(m); err != nil {
 					return err
 				}
@@ -121,11 +129,11 @@ func (h *healths) tell(
 	}
 }
 
-// take returns some of what a relay has to tell, as it is now.
-func (h *healths) take(r *relay) *api.RelayResponse {
+// take adds some of what a relay has to tell, as it is now.
+func (h *healths) take(r *relay, out *api.RelayResponse) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out, now := &api.RelayResponse{}, time.Now()
+	now := time.Now()
 	for at := range r.pending {
 		delete(r.pending, at)
 		pod := h.pods[at.pod]
@@ -145,11 +153,11 @@ func (h *healths) take(r *relay) *api.RelayResponse {
 			break
 		}
 	}
-	return out
 }
 
 // relayed takes what another replica has heard.
-func (d *Destination) relayed(m *api.RelayResponse) error {
+func (d *Destination) relayed(from *peerStandings, m *api.RelayResponse) error {
+	d.standings.hear(from, m.GetStandings())
 	for _, one := range m.GetHealths() {
 		lifetime := time.Duration(one.GetLifetimeMs()) * time.Millisecond
 		err := d.healths.hear(finding{

@@ -94,6 +94,7 @@ type Destination struct {
 
 	standings *standings   // of policies
 	healths   *healths     // of pods
+	lendings  *lendings    // of rate limits
 	peers     atomic.Int64 // other replicas that tell this one what they hear
 }
 
@@ -108,8 +109,9 @@ func New(cfg Config) *Destination {
 		requests: requestLimit{requestsPerSecond, requestBurst},
 		rejected: newRejections(cfg.Log),
 
-		standings: newStandings(reg, cfg.Status.Replica()),
+		standings: newStandings(reg),
 		healths:   newHealths(reg),
+		lendings:  newLendings(),
 	}
 	d.register(cfg.Metrics)
 	return d
@@ -125,6 +127,7 @@ func (d *Destination) register(metrics prometheus.Registerer) {
 		return
 	}
 	d.healths.register(metrics)
+	d.lendings.register(metrics)
 	metrics.MustRegister(d.messages, d.refusals, d.rejected.count, freshness{d.cfg.Source},
 		prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: "tulle_destination_streams", Help: "Proxies connected."},
@@ -169,6 +172,10 @@ func (d *Destination) Serve(ctx context.Context, l net.Listener) error {
 	})
 	group.Go(func() error {
 		d.healths.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		d.lendings.run(ctx)
 		return nil
 	})
 	group.Go(func() error {

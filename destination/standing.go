@@ -21,23 +21,34 @@ const (
 
 // standings counts the connected proxies that were sent what policies were made into, and those
 // that cannot use it. It keeps one entry for each stream and policy, which the stream takes back.
+// Replicas tell each other how many they have, and each publishes them all.
 type standings struct {
-	owner   *registry.Owner
-	replica string
-	wake    chan struct{} // holds one token while changed is not empty
+	owner *registry.Owner
+	wake  chan struct{} // holds one token while changed is not empty
 
 	mu      sync.Mutex                                // guards everything below
 	by      map[registry.PolicyRef]map[*stream]string // why it cannot be used, or ""
 	changed map[registry.PolicyRef]struct{}           // since it was published
 	last    map[registry.PolicyRef]*registry.Standing // as it was published
+
+	own    map[registry.PolicyRef]*registry.Standing // this replica's, as others are told
+	relays map[*relay]struct{}
+	peers  map[*peerStandings]struct{}
 }
 
-func newStandings(reg *registry.Registry, replica string) *standings {
+// peerStandings are what another replica tells of its own.
+type peerStandings struct {
+	of map[registry.PolicyRef]*registry.Standing
+}
+
+func newStandings(reg *registry.Registry) *standings {
 	return &standings{
-		owner: reg.Owner("proxies"), replica: replica, wake: make(chan struct{}, 1),
+		owner: reg.Owner("proxies"), wake: make(chan struct{}, 1),
 		by:      map[registry.PolicyRef]map[*stream]string{},
 		changed: map[registry.PolicyRef]struct{}{},
 		last:    map[registry.PolicyRef]*registry.Standing{},
+		own:     map[registry.PolicyRef]*registry.Standing{},
+		relays:  map[*relay]struct{}{}, peers: map[*peerStandings]struct{}{},
 	}
 }
 
@@ -96,7 +107,9 @@ func (st *standings) publish() {
 	defer st.mu.Unlock()
 	var change registry.Change
 	for ref := range st.changed {
-		now, last := st.standingLocked(ref), st.last[ref]
+		own := st.ownLocked(ref)
+		st.relayLocked(ref, own)
+		now, last := st.allLocked(ref, own), st.last[ref]
 		switch {
 		case now == nil && last != nil:
 			delete(st.last, ref)
@@ -119,7 +132,8 @@ func isNews(now, last *registry.Standing) bool {
 // isMore says whether a number is twice another, or half of it.
 func isMore(a, b int) bool { return a != b && max(a, b) >= 2*min(a, b) }
 
-func (st *standings) standingLocked(ref registry.PolicyRef) *registry.Standing {
+// ownLocked is of the proxies with streams here; nil: none has been sent anything.
+func (st *standings) ownLocked(ref registry.PolicyRef) *registry.Standing {
 	proxies := st.by[ref]
 	if len(proxies) == 0 {
 		return nil
@@ -131,14 +145,40 @@ func (st *standings) standingLocked(ref registry.PolicyRef) *registry.Standing {
 			all = append(all, registry.Rejection{Pod: pod, Reason: reason})
 		}
 	}
+	return &registry.Standing{
+		Meta: registry.Meta{Namespace: ref.Name.Namespace, Name: ref.Name.Name}, Kind: ref.Kind,
+		Proxies: len(proxies), Rejected: len(all), Rejections: firstRejections(all),
+	}
+}
+
+// firstRejections are those that are named, in the order of their pods.
+func firstRejections(all []registry.Rejection) []registry.Rejection {
 	slices.SortFunc(all, func(a, b registry.Rejection) int {
 		return cmp.Or(registry.CompareNames(a.Pod, b.Pod), cmp.Compare(a.Reason, b.Reason))
 	})
-	return &registry.Standing{
-		Meta: registry.Meta{Namespace: ref.Name.Namespace, Name: ref.Name.Name}, Kind: ref.Kind,
-		Replica: st.replica, Proxies: len(proxies), Rejected: len(all),
-		Rejections: slices.Clone(all[:min(len(all), maxRejecters)]),
+	return slices.Clone(all[:min(len(all), maxRejecters)])
+}
+
+// allLocked adds to this replica's standing what others tell of theirs.
+func (st *standings) allLocked(
+	ref registry.PolicyRef, own *registry.Standing,
+) *registry.Standing {
+	out := own
+	for p := range st.peers {
+		one := p.of[ref]
+		switch {
+		case one == nil:
+		case out == nil:
+			out = one
+		default:
+			sum := *out
+			sum.Proxies += one.Proxies
+			sum.Rejected += one.Rejected
+			sum.Rejections = firstRejections(slices.Concat(out.Rejections, one.Rejections))
+			out = &sum
+		}
 	}
+	return out
 }
 
 // attribute notes which policies what the proxy has of a resource was made from.

@@ -36,7 +36,7 @@ spec: {routes: [{name: all, condition: {method: GET}, timeout: ` + timeout + `}]
 func judging(t *testing.T, f func(j *judges)) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &judges{t: t, reg: registryOf(t, cluster, profileWith("1s"))}
-		j.hub, j.all = newHub(j.reg, testMesh()), newStandings(j.reg, "destination-1")
+		j.hub, j.all = newHub(j.reg, testMesh()), newStandings(j.reg)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go j.hub.run(ctx)
@@ -102,7 +102,7 @@ func TestAPolicyTellsWhatProxiesMadeOfIt(t *testing.T) {
 			streams = append(streams, j.proxy(i))
 			time.Sleep(time.Second)
 		}
-		j.wants("with proxies", "True Programmed of the proxies connected to destination-1, about ")
+		j.wants("with proxies", "True Programmed of the proxies that are connected, about ")
 		if n := len(j.said); n > 9 { // the first word, and each time they are twice as many
 			t.Errorf("100 proxies make %d reports:\n%s", n, strings.Join(j.said, "\n"))
 		}
@@ -112,7 +112,7 @@ func TestAPolicyTellsWhatProxiesMadeOfIt(t *testing.T) {
 		for _, i := range []int{7, 3} {
 			j.says(streams[i], rejected(streams[i], route, "no such filter"))
 		}
-		j.wants("two cannot use it", "False Rejected of the proxies connected to destination-1, "+
+		j.wants("two cannot use it", "False Rejected of the proxies that are connected, "+
 			"about 2 of 100 cannot use it and keep what they had: "+
 			"shop/web-3 (no such filter), shop/web-7 (no such filter)")
 		if n := len(j.said) - before; n > 2 {
@@ -124,7 +124,7 @@ func TestAPolicyTellsWhatProxiesMadeOfIt(t *testing.T) {
 			j.says(streams[i], rejected(streams[i], route, "no such filter"))
 			time.Sleep(10 * time.Millisecond)
 		}
-		j.wants("all cannot use it", "False Rejected of the proxies connected to destination-1, "+
+		j.wants("all cannot use it", "False Rejected of the proxies that are connected, "+
 			"about 100 of 100 cannot use it and keep what they had: shop/web-0 (no such filter)")
 		if n := len(j.said) - before; n > 2 {
 			t.Errorf("a hundred rejections in a second make %d reports", n)
@@ -156,7 +156,7 @@ func TestAProxyCountsOnceForAPolicy(t *testing.T) {
 		key := address("10.96.0.10:80")
 		j.says(s, &api.DiscoverRequest{Message: &api.DiscoverRequest_Subscribe{
 			Subscribe: &api.Subscribe{Key: key}}})
-		j.wants("two keys", "True Programmed of the proxies connected to destination-1, about 1 ")
+		j.wants("two keys", "True Programmed of the proxies that are connected, about 1 ")
 		for _, k := range []*api.Key{key, authority("web")} {
 			j.says(s, &api.DiscoverRequest{Message: &api.DiscoverRequest_Unsubscribe{
 				Unsubscribe: &api.Unsubscribe{Key: k}}})
@@ -166,5 +166,46 @@ func TestAProxyCountsOnceForAPolicy(t *testing.T) {
 		}
 		j.wants("no key", "Unknown Pending")
 		s.close()
+	})
+}
+
+// What the proxies of another replica made of a policy counts too, until that replica is gone.
+func TestReplicasTellEachOtherHowAPolicyStands(t *testing.T) {
+	judging(t, func(j *judges) {
+		here := []*stream{j.proxy(0), j.proxy(1), j.proxy(2)}
+		j.wants("alone", "True Programmed of the proxies that are connected, about 3 ")
+
+		mine, other := j.all, newStandings(registryOf(t, cluster))
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		go other.run(ctx)
+		j.all = other // of the proxies that come now
+		there := []*stream{j.proxy(10), j.proxy(11), j.proxy(12), j.proxy(13)}
+		time.Sleep(2 * standingEvery)
+
+		r := &relay{wake: make(chan struct{}, 1), policies: map[registry.PolicyRef]struct{}{}}
+		told := &peerStandings{}
+		other.join(r)
+		go r.tell(ctx, func(m *api.RelayResponse) { other.take(r, m) },
+			func(m *api.RelayResponse) error {
+				mine.hear(told, m.Standings)
+				return nil
+			})
+		j.wants("together", "True Programmed of the proxies that are connected, about 7 ")
+
+		route := resourceID{api.Kind_KIND_ROUTE, "authority/web"}
+		j.says(there[2], rejected(there[2], route, "no such filter"))
+		j.wants("one there cannot use it", "False Rejected of the proxies that are connected, "+
+			"about 1 of 7 cannot use it and keep what they had: shop/web-12 (no such filter)")
+		j.says(here[1], rejected(here[1], route, "nor here"))
+		j.wants("and one here", "False Rejected of the proxies that are connected, about 2 of 7 "+
+			"cannot use it and keep what they had: shop/web-1 (nor here), "+
+			"shop/web-12 (no such filter)")
+		for _, s := range here {
+			s.close()
+		}
+		j.wants("none is here", "False Rejected of the proxies that are connected, about 1 of 4 ")
+		mine.forget(told)
+		j.wants("the other is gone", "Unknown Pending")
 	})
 }

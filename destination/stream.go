@@ -27,6 +27,7 @@ type stream struct {
 	rejections *rejections
 	standings  *standings
 	healths    *healths
+	lendings   *lendings
 	able       map[string]bool // the proxy's capabilities
 
 	mu      sync.Mutex // guards what the reader changes
@@ -46,7 +47,8 @@ func newStream(h *hub, c caller, r *rejections, send func(*api.DiscoverResponse)
 		hub: h, caller: c, share: &podShare{}, rejections: r, send: send, watcher: newWatcher(),
 		able: map[string]bool{}, keys: map[unique.Handle[string]]struct{}{},
 		said: newReceived(), view: newStreamView(),
-		standings: newStandings(h.registry, ""), healths: newHealths(h.registry),
+		standings: newStandings(h.registry), healths: newHealths(h.registry),
+		lendings: newLendings(),
 	}
 }
 
@@ -83,6 +85,10 @@ func (s *stream) receive(req *api.DiscoverRequest) error {
 		}
 	case *api.DiscoverRequest_Rejected:
 		if err := s.reject(m.Rejected); err != nil {
+			return err
+		}
+	case *api.DiscoverRequest_Demand:
+		if err := s.demand(m.Demand); err != nil {
 			return err
 		}
 	case *api.DiscoverRequest_Hello:
@@ -201,12 +207,14 @@ type received struct {
 	fresh    bool                // a key was subscribed to
 	held     map[resourceID]string
 	rejected map[resourceID]*api.Rejected
+	demands  map[string]*api.Demand // by pool; nil: none
+	shares   map[string]*api.Share  // to be said, by pool; nil: none
 }
 
 func newReceived() received {
 	return received{
-		map[string]*api.Key{}, map[string]struct{}{}, false,
-		map[resourceID]string{}, map[resourceID]*api.Rejected{},
+		added: map[string]*api.Key{}, dropped: map[string]struct{}{},
+		held: map[resourceID]string{}, rejected: map[resourceID]*api.Rejected{},
 	}
 }
 
@@ -236,5 +244,8 @@ func (s *stream) close() {
 	}
 	for ref := range s.view.made {
 		s.standings.remove(ref, s)
+	}
+	for pool, m := range s.view.members {
+		s.lendings.leave(pool, m)
 	}
 }

@@ -24,6 +24,8 @@ type streamView struct {
 	// the policies that resources of the proxy were made from, and the other way round
 	madeFrom map[resourceID][]registry.PolicyRef
 	made     map[registry.PolicyRef]map[resourceID]struct{}
+
+	members map[string]*sharer // what it has a share of, by pool; nil: nothing
 }
 
 // holding is a resource that the proxy has, or that an answer has for it.

@@ -171,7 +171,7 @@ func TestATrafficPolicyTellsWhatProxiesMadeOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &judges{t: t, reg: registryOf(t, cluster,
 			trafficPolicy("shop", "p", webTarget, slowly))}
-		j.hub, j.all = newHub(j.reg, testMesh()), newStandings(j.reg, "destination-1")
+		j.hub, j.all = newHub(j.reg, testMesh()), newStandings(j.reg)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go j.hub.run(ctx)
@@ -186,11 +186,11 @@ func TestATrafficPolicyTellsWhatProxiesMadeOfIt(t *testing.T) {
 		synctest.Wait()
 		j.wants("without a proxy", "Unknown Pending")
 		s := j.proxy(1)
-		j.wants("with a proxy", "True Programmed of the proxies connected to destination-1, "+
+		j.wants("with a proxy", "True Programmed of the proxies that are connected, "+
 			"about 1 ")
 		j.says(s, rejected(s, resourceID{api.Kind_KIND_CLUSTER, webName}, "no such window"))
-		j.wants("it cannot use the cluster", "False Rejected of the proxies connected to "+
-			"destination-1, about 1 of 1 cannot use it and keep what they had: "+
+		j.wants("it cannot use the cluster", "False Rejected of the proxies that are "+
+			"connected, about 1 of 1 cannot use it and keep what they had: "+
 			"shop/web-1 (no such window)")
 		s.close()
 		j.wants("it has left", "Unknown Pending")

@@ -628,6 +628,7 @@ type DiscoverRequest struct {
 	//	*DiscoverRequest_Resume
 	//	*DiscoverRequest_Rejected
 	//	*DiscoverRequest_Health
+	//	*DiscoverRequest_Demand
 	Message       isDiscoverRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -724,6 +725,15 @@ func (x *DiscoverRequest) GetHealth() *Health {
 	return nil
 }
 
+func (x *DiscoverRequest) GetDemand() *Demand {
+	if x != nil {
+		if x, ok := x.Message.(*DiscoverRequest_Demand); ok {
+			return x.Demand
+		}
+	}
+	return nil
+}
+
 type isDiscoverRequest_Message interface {
 	isDiscoverRequest_Message()
 }
@@ -752,6 +762,10 @@ type DiscoverRequest_Health struct {
 	Health *Health `protobuf:"bytes,6,opt,name=health,proto3,oneof"` // of who knows the capability "health-check"
 }
 
+type DiscoverRequest_Demand struct {
+	Demand *Demand `protobuf:"bytes,7,opt,name=demand,proto3,oneof"` // of a Lending that was received on this stream
+}
+
 func (*DiscoverRequest_Hello) isDiscoverRequest_Message() {}
 
 func (*DiscoverRequest_Subscribe) isDiscoverRequest_Message() {}
@@ -763,6 +777,8 @@ func (*DiscoverRequest_Resume) isDiscoverRequest_Message() {}
 func (*DiscoverRequest_Rejected) isDiscoverRequest_Message() {}
 
 func (*DiscoverRequest_Health) isDiscoverRequest_Message() {}
+
+func (*DiscoverRequest_Demand) isDiscoverRequest_Message() {}
 
 // Hello says what the proxy is able to do. Who it is comes from its certificate.
 type Hello struct {
@@ -1162,6 +1178,92 @@ func (x *Health) GetSequence() uint64 {
 	return 0
 }
 
+// Demand says how much of a rate limit that has a Lending a proxy needs. It is said when that changes by
+// much, at most every DemandEvery (lending.go), and after each Share, which it confirms.
+type Demand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`         // Inbound.port
+	Pool          string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`          // Lending.pool
+	Sequence      uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"` // grows with each Demand of the process
+	Wanted        uint64                 `protobuf:"varint,4,opt,name=wanted,proto3" json:"wanted,omitempty"`     // requests in the limit's window, admitted or not, as they came lately
+	Share         uint64                 `protobuf:"varint,5,opt,name=share,proto3" json:"share,omitempty"`       // number of the Share of this stream that is in force; 0: there was none
+	Lent          uint64                 `protobuf:"varint,6,opt,name=lent,proto3" json:"lent,omitempty"`         // what the proxy does without by it: at most Share.lend
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Demand) Reset() {
+	*x = Demand{}
+	mi := &file_destination_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Demand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Demand) ProtoMessage() {}
+
+func (x *Demand) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Demand.ProtoReflect.Descriptor instead.
+func (*Demand) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Demand) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Demand) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Demand) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Demand) GetWanted() uint64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return 0
+}
+
+func (x *Demand) GetShare() uint64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Demand) GetLent() uint64 {
+	if x != nil {
+		return x.Lent
+	}
+	return 0
+}
+
 // Key is what a proxy can ask about.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1179,7 +1281,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_destination_proto_msgTypes[8]
+	mi := &file_destination_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1293,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[8]
+	mi := &file_destination_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1306,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{8}
+	return file_destination_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Key) GetKey() isKey_Key {
@@ -1303,7 +1405,7 @@ type Self struct {
 
 func (x *Self) Reset() {
 	*x = Self{}
-	mi := &file_destination_proto_msgTypes[9]
+	mi := &file_destination_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1417,7 @@ func (x *Self) String() string {
 func (*Self) ProtoMessage() {}
 
 func (x *Self) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[9]
+	mi := &file_destination_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,10 +1430,10 @@ func (x *Self) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Self.ProtoReflect.Descriptor instead.
 func (*Self) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{9}
+	return file_destination_proto_rawDescGZIP(), []int{10}
 }
 
-// RelayRequest asks a replica of destination for what the proxies on its streams say of their health.
+// RelayRequest asks a replica of destination for what it hears from the proxies on its streams.
 type RelayRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1340,7 +1442,7 @@ type RelayRequest struct {
 
 func (x *RelayRequest) Reset() {
 	*x = RelayRequest{}
-	mi := &file_destination_proto_msgTypes[10]
+	mi := &file_destination_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1454,7 @@ func (x *RelayRequest) String() string {
 func (*RelayRequest) ProtoMessage() {}
 
 func (x *RelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[10]
+	mi := &file_destination_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,19 +1467,20 @@ func (x *RelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayRequest.ProtoReflect.Descriptor instead.
 func (*RelayRequest) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{10}
+	return file_destination_proto_rawDescGZIP(), []int{11}
 }
 
 type RelayResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Healths       []*PodHealth           `protobuf:"bytes,1,rep,name=healths,proto3" json:"healths,omitempty"`
+	Standings     []*PolicyStanding      `protobuf:"bytes,2,rep,name=standings,proto3" json:"standings,omitempty"` // each in place of the last one of its policy on this stream
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RelayResponse) Reset() {
 	*x = RelayResponse{}
-	mi := &file_destination_proto_msgTypes[11]
+	mi := &file_destination_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1492,7 @@ func (x *RelayResponse) String() string {
 func (*RelayResponse) ProtoMessage() {}
 
 func (x *RelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[11]
+	mi := &file_destination_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1505,7 @@ func (x *RelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayResponse.ProtoReflect.Descriptor instead.
 func (*RelayResponse) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{11}
+	return file_destination_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RelayResponse) GetHealths() []*PodHealth {
@@ -1410,6 +1513,158 @@ func (x *RelayResponse) GetHealths() []*PodHealth {
 		return x.Healths
 	}
 	return nil
+}
+
+func (x *RelayResponse) GetStandings() []*PolicyStanding {
+	if x != nil {
+		return x.Standings
+	}
+	return nil
+}
+
+// PolicyStanding is how many of a replica's proxies have been sent what a policy was made into.
+type PolicyStanding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Proxies       uint32                 `protobuf:"varint,4,opt,name=proxies,proto3" json:"proxies,omitempty"`    // 0: none any longer
+	Rejected      uint32                 `protobuf:"varint,5,opt,name=rejected,proto3" json:"rejected,omitempty"`  // of them, those that cannot use it
+	Rejecters     []*Rejecter            `protobuf:"bytes,6,rep,name=rejecters,proto3" json:"rejecters,omitempty"` // some of these
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyStanding) Reset() {
+	*x = PolicyStanding{}
+	mi := &file_destination_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyStanding) ProtoMessage() {}
+
+func (x *PolicyStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyStanding.ProtoReflect.Descriptor instead.
+func (*PolicyStanding) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PolicyStanding) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PolicyStanding) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PolicyStanding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyStanding) GetProxies() uint32 {
+	if x != nil {
+		return x.Proxies
+	}
+	return 0
+}
+
+func (x *PolicyStanding) GetRejected() uint32 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *PolicyStanding) GetRejecters() []*Rejecter {
+	if x != nil {
+		return x.Rejecters
+	}
+	return nil
+}
+
+type Rejecter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod           string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // at most MaxReason bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rejecter) Reset() {
+	*x = Rejecter{}
+	mi := &file_destination_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rejecter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rejecter) ProtoMessage() {}
+
+func (x *Rejecter) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rejecter.ProtoReflect.Descriptor instead.
+func (*Rejecter) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Rejecter) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Rejecter) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *Rejecter) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // PodHealth is one pod's word on one of its ports.
@@ -1426,7 +1681,7 @@ type PodHealth struct {
 
 func (x *PodHealth) Reset() {
 	*x = PodHealth{}
-	mi := &file_destination_proto_msgTypes[12]
+	mi := &file_destination_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +1693,7 @@ func (x *PodHealth) String() string {
 func (*PodHealth) ProtoMessage() {}
 
 func (x *PodHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[12]
+	mi := &file_destination_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +1706,7 @@ func (x *PodHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodHealth.ProtoReflect.Descriptor instead.
 func (*PodHealth) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{12}
+	return file_destination_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PodHealth) GetNamespace() string {
@@ -1496,6 +1751,7 @@ type DiscoverResponse struct {
 	//	*DiscoverResponse_Welcome
 	//	*DiscoverResponse_Resources
 	//	*DiscoverResponse_Invalid
+	//	*DiscoverResponse_Share
 	Message       isDiscoverResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1503,7 +1759,7 @@ type DiscoverResponse struct {
 
 func (x *DiscoverResponse) Reset() {
 	*x = DiscoverResponse{}
-	mi := &file_destination_proto_msgTypes[13]
+	mi := &file_destination_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1771,7 @@ func (x *DiscoverResponse) String() string {
 func (*DiscoverResponse) ProtoMessage() {}
 
 func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[13]
+	mi := &file_destination_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1784,7 @@ func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoverResponse.ProtoReflect.Descriptor instead.
 func (*DiscoverResponse) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{13}
+	return file_destination_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiscoverResponse) GetMessage() isDiscoverResponse_Message {
@@ -1565,6 +1821,15 @@ func (x *DiscoverResponse) GetInvalid() *Invalid {
 	return nil
 }
 
+func (x *DiscoverResponse) GetShare() *Share {
+	if x != nil {
+		if x, ok := x.Message.(*DiscoverResponse_Share); ok {
+			return x.Share
+		}
+	}
+	return nil
+}
+
 type isDiscoverResponse_Message interface {
 	isDiscoverResponse_Message()
 }
@@ -1581,11 +1846,122 @@ type DiscoverResponse_Invalid struct {
 	Invalid *Invalid `protobuf:"bytes,3,opt,name=invalid,proto3,oneof"` // the key cannot be answered: malformed, refused, or beyond this proxy
 }
 
+type DiscoverResponse_Share struct {
+	Share *Share `protobuf:"bytes,4,opt,name=share,proto3,oneof"` // to who has said Demand
+}
+
 func (*DiscoverResponse_Welcome) isDiscoverResponse_Message() {}
 
 func (*DiscoverResponse_Resources) isDiscoverResponse_Message() {}
 
 func (*DiscoverResponse_Invalid) isDiscoverResponse_Message() {}
+
+func (*DiscoverResponse_Share) isDiscoverResponse_Message() {}
+
+// Share says what a proxy has of a rate limit for a while, beside RateLimit.requests: it does without some
+// of those, or has some more. Whoever has more is told so only when others have confirmed by Demand that they do
+// without as much, and for a time that ends before theirs does. So all together never have more than without it,
+// whatever is lost, late or started anew. What was lent on an earlier stream counts beside it until its time is
+// over; what was borrowed does not.
+type Share struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Pool          string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`                     // grows with each Share of a stream
+	Lend          uint64                 `protobuf:"varint,4,opt,name=lend,proto3" json:"lend,omitempty"`                         // requests of a window, which the proxy does without
+	LendMs        uint64                 `protobuf:"varint,5,opt,name=lend_ms,json=lendMs,proto3" json:"lend_ms,omitempty"`       // for so long after it has received this
+	Borrow        uint64                 `protobuf:"varint,6,opt,name=borrow,proto3" json:"borrow,omitempty"`                     // requests of a window, which it has beside its own
+	BorrowMs      uint64                 `protobuf:"varint,7,opt,name=borrow_ms,json=borrowMs,proto3" json:"borrow_ms,omitempty"` // for so long after it has sent the Demand of that sequence
+	Sequence      uint64                 `protobuf:"varint,8,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Share) Reset() {
+	*x = Share{}
+	mi := &file_destination_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Share) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Share) ProtoMessage() {}
+
+func (x *Share) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Share.ProtoReflect.Descriptor instead.
+func (*Share) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Share) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Share) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Share) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Share) GetLend() uint64 {
+	if x != nil {
+		return x.Lend
+	}
+	return 0
+}
+
+func (x *Share) GetLendMs() uint64 {
+	if x != nil {
+		return x.LendMs
+	}
+	return 0
+}
+
+func (x *Share) GetBorrow() uint64 {
+	if x != nil {
+		return x.Borrow
+	}
+	return 0
+}
+
+func (x *Share) GetBorrowMs() uint64 {
+	if x != nil {
+		return x.BorrowMs
+	}
+	return 0
+}
+
+func (x *Share) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
 
 // Welcome tells the caller how the mesh knows it.
 type Welcome struct {
@@ -1598,7 +1974,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_destination_proto_msgTypes[14]
+	mi := &file_destination_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1986,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[14]
+	mi := &file_destination_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1999,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{14}
+	return file_destination_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Welcome) GetWorkload() *Workload {
@@ -1652,7 +2028,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_destination_proto_msgTypes[15]
+	mi := &file_destination_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +2040,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[15]
+	mi := &file_destination_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +2053,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{15}
+	return file_destination_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Workload) GetNamespace() string {
@@ -1718,7 +2094,7 @@ type Invalid struct {
 
 func (x *Invalid) Reset() {
 	*x = Invalid{}
-	mi := &file_destination_proto_msgTypes[16]
+	mi := &file_destination_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +2106,7 @@ func (x *Invalid) String() string {
 func (*Invalid) ProtoMessage() {}
 
 func (x *Invalid) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[16]
+	mi := &file_destination_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +2119,7 @@ func (x *Invalid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invalid.ProtoReflect.Descriptor instead.
 func (*Invalid) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{16}
+	return file_destination_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Invalid) GetKey() *Key {
@@ -1771,7 +2147,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_destination_proto_msgTypes[17]
+	mi := &file_destination_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2159,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[17]
+	mi := &file_destination_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2172,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{17}
+	return file_destination_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Resources) GetResources() []*Resource {
@@ -1833,7 +2209,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_destination_proto_msgTypes[18]
+	mi := &file_destination_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2221,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[18]
+	mi := &file_destination_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2234,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{18}
+	return file_destination_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Resource) GetKind() Kind {
@@ -2031,7 +2407,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_destination_proto_msgTypes[19]
+	mi := &file_destination_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2419,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[19]
+	mi := &file_destination_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2432,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{19}
+	return file_destination_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Route) GetResolution() Resolution {
@@ -2139,7 +2515,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_destination_proto_msgTypes[20]
+	mi := &file_destination_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2527,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[20]
+	mi := &file_destination_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2540,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{20}
+	return file_destination_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Metadata) GetNamespace() string {
@@ -2195,7 +2571,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_destination_proto_msgTypes[21]
+	mi := &file_destination_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2583,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[21]
+	mi := &file_destination_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2596,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{21}
+	return file_destination_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Origin) GetGroup() string {
@@ -2275,7 +2651,7 @@ type HTTPRule struct {
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_destination_proto_msgTypes[22]
+	mi := &file_destination_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2663,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[22]
+	mi := &file_destination_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2676,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{22}
+	return file_destination_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HTTPRule) GetOrigin() *Origin {
@@ -2380,7 +2756,7 @@ type TLSRule struct {
 
 func (x *TLSRule) Reset() {
 	*x = TLSRule{}
-	mi := &file_destination_proto_msgTypes[23]
+	mi := &file_destination_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2768,7 @@ func (x *TLSRule) String() string {
 func (*TLSRule) ProtoMessage() {}
 
 func (x *TLSRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[23]
+	mi := &file_destination_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2781,7 @@ func (x *TLSRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLSRule.ProtoReflect.Descriptor instead.
 func (*TLSRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{23}
+	return file_destination_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TLSRule) GetOrigin() *Origin {
@@ -2440,7 +2816,7 @@ type TCPRule struct {
 
 func (x *TCPRule) Reset() {
 	*x = TCPRule{}
-	mi := &file_destination_proto_msgTypes[24]
+	mi := &file_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2828,7 @@ func (x *TCPRule) String() string {
 func (*TCPRule) ProtoMessage() {}
 
 func (x *TCPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[24]
+	mi := &file_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2841,7 @@ func (x *TCPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TCPRule.ProtoReflect.Descriptor instead.
 func (*TCPRule) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{24}
+	return file_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TCPRule) GetOrigin() *Origin {
@@ -2501,7 +2877,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_destination_proto_msgTypes[25]
+	mi := &file_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2889,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[25]
+	mi := &file_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2902,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{25}
+	return file_destination_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Match) GetMatch() isMatch_Match {
@@ -2654,7 +3030,7 @@ type MatchList struct {
 
 func (x *MatchList) Reset() {
 	*x = MatchList{}
-	mi := &file_destination_proto_msgTypes[26]
+	mi := &file_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +3042,7 @@ func (x *MatchList) String() string {
 func (*MatchList) ProtoMessage() {}
 
 func (x *MatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[26]
+	mi := &file_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +3055,7 @@ func (x *MatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchList.ProtoReflect.Descriptor instead.
 func (*MatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{26}
+	return file_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MatchList) GetMatches() []*Match {
@@ -2703,7 +3079,7 @@ type PathMatch struct {
 
 func (x *PathMatch) Reset() {
 	*x = PathMatch{}
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +3091,7 @@ func (x *PathMatch) String() string {
 func (*PathMatch) ProtoMessage() {}
 
 func (x *PathMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[27]
+	mi := &file_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +3104,7 @@ func (x *PathMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
 func (*PathMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{27}
+	return file_destination_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PathMatch) GetPath() isPathMatch_Path {
@@ -2802,7 +3178,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3190,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[28]
+	mi := &file_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3203,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{28}
+	return file_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -2909,7 +3285,7 @@ type QueryMatch struct {
 
 func (x *QueryMatch) Reset() {
 	*x = QueryMatch{}
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3297,7 @@ func (x *QueryMatch) String() string {
 func (*QueryMatch) ProtoMessage() {}
 
 func (x *QueryMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[29]
+	mi := &file_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3310,7 @@ func (x *QueryMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMatch.ProtoReflect.Descriptor instead.
 func (*QueryMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{29}
+	return file_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *QueryMatch) GetName() string {
@@ -3004,7 +3380,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3392,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[30]
+	mi := &file_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3405,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{30}
+	return file_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Filter) GetFilter() isFilter_Filter {
@@ -3150,7 +3526,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3538,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[31]
+	mi := &file_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3551,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{31}
+	return file_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Fault) GetMatch() *Match {
@@ -3240,7 +3616,7 @@ type HeaderModifier struct {
 
 func (x *HeaderModifier) Reset() {
 	*x = HeaderModifier{}
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3628,7 @@ func (x *HeaderModifier) String() string {
 func (*HeaderModifier) ProtoMessage() {}
 
 func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[32]
+	mi := &file_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3641,7 @@ func (x *HeaderModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderModifier.ProtoReflect.Descriptor instead.
 func (*HeaderModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{32}
+	return file_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HeaderModifier) GetSet() []*Header {
@@ -3299,7 +3675,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3687,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[33]
+	mi := &file_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3700,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{33}
+	return file_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Header) GetName() string {
@@ -3357,7 +3733,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3369,7 +3745,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[34]
+	mi := &file_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3382,7 +3758,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{34}
+	return file_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -3431,7 +3807,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3443,7 +3819,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[35]
+	mi := &file_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3456,7 +3832,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{35}
+	return file_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Rewrite) GetHost() string {
@@ -3488,7 +3864,7 @@ type Mirror struct {
 
 func (x *Mirror) Reset() {
 	*x = Mirror{}
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3876,7 @@ func (x *Mirror) String() string {
 func (*Mirror) ProtoMessage() {}
 
 func (x *Mirror) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[36]
+	mi := &file_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3889,7 @@ func (x *Mirror) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mirror.ProtoReflect.Descriptor instead.
 func (*Mirror) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{36}
+	return file_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Mirror) GetCluster() string {
@@ -3554,7 +3930,7 @@ type CORS struct {
 
 func (x *CORS) Reset() {
 	*x = CORS{}
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3566,7 +3942,7 @@ func (x *CORS) String() string {
 func (*CORS) ProtoMessage() {}
 
 func (x *CORS) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[37]
+	mi := &file_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3579,7 +3955,7 @@ func (x *CORS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CORS.ProtoReflect.Descriptor instead.
 func (*CORS) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{37}
+	return file_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CORS) GetAllowOrigins() []string {
@@ -3638,7 +4014,7 @@ type PathModifier struct {
 
 func (x *PathModifier) Reset() {
 	*x = PathModifier{}
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3650,7 +4026,7 @@ func (x *PathModifier) String() string {
 func (*PathModifier) ProtoMessage() {}
 
 func (x *PathModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[38]
+	mi := &file_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3663,7 +4039,7 @@ func (x *PathModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathModifier.ProtoReflect.Descriptor instead.
 func (*PathModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{38}
+	return file_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PathModifier) GetModifier() isPathModifier_Modifier {
@@ -3720,7 +4096,7 @@ type PrefixModifier struct {
 
 func (x *PrefixModifier) Reset() {
 	*x = PrefixModifier{}
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +4108,7 @@ func (x *PrefixModifier) String() string {
 func (*PrefixModifier) ProtoMessage() {}
 
 func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[39]
+	mi := &file_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +4121,7 @@ func (x *PrefixModifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrefixModifier.ProtoReflect.Descriptor instead.
 func (*PrefixModifier) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{39}
+	return file_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PrefixModifier) GetMatched() string {
@@ -3779,7 +4155,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3791,7 +4167,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[40]
+	mi := &file_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3804,7 +4180,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{40}
+	return file_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Backend) GetCluster() string {
@@ -3845,7 +4221,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +4233,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[41]
+	mi := &file_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4246,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{41}
+	return file_destination_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Timeouts) GetRequestMs() uint64 {
@@ -3907,7 +4283,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3919,7 +4295,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[42]
+	mi := &file_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3932,7 +4308,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{42}
+	return file_destination_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Retry) GetMaxTries() uint32 {
@@ -3992,7 +4368,7 @@ type Hedge struct {
 
 func (x *Hedge) Reset() {
 	*x = Hedge{}
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4004,7 +4380,7 @@ func (x *Hedge) String() string {
 func (*Hedge) ProtoMessage() {}
 
 func (x *Hedge) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[43]
+	mi := &file_destination_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4017,7 +4393,7 @@ func (x *Hedge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
 func (*Hedge) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{43}
+	return file_destination_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Hedge) GetAfterMs() uint64 {
@@ -4045,7 +4421,7 @@ type RetryBudget struct {
 
 func (x *RetryBudget) Reset() {
 	*x = RetryBudget{}
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4057,7 +4433,7 @@ func (x *RetryBudget) String() string {
 func (*RetryBudget) ProtoMessage() {}
 
 func (x *RetryBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[44]
+	mi := &file_destination_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4070,7 +4446,7 @@ func (x *RetryBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
 func (*RetryBudget) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{44}
+	return file_destination_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RetryBudget) GetRetryRatio() float64 {
@@ -4106,7 +4482,7 @@ type ResponseClass struct {
 
 func (x *ResponseClass) Reset() {
 	*x = ResponseClass{}
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4118,7 +4494,7 @@ func (x *ResponseClass) String() string {
 func (*ResponseClass) ProtoMessage() {}
 
 func (x *ResponseClass) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[45]
+	mi := &file_destination_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4131,7 +4507,7 @@ func (x *ResponseClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseClass.ProtoReflect.Descriptor instead.
 func (*ResponseClass) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{45}
+	return file_destination_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ResponseClass) GetMatch() *ResponseMatch {
@@ -4164,7 +4540,7 @@ type ResponseMatch struct {
 
 func (x *ResponseMatch) Reset() {
 	*x = ResponseMatch{}
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4176,7 +4552,7 @@ func (x *ResponseMatch) String() string {
 func (*ResponseMatch) ProtoMessage() {}
 
 func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[46]
+	mi := &file_destination_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4189,7 +4565,7 @@ func (x *ResponseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatch.ProtoReflect.Descriptor instead.
 func (*ResponseMatch) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{46}
+	return file_destination_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ResponseMatch) GetMatch() isResponseMatch_Match {
@@ -4272,7 +4648,7 @@ type ResponseMatchList struct {
 
 func (x *ResponseMatchList) Reset() {
 	*x = ResponseMatchList{}
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4284,7 +4660,7 @@ func (x *ResponseMatchList) String() string {
 func (*ResponseMatchList) ProtoMessage() {}
 
 func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[47]
+	mi := &file_destination_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4297,7 +4673,7 @@ func (x *ResponseMatchList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMatchList.ProtoReflect.Descriptor instead.
 func (*ResponseMatchList) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{47}
+	return file_destination_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ResponseMatchList) GetMatches() []*ResponseMatch {
@@ -4317,7 +4693,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4329,7 +4705,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[48]
+	mi := &file_destination_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4342,7 +4718,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{48}
+	return file_destination_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *StatusRange) GetMin() uint32 {
@@ -4388,7 +4764,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4400,7 +4776,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[49]
+	mi := &file_destination_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4413,7 +4789,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{49}
+	return file_destination_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Cluster) GetName() string {
@@ -4561,7 +4937,7 @@ type EWMA struct {
 
 func (x *EWMA) Reset() {
 	*x = EWMA{}
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4573,7 +4949,7 @@ func (x *EWMA) String() string {
 func (*EWMA) ProtoMessage() {}
 
 func (x *EWMA) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[50]
+	mi := &file_destination_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4586,7 +4962,7 @@ func (x *EWMA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EWMA.ProtoReflect.Descriptor instead.
 func (*EWMA) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{50}
+	return file_destination_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *EWMA) GetDefaultRttMs() uint64 {
@@ -4613,7 +4989,7 @@ type LeastRequest struct {
 
 func (x *LeastRequest) Reset() {
 	*x = LeastRequest{}
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4625,7 +5001,7 @@ func (x *LeastRequest) String() string {
 func (*LeastRequest) ProtoMessage() {}
 
 func (x *LeastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[51]
+	mi := &file_destination_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4638,7 +5014,7 @@ func (x *LeastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeastRequest.ProtoReflect.Descriptor instead.
 func (*LeastRequest) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{51}
+	return file_destination_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *LeastRequest) GetChoices() uint32 {
@@ -4656,7 +5032,7 @@ type RoundRobin struct {
 
 func (x *RoundRobin) Reset() {
 	*x = RoundRobin{}
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4668,7 +5044,7 @@ func (x *RoundRobin) String() string {
 func (*RoundRobin) ProtoMessage() {}
 
 func (x *RoundRobin) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[52]
+	mi := &file_destination_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4681,7 +5057,7 @@ func (x *RoundRobin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundRobin.ProtoReflect.Descriptor instead.
 func (*RoundRobin) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{52}
+	return file_destination_proto_rawDescGZIP(), []int{56}
 }
 
 type Random struct {
@@ -4692,7 +5068,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4704,7 +5080,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[53]
+	mi := &file_destination_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4717,7 +5093,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{53}
+	return file_destination_proto_rawDescGZIP(), []int{57}
 }
 
 // ConsistentHash takes the endpoint that a key of the request falls to. Of its keys, the first that
@@ -4739,7 +5115,7 @@ type ConsistentHash struct {
 
 func (x *ConsistentHash) Reset() {
 	*x = ConsistentHash{}
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +5127,7 @@ func (x *ConsistentHash) String() string {
 func (*ConsistentHash) ProtoMessage() {}
 
 func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[54]
+	mi := &file_destination_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +5140,7 @@ func (x *ConsistentHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentHash.ProtoReflect.Descriptor instead.
 func (*ConsistentHash) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{54}
+	return file_destination_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ConsistentHash) GetKeys() []*HashKey {
@@ -4837,7 +5213,7 @@ type HashKey struct {
 
 func (x *HashKey) Reset() {
 	*x = HashKey{}
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4849,7 +5225,7 @@ func (x *HashKey) String() string {
 func (*HashKey) ProtoMessage() {}
 
 func (x *HashKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[55]
+	mi := &file_destination_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4862,7 +5238,7 @@ func (x *HashKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashKey.ProtoReflect.Descriptor instead.
 func (*HashKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{55}
+	return file_destination_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *HashKey) GetKey() isHashKey_Key {
@@ -4949,7 +5325,7 @@ type Cookie struct {
 
 func (x *Cookie) Reset() {
 	*x = Cookie{}
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5337,7 @@ func (x *Cookie) String() string {
 func (*Cookie) ProtoMessage() {}
 
 func (x *Cookie) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[56]
+	mi := &file_destination_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5350,7 @@ func (x *Cookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
 func (*Cookie) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{56}
+	return file_destination_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Cookie) GetName() string {
@@ -5007,7 +5383,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5019,7 +5395,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[57]
+	mi := &file_destination_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5032,7 +5408,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{57}
+	return file_destination_proto_rawDescGZIP(), []int{61}
 }
 
 // Ring is a hash ring (ketama), of a number of points between the two. 0: the proxy's default.
@@ -5046,7 +5422,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5058,7 +5434,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[58]
+	mi := &file_destination_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5071,7 +5447,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{58}
+	return file_destination_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Ring) GetMinSize() uint64 {
@@ -5098,7 +5474,7 @@ type Maglev struct {
 
 func (x *Maglev) Reset() {
 	*x = Maglev{}
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5110,7 +5486,7 @@ func (x *Maglev) String() string {
 func (*Maglev) ProtoMessage() {}
 
 func (x *Maglev) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[59]
+	mi := &file_destination_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5123,7 +5499,7 @@ func (x *Maglev) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maglev.ProtoReflect.Descriptor instead.
 func (*Maglev) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{59}
+	return file_destination_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Maglev) GetTableSize() uint64 {
@@ -5145,7 +5521,7 @@ type SlowStart struct {
 
 func (x *SlowStart) Reset() {
 	*x = SlowStart{}
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5157,7 +5533,7 @@ func (x *SlowStart) String() string {
 func (*SlowStart) ProtoMessage() {}
 
 func (x *SlowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[60]
+	mi := &file_destination_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5170,7 +5546,7 @@ func (x *SlowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowStart.ProtoReflect.Descriptor instead.
 func (*SlowStart) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{60}
+	return file_destination_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *SlowStart) GetWindowMs() uint64 {
@@ -5207,7 +5583,7 @@ type ClusterLimits struct {
 
 func (x *ClusterLimits) Reset() {
 	*x = ClusterLimits{}
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5219,7 +5595,7 @@ func (x *ClusterLimits) String() string {
 func (*ClusterLimits) ProtoMessage() {}
 
 func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[61]
+	mi := &file_destination_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5232,7 +5608,7 @@ func (x *ClusterLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterLimits.ProtoReflect.Descriptor instead.
 func (*ClusterLimits) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{61}
+	return file_destination_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ClusterLimits) GetMaxConnections() uint32 {
@@ -5280,7 +5656,7 @@ type OutlierDetection struct {
 
 func (x *OutlierDetection) Reset() {
 	*x = OutlierDetection{}
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5292,7 +5668,7 @@ func (x *OutlierDetection) String() string {
 func (*OutlierDetection) ProtoMessage() {}
 
 func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[62]
+	mi := &file_destination_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5305,7 +5681,7 @@ func (x *OutlierDetection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutlierDetection.ProtoReflect.Descriptor instead.
 func (*OutlierDetection) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{62}
+	return file_destination_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *OutlierDetection) GetConsecutiveFailures() uint32 {
@@ -5370,7 +5746,7 @@ type SuccessRate struct {
 
 func (x *SuccessRate) Reset() {
 	*x = SuccessRate{}
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5382,7 +5758,7 @@ func (x *SuccessRate) String() string {
 func (*SuccessRate) ProtoMessage() {}
 
 func (x *SuccessRate) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[63]
+	mi := &file_destination_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5395,7 +5771,7 @@ func (x *SuccessRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRate.ProtoReflect.Descriptor instead.
 func (*SuccessRate) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{63}
+	return file_destination_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SuccessRate) GetThresholdPercent() uint32 {
@@ -5433,7 +5809,7 @@ type Deviation struct {
 
 func (x *Deviation) Reset() {
 	*x = Deviation{}
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5445,7 +5821,7 @@ func (x *Deviation) String() string {
 func (*Deviation) ProtoMessage() {}
 
 func (x *Deviation) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[64]
+	mi := &file_destination_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5458,7 +5834,7 @@ func (x *Deviation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deviation.ProtoReflect.Descriptor instead.
 func (*Deviation) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{64}
+	return file_destination_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Deviation) GetFactor() float64 {
@@ -5505,7 +5881,7 @@ type LocalityPreference struct {
 
 func (x *LocalityPreference) Reset() {
 	*x = LocalityPreference{}
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5517,7 +5893,7 @@ func (x *LocalityPreference) String() string {
 func (*LocalityPreference) ProtoMessage() {}
 
 func (x *LocalityPreference) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[65]
+	mi := &file_destination_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5530,7 +5906,7 @@ func (x *LocalityPreference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalityPreference.ProtoReflect.Descriptor instead.
 func (*LocalityPreference) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{65}
+	return file_destination_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *LocalityPreference) GetPrefer() Nearness {
@@ -5563,7 +5939,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5575,7 +5951,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[66]
+	mi := &file_destination_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5588,7 +5964,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{66}
+	return file_destination_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Endpoints) GetEndpoints() []*Endpoint {
@@ -5608,7 +5984,7 @@ type EndpointsDelta struct {
 
 func (x *EndpointsDelta) Reset() {
 	*x = EndpointsDelta{}
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5620,7 +5996,7 @@ func (x *EndpointsDelta) String() string {
 func (*EndpointsDelta) ProtoMessage() {}
 
 func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[67]
+	mi := &file_destination_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5633,7 +6009,7 @@ func (x *EndpointsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsDelta.ProtoReflect.Descriptor instead.
 func (*EndpointsDelta) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{67}
+	return file_destination_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *EndpointsDelta) GetChanged() []*Endpoint {
@@ -5668,7 +6044,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5680,7 +6056,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[68]
+	mi := &file_destination_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5693,7 +6069,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{68}
+	return file_destination_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Endpoint) GetId() string {
@@ -5781,7 +6157,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5793,7 +6169,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[69]
+	mi := &file_destination_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5806,7 +6182,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{69}
+	return file_destination_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Locality) GetRegion() string {
@@ -5863,14 +6239,16 @@ type Inbound struct {
 	// "health-check". An Inbound that has one is sent unasked, beside what answers Key.self.
 	HealthCheck *HealthCheck `protobuf:"bytes,11,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
 	// absent: none. Of a port that carries HTTP. Capability "inbound/concurrency"
-	Concurrency   *Concurrency `protobuf:"bytes,12,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Concurrency *Concurrency `protobuf:"bytes,12,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// A proxy that does not know them has the same shares always.
+	Lendings      []*Lending `protobuf:"bytes,13,rep,name=lendings,proto3" json:"lendings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5882,7 +6260,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[70]
+	mi := &file_destination_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5895,7 +6273,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{70}
+	return file_destination_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Inbound) GetPort() uint32 {
@@ -5982,6 +6360,66 @@ func (x *Inbound) GetConcurrency() *Concurrency {
 	return nil
 }
 
+func (x *Inbound) GetLendings() []*Lending {
+	if x != nil {
+		return x.Lendings
+	}
+	return nil
+}
+
+// Lending is of a rate limit whose proxies lend each other what they do not need of their shares.
+type Lending struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         uint32                 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"` // its index in rate_limits. It has no keys, and a bucket
+	Pool          string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`    // the same for all proxies that have a share of the limit; PoolLen bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lending) Reset() {
+	*x = Lending{}
+	mi := &file_destination_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lending) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lending) ProtoMessage() {}
+
+func (x *Lending) ProtoReflect() protoreflect.Message {
+	mi := &file_destination_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lending.ProtoReflect.Descriptor instead.
+func (*Lending) Descriptor() ([]byte, []int) {
+	return file_destination_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *Lending) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Lending) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
 // Concurrency bounds the requests that are under way at the application, by what they take: with too many
 // of them each takes longer. The kubelet's probes, the pod's own calls and tunnels are not counted. It is
 // strict. 0: the proxy's default. Bounds are in limits.go.
@@ -6000,7 +6438,7 @@ type Concurrency struct {
 
 func (x *Concurrency) Reset() {
 	*x = Concurrency{}
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6012,7 +6450,7 @@ func (x *Concurrency) String() string {
 func (*Concurrency) ProtoMessage() {}
 
 func (x *Concurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[71]
+	mi := &file_destination_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6025,7 +6463,7 @@ func (x *Concurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
 func (*Concurrency) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{71}
+	return file_destination_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Concurrency) GetPercentile() uint32 {
@@ -6099,7 +6537,7 @@ type HealthCheck struct {
 
 func (x *HealthCheck) Reset() {
 	*x = HealthCheck{}
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6111,7 +6549,7 @@ func (x *HealthCheck) String() string {
 func (*HealthCheck) ProtoMessage() {}
 
 func (x *HealthCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[72]
+	mi := &file_destination_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6124,7 +6562,7 @@ func (x *HealthCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
 func (*HealthCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{72}
+	return file_destination_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *HealthCheck) GetCheck() isHealthCheck_Check {
@@ -6230,7 +6668,7 @@ type HTTPCheck struct {
 
 func (x *HTTPCheck) Reset() {
 	*x = HTTPCheck{}
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6242,7 +6680,7 @@ func (x *HTTPCheck) String() string {
 func (*HTTPCheck) ProtoMessage() {}
 
 func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[73]
+	mi := &file_destination_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6255,7 +6693,7 @@ func (x *HTTPCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPCheck.ProtoReflect.Descriptor instead.
 func (*HTTPCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{73}
+	return file_destination_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *HTTPCheck) GetPath() string {
@@ -6289,7 +6727,7 @@ type GRPCCheck struct {
 
 func (x *GRPCCheck) Reset() {
 	*x = GRPCCheck{}
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6301,7 +6739,7 @@ func (x *GRPCCheck) String() string {
 func (*GRPCCheck) ProtoMessage() {}
 
 func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[74]
+	mi := &file_destination_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6314,7 +6752,7 @@ func (x *GRPCCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GRPCCheck.ProtoReflect.Descriptor instead.
 func (*GRPCCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{74}
+	return file_destination_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *GRPCCheck) GetService() string {
@@ -6333,7 +6771,7 @@ type TCPCheck struct {
 
 func (x *TCPCheck) Reset() {
 	*x = TCPCheck{}
-	mi := &file_destination_proto_msgTypes[75]
+	mi := &file_destination_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6345,7 +6783,7 @@ func (x *TCPCheck) String() string {
 func (*TCPCheck) ProtoMessage() {}
 
 func (x *TCPCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[75]
+	mi := &file_destination_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6358,7 +6796,7 @@ func (x *TCPCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TCPCheck.ProtoReflect.Descriptor instead.
 func (*TCPCheck) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{75}
+	return file_destination_proto_rawDescGZIP(), []int{80}
 }
 
 // RateLimit bounds the requests that one proxy lets through to its application. A request is admitted
@@ -6379,7 +6817,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_destination_proto_msgTypes[76]
+	mi := &file_destination_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6391,7 +6829,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[76]
+	mi := &file_destination_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6404,7 +6842,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{76}
+	return file_destination_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *RateLimit) GetOrigin() *Origin {
@@ -6471,7 +6909,7 @@ type RateKey struct {
 
 func (x *RateKey) Reset() {
 	*x = RateKey{}
-	mi := &file_destination_proto_msgTypes[77]
+	mi := &file_destination_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6483,7 +6921,7 @@ func (x *RateKey) String() string {
 func (*RateKey) ProtoMessage() {}
 
 func (x *RateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[77]
+	mi := &file_destination_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6496,7 +6934,7 @@ func (x *RateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateKey.ProtoReflect.Descriptor instead.
 func (*RateKey) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{77}
+	return file_destination_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RateKey) GetKey() isRateKey_Key {
@@ -6564,7 +7002,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_destination_proto_msgTypes[78]
+	mi := &file_destination_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6576,7 +7014,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[78]
+	mi := &file_destination_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6589,7 +7027,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{78}
+	return file_destination_proto_rawDescGZIP(), []int{83}
 }
 
 // RequestPath is without the query.
@@ -6601,7 +7039,7 @@ type RequestPath struct {
 
 func (x *RequestPath) Reset() {
 	*x = RequestPath{}
-	mi := &file_destination_proto_msgTypes[79]
+	mi := &file_destination_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6613,7 +7051,7 @@ func (x *RequestPath) String() string {
 func (*RequestPath) ProtoMessage() {}
 
 func (x *RequestPath) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[79]
+	mi := &file_destination_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6626,7 +7064,7 @@ func (x *RequestPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestPath.ProtoReflect.Descriptor instead.
 func (*RequestPath) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{79}
+	return file_destination_proto_rawDescGZIP(), []int{84}
 }
 
 // Authorization admits the callers it names. It is strict, and one that names nobody is an error.
@@ -6639,7 +7077,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_destination_proto_msgTypes[80]
+	mi := &file_destination_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6651,7 +7089,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[80]
+	mi := &file_destination_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6664,7 +7102,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{80}
+	return file_destination_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Authorization) GetIdentities() []string {
@@ -6685,7 +7123,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_destination_proto_msgTypes[81]
+	mi := &file_destination_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6697,7 +7135,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[81]
+	mi := &file_destination_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6710,7 +7148,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{81}
+	return file_destination_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Probe) GetPath() string {
@@ -6740,7 +7178,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_destination_proto_msgTypes[82]
+	mi := &file_destination_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6752,7 +7190,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[82]
+	mi := &file_destination_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6765,7 +7203,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{82}
+	return file_destination_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Config) GetLog() *Log {
@@ -6805,7 +7243,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_destination_proto_msgTypes[83]
+	mi := &file_destination_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6817,7 +7255,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[83]
+	mi := &file_destination_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6830,7 +7268,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{83}
+	return file_destination_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -6892,7 +7330,7 @@ type AccessLog struct {
 
 func (x *AccessLog) Reset() {
 	*x = AccessLog{}
-	mi := &file_destination_proto_msgTypes[84]
+	mi := &file_destination_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6904,7 +7342,7 @@ func (x *AccessLog) String() string {
 func (*AccessLog) ProtoMessage() {}
 
 func (x *AccessLog) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[84]
+	mi := &file_destination_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6917,7 +7355,7 @@ func (x *AccessLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessLog.ProtoReflect.Descriptor instead.
 func (*AccessLog) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{84}
+	return file_destination_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *AccessLog) GetFormat() Format {
@@ -6965,7 +7403,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_destination_proto_msgTypes[85]
+	mi := &file_destination_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6977,7 +7415,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_destination_proto_msgTypes[85]
+	mi := &file_destination_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6990,7 +7428,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_destination_proto_rawDescGZIP(), []int{85}
+	return file_destination_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Log) GetLevel() Level {
@@ -7004,14 +7442,15 @@ var File_destination_proto protoreflect.FileDescriptor
 
 const file_destination_proto_rawDesc = "" +
 	"\n" +
-	"\x11destination.proto\x12\x14tulle.destination.v1\"\x87\x03\n" +
+	"\x11destination.proto\x12\x14tulle.destination.v1\"\xbf\x03\n" +
 	"\x0fDiscoverRequest\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1b.tulle.destination.v1.HelloH\x00R\x05hello\x12?\n" +
 	"\tsubscribe\x18\x02 \x01(\v2\x1f.tulle.destination.v1.SubscribeH\x00R\tsubscribe\x12E\n" +
 	"\vunsubscribe\x18\x03 \x01(\v2!.tulle.destination.v1.UnsubscribeH\x00R\vunsubscribe\x126\n" +
 	"\x06resume\x18\x04 \x01(\v2\x1c.tulle.destination.v1.ResumeH\x00R\x06resume\x12<\n" +
 	"\brejected\x18\x05 \x01(\v2\x1e.tulle.destination.v1.RejectedH\x00R\brejected\x126\n" +
-	"\x06health\x18\x06 \x01(\v2\x1c.tulle.destination.v1.HealthH\x00R\x06healthB\t\n" +
+	"\x06health\x18\x06 \x01(\v2\x1c.tulle.destination.v1.HealthH\x00R\x06health\x126\n" +
+	"\x06demand\x18\a \x01(\v2\x1c.tulle.destination.v1.DemandH\x00R\x06demandB\t\n" +
 	"\amessage\"E\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\"\n" +
@@ -7036,7 +7475,14 @@ const file_destination_proto_rawDesc = "" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x121\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1b.tulle.destination.v1.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bsequence\x18\x04 \x01(\x04R\bsequence\"\xbb\x01\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\"\x8e\x01\n" +
+	"\x06Demand\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
+	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x16\n" +
+	"\x06wanted\x18\x04 \x01(\x04R\x06wanted\x12\x14\n" +
+	"\x05share\x18\x05 \x01(\x04R\x05share\x12\x12\n" +
+	"\x04lent\x18\x06 \x01(\x04R\x04lent\"\xbb\x01\n" +
 	"\x03Key\x12\x1a\n" +
 	"\aaddress\x18\x01 \x01(\tH\x00R\aaddress\x12\x1e\n" +
 	"\tauthority\x18\x02 \x01(\tH\x00R\tauthority\x12#\n" +
@@ -7045,21 +7491,43 @@ const file_destination_proto_rawDesc = "" +
 	"\x04self\x18\x05 \x01(\v2\x1a.tulle.destination.v1.SelfH\x00R\x04selfB\x05\n" +
 	"\x03key\"\x06\n" +
 	"\x04Self\"\x0e\n" +
-	"\fRelayRequest\"J\n" +
+	"\fRelayRequest\"\x8e\x01\n" +
 	"\rRelayResponse\x129\n" +
-	"\ahealths\x18\x01 \x03(\v2\x1f.tulle.destination.v1.PodHealthR\ahealths\"\xa4\x01\n" +
+	"\ahealths\x18\x01 \x03(\v2\x1f.tulle.destination.v1.PodHealthR\ahealths\x12B\n" +
+	"\tstandings\x18\x02 \x03(\v2$.tulle.destination.v1.PolicyStandingR\tstandings\"\xca\x01\n" +
+	"\x0ePolicyStanding\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\aproxies\x18\x04 \x01(\rR\aproxies\x12\x1a\n" +
+	"\brejected\x18\x05 \x01(\rR\brejected\x12<\n" +
+	"\trejecters\x18\x06 \x03(\v2\x1e.tulle.destination.v1.RejecterR\trejecters\"R\n" +
+	"\bRejecter\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa4\x01\n" +
 	"\tPodHealth\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\tR\x03uid\x124\n" +
 	"\x06health\x18\x04 \x01(\v2\x1c.tulle.destination.v1.HealthR\x06health\x12\x1f\n" +
 	"\vlifetime_ms\x18\x05 \x01(\x04R\n" +
-	"lifetimeMs\"\xd4\x01\n" +
+	"lifetimeMs\"\x89\x02\n" +
 	"\x10DiscoverResponse\x129\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1d.tulle.destination.v1.WelcomeH\x00R\awelcome\x12?\n" +
 	"\tresources\x18\x02 \x01(\v2\x1f.tulle.destination.v1.ResourcesH\x00R\tresources\x129\n" +
-	"\ainvalid\x18\x03 \x01(\v2\x1d.tulle.destination.v1.InvalidH\x00R\ainvalidB\t\n" +
-	"\amessage\"\x81\x01\n" +
+	"\ainvalid\x18\x03 \x01(\v2\x1d.tulle.destination.v1.InvalidH\x00R\ainvalid\x123\n" +
+	"\x05share\x18\x04 \x01(\v2\x1b.tulle.destination.v1.ShareH\x00R\x05shareB\t\n" +
+	"\amessage\"\xc5\x01\n" +
+	"\x05Share\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
+	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04lend\x18\x04 \x01(\x04R\x04lend\x12\x17\n" +
+	"\alend_ms\x18\x05 \x01(\x04R\x06lendMs\x12\x16\n" +
+	"\x06borrow\x18\x06 \x01(\x04R\x06borrow\x12\x1b\n" +
+	"\tborrow_ms\x18\a \x01(\x04R\bborrowMs\x12\x1a\n" +
+	"\bsequence\x18\b \x01(\x04R\bsequence\"\x81\x01\n" +
 	"\aWelcome\x12:\n" +
 	"\bworkload\x18\x01 \x01(\v2\x1e.tulle.destination.v1.WorkloadR\bworkload\x12:\n" +
 	"\blocality\x18\x02 \x01(\v2\x1e.tulle.destination.v1.LocalityR\blocality\"b\n" +
@@ -7359,7 +7827,7 @@ const file_destination_proto_rawDesc = "" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\rR\bpriority\x12\x18\n" +
-	"\acluster\x18\x05 \x01(\tR\acluster\"\xbe\x05\n" +
+	"\acluster\x18\x05 \x01(\tR\acluster\"\xf9\x05\n" +
 	"\aInbound\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12:\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1e.tulle.destination.v1.ProtocolR\bprotocol\x12.\n" +
@@ -7374,7 +7842,11 @@ const file_destination_proto_rawDesc = "" +
 	" \x03(\v2\x1f.tulle.destination.v1.RateLimitR\n" +
 	"rateLimits\x12D\n" +
 	"\fhealth_check\x18\v \x01(\v2!.tulle.destination.v1.HealthCheckR\vhealthCheck\x12C\n" +
-	"\vconcurrency\x18\f \x01(\v2!.tulle.destination.v1.ConcurrencyR\vconcurrency\"\x85\x02\n" +
+	"\vconcurrency\x18\f \x01(\v2!.tulle.destination.v1.ConcurrencyR\vconcurrency\x129\n" +
+	"\blendings\x18\r \x03(\v2\x1d.tulle.destination.v1.LendingR\blendings\"3\n" +
+	"\aLending\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04pool\x18\x02 \x01(\tR\x04pool\"\x85\x02\n" +
 	"\vConcurrency\x12\x1e\n" +
 	"\n" +
 	"percentile\x18\x01 \x01(\rR\n" +
@@ -7524,7 +7996,7 @@ func file_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
+var file_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_destination_proto_goTypes = []any{
 	(State)(0),                 // 0: tulle.destination.v1.State
 	(Kind)(0),                  // 1: tulle.destination.v1.Kind
@@ -7545,84 +8017,89 @@ var file_destination_proto_goTypes = []any{
 	(*Held)(nil),               // 16: tulle.destination.v1.Held
 	(*Rejected)(nil),           // 17: tulle.destination.v1.Rejected
 	(*Health)(nil),             // 18: tulle.destination.v1.Health
-	(*Key)(nil),                // 19: tulle.destination.v1.Key
-	(*Self)(nil),               // 20: tulle.destination.v1.Self
-	(*RelayRequest)(nil),       // 21: tulle.destination.v1.RelayRequest
-	(*RelayResponse)(nil),      // 22: tulle.destination.v1.RelayResponse
-	(*PodHealth)(nil),          // 23: tulle.destination.v1.PodHealth
-	(*DiscoverResponse)(nil),   // 24: tulle.destination.v1.DiscoverResponse
-	(*Welcome)(nil),            // 25: tulle.destination.v1.Welcome
-	(*Workload)(nil),           // 26: tulle.destination.v1.Workload
-	(*Invalid)(nil),            // 27: tulle.destination.v1.Invalid
-	(*Resources)(nil),          // 28: tulle.destination.v1.Resources
-	(*Resource)(nil),           // 29: tulle.destination.v1.Resource
-	(*Route)(nil),              // 30: tulle.destination.v1.Route
-	(*Metadata)(nil),           // 31: tulle.destination.v1.Metadata
-	(*Origin)(nil),             // 32: tulle.destination.v1.Origin
-	(*HTTPRule)(nil),           // 33: tulle.destination.v1.HTTPRule
-	(*TLSRule)(nil),            // 34: tulle.destination.v1.TLSRule
-	(*TCPRule)(nil),            // 35: tulle.destination.v1.TCPRule
-	(*Match)(nil),              // 36: tulle.destination.v1.Match
-	(*MatchList)(nil),          // 37: tulle.destination.v1.MatchList
-	(*PathMatch)(nil),          // 38: tulle.destination.v1.PathMatch
-	(*HeaderMatch)(nil),        // 39: tulle.destination.v1.HeaderMatch
-	(*QueryMatch)(nil),         // 40: tulle.destination.v1.QueryMatch
-	(*Filter)(nil),             // 41: tulle.destination.v1.Filter
-	(*Fault)(nil),              // 42: tulle.destination.v1.Fault
-	(*HeaderModifier)(nil),     // 43: tulle.destination.v1.HeaderModifier
-	(*Header)(nil),             // 44: tulle.destination.v1.Header
-	(*Redirect)(nil),           // 45: tulle.destination.v1.Redirect
-	(*Rewrite)(nil),            // 46: tulle.destination.v1.Rewrite
-	(*Mirror)(nil),             // 47: tulle.destination.v1.Mirror
-	(*CORS)(nil),               // 48: tulle.destination.v1.CORS
-	(*PathModifier)(nil),       // 49: tulle.destination.v1.PathModifier
-	(*PrefixModifier)(nil),     // 50: tulle.destination.v1.PrefixModifier
-	(*Backend)(nil),            // 51: tulle.destination.v1.Backend
-	(*Timeouts)(nil),           // 52: tulle.destination.v1.Timeouts
-	(*Retry)(nil),              // 53: tulle.destination.v1.Retry
-	(*Hedge)(nil),              // 54: tulle.destination.v1.Hedge
-	(*RetryBudget)(nil),        // 55: tulle.destination.v1.RetryBudget
-	(*ResponseClass)(nil),      // 56: tulle.destination.v1.ResponseClass
-	(*ResponseMatch)(nil),      // 57: tulle.destination.v1.ResponseMatch
-	(*ResponseMatchList)(nil),  // 58: tulle.destination.v1.ResponseMatchList
-	(*StatusRange)(nil),        // 59: tulle.destination.v1.StatusRange
-	(*Cluster)(nil),            // 60: tulle.destination.v1.Cluster
-	(*EWMA)(nil),               // 61: tulle.destination.v1.EWMA
-	(*LeastRequest)(nil),       // 62: tulle.destination.v1.LeastRequest
-	(*RoundRobin)(nil),         // 63: tulle.destination.v1.RoundRobin
-	(*Random)(nil),             // 64: tulle.destination.v1.Random
-	(*ConsistentHash)(nil),     // 65: tulle.destination.v1.ConsistentHash
-	(*HashKey)(nil),            // 66: tulle.destination.v1.HashKey
-	(*Cookie)(nil),             // 67: tulle.destination.v1.Cookie
-	(*Source)(nil),             // 68: tulle.destination.v1.Source
-	(*Ring)(nil),               // 69: tulle.destination.v1.Ring
-	(*Maglev)(nil),             // 70: tulle.destination.v1.Maglev
-	(*SlowStart)(nil),          // 71: tulle.destination.v1.SlowStart
-	(*ClusterLimits)(nil),      // 72: tulle.destination.v1.ClusterLimits
-	(*OutlierDetection)(nil),   // 73: tulle.destination.v1.OutlierDetection
-	(*SuccessRate)(nil),        // 74: tulle.destination.v1.SuccessRate
-	(*Deviation)(nil),          // 75: tulle.destination.v1.Deviation
-	(*LocalityPreference)(nil), // 76: tulle.destination.v1.LocalityPreference
-	(*Endpoints)(nil),          // 77: tulle.destination.v1.Endpoints
-	(*EndpointsDelta)(nil),     // 78: tulle.destination.v1.EndpointsDelta
-	(*Endpoint)(nil),           // 79: tulle.destination.v1.Endpoint
-	(*Locality)(nil),           // 80: tulle.destination.v1.Locality
-	(*Inbound)(nil),            // 81: tulle.destination.v1.Inbound
-	(*Concurrency)(nil),        // 82: tulle.destination.v1.Concurrency
-	(*HealthCheck)(nil),        // 83: tulle.destination.v1.HealthCheck
-	(*HTTPCheck)(nil),          // 84: tulle.destination.v1.HTTPCheck
-	(*GRPCCheck)(nil),          // 85: tulle.destination.v1.GRPCCheck
-	(*TCPCheck)(nil),           // 86: tulle.destination.v1.TCPCheck
-	(*RateLimit)(nil),          // 87: tulle.destination.v1.RateLimit
-	(*RateKey)(nil),            // 88: tulle.destination.v1.RateKey
-	(*CallerIdentity)(nil),     // 89: tulle.destination.v1.CallerIdentity
-	(*RequestPath)(nil),        // 90: tulle.destination.v1.RequestPath
-	(*Authorization)(nil),      // 91: tulle.destination.v1.Authorization
-	(*Probe)(nil),              // 92: tulle.destination.v1.Probe
-	(*Config)(nil),             // 93: tulle.destination.v1.Config
-	(*Tracing)(nil),            // 94: tulle.destination.v1.Tracing
-	(*AccessLog)(nil),          // 95: tulle.destination.v1.AccessLog
-	(*Log)(nil),                // 96: tulle.destination.v1.Log
+	(*Demand)(nil),             // 19: tulle.destination.v1.Demand
+	(*Key)(nil),                // 20: tulle.destination.v1.Key
+	(*Self)(nil),               // 21: tulle.destination.v1.Self
+	(*RelayRequest)(nil),       // 22: tulle.destination.v1.RelayRequest
+	(*RelayResponse)(nil),      // 23: tulle.destination.v1.RelayResponse
+	(*PolicyStanding)(nil),     // 24: tulle.destination.v1.PolicyStanding
+	(*Rejecter)(nil),           // 25: tulle.destination.v1.Rejecter
+	(*PodHealth)(nil),          // 26: tulle.destination.v1.PodHealth
+	(*DiscoverResponse)(nil),   // 27: tulle.destination.v1.DiscoverResponse
+	(*Share)(nil),              // 28: tulle.destination.v1.Share
+	(*Welcome)(nil),            // 29: tulle.destination.v1.Welcome
+	(*Workload)(nil),           // 30: tulle.destination.v1.Workload
+	(*Invalid)(nil),            // 31: tulle.destination.v1.Invalid
+	(*Resources)(nil),          // 32: tulle.destination.v1.Resources
+	(*Resource)(nil),           // 33: tulle.destination.v1.Resource
+	(*Route)(nil),              // 34: tulle.destination.v1.Route
+	(*Metadata)(nil),           // 35: tulle.destination.v1.Metadata
+	(*Origin)(nil),             // 36: tulle.destination.v1.Origin
+	(*HTTPRule)(nil),           // 37: tulle.destination.v1.HTTPRule
+	(*TLSRule)(nil),            // 38: tulle.destination.v1.TLSRule
+	(*TCPRule)(nil),            // 39: tulle.destination.v1.TCPRule
+	(*Match)(nil),              // 40: tulle.destination.v1.Match
+	(*MatchList)(nil),          // 41: tulle.destination.v1.MatchList
+	(*PathMatch)(nil),          // 42: tulle.destination.v1.PathMatch
+	(*HeaderMatch)(nil),        // 43: tulle.destination.v1.HeaderMatch
+	(*QueryMatch)(nil),         // 44: tulle.destination.v1.QueryMatch
+	(*Filter)(nil),             // 45: tulle.destination.v1.Filter
+	(*Fault)(nil),              // 46: tulle.destination.v1.Fault
+	(*HeaderModifier)(nil),     // 47: tulle.destination.v1.HeaderModifier
+	(*Header)(nil),             // 48: tulle.destination.v1.Header
+	(*Redirect)(nil),           // 49: tulle.destination.v1.Redirect
+	(*Rewrite)(nil),            // 50: tulle.destination.v1.Rewrite
+	(*Mirror)(nil),             // 51: tulle.destination.v1.Mirror
+	(*CORS)(nil),               // 52: tulle.destination.v1.CORS
+	(*PathModifier)(nil),       // 53: tulle.destination.v1.PathModifier
+	(*PrefixModifier)(nil),     // 54: tulle.destination.v1.PrefixModifier
+	(*Backend)(nil),            // 55: tulle.destination.v1.Backend
+	(*Timeouts)(nil),           // 56: tulle.destination.v1.Timeouts
+	(*Retry)(nil),              // 57: tulle.destination.v1.Retry
+	(*Hedge)(nil),              // 58: tulle.destination.v1.Hedge
+	(*RetryBudget)(nil),        // 59: tulle.destination.v1.RetryBudget
+	(*ResponseClass)(nil),      // 60: tulle.destination.v1.ResponseClass
+	(*ResponseMatch)(nil),      // 61: tulle.destination.v1.ResponseMatch
+	(*ResponseMatchList)(nil),  // 62: tulle.destination.v1.ResponseMatchList
+	(*StatusRange)(nil),        // 63: tulle.destination.v1.StatusRange
+	(*Cluster)(nil),            // 64: tulle.destination.v1.Cluster
+	(*EWMA)(nil),               // 65: tulle.destination.v1.EWMA
+	(*LeastRequest)(nil),       // 66: tulle.destination.v1.LeastRequest
+	(*RoundRobin)(nil),         // 67: tulle.destination.v1.RoundRobin
+	(*Random)(nil),             // 68: tulle.destination.v1.Random
+	(*ConsistentHash)(nil),     // 69: tulle.destination.v1.ConsistentHash
+	(*HashKey)(nil),            // 70: tulle.destination.v1.HashKey
+	(*Cookie)(nil),             // 71: tulle.destination.v1.Cookie
+	(*Source)(nil),             // 72: tulle.destination.v1.Source
+	(*Ring)(nil),               // 73: tulle.destination.v1.Ring
+	(*Maglev)(nil),             // 74: tulle.destination.v1.Maglev
+	(*SlowStart)(nil),          // 75: tulle.destination.v1.SlowStart
+	(*ClusterLimits)(nil),      // 76: tulle.destination.v1.ClusterLimits
+	(*OutlierDetection)(nil),   // 77: tulle.destination.v1.OutlierDetection
+	(*SuccessRate)(nil),        // 78: tulle.destination.v1.SuccessRate
+	(*Deviation)(nil),          // 79: tulle.destination.v1.Deviation
+	(*LocalityPreference)(nil), // 80: tulle.destination.v1.LocalityPreference
+	(*Endpoints)(nil),          // 81: tulle.destination.v1.Endpoints
+	(*EndpointsDelta)(nil),     // 82: tulle.destination.v1.EndpointsDelta
+	(*Endpoint)(nil),           // 83: tulle.destination.v1.Endpoint
+	(*Locality)(nil),           // 84: tulle.destination.v1.Locality
+	(*Inbound)(nil),            // 85: tulle.destination.v1.Inbound
+	(*Lending)(nil),            // 86: tulle.destination.v1.Lending
+	(*Concurrency)(nil),        // 87: tulle.destination.v1.Concurrency
+	(*HealthCheck)(nil),        // 88: tulle.destination.v1.HealthCheck
+	(*HTTPCheck)(nil),          // 89: tulle.destination.v1.HTTPCheck
+	(*GRPCCheck)(nil),          // 90: tulle.destination.v1.GRPCCheck
+	(*TCPCheck)(nil),           // 91: tulle.destination.v1.TCPCheck
+	(*RateLimit)(nil),          // 92: tulle.destination.v1.RateLimit
+	(*RateKey)(nil),            // 93: tulle.destination.v1.RateKey
+	(*CallerIdentity)(nil),     // 94: tulle.destination.v1.CallerIdentity
+	(*RequestPath)(nil),        // 95: tulle.destination.v1.RequestPath
+	(*Authorization)(nil),      // 96: tulle.destination.v1.Authorization
+	(*Probe)(nil),              // 97: tulle.destination.v1.Probe
+	(*Config)(nil),             // 98: tulle.destination.v1.Config
+	(*Tracing)(nil),            // 99: tulle.destination.v1.Tracing
+	(*AccessLog)(nil),          // 100: tulle.destination.v1.AccessLog
+	(*Log)(nil),                // 101: tulle.destination.v1.Log
 }
 var file_destination_proto_depIdxs = []int32{
 	12,  // 0: tulle.destination.v1.DiscoverRequest.hello:type_name -> tulle.destination.v1.Hello
@@ -7631,131 +8108,136 @@ var file_destination_proto_depIdxs = []int32{
 	15,  // 3: tulle.destination.v1.DiscoverRequest.resume:type_name -> tulle.destination.v1.Resume
 	17,  // 4: tulle.destination.v1.DiscoverRequest.rejected:type_name -> tulle.destination.v1.Rejected
 	18,  // 5: tulle.destination.v1.DiscoverRequest.health:type_name -> tulle.destination.v1.Health
-	19,  // 6: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
-	19,  // 7: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
-	16,  // 8: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
-	1,   // 9: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
-	1,   // 10: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
-	0,   // 11: tulle.destination.v1.Health.state:type_name -> tulle.destination.v1.State
-	20,  // 12: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
-	23,  // 13: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
-	18,  // 14: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
-	25,  // 15: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
-	28,  // 16: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
-	27,  // 17: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
-	26,  // 18: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
-	80,  // 19: tulle.destination.v1.Welcome.locality:type_name -> tulle.destination.v1.Locality
-	19,  // 20: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
-	29,  // 21: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
-	1,   // 22: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
-	30,  // 23: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
-	60,  // 24: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
-	77,  // 25: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
-	78,  // 26: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
-	81,  // 27: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
-	93,  // 28: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
-	2,   // 29: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
-	3,   // 30: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
-	31,  // 31: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
-	51,  // 32: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
-	55,  // 33: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
-	33,  // 34: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
-	34,  // 35: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
-	35,  // 36: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
-	32,  // 37: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
-	36,  // 38: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
-	41,  // 39: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
-	51,  // 40: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
-	52,  // 41: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
-	53,  // 42: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
-	56,  // 43: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
-	54,  // 44: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
-	42,  // 45: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
-	32,  // 46: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
-	51,  // 47: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
-	32,  // 48: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
-	51,  // 49: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
-	38,  // 50: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
-	39,  // 51: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
-	40,  // 52: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
-	37,  // 53: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
-	37,  // 54: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
-	36,  // 55: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
-	36,  // 56: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
-	43,  // 57: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
-	43,  // 58: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
-	45,  // 59: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
-	46,  // 60: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
-	47,  // 61: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
-	48,  // 62: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
-	36,  // 63: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
-	44,  // 64: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
-	44,  // 65: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
-	49,  // 66: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
-	49,  // 67: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
-	50,  // 68: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
-	41,  // 69: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
-	57,  // 70: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
-	59,  // 71: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
-	58,  // 72: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
-	58,  // 73: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
-	57,  // 74: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
-	57,  // 75: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
-	61,  // 76: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
-	62,  // 77: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
-	63,  // 78: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
-	64,  // 79: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
-	65,  // 80: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
-	31,  // 81: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
-	71,  // 82: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
-	72,  // 83: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
-	73,  // 84: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
-	76,  // 85: tulle.destination.v1.Cluster.locality_preference:type_name -> tulle.destination.v1.LocalityPreference
-	66,  // 86: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
-	69,  // 87: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
-	70,  // 88: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
-	67,  // 89: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
-	68,  // 90: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
-	74,  // 91: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
-	75,  // 92: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
-	4,   // 93: tulle.destination.v1.LocalityPreference.prefer:type_name -> tulle.destination.v1.Nearness
-	80,  // 94: tulle.destination.v1.LocalityPreference.failover:type_name -> tulle.destination.v1.Locality
-	79,  // 95: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
-	79,  // 96: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
-	3,   // 97: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
-	80,  // 98: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
-	26,  // 99: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
-	3,   // 100: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
-	6,   // 101: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
-	7,   // 102: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
-	91,  // 103: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
-	33,  // 104: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
-	92,  // 105: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
-	31,  // 106: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
-	5,   // 107: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
-	87,  // 108: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
-	83,  // 109: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
-	82,  // 110: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
-	84,  // 111: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
-	85,  // 112: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
-	86,  // 113: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
-	59,  // 114: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
-	32,  // 115: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
-	36,  // 116: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
-	88,  // 117: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
-	89,  // 118: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
-	90,  // 119: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
-	96,  // 120: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
-	95,  // 121: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
-	94,  // 122: tulle.destination.v1.Config.tracing:type_name -> tulle.destination.v1.Tracing
-	8,   // 123: tulle.destination.v1.Tracing.protocol:type_name -> tulle.destination.v1.Transport
-	9,   // 124: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
-	10,  // 125: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
-	126, // [126:126] is the sub-list for method output_type
-	126, // [126:126] is the sub-list for method input_type
-	126, // [126:126] is the sub-list for extension type_name
-	126, // [126:126] is the sub-list for extension extendee
-	0,   // [0:126] is the sub-list for field type_name
+	19,  // 6: tulle.destination.v1.DiscoverRequest.demand:type_name -> tulle.destination.v1.Demand
+	20,  // 7: tulle.destination.v1.Subscribe.key:type_name -> tulle.destination.v1.Key
+	20,  // 8: tulle.destination.v1.Unsubscribe.key:type_name -> tulle.destination.v1.Key
+	16,  // 9: tulle.destination.v1.Resume.held:type_name -> tulle.destination.v1.Held
+	1,   // 10: tulle.destination.v1.Held.kind:type_name -> tulle.destination.v1.Kind
+	1,   // 11: tulle.destination.v1.Rejected.kind:type_name -> tulle.destination.v1.Kind
+	0,   // 12: tulle.destination.v1.Health.state:type_name -> tulle.destination.v1.State
+	21,  // 13: tulle.destination.v1.Key.self:type_name -> tulle.destination.v1.Self
+	26,  // 14: tulle.destination.v1.RelayResponse.healths:type_name -> tulle.destination.v1.PodHealth
+	24,  // 15: tulle.destination.v1.RelayResponse.standings:type_name -> tulle.destination.v1.PolicyStanding
+	25,  // 16: tulle.destination.v1.PolicyStanding.rejecters:type_name -> tulle.destination.v1.Rejecter
+	18,  // 17: tulle.destination.v1.PodHealth.health:type_name -> tulle.destination.v1.Health
+	29,  // 18: tulle.destination.v1.DiscoverResponse.welcome:type_name -> tulle.destination.v1.Welcome
+	32,  // 19: tulle.destination.v1.DiscoverResponse.resources:type_name -> tulle.destination.v1.Resources
+	31,  // 20: tulle.destination.v1.DiscoverResponse.invalid:type_name -> tulle.destination.v1.Invalid
+	28,  // 21: tulle.destination.v1.DiscoverResponse.share:type_name -> tulle.destination.v1.Share
+	30,  // 22: tulle.destination.v1.Welcome.workload:type_name -> tulle.destination.v1.Workload
+	84,  // 23: tulle.destination.v1.Welcome.locality:type_name -> tulle.destination.v1.Locality
+	20,  // 24: tulle.destination.v1.Invalid.key:type_name -> tulle.destination.v1.Key
+	33,  // 25: tulle.destination.v1.Resources.resources:type_name -> tulle.destination.v1.Resource
+	1,   // 26: tulle.destination.v1.Resource.kind:type_name -> tulle.destination.v1.Kind
+	34,  // 27: tulle.destination.v1.Resource.route:type_name -> tulle.destination.v1.Route
+	64,  // 28: tulle.destination.v1.Resource.cluster:type_name -> tulle.destination.v1.Cluster
+	81,  // 29: tulle.destination.v1.Resource.endpoints:type_name -> tulle.destination.v1.Endpoints
+	82,  // 30: tulle.destination.v1.Resource.endpoints_delta:type_name -> tulle.destination.v1.EndpointsDelta
+	85,  // 31: tulle.destination.v1.Resource.inbound:type_name -> tulle.destination.v1.Inbound
+	98,  // 32: tulle.destination.v1.Resource.config:type_name -> tulle.destination.v1.Config
+	2,   // 33: tulle.destination.v1.Route.resolution:type_name -> tulle.destination.v1.Resolution
+	3,   // 34: tulle.destination.v1.Route.protocol:type_name -> tulle.destination.v1.Protocol
+	35,  // 35: tulle.destination.v1.Route.destination:type_name -> tulle.destination.v1.Metadata
+	55,  // 36: tulle.destination.v1.Route.backends:type_name -> tulle.destination.v1.Backend
+	59,  // 37: tulle.destination.v1.Route.retry_budget:type_name -> tulle.destination.v1.RetryBudget
+	37,  // 38: tulle.destination.v1.Route.http:type_name -> tulle.destination.v1.HTTPRule
+	38,  // 39: tulle.destination.v1.Route.tls:type_name -> tulle.destination.v1.TLSRule
+	39,  // 40: tulle.destination.v1.Route.tcp:type_name -> tulle.destination.v1.TCPRule
+	36,  // 41: tulle.destination.v1.HTTPRule.origin:type_name -> tulle.destination.v1.Origin
+	40,  // 42: tulle.destination.v1.HTTPRule.match:type_name -> tulle.destination.v1.Match
+	45,  // 43: tulle.destination.v1.HTTPRule.filters:type_name -> tulle.destination.v1.Filter
+	55,  // 44: tulle.destination.v1.HTTPRule.backends:type_name -> tulle.destination.v1.Backend
+	56,  // 45: tulle.destination.v1.HTTPRule.timeouts:type_name -> tulle.destination.v1.Timeouts
+	57,  // 46: tulle.destination.v1.HTTPRule.retry:type_name -> tulle.destination.v1.Retry
+	60,  // 47: tulle.destination.v1.HTTPRule.response_classes:type_name -> tulle.destination.v1.ResponseClass
+	58,  // 48: tulle.destination.v1.HTTPRule.hedge:type_name -> tulle.destination.v1.Hedge
+	46,  // 49: tulle.destination.v1.HTTPRule.faults:type_name -> tulle.destination.v1.Fault
+	36,  // 50: tulle.destination.v1.TLSRule.origin:type_name -> tulle.destination.v1.Origin
+	55,  // 51: tulle.destination.v1.TLSRule.backends:type_name -> tulle.destination.v1.Backend
+	36,  // 52: tulle.destination.v1.TCPRule.origin:type_name -> tulle.destination.v1.Origin
+	55,  // 53: tulle.destination.v1.TCPRule.backends:type_name -> tulle.destination.v1.Backend
+	42,  // 54: tulle.destination.v1.Match.path:type_name -> tulle.destination.v1.PathMatch
+	43,  // 55: tulle.destination.v1.Match.header:type_name -> tulle.destination.v1.HeaderMatch
+	44,  // 56: tulle.destination.v1.Match.query:type_name -> tulle.destination.v1.QueryMatch
+	41,  // 57: tulle.destination.v1.Match.all:type_name -> tulle.destination.v1.MatchList
+	41,  // 58: tulle.destination.v1.Match.any:type_name -> tulle.destination.v1.MatchList
+	40,  // 59: tulle.destination.v1.Match.not:type_name -> tulle.destination.v1.Match
+	40,  // 60: tulle.destination.v1.MatchList.matches:type_name -> tulle.destination.v1.Match
+	47,  // 61: tulle.destination.v1.Filter.request_headers:type_name -> tulle.destination.v1.HeaderModifier
+	47,  // 62: tulle.destination.v1.Filter.response_headers:type_name -> tulle.destination.v1.HeaderModifier
+	49,  // 63: tulle.destination.v1.Filter.redirect:type_name -> tulle.destination.v1.Redirect
+	50,  // 64: tulle.destination.v1.Filter.rewrite:type_name -> tulle.destination.v1.Rewrite
+	51,  // 65: tulle.destination.v1.Filter.mirror:type_name -> tulle.destination.v1.Mirror
+	52,  // 66: tulle.destination.v1.Filter.cors:type_name -> tulle.destination.v1.CORS
+	40,  // 67: tulle.destination.v1.Fault.match:type_name -> tulle.destination.v1.Match
+	48,  // 68: tulle.destination.v1.HeaderModifier.set:type_name -> tulle.destination.v1.Header
+	48,  // 69: tulle.destination.v1.HeaderModifier.add:type_name -> tulle.destination.v1.Header
+	53,  // 70: tulle.destination.v1.Redirect.path:type_name -> tulle.destination.v1.PathModifier
+	53,  // 71: tulle.destination.v1.Rewrite.path:type_name -> tulle.destination.v1.PathModifier
+	54,  // 72: tulle.destination.v1.PathModifier.prefix:type_name -> tulle.destination.v1.PrefixModifier
+	45,  // 73: tulle.destination.v1.Backend.filters:type_name -> tulle.destination.v1.Filter
+	61,  // 74: tulle.destination.v1.ResponseClass.match:type_name -> tulle.destination.v1.ResponseMatch
+	63,  // 75: tulle.destination.v1.ResponseMatch.status:type_name -> tulle.destination.v1.StatusRange
+	62,  // 76: tulle.destination.v1.ResponseMatch.all:type_name -> tulle.destination.v1.ResponseMatchList
+	62,  // 77: tulle.destination.v1.ResponseMatch.any:type_name -> tulle.destination.v1.ResponseMatchList
+	61,  // 78: tulle.destination.v1.ResponseMatch.not:type_name -> tulle.destination.v1.ResponseMatch
+	61,  // 79: tulle.destination.v1.ResponseMatchList.matches:type_name -> tulle.destination.v1.ResponseMatch
+	65,  // 80: tulle.destination.v1.Cluster.ewma:type_name -> tulle.destination.v1.EWMA
+	66,  // 81: tulle.destination.v1.Cluster.least_request:type_name -> tulle.destination.v1.LeastRequest
+	67,  // 82: tulle.destination.v1.Cluster.round_robin:type_name -> tulle.destination.v1.RoundRobin
+	68,  // 83: tulle.destination.v1.Cluster.random:type_name -> tulle.destination.v1.Random
+	69,  // 84: tulle.destination.v1.Cluster.consistent_hash:type_name -> tulle.destination.v1.ConsistentHash
+	35,  // 85: tulle.destination.v1.Cluster.metadata:type_name -> tulle.destination.v1.Metadata
+	75,  // 86: tulle.destination.v1.Cluster.slow_start:type_name -> tulle.destination.v1.SlowStart
+	76,  // 87: tulle.destination.v1.Cluster.limits:type_name -> tulle.destination.v1.ClusterLimits
+	77,  // 88: tulle.destination.v1.Cluster.outlier_detection:type_name -> tulle.destination.v1.OutlierDetection
+	80,  // 89: tulle.destination.v1.Cluster.locality_preference:type_name -> tulle.destination.v1.LocalityPreference
+	70,  // 90: tulle.destination.v1.ConsistentHash.keys:type_name -> tulle.destination.v1.HashKey
+	73,  // 91: tulle.destination.v1.ConsistentHash.ring:type_name -> tulle.destination.v1.Ring
+	74,  // 92: tulle.destination.v1.ConsistentHash.maglev:type_name -> tulle.destination.v1.Maglev
+	71,  // 93: tulle.destination.v1.HashKey.cookie:type_name -> tulle.destination.v1.Cookie
+	72,  // 94: tulle.destination.v1.HashKey.source:type_name -> tulle.destination.v1.Source
+	78,  // 95: tulle.destination.v1.OutlierDetection.success_rate:type_name -> tulle.destination.v1.SuccessRate
+	79,  // 96: tulle.destination.v1.OutlierDetection.deviation:type_name -> tulle.destination.v1.Deviation
+	4,   // 97: tulle.destination.v1.LocalityPreference.prefer:type_name -> tulle.destination.v1.Nearness
+	84,  // 98: tulle.destination.v1.LocalityPreference.failover:type_name -> tulle.destination.v1.Locality
+	83,  // 99: tulle.destination.v1.Endpoints.endpoints:type_name -> tulle.destination.v1.Endpoint
+	83,  // 100: tulle.destination.v1.EndpointsDelta.changed:type_name -> tulle.destination.v1.Endpoint
+	3,   // 101: tulle.destination.v1.Endpoint.protocol:type_name -> tulle.destination.v1.Protocol
+	84,  // 102: tulle.destination.v1.Endpoint.locality:type_name -> tulle.destination.v1.Locality
+	30,  // 103: tulle.destination.v1.Endpoint.workload:type_name -> tulle.destination.v1.Workload
+	3,   // 104: tulle.destination.v1.Inbound.protocol:type_name -> tulle.destination.v1.Protocol
+	6,   // 105: tulle.destination.v1.Inbound.mode:type_name -> tulle.destination.v1.Mode
+	7,   // 106: tulle.destination.v1.Inbound.default_action:type_name -> tulle.destination.v1.Action
+	96,  // 107: tulle.destination.v1.Inbound.authorizations:type_name -> tulle.destination.v1.Authorization
+	37,  // 108: tulle.destination.v1.Inbound.http:type_name -> tulle.destination.v1.HTTPRule
+	97,  // 109: tulle.destination.v1.Inbound.probes:type_name -> tulle.destination.v1.Probe
+	35,  // 110: tulle.destination.v1.Inbound.service:type_name -> tulle.destination.v1.Metadata
+	5,   // 111: tulle.destination.v1.Inbound.reach:type_name -> tulle.destination.v1.Reach
+	92,  // 112: tulle.destination.v1.Inbound.rate_limits:type_name -> tulle.destination.v1.RateLimit
+	88,  // 113: tulle.destination.v1.Inbound.health_check:type_name -> tulle.destination.v1.HealthCheck
+	87,  // 114: tulle.destination.v1.Inbound.concurrency:type_name -> tulle.destination.v1.Concurrency
+	86,  // 115: tulle.destination.v1.Inbound.lendings:type_name -> tulle.destination.v1.Lending
+	89,  // 116: tulle.destination.v1.HealthCheck.http:type_name -> tulle.destination.v1.HTTPCheck
+	90,  // 117: tulle.destination.v1.HealthCheck.grpc:type_name -> tulle.destination.v1.GRPCCheck
+	91,  // 118: tulle.destination.v1.HealthCheck.tcp:type_name -> tulle.destination.v1.TCPCheck
+	63,  // 119: tulle.destination.v1.HTTPCheck.statuses:type_name -> tulle.destination.v1.StatusRange
+	36,  // 120: tulle.destination.v1.RateLimit.origin:type_name -> tulle.destination.v1.Origin
+	40,  // 121: tulle.destination.v1.RateLimit.match:type_name -> tulle.destination.v1.Match
+	93,  // 122: tulle.destination.v1.RateLimit.keys:type_name -> tulle.destination.v1.RateKey
+	94,  // 123: tulle.destination.v1.RateKey.identity:type_name -> tulle.destination.v1.CallerIdentity
+	95,  // 124: tulle.destination.v1.RateKey.path:type_name -> tulle.destination.v1.RequestPath
+	101, // 125: tulle.destination.v1.Config.log:type_name -> tulle.destination.v1.Log
+	100, // 126: tulle.destination.v1.Config.access_log:type_name -> tulle.destination.v1.AccessLog
+	99,  // 127: tulle.destination.v1.Config.tracing:type_name -> tulle.destination.v1.Tracing
+	8,   // 128: tulle.destination.v1.Tracing.protocol:type_name -> tulle.destination.v1.Transport
+	9,   // 129: tulle.destination.v1.AccessLog.format:type_name -> tulle.destination.v1.Format
+	10,  // 130: tulle.destination.v1.Log.level:type_name -> tulle.destination.v1.Level
+	131, // [131:131] is the sub-list for method output_type
+	131, // [131:131] is the sub-list for method input_type
+	131, // [131:131] is the sub-list for extension type_name
+	131, // [131:131] is the sub-list for extension extendee
+	0,   // [0:131] is the sub-list for field type_name
 }
 
 func init() { file_destination_proto_init() }
@@ -7770,20 +8252,22 @@ func file_destination_proto_init() {
 		(*DiscoverRequest_Resume)(nil),
 		(*DiscoverRequest_Rejected)(nil),
 		(*DiscoverRequest_Health)(nil),
+		(*DiscoverRequest_Demand)(nil),
 	}
-	file_destination_proto_msgTypes[8].OneofWrappers = []any{
+	file_destination_proto_msgTypes[9].OneofWrappers = []any{
 		(*Key_Address)(nil),
 		(*Key_Authority)(nil),
 		(*Key_InboundPort)(nil),
 		(*Key_Cluster)(nil),
 		(*Key_Self)(nil),
 	}
-	file_destination_proto_msgTypes[13].OneofWrappers = []any{
+	file_destination_proto_msgTypes[16].OneofWrappers = []any{
 		(*DiscoverResponse_Welcome)(nil),
 		(*DiscoverResponse_Resources)(nil),
 		(*DiscoverResponse_Invalid)(nil),
+		(*DiscoverResponse_Share)(nil),
 	}
-	file_destination_proto_msgTypes[18].OneofWrappers = []any{
+	file_destination_proto_msgTypes[22].OneofWrappers = []any{
 		(*Resource_Route)(nil),
 		(*Resource_Cluster)(nil),
 		(*Resource_Endpoints)(nil),
@@ -7791,7 +8275,7 @@ func file_destination_proto_init() {
 		(*Resource_Inbound)(nil),
 		(*Resource_Config)(nil),
 	}
-	file_destination_proto_msgTypes[25].OneofWrappers = []any{
+	file_destination_proto_msgTypes[29].OneofWrappers = []any{
 		(*Match_Path)(nil),
 		(*Match_Method)(nil),
 		(*Match_Header)(nil),
@@ -7800,21 +8284,21 @@ func file_destination_proto_init() {
 		(*Match_Any)(nil),
 		(*Match_Not)(nil),
 	}
-	file_destination_proto_msgTypes[27].OneofWrappers = []any{
+	file_destination_proto_msgTypes[31].OneofWrappers = []any{
 		(*PathMatch_Exact)(nil),
 		(*PathMatch_Prefix)(nil),
 		(*PathMatch_Regex)(nil),
 	}
-	file_destination_proto_msgTypes[28].OneofWrappers = []any{
+	file_destination_proto_msgTypes[32].OneofWrappers = []any{
 		(*HeaderMatch_Exact)(nil),
 		(*HeaderMatch_Regex)(nil),
 		(*HeaderMatch_Present)(nil),
 	}
-	file_destination_proto_msgTypes[29].OneofWrappers = []any{
+	file_destination_proto_msgTypes[33].OneofWrappers = []any{
 		(*QueryMatch_Exact)(nil),
 		(*QueryMatch_Regex)(nil),
 	}
-	file_destination_proto_msgTypes[30].OneofWrappers = []any{
+	file_destination_proto_msgTypes[34].OneofWrappers = []any{
 		(*Filter_RequestHeaders)(nil),
 		(*Filter_ResponseHeaders)(nil),
 		(*Filter_Redirect)(nil),
@@ -7822,39 +8306,39 @@ func file_destination_proto_init() {
 		(*Filter_Mirror)(nil),
 		(*Filter_Cors)(nil),
 	}
-	file_destination_proto_msgTypes[38].OneofWrappers = []any{
+	file_destination_proto_msgTypes[42].OneofWrappers = []any{
 		(*PathModifier_Full)(nil),
 		(*PathModifier_Prefix)(nil),
 	}
-	file_destination_proto_msgTypes[46].OneofWrappers = []any{
+	file_destination_proto_msgTypes[50].OneofWrappers = []any{
 		(*ResponseMatch_Status)(nil),
 		(*ResponseMatch_All)(nil),
 		(*ResponseMatch_Any)(nil),
 		(*ResponseMatch_Not)(nil),
 	}
-	file_destination_proto_msgTypes[49].OneofWrappers = []any{
+	file_destination_proto_msgTypes[53].OneofWrappers = []any{
 		(*Cluster_Ewma)(nil),
 		(*Cluster_LeastRequest)(nil),
 		(*Cluster_RoundRobin)(nil),
 		(*Cluster_Random)(nil),
 		(*Cluster_ConsistentHash)(nil),
 	}
-	file_destination_proto_msgTypes[54].OneofWrappers = []any{
+	file_destination_proto_msgTypes[58].OneofWrappers = []any{
 		(*ConsistentHash_Ring)(nil),
 		(*ConsistentHash_Maglev)(nil),
 	}
-	file_destination_proto_msgTypes[55].OneofWrappers = []any{
+	file_destination_proto_msgTypes[59].OneofWrappers = []any{
 		(*HashKey_Header)(nil),
 		(*HashKey_Cookie)(nil),
 		(*HashKey_Query)(nil),
 		(*HashKey_Source)(nil),
 	}
-	file_destination_proto_msgTypes[72].OneofWrappers = []any{
+	file_destination_proto_msgTypes[77].OneofWrappers = []any{
 		(*HealthCheck_Http)(nil),
 		(*HealthCheck_Grpc)(nil),
 		(*HealthCheck_Tcp)(nil),
 	}
-	file_destination_proto_msgTypes[77].OneofWrappers = []any{
+	file_destination_proto_msgTypes[82].OneofWrappers = []any{
 		(*RateKey_Identity)(nil),
 		(*RateKey_Header)(nil),
 		(*RateKey_Path)(nil),
@@ -7865,7 +8349,7 @@ func file_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_destination_proto_rawDesc), len(file_destination_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   86,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -284,11 +284,10 @@ type Status struct {
 	Parents []gatewayv1.RouteParentStatus
 }
 
-// Standing is what proxies made of a policy, as far as this replica hears them.
+// Standing is what proxies made of a policy, as far as this replica hears them, or is told.
 type Standing struct {
 	Meta
 	Kind       string
-	Replica    string
 	Proxies    int // which were sent something that was made from the policy
 	Rejected   int // how many of them cannot use it
 	Rejections []Rejection

@@ -97,8 +97,8 @@ func conditions(p *registry.Policy, facts Facts) []metav1.Condition {
 		programmed(noun(p.Kind), facts.Standing)}
 }
 
-// programmed speaks of the proxies that are connected to the replica which leads, for it knows of
-// no others. How many they are is what it was when the standing was told, about.
+// programmed speaks of the proxies that are connected, to whichever replica. How many they are is
+// what it was when the standing was told, about.
 func programmed(noun string, s *registry.Standing) metav1.Condition {
 	switch {
 	case s == nil:
@@ -106,16 +106,16 @@ func programmed(noun string, s *registry.Standing) metav1.Condition {
 			Reason: ReasonPending, Message: "no proxy has asked for what the " + noun + " is about"}
 	case s.Rejected == 0:
 		return yes(Programmed, ReasonProgrammed, fmt.Sprintf(
-			"of the proxies connected to %s, about %d have been sent it, and none rejects it",
-			s.Replica, s.Proxies))
+			"of the proxies that are connected, about %d have been sent it, and none rejects it",
+			s.Proxies))
 	}
 	var who []string
 	for _, r := range s.Rejections {
 		who = append(who, fmt.Sprintf("%s (%s)", r.Pod, r.Reason))
 	}
 	return no(Programmed, ReasonRejected, fmt.Sprintf(
-		"of the proxies connected to %s, about %d of %d cannot use it and keep what they had: %s",
-		s.Replica, s.Rejected, s.Proxies, strings.Join(who, ", ")))
+		"of the proxies that are connected, about %d of %d cannot use it and keep what they had: "+
+			"%s", s.Rejected, s.Proxies, strings.Join(who, ", ")))
 }
 
 // noun is what a message calls an object of a kind.

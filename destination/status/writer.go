@@ -53,14 +53,6 @@ type Writer struct {
 	Log       *slog.Logger
 }
 
-// Replica names this replica in conditions, or "" where no status is written.
-func (w *Writer) Replica() string {
-	if w == nil {
-		return ""
-	}
-	return w.Identity
-}
-
 // Watch calls set with the latest report of each policy whenever that may have changed, until the
 // context ends.
 type Watch func(ctx context.Context, set func(*Report))

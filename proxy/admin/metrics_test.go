@@ -29,6 +29,10 @@ func record(r *metric.Registry) {
 	c.Retries.Add(2)
 	c.RetriesRefused.Add(1)
 	c.Timeouts.Add(1)
+	for range 6 {
+		c.CountNear(metric.SameZone)
+	}
+	c.CountNear(metric.UnknownNearness)
 	c.ReadBytes.Add(10)
 	c.WrittenBytes.Add(20)
 	for _, d := range []time.Duration{
@@ -48,6 +52,7 @@ func record(r *metric.Registry) {
 	}
 	all := metric.RateLimit{Namespace: "shop", Policy: "web", Limit: "all", Enforced: true}
 	r.Limited(all).Add(4)
+	r.Limited(all).Share.Store(25)
 	r.Connections.Store(3)
 	r.CertificateExpiry.Store(1_900_000_000)
 }
@@ -86,6 +91,8 @@ func TestMetricsPage(t *testing.T) {
 		"tulle_control_plane_errors_total": 1, "tulle_work_shed_total": 1,
 		"tulle_rate_limited_total":                   4,
 		"tulle_mirrors_total":                        1,
+		"tulle_tries_by_nearness_total":              6,
+		"tulle_rate_limit_share":                     25,
 		"tulle_certificate_expiry_timestamp_seconds": 1_900_000_000,
 	} {
 		f := families[name]

@@ -31,8 +31,9 @@ type Limit struct {
 	match   Match // nil: every request
 	keys    []key
 	rate    gcra
+	loan    *Loan // nil: the proxy's share is the same always
 	dryRun  bool
-	excess  *metric.Counter // requests that are beyond it
+	excess  *metric.LimitCounts // requests that are beyond it
 	buckets *buckets
 }
 
@@ -46,13 +47,14 @@ type Excess struct {
 	DryRun *Limit        // one that would refuse it; nil: none would
 }
 
-// CompileLimits turns messages into limits. What this proxy does not understand is an error of them
-// all. It is told what conditions mean, and where to count what is beyond a limit.
+// CompileLimits turns a port's messages into limits. What this proxy does not understand is an
+// error of them all. It is told what conditions mean, and where to count what is beyond a limit.
 func CompileLimits(
-	list []*api.RateLimit,
+	about *api.Inbound,
 	match func(*api.Match) (func(req []hpack.HeaderField) bool, error),
-	count func(metric.RateLimit) *metric.Counter,
+	count func(metric.RateLimit) *metric.LimitCounts,
 ) (*Limits, error) {
+	list := about.GetRateLimits()
 	if len(list) > api.MaxRateLimits {
 		return nil, fmt.Errorf("%d rate limits, more than %d", len(list), api.MaxRateLimits)
 	}
@@ -67,12 +69,52 @@ func CompileLimits(
 		}
 		out.list = append(out.list, l)
 	}
+	if err := out.lend(about); err != nil {
+		return nil, err
+	}
 	for _, l := range out.list {
 		o := l.about.Origin
 		l.excess = count(metric.RateLimit{Namespace: o.GetNamespace(), Policy: o.GetName(),
 			Limit: o.GetRule(), Enforced: !l.dryRun})
+		l.excess.Share.Store(0)
+		if l.loan != nil {
+			l.loan.show(&l.excess.Share)
+		}
 	}
 	return out, nil
+}
+
+// lend has limits be lent of which destination says so.
+func (ls *Limits) lend(about *api.Inbound) (err error) {
+	for _, m := range about.GetLendings() {
+		if m.Limit >= uint32(len(ls.list)) {
+			return fmt.Errorf("a lending of rate limit %d, of %d", m.Limit, len(ls.list))
+		}
+		l := ls.list[m.Limit]
+		if l.loan, err = newLoan(about.Port, about.RateLimits[m.Limit], m); err != nil {
+			return fmt.Errorf("rate limit %d: %w", m.Limit, err)
+		}
+	}
+	return nil
+}
+
+// Loans are those of the limits that are lent.
+func (ls *Limits) Loans() (out []*Loan) {
+	for _, l := range ls.list {
+		if l.loan != nil {
+			out = append(out, l.loan)
+		}
+	}
+	return out
+}
+
+// rateNow is what the limit admits at a time, and counts a request that it is about.
+func (l *Limit) rateNow(now time.Time) gcra {
+	if l.loan == nil {
+		return l.rate
+	}
+	l.loan.asked.Add(1)
+	return l.loan.rateNow(now)
 }
 
 func compileLimit(m *api.RateLimit) (*Limit, error) {
@@ -137,6 +179,9 @@ func (ls *Limits) After(was *Limits) *Limits {
 		for i, l := range ls.list {
 			if !claimed[i] && proto.Equal(l.about, old.about) {
 				l.buckets, claimed[i] = old.buckets, true
+				if l.loan != nil && old.loan != nil && l.loan.pool == old.loan.pool {
+					l.loan = old.loan
+				}
 				break
 			}
 		}
@@ -150,6 +195,7 @@ func (ls *Limits) Any() bool { return len(ls.list) > 0 }
 // held is a limit that a request is held against, and the bucket there.
 type held struct {
 	*Limit
+	rate   gcra // of the moment
 	bucket uint64
 	tat    time.Duration // of the bucket
 	wait   time.Duration // until it has room; 0 or less: it has
@@ -165,7 +211,8 @@ func (ls *Limits) Take(who *Caller, req []hpack.HeaderField, now time.Time) (ove
 	against := room[:0]
 	for _, l := range ls.list {
 		if l.match == nil || l.match(req) {
-			against = append(against, held{Limit: l, bucket: l.bucketOf(who, req)})
+			against = append(against, held{
+				Limit: l, rate: l.rateNow(now), bucket: l.bucketOf(who, req)})
 		}
 	}
 	ls.mu.Lock()

@@ -36,7 +36,7 @@ func onlyPosts(m *api.Match) (func([]hpack.HeaderField) bool, error) {
 
 func limits(t testing.TB, counts *metric.Registry, list ...*api.RateLimit) *Limits {
 	t.Helper()
-	ls, err := CompileLimits(list, onlyPosts, counts.Limited)
+	ls, err := CompileLimits(&api.Inbound{RateLimits: list}, onlyPosts, counts.Limited)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,8 @@ func TestWhatIsNotUnderstoodIsNoLimit(t *testing.T) {
 		m := proto.Clone(limit(1, byIdentity)).(*api.RateLimit)
 		change(m)
 		list := []*api.RateLimit{limit(1), m}
-		if ls, err := CompileLimits(list, onlyPosts, metric.NewRegistry().Limited); err == nil {
+		if ls, err := CompileLimits(&api.Inbound{RateLimits: list}, onlyPosts,
+			metric.NewRegistry().Limited); err == nil {
 			t.Errorf("%s: %+v", name, ls)
 		}
 	}
@@ -299,7 +300,8 @@ func TestWhatIsNotUnderstoodIsNoLimit(t *testing.T) {
 	for i := range many {
 		many[i] = limit(1)
 	}
-	if _, err := CompileLimits(many, onlyPosts, metric.NewRegistry().Limited); err == nil {
+	if _, err := CompileLimits(&api.Inbound{RateLimits: many}, onlyPosts,
+		metric.NewRegistry().Limited); err == nil {
 		t.Error("more limits than there may be")
 	}
 }

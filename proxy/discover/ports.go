@@ -193,7 +193,7 @@ func (d *Session) compileLimits(m *api.Inbound) (*authorize.Limits, error) {
 				" protocol is %s", m.Protocol)
 		}
 	}
-	return authorize.CompileLimits(m.RateLimits, route.CompileMatch, d.Limited)
+	return authorize.CompileLimits(m, route.CompileMatch, d.Limited)
 }
 
 func (in *Port) update(a *PortAnswer) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/proxy/backoff"
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/proxy/health"
@@ -77,6 +77,7 @@ type Session struct {
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
 	healths
+	lending
 }
 
 // Options are what discovery needs from others.
@@ -96,8 +97,8 @@ type Options struct {
 	Configure func(*api.Config) error
 	// Checked has a port of the workload's checked; nil: no longer. It must not block.
 	Checked func(uint16, *health.Check)
-	// Limited counts what is beyond a rate limit.
-	Limited func(metric.RateLimit) *metric.Counter
+	// Limited is where a rate limit is counted.
+	Limited func(metric.RateLimit) *metric.LimitCounts
 	// Applied is told what follows from new endpoints, in the session's goroutine and with no lock
 	// held.
 	Applied func(balance.Change)
@@ -150,20 +151,25 @@ func (d *Session) sendLocked(m *api.DiscoverRequest) {
 
 // post sends what is queued, until the stream ends.
 func (d *Session) post(s *rpc.Stream, done <-chan struct{}) {
-	again := time.NewTicker(around(api.HealthRefresh))
+	again := time.NewTicker(backoff.Around(api.HealthRefresh))
 	defer again.Stop()
+	var demands demandTicker
+	defer demands.stop()
 	for {
 		select {
 		case <-d.mail:
 		case <-again.C:
 			d.repeatHealth()
-			again.Reset(around(api.HealthRefresh))
+			again.Reset(backoff.Around(api.HealthRefresh))
+		case <-demands.due():
+			d.sayDemands()
 		case <-done:
 			return
 		}
 		d.mu.Lock()
 		list := d.outbox
 		d.outbox = nil
+		demands.need(len(d.loans) > 0)
 		d.mu.Unlock()
 		for _, m := range list {
 			if err := s.Send(m); err != nil {
@@ -175,20 +181,17 @@ func (d *Session) post(s *rpc.Stream, done <-chan struct{}) {
 
 // Run keeps a stream to destination until ctx ends.
 func (d *Session) Run(ctx context.Context) {
-	wait := discoverBackoffMin
+	retry := backoff.Backoff{Min: discoverBackoffMin, Max: discoverBackoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := d.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > discoverBackoffMax {
-			wait = discoverBackoffMin
-		}
+		wait := retry.After(began)
 		d.Failures.Inc()
 		d.Log.Log(ctx, d.lost(), "the stream to destination ended", "err", err, "retry", wait)
 		d.pause(ctx, wait)
-		wait = min(2*wait, discoverBackoffMax)
 	}
 }
 
@@ -212,10 +215,10 @@ func (d *Session) backLocked() {
 	}
 }
 
-// pause waits until the next stream is due: after about so long, or about discoverBackoffWanted
-// after somebody began to wait for an answer.
+// pause waits until the next stream is due: after so long, or about discoverBackoffWanted after
+// somebody began to wait for an answer.
 func (d *Session) pause(ctx context.Context, wait time.Duration) {
-	due := time.NewTimer(around(wait))
+	due := time.NewTimer(wait)
 	defer due.Stop()
 	var sooner <-chan time.Time
 	for wanted := d.wanted; ; {
@@ -227,13 +230,10 @@ func (d *Session) pause(ctx context.Context, wait time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-wanted:
-			wanted, sooner = nil, time.After(around(discoverBackoffWanted))
+			wanted, sooner = nil, time.After(backoff.Around(discoverBackoffWanted))
 		}
 	}
 }
-
-// around spreads what many proxies do after a time.
-func around(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // await waits until destination has answered or ctx ends. A session that pauses meanwhile comes
 // back sooner.
@@ -294,6 +294,7 @@ func (d *Session) greet(s *rpc.Stream) error {
 // beginLocked fills the outbox of a new stream.
 func (d *Session) beginLocked(s *rpc.Stream) {
 	d.stream, d.problem, d.outbox, d.heard = s, nil, nil, false
+	d.lending.beginLocked()
 	clear(d.parts)
 	d.subscribeLocked(selfKey)
 	for _, t := range d.targets.Values() {
@@ -344,6 +345,8 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 		d.once.Do(func() { close(d.Met) })
 	case *api.DiscoverResponse_Invalid:
 		d.applyInvalidLocked(m.Invalid)
+	case *api.DiscoverResponse_Share:
+		d.applyShareLocked(m.Share)
 	case *api.DiscoverResponse_Resources:
 		ch = d.applyAllLocked(m.Resources.GetResources())
 		d.heardLocked()

@@ -82,9 +82,14 @@ func discoverySeeds() []*api.DiscoverResponse {
 					Reach: api.Reach_REACH_CHOSEN,
 					Authorizations: []*api.Authorization{
 						{Identities: []string{"spiffe://cluster.local/ns/a/sa/b"}},
-					}}}},
+					},
+					RateLimits: []*api.RateLimit{{Origin: &api.Origin{}, Requests: 9,
+						WindowMs: 1000}},
+					Lendings: []*api.Lending{{Pool: pool}}}}},
 			&api.Resource{Kind: api.Kind_KIND_CLUSTER, Name: "c", Removed: true},
 		),
+		{Message: &api.DiscoverResponse_Share{Share: &api.Share{Port: 8080, Pool: pool, Number: 1,
+			Lend: 4, LendMs: 1000, Borrow: 3, BorrowMs: 1000, Sequence: 1}}},
 	}
 }
 

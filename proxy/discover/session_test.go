@@ -24,10 +24,12 @@ import (
 
 // newSession is one without a stream: what destination says is applied by hand.
 func newSession(t testing.TB) *Session {
+	metrics := metric.NewRegistry()
 	return New(Options{
 		Cfg: config.Config{Limits: config.DefaultLimits()}, Log: slog.New(slog.DiscardHandler),
 		Attach: func() any { return nil }, Applied: func(balance.Change) {},
-		Configure: func(*api.Config) error { return nil }, Metrics: metric.NewRegistry(),
+		Configure: func(*api.Config) error { return nil }, Metrics: metrics,
+		Limited: metrics.Limited,
 	})
 }
 

@@ -427,6 +427,7 @@ func (d *Session) applyInboundLocked(m *api.Resource) (balance.Change, error) {
 	}
 	d.holdLocked(m)
 	in.update(c.port)
+	d.lendLocked()
 	return balance.Change{}, nil
 }
 

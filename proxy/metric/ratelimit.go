@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // RateLimit names a rate limit.
@@ -19,26 +20,33 @@ type RateLimit struct {
 // policies that come and go under ever new names; those beyond it are one.
 const maxLimits = 256
 
-// limited are the requests that are beyond limits.
-type limited struct {
-	mu sync.Mutex // guards what follows
-	by map[RateLimit]*Counter
+// LimitCounts are a rate limit's. It counts the requests that are beyond it.
+type LimitCounts struct {
+	Counter
+	// Share is how many requests of a window the proxy admits, where that changes with what others
+	// need; 0: it does not.
+	Share atomic.Uint64
 }
 
-// Limited finds or makes the counter of the requests that are beyond a limit. Resolve once, keep
-// the pointer.
-func (r *Registry) Limited(l RateLimit) *Counter {
+// limited are the limits that anything is beyond.
+type limited struct {
+	mu sync.Mutex // guards what follows
+	by map[RateLimit]*LimitCounts
+}
+
+// Limited finds or makes the counts of a limit. Resolve once, keep the pointer.
+func (r *Registry) Limited(l RateLimit) *LimitCounts {
 	s := &r.limited
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by == nil {
-		s.by = map[RateLimit]*Counter{}
+		s.by = map[RateLimit]*LimitCounts{}
 	}
 	if s.by[l] == nil && len(s.by) >= maxLimits {
 		l = RateLimit{Limit: Other, Enforced: l.Enforced}
 	}
 	if s.by[l] == nil {
-		s.by[l] = new(Counter)
+		s.by[l] = new(LimitCounts)
 	}
 	return s.by[l]
 }
@@ -55,6 +63,25 @@ func (r *Registry) appendLimited(t *Text) {
 	for _, l := range slices.SortedFunc(maps.Keys(by), compareLimits) {
 		t.Sample(name, LabelText("enforced", strconv.FormatBool(l.Enforced), "limit", l.Limit,
 			"namespace", l.Namespace, "policy", l.Policy), float64(by[l].Load()))
+	}
+	appendShares(t, by)
+}
+
+func appendShares(t *Text, by map[RateLimit]*LimitCounts) {
+	const name = "tulle_rate_limit_share"
+	first := true
+	for _, l := range slices.SortedFunc(maps.Keys(by), compareLimits) {
+		share := by[l].Share.Load()
+		if share == 0 {
+			continue
+		}
+		if first {
+			t.Family(name, "Requests of a window that this proxy admits of a limit that proxies "+
+				"lend each other.", "gauge")
+			first = false
+		}
+		t.Sample(name, LabelText("limit", l.Limit, "namespace", l.Namespace, "policy", l.Policy),
+			float64(share))
 	}
 }
 

@@ -64,6 +64,59 @@ func TestARateLimitIsObeyed(t *testing.T) {
 	})
 }
 
+// evenly admits as many requests as two pods have in equal parts.
+const evenly = `apiVersion: tulle.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: server}
+spec:
+  targetRefs: [{kind: Service, name: server}]
+  limits: [{name: all, requests: 100, window: 1s}]
+`
+
+// A pod that is asked more than its share has what the other does not need, and not more than all.
+func TestPodsLendEachOtherTheirShares(t *testing.T) {
+	ready(t)
+	ns := ownNamespace(t)
+	shell(t, "meshctl inject testdata/app.yaml | kubectl apply -n "+ns+" -f -")
+	run(t, "kubectl", "-n", ns, "scale", "deployment/server", "--replicas=2")
+	rolledOut(t, ns, "deployment/server")
+	feed(t, evenly, "kubectl", "-n", ns, "apply", "-f", "-")
+	pods := strings.Fields(run(t, "kubectl", "-n", ns, "get", "pods", "-l", "app=server",
+		"-o", "jsonpath={.items[*].status.podIP}"))
+	share := func(ip string) (n float64) {
+		t.Helper()
+		for line := range strings.Lines(call(t, byCLI, "http://"+ip+":4191/metrics").Body) {
+			if strings.HasPrefix(line, "tulle_rate_limit_share{") {
+				n, _ = strconv.ParseFloat(line[strings.LastIndex(line, " ")+1:len(line)-1], 64)
+			}
+		}
+		return n
+	}
+	shares := func(least, most float64) {
+		t.Helper()
+		eventually(t, 30*time.Second, func() error {
+			one, other := share(pods[0]), share(pods[1])
+			if one < least || one > most {
+				return fmt.Errorf("the pods have %v and %v", one, other)
+			}
+			return nil
+		})
+	}
+	shares(50, 50)
+	l := startLoad(t, byHook, 200, "http://"+pods[0]+":8080")
+	shares(90, 95)
+	if sum := share(pods[0]) + share(pods[1]); sum > 100 {
+		t.Errorf("together they have %v", sum)
+	}
+	l.end(t)
+	l = startLoad(t, byHook, 70, "http://"+pods[0]+":8080")
+	time.Sleep(10 * time.Second) // of which its own share would refuse a quarter
+	if r := l.end(t); r.OK < r.Sent*95/100 {
+		t.Errorf("of %d requests %d are admitted: %v", r.Sent, r.OK, r.Errors)
+	}
+	shares(50, 50)
+}
+
 // The API server refuses a limit that proxies could not keep, and names the field.
 func TestBadRateLimitRefused(t *testing.T) {
 	ready(t)
