@@ -25,7 +25,7 @@ func (v *view) explainTraffic(t target, namespace string) (out []policy.Verdict)
 }
 
 // explainBackends is the part of it that is each backend's own, where that is another Service's. A
-// retry budget is of the Service that is called.
+// retry budget, timeouts and a hedge are of the Service that is called.
 func (v *view) explainBackends(
 	key *api.Key, refs []clusterRef, namespace string,
 ) (out []policy.Verdict) {
@@ -46,7 +46,7 @@ func (v *view) explainBackends(
 		seen[front] = true
 		all := v.trafficOn(svc, namespace)
 		for i := range all {
-			all[i].Budget = nil
+			all[i].Budget, all[i].Timing, all[i].Hedge = nil, nil, nil
 		}
 		for _, verdict := range policy.ExplainUse(all, front.scope(), namespace) {
 			verdict.Why = fmt.Sprintf("of backend %s: %s", v.mesh.clusterName(ref), verdict.Why)

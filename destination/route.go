@@ -46,6 +46,13 @@ func (v *view) routeToAddress(route *api.Route, t target) []clusterRef {
 func (v *view) routeToService(route *api.Route, t target, namespace string) []clusterRef {
 	svc, port, ref := t.service, t.service.Port(t.port), v.as(v.ref(t), namespace)
 	p := v.harmed(v.policyFor(t, namespace), frontPort{svc, port}, namespace)
+	if t.hostname == "" {
+		var origins []policy.Origin
+		p, origins = p.ByDefault(v.use(svc, port, namespace))
+		for _, o := range origins {
+			v.used = append(v.used, refOf(o))
+		}
+	}
 	route.Protocol = p.Protocol(v.protocolOf(svc, port, p))
 	route.Destination = &api.Metadata{Namespace: svc.Namespace, Service: svc.Name}
 	route.Authority = v.mesh.clusterName(ref)

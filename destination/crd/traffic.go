@@ -44,8 +44,17 @@ type BackendTrafficPolicySpec struct {
 	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
 	HealthCheck      *HealthCheck      `json:"healthCheck,omitempty"`
 	RetryBudget      *RetryBudget      `json:"retryBudget,omitempty"`
+	// Both are of the requests of routes that say nothing of it.
+	Timeouts *TrafficTimeouts `json:"timeouts,omitempty"`
+	Hedge    *Hedge           `json:"hedge,omitempty"` // of what may be retried
 	// Of pods in the policy's own namespace.
 	AdaptiveConcurrency *AdaptiveConcurrency `json:"adaptiveConcurrency,omitempty"`
+}
+
+// TrafficTimeouts are Go durations; 0s: as long as it takes.
+type TrafficTimeouts struct {
+	Request string `json:"request,omitempty"` // its retries included
+	PerTry  string `json:"perTry,omitempty"`
 }
 
 // TrafficTarget is a Service, one port of it, or a Namespace, which stands for all its Services.

@@ -100,6 +100,12 @@ func TestTrafficErrorsNameFileLineAndField(t *testing.T) {
 			"f.yaml:10: spec.outlierDetection.maxEjectionTime"},
 		"a budget": {trafficHeader + "  retryBudget: {retryRatio: 2}\n",
 			"spec.retryBudget.retryRatio"},
+		"timeouts of nothing": {trafficHeader + "  timeouts: {}\n",
+			"f.yaml:7: spec.timeouts: Required value: set at least one of request, perTry"},
+		"a timeout of more than a day": {trafficHeader + "  timeouts: {perTry: 25h}\n",
+			"spec.timeouts.perTry: Invalid value"},
+		"a hedge at once": {trafficHeader + "  hedge: {after: 1ms}\n",
+			"spec.hedge.after: Invalid value"},
 		"no check": {trafficHeader + "  healthCheck: {interval: 1s}\n",
 			"f.yaml:7: spec.healthCheck: Required value: set exactly one of http, grpc, tcp"},
 		"two checks": {trafficHeader + "  healthCheck: {tcp: {}, grpc: {}}\n",
@@ -173,6 +179,8 @@ func TestTrafficDefaultsAreTheSchemas(t *testing.T) {
   slowStart: {window: 30s}
   outlierDetection: {successRate: {thresholdPercent: 80}, deviation: {}}
   retryBudget: {}
+  timeouts: {request: 1s}
+  hedge: {after: 5ms}
 `, `
   loadBalancer: {type: ConsistentHash, consistentHash: {keys: [{source: {}}], maglev: {}}}
 `, `

@@ -39,17 +39,35 @@ func trafficSchema() schemaProps {
 		"outlierDetection": outlierSchema(),
 		"healthCheck":      healthCheckSchema(),
 		"retryBudget":      budgetSchema(),
+		"timeouts":         timeoutsSchema(),
+		"hedge":            hedgeSchema(),
 
 		"adaptiveConcurrency": concurrencySchema(),
 	}, "targetRefs")
 	spec.XValidations = []apix.ValidationRule{rule(
 		"has(self.loadBalancer) || has(self.locality) || has(self.subset) || "+
 			"has(self.slowStart) || has(self.circuitBreaker) || has(self.outlierDetection) || "+
-			"has(self.healthCheck) || has(self.retryBudget) || has(self.adaptiveConcurrency)",
+			"has(self.healthCheck) || has(self.retryBudget) || has(self.timeouts) || "+
+			"has(self.hedge) || has(self.adaptiveConcurrency)",
 		saysNothing), rule(
 		"!has(self.subset) || !has(self.loadBalancer) || self.loadBalancer.type != '"+
 			BalancerConsistentHash+"'", subsetHash)}
 	return spec
+}
+
+func timeoutsSchema() schemaProps {
+	most := maxTimeout.String()
+	out := object("Of the requests of routes that say none.", props{
+		"request": durationSchema(
+			"How long a request may take, its retries included. 0s: as long as it takes.", "0s",
+			most),
+		"perTry": durationSchema("How long one try may take. 0s: as long as it takes.", "0s", most),
+	})
+	out.XValidations = []apix.ValidationRule{
+		rule("has(self.request) && self.request != '' || has(self.perTry) && self.perTry != ''",
+			noTimeout),
+	}
+	return out
 }
 
 func targetSchema() schemaProps {

@@ -27,17 +27,34 @@ func (p *BackendTrafficPolicy) Validate() field.ErrorList {
 	errs = append(errs, p.Spec.HealthCheck.validate(spec.Child("healthCheck"))...)
 	errs = append(errs, p.validateOwner(spec)...)
 	errs = append(errs, p.Spec.RetryBudget.validate(spec.Child("retryBudget"))...)
+	errs = append(errs, p.Spec.Timeouts.validate(spec.Child("timeouts"))...)
+	errs = append(errs, p.Spec.Hedge.validate(spec.Child("hedge"), true)...)
 	return append(errs,
 		p.Spec.AdaptiveConcurrency.validate(spec.Child("adaptiveConcurrency"))...)
 }
 
 const saysNothing = "set at least one of loadBalancer, locality, subset, slowStart, " +
-	"circuitBreaker, outlierDetection, healthCheck, retryBudget, adaptiveConcurrency"
+	"circuitBreaker, outlierDetection, healthCheck, retryBudget, timeouts, hedge, " +
+	"adaptiveConcurrency"
 
 func (s *BackendTrafficPolicySpec) isEmpty() bool {
 	return s.LoadBalancer == nil && s.Locality == nil && s.Subset == nil &&
 		s.SlowStart == nil && s.CircuitBreaker == nil && s.OutlierDetection == nil &&
-		s.HealthCheck == nil && s.RetryBudget == nil && s.AdaptiveConcurrency == nil
+		s.HealthCheck == nil && s.RetryBudget == nil && s.AdaptiveConcurrency == nil &&
+		s.Timeouts == nil && s.Hedge == nil
+}
+
+const noTimeout = "set at least one of request, perTry"
+
+func (t *TrafficTimeouts) validate(path *field.Path) field.ErrorList {
+	switch {
+	case t == nil:
+		return nil
+	case t.Request == "" && t.PerTry == "":
+		return field.ErrorList{field.Required(path, noTimeout)}
+	}
+	return append(validateDuration(path.Child("request"), t.Request, 0, maxTimeout),
+		validateDuration(path.Child("perTry"), t.PerTry, 0, maxTimeout)...)
 }
 
 func validateTargets(path *field.Path, targets []TrafficTarget) field.ErrorList {

@@ -149,6 +149,9 @@ func (t *Traffic) fields() (out []string) {
 		{"loadBalancer", t.Cluster.Balancer != nil}, {"slowStart", t.Cluster.SlowStart != nil},
 		{"circuitBreaker", t.Cluster.Limits != nil},
 		{"outlierDetection", t.Cluster.OutlierDetection != nil}, {"retryBudget", t.Budget != nil},
+		{"locality", t.Cluster.LocalityPreference != nil}, {"subset", t.Subset != 0},
+		{"healthCheck", t.Check != nil}, {"adaptiveConcurrency", t.Concurrency != nil},
+		{"timeouts", t.Timing != nil}, {"hedge", t.Hedge != nil},
 	} {
 		if f.said {
 			out = append(out, f.name)

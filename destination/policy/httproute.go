@@ -107,8 +107,10 @@ func timeouts(rule *Rule, in *gatewayv1.HTTPRouteTimeouts) (wrong []error) {
 		name string
 		text *gatewayv1.Duration
 		into *time.Duration
+		said *bool
 	}{
-		{"request", in.Request, &rule.Timeout}, {"backendRequest", in.BackendRequest, &rule.Try},
+		{"request", in.Request, &rule.Timeout, &rule.OwnTimeout},
+		{"backendRequest", in.BackendRequest, &rule.Try, &rule.OwnTry},
 	} {
 		if one.text == nil {
 			continue
@@ -117,7 +119,7 @@ func timeouts(rule *Rule, in *gatewayv1.HTTPRouteTimeouts) (wrong []error) {
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("timeouts.%s %q %w", one.name, *one.text, err))
 		}
-		*one.into = d
+		*one.into, *one.said = d, true
 	}
 	return wrong
 }

@@ -60,20 +60,23 @@ func duration(text string) time.Duration {
 func profileRule(r *crd.Route) Rule {
 	out := Rule{
 		Name: r.Name, Match: requestMatch(r.Condition), Timeout: duration(r.Timeout),
+		OwnTimeout: r.Timeout != "", Hedge: hedge(r.Hedge),
 	}
 	if r.IsRetryable {
 		out.Retry = &api.Retry{}
-	}
-	if r.Hedge != nil {
-		out.Hedge = &api.Hedge{
-			AfterMs: milliseconds(duration(r.Hedge.After)), Percentile: r.Hedge.Percentile,
-		}
 	}
 	for _, class := range r.ResponseClasses {
 		out.Responses = append(out.Responses,
 			&api.ResponseClass{Match: responseMatch(class.Condition), Failure: class.IsFailure})
 	}
 	return out
+}
+
+func hedge(h *crd.Hedge) *api.Hedge {
+	if h == nil {
+		return nil
+	}
+	return &api.Hedge{AfterMs: milliseconds(duration(h.After)), Percentile: h.Percentile}
 }
 
 // requestMatch compiles a condition. Fields that are set together hold together.

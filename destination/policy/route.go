@@ -68,8 +68,11 @@ type Rule struct {
 	Backends  []Backend     // empty: the route's
 	Timeout   time.Duration // of a request, tries included; 0: none
 	Try       time.Duration // of one try; 0: none
-	Retry     *api.Retry    // nil: never retried, but for what was surely not delivered
-	Hedge     *api.Hedge    // of what may be retried; nil: none
+	// It says itself how long the two are, and that may be 0.
+	OwnTimeout, OwnTry bool
+
+	Retry     *api.Retry // nil: never retried, but for what was surely not delivered
+	Hedge     *api.Hedge // of what may be retried; nil: none
 	Responses []*api.ResponseClass
 
 	Extensions []string // FaultInjections of the route's namespace, by name

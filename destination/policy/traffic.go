@@ -16,10 +16,15 @@ type Traffic struct {
 	Cluster *api.Cluster // what it says of a balancer, a slow start, places, limits and ejections
 	Check   *api.HealthCheck
 	Budget  *Budget // nil: the object says none
-	Subset  uint32  // of how many endpoints; 0: the object says nothing of it
+	Timing  *Timing
+	Hedge   *api.Hedge
+	Subset  uint32 // of how many endpoints; 0: the object says nothing of it
 	// Concurrency is of the services' pods; nil: the object says nothing of it.
 	Concurrency *api.Concurrency
 }
+
+// Timing is how long requests may take that nothing else is said of.
+type Timing struct{ Request, Try time.Duration }
 
 // Scope is a port of a service by what it is called, or all ports of a service, or those of all
 // services of a namespace.
@@ -36,7 +41,10 @@ func FromBackendTrafficPolicy(p *crd.BackendTrafficPolicy, created time.Time) Tr
 			OutlierDetection:   outlierDetection(p.Spec.OutlierDetection),
 			LocalityPreference: preference(p.Spec.Locality),
 		},
-		Check: healthCheck(p.Spec.HealthCheck),
+		Check: healthCheck(p.Spec.HealthCheck), Hedge: hedge(p.Spec.Hedge),
+	}
+	if t := p.Spec.Timeouts; t != nil {
+		out.Timing = &Timing{duration(t.Request), duration(t.PerTry)}
 	}
 	out.Concurrency = concurrency(p.Spec.AdaptiveConcurrency)
 	setBalancer(out.Cluster, p.Spec.LoadBalancer)

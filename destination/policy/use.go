@@ -21,8 +21,13 @@ type Use struct {
 	Concurrency *api.Concurrency
 	Bounder     Origin // whose it is
 
+	Timer  Origin // whose timeouts there are
+	Hedger Origin // whose hedge there is
+
 	cluster *api.Cluster
 	budget  *Budget
+	timing  *Timing
+	hedge   *api.Hedge
 	subset  uint32
 }
 
@@ -120,6 +125,12 @@ func (u *Use) add(t *Traffic) {
 	}
 	if u.budget == nil && t.Budget != nil {
 		u.budget, u.Budgeter = t.Budget, t.Origin
+	}
+	if u.timing == nil && t.Timing != nil {
+		u.timing, u.Timer = t.Timing, t.Origin
+	}
+	if u.hedge == nil && t.Hedge != nil {
+		u.hedge, u.Hedger = t.Hedge, t.Origin
 	}
 	if u.Concurrency == nil && t.Concurrency != nil {
 		u.Concurrency, u.Bounder = t.Concurrency, t.Origin
