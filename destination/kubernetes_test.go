@@ -76,6 +76,8 @@ func startKubernetes(t *testing.T) *k8s {
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 			crd.GatewayResource(crd.TLSRoutes):  "TLSRouteList",
 			crd.GatewayResource(crd.TCPRoutes):  "TCPRouteList",
+
+			crd.GatewayResource(crd.BackendTLSPolicies): "BackendTLSPolicyList",
 		})
 	k.dynamic.PrependReactor("patch", crd.Resource, applyStatus(k.dynamic))
 	k.Destination, k.stop = k.replica("one")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
@@ -31,6 +33,8 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 		return v.faultReport(p, body)
 	case *crd.TelemetryPolicy:
 		return v.telemetryReport(p, body)
+	case *gatewayv1.BackendTLSPolicy:
+		return v.backendTLSReport(p, body)
 	}
 	if route, ok := policy.FromRoute(p.Body, p.Created, v.mesh.ClusterDomain); ok {
 		return v.routeReport(p, route)

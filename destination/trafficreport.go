@@ -33,6 +33,31 @@ func (v *view) trafficReport(
 	return status.OfPolicy(p, targets)
 }
 
+// backendTLSReport says of a BackendTLSPolicy, at each Service that it is about, that it is not
+// obeyed. Of what else it is about, or of gateways in front, the mesh has nothing to say.
+func (v *view) backendTLSReport(
+	p *registry.Policy, body *gatewayv1.BackendTLSPolicy,
+) *status.Report {
+	var targets []status.Target
+	for i := range body.Spec.TargetRefs {
+		ref := &body.Spec.TargetRefs[i]
+		if !crd.TargetsService(ref) {
+			continue
+		}
+		one := crd.TrafficTarget{Group: string(ref.Group), Kind: string(ref.Kind),
+			Name: string(ref.Name)}
+		if ref.SectionName != nil {
+			one.SectionName = string(*ref.SectionName)
+		}
+		targets = append(targets, status.Target{Ref: ancestorOf(&one), Refused: noBackendTLS})
+	}
+	return status.OfPolicy(p, targets)
+}
+
+var noBackendTLS = crd.Problemf(crd.ReasonUnsupportedValue, "callers in the mesh do not obey it:"+
+	" their proxies begin TLS with pods of the mesh alone, which is the mesh's own. Have the"+
+	" application speak TLS to this Service, and it is passed on as it is")
+
 // ancestorOf is a target as a status has it, which leaves out what the policy does. Without a group
 // it would be one of the Gateway API's.
 func ancestorOf(t *crd.TrafficTarget) gatewayv1.ParentReference {

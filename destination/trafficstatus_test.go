@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/crd"
+	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/destination/status"
 )
 
@@ -196,5 +198,31 @@ func TestATrafficPolicyTellsWhatProxiesMadeOfIt(t *testing.T) {
 		j.wants("it has left", "Unknown Pending")
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// What the mesh does not do is said where users look, and nothing is said of what is somebody
+// else's.
+func TestABackendTLSPolicyIsToldThatItIsNotObeyed(t *testing.T) {
+	reg := registryOf(t, cluster, `
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: tls, namespace: shop}
+spec:
+  targetRefs:
+  - {group: "", kind: Service, name: web, sectionName: http}
+  - {group: example.com, kind: Bucket, name: web}
+  validation: {hostname: web.example.com, wellKnownCACertificates: System}`)
+	testMesh().read(reg, func(v *view) {
+		r := v.report(registry.PolicyRef{Kind: crd.BackendTLSPolicy,
+			Name: registry.Name{Namespace: "shop", Name: "tls"}})
+		if r == nil || len(r.Want.Parents) != 1 || r.Want.Parents[0].ParentRef.Name != "web" {
+			t.Fatalf("the report is %+v", r)
+		}
+		c := meta.FindStatusCondition(r.Want.Parents[0].Conditions, status.Accepted)
+		if c == nil || c.Status != metav1.ConditionFalse || c.Reason != "UnsupportedValue" ||
+			!strings.Contains(c.Message, "do not obey it") {
+			t.Errorf("the condition is %+v", c)
+		}
 	})
 }

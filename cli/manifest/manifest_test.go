@@ -110,12 +110,13 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles,backendtrafficpolicies," +
 			"ratelimitpolicies,faultinjections,telemetrypolicies [] get,list,watch",
 		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes,grpcroutes," +
-			"tlsroutes,tcproutes [] get,list,watch",
+			"tlsroutes,tcproutes,backendtlspolicies [] get,list,watch",
 		"ClusterRole tulle-destination tulle.dev/serviceprofiles/status," +
 			"backendtrafficpolicies/status,ratelimitpolicies/status,faultinjections/status," +
 			"telemetrypolicies/status [] patch",
 		"ClusterRole tulle-destination gateway.networking.k8s.io/httproutes/status," +
-			"grpcroutes/status,tlsroutes/status,tcproutes/status [] patch",
+			"grpcroutes/status,tlsroutes/status,tcproutes/status,backendtlspolicies/status [] " +
+			"patch",
 		"Role tulle-destination coordination.k8s.io/leases [] create",
 		"Role tulle-destination coordination.k8s.io/leases [tulle-destination] get,update",
 		"ClusterRole tulle-injector /namespaces [] get",

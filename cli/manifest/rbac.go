@@ -78,7 +78,7 @@ func readKinds() []rbacv1.PolicyRule {
 func writeStatus() []rbacv1.PolicyRule {
 	routes := rule(gatewayv1.GroupName, crd.HTTPRoutes+"/status", "patch")
 	routes.Resources = append(routes.Resources, crd.GRPCRoutes+"/status", crd.TLSRoutes+"/status",
-		crd.TCPRoutes+"/status")
+		crd.TCPRoutes+"/status", crd.BackendTLSPolicies+"/status")
 	ours := rule(crd.Group, crd.Resource+"/status", "patch")
 	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status",
 		crd.RateLimitPolicies+"/status", crd.FaultInjections+"/status",

@@ -17,6 +17,8 @@ const (
 	GRPCRoute = "GRPCRoute"
 	TLSRoute  = "TLSRoute"
 	TCPRoute  = "TCPRoute"
+
+	BackendTLSPolicy = "BackendTLSPolicy" // is not obeyed, and told so
 )
 
 // The resources of those kinds.
@@ -25,6 +27,8 @@ const (
 	GRPCRoutes = "grpcroutes"
 	TLSRoutes  = "tlsroutes"
 	TCPRoutes  = "tcproutes"
+
+	BackendTLSPolicies = "backendtlspolicies"
 )
 
 // GatewayResource is what a dynamic client asks for.
@@ -75,6 +79,11 @@ func ParentService(
 		namespace = string(*ref.Namespace)
 	}
 	return namespace, string(ref.Name), true
+}
+
+// TargetsService reports whether a policy of the Gateway API's is about a Service there.
+func TargetsService(ref *gatewayv1.LocalPolicyTargetReferenceWithSectionName) bool {
+	return isService(ref.Group, ref.Kind)
 }
 
 // BackendService returns the Service that a backend is, and whether it is one.

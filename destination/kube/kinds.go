@@ -56,6 +56,8 @@ func Kinds() []Kind {
 		optional(row(crd.GatewayResource(crd.GRPCRoutes), crd.GRPCRoute, true, convertGRPCRoute)),
 		optional(row(crd.GatewayResource(crd.TLSRoutes), crd.TLSRoute, true, convertTLSRoute)),
 		optional(row(crd.GatewayResource(crd.TCPRoutes), crd.TCPRoute, true, convertTCPRoute)),
+		optional(row(crd.GatewayResource(crd.BackendTLSPolicies), crd.BackendTLSPolicy, true,
+			convertBackendTLS)),
 	}
 }
 

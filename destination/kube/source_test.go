@@ -37,6 +37,8 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 			crd.GatewayResource(crd.TLSRoutes):  "TLSRouteList",
 			crd.GatewayResource(crd.TCPRoutes):  "TCPRouteList",
+
+			crd.GatewayResource(crd.BackendTLSPolicies): "BackendTLSPolicyList",
 		})
 }
 

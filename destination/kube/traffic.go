@@ -24,6 +24,21 @@ func convertTraffic(p *crd.BackendTrafficPolicy) *registry.Policy {
 	return judge(out, p, &p.Status)
 }
 
+// convertBackendTLS keeps what a policy is about, for what it says is not obeyed.
+func convertBackendTLS(p *gatewayv1.BackendTLSPolicy) *registry.Policy {
+	body := &gatewayv1.BackendTLSPolicy{ObjectMeta: named(p)}
+	body.Spec.TargetRefs = p.Spec.TargetRefs
+	out := &registry.Policy{Meta: convertMeta(p), Kind: crd.BackendTLSPolicy, Body: body,
+		Generation: p.GetGeneration()}
+	for i := range p.Spec.TargetRefs {
+		if ref := &p.Spec.TargetRefs[i]; crd.TargetsService(ref) {
+			addTarget(out, p.Namespace, string(ref.Name))
+		}
+	}
+	out.Reported.Parents = ourAncestors(&p.Status)
+	return out
+}
+
 // named is what is kept of the metadata of a policy's body: its own name, for messages.
 func named(o metav1.Object) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}

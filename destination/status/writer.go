@@ -178,7 +178,7 @@ func (t *term) write(ctx context.Context, ref registry.PolicyRef) error {
 	in := t.Dynamic.Resource(kind.Resource).Namespace(ref.Name.Namespace)
 	var err error
 	switch {
-	case kind.Resource.Group == gatewayv1.GroupName:
+	case kind.Resource.Group == gatewayv1.GroupName && ref.Kind != crd.BackendTLSPolicy:
 		err = routeParents.patch(ctx, in, report)
 	case ref.Kind == crd.Kind:
 		err = apply(ctx, in, kind, report)
