@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // A pod whose application says that it is not well, to its own proxy, gets no calls although
@@ -52,8 +54,10 @@ func TestAPodThatIsNotWellGetsNoCalls(t *testing.T) {
 	}
 	check("/")
 	calls(true)
+	l := startLoad(t, byHook, 100, "-version", "X-Pod", url)
 	check("/unless/broken")
 	calls(false)
+	l.end(t).stops(t, "broken-", unwell(t, ns))
 	wantTrafficCondition(t, ns, "Programmed", "True Programmed")
 	out := run(t, "meshctl", "diagnostics", "endpoints", "server."+ns+":80")
 	if !strings.Contains(out, "left out: unhealthy (/unless/broken is answered by 500)") ||
@@ -66,4 +70,47 @@ func TestAPodThatIsNotWellGetsNoCalls(t *testing.T) {
 	calls(false)
 	run(t, "kubectl", "-n", ns, "delete", "backendtrafficpolicy", "--all")
 	calls(true)
+}
+
+// unwell is when the proxy of the broken pod has found that its application is not well.
+func unwell(t *testing.T, ns string) time.Time {
+	t.Helper()
+	log := run(t, "kubectl", "-n", ns, "logs", "deployment/broken", "-c", names.ProxyContainer)
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "health has changed") &&
+			strings.Contains(line, "state=unhealthy") {
+			text, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+			at, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+	}
+	t.Fatalf("the proxy has not found that its application is not well:\n%s", log)
+	return time.Time{}
+}
+
+// stops checks that no request begins long after a time that is answered by pods whose names begin
+// so. What was under way then is answered by whoever has it.
+func (r loaded) stops(t *testing.T, pods string, from time.Time) {
+	t.Helper()
+	before := 0
+	var last time.Duration
+	for _, s := range r.Seen {
+		switch {
+		case !strings.HasPrefix(s.Version, pods):
+		case s.At.Before(from):
+			before++
+		default:
+			last = max(last, s.At.Sub(from))
+		}
+	}
+	t.Logf("the last call of %s* began %s after its check had failed", pods, last)
+	if before == 0 {
+		t.Errorf("no call of %s* before that", pods)
+	}
+	if last > 5*time.Second {
+		t.Errorf("calls of %s* go on for %s, want none after a second or so", pods, last)
+	}
 }
