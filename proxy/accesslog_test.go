@@ -100,10 +100,7 @@ func TestTheAccessLogIsSwitchedWhileAConnectionLives(t *testing.T) {
 	}
 	ask("/before")
 	m.annotate(accessLogOn)
-	deadline := time.Now().Add(await.Limit)
-	for strings.Count(log.String(), "\n") < 2 && time.Now().Before(deadline) {
-		ask("/meanwhile")
-	}
+	logs(t, log, func() { ask("/meanwhile") }, "outbound", "inbound")
 	ask("/after?token=secret")
 	out := awaitLine(t, log, map[string]any{"url.path": "/after", "tulle.direction": "outbound"})
 	in := awaitLine(t, log, map[string]any{"url.path": "/after", "tulle.direction": "inbound"})
@@ -124,6 +121,7 @@ func TestTheAccessLogIsSwitchedWhileAConnectionLives(t *testing.T) {
 		t.Errorf("the log says too much:\n%s", log)
 	}
 	m.annotate("")
+	deadline := time.Now().Add(await.Limit)
 	for quiet := false; !quiet && time.Now().Before(deadline); {
 		n := len(log.String())
 		ask("/late")
