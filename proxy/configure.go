@@ -32,7 +32,7 @@ func (p *Proxy) configure(c *api.Config) error {
 		return err
 	}
 	p.setLevel(level)
-	p.seen.Set(watchers(access, p.trace(traces)))
+	p.watch(access, p.trace(traces))
 	return nil
 }
 

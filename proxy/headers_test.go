@@ -17,7 +17,7 @@ import (
 // reservedNames are nobody's to send, in every spelling that an application may take for them: CGI
 // and WSGI read an underscore as a hyphen.
 var reservedNames = []string{"tulle-client-id", "tulle-error", "tulle-proto", "tulle-deadline-ms",
-	"tulle-anything", "x-forwarded-client-cert", "tulle_client_id", "content_length",
+	"tulle-hop", "tulle-anything", "x-forwarded-client-cert", "tulle_client_id", "content_length",
 	"transfer_encoding", "x_forwarded-client_cert"}
 
 // forge sets every reserved name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/viz/api"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 )
 
 // startViz hears reports, the second of which comes a minute after the first unless the proxy ends
@@ -48,6 +51,9 @@ func (m *testMesh) hearReports(everyMs uint32, stream func() func(*api.ReportReq
 	src, err := m.dev.Source(m.t.Context(), spiffeid.RequireFromString(serverID("viz")))
 	check(m.t, err)
 	hear := func(_ any, s grpc.ServerStream) error {
+		if method, _ := grpc.MethodFromServerStream(s); !strings.HasSuffix(method, "/Report") {
+			return status.Error(codes.Unimplemented, method)
+		}
 		take := stream()
 		for {
 			var r api.ReportRequest

@@ -8,7 +8,6 @@ import (
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/otlp"
-	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/trace"
 	"github.com/tulle-mesh/tulle/proxy/wire"
 )
@@ -95,16 +94,4 @@ func (p *Proxy) workload() metric.Workload {
 	w := p.discovery.Self()
 	return metric.Workload{Namespace: w.GetNamespace(), Kind: w.GetKind(), Name: w.GetName(),
 		Pod: w.GetPod()}
-}
-
-// watchers are who looks at requests, all in one; nil: nobody does.
-func watchers(access *outcome.Hook, t *otlp.Tracer) *outcome.Hook {
-	if t == nil {
-		return access
-	}
-	both := &outcome.Hook{Trace: t.Decide, Traced: t.Take}
-	if access != nil {
-		both.End = access.End
-	}
-	return both
 }

@@ -242,7 +242,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 	x.start = x.c.batch.time()
 	x.kept, x.reqEnd = true, end
 	x.takeRequest(fields)
-	x.look()
+	x.look(fields)
 	a, refusal := x.admit()
 	x.rule = a.Find(x.req)
 	if refusal != nil {
@@ -269,6 +269,7 @@ func (x *exchange) begin(fields []hpack.HeaderField, end bool) {
 		// the one that fails.
 		x.rule.Route.Budget.Deposit(x.start)
 	}
+	x.setOut()
 	if x.rule.Faults != nil && x.befallen(a, &x.c.batch) {
 		return
 	}

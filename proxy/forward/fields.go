@@ -150,7 +150,7 @@ func (x *exchange) upstreamFields(dst []hpack.HeaderField, a *attempt) []hpack.H
 	dst = route.Edit(x.rule.Filters, false, dst)
 	dst = route.Edit(x.backend.Filters, false, dst)
 	dst = x.tellAttempts(x.spokenTo(dst, a.endpoint, a.pool.kind))
-	return x.tellTrace(dst, a)
+	return x.tellTrace(x.tellHop(dst, a.endpoint), a)
 }
 
 // spokenTo is a head as e is told it, in what a connection of its kind speaks.

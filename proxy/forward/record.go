@@ -1,7 +1,10 @@
 package forward
 
 import (
+	"strconv"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/header"
@@ -39,9 +42,13 @@ func (x *exchange) because(why outcome.Reason, words string) {
 // becausePeer takes the reason from a verified peer's proxy, whose answer this is.
 func (x *exchange) becausePeer(said string) { x.because(outcome.Said(said)) }
 
-// look begins the request's record, if somebody looks.
-func (x *exchange) look() {
-	if x.seen = x.c.f.Seen.BeginRequest(x.start, x.req); x.seen == nil {
+// look begins the request's record, if somebody looks. The head is as it came.
+func (x *exchange) look(head []hpack.HeaderField) {
+	if !x.c.f.Seen.Looks() {
+		return
+	}
+	x.seen = x.c.f.Seen.BeginRequest(x.start, x.req, x.hop(head))
+	if x.seen == nil {
 		return
 	}
 	x.seen.Asked(&x.c.texts, header.Value(x.req, ":method"), header.Value(x.req, ":path"),
@@ -49,6 +56,39 @@ func (x *exchange) look() {
 	x.seen.Named(&x.c.texts, header.Value(x.req, "user-agent"),
 		header.Value(x.req, "x-request-id"))
 	x.seen.HTTP1, x.seen.ClientAddress = x.http1, x.c.from()
+}
+
+// hop is what the caller's proxy's record of the request is known by; 0: there is none.
+func (x *exchange) hop(head []hpack.HeaderField) uint64 {
+	if !x.c.refuses() { // nobody else is believed
+		return 0
+	}
+	said := header.Value(head, header.Hop)
+	if said == "" { // an error would be an allocation
+		return 0
+	}
+	n, err := strconv.ParseUint(said, 16, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// setOut lets whoever looks know where the request goes, before it does.
+func (x *exchange) setOut() {
+	if x.c.own() && x.seen.Pickable() {
+		x.seen.Labels = x.c.side.labels(x, nil)
+		x.seen.SetsOut()
+	}
+}
+
+// tellHop has the record of the proxy at e known by the same as this one's.
+func (x *exchange) tellHop(fields []hpack.HeaderField, e *balance.Endpoint) []hpack.HeaderField {
+	if x.seen == nil || x.seen.Hop == 0 || !e.Meshed() {
+		return fields
+	}
+	return append(fields,
+		hpack.HeaderField{Name: header.Hop, Value: strconv.FormatUint(x.seen.Hop, 16)})
 }
 
 // show gives the request's record away: nobody else has seen how it ended.

@@ -25,6 +25,9 @@ import (
 //	                 set by outbound, of a request that has a timeout, to a meshed endpoint: what
 //	                 is left of it; believed by inbound, from a verified peer; removed by inbound,
 //	                 always. gRPC has grpc-timeout for it
+//	tulle-hop        set by outbound, to a meshed endpoint, of a request that somebody watches:
+//	                 what its record in the other proxy is known by; believed by inbound, from a
+//	                 verified peer; removed by inbound, always
 const (
 	headerPrefix = "tulle-"
 	ClientID     = "tulle-client-id"
@@ -33,6 +36,7 @@ const (
 	Proto        = "tulle-proto"
 	Method       = "tulle-method"
 	Deadline     = "tulle-deadline-ms"
+	Hop          = "tulle-hop"
 	// headerXFCC carries identities in other meshes; an application might believe one that its
 	// caller forged.
 	headerXFCC = "x-forwarded-client-cert"

@@ -232,7 +232,7 @@ func FuzzSpan(f *testing.F) {
 			}})
 		for _, protocol := range []string{"http/1", "grpc"} {
 			for _, direction := range []metric.Direction{metric.Inbound, metric.Outbound} {
-				r := watch.BeginRequest(start, head)
+				r := watch.BeginRequest(start, head, 0)
 				r.Asked(&outcome.Texts{}, method, path, authority)
 				r.GRPC(grpc)
 				r.ClientAddress, r.Endpoint = address, address

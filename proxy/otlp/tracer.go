@@ -96,7 +96,7 @@ func (t *Tracer) Take(r *outcome.Record) {
 		t.enqueue(r, end)
 		return
 	}
-	if !t.worth(r) && !t.shelf.put(r, end) {
+	if !t.Worth(r) && !t.shelf.put(r, end) {
 		return
 	}
 	for _, other := range t.shelf.take(r.Trace.Context.Trace, end) {
@@ -105,8 +105,8 @@ func (t *Tracer) Take(r *outcome.Record) {
 	t.admit(r, end)
 }
 
-// worth reports whether a request that nobody has sampled shows something.
-func (t *Tracer) worth(r *outcome.Record) bool {
+// Worth reports whether a request that nobody has sampled shows something.
+func (t *Tracer) Worth(r *outcome.Record) bool {
 	return r.Failed || t.Slow > 0 && r.Latency >= t.Slow && !r.Upgraded
 }
 

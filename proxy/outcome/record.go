@@ -46,12 +46,14 @@ type Record struct {
 	Reason        Reason
 	Detail        string // the same in words, for people
 	Trace         *Trace // nil: it is not traced
+	Hop           uint64 // both proxies' records of a request have the same; 0: they share none
+	Picked        uint32 // is Hook.Pick's own
 
 	hook *Hook
 }
 
-// Hook is who looks: an access log, a tracer, or both. It never changes. Its functions are called
-// by readers, and must not block.
+// Hook is who looks: an access log, a tracer, whoever is shown single requests, or all of them. It
+// never changes. Its functions are called by readers, and must not block.
 type Hook struct {
 	// End takes a record that is complete; nil: nobody wants those that are not traced.
 	End func(*Record)
@@ -60,7 +62,19 @@ type Hook struct {
 	Trace func(head []hpack.HeaderField, at time.Time) *Trace
 	// Traced takes a complete record that has a Trace. Neither it nor End may change one.
 	Traced func(*Record)
+	// Live takes every complete record, whomever it was made for; nil: nobody does. It must not
+	// change one.
+	Live func(*Record)
+	// All asks for a record of whatever begins, and Joined of each request that another proxy's
+	// record shares a Hop with. Both are for Live.
+	All, Joined bool
+	// Pick sees each request that is about to go out, and may give its record a Hop; nil: none gets
+	// one.
+	Pick func(*Record)
 }
+
+// Idle: nobody looks at anything.
+func (h *Hook) Idle() bool { return h.End == nil && h.Trace == nil && !h.All && !h.Joined }
 
 // Watch is where a hook hangs. Without one a request costs one look at it.
 type Watch struct{ hook atomic.Pointer[Hook] }
@@ -76,11 +90,14 @@ func (w *Watch) Begin(at time.Time) *Record {
 		return nil
 	}
 	h := w.hook.Load()
-	if h == nil || h.End == nil {
+	if h == nil || h.End == nil && !h.All {
 		return nil
 	}
 	return &Record{Start: at, hook: h}
 }
+
+// Looks reports whether anybody looks at anything.
+func (w *Watch) Looks() bool { return w != nil && w.hook.Load() != nil }
 
 // Texts are those that the records of one connection mostly have in common: each is copied once.
 // They belong to the connection's reader.
@@ -121,6 +138,12 @@ func (r *Record) HeldBack() {
 		r.Delayed = true
 	}
 }
+
+// Pickable reports whether somebody may give the request's record a Hop.
+func (r *Record) Pickable() bool { return r != nil && r.hook.Pick != nil }
+
+// SetsOut: the request is about to go out. Its record says by now where to.
+func (r *Record) SetsOut() { r.hook.Pick(r) }
 
 // Answered: the response's final head has gone to the caller.
 func (r *Record) Answered(status int, at time.Time) {
@@ -164,5 +187,8 @@ func (r *Record) End(q Request) {
 	}
 	if r.Trace != nil {
 		r.hook.Traced(r)
+	}
+	if r.hook.Live != nil {
+		r.hook.Live(r)
 	}
 }

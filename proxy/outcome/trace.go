@@ -41,8 +41,8 @@ type Try struct {
 }
 
 // BeginRequest is Begin for a request of HTTP, which may be traced: its head says whether those
-// before have decided.
-func (w *Watch) BeginRequest(at time.Time, head []hpack.HeaderField) *Record {
+// before have decided. A hop is what a verified peer's record of the request has; 0: there is none.
+func (w *Watch) BeginRequest(at time.Time, head []hpack.HeaderField, hop uint64) *Record {
 	if w == nil {
 		return nil
 	}
@@ -54,13 +54,13 @@ func (w *Watch) BeginRequest(at time.Time, head []hpack.HeaderField) *Record {
 	if h.Trace != nil {
 		t = h.Trace(head, at)
 	}
-	if t == nil && h.End == nil {
+	if t == nil && h.End == nil && !h.All && (hop == 0 || !h.Joined) {
 		return nil
 	}
 	if t != nil {
 		t.Span = trace.NewSpanID()
 	}
-	return &Record{Start: at, Trace: t, hook: h}
+	return &Record{Start: at, Trace: t, Hop: hop, hook: h}
 }
 
 // Untraced: the request is no part of what anybody traces.
@@ -190,7 +190,7 @@ func (r *Record) Copy(at time.Time) *Record {
 	t := &Trace{Context: r.Trace.Context.Apart(), Span: trace.NewSpanID(),
 		Query: r.Trace.Query, Link: &Link{r.Trace.Context.Trace, r.Trace.Span}}
 	only := *r.hook
-	only.End = nil
+	only.End, only.Pick = nil, nil
 	out := &Record{Start: at, Labels: r.Labels, Method: r.Method, Path: r.Path,
 		Authority: r.Authority, HTTP1: r.HTTP1, ClientAddress: r.ClientAddress, Trace: t,
 		hook: &only}

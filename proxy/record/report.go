@@ -2,7 +2,6 @@ package record
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"time"
 
@@ -26,12 +25,12 @@ const (
 // Counters are cumulative, so what is lost is made good by the next report.
 type Reporter struct {
 	Options
-	startID string
-	start   time.Time
+	start time.Time
 }
 
 // Options are what a reporter needs from others.
 type Options struct {
+	StartID  string // of the process, random
 	Version  string
 	Metrics  *metric.Registry
 	Source   *spiffe.Source
@@ -41,10 +40,10 @@ type Options struct {
 	Settled  <-chan struct{} // closed when no request will be counted any more
 }
 
-// New makes a reporter, which counts as a new process to viz.
+// New makes a reporter.
 func New(o Options) *Reporter {
 	o.Metrics.Told()
-	return &Reporter{Options: o, startID: rand.Text(), start: time.Now()}
+	return &Reporter{Options: o, start: time.Now()}
 }
 
 // telling is a stream to one of viz's replicas, which are told apart from each other: each has its
@@ -126,15 +125,13 @@ func (t *telling) once() error {
 func (t *telling) next() *api.ReportRequest {
 	t.sequence++
 	m := &api.ReportRequest{
-		StartId:       t.startID,
+		StartId:       t.StartID,
 		Sequence:      t.sequence,
 		UptimeMs:      uint64(time.Since(t.start).Milliseconds()),
 		Version:       t.Version,
 		DroppedSeries: t.Metrics.Dropped(),
 	}
-	if w := t.Workload(); w != nil {
-		m.Workload = &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
-	}
+	m.Workload = workloadOf(t.Workload())
 	if svid := t.Source.SVID(); svid != nil {
 		m.CertificateExpiryUnix = svid.Certificates[0].NotAfter.Unix()
 		t.Metrics.CertificateExpiry.Store(m.CertificateExpiryUnix)
@@ -172,6 +169,14 @@ func (t *telling) ended() (ids []uint32) {
 		}
 	}
 	return ids
+}
+
+// workloadOf is what destination takes this proxy for; nil: it has not said.
+func workloadOf(w *destination.Workload) *api.Workload {
+	if w == nil {
+		return nil
+	}
+	return &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 }
 
 func (t *telling) series(id uint32, c *metric.Cell) *api.Series {

@@ -102,10 +102,16 @@ type bucket struct {
 	full  atomic.Int64  // nanoseconds
 }
 
-func (b *bucket) take(now time.Duration) bool {
+func (b *bucket) take(now time.Duration) bool { return b.spend(now, 1) }
+
+// spend is take for n at once. None that has no rate lets anything through.
+func (b *bucket) spend(now time.Duration, n int) bool {
+	if b.every <= 0 {
+		return false
+	}
 	for {
 		was := b.full.Load()
-		next := max(was, int64(now)) + int64(b.every)
+		next := max(was, int64(now)) + int64(n)*int64(b.every)
 		if next > int64(now+time.Second) {
 			return false
 		}

@@ -926,6 +926,8 @@ type Tap struct {
 	Filter           *TapFilter             `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
 	RecordsPerSecond uint32                 `protobuf:"varint,3,opt,name=records_per_second,json=recordsPerSecond,proto3" json:"records_per_second,omitempty"` // of this proxy, at most
 	BytesPerSecond   uint32                 `protobuf:"varint,4,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	HopsOnly         bool                   `protobuf:"varint,30,opt,name=hops_only,json=hopsOnly,proto3" json:"hops_only,omitempty"`       // nothing by the filter: only requests that carry another proxy's hop
+	CallersToo       bool                   `protobuf:"varint,31,opt,name=callers_too,json=callersToo,proto3" json:"callers_too,omitempty"` // the callers' proxies have the tap, too: of theirs only those that carry a hop
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -986,6 +988,20 @@ func (x *Tap) GetBytesPerSecond() uint32 {
 		return x.BytesPerSecond
 	}
 	return 0
+}
+
+func (x *Tap) GetHopsOnly() bool {
+	if x != nil {
+		return x.HopsOnly
+	}
+	return false
+}
+
+func (x *Tap) GetCallersToo() bool {
+	if x != nil {
+		return x.CallersToo
+	}
+	return false
 }
 
 // TapFilter has conditions which all must hold; empty and 0: whatever it is. A proxy that finds an unknown field in
@@ -1716,12 +1732,15 @@ const file_viz_proto_rawDesc = "" +
 	"\amatched\x18\x02 \x01(\x04R\amatched\x12\x14\n" +
 	"\x05shown\x18\x03 \x01(\x04R\x05shown\"8\n" +
 	"\x0fRecordsResponse\x12%\n" +
-	"\x04taps\x18\x01 \x03(\v2\x11.tulle.viz.v1.TapR\x04taps\"\x9e\x01\n" +
+	"\x04taps\x18\x01 \x03(\v2\x11.tulle.viz.v1.TapR\x04taps\"\xdc\x01\n" +
 	"\x03Tap\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12/\n" +
 	"\x06filter\x18\x02 \x01(\v2\x17.tulle.viz.v1.TapFilterR\x06filter\x12,\n" +
 	"\x12records_per_second\x18\x03 \x01(\rR\x10recordsPerSecond\x12(\n" +
-	"\x10bytes_per_second\x18\x04 \x01(\rR\x0ebytesPerSecond\"\xc7\x04\n" +
+	"\x10bytes_per_second\x18\x04 \x01(\rR\x0ebytesPerSecond\x12\x1b\n" +
+	"\thops_only\x18\x1e \x01(\bR\bhopsOnly\x12\x1f\n" +
+	"\vcallers_too\x18\x1f \x01(\bR\n" +
+	"callersToo\"\xc7\x04\n" +
 	"\tTapFilter\x125\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x17.tulle.viz.v1.DirectionR\tdirection\x12\x18\n" +
 	"\amethods\x18\x02 \x03(\tR\amethods\x12\x1f\n" +
