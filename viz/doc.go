@@ -1,5 +1,5 @@
 // Package viz collects the golden metrics that proxies report, keeps an hour of them in memory, and
-// answers questions: stat, edges, routes, backends, top.
+// answers questions: stat, edges, routes, backends, top, tap.
 //
 // The files follow a report's way: server (the stream, and who is on it) → report (what is refused)
 // → store (cumulative totals of each proxy's life) → whole (what the pods of a workload have counted
@@ -8,6 +8,10 @@
 // collect, which sums series into rows: wholes, so that the pods are no matter, unless the question
 // tells pods apart. For Prometheus the same reports are summed by workload (flow), in our names,
 // Linkerd's and Istio's (views), on a page of their own (prometheus).
+//
+// Single requests come on a stream of their own (recordstream), while somebody wants to see them. A
+// tap (tapquery, taphttp) says which; hub tells the proxies, and gives each asker what they show,
+// once both proxies of a request have told of it (halves). Nothing of that is kept.
 //
 // What a number means. Counters are cumulative since a proxy's start and are kept under the
 // reporter and its start id, so a row's totals are the sum of the last values that each of its
@@ -32,6 +36,9 @@
 //
 // Several replicas know nothing of each other but that they are there (replicas): each proxy
 // reports to all of them.
+//
+// Of taps there are maxTaps, each with a queue of tapQueue, and maxMeetings requests wait for their
+// other halves.
 //
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
 // every stream has ended; ServeMetrics likewise its own.

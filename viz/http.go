@@ -70,6 +70,7 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
 	mux.HandleFunc("GET /api/backends", answer(v.store.backends))
 	mux.HandleFunc("GET /api/top", answer(v.store.top))
+	mux.HandleFunc("GET /api/tap", v.tap)
 	return localOnly(limited(mux))
 }
 
@@ -161,26 +162,11 @@ func fail(w http.ResponseWriter, code int, err error) {
 func repeat[T any](
 	w http.ResponseWriter, r *http.Request, every time.Duration, first *T, next func() (*T, error),
 ) {
-	events := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
-	before, after := "", ""
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	if events {
-		before, after = "data: ", "\n"
-		w.Header().Set("Content-Type", "text/event-stream")
-	}
+	out := newLines(w, r)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	control := http.NewResponseController(w)
 	for now := first; ; {
-		line, err := json.Marshal(now)
-		if err != nil {
-			return
-		}
-		control.SetWriteDeadline(time.Now().Add(queryTimeout)) // only a test's recorder has none
-		if _, err := fmt.Fprintf(w, "%s%s\n%s", before, line, after); err != nil {
-			return
-		}
-		if control.Flush() != nil {
+		if out.write(now) != nil {
 			return
 		}
 		select {
@@ -188,6 +174,7 @@ func repeat[T any](
 		case <-r.Context().Done():
 			return
 		}
+		var err error
 		if now, err = next(); err != nil {
 			return
 		}

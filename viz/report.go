@@ -196,8 +196,9 @@ func checkSeries(who reporter, s *api.Series) (incoming, error) {
 		return in, nil
 	}
 	l := labelsOf(s.Labels)
-	if err := checkLabels(who, s.Id, &l); err != nil {
-		return incoming{}, err
+	if err := checkLabels(who, &l); err != nil {
+		return incoming{}, status.Errorf(status.Code(err), "series %d: %s", s.Id,
+			status.Convert(err).Message())
 	}
 	in.labels = &l
 	return in, nil
@@ -226,24 +227,25 @@ func checkBuckets(s *api.Series) error {
 	return nil
 }
 
-func checkLabels(who reporter, id uint32, l *labels) error {
+// checkLabels holds what is said of a request against who says it.
+func checkLabels(who reporter, l *labels) error {
 	if !l.inbound() && !l.outbound() {
-		return status.Errorf(codes.InvalidArgument,
-			"series %d has no direction that this viz knows (%d)", id, l.direction)
+		return status.Errorf(codes.InvalidArgument, "no direction that this viz knows (%d)",
+			l.direction)
 	}
 	if _, known := securityNames[l.security]; !known &&
 		l.security != api.Security_SECURITY_UNSPECIFIED {
-		return status.Errorf(codes.InvalidArgument,
-			"series %d has a security that this viz does not know (%d)", id, l.security)
+		return status.Errorf(codes.InvalidArgument, "a security that this viz does not know (%d)",
+			l.security)
 	}
 	if l.ownID != "" && l.ownID != who.id {
 		return status.Errorf(codes.PermissionDenied,
-			"series %d claims to be of %q, the certificate is of %q", id, l.ownID, who.id)
+			"it claims to be of %q, the certificate is of %q", l.ownID, who.id)
 	}
 	for _, v := range l.texts() {
 		if len(*v) > MaxLabelLength {
-			return status.Errorf(codes.InvalidArgument,
-				"series %d: a label has %d bytes: the limit is %d", id, len(*v), MaxLabelLength)
+			return status.Errorf(codes.InvalidArgument, "a label has %d bytes: the limit is %d",
+				len(*v), MaxLabelLength)
 		}
 	}
 	return nil

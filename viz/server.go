@@ -47,7 +47,7 @@ var connectionLimits = serve.Limits{
 	Connections: maxStreams, PerAddress: 512, PerIdentity: 8,
 	Handshakes: 1024, HandshakesPerAddress: 128, Handshake: 5 * time.Second, Ask: 30 * time.Second,
 	Idle: time.Minute, Age: time.Hour,
-	Streams: 2, Message: api.MaxRequest,
+	Streams: 4, Message: api.MaxRequest,
 	// A third of what is held is garbage. Of a connection, and what is known of its proxy beside
 	// its series, 16 KiB were measured.
 	Base: 64<<20 + (SeriesBudget+HistoryBudget)*4/3, Each: 28 << 10,
@@ -58,9 +58,11 @@ func ConnectionLimits() serve.Limits { return connectionLimits }
 
 // Server takes reports and answers questions.
 type Server struct {
-	cfg    Config
-	store  *store
-	limits serve.Limits
+	cfg     Config
+	store   *store
+	records *records
+	hub     *hub
+	limits  serve.Limits
 
 	replicas atomic.Uint32 // a mark of which there are; 0: nobody has looked
 
@@ -78,8 +80,8 @@ type stream struct {
 
 // New makes a Server. It starts nothing.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, store: newStore(), limits: connectionLimits,
-		streams: make(map[reporter]*stream)}
+	return &Server{cfg: cfg, store: newStore(), records: &records{}, hub: newHub(),
+		limits: connectionLimits, streams: make(map[reporter]*stream)}
 }
 
 // Serve takes reports from reports and questions from queries until the context ends; both
@@ -92,6 +94,7 @@ func (v *Server) Serve(ctx context.Context, reports, queries net.Listener) error
 	go func() { done <- v.serveQueries(ctx, queries) }()
 	first := <-done
 	cancel()
+	defer v.hub.halves.stop()
 	return errors.Join(first, <-done)
 }
 
@@ -258,4 +261,5 @@ func (v *Server) endAll(why error) {
 	for _, one := range v.streams {
 		one.end(why)
 	}
+	v.hub.endAll(why)
 }

@@ -22,15 +22,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Viz_Report_FullMethodName = "/tulle.viz.v1.Viz/Report"
+	Viz_Report_FullMethodName  = "/tulle.viz.v1.Viz/Report"
+	Viz_Records_FullMethodName = "/tulle.viz.v1.Viz/Records"
 )
 
 // VizClient is the client API for Viz service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type VizClient interface {
-	// Report is the one stream of a proxy: each report is acknowledged.
+	// Report is a proxy's stream of counters: each report is acknowledged.
 	Report(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[api.ReportRequest, api.ReportResponse], error)
+	// Records is a proxy's stream of single requests. Viz says which taps there are, at first and whenever that changes.
+	Records(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[api.RecordsRequest, api.RecordsResponse], error)
 }
 
 type vizClient struct {
@@ -54,12 +57,27 @@ func (c *vizClient) Report(ctx context.Context, opts ...grpc.CallOption) (grpc.B
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Viz_ReportClient = grpc.BidiStreamingClient[api.ReportRequest, api.ReportResponse]
 
+func (c *vizClient) Records(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[api.RecordsRequest, api.RecordsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Viz_ServiceDesc.Streams[1], Viz_Records_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[api.RecordsRequest, api.RecordsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Viz_RecordsClient = grpc.BidiStreamingClient[api.RecordsRequest, api.RecordsResponse]
+
 // VizServer is the server API for Viz service.
 // All implementations should embed UnimplementedVizServer
 // for forward compatibility.
 type VizServer interface {
-	// Report is the one stream of a proxy: each report is acknowledged.
+	// Report is a proxy's stream of counters: each report is acknowledged.
 	Report(grpc.BidiStreamingServer[api.ReportRequest, api.ReportResponse]) error
+	// Records is a proxy's stream of single requests. Viz says which taps there are, at first and whenever that changes.
+	Records(grpc.BidiStreamingServer[api.RecordsRequest, api.RecordsResponse]) error
 }
 
 // UnimplementedVizServer should be embedded to have
@@ -71,6 +89,9 @@ type UnimplementedVizServer struct{}
 
 func (UnimplementedVizServer) Report(grpc.BidiStreamingServer[api.ReportRequest, api.ReportResponse]) error {
 	return status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedVizServer) Records(grpc.BidiStreamingServer[api.RecordsRequest, api.RecordsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Records not implemented")
 }
 func (UnimplementedVizServer) testEmbeddedByValue() {}
 
@@ -99,6 +120,13 @@ func _Viz_Report_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Viz_ReportServer = grpc.BidiStreamingServer[api.ReportRequest, api.ReportResponse]
 
+func _Viz_Records_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(VizServer).Records(&grpc.GenericServerStream[api.RecordsRequest, api.RecordsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Viz_RecordsServer = grpc.BidiStreamingServer[api.RecordsRequest, api.RecordsResponse]
+
 // Viz_ServiceDesc is the grpc.ServiceDesc for Viz service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -110,6 +138,12 @@ var Viz_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Report",
 			Handler:       _Viz_Report_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Records",
+			Handler:       _Viz_Records_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
