@@ -141,7 +141,7 @@ func (c *canaryCommand) move(ctx context.Context, arg string, route *canary.Rout
 // link is a way to the cluster's viz: a mesh of `meshctl dev` in this folder has no such routes.
 func (c *canaryCommand) link(ctx context.Context) (*vizLink, error) {
 	if c.addr == "" {
-		return c.forwarded(ctx)
+		return c.forwarded(ctx, "")
 	}
 	c.local = true
 	return &vizLink{app: c.vizApp, client: viz.NewClient(c.addr), stop: func() {}}, nil

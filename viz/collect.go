@@ -358,8 +358,8 @@ func (c *collection[K]) trendsLocked(s *store, w span, groups []*group) {
 	}
 }
 
-// covered is how much of its time a process told of, in the window and in each slot of the trend. Of
-// a crew it is the most that one of its members did.
+// covered is how much of its time a process told of, in the window and in each slot of the trend.
+// Of a crew it is the most that one of its members did.
 type covered struct {
 	window  time.Duration
 	slots   [trendSlots]time.Duration

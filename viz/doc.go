@@ -2,7 +2,7 @@
 // answers questions: stat, edges, routes, backends, top, tap.
 //
 // The files follow a report's way: server (the stream, and who is on it) → report (what is refused)
-// → store (cumulative totals of each proxy's life) → whole (what the pods of a workload have counted
+// → store (cumulative totals of each proxy's life) → whole (what a workload's pods have counted
 // together) → history (a ring of what happened in each five seconds). Questions come in through
 // http, as the types of query.go, and are answered by stat, edges, routes, backends and top over
 // collect, which sums series into rows: wholes, so that the pods are no matter, unless the question

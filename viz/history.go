@@ -226,7 +226,9 @@ func (o *openSlot) pack(scratch *scratch) *slot {
 		all = append(all, one)
 		size += len(sum)
 	}
-	slices.SortFunc(all, func(a, b *series) int { return cmp.Compare(a.whole.index, b.whole.index) })
+	slices.SortFunc(all, func(a, b *series) int {
+		return cmp.Compare(a.whole.index, b.whole.index)
+	})
 	s.parts, s.wholes = newLog(len(all), size), newLog(wholesOf(all), size)
 	for len(all) > 0 {
 		n := 1

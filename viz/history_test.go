@@ -112,7 +112,8 @@ func TestClockSetForward(t *testing.T) {
 			t.Fatalf("after %d requests the row is %+v", requests, row)
 		}
 	}
-	for _, forward := range []time.Duration{0, time.Second, time.Minute, time.Hour, 100 * time.Hour} {
+	for _, forward := range []time.Duration{0, time.Second, time.Minute, time.Hour,
+		100 * time.Hour} {
 		m.now, web.started = m.now.Add(forward), web.started.Add(forward)
 		for range 90 {
 			step()
@@ -157,7 +158,8 @@ func TestRecentIsWhatTheSlotsSay(t *testing.T) {
 		}
 		done := m.store.read(m.now)
 		w := spanOf(m.now, Query{Resource: "deploy"})
-		recent, slow := make([]*group, len(m.store.level.all)), make([]*group, len(m.store.level.all))
+		recent := make([]*group, len(m.store.level.all))
+		slow := make([]*group, len(recent))
 		for i := range recent {
 			recent[i], slow[i] = &group{}, &group{}
 		}

@@ -210,7 +210,8 @@ func (p *process) changes(
 		case old == nil:
 			added++
 		case in.labels != nil && *in.labels != *old.labels:
-			return nil, 0, status.Errorf(codes.InvalidArgument, "series %d changed its labels", in.id)
+			return nil, 0, status.Errorf(codes.InvalidArgument,
+				"series %d changed its labels", in.id)
 		default:
 			before.parse(old.total)
 		}

@@ -87,7 +87,7 @@ func TestOrderOfObjects(t *testing.T) {
 		server + "Role RoleBinding Service Deployment " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Service Deployment PodDisruptionBudget " +
-		"ServiceAccount Service Deployment " +
+		"ServiceAccount Service Service Deployment " +
 		"MutatingWebhookConfiguration"
 	if got := strings.Join(kinds, " "); got != want {
 		t.Errorf("kinds:\n%s\nwant\n%s", got, want)
@@ -329,7 +329,8 @@ func TestReplicasOfViz(t *testing.T) {
 			!maps.Equal(each.Spec.Selector, one.Spec.Selector) || each.Spec.Ports[0].Port != 8084 {
 			t.Errorf("proxies find replicas by %+v", each)
 		}
-		if sticky := one.Spec.SessionAffinity == corev1.ServiceAffinityClientIP; sticky != (want > 1) {
+		sticky := one.Spec.SessionAffinity == corev1.ServiceAffinityClientIP
+		if sticky != (want > 1) {
 			t.Errorf("with %d replicas Prometheus stays with one: %v", want, sticky)
 		}
 	}

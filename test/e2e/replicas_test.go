@@ -62,7 +62,8 @@ func counted(t *testing.T, addr string) (n int) {
 
 func scaleViz(t *testing.T, n int) {
 	t.Helper()
-	run(t, "kubectl", "-n", "tulle", "scale", "deployment/tulle-viz", fmt.Sprintf("--replicas=%d", n))
+	run(t, "kubectl", "-n", "tulle", "scale", "deployment/tulle-viz",
+		fmt.Sprintf("--replicas=%d", n))
 	rolledOut(t, "tulle", "deployment/tulle-viz")
 	eventually(t, time.Minute, func() error {
 		if pods := vizPods(t); len(pods) != n {
