@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -51,8 +50,7 @@ type Proxy struct {
 	tasks  sync.WaitGroup // every connection's goroutine, and run's
 	drain  chan struct{}  // closed when draining begins
 	once   sync.Once      // closes drain
-	// No request will be counted any more; the last report was made, and the last requests were
-	// shown, or could not be.
+	// No request will be counted any more; the last report was made, or could not be.
 	settled, reported chan struct{}
 
 	source     *spiffe.Source
@@ -264,7 +262,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.tasks.Go(func() { p.followBundles(p.ctx) })
 	p.tasks.Go(func() { p.watchRoots(p.ctx) })
 	p.tasks.Go(func() { p.discovery.Run(p.ctx) })
-	p.tasks.Go(p.report)
+	p.tasks.Go(func() { p.report(p.ctx) })
 	p.tasks.Go(p.trimStart)
 	p.tasks.Go(p.trimMemory)
 	for _, l := range p.listeners {
@@ -280,55 +278,31 @@ func (p *Proxy) Run(ctx context.Context) error {
 }
 
 // report keeps every replica of viz told, if there is any.
-func (p *Proxy) report() {
+func (p *Proxy) report(ctx context.Context) {
 	defer close(p.reported)
 	if p.cfg.Viz.Addr == "" {
 		return
 	}
-	o := record.Options{
-		StartID:  rand.Text(),
-		Version:  p.version,
-		Metrics:  p.metrics,
-		Source:   p.source,
-		Patience: record.Patience,
-		Workload: p.discovery.Self,
-		Settled:  p.settled,
-	}
-	reporter := record.New(o)
+	reporter := record.New(
+		record.Options{
+			Version:  p.version,
+			Metrics:  p.metrics,
+			Source:   p.source,
+			Patience: record.Patience,
+			Workload: p.discovery.Self,
+			Settled:  p.settled,
+		},
+	)
 	replicas := &record.Replicas{Addr: p.cfg.Viz.Addr, LookUp: p.lookUp, Log: p.log,
 		Failures: p.controlErrors.viz, Settled: p.settled}
-	replicas.Run(p.ctx, func(
+	replicas.Run(ctx, func(
 		ctx context.Context, addr string, changed func(),
 	) (heard bool, err error) {
 		client := p.newViz(addr)
 		defer client.Close()
-		defer p.show(ctx, o, client)()
+		defer p.showTo(ctx, client, reporter)()
 		return reporter.Report(ctx, client, changed)
 	})
-}
-
-// show shows single requests to a replica of viz until its end is called.
-func (p *Proxy) show(ctx context.Context, o record.Options, client *rpc.Client) (end func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	r := record.NewRecords(record.RecordsOptions{
-		Options: o, Log: p.log, Met: p.discovery.Met, Changed: p.rewatch,
-	})
-	p.watchers.add(r)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.Run(ctx, client)
-	}()
-	return func() {
-		defer cancel()
-		select {
-		case <-p.settled: // it shows the last ones
-		default:
-			cancel()
-		}
-		<-ended
-		p.watchers.remove(r)
-	}
 }
 
 // newViz makes a client of one of viz's replicas.

@@ -49,6 +49,8 @@ type Records struct {
 // RecordsOptions are what Records needs from others.
 type RecordsOptions struct {
 	Options
+	StartID string
+	Client  *rpc.Client // of one of viz's replicas
 	Log     *slog.Logger
 	Met     <-chan struct{} // closed when destination has said whose proxy this is
 	Changed func()          // is called when Join has another answer
@@ -71,28 +73,29 @@ func NewRecords(o RecordsOptions) *Records {
 }
 
 // Join makes a hook one that shows requests, too, as far as somebody wants to see them now. Of
-// those that are traced and that nobody has sampled, worth says which are.
+// those that are traced and that nobody has sampled, worth says which are. A hook may be that of
+// several replicas.
 func (r *Records) Join(h *outcome.Hook, worth func(*outcome.Record) bool) {
 	all := r.taps.Load()
 	if all == nil {
 		return
 	}
-	h.Joined = h.Joined || len(*all) > 0
-	h.Live = both(h.Live, func(o *outcome.Record) { r.take(o, worth) })
-	if all.looking() {
-		h.All = true
-		h.Pick = both(h.Pick, func(o *outcome.Record) { all.pick(o, time.Since(r.began)) })
+	h.All, h.Joined = h.All || all.looking(), h.Joined || len(*all) > 0
+	live, pick := h.Live, h.Pick
+	h.Live = func(o *outcome.Record) {
+		if live != nil {
+			live(o)
+		}
+		r.take(o, worth)
 	}
-}
-
-// both does one after the other; first may be nil.
-func both(first, then func(*outcome.Record)) func(*outcome.Record) {
-	if first == nil {
-		return then
+	if !all.looking() {
+		return
 	}
-	return func(o *outcome.Record) {
-		first(o)
-		then(o)
+	h.Pick = func(o *outcome.Record) {
+		if pick != nil {
+			pick(o)
+		}
+		all.pick(o, time.Since(r.began))
 	}
 }
 
@@ -119,9 +122,8 @@ func (r *Records) show(all taps, o *outcome.Record, now time.Duration) (ids []ui
 	if len(all) == 0 || o.Trace != nil && o.Trace.Link != nil {
 		return nil
 	}
-	size := sizeOf(o)
 	for _, t := range all {
-		if t.takes(o, size, now) {
+		if t.takes(o, now) {
 			ids = append(ids, t.id)
 		}
 	}
@@ -146,8 +148,8 @@ func (r *Records) keep(
 	return r.kept.well.take(now)
 }
 
-// Run shows what is wanted to the replica until the requests, or the context, have ended.
-func (r *Records) Run(ctx context.Context, client *rpc.Client) {
+// Run shows what is wanted until the requests have ended.
+func (r *Records) Run(ctx context.Context) {
 	select {
 	case <-r.Met:
 	case <-r.Settled:
@@ -155,18 +157,18 @@ func (r *Records) Run(ctx context.Context, client *rpc.Client) {
 	case <-ctx.Done():
 		return
 	}
-	retry := backoff.Backoff{Min: retryAfter, Max: recordsWait}
+	pause := backoff.Backoff{Min: retryAfter, Max: recordsWait}
 	for {
-		heard, err := r.stream(ctx, client)
-		if r.over() || ctx.Err() != nil {
+		heard, err := r.stream(ctx)
+		if r.over() {
 			return
 		}
 		if heard {
-			retry.Reset()
+			pause.Reset()
 		}
 		r.Log.Debug("showing requests to viz ended", "err", err)
 		select {
-		case <-time.After(retry.Next()):
+		case <-time.After(pause.Next()):
 		case <-r.Settled:
 			return
 		case <-ctx.Done():
@@ -185,11 +187,11 @@ func (r *Records) over() bool {
 }
 
 // stream shows on one stream until it ends, and reports whether viz has said anything.
-func (r *Records) stream(ctx context.Context, client *rpc.Client) (heard bool, err error) {
+func (r *Records) stream(ctx context.Context) (heard bool, err error) {
 	if _, err := r.Source.Wait(ctx); err != nil {
 		return false, err
 	}
-	s, err := client.Open(ctx, recordsMethod)
+	s, err := r.Client.Open(ctx, recordsMethod)
 	if err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -25,12 +26,12 @@ const (
 // Counters are cumulative, so what is lost is made good by the next report.
 type Reporter struct {
 	Options
-	start time.Time
+	StartID string // of the process, random
+	start   time.Time
 }
 
 // Options are what a reporter needs from others.
 type Options struct {
-	StartID  string // of the process, random
 	Version  string
 	Metrics  *metric.Registry
 	Source   *spiffe.Source
@@ -40,10 +41,10 @@ type Options struct {
 	Settled  <-chan struct{} // closed when no request will be counted any more
 }
 
-// New makes a reporter.
+// New makes a reporter, which counts as a new process to viz.
 func New(o Options) *Reporter {
 	o.Metrics.Told()
-	return &Reporter{Options: o, start: time.Now()}
+	return &Reporter{Options: o, StartID: rand.Text(), start: time.Now()}
 }
 
 // telling is a stream to one of viz's replicas, which are told apart from each other: each has its
@@ -171,14 +172,6 @@ func (t *telling) ended() (ids []uint32) {
 	return ids
 }
 
-// workloadOf is what destination takes this proxy for; nil: it has not said.
-func workloadOf(w *destination.Workload) *api.Workload {
-	if w == nil {
-		return nil
-	}
-	return &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
-}
-
 func (t *telling) series(id uint32, c *metric.Cell) *api.Series {
 	s := &api.Series{
 		Id:                id,
@@ -239,4 +232,12 @@ func labelsOf(l metric.Labels) *api.Labels {
 		out.Peer = &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 	}
 	return out
+}
+
+// workloadOf is what destination takes this proxy for; nil: it has not said.
+func workloadOf(w *destination.Workload) *api.Workload {
+	if w == nil {
+		return nil
+	}
+	return &api.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, Pod: w.Pod}
 }

@@ -63,8 +63,8 @@ func (t *tap) pick(r *outcome.Record, now time.Duration) bool {
 	return !t.hops && t.filter.goesOut(r) && t.picks.take(now)
 }
 
-// takes reports whether the tap shows a complete record of some bytes.
-func (t *tap) takes(r *outcome.Record, size int, now time.Duration) bool {
+// takes reports whether the tap shows a complete record.
+func (t *tap) takes(r *outcome.Record, now time.Duration) bool {
 	if t.hops || !t.filter.matches(r) {
 		return false
 	}
@@ -73,7 +73,7 @@ func (t *tap) takes(r *outcome.Record, size int, now time.Duration) bool {
 	if !others {
 		t.matched.Add(1)
 	}
-	if others && r.Hop == 0 || !t.affords(r, now) || !t.bytes.spend(now, size) {
+	if others && r.Hop == 0 || !t.affords(r, now) || !t.bytes.spend(now, sizeOf(r)) {
 		return false
 	}
 	t.shown.Add(1)
