@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/tulle-mesh/tulle/proxy/span"
 	"github.com/tulle-mesh/tulle/proxy/trace"
 )
 
@@ -77,6 +78,13 @@ const (
 	valueBool     = 2
 	valueInt      = 3
 )
+
+// put appends one of a span's.
+func (a attributes) put(x span.Attribute) {
+	a.text(x.Key, x.Text)
+	a.number(x.Key, x.Number)
+	a.flag(x.Key, x.Flag)
+}
 
 func (a attributes) value(key string, write func()) {
 	a.m.inner(a.field, func() {

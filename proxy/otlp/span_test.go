@@ -13,6 +13,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/outcome"
+	"github.com/tulle-mesh/tulle/proxy/span"
 	"github.com/tulle-mesh/tulle/proxy/trace"
 	"github.com/tulle-mesh/tulle/test/collector"
 )
@@ -58,7 +59,7 @@ func decoded(t testing.TB, r *outcome.Record) []*collector.Span {
 	}
 	scope := in.ResourceSpans[0].ScopeSpans[0].Scope
 	if scope.Name != "tulle" || scope.Version != "1.2.3" ||
-		in.ResourceSpans[0].SchemaUrl != schemaURL {
+		in.ResourceSpans[0].SchemaUrl != span.SchemaURL {
 		t.Fatalf("the scope is %v", scope)
 	}
 	spans := collector.Spans(in)
@@ -200,19 +201,6 @@ func TestTriesAreSpans(t *testing.T) {
 	single := record(nil)
 	if s := decoded(t, single)[0]; s.ID() != single.Trace.Tries[0].Span.String() {
 		t.Errorf("one try is told of %v, and its span is %s", single.Trace.Tries[0].Span, s.ID())
-	}
-}
-
-func TestMethodsAreBounded(t *testing.T) {
-	var e encoder
-	for i := range 2 * maxMethods {
-		e.spans(record(func(r *outcome.Record) {
-			r.Labels.Protocol, r.GRPCStatus = "grpc", "0"
-			r.Path = fmt.Sprintf("/pkg.Service/Method%d", i)
-		}))
-	}
-	if len(e.methods.known) != maxMethods {
-		t.Errorf("%d methods are known", len(e.methods.known))
 	}
 }
 
