@@ -15,18 +15,16 @@ import (
 // passes them on to destination, which tells the proxies.
 type tracingFlags struct{ policy.TracingSettings }
 
-// defaultSampling is what a busy mesh can afford, and Istio's default.
-const defaultSampling = "1%"
-
 func (t *tracingFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&t.Endpoint, "tracing-endpoint", "",
 		"HOST:PORT of an OpenTelemetry collector, to which proxies export spans in plaintext; "+
-			"without it there are none")
+			"without it they are in 'meshctl viz traces' alone")
 	flags.StringVar(&t.Protocol, "tracing-protocol", policy.DefaultProtocol,
 		"how the collector is spoken to: grpc (OTLP/gRPC), http (OTLP/HTTP)")
-	flags.StringVar(&t.Sampling, "tracing-sampling", defaultSampling,
-		"how many of the traces that begin in the mesh are sampled, or off; the annotation "+
-			names.AnnotationTraceSampling+" says otherwise for a pod or a namespace")
+	flags.StringVar(&t.Sampling, "tracing-sampling", "",
+		"how many of the traces that begin in the mesh are sampled, or off (default 1% with "+
+			"--tracing-endpoint, else off); the annotation "+names.AnnotationTraceSampling+
+			" says otherwise for a pod or a namespace")
 	flags.DurationVar(&t.KeepSlower, "tracing-keep-slower", 0,
 		"export what is not sampled too if it fails or takes as long as this")
 }
@@ -41,11 +39,12 @@ func (t *tracingFlags) message() (m *api.Tracing, err error) {
 
 // args are the flags for destination.
 func (t *tracingFlags) args() (args []string) {
-	if t.Endpoint == "" {
-		return nil
+	if t.Endpoint != "" {
+		args = []string{"--tracing-endpoint=" + t.Endpoint, "--tracing-protocol=" + t.Protocol}
 	}
-	args = []string{"--tracing-endpoint=" + t.Endpoint, "--tracing-protocol=" + t.Protocol,
-		"--tracing-sampling=" + t.Sampling}
+	if t.Sampling != "" {
+		args = append(args, "--tracing-sampling="+t.Sampling)
+	}
 	if t.KeepSlower > 0 {
 		args = append(args, "--tracing-keep-slower="+t.KeepSlower.String())
 	}

@@ -76,9 +76,8 @@ func (v *view) tracing(own *registry.Meta) (*api.Tracing, error) {
 		return mesh, fmt.Errorf("annotation %s: %w", names.AnnotationTraceSampling, err)
 	case !on:
 		return nil, nil
-	case mesh == nil:
-		return nil, fmt.Errorf("annotation %s: the mesh has no collector: install it with "+
-			"--tracing-endpoint", names.AnnotationTraceSampling)
+	case mesh == nil: // who annotates wants to see something: viz shows it
+		return &api.Tracing{Ratio: ratio, SpansPerSecond: api.DefaultSpansPerSecond}, nil
 	}
 	out := proto.CloneOf(mesh)
 	out.Ratio = ratio

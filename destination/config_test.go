@@ -128,7 +128,7 @@ func TestTracingIsTheMeshsAndSamplingTheWorkloads(t *testing.T) {
 		{collector, annotation + "often", "", 10_000, `"often" is not a percentage`},
 		{collector, "", annotation + "-1%", 10_000, `"-1%" is not a percentage`},
 		{collector, "", annotation + "NaN", 10_000, `"NaN" is not a percentage`},
-		{nil, annotation + "5%", "", -1, "--tracing-endpoint"},
+		{nil, annotation + "5%", "", 50_000, ""},
 	} {
 		mesh := testMesh()
 		mesh.Tracing = tt.mesh
@@ -143,6 +143,12 @@ func TestTracingIsTheMeshsAndSamplingTheWorkloads(t *testing.T) {
 			if got != tt.want || (err != nil) != (tt.err != "") ||
 				err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("%+v: %d and %v", tt, got, err)
+			}
+			if tt.mesh == nil && config.Tracing != nil {
+				if config.Tracing.Endpoint != "" || config.Tracing.Check() != nil {
+					t.Errorf("without a collector the proxy is told %v", config.Tracing)
+				}
+				return
 			}
 			if config.Tracing != nil {
 				config = proto.CloneOf(config)

@@ -66,7 +66,7 @@ func hasTracing(s *crd.TelemetryPolicySpec) bool { return s.Tracing != nil }
 func (v *view) telemetryReport(p *registry.Policy, body *crd.TelemetryPolicy) *status.Report {
 	inUse := "the policy is in use"
 	if t := body.Spec.Tracing; t != nil && t.Mode != crd.TelemetryDisabled && t.Provider == nil &&
-		v.mesh.Tracing == nil {
+		v.mesh.Tracing.GetEndpoint() == "" {
 		inUse += noCollector
 	}
 	var targets []status.Target
@@ -81,9 +81,9 @@ func (v *view) telemetryReport(p *registry.Policy, body *crd.TelemetryPolicy) *s
 	return status.OfPolicy(p, targets)
 }
 
-// noCollector is said of a policy that has spans sent where nobody said.
-const noCollector = ", but for tracing: name a provider, or install the mesh with" +
-	" --tracing-endpoint"
+// noCollector is said of a policy about spans that no collector gets.
+const noCollector = "; 'meshctl viz traces' shows the spans, and no collector gets them, for it" +
+	" names no provider"
 
 // untold says why a policy is not in force, or is nil.
 func (v *view) untold(p *registry.Policy, ref *crd.TelemetryTarget) *crd.Problem {

@@ -146,11 +146,14 @@ func TestATelemetryPolicySaysWhatIsTraced(t *testing.T) {
 		{"nothing of it", asJSON, mesh,
 			`endpoint:"otel:4318" protocol:TRANSPORT_HTTP ratio:1000 spans_per_second:7`},
 		{"not at all", ", tracing: {mode: Disabled}", mesh, ""},
-		{"no collector", ", tracing: {samplingRate: {numerator: 5}}", nil, ""},
+		{"no collector", ", tracing: {samplingRate: {numerator: 5}}", nil,
+			`ratio:50000 spans_per_second:1000`},
+		{"nothing but that it is", ", tracing: {}", nil, `ratio:10000 spans_per_second:1000`},
 		{"how many", ", tracing: {samplingRate: {numerator: 5}}", mesh,
 			`endpoint:"otel:4318" protocol:TRANSPORT_HTTP ratio:50000 spans_per_second:7`},
 		{"where", ", tracing: {provider: {address: 'a.b:4317'}, keepFailed: true}", nil,
-			`endpoint:"a.b:4317" protocol:TRANSPORT_GRPC keep_failed:true spans_per_second:1000`},
+			`endpoint:"a.b:4317" protocol:TRANSPORT_GRPC ratio:10000 keep_failed:true ` +
+				`spans_per_second:1000`},
 		{"what is slow", ", tracing: {keepSlow: 250ms}", mesh, `endpoint:"otel:4318" ` +
 			`protocol:TRANSPORT_HTTP ratio:1000 keep_failed:true slow_ms:250 spans_per_second:7`},
 	} {

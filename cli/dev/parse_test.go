@@ -101,8 +101,8 @@ func TestParseRefuses(t *testing.T) {
 		{"services a list", "services: [a]\n", "m.yaml:1: services must be a map, not a list"},
 		{"unknown top field", "service: {}\n", `m.yaml:1: the file: unknown field "service": use ` +
 			`one of consul, namespace, profiles, services, tracing, try`},
-		{"tracing to nowhere", "tracing: {}\nservices: {a: {command: [x]}}\n",
-			"m.yaml:1: tracing: needs an endpoint"},
+		{"tracing to nowhere", "tracing: {protocol: grpc}\nservices: {a: {command: [x]}}\n",
+			"m.yaml:1: tracing: protocol: needs an endpoint"},
 		{"tracing to no address",
 			"tracing: {endpoint: collector}\nservices: {a: {command: [x]}}\n",
 			`m.yaml:1: tracing: endpoint: "collector" is not HOST:PORT`},

@@ -6,7 +6,8 @@ import (
 	"github.com/tulle-mesh/tulle/destination/policy"
 )
 
-// tracing says where spans go. On one machine all traces are sampled unless it says otherwise.
+// tracing says which requests are traced, and which collector takes the spans; without one viz
+// alone is shown them. On one machine all traces are sampled unless it says otherwise.
 func (p *parser) tracing(n *yaml.Node) {
 	s := policy.TracingSettings{Protocol: policy.DefaultProtocol, Sampling: "100%"}
 	where := map[string]*yaml.Node{}
@@ -23,8 +24,8 @@ func (p *parser) tracing(n *yaml.Node) {
 		"protocol": field("protocol", &s.Protocol),
 		"sampling": field("sampling", &s.Sampling),
 	})
-	if !seen["endpoint"] {
-		p.fail(n, "tracing: needs an endpoint: HOST:PORT of an OpenTelemetry collector")
+	if seen["protocol"] && !seen["endpoint"] {
+		p.fail(n, "tracing: protocol: needs an endpoint: HOST:PORT of an OpenTelemetry collector")
 	}
 	p.mesh.Tracing = s.Message(func(name string, err error) {
 		p.fail(where[name], "tracing: %s: %w", name, err)

@@ -23,6 +23,7 @@ const (
 	CapabilityAccessLog       = "config/access-log"
 	CapabilityAccessLogFilter = "config/access-log-filter"
 	CapabilityTracing         = "config/tracing"
+	CapabilityTracingViz      = "config/tracing-viz"
 	CapabilityLeastRequest    = "balancer/least-request"
 	CapabilityRoundRobin      = "balancer/round-robin"
 	CapabilityRandom          = "balancer/random"
@@ -74,8 +75,11 @@ func (x *AccessLog) needs() []string {
 
 func (x *Config) needs() []string {
 	need := append(x.GetAccessLog().needs(), CapabilityConfig)
-	if x.GetTracing() != nil {
+	if t := x.GetTracing(); t != nil {
 		need = append(need, CapabilityTracing)
+		if t.Endpoint == "" {
+			need = append(need, CapabilityTracingViz)
+		}
 	}
 	return need
 }

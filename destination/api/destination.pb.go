@@ -7227,16 +7227,19 @@ func (x *Config) GetTracing() *Tracing {
 	return nil
 }
 
-// Tracing is which requests the proxy makes spans of, and where they go, in plaintext. What those before
-// have decided of a trace holds. It is strict.
+// Tracing is which requests the proxy makes spans of, and where they go, in plaintext: to a collector,
+// if there is one, and to viz, which is shown some anyway. What those before have decided of a trace
+// holds. It is strict.
 type Tracing struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Endpoint       string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"` // HOST:PORT of an OpenTelemetry collector
-	Protocol       Transport              `protobuf:"varint,2,opt,name=protocol,proto3,enum=tulle.destination.v1.Transport" json:"protocol,omitempty"`
-	Ratio          uint32                 `protobuf:"varint,3,opt,name=ratio,proto3" json:"ratio,omitempty"`                                           // of the traces that begin at this proxy, how many of a million are sampled
-	KeepFailed     bool                   `protobuf:"varint,4,opt,name=keep_failed,json=keepFailed,proto3" json:"keep_failed,omitempty"`               // the others too, if they fail, or take as long as slow_ms; 0: however long they take
-	SlowMs         uint64                 `protobuf:"varint,5,opt,name=slow_ms,json=slowMs,proto3" json:"slow_ms,omitempty"`                           // beside keep_failed, at most MaxSlow
-	SpansPerSecond uint32                 `protobuf:"varint,6,opt,name=spans_per_second,json=spansPerSecond,proto3" json:"spans_per_second,omitempty"` // at most so many, 1 to MaxSpansPerSecond
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// HOST:PORT of an OpenTelemetry collector; empty, with the protocol: there is none. That needs the
+	// capability "config/tracing-viz".
+	Endpoint       string    `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Protocol       Transport `protobuf:"varint,2,opt,name=protocol,proto3,enum=tulle.destination.v1.Transport" json:"protocol,omitempty"`
+	Ratio          uint32    `protobuf:"varint,3,opt,name=ratio,proto3" json:"ratio,omitempty"`                                           // of the traces that begin at this proxy, how many of a million are sampled
+	KeepFailed     bool      `protobuf:"varint,4,opt,name=keep_failed,json=keepFailed,proto3" json:"keep_failed,omitempty"`               // the others too, if they fail, or take as long as slow_ms; 0: however long they take
+	SlowMs         uint64    `protobuf:"varint,5,opt,name=slow_ms,json=slowMs,proto3" json:"slow_ms,omitempty"`                           // beside keep_failed, at most MaxSlow
+	SpansPerSecond uint32    `protobuf:"varint,6,opt,name=spans_per_second,json=spansPerSecond,proto3" json:"spans_per_second,omitempty"` // at most so many, 1 to MaxSpansPerSecond
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }

@@ -17,6 +17,8 @@ const (
 	// nothing: some of a proxy's requests at its busiest, and all of most proxies'.
 	MaxSpansPerSecond     = 100_000
 	DefaultSpansPerSecond = 1_000
+	// DefaultRatio is what a busy mesh can afford, and Istio's default: 1 %.
+	DefaultRatio = MaxRatio / 100
 )
 
 // Check refuses what a proxy cannot do, and names the field.
@@ -24,13 +26,8 @@ func (x *Tracing) Check() error {
 	if err := Understood(x); err != nil {
 		return err
 	}
-	switch x.GetProtocol() {
-	case Transport_TRANSPORT_GRPC, Transport_TRANSPORT_HTTP:
-	default:
-		return fmt.Errorf("a tracing protocol (%d) that this proxy does not know", x.GetProtocol())
-	}
-	if err := CheckEndpoint(x.GetEndpoint()); err != nil {
-		return fmt.Errorf("tracing endpoint: %w", err)
+	if err := x.checkCollector(); err != nil {
+		return err
 	}
 	slow := time.Duration(min(x.GetSlowMs(), uint64(2*MaxSlow/time.Millisecond))) * time.Millisecond
 	switch {
@@ -43,6 +40,25 @@ func (x *Tracing) Check() error {
 	case x.GetSpansPerSecond() == 0 || x.GetSpansPerSecond() > MaxSpansPerSecond:
 		return fmt.Errorf("a tracing spans_per_second of %d, not 1 to %d", x.GetSpansPerSecond(),
 			MaxSpansPerSecond)
+	}
+	return nil
+}
+
+// checkCollector is about where spans go. With neither an endpoint nor a protocol there is none.
+func (x *Tracing) checkCollector() error {
+	protocol := x.GetProtocol()
+	switch protocol {
+	case Transport_TRANSPORT_GRPC, Transport_TRANSPORT_HTTP:
+	case Transport_TRANSPORT_UNSPECIFIED:
+		if x.GetEndpoint() == "" {
+			return nil
+		}
+		fallthrough
+	default:
+		return fmt.Errorf("a tracing protocol (%d) that this proxy does not know", protocol)
+	}
+	if err := CheckEndpoint(x.GetEndpoint()); err != nil {
+		return fmt.Errorf("tracing endpoint: %w", err)
 	}
 	return nil
 }

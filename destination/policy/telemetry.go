@@ -31,9 +31,10 @@ func AccessLog(l *crd.AccessLogSettings) *api.AccessLog {
 }
 
 // Tracing is what a proxy is told of tracing by a policy, where the mesh says something or nothing
-// (nil) of it; nil: nothing. A policy that names no collector is about the mesh's.
+// (nil) of it; nil: nothing. A policy that names no collector is about the mesh's, and where that
+// has none about what viz is shown.
 func Tracing(mesh *api.Tracing, s *crd.TracingSettings) *api.Tracing {
-	if s.Mode == crd.TelemetryDisabled || mesh == nil && s.Provider == nil {
+	if s.Mode == crd.TelemetryDisabled {
 		return nil
 	}
 	out := newTracing()
@@ -42,6 +43,9 @@ func Tracing(mesh *api.Tracing, s *crd.TracingSettings) *api.Tracing {
 	}
 	if s.Provider != nil {
 		out.Endpoint = s.Provider.Address
+		if out.Protocol == api.Transport_TRANSPORT_UNSPECIFIED {
+			out.Protocol = api.Transports[DefaultProtocol]
+		}
 	}
 	if s.SamplingRate != nil {
 		of, all := s.SamplingRate.Parts()

@@ -45,7 +45,7 @@ var capabilities = []string{
 	api.CapabilityRewrite, api.CapabilityMirror, api.CapabilityCORS, api.CapabilityAnswer,
 	api.CapabilityConfig, api.CapabilityAccessLog, api.CapabilityAccessLogFilter,
 	api.CapabilityLimits, api.CapabilityOutliers, api.CapabilityLocality,
-	api.CapabilityTracing,
+	api.CapabilityTracing, api.CapabilityTracingViz,
 	api.CapabilityLeastRequest, api.CapabilityRoundRobin, api.CapabilityRandom,
 	api.CapabilityConsistentHash, api.CapabilityRateLimit, api.CapabilityRetryStatuses,
 	api.CapabilityHedgePercentile, api.CapabilityFaults, api.CapabilityHealthCheck,

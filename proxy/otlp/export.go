@@ -40,10 +40,14 @@ type busy struct {
 
 func (b *busy) Unwrap() error { return b.error }
 
-// Run exports spans until Stop.
+// Run exports spans until Stop. Where there is no collector it only waits.
 func (t *Tracer) Run() {
 	defer close(t.done)
 	defer t.cut()
+	if t.queue == nil {
+		<-t.running.Done()
+		return
+	}
 	to := t.newExporter()
 	defer to.close()
 	for t.gather() {

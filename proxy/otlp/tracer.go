@@ -24,7 +24,7 @@ const flushTime = time.Second
 // Settings are what a tracer is told, and may be told anew.
 type Settings struct {
 	trace.Sampling
-	Endpoint string        // HOST:PORT of the collector
+	Endpoint string        // HOST:PORT of the collector; empty: there is none
 	HTTP     bool          // OTLP over HTTP, not gRPC
 	Slow     time.Duration // what is held is worth exporting from here on; 0: however slow it was
 }
@@ -64,8 +64,10 @@ type counts struct{ exported, full, capped, failed, refused *metric.Counter }
 
 // New makes a tracer; nothing is exported before Run.
 func New(o Options) *Tracer {
-	t := &Tracer{Options: o, sampler: trace.NewSampler(o.Sampling),
-		queue: make(chan *outcome.Record, queueLen), done: make(chan struct{})}
+	t := &Tracer{Options: o, sampler: trace.NewSampler(o.Sampling), done: make(chan struct{})}
+	if o.Endpoint != "" {
+		t.queue = make(chan *outcome.Record, queueLen)
+	}
 	t.running, t.stop = context.WithCancel(context.Background())
 	t.sending, t.cut = context.WithCancel(context.Background())
 	count := func(what string) *metric.Counter { return o.Metrics.Counter(metric.Span, what) }
@@ -122,6 +124,9 @@ func (t *Tracer) admit(r *outcome.Record, now time.Time) {
 func (t *Tracer) enqueue(r *outcome.Record, now time.Time) {
 	if n := len(r.Trace.Tries); n > 1 && r.Labels.Direction == metric.Outbound {
 		t.sampler.Charge(now, n)
+	}
+	if t.queue == nil {
+		return
 	}
 	select {
 	case <-t.done:
