@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/proxy/otlp"
 	"github.com/tulle-mesh/tulle/proxy/trace"
-	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // tracing is the proxy's tracer of the moment. Those before it export what they have, and end.
@@ -78,15 +76,6 @@ func (p *Proxy) settleTraces() (done <-chan struct{}) {
 	}
 	t.tracer.Stop()
 	return t.tracer.Done()
-}
-
-// dialCollector connects in plaintext: a collector is seldom of the mesh.
-func (p *Proxy) dialCollector(ctx context.Context, addr string) (*wire.Conn, error) {
-	nc, err := p.connectControl(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	return wire.New(nc, nil), nil
 }
 
 // workload is what destination takes this proxy's for.

@@ -120,6 +120,27 @@ func askWith(t *testing.T, c *http.Client, url string, fields ...string) int {
 	return resp.StatusCode
 }
 
+// A collector of the mesh is called as any callee is: by the identity that destination names, over
+// mTLS. This one takes nothing else, and nobody but destination knows where its name leads.
+func TestACollectorOfTheMeshIsCalledByItsIdentity(t *testing.T) {
+	for name, overHTTP := range map[string]bool{"grpc": false, "http": true} {
+		t.Run(name, func(t *testing.T) {
+			m, c := tracingMesh(t)
+			otel := pod{"otel-0", c.GRPC, loopback.Free()}
+			if overHTTP {
+				otel.app, m.tracing.Protocol = c.HTTP, api.Transport_TRANSPORT_HTTP
+			}
+			m.tracing.Endpoint = authority("otel")
+			m.service("otel", otel)
+			m.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\n"+
+				"metadata: {name: shop, annotations: {tulle.dev/mode: strict}}\n")
+			m.proxy("otel", otel)
+			url, _, _ := m.pair(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			allTrace(t, c, http1Client(t), url+"/", 2)
+		})
+	}
+}
+
 // A request that is tried twice is one tree: the caller's proxy has a span for it and one for each
 // try, and the application's proxy has one below each. The application is told of that one.
 func TestATraceIsATree(t *testing.T) {
