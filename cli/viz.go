@@ -50,7 +50,7 @@ where 'meshctl dev up' runs, its mesh is asked, unless --context or --kubeconfig
 		"time that rates and quantiles are taken over, up to 1h")
 	flags.DurationVar(&v.ago, "ago", 0, "look at the past: end the window this long ago")
 	cmd.AddCommand(newVizStatCommand(v), newVizTopCommand(v), newVizTapCommand(v),
-		newVizEdgesCommand(v), newVizRoutesCommand(v))
+		newVizEdgesCommand(v), newVizRoutesCommand(v), newVizTracesCommand(v), newVizWhyCommand(v))
 	return cmd
 }
 

@@ -51,9 +51,32 @@ func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
 	return get[Top](ctx, c, "top", q)
 }
 
+// Traces asks /api/traces.
+func (c *Client) Traces(ctx context.Context, q TraceQuery) (*Traces, error) {
+	return fetch[Traces](ctx, c, "traces", q.values())
+}
+
+// Trace asks /api/traces/ID.
+func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
+	return fetch[Trace](ctx, c, "traces/"+id, nil)
+}
+
+// Why asks /api/why, about the ID of a request or a trace.
+func (c *Client) Why(ctx context.Context, id string) (*Why, error) {
+	return fetch[Why](ctx, c, "why", url.Values{paramID: {id}})
+}
+
+// Propagation asks /api/propagation.
+func (c *Client) Propagation(ctx context.Context) (*Propagation, error) {
+	return fetch[Propagation](ctx, c, "propagation", nil)
+}
+
 func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error) {
-	where := url.URL{Scheme: "http", Host: c.addr, Path: "/api/" + what,
-		RawQuery: q.values().Encode()}
+	return fetch[T](ctx, c, what, q.values())
+}
+
+func fetch[T any](ctx context.Context, c *Client, what string, p url.Values) (*T, error) {
+	where := url.URL{Scheme: "http", Host: c.addr, Path: "/api/" + what, RawQuery: p.Encode()}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask viz for %s: %w", what, err)

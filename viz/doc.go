@@ -23,6 +23,11 @@
 // (inbound), a service's by its callers' (outbound: what the application saw, and what was really
 // sent).
 //
+// Single requests, which proxies tell of one by one (recorded), are kept apart from that for as
+// long as there is room (records): traces are put together from them when somebody asks (tree,
+// traces), as are the two halves of a request (requests), what became of it (why, advice), and who
+// does not pass on the headers of traces (propagation).
+//
 // It refuses to believe a proxy about who it is: namespace, account and pod come from the
 // certificate. It refuses reports that are malformed or too large, and answers questions on
 // loopback only, for reading only, and Prometheus only on a listener that it is given for that. It
@@ -30,9 +35,10 @@
 // clock confirms. It knows no Kubernetes.
 //
 // Memory is bounded: SeriesBudget for what proxies are and have counted, HistoryBudget for the
-// ring, and maxStreams streams. What grows beyond a budget is refused, and whoever asks is told.
-// Totals are kept packed, as the history is, and equal labels once, and equal texts of different
-// ones (labelsets). What is summed for Prometheus has maxFlows.
+// ring, RecordsBudget for single requests, and maxStreams streams. What grows beyond a budget is
+// refused, and whoever asks is told; of single requests the oldest go. Totals are kept packed, as
+// the history is, and equal labels once, and equal texts of different ones (labelsets). What is
+// summed for Prometheus has maxFlows.
 //
 // Several replicas know nothing of each other but that they are there (replicas): each proxy
 // reports to all of them.

@@ -70,6 +70,17 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
 	mux.HandleFunc("GET /api/backends", answer(v.store.backends))
 	mux.HandleFunc("GET /api/top", answer(v.store.top))
+	mux.HandleFunc("GET /api/traces", answerOf(parseTraceQuery, v.traceList))
+	mux.HandleFunc("GET /api/traces/{id}", func(w http.ResponseWriter, r *http.Request) {
+		answerOnce(w, r.PathValue("id"), v.traceTree)
+	})
+	mux.HandleFunc("GET /api/requests", answerOf(parseRequestQuery, v.requestList))
+	mux.HandleFunc("GET /api/why", func(w http.ResponseWriter, r *http.Request) {
+		answerOnce(w, r.URL.Query().Get(paramID), v.why)
+	})
+	mux.HandleFunc("GET /api/propagation", func(w http.ResponseWriter, _ *http.Request) {
+		answerOnce(w, struct{}{}, v.propagation)
+	})
 	mux.HandleFunc("GET /api/tap", v.tap)
 	return localOnly(limited(mux))
 }
@@ -146,7 +157,34 @@ func answer[T any](ask func(time.Time, Query) (*T, error)) http.HandlerFunc {
 	}
 }
 
+// answerOf makes a handler of a question about single requests.
+func answerOf[Q, T any](
+	parse func(url.Values) (Q, error), ask func(time.Time, Q) (*T, error),
+) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, err := parse(r.URL.Query())
+		if err != nil {
+			fail(w, statusOf(err), err)
+			return
+		}
+		answerOnce(w, q, ask)
+	}
+}
+
+func answerOnce[Q, T any](w http.ResponseWriter, q Q, ask func(time.Time, Q) (*T, error)) {
+	out, err := ask(time.Now(), q)
+	if err != nil {
+		fail(w, statusOf(err), err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(out) // an error means that the asker has gone
+}
+
 func statusOf(err error) int {
+	if errors.Is(err, errUnknown) {
+		return http.StatusNotFound
+	}
 	if errors.Is(err, errQuery) {
 		return http.StatusBadRequest
 	}
@@ -196,6 +234,7 @@ const (
 	paramAgo           = "ago"
 	paramStream        = "stream"
 	paramInterval      = "interval"
+	paramID            = "id"
 )
 
 // parseQuery reads a question, and how often it is to be answered: 0 is once.

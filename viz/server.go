@@ -50,7 +50,7 @@ var connectionLimits = serve.Limits{
 	Streams: 4, Message: api.MaxRequest,
 	// A third of what is held is garbage. Of a connection, and what is known of its proxy beside
 	// its series, 16 KiB were measured.
-	Base: 64<<20 + (SeriesBudget+HistoryBudget)*4/3, Each: 28 << 10,
+	Base: 64<<20 + (SeriesBudget+HistoryBudget+RecordsBudget)*4/3, Each: 28 << 10,
 }
 
 // ConnectionLimits are the server's, from which follows what memory it needs.
@@ -80,7 +80,7 @@ type stream struct {
 
 // New makes a Server. It starts nothing.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, store: newStore(), records: &records{}, hub: newHub(),
+	return &Server{cfg: cfg, store: newStore(), records: newRecords(), hub: newHub(),
 		limits: connectionLimits, streams: make(map[reporter]*stream)}
 }
 

@@ -14,4 +14,6 @@ const (
 	NameClientID    = "tulle.client.id"
 	NameServerID    = "tulle.server.id"
 	NameSecurity    = "tulle.security"
+	NameHedge       = "tulle.hedge"
+	NameLost        = "tulle.lost"
 )

@@ -58,8 +58,8 @@ func (s *Span) Attributes(m *Methods, put func(Attribute)) {
 	a.text(outcome.NameService, s.Labels.Service)
 	a.text(outcome.NameRoute, s.Labels.Route)
 	a.text(outcome.NameBackend, s.Labels.Backend)
-	a.flag("tulle.hedge", s.try != nil && s.try.Hedge)
-	a.flag("tulle.lost", s.lost)
+	a.flag(outcome.NameHedge, s.try != nil && s.try.Hedge)
+	a.flag(outcome.NameLost, s.lost)
 	if s.Trace.Held {
 		a.text("sampled.by", "tail-local")
 	}
