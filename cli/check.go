@@ -163,6 +163,7 @@ func (c *checker) run(ctx context.Context, pre bool) {
 	c.checkPodSecurity(ctx)
 	c.checkGatewayAPI(ctx)
 	c.checkPolicies(ctx)
+	c.checkTracing(ctx)
 }
 
 // signs go before each finding: shape and colour say the same.

@@ -43,6 +43,9 @@ mesh.yaml:
   namespace: shop              # "default" where left out
   # folders of ServiceProfiles, HTTPRoutes and policies; edits count at once
   profiles: profiles
+  # Requests are traced, and 'meshctl viz traces' shows them; with endpoint: HOST:PORT beside it an
+  # OpenTelemetry collector gets the spans, too.
+  tracing: {sampling: 100%}
   consul: {address: "http://127.0.0.1:8500"}  # whose services can be called; $CONSUL_HTTP_TOKEN
   services:
     web:
@@ -163,7 +166,8 @@ func newDevCheckCommand(d *devApp) *cobra.Command {
 		Short: "Check that every call of the running mesh is protected as it should be",
 		Long: `Check the mesh that runs in this folder: every proxy is ready, every call in
 mesh.yaml that was made between meshed services was encrypted, with the right SPIFFE ID at both
-ends. With 'meshctl dev up --record' the bytes between the proxies are looked at, too.
+ends. With 'meshctl dev up --record' the bytes between the proxies are looked at, too. Where
+requests are traced, services that do not pass on the headers of traces are named.
 
 Ends with 3 when something is not as it should be.`,
 		Example: "  meshctl dev check",
@@ -185,6 +189,9 @@ func printDevFindings(w io.Writer, findings []dev.Finding) error {
 	failed := 0
 	for _, f := range findings {
 		mark := "√"
+		if f.Warning {
+			mark = "‼"
+		}
 		if !f.OK {
 			mark = "×"
 			failed++

@@ -11,16 +11,18 @@ import (
 	"github.com/tulle-mesh/tulle/viz"
 )
 
-// Finding is one thing that Check looked at.
+// Finding is one thing that Check looked at. A Warning is about an application, and the mesh is in
+// order.
 type Finding struct {
-	OK   bool
-	Text string
+	OK, Warning bool
+	Text        string
 }
 
-func good(format string, args ...any) Finding { return Finding{true, fmt.Sprintf(format, args...)} }
-func bad(format string, args ...any) Finding {
-	return Finding{false, fmt.Sprintf(format, args...)}
+func good(format string, args ...any) Finding {
+	return Finding{OK: true, Text: fmt.Sprintf(format, args...)}
 }
+
+func bad(format string, args ...any) Finding { return Finding{Text: fmt.Sprintf(format, args...)} }
 
 // Edges are what viz and the relays know of who talks to whom.
 type Edges struct {
@@ -48,7 +50,7 @@ func Check(ctx context.Context, dir string, wait time.Duration) ([]Finding, erro
 		}
 		calls, settled := checkCalls(ports, edges)
 		if settled || time.Now().After(deadline) {
-			return append(out, calls...), nil
+			return append(append(out, calls...), checkPropagation(ctx, client)...), nil
 		}
 		select {
 		case <-ctx.Done():
@@ -56,6 +58,20 @@ func Check(ctx context.Context, dir string, wait time.Duration) ([]Finding, erro
 		case <-time.After(checkPause):
 		}
 	}
+}
+
+// checkPropagation names services that do not pass on the headers of traces.
+func checkPropagation(ctx context.Context, client *viz.Client) []Finding {
+	p, err := client.Propagation(ctx)
+	if err != nil {
+		return []Finding{bad("viz does not say who passes on the headers of traces: %v", err)}
+	}
+	var out []Finding
+	for _, who := range p.Losing() {
+		out = append(out, Finding{OK: true, Warning: true,
+			Text: who + ": it does not pass on the headers of traces (docs/tracing.md)"})
+	}
+	return out
 }
 
 func checkProxies(ctx context.Context, ports *Ports) []Finding {

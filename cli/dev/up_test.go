@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/test/await"
 	"github.com/tulle-mesh/tulle/test/output"
+	"github.com/tulle-mesh/tulle/viz"
 )
 
 // serveForever is a service's process: it answers with its own name, and exits when it is asked to.
@@ -173,6 +175,36 @@ func TestUp(t *testing.T) {
 	client.Get("http://" + back.App + "/crash")
 	r.says(t, "back-0 ended with status 9. The end of its log")
 	r.says(t, "    somebody wanted me to crash")
+	r.cancel()
+	if err := r.gone(t); err != nil {
+		t.Errorf("Up: %v", err)
+	}
+}
+
+// A service that does not pass on the headers of traces is named: its own calls are traces of their
+// own, though it made them for requests that are traced.
+func TestAServiceThatLosesTracesIsNamed(t *testing.T) {
+	r := startUp(t, "tracing: {}"+twoServices)
+	r.says(t, "The mesh is up")
+	ports, err := ReadPorts(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := &ports.Instances[0]
+	greeting(t, front.App, "")
+	named := func() bool {
+		for range viz.LeastCalls {
+			getText(t, "http://"+front.Mesh)
+		}
+		findings, err := Check(t.Context(), r.dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(findings, func(f Finding) bool {
+			return f.OK && f.Warning && strings.HasPrefix(f.Text, "default/front: ")
+		})
+	}
+	await.True(t, "check names front", named)
 	r.cancel()
 	if err := r.gone(t); err != nil {
 		t.Errorf("Up: %v", err)
