@@ -159,6 +159,7 @@ func (c *checker) run(ctx context.Context, pre bool) {
 	c.checkWebhook(ctx)
 	c.checkProxies(ctx)
 	c.checkRoom(ctx)
+	c.checkReporting(ctx)
 	c.checkNetworks(ctx)
 	c.checkPodSecurity(ctx)
 	c.checkGatewayAPI(ctx)

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/injector"
+	"github.com/tulle-mesh/tulle/proxy/config"
 	"github.com/tulle-mesh/tulle/viz"
 )
 
@@ -62,6 +65,49 @@ func (c *checker) checkRoom(ctx context.Context) {
 	}
 	c.listed("every proxy has room for what it counts", warning, crowded(stat.Rows),
 		len(stat.Rows), "meshctl viz edges pod -A: who calls so many others?")
+}
+
+// checkReporting asks viz what the proxies say of themselves: what they hold of destination's
+// words, and what version really runs, whatever injected it.
+func (c *checker) checkReporting(ctx context.Context) {
+	const check = "every proxy's configuration is current"
+	addr, stop, err := c.forward(ctx, names.Viz, config.VizQueryPort)
+	if err != nil {
+		c.warn(check, "viz cannot be asked: "+err.Error(), "kubectl -n "+c.meshSpace+
+			" logs deploy/"+names.Viz)
+		return
+	}
+	defer stop()
+	all, err := viz.NewClient(addr).Proxies(ctx, viz.Query{})
+	if err != nil {
+		c.warn(check, err.Error(), "kubectl -n "+c.meshSpace+" logs deploy/"+names.Viz)
+		return
+	}
+	stale, versions := standing(all.Rows)
+	c.listed(check, warning, stale, len(all.Rows), "kubectl logs POD -c "+names.ProxyContainer+
+		", and see why it does not reach destination")
+	if len(versions) > 1 {
+		c.warn("all proxies are of one version", strings.Join(versions, ", "),
+			"kubectl rollout restart of the workloads that are behind")
+	}
+}
+
+// standing names the proxies that have been without destination for long, and counts those of each
+// version.
+func standing(rows []viz.ProxyRow) (stale, versions []string) {
+	count := map[string]int{}
+	for i := range rows {
+		r := &rows[i]
+		count[r.Version]++
+		if r.ConfigStale {
+			stale = append(stale, fmt.Sprintf("%s/%s: without destination for %s", r.Namespace,
+				r.Pod, ago(r.ConfigAgeSeconds)))
+		}
+	}
+	for _, v := range slices.Sorted(maps.Keys(count)) {
+		versions = append(versions, fmt.Sprintf("%s (%d)", cmp.Or(v, "unknown"), count[v]))
+	}
+	return stale, versions
 }
 
 func (c *checker) listed(check string, v verdict, bad []string, total int, next string) {

@@ -50,7 +50,8 @@ where 'meshctl dev up' runs, its mesh is asked, unless --context or --kubeconfig
 		"time that rates and quantiles are taken over, up to 1h")
 	flags.DurationVar(&v.ago, "ago", 0, "look at the past: end the window this long ago")
 	cmd.AddCommand(newVizStatCommand(v), newVizTopCommand(v), newVizTapCommand(v),
-		newVizEdgesCommand(v), newVizRoutesCommand(v), newVizTracesCommand(v), newVizWhyCommand(v))
+		newVizEdgesCommand(v), newVizRoutesCommand(v), newVizTracesCommand(v), newVizWhyCommand(v),
+		newVizProxiesCommand(v))
 	return cmd
 }
 
@@ -166,19 +167,25 @@ func askViz[T any](ctx context.Context, l *vizLink, ask func(*viz.Client) (*T, e
 }
 
 // devAddr is the viz of a mesh that runs in this folder, or "".
-func (v *vizApp) devAddr() (string, error) {
-	if *v.config.Context != "" || *v.config.KubeConfig != "" {
-		return "", nil
-	}
-	if _, err := os.Stat(filepath.Join(dev.DefaultDir, "ports.json")); errors.Is(
-		err, os.ErrNotExist) {
-		return "", nil
-	}
-	ports, err := dev.ReadPorts(dev.DefaultDir)
-	if err != nil {
+func (a *app) devAddr() (string, error) {
+	ports, err := a.devMesh()
+	if err != nil || ports == nil {
 		return "", err
 	}
 	return ports.VizQuery, nil
+}
+
+// devMesh is the mesh of `meshctl dev up` in this folder; nil: there is none, or the user names a
+// cluster.
+func (a *app) devMesh() (*dev.Ports, error) {
+	if *a.config.Context != "" || *a.config.KubeConfig != "" {
+		return nil, nil
+	}
+	if _, err := os.Stat(filepath.Join(dev.DefaultDir, "ports.json")); errors.Is(
+		err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return dev.ReadPorts(dev.DefaultDir)
 }
 
 // silent says whether nobody answered, rather than that viz refused.

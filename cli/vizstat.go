@@ -73,7 +73,11 @@ IN_ZONE (wide) is the part of what was really sent that stayed in the caller's z
 known.
 
 MESHED is how many pods report now. A dash means that there is nothing to measure: no request in
-the window.`,
+the window.
+
+CONFIG_AGE (wide) is how long ago destination last said something to a proxy of the row, and
+REVISION a hash of what they hold of its words: STALE if they have been without destination for half
+a minute or more. 'meshctl viz proxies' lists them one by one.`,
 		Example: "  meshctl viz stat deploy -n shop\n  meshctl viz stat svc -o wide\n" +
 			"  meshctl viz stat deploy/web --to svc/checkout\n  meshctl viz stat ns -w",
 		Args: cobra.MinimumNArgs(1),
@@ -172,7 +176,7 @@ func (t *statTable) print(w io.Writer, rows []viz.StatRow) error {
 	}
 	if t.wide {
 		head = append(head, "TCP_CONN", "READ_BYTES/SEC", "WRITE_BYTES/SEC", "RETRY", "TIMEOUT",
-			"EFFECTIVE", "ACTUAL", "CERT_EXPIRES")
+			"EFFECTIVE", "ACTUAL", "CERT_EXPIRES", "CONFIG_AGE", "REVISION")
 	}
 	more := purposesOf(t.wide, rows, func(r *viz.StatRow) *viz.Figures { return &r.Figures })
 	cells := make([][]string, len(rows))
@@ -204,7 +208,37 @@ func (t *statTable) row(r *viz.StatRow) []string {
 	}
 	return append(out, count(r.Connections), bytesPerSecond(r.ReadBytesPerSecond),
 		bytesPerSecond(r.WrittenBytesPerSecond),
-		retried, count(r.WindowTimeouts), effective, actual, expiry(r.CertificateExpiry, t.now))
+		retried, count(r.WindowTimeouts), effective, actual, expiry(r.CertificateExpiry, t.now),
+		ago(r.ConfigAgeSeconds), revision(r))
+}
+
+// ago is an age in one number.
+func ago(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	d := time.Duration(*seconds * float64(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours())/24)
+}
+
+func revision(r *viz.StatRow) string {
+	switch {
+	case r.ConfigStale > 0 && r.ConfigStale < r.Proxies:
+		return fmt.Sprintf("STALE %d/%d", r.ConfigStale, r.Proxies)
+	case r.ConfigStale > 0:
+		return "STALE"
+	case r.ConfigRevisions > 1:
+		return fmt.Sprintf("%d different", r.ConfigRevisions)
+	}
+	return orDash(r.ConfigRevision)
 }
 
 func meshed(r *viz.StatRow) string {

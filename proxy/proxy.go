@@ -290,6 +290,7 @@ func (p *Proxy) report(ctx context.Context) {
 			Source:   p.source,
 			Patience: record.Patience,
 			Workload: p.discovery.Self,
+			Holding:  p.holding,
 			Settled:  p.settled,
 		},
 	)
@@ -309,6 +310,11 @@ func (p *Proxy) report(ctx context.Context) {
 func (p *Proxy) newViz(addr string) *rpc.Client {
 	return p.newClient(p.cfg.Viz.Addr, p.dialServer(config.Service{Addr: addr, ID: p.cfg.Viz.ID}),
 		rpc.Bounds{Request: vizapi.MaxRequest, Response: vizapi.MaxResponse})
+}
+
+func (p *Proxy) holding() (revision string, age time.Duration, connected bool) {
+	h := p.discovery.Holding()
+	return h.Revision, h.Age, h.Connected
 }
 
 // lastReport is how long the end of the process may wait for viz and for a collector of traces.

@@ -46,6 +46,11 @@ func (c *Client) Backends(ctx context.Context, q Query) (*Backends, error) {
 	return get[Backends](ctx, c, "backends", q)
 }
 
+// Proxies asks /api/proxies.
+func (c *Client) Proxies(ctx context.Context, q Query) (*Proxies, error) {
+	return get[Proxies](ctx, c, "proxies", q)
+}
+
 // Top asks /api/top.
 func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
 	return get[Top](ctx, c, "top", q)

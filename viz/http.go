@@ -65,6 +65,7 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
 	})
+	mux.HandleFunc("GET "+serve.StacksPath, serve.Stacks)
 	mux.HandleFunc("GET /api/stat", answer(v.store.stat))
 	mux.HandleFunc("GET /api/edges", answer(v.store.edges))
 	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
@@ -82,6 +83,7 @@ func (v *Server) Handler() http.Handler {
 		answerOnce(w, struct{}{}, v.propagation)
 	})
 	mux.HandleFunc("GET /api/tap", v.tap)
+	mux.HandleFunc("GET /api/proxies", answer(v.store.reporting))
 	return localOnly(limited(mux))
 }
 

@@ -110,6 +110,14 @@ type StatRow struct {
 	Folded uint64 `json:"folded,omitempty"`
 	// Incomplete says that viz had no room for all that its proxies told.
 	Incomplete bool `json:"incomplete,omitempty"`
+	// ConfigAgeSeconds is how long ago destination's last word was, to the proxy of its that has
+	// waited longest; ConfigRevision is what all of them hold, if they hold the same; of different
+	// ones ConfigRevisions says how many, and ConfigStale how many have been without destination
+	// for half a minute or more.
+	ConfigAgeSeconds *float64 `json:"configAgeSeconds,omitempty"`
+	ConfigRevision   string   `json:"configRevision,omitempty"`
+	ConfigRevisions  int      `json:"configRevisions,omitempty"`
+	ConfigStale      int      `json:"configStale,omitempty"`
 	Figures
 }
 

@@ -39,6 +39,7 @@ type report struct {
 	ended    []uint32 // series that the proxy has forgotten
 	dropped  uint64
 	expiry   time.Time
+	held     held
 }
 
 // incoming is one series of a report; labels are nil where the proxy sent them before.
@@ -65,6 +66,8 @@ func checkReport(who reporter, m *api.ReportRequest) (*report, error) {
 		uptime: time.Duration(m.UptimeMs) * time.Millisecond, version: printable(m.Version),
 		workload: w, ended: m.Ended, dropped: m.DroppedSeries,
 		expiry: time.Unix(m.CertificateExpiryUnix, 0),
+		held: held{printable(m.ConfigRevision), time.Duration(m.ConfigAgeMs) * time.Millisecond,
+			m.ConfigConnected},
 		series: make([]incoming, 0, len(m.Series)),
 	}
 	seen := make(map[uint32]bool, len(m.Series))
@@ -161,6 +164,13 @@ func checkProcess(m *api.ReportRequest) error {
 	if len(m.Version) > MaxLabelLength {
 		return status.Errorf(codes.InvalidArgument, "version has %d bytes: the limit is %d",
 			len(m.Version), MaxLabelLength)
+	}
+	if len(m.ConfigRevision) > MaxStartIDLength {
+		return status.Errorf(codes.InvalidArgument, "config_revision has %d bytes: the limit is %d",
+			len(m.ConfigRevision), MaxStartIDLength)
+	}
+	if m.ConfigAgeMs > uint64(maxUptime/time.Millisecond) {
+		return status.Errorf(codes.InvalidArgument, "config_age_ms %d is no age", m.ConfigAgeMs)
 	}
 	if m.UptimeMs > uint64(maxUptime/time.Millisecond) {
 		return status.Errorf(codes.InvalidArgument, "uptime_ms %d is no uptime", m.UptimeMs)

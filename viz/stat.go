@@ -108,6 +108,10 @@ type proxiesOf struct {
 	folded uint64
 	full   bool
 	expiry time.Time
+	// Of what they hold of destination's.
+	age       *time.Duration // the oldest word
+	revisions map[string]struct{}
+	stale     int
 }
 
 // proxies finds the processes of every resource that is asked for. Those that ended keep its row
@@ -123,16 +127,26 @@ func (s *store) proxies(now time.Time, what resource) map[key]*proxiesOf {
 			continue
 		}
 		if out[k] == nil {
-			out[k] = &proxiesOf{pods: make(map[string]struct{})}
+			out[k] = &proxiesOf{pods: make(map[string]struct{}),
+				revisions: make(map[string]struct{})}
 		}
 		if p.live(now) {
-			out[k].add(p)
+			out[k].add(p, now)
 		}
 	}
 	return out
 }
 
-func (o *proxiesOf) add(p *process) {
+func (o *proxiesOf) add(p *process, now time.Time) {
+	if age := p.configAge(now); age != nil {
+		o.revisions[p.held.revision] = struct{}{}
+		if o.age == nil || *age > *o.age {
+			o.age = age
+		}
+	}
+	if p.stale(now) {
+		o.stale++
+	}
 	o.pods[p.key.reporter.pod] = struct{}{}
 	o.folded += p.dropped
 	o.full = o.full || p.full
@@ -156,6 +170,12 @@ func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
 	}
 	row.Proxies, row.Meshed = len(own.pods), len(own.pods) > 0
 	row.Folded, row.Incomplete = own.folded, own.full
+	row.ConfigAgeSeconds, row.ConfigStale = seconds(own.age), own.stale
+	if row.ConfigRevisions = len(own.revisions); row.ConfigRevisions == 1 {
+		for row.ConfigRevision = range own.revisions {
+			break
+		}
+	}
 	if !own.expiry.IsZero() {
 		expiry := own.expiry.UTC()
 		row.CertificateExpiry = &expiry

@@ -43,6 +43,7 @@ type process struct {
 	workload workload
 	version  string
 	expiry   time.Time
+	held     held
 	uptime   time.Duration
 	seen     time.Time
 	until    time.Time // where our clock must be for all of its uptime to have been
@@ -184,6 +185,7 @@ func (p *process) all() iter.Seq[*series] {
 func (p *process) update(now time.Time, from *stream, r *report) {
 	p.stream, p.seen, p.uptime, p.ended = from, now, r.uptime, false
 	p.workload, p.version, p.expiry, p.dropped = r.workload, r.version, r.expiry, r.dropped
+	p.held = r.held
 }
 
 // change is a series of a report, and how much it grew.

@@ -74,6 +74,8 @@ type Session struct {
 	stream   *rpc.Stream   // nil while there is none
 	problem  error         // why there is none
 	away     bool          // a stream has ended, and no other one has been welcomed since
+	welcomed bool          // the stream has been
+	heardAt  time.Time     // destination's last word, of which the end of its stream is one
 	outbox   []*api.DiscoverRequest
 	mail     chan struct{} // holds one: there is something in the outbox
 	healths
@@ -293,7 +295,7 @@ func (d *Session) greet(s *rpc.Stream) error {
 
 // beginLocked fills the outbox of a new stream.
 func (d *Session) beginLocked(s *rpc.Stream) {
-	d.stream, d.problem, d.outbox, d.heard = s, nil, nil, false
+	d.stream, d.problem, d.outbox, d.heard, d.welcomed = s, nil, nil, false, false
 	d.lending.beginLocked()
 	clear(d.parts)
 	d.subscribeLocked(selfKey)
@@ -313,8 +315,11 @@ func (d *Session) beginLocked(s *rpc.Stream) {
 
 func (d *Session) setStream(s *rpc.Stream, err error) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.welcomed {
+		d.heardAt, d.welcomed = time.Now(), false
+	}
 	d.stream, d.problem = s, err
-	d.mu.Unlock()
 }
 
 // Status says why destination has not answered yet; nil once it has.
@@ -335,10 +340,11 @@ func (d *Session) Apply(m *api.DiscoverResponse) {
 	var ch balance.Change
 	made := d.compile(m.GetResources().GetResources())
 	d.mu.Lock()
-	d.compiled = made
+	d.compiled, d.heardAt = made, time.Now()
 	switch m := m.Message.(type) {
 	case *api.DiscoverResponse_Welcome:
 		d.backLocked()
+		d.welcomed = true
 		d.workload = m.Welcome.GetWorkload()
 		ch = d.moveLocked(m.Welcome.GetLocality())
 		d.ready.Store(true)

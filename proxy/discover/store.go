@@ -18,7 +18,8 @@ type store struct {
 	clusters map[string]*clusterEntry   // by the name of the Cluster resource
 	users    map[string][]*clusterEntry // of endpoints, by their name: the variants of one cluster
 	// Names of clusters that only what this proxy keeps still needs.
-	kept map[string]struct{}
+	kept     map[string]struct{}
+	revision uint64 // of messages: see mark
 }
 
 // maxKept bounds the keys that this proxy asks for the sake of routes that destination has replaced
@@ -109,7 +110,7 @@ func (d *Session) removeLocked(r *row, m *api.Resource) balance.Change {
 	if d.keepLocked(m) {
 		return balance.Change{}
 	}
-	delete(d.messages, keyOf(m))
+	d.lose(keyOf(m))
 	if r.drop == nil {
 		return balance.Change{}
 	}
@@ -222,7 +223,7 @@ func (p *parts) add(m *api.Resource) {
 // snapshot.
 func (d *Session) resyncLocked(k resourceKey, why string) {
 	d.Log.Warn(why, "kind", k.kind, "name", k.name)
-	delete(d.messages, k)
+	d.lose(k)
 	delete(d.parts, k)
 	if d.stream != nil {
 		d.stream.Close()
@@ -254,7 +255,7 @@ const (
 	requestOverhead = 16 // those of what is around the list
 )
 
-func (d *Session) holdLocked(m *api.Resource) { d.messages[keyOf(m)] = m }
+func (d *Session) holdLocked(m *api.Resource) { d.hold(m) }
 
 var errBody = errors.New("its body is not of its kind")
 

@@ -60,7 +60,7 @@ func (d *Session) Target(key *api.Key) *Target {
 // asks for it anew.
 func (d *Session) evictTargetLocked(name string, t *Target) {
 	t.evicted.Store(true)
-	delete(d.messages, resourceKey{api.Kind_KIND_ROUTE, name})
+	d.lose(resourceKey{api.Kind_KIND_ROUTE, name})
 	d.releaseLocked(t.uses)
 	t.uses = nil
 	d.unsubscribeLocked(t.key)
@@ -68,7 +68,7 @@ func (d *Session) evictTargetLocked(name string, t *Target) {
 
 func (d *Session) evictPortLocked(_ uint16, in *Port) {
 	in.evicted.Store(true)
-	delete(d.messages, resourceKey{api.Kind_KIND_INBOUND, api.KeyString(in.key)})
+	d.lose(resourceKey{api.Kind_KIND_INBOUND, api.KeyString(in.key)})
 	d.unsubscribeLocked(in.key)
 }
 

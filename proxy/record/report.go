@@ -38,7 +38,9 @@ type Options struct {
 	Patience time.Duration
 	// That destination takes the proxy for; nil: it has not said.
 	Workload func() *destination.Workload
-	Settled  <-chan struct{} // closed when no request will be counted any more
+	// What it holds of destination's: see discover.Holding.
+	Holding func() (revision string, age time.Duration, connected bool)
+	Settled <-chan struct{} // closed when no request will be counted any more
 }
 
 // New makes a reporter, which counts as a new process to viz.
@@ -137,6 +139,9 @@ func (t *telling) next() *api.ReportRequest {
 		m.CertificateExpiryUnix = svid.Certificates[0].NotAfter.Unix()
 		t.Metrics.CertificateExpiry.Store(m.CertificateExpiryUnix)
 	}
+	revision, age, connected := t.Holding()
+	m.ConfigRevision, m.ConfigAgeMs, m.ConfigConnected = revision, uint64(age.Milliseconds()),
+		connected
 	there := 0
 	t.Metrics.Each(func(id uint32, l metric.Labels, c *metric.Cell) {
 		there++

@@ -148,8 +148,13 @@ type ReportRequest struct {
 	DroppedSeries         uint64    `protobuf:"varint,7,opt,name=dropped_series,json=droppedSeries,proto3" json:"dropped_series,omitempty"` // recordings folded into "other", beyond the cap
 	CertificateExpiryUnix int64     `protobuf:"varint,8,opt,name=certificate_expiry_unix,json=certificateExpiryUnix,proto3" json:"certificate_expiry_unix,omitempty"`
 	Ended                 []uint32  `protobuf:"varint,12,rep,packed,name=ended,proto3" json:"ended,omitempty"` // series that were in earlier reports of this stream, and that the proxy has forgotten
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Of what the proxy holds of destination's: a hash over all of it (empty: it was told nothing yet), how long ago
+	// destination's last word was, of which the end of its stream is one, and whether there is a stream.
+	ConfigRevision  string `protobuf:"bytes,9,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
+	ConfigAgeMs     uint64 `protobuf:"varint,10,opt,name=config_age_ms,json=configAgeMs,proto3" json:"config_age_ms,omitempty"`
+	ConfigConnected bool   `protobuf:"varint,11,opt,name=config_connected,json=configConnected,proto3" json:"config_connected,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
@@ -243,6 +248,27 @@ func (x *ReportRequest) GetEnded() []uint32 {
 		return x.Ended
 	}
 	return nil
+}
+
+func (x *ReportRequest) GetConfigRevision() string {
+	if x != nil {
+		return x.ConfigRevision
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetConfigAgeMs() uint64 {
+	if x != nil {
+		return x.ConfigAgeMs
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetConfigConnected() bool {
+	if x != nil {
+		return x.ConfigConnected
+	}
+	return false
 }
 
 type ReportResponse struct {
@@ -1659,7 +1685,7 @@ var File_viz_proto protoreflect.FileDescriptor
 
 const file_viz_proto_rawDesc = "" +
 	"\n" +
-	"\tviz.proto\x12\ftulle.viz.v1\"\xd4\x02\n" +
+	"\tviz.proto\x12\ftulle.viz.v1\"\xcc\x03\n" +
 	"\rReportRequest\x12\x19\n" +
 	"\bstart_id\x18\x01 \x01(\tR\astartId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1b\n" +
@@ -1669,7 +1695,11 @@ const file_viz_proto_rawDesc = "" +
 	"\x06series\x18\x06 \x03(\v2\x14.tulle.viz.v1.SeriesR\x06series\x12%\n" +
 	"\x0edropped_series\x18\a \x01(\x04R\rdroppedSeries\x126\n" +
 	"\x17certificate_expiry_unix\x18\b \x01(\x03R\x15certificateExpiryUnix\x12\x14\n" +
-	"\x05ended\x18\f \x03(\rR\x05ended\"q\n" +
+	"\x05ended\x18\f \x03(\rR\x05ended\x12'\n" +
+	"\x0fconfig_revision\x18\t \x01(\tR\x0econfigRevision\x12\"\n" +
+	"\rconfig_age_ms\x18\n" +
+	" \x01(\x04R\vconfigAgeMs\x12)\n" +
+	"\x10config_connected\x18\v \x01(\bR\x0fconfigConnected\"q\n" +
 	"\x0eReportResponse\x12\"\n" +
 	"\facknowledged\x18\x01 \x01(\x04R\facknowledged\x12\x1f\n" +
 	"\vinterval_ms\x18\x02 \x01(\rR\n" +
