@@ -3,14 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/tulle-mesh/tulle/proxy/config"
 )
 
 // metricsTimeout is for one scrape through a port-forward.
@@ -42,12 +38,12 @@ func newProxyMetricsCommand(a *app) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePods,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pods, err := a.workloadPods(cmd.Context(), args[0])
+			all, err := a.proxyAdmins(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			for i := range pods {
-				if err := a.proxyMetrics(cmd.Context(), &pods[i]); err != nil {
+			for i := range all {
+				if err := a.proxyMetrics(cmd.Context(), &all[i]); err != nil {
 					return err
 				}
 			}
@@ -56,31 +52,16 @@ func newProxyMetricsCommand(a *app) *cobra.Command {
 	}
 }
 
-func (a *app) proxyMetrics(ctx context.Context, pod *corev1.Pod) error {
-	if err := meshedPod(pod); err != nil {
-		return err
-	}
-	addr, stop, err := a.forwardPod(ctx, pod, config.AdminPort)
+func (a *app) proxyMetrics(ctx context.Context, p *proxyAdmin) error {
+	addr, stop, err := p.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	text, err := p.ask(ctx, addr, http.MethodGet, "/metrics", "")
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("read the metrics of %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("read the metrics of %s/%s: the proxy answered %s", pod.Namespace,
-			pod.Name, resp.Status)
-	}
-	fmt.Fprintf(a.Out, "# %s/%s\n", pod.Namespace, pod.Name)
-	_, err = io.Copy(a.Out, resp.Body)
+	_, err = fmt.Fprintf(a.Out, "# %s/%s\n%s", p.namespace, p.pod, text)
 	return err
 }

@@ -64,6 +64,7 @@ func (a *app) commands() []*cobra.Command {
 		newCanaryCommand(a),
 		newCheckCommand(a),
 		newIdentityCommand(a),
+		newDebugCommand(a),
 		newDiagnosticsCommand(a),
 		newFaultCommand(a),
 		newServeCommand(a),

@@ -254,7 +254,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	adm := admin.New(
 		admin.Options{Registry: p.metrics, Unready: p.unready, Shutdown: p.Drain, Level: p.level,
-			Version: p.version, Log: p.log},
+			Version: p.version, Log: p.log, Pages: p.pages()},
 	)
 	p.tasks.Go(func() { p.serveAdmin(adm, adminListener) })
 	renewer := &spiffe.Renewer{Source: p.source, Expected: id, Certify: p.certify, Log: p.log}

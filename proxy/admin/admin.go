@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,7 @@ var defaultTimeouts = timeouts{
 	idle:    2 * time.Minute,
 }
 
-// Options are what a Server shows and does. All fields but Log are required.
+// Options are what a Server shows and does. All fields but Log and Pages are required.
 type Options struct {
 	Registry *metric.Registry
 	Unready  func() []string // why the proxy is not ready, in words; empty: it is
@@ -55,6 +56,7 @@ type Options struct {
 	Level    *slog.LevelVar
 	Version  string
 	Log      *slog.Logger
+	Pages    []Page // beside the server's own
 }
 
 // Server is the admin port of one proxy.
@@ -62,7 +64,9 @@ type Server struct {
 	o        Options
 	timeouts timeouts
 	start    time.Time
+	routes   []route
 	shutdown sync.Once
+	passing  passing
 	limiter  limiter
 	scrapes  atomic.Int32
 	tasks    sync.WaitGroup // connections, and pages that are being made
@@ -88,8 +92,13 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{o: o, timeouts: defaultTimeouts, start: time.Now(),
+	s := &Server{o: o, timeouts: defaultTimeouts, start: time.Now(),
+		routes:  slices.Clone(routes),
 		limiter: limiter{by: map[netip.Addr]int{}}, conns: map[*conn]struct{}{}}
+	for _, p := range o.Pages {
+		s.routes = append(s.routes, p.route())
+	}
+	return s
 }
 
 // Serve answers on l until Close; then it returns nil. It closes l.
@@ -184,6 +193,7 @@ func (s *Server) forget(c *conn) {
 
 // Close stops accepting, lets requests end until ctx is done, and then cuts them off.
 func (s *Server) Close(ctx context.Context) error {
+	s.endPassing()
 	ended := make(chan struct{})
 	for _, c := range s.stopAccepting() {
 		c.h1.GoAway()

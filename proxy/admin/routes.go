@@ -1,8 +1,8 @@
 package admin
 
 import (
-	"fmt"
-	"log/slog"
+	"net"
+	"net/netip"
 	"strings"
 
 	"golang.org/x/net/http2/hpack"
@@ -16,6 +16,35 @@ type route struct {
 	ownPod       bool // from loopback only
 	body         bool // waits for the request's body
 	answer       func(*Server, *request)
+}
+
+// Page is what only the pod itself is shown, made anew for each who asks.
+type Page struct {
+	Path, Type string
+	// Write makes the page, piece by piece, on a goroutine of its own, until send reports that
+	// nobody takes it any more.
+	Write func(send func([]byte) bool)
+}
+
+func (p Page) route() route {
+	return route{method: "GET", path: p.Path, ownPod: true, answer: func(s *Server, x *request) {
+		if !x.forLoopback() {
+			x.text(403, "ask by a loopback address")
+			return
+		}
+		s.serve(x, p.Type, p.Write)
+	}}
+}
+
+// forLoopback reports whether the request names a loopback host. A page in somebody's browser, led
+// here by a name that it controls (DNS rebinding), names that.
+func (x *request) forLoopback() bool {
+	host := x.fields[":authority"]
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 var routes = []route{
@@ -34,8 +63,9 @@ func (x *request) find() (found *route, allowed []string) {
 	if method == "HEAD" {
 		method = "GET"
 	}
-	for i := range routes {
-		r := &routes[i]
+	all := x.c.s.routes
+	for i := range all {
+		r := &all[i]
 		if r.path != x.path {
 			continue
 		}
@@ -96,40 +126,18 @@ func (s *Server) drain(x *request) {
 	})
 }
 
-func (s *Server) level(x *request) {
-	x.text(200, strings.ToLower(s.o.Level.Level().String()))
-}
-
-func (s *Server) setLevel(x *request) {
-	if len(x.body) > maxBody {
-		x.text(413, "the body must be the name of a level")
-		return
-	}
-	level, ok := levelOf(strings.TrimSpace(string(x.body)))
-	if !ok {
-		x.text(400, fmt.Sprintf("unknown level %q: send debug, info, warn or error", x.body))
-		return
-	}
-	s.o.Level.Set(level)
-	s.o.Log.Info("log level changed on the admin port", "level", level, "peer", x.c.peer)
-	s.level(x)
-}
-
-// levelOf takes the four names only: slog's own parser also takes "info+3".
-func levelOf(name string) (slog.Level, bool) {
-	all := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-	for _, l := range all {
-		if strings.EqualFold(name, l.String()) {
-			return l, true
-		}
-	}
-	return 0, false
-}
-
-// metrics makes the page on a goroutine of its own, because the reader shares its goroutine with
-// other connections. A scrape is under way until its page has left. So slow scrapers hold a piece
-// of the page each, and are at most maxScrapes.
 func (s *Server) metrics(x *request) {
+	s.serve(x, metric.ContentType, func(send func([]byte) bool) {
+		t := metric.NewText(send)
+		s.writePage(t)
+		t.Flush()
+	})
+}
+
+// serve makes a page on a goroutine of its own, because the reader shares its goroutine with other
+// connections. A page is under way until it has left. So slow scrapers hold a piece of the page
+// each, and are at most maxScrapes.
+func (s *Server) serve(x *request, contentType string, write func(send func([]byte) bool)) {
 	if s.scrapes.Add(1) > maxScrapes {
 		s.scrapes.Add(-1)
 		x.text(503, "two scrapes are under way, which is the most: try again later")
@@ -139,10 +147,8 @@ func (s *Server) metrics(x *request) {
 	s.tasks.Add(1) // the connection has one, so this is not the first
 	go func() {
 		defer s.tasks.Done()
-		x.head(200, metric.ContentType, -1)
-		t := metric.NewText(x.send)
-		s.writePage(t)
-		t.Flush()
+		x.head(200, contentType, -1)
+		write(x.send)
 		x.end()
 	}()
 }

@@ -149,6 +149,10 @@ func (l *line) seconds(name string, d time.Duration) {
 	l.b = strconv.AppendFloat(l.b, d.Seconds(), 'f', 6, 64)
 }
 
+// AppendString appends a string of JSON in which nothing is left that could end its line, or that a
+// terminal would obey.
+func AppendString(b []byte, s string) []byte { return appendString(b, s) }
+
 // appendString appends a string of JSON.
 func appendString(b []byte, s string) []byte {
 	return append(appendSafe(append(b, '"'), s, false), '"')

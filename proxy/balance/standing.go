@@ -1,0 +1,39 @@
+package balance
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/destination/api"
+)
+
+// Standing is how an endpoint is doing, for people who look.
+type Standing struct {
+	Latency  time.Duration // the estimate of the moment (EWMA)
+	Measured bool          // the estimate is of the endpoint's own answers
+	Pending  int64         // requests under way there
+	Rests    time.Duration // so long it is passed over, for it could not be dialed; 0: it is not
+	Failures int           // dials in a row that failed
+	Ejected  bool
+	Ejection time.Duration // of one that is ejected: so long until it is asked one request
+}
+
+// Each calls f for each endpoint of a set, with what destination has said of it.
+func (s *EndpointSet) Each(now time.Time, f func(*api.Endpoint, Standing)) {
+	for i, e := range s.All {
+		f(s.announced[i], e.standing(s.Params, now))
+	}
+}
+
+func (e *Endpoint) standing(p Params, now time.Time) Standing {
+	d, measured := e.ewma.known(p, now)
+	out := Standing{Latency: time.Duration(d), Measured: measured, Pending: e.Pending(),
+		Failures: int(e.health.failures.Load()), Ejected: e.Ejected()}
+	at := since(now)
+	if until := e.health.until.Load(); until > at {
+		out.Rests = time.Duration(until - at)
+	}
+	if h := e.health.history.Load(); out.Ejected && h != nil {
+		out.Ejection = max(0, time.Duration(h.until.Load()-at))
+	}
+	return out
+}
