@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,12 +14,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/tulle-mesh/tulle/cli/dev"
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/api"
-	"github.com/tulle-mesh/tulle/destination/policy"
-	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity/names"
 )
 
@@ -48,9 +46,9 @@ plaintext. One that is unhealthy is listed, and proxies are not told of it, unle
 		if err != nil {
 			return err
 		}
-		told.retainKinds("endpoints")
-		return out.print(a.Out, told.raw, func(w io.Writer) error {
-			return drawEndpoints(w, &told, out.wide())
+		retainKinds(told, "endpoints")
+		return out.print(a.Out, told.Resources, func(w io.Writer) error {
+			return drawEndpoints(w, told, out.wide())
 		})
 	}
 	return cmd
@@ -79,59 +77,97 @@ used, of a BackendTrafficPolicy which fields, and why others are not.`,
 		if err != nil {
 			return err
 		}
-		told.retainKinds("route", "cluster")
+		retainKinds(told, "route", "cluster")
 		profile := destination.Diagnosis{
-			Sources: told.sources, Policies: told.policies, Resources: told.raw,
+			Decisions: told.Decisions, Sources: told.Sources, Policies: told.Policies,
+			Resources: told.Resources,
 		}
 		return out.print(a.Out, profile, nil)
 	}
 	return cmd
 }
 
-// answer is what a proxy would be told, read and raw.
-type answer struct {
-	resources []*api.Resource
-	raw       []json.RawMessage
-	policies  []policy.Verdict
-	health    []destination.EndpointHealth
-	sources   []registry.Part
-}
-
 // retainKinds drops the resources of other kinds.
-func (t *answer) retainKinds(kinds ...string) {
-	kept := answer{policies: t.policies, health: t.health, sources: t.sources}
-	for i, r := range t.resources {
+func retainKinds(told *explain.Told, kinds ...string) {
+	raw, messages := told.Resources, told.Messages
+	told.Resources, told.Messages = nil, nil
+	for i, r := range messages {
 		kind := string(r.ProtoReflect().WhichOneof(
 			r.ProtoReflect().Descriptor().Oneofs().ByName("body")).Name())
 		if slices.Contains(kinds, kind) {
-			kept.resources, kept.raw = append(kept.resources, r), append(kept.raw, t.raw[i])
+			told.Messages = append(told.Messages, r)
+			told.Resources = append(told.Resources, raw[i])
 		}
 	}
-	*t = kept
 }
 
-// askDestination asks by a port-forward to the pod's loopback: RBAC decides who may.
-func (a *app) askDestination(ctx context.Context, what string) (answer, error) {
-	ns, err := a.namespace()
+// askDestination asks for a proxy in the namespace of -n.
+func (a *app) askDestination(ctx context.Context, what string) (*explain.Told, error) {
+	link, err := a.connectDestination(ctx)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	addr, stop, err := a.forward(ctx, names.Destination, destinationQueryPort)
+	defer link.stop()
+	query := url.Values{"namespace": {link.namespace}}
+	setKey(query, what)
+	told, err := link.ask(ctx, query)
 	if err != nil {
-		return answer{}, fmt.Errorf("reach destination: %w", err)
+		return nil, fmt.Errorf("ask destination about %s: %w", what, err)
 	}
-	defer stop()
-	query := url.Values{"namespace": {ns}}
+	if told.Invalid != "" {
+		return nil, fmt.Errorf("destination refuses the question: %s", told.Invalid)
+	}
+	return told, nil
+}
+
+func setKey(query url.Values, what string) {
 	if _, err := netip.ParseAddrPort(what); err == nil {
 		query.Set("address", what)
 	} else {
 		query.Set("authority", withPort(what))
 	}
-	text, err := getText(ctx, "http://"+addr+"/resources?"+query.Encode())
+}
+
+// destinationLink is a way to destination's questions.
+type destinationLink struct {
+	namespace string // that counts where the user says none
+	get       func(context.Context, url.Values) ([]byte, error)
+	stop      func()
+}
+
+func (l *destinationLink) ask(ctx context.Context, query url.Values) (*explain.Told, error) {
+	text, err := l.get(ctx, query)
 	if err != nil {
-		return answer{}, fmt.Errorf("ask destination about %s: %w", what, err)
+		return nil, err
 	}
-	return readAnswer(text)
+	return explain.Read(text)
+}
+
+// connectDestination finds destination: in the mesh of `meshctl dev up` in this folder, by its
+// control socket, or by a port-forward to a pod's loopback, so that RBAC decides who may ask.
+func (a *app) connectDestination(ctx context.Context) (*destinationLink, error) {
+	ports, err := a.devMesh()
+	if err != nil {
+		return nil, err
+	}
+	if ports != nil {
+		get := func(ctx context.Context, query url.Values) ([]byte, error) {
+			return dev.Diagnose(ctx, dev.DefaultDir, query)
+		}
+		return &destinationLink{cmp.Or(*a.config.Namespace, ports.Namespace), get, func() {}}, nil
+	}
+	ns, err := a.namespace()
+	if err != nil {
+		return nil, err
+	}
+	addr, stop, err := a.forward(ctx, names.Destination, destinationQueryPort)
+	if err != nil {
+		return nil, fmt.Errorf("reach destination: %w", err)
+	}
+	get := func(ctx context.Context, query url.Values) ([]byte, error) {
+		return getText(ctx, "http://"+addr+"/resources?"+query.Encode())
+	}
+	return &destinationLink{ns, get, stop}, nil
 }
 
 // withPort: a name without a port means HTTP's, as in a URL.
@@ -164,48 +200,27 @@ func getText(ctx context.Context, address string) ([]byte, error) {
 	return text, nil
 }
 
-func readAnswer(text []byte) (answer, error) {
-	var d destination.Diagnosis
-	if err := json.Unmarshal(text, &d); err != nil {
-		return answer{}, fmt.Errorf("read destination's answer: %w", err)
-	}
-	if d.Invalid != "" {
-		return answer{}, fmt.Errorf("destination refuses the question: %s", d.Invalid)
-	}
-	told := answer{raw: d.Resources, policies: d.Policies, health: d.Health, sources: d.Sources}
-	for _, raw := range d.Resources {
-		r := &api.Resource{}
-		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, r); err != nil {
-			return answer{}, fmt.Errorf(
-				"read destination's answer: %w (is it another version? 'meshctl version' tells)",
-				err)
-		}
-		told.resources = append(told.resources, r)
-	}
-	return told, nil
-}
-
-func drawEndpoints(w io.Writer, told *answer, wide bool) error {
+func drawEndpoints(w io.Writer, told *explain.Told, wide bool) error {
 	head := []string{"CLUSTER", "ENDPOINT", "ADDRESS", "IDENTITY", "HEALTH"}
 	if wide {
 		head = append(head, "MESH ADDRESS", "PROTOCOL", "WEIGHT", "ZONE", "WORKLOAD")
 	}
 	var rows [][]string
-	for _, r := range told.resources {
+	for _, r := range told.Messages {
 		in := map[string]bool{}
 		for _, e := range r.GetEndpoints().GetEndpoints() {
 			in[e.GetId()] = true
 			row := []string{r.GetName(), e.GetId(), e.GetAddress(),
-				cmp.Or(e.GetIdentity(), "(not meshed)"), told.healthOf(r.GetName(), e.GetId())}
+				cmp.Or(e.GetIdentity(), "(not meshed)"), healthOf(told, r.GetName(), e.GetId())}
 			if wide {
 				row = append(row, widely(e)...)
 			}
 			rows = append(rows, row)
 		}
-		for _, h := range told.health {
+		for _, h := range told.Health {
 			if h.Cluster == r.GetName() && !in[h.ID] {
 				rows = append(rows, []string{h.Cluster, h.ID, "-", "-",
-					"left out: " + told.healthOf(h.Cluster, h.ID)})
+					"left out: " + healthOf(told, h.Cluster, h.ID)})
 			}
 		}
 	}
@@ -217,8 +232,8 @@ func drawEndpoints(w io.Writer, told *answer, wide bool) error {
 }
 
 // healthOf is what was found of an endpoint, in words.
-func (t *answer) healthOf(cluster, id string) string {
-	for _, h := range t.health {
+func healthOf(told *explain.Told, cluster, id string) string {
+	for _, h := range told.Health {
 		switch {
 		case h.Cluster != cluster || h.ID != id:
 		case h.Reason != "":

@@ -66,6 +66,7 @@ func (a *app) commands() []*cobra.Command {
 		newIdentityCommand(a),
 		newDebugCommand(a),
 		newDiagnosticsCommand(a),
+		newExplainCommand(a),
 		newFaultCommand(a),
 		newServeCommand(a),
 		newVersionCommand(a),

@@ -7,19 +7,22 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/destination/api"
 	"github.com/tulle-mesh/tulle/destination/policy"
 	"github.com/tulle-mesh/tulle/destination/registry"
+	"github.com/tulle-mesh/tulle/identity/serve"
 )
 
 // Diagnosis is what a proxy would be told about a key, resource by resource, in protobuf's JSON,
 // and what has made it so.
 type Diagnosis struct {
 	Invalid   string            `json:"invalid,omitempty"`
+	Asker     *Asker            `json:"asker,omitempty"`
+	Decisions []Decision        `json:"decisions,omitempty"`
 	Sources   []registry.Part   `json:"sources,omitempty"` // of the service that the key leads to
 	Policies  []policy.Verdict  `json:"policies,omitempty"`
 	Resources []json.RawMessage `json:"resources,omitempty"` // of type api.Resource
@@ -40,11 +43,19 @@ type EndpointHealth struct {
 //	GET /resources?authority=web.shop.svc.cluster.local:80&namespace=shop&pod=web-1
 //
 // Instead of authority it takes address=10.96.0.10:80 or inboundPort=8080. Namespace and pod say
-// who asks; without them it is nobody in the namespace "default".
+// who asks, or instead of a pod workload=deployment/web, of which it is the first pod, or
+// account=web; without them it is nobody in the namespace "default".
 //
 // It has no authentication: it belongs on a loopback address.
 func (d *Destination) Diagnostics() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+serve.StacksPath, func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopback(r.Host) {
+			http.Error(w, "ask by a loopback address", http.StatusForbidden)
+			return
+		}
+		serve.Stacks(w, r)
+	})
 	mux.HandleFunc("GET /resources", func(w http.ResponseWriter, r *http.Request) {
 		key, ok := keyOf(r)
 		switch {
@@ -55,15 +66,25 @@ func (d *Destination) Diagnostics() http.Handler {
 		case d.Ready() != nil:
 			http.Error(w, d.Ready().Error(), http.StatusServiceUnavailable)
 		default:
-			who := types.NamespacedName{Namespace: cmp.Or(r.FormValue("namespace"), "default"),
-				Name: r.FormValue("pod")}
+			told, err := d.diagnose(key, whoseOf(r))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusNotFound)
+				return
+			}
 			w.Header().Set("Content-Type", "application/json")
-			if err := json.NewEncoder(w).Encode(d.diagnose(key, who)); err != nil {
+			if err := json.NewEncoder(w).Encode(told); err != nil {
 				d.cfg.Log.Debug("answer a query", "error", err)
 			}
 		}
 	})
 	return mux
+}
+
+func whoseOf(r *http.Request) whose {
+	who := whose{namespace: cmp.Or(r.FormValue("namespace"), "default"), pod: r.FormValue("pod"),
+		account: r.FormValue("account")}
+	who.kind, who.workload, _ = strings.Cut(r.FormValue("workload"), "/")
+	return who
 }
 
 // isLoopback keeps a page in somebody's browser from reading the answers through a name that it
@@ -88,34 +109,43 @@ func keyOf(r *http.Request) (*api.Key, bool) {
 	return &api.Key{Key: &api.Key_InboundPort{InboundPort: uint32(port)}}, err == nil
 }
 
-// diagnose computes what a stream would be sent, and leaves no cell behind.
-func (d *Destination) diagnose(key *api.Key, who types.NamespacedName) Diagnosis {
-	answers, out := d.answers(key, who)
+// diagnose computes what a stream would be sent, and leaves no cell behind. An error is that there
+// is no such caller.
+func (d *Destination) diagnose(key *api.Key, who whose) (Diagnosis, error) {
+	answers, out, err := d.answers(key, who)
+	if err != nil {
+		return Diagnosis{}, err
+	}
 	for _, a := range answers {
 		for _, r := range a.seal().resources {
 			text, err := protojson.Marshal(r.snapshot)
 			if err != nil {
-				return Diagnosis{Invalid: err.Error()}
+				return Diagnosis{Invalid: err.Error()}, nil
 			}
 			out.Resources = append(out.Resources, text)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // answers are a key's, and those of what it refers to, with what has made them so.
 func (d *Destination) answers(
-	key *api.Key, who types.NamespacedName,
-) (out []*answer, why Diagnosis) {
-	c := caller{namespace: who.Namespace, pod: who.Name}
+	key *api.Key, who whose,
+) (out []*answer, why Diagnosis, err error) {
 	d.cfg.Mesh.read(d.registry, func(v *view) {
-		if w := v.Workload(who); w != nil {
-			c.runsAs(v, w)
+		var c caller
+		if c, why.Asker, err = v.asker(who); err != nil {
+			return
 		}
 		first := v.compute(c.question(key))
-		why = Diagnosis{Invalid: first.invalid, Sources: v.parts(key, who.Namespace),
-			Policies: append(v.explain(key, who.Namespace),
-				v.explainBackends(key, first.refs, who.Namespace)...)}
+		why.Invalid, why.Sources = first.invalid, v.parts(key, who.namespace)
+		why.Decisions = v.decisions(key, c)
+		why.Policies = append(v.explain(key, who.namespace),
+			v.explainBackends(key, first.refs, who.namespace)...)
+		if port := key.GetInboundPort(); port != 0 {
+			pod := registry.Name{Namespace: c.namespace, Name: c.pod}
+			why.Policies = v.explainInbound(pod, port)
+		}
 		out = append(out, first)
 		for i, ref := range first.refs {
 			if slices.Contains(first.refs[:i], ref) {
@@ -129,7 +159,7 @@ func (d *Destination) answers(
 			why.Health = append(why.Health, v.healthOf(ref)...)
 		}
 	})
-	return out, why
+	return out, why, err
 }
 
 // healthOf lists what was found of the pods behind a service's port.

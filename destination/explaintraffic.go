@@ -49,9 +49,19 @@ func (v *view) explainBackends(
 			all[i].Budget, all[i].Timing, all[i].Hedge = nil, nil, nil
 		}
 		for _, verdict := range policy.ExplainUse(all, front.scope(), namespace) {
-			verdict.Why = fmt.Sprintf("of backend %s: %s", v.mesh.clusterName(ref), verdict.Why)
+			verdict.Backend = v.mesh.clusterName(ref)
+			verdict.Why = fmt.Sprintf("of backend %s: %s", verdict.Backend, verdict.Why)
 			out = append(out, verdict)
 		}
+	}
+	return out
+}
+
+// explainInbound is about what a pod's own proxy goes by at one of its ports, whoever calls.
+func (v *view) explainInbound(pod registry.Name, port uint32) (out []policy.Verdict) {
+	for _, front := range v.portsBefore(pod, uint16(port)) {
+		out = append(out, v.explainUse(front, front.service.Namespace, "")...)
+		out = append(out, v.explainLimits(front)...)
 	}
 	return out
 }

@@ -80,12 +80,19 @@ func (v *view) inServiceBlock(addr netip.Addr) bool {
 // annotation returns the nearest that is set, and whether any is: the object's own, then its
 // namespace's.
 func (v *view) annotation(own *registry.Meta, key string) (string, bool) {
-	if value, ok := own.Annotations[key]; ok {
-		return value, true
+	value, ok, _ := v.annotationOf(own, key)
+	return value, ok
+}
+
+// annotationOf is annotation; inherited: it is the namespace's.
+func (v *view) annotationOf(
+	own *registry.Meta, key string,
+) (value string, ok, inherited bool) {
+	if value, ok = own.Annotations[key]; ok {
+		return value, true, false
 	}
 	if ns := v.Namespace(own.Namespace); ns != nil {
-		value, ok := ns.Annotations[key]
-		return value, ok
+		value, ok = ns.Annotations[key]
 	}
-	return "", false
+	return value, ok, ok
 }

@@ -170,7 +170,7 @@ func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
 	}
 	row.Proxies, row.Meshed = len(own.pods), len(own.pods) > 0
 	row.Folded, row.Incomplete = own.folded, own.full
-	row.ConfigAgeSeconds, row.ConfigStale = seconds(own.age), own.stale
+	row.ConfigAgeSeconds, row.ConfigStale = inSeconds(own.age), own.stale
 	if row.ConfigRevisions = len(own.revisions); row.ConfigRevisions == 1 {
 		for row.ConfigRevision = range own.revisions {
 			break

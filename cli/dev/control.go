@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -26,7 +28,9 @@ type control struct {
 type controls struct {
 	records func() []Record
 	restart func(ctx context.Context, name string) error
-	log     *slog.Logger
+	// diagnose answers what destination would tell a proxy: its Diagnostics.
+	diagnose http.HandlerFunc
+	log      *slog.Logger
 }
 
 func serveControl(path string, c controls) (*control, error) {
@@ -40,6 +44,7 @@ func serveControl(path string, c controls) (*control, error) {
 			c.log.Debug("a reader of the records went away", "err", err)
 		}
 	})
+	mux.HandleFunc("GET /resources", c.diagnose)
 	mux.HandleFunc("POST /restart/{name}", func(w http.ResponseWriter, r *http.Request) {
 		if err := c.restart(r.Context(), r.PathValue("name")); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -90,7 +95,7 @@ func ask(ctx context.Context, dir, method, path string) ([]byte, error) {
 		return nil, fmt.Errorf("ask the running mesh: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s", body)
+		return nil, errors.New(strings.TrimSpace(string(body)))
 	}
 	return body, nil
 }
@@ -106,6 +111,12 @@ func Records(ctx context.Context, dir string) ([]Record, error) {
 		return nil, fmt.Errorf("read the records: %w", err)
 	}
 	return out, nil
+}
+
+// Diagnose asks the running mesh's destination what it would tell a proxy: see
+// destination.Diagnosis.
+func Diagnose(ctx context.Context, dir string, query url.Values) ([]byte, error) {
+	return ask(ctx, dir, http.MethodGet, "/resources?"+query.Encode())
 }
 
 // Restart ends a server of the running mesh's control plane, or an instance's process, and starts

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,6 +214,13 @@ func (p *plane) restart(name string) error {
 // hear tells destination what was found of an instance's port.
 func (p *plane) hear(pod registry.Name, m *api.Health) error {
 	return p.destination.Load().Hear(pod, m)
+}
+
+// diagnose answers for the destination of the moment. Who may open the socket may ask, so no name
+// that a browser was led to can be the request's host.
+func (p *plane) diagnose(w http.ResponseWriter, r *http.Request) {
+	r.Host = "localhost"
+	p.destination.Load().Diagnostics().ServeHTTP(w, r)
 }
 
 // token is good for one instance's identity, in its proxy's memory only.

@@ -186,7 +186,7 @@ func (s *session) processes() map[int]string {
 
 func (s *session) startControl(context.Context) (err error) {
 	s.control, err = serveControl(s.state.path(controlFile),
-		controls{records: s.records, restart: s.restart, log: s.log})
+		controls{records: s.records, restart: s.restart, diagnose: s.plane.diagnose, log: s.log})
 	return err
 }
 

@@ -15,11 +15,16 @@ type Verdict struct {
 	Name      string `json:"name"`
 	Used      bool   `json:"used"`
 	Why       string `json:"why"`
+	// Fields are those of its spec that count, where some of an object's may and others not.
+	Fields []string `json:"fields,omitempty"`
+	// Backend is whose endpoints it is about, where that is another Service's than the one asked
+	// for.
+	Backend string `json:"backend,omitempty"`
 }
 
 // Verdict makes one about the object.
 func (o Origin) Verdict(used bool, why string) Verdict {
-	return Verdict{o.Kind, o.Namespace, o.Name, used, why}
+	return Verdict{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Used: used, Why: why}
 }
 
 // Explain says of each of several routes what Merge does with it, and why.
@@ -97,8 +102,10 @@ func ExplainUse(all []Traffic, port Scope, callerNamespace string) (out []Verdic
 			out = append(out, t.Origin.Verdict(false, t.unheld(all, port, held)))
 			continue
 		}
-		used, why := t.taken(whose)
-		out = append(out, t.Origin.Verdict(used, held[at].scope.words()+": "+why))
+		taken, why := t.taken(whose)
+		verdict := t.Origin.Verdict(len(taken) > 0, held[at].scope.words()+": "+why)
+		verdict.Fields = taken
+		out = append(out, verdict)
 	}
 	return out
 }
@@ -119,9 +126,10 @@ func (t *Traffic) unheld(all []Traffic, port Scope, held []holder) string {
 	return fmt.Sprintf("%s comes first, and is about the same", first.Origin)
 }
 
-// taken says which of a policy's fields count, and whose the others' place is.
-func (t *Traffic) taken(whose map[string]Origin) (used bool, why string) {
-	var taken, lost []string
+// taken are those of a policy's fields that count; why says it in words, and whose the others'
+// place is.
+func (t *Traffic) taken(whose map[string]Origin) (taken []string, why string) {
+	var lost []string
 	for _, field := range t.fields() {
 		if whose[field] == t.Origin {
 			taken = append(taken, field)
@@ -135,10 +143,21 @@ func (t *Traffic) taken(whose map[string]Origin) (used bool, why string) {
 	case len(taken) > 1:
 		lost = slices.Insert(lost, 0, strings.Join(taken, ", ")+" count")
 	case len(lost) == 0:
-		return false, "it says nothing of it"
+		return nil, "it says nothing of it"
 	}
-	return len(taken) > 0, strings.Join(lost, "; ")
+	return taken, strings.Join(lost, "; ")
 }
+
+// The fields of a BackendTrafficPolicy's spec by which requests go, as a Verdict names them.
+const (
+	FieldBalancer    = "loadBalancer"
+	FieldSlowStart   = "slowStart"
+	FieldLocality    = "locality"
+	FieldLimits      = "circuitBreaker"
+	FieldOutliers    = "outlierDetection"
+	FieldConcurrency = "adaptiveConcurrency"
+	FieldBudget      = "retryBudget"
+)
 
 // fields are those of its spec that a policy has, but for whom it is about.
 func (t *Traffic) fields() (out []string) {
@@ -146,11 +165,11 @@ func (t *Traffic) fields() (out []string) {
 		name string
 		said bool
 	}{
-		{"loadBalancer", t.Cluster.Balancer != nil}, {"slowStart", t.Cluster.SlowStart != nil},
-		{"circuitBreaker", t.Cluster.Limits != nil},
-		{"outlierDetection", t.Cluster.OutlierDetection != nil}, {"retryBudget", t.Budget != nil},
-		{"locality", t.Cluster.LocalityPreference != nil}, {"subset", t.Subset != 0},
-		{"healthCheck", t.Check != nil}, {"adaptiveConcurrency", t.Concurrency != nil},
+		{FieldBalancer, t.Cluster.Balancer != nil}, {FieldSlowStart, t.Cluster.SlowStart != nil},
+		{FieldLocality, t.Cluster.LocalityPreference != nil}, {"subset", t.Subset != 0},
+		{FieldLimits, t.Cluster.Limits != nil},
+		{FieldOutliers, t.Cluster.OutlierDetection != nil}, {"healthCheck", t.Check != nil},
+		{FieldConcurrency, t.Concurrency != nil}, {FieldBudget, t.Budget != nil},
 		{"timeouts", t.Timing != nil}, {"hedge", t.Hedge != nil},
 	} {
 		if f.said {

@@ -154,6 +154,28 @@ func (v *View) Workload(name Name) *Workload {
 	return v.registry.workloads.get(name)
 }
 
+// Instances are the workloads of an owner that run, those with a proxy first, and then by their
+// names. It looks at all there are: it is for people, who ask once, and adds no topic.
+func (v *View) Instances(namespace, kind, owner string) (out []*Workload) {
+	for name := range v.registry.workloads.objects {
+		w := v.registry.workloads.get(name)
+		if name.Namespace == namespace && w.Kind == kind && w.Owner == owner && !w.Ended &&
+			!w.Terminating {
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Workload) int {
+		if a.HasProxy != b.HasProxy {
+			if a.HasProxy {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	return out
+}
+
 // Member returns the workload that an endpoint of a service names, or nil. Whoever read the
 // service's slices reads it again when one of their workloads changes, so no topic is added.
 func (v *View) Member(ep *Endpoint) *Workload { return v.registry.workloads.get(ep.Workload) }

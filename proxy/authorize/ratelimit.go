@@ -192,6 +192,18 @@ func (ls *Limits) After(was *Limits) *Limits {
 // Any reports whether there are limits.
 func (ls *Limits) Any() bool { return len(ls.list) > 0 }
 
+func (l *Limit) matches(req []hpack.HeaderField) bool { return l.match == nil || l.match(req) }
+
+// Matching are the numbers of those that are about a request, in the order of the messages.
+func (ls *Limits) Matching(req []hpack.HeaderField) (out []int) {
+	for i, l := range ls.list {
+		if l.matches(req) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // held is a limit that a request is held against, and the bucket there.
 type held struct {
 	*Limit
@@ -210,7 +222,7 @@ func (ls *Limits) Take(who *Caller, req []hpack.HeaderField, now time.Time) (ove
 	var room [api.MaxRateLimits]held
 	against := room[:0]
 	for _, l := range ls.list {
-		if l.match == nil || l.match(req) {
+		if l.matches(req) {
 			against = append(against, held{
 				Limit: l, rate: l.rateNow(now), bucket: l.bucketOf(who, req)})
 		}

@@ -97,11 +97,8 @@ func (x *exchange) redirect(to *route.Redirect, b *batch) {
 // answerFixed gives the answer that the route has instead of a cluster: 404 to what none of its
 // rules matches.
 func (x *exchange) answerFixed(status int, b *batch) {
-	words, why := "the route answers "+strconv.Itoa(status), outcome.RouteAnswer
-	if status == 404 {
-		why = outcome.NoRoute
-	}
-	x.because(why, words)
+	words := "the route answers " + strconv.Itoa(status)
+	x.because(outcome.Fixed(status), words)
 	x.answerByRoute(x.errorReply(status, words), b)
 }
 

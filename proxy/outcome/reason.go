@@ -58,6 +58,15 @@ func (r Reason) String() string {
 	return reasonNames[r]
 }
 
+// Fixed is why a route answers with a status instead of asking a backend: 404 is for what none of
+// its rules matches.
+func Fixed(status int) Reason {
+	if status == 404 {
+		return NoRoute
+	}
+	return RouteAnswer
+}
+
 // Says is the reason before words for people, as tulle-error has it.
 func (r Reason) Says(words string) string { return r.String() + ": " + words }
 

@@ -41,7 +41,7 @@ func (u *Rule) Befalls(
 	req []hpack.HeaderField, caller string, now time.Time,
 ) (delay time.Duration, status int) {
 	for _, f := range u.Faults {
-		if !now.Before(f.until) || !f.means(req, caller) {
+		if !f.Means(req, caller, now) {
 			continue
 		}
 		n := f.count.Add(1)
@@ -55,8 +55,9 @@ func (u *Rule) Befalls(
 	return delay, status
 }
 
-func (f *Fault) means(req []hpack.HeaderField, caller string) bool {
-	return (len(f.callers) == 0 || slices.Contains(f.callers, caller)) &&
+// Means reports whether a caller's request is one of which the fault has its shares.
+func (f *Fault) Means(req []hpack.HeaderField, caller string, now time.Time) bool {
+	return now.Before(f.until) && (len(f.callers) == 0 || slices.Contains(f.callers, caller)) &&
 		(f.match == nil || f.match(req))
 }
 

@@ -121,6 +121,18 @@ func (r *Route) Find(req []hpack.HeaderField) *Rule {
 	return r.Fallback
 }
 
+// Place is the number of a rule among those of its protocol, in the order of the message; -1: it is
+// Fallback.
+func (r *Route) Place(u *Rule) int {
+	if i := slices.Index(r.rules, u); i >= 0 {
+		return i
+	}
+	if i := slices.Index(r.tcp, u); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(r.tls, func(t tlsRule) bool { return t.Rule == u })
+}
+
 // Failure classifies a response by its status: the profile's classes first, then 5xx.
 func (u *Rule) Failure(status int) bool {
 	for _, c := range u.classes {

@@ -57,6 +57,7 @@ var checks = []check{
 	{"ejection", checkEjection},
 	{"fault", checkFault},
 	{"rate limit", checkLimit},
+	{"explain", checkExplain},
 	{"profile edit", checkEdit},
 	{"figures", checkFigures},
 	{"figures after viz was restarted", checkRestart},
