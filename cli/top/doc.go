@@ -1,9 +1,9 @@
 // Package top is the live page of `meshctl viz top`: rows of traffic that can be sorted, filtered,
 // paused and drilled into.
 //
-// model.go holds the state and what messages do to it, keys.go what keys do, filter.go and
-// column.go which rows are shown and how, view.go the drawing. Everything but Run is a function of
-// the state, so tests need no terminal.
+// model.go holds the state and what messages do to it, keys.go what keys do, column.go which
+// columns there are and view.go the drawing. Everything but Run is a function of the state, so
+// tests need no terminal. Which rows are shown is viz's Filter, which the page has, too.
 //
 // It only asks viz and shows the answer; it refuses to compute a figure of its own. Run ends when
 // the user quits or its context ends, gives the terminal back, and leaves no goroutine.

@@ -68,7 +68,7 @@ func (m model) command(k string) (tea.Model, tea.Cmd) {
 		m.order.reversed = !m.order.reversed
 		m.arrange()
 	case "/":
-		m.editing, m.draft = true, m.filter.text
+		m.editing, m.draft = true, m.filter.Text
 	case "g":
 		return m.regroup()
 	case "enter", "right", "l":
@@ -110,7 +110,7 @@ func (m *model) edit(draft string) {
 		return
 	}
 	m.draft, m.problem = draft, ""
-	f, err := parseFilter(draft)
+	f, err := viz.ParseFilter(draft)
 	if err != nil {
 		m.problem = err.Error()
 		return

@@ -40,7 +40,7 @@ type model struct {
 
 	rows    []viz.TopRow // what of the data is shown, in order
 	order   ordering
-	filter  filter
+	filter  viz.Filter
 	cursor  rowKey
 	first   int // first row on the page
 	editing bool
@@ -150,7 +150,7 @@ func (m *model) arrange() {
 		return
 	}
 	for _, row := range m.data.Rows {
-		if m.filter.matches(&row) {
+		if m.filter.Matches(&row) {
 			m.rows = append(m.rows, row)
 		}
 	}

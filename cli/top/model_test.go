@@ -200,14 +200,14 @@ func TestFilterTerms(t *testing.T) {
 		"ITEMS":                 "checkout",
 		"p95>0 redis":           "",
 	} {
-		f, err := parseFilter(text)
+		f, err := viz.ParseFilter(text)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
 		var got []string
 		for i := range rows {
-			if f.matches(&rows[i]) {
+			if f.Matches(&rows[i]) {
 				got = append(got, rows[i].From)
 			}
 		}
@@ -220,7 +220,7 @@ func TestFilterTerms(t *testing.T) {
 		"ok~9": "numbers compare with", "from>web": "text compares with",
 		"p99>": `"" is no number`,
 	} {
-		if _, err := parseFilter(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := viz.ParseFilter(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gives %v, want %q", text, err, want)
 		}
 	}
@@ -239,7 +239,7 @@ func TestBadFilterKeepsTheLastGoodOne(t *testing.T) {
 		t.Error("a filter that makes no sense was kept")
 	}
 	p.press("backspace", "enter")
-	p.want("filter", p.model.filter.text, "from=web p99>1")
+	p.want("filter", p.model.filter.Text, "from=web p99>1")
 }
 
 func TestPause(t *testing.T) {

@@ -141,8 +141,8 @@ func (m *model) status() string {
 	}
 	text := " " + strings.Join(path, " "+m.glyphs.separator+" ") + "   by " + m.query.Group +
 		"   sort " + m.order.head() + direction
-	if m.filter.text != "" {
-		text += fmt.Sprintf("   filter %s (%d of %d)", m.filter.text, len(m.rows),
+	if m.filter.Text != "" {
+		text += fmt.Sprintf("   filter %s (%d of %d)", m.filter.Text, len(m.rows),
 			len(m.dataRows()))
 	}
 	return paint(faint, fit(text, m.width, false, m.glyphs.more))
