@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -25,6 +26,9 @@ func NewClient(addr string) *Client {
 	return &Client{addr: addr, http: &http.Client{Timeout: queryTimeout,
 		Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 2}}}
 }
+
+// Addr is where it asks.
+func (c *Client) Addr() string { return c.addr }
 
 // Stat asks /api/stat.
 func (c *Client) Stat(ctx context.Context, q Query) (*Stat, error) {
@@ -121,13 +125,17 @@ func (q Query) values() url.Values {
 		paramResource: q.Resource, paramNamespace: q.Namespace, paramFrom: q.From,
 		paramFromNamespace: q.FromNamespace,
 		paramTo:            q.To, paramToNamespace: q.ToNamespace, paramRoute: q.Route,
-		paramGroup: q.Group,
+		paramGroup: q.Group, paramFilter: q.Filter, paramOpen: q.Open,
 	} {
 		if value != "" {
 			p.Set(name, value)
 		}
 	}
-	for name, value := range map[string]time.Duration{paramWindow: q.Window, paramAgo: q.Ago} {
+	if q.Most != 0 {
+		p.Set(paramMost, strconv.Itoa(q.Most))
+	}
+	for name, value := range map[string]time.Duration{paramWindow: q.Window, paramAgo: q.Ago,
+		paramStep: q.Step} {
 		if value != 0 {
 			p.Set(name, value.String())
 		}

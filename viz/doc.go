@@ -6,7 +6,8 @@
 // together) → history (a ring of what happened in each five seconds). Questions come in through
 // http, as the types of query.go, and are answered by stat, edges, routes, backends and top over
 // collect, which sums series into rows: wholes, so that the pods are no matter, unless the question
-// tells pods apart. For Prometheus the same reports are summed by workload (flow), in our names,
+// tells pods apart. The page (web) is answered by graph, which drawing gives places to (layered),
+// and course. For Prometheus the same reports are summed by workload (flow), in our names,
 // Linkerd's and Istio's (views), on a page of their own (prometheus).
 //
 // Single requests come on a stream of their own (recordstream), while somebody wants to see them. A
@@ -30,7 +31,8 @@
 //
 // It refuses to believe a proxy about who it is: namespace, account and pod come from the
 // certificate. It refuses reports that are malformed or too large, and answers questions on
-// loopback only, for reading only, and Prometheus only on a listener that it is given for that. It
+// loopback only, for reading only, to no browser but through a gate (package gate), and Prometheus
+// only on a listener that it is given for that. It
 // believes of a proxy's calls no more than a proxy can do (mostPerSecond) in a time that our own
 // clock confirms. It knows no Kubernetes.
 //

@@ -9,10 +9,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/identity/serve"
+	"github.com/tulle-mesh/tulle/viz/gate"
+	"github.com/tulle-mesh/tulle/viz/web"
 )
 
 // Bounds of the asking side.
@@ -59,7 +62,8 @@ func checkLoopback(a net.Addr) error {
 	return nil
 }
 
-// Handler answers the query API. It only reads, and only for requests that name a loopback host.
+// Handler answers the query API, and has the page's files. It only reads, and only for requests
+// that name a loopback host and come from no browser: those come through a gate (package gate).
 func (v *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -84,19 +88,27 @@ func (v *Server) Handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/tap", v.tap)
 	mux.HandleFunc("GET /api/proxies", answer(v.store.reporting))
+	mux.HandleFunc("GET /api/graph", answer(v.graph))
+	mux.HandleFunc("GET /api/series", answer(v.store.course))
+	mux.Handle("GET /", web.Handler())
 	return localOnly(limited(mux))
 }
 
 // localOnly stops DNS rebinding: a web page that points its own name at 127.0.0.1 sends that name
-// as the host.
+// as the host. And it stops browsers, which any web page can make ask.
 func localOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		if !localHost(r.Host) {
+		if !gate.Loopback(r.Host) {
 			fail(w, http.StatusForbidden, fmt.Errorf(
 				"host %q is not loopback: use 127.0.0.1 or localhost", r.Host))
+			return
+		}
+		if gate.FromBrowser(r) {
+			fail(w, http.StatusForbidden, errors.New(
+				"viz answers no browser: 'meshctl dashboard' prints the page's address"))
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -107,19 +119,6 @@ func localOnly(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-func localHost(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 func limited(next http.Handler) http.Handler {
@@ -237,6 +236,10 @@ const (
 	paramStream        = "stream"
 	paramInterval      = "interval"
 	paramID            = "id"
+	paramOpen          = "open"
+	paramFilter        = "filter"
+	paramStep          = "step"
+	paramMost          = "most"
 )
 
 // parseQuery reads a question, and how often it is to be answered: 0 is once.
@@ -246,7 +249,7 @@ func parseQuery(p url.Values) (Query, time.Duration, error) {
 		FromNamespace: p.Get(paramFromNamespace),
 		To:            p.Get(paramTo), ToNamespace: p.Get(paramToNamespace),
 		Route: p.Get(paramRoute),
-		Group: p.Get(paramGroup),
+		Group: p.Get(paramGroup), Filter: p.Get(paramFilter), Open: p.Get(paramOpen),
 	}
 	if isSet(p.Get(paramAll)) {
 		q.Namespace = ""
@@ -258,6 +261,12 @@ func parseQuery(p url.Values) (Query, time.Duration, error) {
 	if q.Ago, err = parseDuration(p, paramAgo, 0, historyLength); err != nil {
 		return q, 0, err
 	}
+	if q.Most, err = parseMost(p.Get(paramMost)); err != nil {
+		return q, 0, err
+	}
+	if q.Step, err = parseDuration(p, paramStep, slotLength, historyLength); err != nil {
+		return q, 0, err
+	}
 	if !isSet(p.Get(paramStream)) {
 		return q, 0, nil
 	}
@@ -266,6 +275,17 @@ func parseQuery(p url.Values) (Query, time.Duration, error) {
 		interval = time.Second
 	}
 	return q, interval, err
+}
+
+func parseMost(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxListNodes {
+		return 0, fmt.Errorf("%w: most=%q: use 1 to %d", errQuery, text, maxListNodes)
+	}
+	return n, nil
 }
 
 func isSet(v string) bool { return v == "1" || v == "true" }

@@ -15,16 +15,24 @@ const (
 
 // Query is one question. Not every field matters to every question.
 type Query struct {
-	Resource      string        // "deploy", "deploy/web", "svc", "pod", "ns", ...
-	Namespace     string        // "": all of them
-	From          string        // "deploy/web": only its requests
-	FromNamespace string        // "": any
-	To            string        // "svc/web": only requests to it
-	ToNamespace   string        // "": any
-	Route         string        // top: only this route
-	Group         string        // top: service, route (default), pod or identity
-	Window        time.Duration // of rates and quantiles; 0 is DefaultWindow
-	Ago           time.Duration // how long ago the window ended
+	Resource      string // "deploy", "deploy/web", "svc", "pod", "ns", ...
+	Namespace     string // "": all of them
+	From          string // "deploy/web": only its requests
+	FromNamespace string // "": any
+	To            string // "svc/web": only requests to it
+	ToNamespace   string // "": any
+	Route         string // top: only this route
+	// Group is, for top, service, route (default), pod or identity; for the graph workload
+	// (default), service or namespace.
+	Group  string
+	Filter string // graph: which calls to show, as ParseFilter reads it
+	// Open are the namespaces that the graph shows whole, with commas between; "": all, if they
+	// are few enough; "*": all; "-": none.
+	Open   string
+	Most   int           // graph: nodes, at most; 0: as many as can be looked at
+	Step   time.Duration // series: of one point; 0: as fits the window
+	Window time.Duration // of rates and quantiles; 0 is DefaultWindow
+	Ago    time.Duration // how long ago the window ended
 }
 
 // Window says what time rates and quantiles are of.
@@ -99,6 +107,7 @@ type StatRow struct {
 	Namespace string `json:"namespace"`
 	Kind      string `json:"kind"`
 	Meshed    bool   `json:"meshed"`
+	Workload  string `json:"workload,omitempty"` // a pod's: "deployment/web"
 	// Proxies is how many pods' proxies report for it now. A service has none of its own.
 	Proxies int `json:"proxies"`
 	// MeasuredBy is "server" (its own proxies) or "client" (its callers').
@@ -215,6 +224,115 @@ type TopRow struct {
 	// requests per second, oldest first, of five seconds each
 	Trend []float64 `json:"trend"`
 	Figures
+}
+
+// Graph is the answer to /api/graph: who calls whom, and where to draw them.
+type Graph struct {
+	Window Window      `json:"window"`
+	Total  Figures     `json:"total"`
+	Nodes  []GraphNode `json:"nodes"` // the busiest first
+	Edges  []GraphEdge `json:"edges"`
+	// Lanes are the areas of the namespaces that are shown whole.
+	Lanes      []GraphLane      `json:"lanes"`
+	Namespaces []GraphNamespace `json:"namespaces"`
+	// HiddenNodes and HiddenEdges are how many were left out, for there are too many.
+	HiddenNodes int `json:"hiddenNodes"`
+	HiddenEdges int `json:"hiddenEdges"`
+	// Proxies is how many report.
+	Proxies int `json:"proxies"`
+}
+
+// GraphNode is a workload, a service, a namespace, or something outside the mesh.
+type GraphNode struct {
+	ID string `json:"id"`
+	// Kind is as in other answers; "outside" stands for all callers without a proxy.
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// X and Y are its place, in columns to the right and rows down.
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+	// Proxies is how many pods' proxies report for it now.
+	Proxies           int        `json:"proxies"`
+	CertificateExpiry *time.Time `json:"certificateExpiry,omitempty"`
+	// Workloads are those behind a service, and how many there are of a namespace.
+	Workloads []string `json:"workloads,omitempty"`
+	// What it answered: for a workload as its own proxies measure it, where it has some.
+	GraphFigures
+}
+
+// GraphEdge is one calling another.
+type GraphEdge struct {
+	From string `json:"from"` // a node's ID
+	To   string `json:"to"`
+	// Bends are places that its line leads through, [x, y] each.
+	Bends     [][2]float64 `json:"bends,omitempty"`
+	Routes    []string     `json:"routes"`
+	Encrypted bool         `json:"encrypted"`
+	Security  string       `json:"security"`
+	Reason    string       `json:"reason,omitempty"` // why it is not encrypted
+	ClientID  string       `json:"clientId,omitempty"`
+	ServerID  string       `json:"serverId,omitempty"`
+	GraphFigures
+}
+
+// GraphFigures are the golden metrics of a node or an edge in the window, and the totals since the
+// proxies started. Fields that are 0 or unknown are left out.
+type GraphFigures struct {
+	RPS               float64  `json:"rps"`
+	SuccessRate       *float64 `json:"successRate,omitempty"`
+	ActualSuccessRate *float64 `json:"actualSuccessRate,omitempty"`
+	P50Ms             *float64 `json:"p50Ms,omitempty"`
+	P95Ms             *float64 `json:"p95Ms,omitempty"`
+	P99Ms             *float64 `json:"p99Ms,omitempty"`
+	Requests          uint64   `json:"requests"`
+	Failures          uint64   `json:"failures"`
+	WindowRequests    uint64   `json:"windowRequests,omitempty"`
+	WindowFailures    uint64   `json:"windowFailures,omitempty"`
+	Retries           uint64   `json:"retries,omitempty"` // these six of the window
+	RetriesRefused    uint64   `json:"retriesRefused,omitempty"`
+	Timeouts          uint64   `json:"timeouts,omitempty"`
+	Faulted           uint64   `json:"faulted,omitempty"`
+	Limited           uint64   `json:"limited,omitempty"`
+	BytesPerSecond    float64  `json:"bytesPerSecond,omitempty"` // both ways
+	Connections       uint64   `json:"connections,omitempty"`    // now, as are the last two
+	Ejected           uint64   `json:"ejected,omitempty"`
+	Endpoints         uint64   `json:"endpoints,omitempty"`
+}
+
+// GraphLane is the area of a namespace: from the place of its first node to that of its last.
+type GraphLane struct {
+	Namespace string  `json:"namespace"`
+	Left      float64 `json:"left"`
+	Top       float64 `json:"top"`
+	Right     float64 `json:"right"`
+	Bottom    float64 `json:"bottom"`
+}
+
+// GraphNamespace is a namespace, and whether it is shown whole or as one node.
+type GraphNamespace struct {
+	Name      string `json:"name"`
+	Workloads int    `json:"workloads"`
+	Open      bool   `json:"open"`
+}
+
+// Course is the answer to /api/series: how figures went, in steps of equal length, oldest first.
+// null means that nothing was measured.
+type Course struct {
+	Window      Window     `json:"window"`
+	Begin       time.Time  `json:"begin"` // of the first step
+	StepSeconds float64    `json:"stepSeconds"`
+	RPS         []*float64 `json:"rps"`
+	SuccessRate []*float64 `json:"successRate"`
+	P50Ms       []*float64 `json:"p50Ms"`
+	P95Ms       []*float64 `json:"p95Ms"`
+	P99Ms       []*float64 `json:"p99Ms"`
+	Requests    []uint64   `json:"requests"`
+	Failures    []uint64   `json:"failures"`
+	Retries     []uint64   `json:"retries"`
+	Timeouts    []uint64   `json:"timeouts"`
+	Faulted     []uint64   `json:"faulted"`
+	Limited     []uint64   `json:"limited"`
 }
 
 // Failure is the answer to a question that could not be answered.

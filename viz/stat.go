@@ -112,6 +112,7 @@ type proxiesOf struct {
 	age       *time.Duration // the oldest word
 	revisions map[string]struct{}
 	stale     int
+	of     string // a pod's workload
 }
 
 // proxies finds the processes of every resource that is asked for. Those that ended keep its row
@@ -150,6 +151,7 @@ func (o *proxiesOf) add(p *process, now time.Time) {
 	o.pods[p.key.reporter.pod] = struct{}{}
 	o.folded += p.dropped
 	o.full = o.full || p.full
+	o.of = p.workload.kind + "/" + p.workload.name
 	if p.expiry.Unix() > 0 && (o.expiry.IsZero() || p.expiry.Before(o.expiry)) {
 		o.expiry = p.expiry
 	}
@@ -175,6 +177,9 @@ func (q *statQuestion) statRow(k key, g *group, own *proxiesOf) StatRow {
 		for row.ConfigRevision = range own.revisions {
 			break
 		}
+	}
+	if k.kind == "pod" {
+		row.Workload = own.of
 	}
 	if !own.expiry.IsZero() {
 		expiry := own.expiry.UTC()
