@@ -37,6 +37,7 @@ var noOutput = map[string]string{
 	"meshctl uninject":                  "prints its input's own format",
 	"meshctl serve":                     "servers print logs",
 	"meshctl diagnostics proxy-metrics": "prints Prometheus' text format",
+	"meshctl dashboard":                 "prints an address",
 	"meshctl debug log-level":           "says what it did",
 	"meshctl debug dump":                "writes an archive",
 	"meshctl dev":                       "runs processes",

@@ -63,6 +63,7 @@ func (a *app) commands() []*cobra.Command {
 		newDevCommand(a),
 		newCanaryCommand(a),
 		newCheckCommand(a),
+		newDashboardCommand(a),
 		newIdentityCommand(a),
 		newDebugCommand(a),
 		newDiagnosticsCommand(a),

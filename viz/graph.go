@@ -177,7 +177,7 @@ func (q *graphQuestion) learnLocked(s *store, now time.Time) (reporting int) {
 		}
 		q.reporting[p.key.reporter.id] = true
 		pods[p.key.reporter] = struct{}{}
-		q.proxies[at].add(p)
+		q.proxies[at].add(p, now)
 		if at != k {
 			q.note(at, k.name)
 		}

@@ -112,7 +112,7 @@ type proxiesOf struct {
 	age       *time.Duration // the oldest word
 	revisions map[string]struct{}
 	stale     int
-	of     string // a pod's workload
+	of        string // a pod's workload
 }
 
 // proxies finds the processes of every resource that is asked for. Those that ended keep its row

@@ -30,6 +30,7 @@ type controls struct {
 	restart func(ctx context.Context, name string) error
 	// diagnose answers what destination would tell a proxy: its Diagnostics.
 	diagnose http.HandlerFunc
+	page     func() string // the page's address, for one browser
 	log      *slog.Logger
 }
 
@@ -45,6 +46,9 @@ func serveControl(path string, c controls) (*control, error) {
 		}
 	})
 	mux.HandleFunc("GET /resources", c.diagnose)
+	mux.HandleFunc("GET /page", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, c.page())
+	})
 	mux.HandleFunc("POST /restart/{name}", func(w http.ResponseWriter, r *http.Request) {
 		if err := c.restart(r.Context(), r.PathValue("name")); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

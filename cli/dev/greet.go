@@ -12,6 +12,8 @@ func (s *session) greet() {
 	p := &s.plan.ports
 	fmt.Fprintf(s.Out, "\nThe mesh is up: %d services in namespace %s.\n\n", len(s.mesh.Services),
 		p.Namespace)
+	fmt.Fprintf(s.Out, "The page, for one browser ('meshctl dashboard' prints another address):\n"+
+		"  %s\n\n", s.page.address())
 	fmt.Fprintf(s.Out, "Look:\n")
 	fmt.Fprintf(s.Out, "  meshctl viz top             live traffic, each route\n")
 	fmt.Fprintf(

@@ -14,6 +14,7 @@ type Ports struct {
 	Destination string     `json:"destination"`
 	Viz         string     `json:"viz"`      // proxies report here
 	VizQuery    string     `json:"vizQuery"` // questions, HTTP and JSON
+	Page        string     `json:"page"`     // for browsers: 'meshctl dashboard' lets one in
 	Instances   []Instance `json:"instances"`
 	Calls       []Call     `json:"calls"`
 }

@@ -39,6 +39,7 @@ type session struct {
 	logFile  *os.File
 	super    *supervisor
 	plane    *plane
+	page     *page
 	relays   []*relay
 	control  *control
 	commands *commands
@@ -146,6 +147,10 @@ func (s *session) startPlane(ctx context.Context) (err error) {
 	p := &s.plan.ports
 	p.Identity, p.Destination, p.Viz, p.VizQuery = s.plane.identityAddr, s.plane.destinationAddr,
 		s.plane.vizAddr, s.plane.queryAddr
+	if err := s.startPage(p.VizQuery); err != nil {
+		return err
+	}
+	p.Page = s.page.addr
 	s.say("control plane: identity %s, destination %s, viz %s", p.Identity, p.Destination, p.Viz)
 	return s.state.writeJSON(portsFile, p)
 }
@@ -186,7 +191,8 @@ func (s *session) processes() map[int]string {
 
 func (s *session) startControl(context.Context) (err error) {
 	s.control, err = serveControl(s.state.path(controlFile),
-		controls{records: s.records, restart: s.restart, diagnose: s.plane.diagnose, log: s.log})
+		controls{records: s.records, restart: s.restart, diagnose: s.plane.diagnose,
+			page: s.page.address, log: s.log})
 	return err
 }
 
@@ -270,6 +276,9 @@ func (s *session) close() error {
 	}
 	for _, r := range s.relays {
 		r.close()
+	}
+	if s.page != nil {
+		s.page.close()
 	}
 	if s.plane != nil {
 		err = errors.Join(err, s.plane.close())
