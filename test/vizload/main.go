@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,14 +25,16 @@ var trustDomain = spiffeid.RequireTrustDomainFromString("cluster.local")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
+	services := flag.Int("services", 0, "how many services there are; 0: a shop of five")
+	flag.Parse()
+	if err := run(ctx, os.Stdout, *services); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "vizload:", err)
 		os.Exit(1)
 	}
 }
 
 // run starts viz, and proxies that report to it, until the context ends. It prints where to ask.
-func run(ctx context.Context, out io.Writer) error {
+func run(ctx context.Context, out io.Writer, services int) error {
 	ca, err := svid.NewCA(trustDomain)
 	if err != nil {
 		return err
@@ -52,8 +55,12 @@ func run(ctx context.Context, out io.Writer) error {
 	all, ctx := errgroup.WithContext(ctx)
 	v := viz.New(viz.Config{Source: source, TrustDomain: trustDomain, Log: slog.Default()})
 	all.Go(func() error { return v.Serve(ctx, reports, queries) })
-	for _, p := range proxies() {
-		all.Go(func() error { return p.run(ctx, ca, reports.Addr().String()) })
+	list := proxies()
+	if services > 0 {
+		list = many(services)
+	}
+	for _, p := range list {
+		all.Go(func() error { return p.stay(ctx, ca, reports.Addr().String()) })
 	}
 	return all.Wait()
 }

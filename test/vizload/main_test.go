@@ -18,7 +18,7 @@ func TestLoad(t *testing.T) {
 	defer cancel()
 	read, write := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, write) }()
+	go func() { done <- run(ctx, write, 0) }()
 	line, err := bufio.NewReader(read).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)

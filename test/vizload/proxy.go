@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/proxy/metric"
@@ -19,13 +23,16 @@ import (
 
 // proxy makes up the figures of one pod's proxy.
 type proxy struct {
-	name, pod string
-	flows     []flow
+	namespace, name, pod string // of a namespace: "" is shop
+	flows                []flow
+	host                 byte
+	late                 time.Duration // after the first
 }
 
 // flow is one series: so many requests a second, of which some fail.
 type flow struct {
 	to, route  string // outbound
+	namespace  string // outbound: its, "" is shop
 	from       string // inbound: a workload, or an address
 	unmeshed   bool
 	rate       float64
@@ -33,11 +40,30 @@ type flow struct {
 	retried    bool
 	median     time.Duration
 	cumulative *api.Series
+	latency    []uint64 // by bucket
+}
+
+// stay reports until the context ends, and connects again where that failed: on a busy machine not
+// all get through at once. Those that are many begin one after the other.
+func (p *proxy) stay(ctx context.Context, ca *svid.CA, addr string) error {
+	pause := p.late
+	for {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err := p.run(ctx, ca, addr)
+		if ctx.Err() != nil || status.Code(err) != codes.Unavailable {
+			return err
+		}
+		pause = time.Second
+	}
 }
 
 // run reports once a second until the context ends.
 func (p *proxy) run(ctx context.Context, ca *svid.CA, addr string) error {
-	source, err := ca.Source("shop", p.name, p.pod, time.Hour)
+	source, err := ca.Source(shop(p.namespace), p.name, p.pod, time.Hour)
 	if err != nil {
 		return err
 	}
@@ -45,7 +71,7 @@ func (p *proxy) run(ctx context.Context, ca *svid.CA, addr string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(
+	conn, err := grpc.NewClient(addr, grpc.WithContextDialer(p.dial), grpc.WithTransportCredentials(
 		credentials.NewTLS(spiffe.ClientConfig(source, server, []string{"h2"}, ""))))
 	if err != nil {
 		return err
@@ -58,6 +84,12 @@ func (p *proxy) run(ctx context.Context, ca *svid.CA, addr string) error {
 	return p.report(ctx, stream)
 }
 
+// dial connects from an address of the proxy's own: viz lets so many in from one.
+func (p *proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, p.host)}}
+	return from.DialContext(ctx, "tcp", addr)
+}
+
 // reportStream is a proxy's end of the stream of its reports.
 type reportStream = grpc.BidiStreamingClient[api.ReportRequest, api.ReportResponse]
 
@@ -65,23 +97,29 @@ func (p *proxy) report(ctx context.Context, stream reportStream) error {
 	start := time.Now()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	every := time.Second
 	for sequence := uint64(1); ; sequence++ {
 		m := &api.ReportRequest{
 			StartId: fmt.Sprint(start.UnixNano()), Sequence: sequence,
 			UptimeMs: uint64(time.Since(start).Milliseconds()),
 			Workload: &api.Workload{
-				Namespace: "shop", Kind: "deployment", Name: p.name, Pod: p.pod,
+				Namespace: shop(p.namespace), Kind: "deployment", Name: p.name, Pod: p.pod,
 			},
 			CertificateExpiryUnix: start.Add(time.Hour).Unix(),
 		}
 		for i := range p.flows {
-			m.Series = append(m.Series, p.flows[i].tick(uint32(i), p, time.Since(start)))
+			m.Series = append(m.Series, p.flows[i].tick(uint32(i), p, time.Since(start), every))
 		}
 		if err := stream.Send(m); err != nil {
 			return err
 		}
-		if _, err := stream.Recv(); err != nil {
+		answer, err := stream.Recv()
+		if err != nil {
 			return err
+		}
+		if next := time.Duration(answer.IntervalMs) * time.Millisecond; next != every {
+			every = next
+			ticker.Reset(every)
 		}
 		select {
 		case <-ticker.C:
@@ -91,20 +129,27 @@ func (p *proxy) report(ctx context.Context, stream reportStream) error {
 	}
 }
 
-// tick adds a second of traffic. The rate swings, so that trends have something to show.
-func (f *flow) tick(id uint32, p *proxy, at time.Duration) *api.Series {
+// shop is the namespace of what has none of its own.
+func shop(namespace string) string { return cmp.Or(namespace, "shop") }
+
+// tick adds the traffic of a while. The rate swings, so that trends have something to show.
+func (f *flow) tick(id uint32, p *proxy, at, while time.Duration) *api.Series {
 	if f.cumulative == nil {
 		f.cumulative = &api.Series{Id: id, Labels: f.labels(p), ConnectionsOpen: 2}
-		for i := range metric.Buckets {
-			f.cumulative.Bucket = append(f.cumulative.Bucket, uint32(i))
-		}
-		f.cumulative.BucketCount = make([]uint64, metric.Buckets)
+		f.latency = make([]uint64, metric.Buckets)
 	}
 	swing := 1 + 0.5*math.Sin(at.Seconds()/8+float64(id))
-	for range int(f.rate*swing + rand.Float64()) {
+	for range int(f.rate*swing*while.Seconds() + rand.Float64()) {
 		f.request()
 	}
-	return f.cumulative
+	s := f.cumulative
+	s.Bucket, s.BucketCount = s.Bucket[:0], s.BucketCount[:0]
+	for i, n := range f.latency {
+		if n > 0 {
+			s.Bucket, s.BucketCount = append(s.Bucket, uint32(i)), append(s.BucketCount, n)
+		}
+	}
+	return s
 }
 
 // request is one of them, with up to two retries where the flow has any.
@@ -113,7 +158,7 @@ func (f *flow) request() {
 	s.Requests++
 	s.ReadBytes += 300
 	s.WrittenBytes += 1200
-	s.BucketCount[metric.Index(time.Duration(float64(f.median)*math.Exp(rand.NormFloat64()*0.8)))]++
+	f.latency[metric.Index(time.Duration(float64(f.median)*math.Exp(rand.NormFloat64()*0.8)))]++
 	for try := 0; ; try++ {
 		s.Tries++
 		if rand.Float64() >= f.fails {
@@ -129,18 +174,20 @@ func (f *flow) request() {
 }
 
 func (f *flow) labels(p *proxy) *api.Labels {
-	own := "spiffe://cluster.local/ns/shop/sa/"
+	own := "spiffe://cluster.local/ns/" + shop(p.namespace) + "/sa/"
+	peer := "spiffe://cluster.local/ns/" + shop(f.namespace) + "/sa/"
 	l := &api.Labels{
 		Direction: api.Direction_DIRECTION_INBOUND, Security: api.Security_SECURITY_MTLS,
 		OwnId: own + p.name, Protocol: "http/1", Port: 8080, Route: f.route,
 	}
 	if f.to != "" {
-		l.Direction, l.Namespace, l.Service, l.Authority = api.Direction_DIRECTION_OUTBOUND, "shop",
-			f.to, f.to+".shop.svc.cluster.local:80"
-		l.Peer = &api.Workload{Namespace: "shop", Kind: "deployment", Name: f.to, Pod: f.to + "-1"}
-		l.PeerId = own + f.to
+		l.Direction, l.Namespace, l.Service, l.Authority = api.Direction_DIRECTION_OUTBOUND,
+			shop(f.namespace), f.to, f.to+"."+shop(f.namespace)+".svc.cluster.local:80"
+		l.Peer = &api.Workload{Namespace: shop(f.namespace), Kind: "deployment", Name: f.to,
+			Pod: f.to + "-1"}
+		l.PeerId = peer + f.to
 	} else if !f.unmeshed {
-		l.PeerId = own + f.from
+		l.PeerId = peer + f.from
 	}
 	if f.unmeshed {
 		l.Security, l.PeerId, l.PeerAddress = api.Security_SECURITY_PLAINTEXT_UNMESHED, "", f.from
@@ -173,4 +220,35 @@ func proxies() []*proxy {
 		{name: "payments", pod: "payments-1",
 			flows: []flow{{from: "checkout", rate: 40, fails: 0.02, median: 60 * ms}}},
 	}
+}
+
+// many are n services, one pod each, in teams of fifty: each calls some that come after it. A few
+// do badly.
+func many(n int) []*proxy {
+	r := rand.New(rand.NewPCG(1, 1))
+	team := func(i int) string { return fmt.Sprintf("team-%02d", i/50) }
+	name := func(i int) string { return fmt.Sprintf("service-%03d", i) }
+	out := make([]*proxy, n)
+	for i := range out {
+		out[i] = &proxy{namespace: team(i), name: name(i), pod: name(i) + "-1", host: byte(i / 100),
+			late: time.Duration(i) * 5 * time.Millisecond}
+	}
+	for i, p := range out {
+		for range 3 {
+			to := i + 1 + r.IntN(8)
+			if r.IntN(4) == 0 {
+				to = i + 1 + r.IntN(n/2)
+			}
+			if to >= n {
+				continue
+			}
+			f := flow{to: name(to), namespace: team(to), rate: 0.5 + 20*r.Float64()*r.Float64(),
+				median: time.Duration(1+r.IntN(20)) * time.Millisecond}
+			if r.IntN(40) == 0 {
+				f.fails = 0.3 * r.Float64()
+			}
+			p.flows = append(p.flows, f)
+		}
+	}
+	return out
 }
