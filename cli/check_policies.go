@@ -21,6 +21,7 @@ func (c *checker) checkPolicies(ctx context.Context) {
 	for _, resource := range []schema.GroupVersionResource{
 		crd.BackendTrafficPolicyResource(), crd.RateLimitPolicyResource(),
 		crd.FaultInjectionResource(), crd.TelemetryPolicyResource(),
+		crd.ServiceLevelObjectiveResource(),
 	} {
 		c.checkPoliciesOf(ctx, resource)
 	}

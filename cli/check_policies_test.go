@@ -28,10 +28,11 @@ func policyClient(condition map[string]any) *dynamicfake.FakeDynamicClient {
 	}
 	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 		map[schema.GroupVersionResource]string{
-			crd.BackendTrafficPolicyResource(): "BackendTrafficPolicyList",
-			crd.RateLimitPolicyResource():      "RateLimitPolicyList",
-			crd.FaultInjectionResource():       "FaultInjectionList",
-			crd.TelemetryPolicyResource():      "TelemetryPolicyList",
+			crd.BackendTrafficPolicyResource():  "BackendTrafficPolicyList",
+			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
+			crd.FaultInjectionResource():        "FaultInjectionList",
+			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
+			crd.ServiceLevelObjectiveResource(): "ServiceLevelObjectiveList",
 		}, policy)
 }
 
@@ -74,7 +75,7 @@ func TestCheckPoliciesMustBeAble(t *testing.T) {
 	})
 	checker.dynamic = client
 	checker.checkPolicies(t.Context())
-	if n := checker.count(broken); n != 4 {
+	if n := checker.count(broken); n != 5 {
 		t.Errorf("%d errors, want one for each kind", n)
 	}
 }

@@ -72,6 +72,7 @@ func startKubernetes(t *testing.T) *k8s {
 			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
 			crd.FaultInjectionResource():        "FaultInjectionList",
 			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
+			crd.ServiceLevelObjectiveResource(): "ServiceLevelObjectiveList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 			crd.GatewayResource(crd.TLSRoutes):  "TLSRouteList",

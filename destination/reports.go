@@ -35,6 +35,8 @@ func (v *view) report(ref registry.PolicyRef) *status.Report {
 		return v.telemetryReport(p, body)
 	case *gatewayv1.BackendTLSPolicy:
 		return v.backendTLSReport(p, body)
+	case *crd.ServiceLevelObjective:
+		return v.objectiveReport(p, body)
 	}
 	if route, ok := policy.FromRoute(p.Body, p.Created, v.mesh.ClusterDomain); ok {
 		return v.routeReport(p, route)

@@ -34,7 +34,7 @@ type Config struct {
 func CRDs() (out []runtime.Object) {
 	for _, definition := range []*apix.CustomResourceDefinition{
 		crd.CRD(), crd.BackendTrafficPolicyCRD(), crd.RateLimitPolicyCRD(),
-		crd.FaultInjectionCRD(), crd.TelemetryPolicyCRD(),
+		crd.FaultInjectionCRD(), crd.TelemetryPolicyCRD(), crd.ServiceLevelObjectiveCRD(),
 	} {
 		own := definition.Labels
 		definition.Labels = labels("")

@@ -55,6 +55,10 @@ func ruleTable() map[string]rules {
 					"update"), injector.WebhookName),
 			},
 		},
+		names.Viz: {
+			// What users promise of their Services. All else viz hears from proxies.
+			cluster: []rbacv1.PolicyRule{read(crd.Group, crd.ServiceLevelObjectives)},
+		},
 	}
 }
 
@@ -82,7 +86,7 @@ func writeStatus() []rbacv1.PolicyRule {
 	ours := rule(crd.Group, crd.Resource+"/status", "patch")
 	ours.Resources = append(ours.Resources, crd.BackendTrafficPolicies+"/status",
 		crd.RateLimitPolicies+"/status", crd.FaultInjections+"/status",
-		crd.TelemetryPolicies+"/status")
+		crd.TelemetryPolicies+"/status", crd.ServiceLevelObjectives+"/status")
 	return []rbacv1.PolicyRule{ours, routes}
 }
 

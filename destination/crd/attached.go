@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -16,6 +17,10 @@ type attachedKind struct {
 	what                string // the kind is about
 	spec                schemaProps
 	columns             []apix.CustomResourceColumnDefinition // its own
+	// target is the path of what it is about; empty: of targetRefs.
+	target string
+	// watched is a kind that no proxy is told of, so that none has it.
+	watched bool
 }
 
 func (k attachedKind) definition() *apix.CustomResourceDefinition {
@@ -59,14 +64,16 @@ func (k attachedKind) version() apix.CustomResourceDefinitionVersion {
 
 func (k attachedKind) allColumns() []apix.CustomResourceColumnDefinition {
 	const condition = `.status.ancestors[*].conditions[?(@.type=="%s")].status`
+	target := cmp.Or(k.target, ".spec.targetRefs[*].name")
 	out := []apix.CustomResourceColumnDefinition{
-		{Name: "Target", Type: "string", JSONPath: ".spec.targetRefs[*].name"},
+		{Name: "Target", Type: "string", JSONPath: target},
 	}
-	return append(append(out, k.columns...),
-		apix.CustomResourceColumnDefinition{Name: "Accepted", Type: "string",
-			JSONPath: fmt.Sprintf(condition, "Accepted")},
-		apix.CustomResourceColumnDefinition{Name: "Programmed", Type: "string",
-			JSONPath: fmt.Sprintf(condition, "Programmed")},
-		apix.CustomResourceColumnDefinition{Name: "Age", Type: "date",
-			JSONPath: ".metadata.creationTimestamp"})
+	out = append(append(out, k.columns...), apix.CustomResourceColumnDefinition{Name: "Accepted",
+		Type: "string", JSONPath: fmt.Sprintf(condition, "Accepted")})
+	if !k.watched {
+		out = append(out, apix.CustomResourceColumnDefinition{Name: "Programmed", Type: "string",
+			JSONPath: fmt.Sprintf(condition, "Programmed")})
+	}
+	return append(out, apix.CustomResourceColumnDefinition{Name: "Age", Type: "date",
+		JSONPath: ".metadata.creationTimestamp"})
 }

@@ -164,7 +164,12 @@ func syntaxErrorAfter(file string, before int, err error) *FileError {
 func (d *Document) Decode(into any) error {
 	strict, err := kjson.UnmarshalStrict(d.json, into)
 	if err != nil {
-		return &FileError{d.File, d.lineOf(pathInError(err)), err}
+		at := d.lineOf(pathInError(err))
+		if strings.Contains(err.Error(), "cannot unmarshal number") &&
+			strings.HasSuffix(err.Error(), "of type string") {
+			err = fmt.Errorf("%w: put it in quotes", err)
+		}
+		return &FileError{d.File, at, err}
 	}
 	all := make([]error, 0, len(strict))
 	for _, err := range strict {
@@ -216,6 +221,15 @@ func (d *Document) TelemetryPolicy() (*TelemetryPolicy, error) {
 		return nil, err
 	}
 	return policy, nil
+}
+
+// ServiceLevelObjective decodes the document as one, sets its defaults and validates it.
+func (d *Document) ServiceLevelObjective() (*ServiceLevelObjective, error) {
+	objective := &ServiceLevelObjective{}
+	if err := d.decodeOurs(ServiceLevelObjectiveKind, objective); err != nil {
+		return nil, err
+	}
+	return objective, nil
 }
 
 // judged is an object of one of our kinds.

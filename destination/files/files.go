@@ -278,6 +278,8 @@ func decodeTyped(doc *crd.Document, kind *kube.Kind) (kube.Object, error) {
 		return doc.FaultInjection()
 	case crd.TelemetryPolicyKind:
 		return doc.TelemetryPolicy()
+	case crd.ServiceLevelObjectiveKind:
+		return doc.ServiceLevelObjective()
 	}
 	obj := kind.New()
 	if err := doc.Decode(obj); err != nil {

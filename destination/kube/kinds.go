@@ -52,6 +52,8 @@ func Kinds() []Kind {
 		row(crd.RateLimitPolicyResource(), crd.RateLimitPolicyKind, true, convertRateLimit),
 		row(crd.FaultInjectionResource(), crd.FaultInjectionKind, true, convertFault),
 		row(crd.TelemetryPolicyResource(), crd.TelemetryPolicyKind, true, convertTelemetry),
+		row(crd.ServiceLevelObjectiveResource(), crd.ServiceLevelObjectiveKind, true,
+			convertObjective),
 		optional(row(crd.GatewayResource(crd.HTTPRoutes), crd.HTTPRoute, true, convertHTTPRoute)),
 		optional(row(crd.GatewayResource(crd.GRPCRoutes), crd.GRPCRoute, true, convertGRPCRoute)),
 		optional(row(crd.GatewayResource(crd.TLSRoutes), crd.TLSRoute, true, convertTLSRoute)),

@@ -25,11 +25,13 @@ import (
 // ownerName is what the registry knows the cluster's objects by.
 const ownerName = "kubernetes"
 
-// Source fills a registry from a cluster, through one informer for each of Kinds.
+// Source fills a registry from a cluster, through one informer for each of Kinds, or for one of
+// them.
 type Source struct {
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface // for kinds without a typed client
 	Log     *slog.Logger
+	Only    string // the one kind to watch, by its name; empty: all of Kinds
 
 	mu    sync.Mutex // guards kinds
 	kinds []*watched
@@ -97,6 +99,9 @@ func (s *Source) inform(
 ) ([]*watched, error) {
 	var all []*watched
 	for _, kind := range Kinds() {
+		if s.Only != "" && s.Only != kind.Kind {
+			continue
+		}
 		generic, err := typed.ForResource(kind.Resource)
 		if err != nil {
 			generic = untyped.ForResource(kind.Resource) // client-go has no type for it: ours

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,6 +34,7 @@ func newDynamic() *dynamicfake.FakeDynamicClient {
 			crd.RateLimitPolicyResource():       "RateLimitPolicyList",
 			crd.FaultInjectionResource():        "FaultInjectionList",
 			crd.TelemetryPolicyResource():       "TelemetryPolicyList",
+			crd.ServiceLevelObjectiveResource(): "ServiceLevelObjectiveList",
 			crd.GatewayResource(crd.HTTPRoutes): "HTTPRouteList",
 			crd.GatewayResource(crd.GRPCRoutes): "GRPCRouteList",
 			crd.GatewayResource(crd.TLSRoutes):  "TLSRouteList",
@@ -321,5 +323,22 @@ func TestKindsAreWhole(t *testing.T) {
 		if again, err := k.record(kept); err != nil || again != kept {
 			t.Errorf("%s: a record that is converted again is %v, %v", k.Kind, again, err)
 		}
+	}
+}
+
+// Who needs one kind asks for no other: it may not read them.
+func TestOneKindAlone(t *testing.T) {
+	client, untyped := fake.NewClientset(), newDynamic()
+	s := &Source{Client: client, Dynamic: untyped, Only: crd.ServiceLevelObjectiveKind}
+	_, synced := start(t, s)
+	await(t, "the end of reading", synced)
+	all := slices.Concat(client.Actions(), untyped.Actions())
+	for _, a := range all {
+		if a.GetResource() != crd.ServiceLevelObjectiveResource() {
+			t.Errorf("it asks for %s", a.GetResource())
+		}
+	}
+	if len(all) == 0 || len(s.Watches()) != 1 {
+		t.Errorf("it asks %d times, and watches %v", len(all), s.Watches())
 	}
 }

@@ -14,6 +14,7 @@ type Target struct {
 	Refused  *crd.Problem              // why the policy is not in force there, or nil
 	InUse    string                    // what is said where it is
 	Standing *registry.Standing
+	Untold   bool // no proxy is told of the policy, so none has it
 }
 
 // maxAncestors is GEP-713's: what is said of more is not taken.
@@ -34,7 +35,9 @@ func (t *Target) conditions() []metav1.Condition {
 	if t.Refused != nil {
 		return []metav1.Condition{no(Accepted, t.Refused.Reason, t.Refused.Text)}
 	}
-	return []metav1.Condition{
-		yes(Accepted, ReasonAccepted, t.InUse), programmed("policy", t.Standing),
+	accepted := yes(Accepted, ReasonAccepted, t.InUse)
+	if t.Untold {
+		return []metav1.Condition{accepted}
 	}
+	return []metav1.Condition{accepted, programmed("policy", t.Standing)}
 }

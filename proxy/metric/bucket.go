@@ -44,6 +44,15 @@ func Bound(i int) time.Duration {
 	return time.Duration(uint64(i%sub+sub)<<shift) * unit
 }
 
+// Snap is the bound that is nearest to d: at most a sixteenth of it away, from 8 µs on.
+func Snap(d time.Duration) time.Duration {
+	i := Index(d)
+	if lower := Bound(i - 1); i > 0 && d-lower <= Bound(i)-d {
+		return lower
+	}
+	return Bound(i)
+}
+
 // Quantile estimates the q-quantile (0 to 1) of counts, indexed by bucket: linear inside the bucket
 // that holds it. It is 0 when nothing was counted. Indexes beyond the scheme are ignored, so that a
 // forged report cannot stretch it.

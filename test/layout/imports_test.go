@@ -107,7 +107,7 @@ var rules = []rule{
 		"destination/registry", "destination/crd"},
 		why: "what is written back, by clients that kube made"},
 	{who: "destination", may: []string{"identity/names", "destination/", "identity/spiffe",
-		"identity/agent", "identity/serve", "proxy/backoff", "proxy/config"},
+		"identity/agent", "identity/serve", "proxy/backoff", "proxy/config", "proxy/metric"},
 		why: "servers share identities and clients, nothing else"},
 	{who: "identity",
 		may: []string{"identity/", "destination/kube", "destination/crd", "proxy/backoff"},
