@@ -80,6 +80,11 @@ func (c *Client) Propagation(ctx context.Context) (*Propagation, error) {
 	return fetch[Propagation](ctx, c, "propagation", nil)
 }
 
+// Objectives asks /api/slo.
+func (c *Client) Objectives(ctx context.Context, q Query) (*Objectives, error) {
+	return get[Objectives](ctx, c, "slo", q)
+}
+
 func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error) {
 	return fetch[T](ctx, c, what, q.values())
 }
@@ -122,7 +127,8 @@ func refusal(what, httpStatus string, body *json.Decoder) error {
 func (q Query) values() url.Values {
 	p := url.Values{}
 	for name, value := range map[string]string{
-		paramResource: q.Resource, paramNamespace: q.Namespace, paramFrom: q.From,
+		paramResource: q.Resource, paramName: q.Name, paramNamespace: q.Namespace,
+		paramFrom:          q.From,
 		paramFromNamespace: q.FromNamespace,
 		paramTo:            q.To, paramToNamespace: q.ToNamespace, paramRoute: q.Route,
 		paramGroup: q.Group, paramFilter: q.Filter, paramOpen: q.Open,

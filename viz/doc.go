@@ -8,7 +8,8 @@
 // collect, which sums series into rows: wholes, so that the pods are no matter, unless the question
 // tells pods apart. The page (web) is answered by graph, which drawing gives places to (layered),
 // and course. For Prometheus the same reports are summed by workload (flow), in our names,
-// Linkerd's and Istio's (views), on a page of their own (prometheus).
+// Linkerd's and Istio's (views), on a page of their own (prometheus). Callers' requests are counted
+// for service level objectives (objectives), which package slo keeps and judges.
 //
 // Single requests come on a stream of their own (recordstream), while somebody wants to see them. A
 // tap (tapquery, taphttp) says which; hub tells the proxies, and gives each asker what they show,
@@ -40,7 +41,7 @@
 // ring, RecordsBudget for single requests, and maxStreams streams. What grows beyond a budget is
 // refused, and whoever asks is told; of single requests the oldest go. Totals are kept packed, as
 // the history is, and equal labels once, and equal texts of different ones (labelsets). What is
-// summed for Prometheus has maxFlows.
+// summed for Prometheus has maxFlows, and what is kept for objectives slo.MaxBytes.
 //
 // Several replicas know nothing of each other but that they are there (replicas): each proxy
 // reports to all of them.

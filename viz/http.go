@@ -89,6 +89,7 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/proxies", answer(v.store.reporting))
 	mux.HandleFunc("GET /api/graph", answer(v.graph))
 	mux.HandleFunc("GET /api/series", answer(v.store.course))
+	mux.HandleFunc("GET /api/slo", answer(v.store.slo))
 	mux.Handle("GET /", web.Handler())
 	return localOnly(limited(mux))
 }
@@ -222,6 +223,7 @@ func repeat[T any](
 // The parameters of a question.
 const (
 	paramResource      = "resource"
+	paramName          = "name"
 	paramNamespace     = "namespace"
 	paramAll           = "all"
 	paramFrom          = "from"
@@ -244,7 +246,8 @@ const (
 // parseQuery reads a question, and how often it is to be answered: 0 is once.
 func parseQuery(p url.Values) (Query, time.Duration, error) {
 	q := Query{
-		Resource: p.Get(paramResource), Namespace: p.Get(paramNamespace), From: p.Get(paramFrom),
+		Resource: p.Get(paramResource), Name: p.Get(paramName),
+		Namespace: p.Get(paramNamespace), From: p.Get(paramFrom),
 		FromNamespace: p.Get(paramFromNamespace),
 		To:            p.Get(paramTo), ToNamespace: p.Get(paramToNamespace),
 		Route: p.Get(paramRoute),

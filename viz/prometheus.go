@@ -38,6 +38,7 @@ func (v *Server) answerMetrics(w http.ResponseWriter, _ *http.Request) {
 		return err == nil
 	})
 	v.store.writeFlows(page)
+	v.store.writeObjectives(page)
 	page.Flush()
 }
 

@@ -16,6 +16,7 @@ const (
 // Query is one question. Not every field matters to every question.
 type Query struct {
 	Resource      string // "deploy", "deploy/web", "svc", "pod", "ns", ...
+	Name          string // slo: only this objective
 	Namespace     string // "": all of them
 	From          string // "deploy/web": only its requests
 	FromNamespace string // "": any

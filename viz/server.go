@@ -23,6 +23,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz/api"
 	"github.com/tulle-mesh/tulle/viz/api/vizgrpc"
+	"github.com/tulle-mesh/tulle/viz/slo"
 )
 
 // Bounds of the reporting side.
@@ -40,6 +41,9 @@ type Config struct {
 	TrustDomain spiffeid.TrustDomain // whose proxies may report
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer // may be nil
+	// ObjectivesFile is where what is counted for service level objectives outlives the process;
+	// empty: it does not. It is this server's alone.
+	ObjectivesFile string
 }
 
 // connectionLimits are what proxies may hold: each has one connection, and a second while it moves.
@@ -50,7 +54,7 @@ var connectionLimits = serve.Limits{
 	Streams: 4, Message: api.MaxRequest,
 	// A third of what is held is garbage. Of a connection, and what is known of its proxy beside
 	// its series, 16 KiB were measured.
-	Base: 64<<20 + (SeriesBudget+HistoryBudget+RecordsBudget)*4/3, Each: 28 << 10,
+	Base: 64<<20 + (SeriesBudget+HistoryBudget+RecordsBudget+slo.MaxBytes)*4/3, Each: 28 << 10,
 }
 
 // ConnectionLimits are the server's, from which follows what memory it needs.
@@ -79,10 +83,12 @@ type stream struct {
 	trimmed int // reports of more than a proxy can do; its own goroutine's
 }
 
-// New makes a Server. It starts nothing.
+// New makes a Server. It starts nothing, but reads what is kept of objectives.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, store: newStore(), records: newRecords(), hub: newHub(),
+	v := &Server{cfg: cfg, store: newStore(), records: newRecords(), hub: newHub(),
 		limits: connectionLimits, streams: make(map[reporter]*stream)}
+	v.openKeep()
+	return v
 }
 
 // Serve takes reports from reports and questions from queries until the context ends; both
@@ -90,13 +96,14 @@ func New(cfg Config) *Server {
 func (v *Server) Serve(ctx context.Context, reports, queries net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 2)
+	done := make(chan error, 3)
 	go func() { done <- v.serveReports(ctx, reports) }()
 	go func() { done <- v.serveQueries(ctx, queries) }()
+	go func() { done <- v.keepTime(ctx) }()
 	first := <-done
 	cancel()
 	defer v.hub.halves.stop()
-	return errors.Join(first, <-done)
+	return errors.Join(first, <-done, <-done, v.closeKeep())
 }
 
 func (v *Server) serveReports(ctx context.Context, l net.Listener) error {

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/tulle-mesh/tulle/viz/slo"
 )
 
 // What viz remembers of proxies.
@@ -57,6 +59,7 @@ type process struct {
 	counted  bool // what its series have open is counted in their wholes
 	crew     *process
 	members  map[*process]struct{} // of a crew alone
+	retold   bool                  // until its first report has counted: see objectives.retold
 }
 
 // live says whether the proxy is still there, as far as viz can know. A crew is always there: what
@@ -69,9 +72,10 @@ func (p *process) live(now time.Time) bool {
 // store's lock guards it; labels never change.
 type series struct {
 	process *process
-	labels  *labels // the store's
-	flow    *flow   // where it is summed for Prometheus; the store's; a whole has none
-	whole   *series // nil: it is one
+	labels  *labels       // the store's
+	flow    *flow         // where it is summed for Prometheus; the store's; a whole has none
+	ledgers []*slo.Ledger // of the objectives that it counts for; the store's
+	whole   *series       // nil: it is one
 	total   packed
 	recent  packed // of a whole alone: the sum of what the history calls recent
 	open    uint64
@@ -84,31 +88,33 @@ type series struct {
 
 // store holds every process and the history. A method whose name ends in Locked needs the lock.
 type store struct {
-	mu        sync.RWMutex // guards what follows, and the processes; answers only read
-	processes map[processKey]*process
-	crews     map[workload]*process
-	leaving   map[*process]struct{} // those that may have ceased to live, and are counted
-	wholes    map[wholeKey]*series
-	level     table                // of wholes
-	parts     table                // of all other series
-	noted     map[*series]struct{} // parts whose endpoints are known
-	labels    labelSets
-	sizes     map[reporter]int
-	history   history
-	flows     flows
-	size      int      // of all but the labels
-	refused   uint64   // series, and growth of some, beyond a budget
-	trimmed   uint64   // reports of more than a proxy can do
-	gone      []uint32 // of the report that is being applied
-	scratch   scratch
-	another   scratch // for wholes
+	mu         sync.RWMutex // guards what follows, and the processes; answers only read
+	processes  map[processKey]*process
+	crews      map[workload]*process
+	leaving    map[*process]struct{} // those that may have ceased to live, and are counted
+	wholes     map[wholeKey]*series
+	level      table                // of wholes
+	parts      table                // of all other series
+	noted      map[*series]struct{} // parts whose endpoints are known
+	labels     labelSets
+	sizes      map[reporter]int
+	history    history
+	flows      flows
+	objectives objectives
+	size       int      // of all but the labels
+	refused    uint64   // series, and growth of some, beyond a budget
+	trimmed    uint64   // reports of more than a proxy can do
+	gone       []uint32 // of the report that is being applied
+	scratch    scratch
+	another    scratch // for wholes
 }
 
 func newStore() *store {
 	s := &store{processes: make(map[processKey]*process), crews: make(map[workload]*process),
 		leaving: make(map[*process]struct{}), wholes: make(map[wholeKey]*series),
 		noted:  make(map[*series]struct{}),
-		labels: newLabelSets(), sizes: make(map[reporter]int), flows: newFlows()}
+		labels: newLabelSets(), sizes: make(map[reporter]int), flows: newFlows(),
+		objectives: newObjectives()}
 	s.history.level = &s.level
 	return s
 }
@@ -124,7 +130,8 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	key := processKey{from.who, r.startID}
 	p, known := s.processes[key]
 	if !known {
-		p = &process{key: key, series: make(map[uint32]*series)}
+		p = &process{key: key, series: make(map[uint32]*series),
+			retold: s.objectives.retold(now, r.uptime)}
 	}
 	if r.uptime < p.uptime {
 		return nil // left over from a stream that another one has replaced
@@ -166,6 +173,7 @@ func (s *store) apply(now time.Time, from *stream, r *report) error {
 	for _, c := range changes {
 		s.changeLocked(now, p, c, counted)
 	}
+	p.retold = false
 	return nil
 }
 
@@ -246,6 +254,9 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 	if counted {
 		s.history.add(now, one, &c.delta)
 		one.flow.total.add(&c.delta)
+		if !p.retold {
+			s.objectives.count(now, one, &c.delta)
+		}
 	}
 }
 
@@ -283,7 +294,7 @@ func (s *store) totalLocked(one *series, delta *sample) bool {
 }
 
 // seriesSize is what a series costs beside its labels and its total, with its place in a map.
-const seriesSize = 200
+const seriesSize = 224
 
 func (s *store) addLocked(p *process, in incoming) *series {
 	one := s.makeLocked(p, in.labels)
@@ -304,6 +315,7 @@ func (s *store) makeLocked(p *process, l *labels) *series {
 	one.flow = s.flows.hold(one.flowKey())
 	s.parts.add(one, s.history.number())
 	s.unite(one)
+	one.ledgers = s.ledgersLocked(one)
 	s.growLocked(p, seriesSize)
 	s.sizes[p.key.reporter] += one.labels.size() // whole, whoever else has them
 	return one

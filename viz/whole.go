@@ -11,7 +11,7 @@ import (
 // with the pods. A whole has no process, but one that stands for all of its workload's.
 
 // wholeSize is what a whole costs beside its labels and totals, with its places in maps.
-const wholeSize = 240
+const wholeSize = 264
 
 // wholeKey is what a series is a part of.
 type wholeKey struct {
@@ -99,6 +99,7 @@ func (s *store) unite(one *series) {
 	if whole == nil {
 		whole = &series{process: key.process, labels: key.labels}
 		s.wholes[key] = whole
+		whole.ledgers = s.ledgersLocked(whole)
 		s.level.add(whole, s.history.number())
 		s.size += wholeSize
 	}
