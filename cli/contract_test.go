@@ -45,6 +45,8 @@ var noOutput = map[string]string{
 	"meshctl fault inject":              "says what it did",
 	"meshctl fault clear":               "says what it did",
 	"meshctl help":                      "prints help",
+	"meshctl slo rules":                 "prints YAML for Prometheus",
+	"meshctl slo import":                "prints YAML for kubectl",
 }
 
 // What every command owes its user.

@@ -41,7 +41,7 @@ const devUpHelp = `Start the mesh that a mesh.yaml describes, and end it on Ctrl
 
 mesh.yaml:
   namespace: shop              # "default" where left out
-  # folders of ServiceProfiles, HTTPRoutes and policies; edits count at once
+  # folders of ServiceProfiles, HTTPRoutes, policies and objectives; edits count at once
   profiles: profiles
   # Requests are traced, and 'meshctl viz traces' shows them; with endpoint: HOST:PORT beside it an
   # OpenTelemetry collector gets the spans, too.

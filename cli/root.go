@@ -70,6 +70,7 @@ func (a *app) commands() []*cobra.Command {
 		newExplainCommand(a),
 		newFaultCommand(a),
 		newServeCommand(a),
+		newSLOCommand(a),
 		newVersionCommand(a),
 		newVizCommand(a),
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tulle-mesh/tulle/cli/objectives"
+	"github.com/tulle-mesh/tulle/destination/crd"
 	"github.com/tulle-mesh/tulle/destination/kube"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/agent"
@@ -156,23 +158,25 @@ func newServeVizCommand(a *app) *cobra.Command {
 		"Run the server that proxies report to, and that answers 'meshctl viz' on the pod's "+
 			"loopback.", config.VizPort)
 	f.addCertificate(cmd)
-	var queries, metrics string
+	var queries, metrics, kept string
 	cmd.Flags().StringVar(&queries, "query-listen",
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)),
 		"loopback address to answer questions on")
 	cmd.Flags().StringVar(&metrics, "metrics-listen", "",
 		"address for Prometheus, with the mesh's figures for whoever reaches it; none if empty")
+	cmd.Flags().StringVar(&kept, "objectives-file", "",
+		"file in which what is counted for ServiceLevelObjectives is kept; not kept if empty")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.serve(cmd, func(ctx context.Context, s server) error {
 			s.replicas = fmt.Sprintf("%s.%s.svc.%s.", names.VizReplicas, a.meshSpace,
 				f.clusterDomain)
-			return s.serveViz(ctx, queries, metrics)
+			return s.serveViz(ctx, queries, metrics, kept)
 		})
 	}
 	return cmd
 }
 
-func (s server) serveViz(ctx context.Context, queries, metrics string) error {
+func (s server) serveViz(ctx context.Context, queries, metrics, kept string) error {
 	l, err := net.Listen("tcp", queries)
 	if err != nil {
 		return fmt.Errorf("listen for questions: %w", err)
@@ -180,6 +184,7 @@ func (s server) serveViz(ctx context.Context, queries, metrics string) error {
 	health := s.probes()
 	v := viz.New(viz.Config{
 		Source: s.source, TrustDomain: s.trustDomain, Log: s.log, Metrics: health.Metrics,
+		ObjectivesFile: kept,
 	})
 	health.Metrics.MustRegister(v)
 	all, ctx := errgroup.WithContext(ctx)
@@ -196,7 +201,28 @@ func (s server) serveViz(ctx context.Context, queries, metrics string) error {
 	})
 	all.Go(func() error { return v.Serve(ctx, s.listen, l) })
 	all.Go(func() error { return health.Serve(ctx, s.health) })
+	all.Go(func() error {
+		if err := s.followObjectives(ctx, v); err != nil { // proxies report all the same
+			s.log.Error("nothing is counted for ServiceLevelObjectives", "err", err)
+		}
+		return nil
+	})
 	return all.Wait()
+}
+
+// followObjectives tells viz which objectives the cluster has, until the context ends.
+func (s server) followObjectives(ctx context.Context, v *viz.Server) error {
+	client, cfg, err := kube.Client()
+	if err != nil {
+		return err
+	}
+	dynamic, err := kube.Dynamic(cfg)
+	if err != nil {
+		return err
+	}
+	source := &kube.Source{Client: client, Dynamic: dynamic, Log: s.log,
+		Only: crd.ServiceLevelObjectiveKind}
+	return objectives.Follow(ctx, source, v.SetObjectives)
 }
 
 // server is what a server runs on: its listeners, its certificate, its log.

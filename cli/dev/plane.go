@@ -13,8 +13,10 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/tulle-mesh/tulle/cli/objectives"
 	"github.com/tulle-mesh/tulle/destination"
 	"github.com/tulle-mesh/tulle/destination/api"
+	"github.com/tulle-mesh/tulle/destination/files"
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/names"
@@ -75,11 +77,12 @@ func (s *server) stop() {
 // process.
 const planeStart = 10 * time.Second
 
-// inputs are what destination is made of.
+// inputs are what destination and viz are made of.
 type inputs struct {
 	folders []string     // what it reads
 	consul  string       // whom it asks beside them, or ""
 	tracing *api.Tracing // what it tells proxies of tracing; nil: nothing
+	kept    string       // where viz keeps what it counts for objectives
 }
 
 // startPlane starts the three servers on free ports. ctx bounds the start only.
@@ -193,11 +196,43 @@ func (p *plane) startViz(ctx context.Context) error {
 		reports.Close()
 		return fmt.Errorf("start viz: %w", err)
 	}
-	v := viz.New(viz.Config{Source: src, TrustDomain: p.td, Log: p.log})
+	v := viz.New(viz.Config{Source: src, TrustDomain: p.td, Log: p.log, ObjectivesFile: p.kept})
 	p.servers["viz"] = startServer(p.ctx, p.log, "viz", func(ctx context.Context) error {
-		return v.Serve(ctx, reports, queries)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		followed := make(chan struct{})
+		go func() {
+			defer close(followed)
+			p.followObjectives(ctx, v)
+		}()
+		err := v.Serve(ctx, reports, queries)
+		cancel()
+		<-followed
+		return err
 	})
 	return nil
+}
+
+// readAgain is how long after a file that was wrong at first viz looks whether it still is.
+const readAgain = 2 * time.Second
+
+// followObjectives tells viz which objectives the folders have, until the context ends. What is
+// wrong in a file destination says, which reads the same.
+func (p *plane) followObjectives(ctx context.Context, v *viz.Server) {
+	for {
+		var all destination.Sources
+		for _, dir := range p.folders {
+			all = append(all, &files.Source{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+		}
+		if err := objectives.Follow(ctx, all, v.SetObjectives); err != nil {
+			p.log.Error("ServiceLevelObjectives are not followed yet", "err", err)
+		}
+		select {
+		case <-time.After(readAgain):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // restart ends viz or destination and starts a new one, which remembers nothing of the old one.

@@ -64,8 +64,9 @@ func profileFiles(m *Mesh) []string {
 }
 
 // readProfiles reads what may be in a file of a profile folder: ServiceProfiles,
-// BackendTrafficPolicies, RateLimitPolicies, FaultInjections, TelemetryPolicies, and routes of the
-// Gateway API. It returns the names of the services that all but routes are about.
+// BackendTrafficPolicies, RateLimitPolicies, FaultInjections, TelemetryPolicies,
+// ServiceLevelObjectives, and routes of the Gateway API. It returns the names of the services that
+// all but routes are about.
 func readProfiles(file string) (hosts []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -78,12 +79,13 @@ func readProfiles(file string) (hosts []string, err error) {
 	for i := range docs {
 		switch docs[i].Kind {
 		case crd.Kind, crd.BackendTrafficPolicyKind, crd.RateLimitPolicyKind,
-			crd.FaultInjectionKind, crd.TelemetryPolicyKind, crd.HTTPRoute, crd.GRPCRoute,
-			crd.TLSRoute, crd.TCPRoute:
+			crd.FaultInjectionKind, crd.TelemetryPolicyKind, crd.ServiceLevelObjectiveKind,
+			crd.HTTPRoute, crd.GRPCRoute, crd.TLSRoute, crd.TCPRoute:
 		default:
 			return nil, fmt.Errorf("%s:%d: kind %s: 'profiles' is for ServiceProfiles, "+
 				"BackendTrafficPolicies, RateLimitPolicies, FaultInjections, TelemetryPolicies, "+
-				"HTTPRoutes, GRPCRoutes, TLSRoutes and TCPRoutes", file, docs[i].Line, docs[i].Kind)
+				"ServiceLevelObjectives, HTTPRoutes, GRPCRoutes, TLSRoutes and TCPRoutes",
+				file, docs[i].Line, docs[i].Kind)
 		}
 	}
 	objects, err := files.Parse(file, text)
@@ -102,7 +104,8 @@ func hostsOf(p *registry.Policy) (hosts []string) {
 	switch p.Body.(type) {
 	case *crd.ServiceProfile:
 		return []string{p.Name}
-	case *crd.BackendTrafficPolicy, *crd.RateLimitPolicy, *crd.FaultInjection:
+	case *crd.BackendTrafficPolicy, *crd.RateLimitPolicy, *crd.FaultInjection,
+		*crd.ServiceLevelObjective:
 		for _, target := range p.Services() {
 			hosts = append(hosts, host(target.Namespace, target.Name))
 		}

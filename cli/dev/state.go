@@ -21,8 +21,11 @@ const (
 	runFile     = "run.json"
 	controlFile = "control.sock"
 	trustFile   = "trust.pem"
-	objectsDir  = "objects" // what destination would read from Kubernetes
-	logsDir     = "logs"
+
+	objectsDir = "objects" // what destination would read from Kubernetes
+	logsDir    = "logs"
+
+	objectivesFile = "objectives" // what viz counts for them; .new while it is written anew
 )
 
 // errRunning is the answer to a second Up in one folder.
@@ -98,7 +101,8 @@ func (s *state) clear() error {
 			return err
 		}
 	}
-	for _, name := range []string{portsFile, runFile, controlFile, trustFile, objectsDir, logsDir} {
+	for _, name := range []string{portsFile, runFile, controlFile, trustFile,
+		objectivesFile, objectivesFile + ".new", objectsDir, logsDir} {
 		if err := os.RemoveAll(s.path(name)); err != nil {
 			return fmt.Errorf("clear the state folder: %w", err)
 		}

@@ -137,7 +137,8 @@ func (s *session) startPlane(ctx context.Context) (err error) {
 		return err
 	}
 	folders := append([]string{objects}, s.mesh.Profiles...)
-	in := inputs{folders: folders, consul: s.mesh.Consul, tracing: s.mesh.Tracing}
+	in := inputs{folders: folders, consul: s.mesh.Consul, tracing: s.mesh.Tracing,
+		kept: s.state.path(objectivesFile)}
 	if s.plane, err = startPlane(ctx, in, s.log); err != nil {
 		return err
 	}

@@ -85,11 +85,13 @@ func (c Config) servers() []server {
 		name: names.Viz, verb: "viz", port: config.VizPort, service: config.VizPort,
 		replicas: int32(max(1, c.VizReplicas)), each: names.VizReplicas,
 		memory: memoryFor(viz.ConnectionLimits()),
+		args:   []string{"--objectives-file=" + objectivesFile},
 	}}
 	if c.PrometheusNamespace != "" {
 		shown := &all[len(all)-1]
 		shown.metrics = config.VizMetricsPort
-		shown.args = []string{"--metrics-listen=:" + strconv.Itoa(config.VizMetricsPort)}
+		shown.args = append(shown.args,
+			"--metrics-listen=:"+strconv.Itoa(config.VizMetricsPort))
 	}
 	return all
 }
@@ -207,8 +209,11 @@ func (c Config) pod(s server) corev1.PodSpec {
 		spec.Volumes = c.Injector.Volumes()
 		spec.Containers[0].VolumeMounts = injector.VolumeMounts()
 	}
-	if s.name == names.Destination {
+	switch s.name {
+	case names.Destination:
 		c.Consul.mount(&spec)
+	case names.Viz:
+		mountData(&spec)
 	}
 	return spec
 }

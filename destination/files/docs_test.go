@@ -29,7 +29,7 @@ func TestExamplesOfTheDocsAreRead(t *testing.T) {
 	for page, least := range map[string]int{
 		"README.md": 1, "routes.md": 3, "backend-traffic-policy.md": 5,
 		"rate-limits.md": 1, "accesslog.md": 1, "health.md": 1, "overload.md": 1,
-		"tracing.md": 1,
+		"tracing.md": 1, "slo.md": 1,
 	} {
 		if read[page] < least {
 			t.Errorf("%s has %d examples, want %d or more", page, read[page], least)

@@ -272,11 +272,22 @@ func agree(got uint64, want int) bool {
 	return math.Abs(float64(got)-float64(want)) <= agreeWithin*float64(want)
 }
 
-// viz forgets everything and is told again.
+// viz forgets everything and is told again; what it counts for objectives it keeps.
 func checkRestart(ctx context.Context, d *demo) error {
+	before, err := d.objective(ctx, "coupon")
+	if err != nil {
+		return err
+	}
 	if out, err := d.meshctl(ctx, "dev", "restart", "viz").CombinedOutput(); err != nil {
 		return fmt.Errorf("restart viz: %w: %s", err, out)
 	}
+	after, err := d.objective(ctx, "coupon")
+	if err != nil {
+		return err
+	}
+	d.expect(after.Requests == before.Requests && after.Bad == before.Bad,
+		"an objective has %d of %d that went wrong, and had %d of %d", after.Bad, after.Requests,
+		before.Bad, before.Requests)
 	if err := checkFigures(ctx, d); err != nil {
 		return err
 	}

@@ -73,7 +73,39 @@ func checkFault(ctx context.Context, d *demo) error {
 	}
 	d.expect(f.Faulted == uint64(failed) && f.Failures == f.Faulted,
 		"viz counts %d that a fault took, and %d failures", f.Faulted, f.Failures)
-	return d.expectShown(ctx, "checkout", "coupon", "FAULTED", fmt.Sprint(failed))
+	if err := d.expectShown(ctx, "checkout", "coupon", "FAULTED",
+		fmt.Sprint(failed)); err != nil {
+		return err
+	}
+	return d.expectPromise(ctx, f.Figures)
+}
+
+// expectPromise looks at the objective of profiles/objectives.yaml: it counts what viz does, and
+// its budget burns by what fails.
+func (d *demo) expectPromise(ctx context.Context, f viz.Figures) error {
+	row, err := d.objective(ctx, "coupon")
+	if err != nil {
+		return err
+	}
+	burn := float64(row.Bad) / float64(max(row.Requests, 1)) / (1 - row.Objective)
+	d.expect(row.Requests == f.Requests && row.Bad == f.Failures && burn > 15 && burn < 25 &&
+		row.BudgetLeft < 1,
+		"of its objective %d of %d went wrong: the budget burns at %.1f", row.Bad, row.Requests,
+		burn)
+	return nil
+}
+
+// objective is the row of an objective.
+func (d *demo) objective(ctx context.Context, name string) (viz.ObjectiveRow, error) {
+	out, err := d.meshctl(ctx, "slo", name, "-o", "json").Output()
+	if err != nil {
+		return viz.ObjectiveRow{}, fmt.Errorf("meshctl slo %s: %w", name, err)
+	}
+	var answer viz.Objectives
+	if err := json.Unmarshal(out, &answer); err != nil || len(answer.Rows) != 1 {
+		return viz.ObjectiveRow{}, fmt.Errorf("meshctl slo %s says %s", name, out)
+	}
+	return answer.Rows[0], nil
 }
 
 // The limit of profiles/search.yaml: so many at once, and one a second. One more is for the edges
