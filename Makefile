@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERS
 STATICCHECK = v0.8.2
 DEADCODE = v0.52.0
 
-.PHONY: build test lint vulncheck demo demo-check e2e e2e-real bench bench-quick bench-balance footprint conformance gateway page pairings scale images generate generated hostile fuzz clean
+.PHONY: build test lint vulncheck demo demo-check e2e e2e-real bench bench-quick bench-balance footprint conformance gateway page pairings prometheus scale schemas images generate generated hostile fuzz clean
 
 build:
 	@mkdir -p bin
@@ -147,6 +147,27 @@ bin/consul: test/tools/consul/go.mod test/tools/consul/go.sum
 bin/jaeger: test/tools/jaeger/go.mod test/tools/jaeger/go.sum
 	@mkdir -p bin
 	cd test/tools/jaeger && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../bin/jaeger github.com/jaegertracing/jaeger/cmd/jaeger
+# Prometheus of today, built from its module without the clouds it could ask: five minutes of one processor.
+bin/prometheus3/prometheus: test/tools/prometheus/go.mod test/tools/prometheus/go.sum
+	@mkdir -p bin/prometheus3
+	cd test/tools/prometheus && CGO_ENABLED=0 go build -trimpath -tags remove_all_sd,enable_kubernetes_sd -ldflags '-s -w' \
+	  -o ../../../bin/prometheus3/ github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
+
+# Debian's Prometheus reads the demo: alerts, every query of the dashboards, and those of Flagger and Kiali. Root installs it. With
+# bin/prometheus3 there, native histograms and the OTLP receiver of today's, too.
+prometheus: build
+	@[ "$$(id -u)" != 0 ] || test/cluster/cluster packages prometheus
+	$(BUILD) -o bin/ ./test/demo
+	go test -tags real -count=1 -timeout 15m -v -run 'TestRealPrometheus|TestRealAlerts' ./test/contract
+	[ ! -x bin/prometheus3/prometheus ] || go test -tags real -count=1 -timeout 5m -v -run 'TestRealPush' ./viz
+
+# What is printed for Grafana and for the Prometheus operator, against their own types; and the operator's kinds, for e2e-real.
+schemas: build
+	cd test/schemas && go test -count=1 .
+	@mkdir -p bin/generators bin/monitoring
+	GOBIN=$$PWD/bin/generators go install sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN)
+	cd test/schemas && ../../bin/generators/controller-gen crd:crdVersions=v1,maxDescLen=0 \
+	  paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1 output:crd:dir=../../bin/monitoring
 
 # What is too long for e2e, or wants a cluster of its own: one that is up ends, whatever is left in it. How soon routes are live is
 # held to its goal, while nothing else goes on. Then the mesh with what others make for it, as it comes: Consul and Flagger, built
@@ -154,9 +175,10 @@ bin/jaeger: test/tools/jaeger/go.mod test/tools/jaeger/go.sum
 # nodes, each a zone. Needs root. Redis' image is made once its package is there.
 ZONES = CLUSTER_NAME=zones CLUSTER_NET=1 CLUSTER_NODES=2
 FLAGGER = v1.36.1
-e2e-real: bin/consul bin/jaeger
+e2e-real: bin/consul bin/jaeger bin/prometheus3/prometheus schemas
 	go test -tags real -count=1 -timeout 10m -v -run TestRealConsul ./test/contract
 	go test -tags real -count=1 -timeout 10m -v ./test/tracing
+	$(MAKE) prometheus
 	test/cluster/cluster packages redis-server tcpdump prometheus curl
 	$(MAKE) images
 	GOBIN=$$PWD/bin go install github.com/fluxcd/flagger/cmd/flagger@$(FLAGGER)
@@ -165,7 +187,7 @@ e2e-real: bin/consul bin/jaeger
 	test/cluster/cluster up
 	test/cluster/cluster load bin/images/*.tar
 	cd test/e2e && ../cluster/cluster run go test -tags e2e,real -count=1 -timeout 15m -v -live 100ms -run TestARouteIsLive .
-	cd test/e2e && ../cluster/cluster run go test -tags e2e,real -count=1 -timeout 40m -v -run 'TestFlagger|TestACanary|TestAJaegerOfTheMesh' .
+	cd test/e2e && ../cluster/cluster run go test -tags e2e,real -count=1 -timeout 40m -v -run 'TestFlagger|TestACanary|TestAJaegerOfTheMesh|TestMonitors' .
 	test/cluster/cluster down
 	CLUSTER_DOMAIN=mesh.example test/cluster/cluster up
 	test/cluster/cluster load bin/images/*.tar

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/proxy/record"
@@ -22,11 +21,10 @@ const (
 
 type installFlags struct {
 	proxyFlags
-	consul   consulInstallFlags
-	crdsOnly bool
-	lifetime time.Duration
-	// prometheus is the namespace that may read the mesh's figures; none if empty.
-	prometheus string
+	consul     consulInstallFlags
+	crdsOnly   bool
+	lifetime   time.Duration
+	prometheus prometheusFlags
 	replicas   int // of viz
 	tracing    tracingFlags
 }
@@ -55,8 +53,7 @@ Kubernetes 1.29 or later: run 'meshctl check --pre' first.`,
 	cmd.Flags().BoolVar(&flags.crdsOnly, "crds", false, "print only the CRDs")
 	cmd.Flags().DurationVar(&flags.lifetime, "identity-lifetime", defaultLifetime,
 		"how long a certificate lasts; proxies renew at half of it")
-	cmd.Flags().StringVar(&flags.prometheus, "prometheus-namespace", "",
-		"namespace whose pods may read viz's metrics of the mesh; without it nobody may")
+	flags.prometheus.add(cmd.Flags())
 	cmd.Flags().IntVar(&flags.replicas, "viz-replicas", 1,
 		fmt.Sprintf("how many viz there are, 1 to %d: each proxy reports to each of them, and any "+
 			"of them answers whole", record.MaxReplicas))
@@ -89,9 +86,9 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 		return manifest.Config{}, fmt.Errorf("--identity-lifetime %s: choose one from %s to %s",
 			flags.lifetime, minLifetime, maxLifetime)
 	}
-	if ns := flags.prometheus; ns != "" && len(validation.IsDNS1123Label(ns)) > 0 {
-		return manifest.Config{}, fmt.Errorf("--prometheus-namespace %q: no namespace is called so",
-			ns)
+	prometheus, err := flags.prometheus.config()
+	if err != nil {
+		return manifest.Config{}, err
 	}
 	if n := flags.replicas; n < 1 || n > record.MaxReplicas {
 		return manifest.Config{}, fmt.Errorf("--viz-replicas %d: proxies report to 1 to %d", n,
@@ -105,7 +102,6 @@ func (a *app) manifestConfig(flags installFlags) (manifest.Config, error) {
 		return manifest.Config{}, err
 	}
 	return manifest.Config{Injector: inject, ServerImage: flags.image("meshctl"),
-		IdentityLifetime: flags.lifetime, PrometheusNamespace: flags.prometheus,
-		VizReplicas: flags.replicas,
-		Consul:      consul, Tracing: flags.tracing.args()}, nil
+		IdentityLifetime: flags.lifetime, Prometheus: prometheus, VizReplicas: flags.replicas,
+		Consul: consul, Tracing: flags.tracing.args()}, nil
 }

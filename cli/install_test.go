@@ -36,10 +36,13 @@ func TestInstalledArgumentsParse(t *testing.T) {
 		"--tulle-namespace=mesh", "--cluster-domain=corp.test",
 		"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
 		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi",
-		"--prometheus-namespace=monitoring",
+		"--prometheus-namespace=monitoring", "--metrics-compat=linkerd,istio",
+		"--metrics-push=http://otel:4318/v1/metrics",
 		"--tracing-endpoint=otel.monitoring:4318", "--tracing-protocol=http",
 		"--tracing-sampling=5%", "--tracing-keep-slower=2s")
-	for _, want := range []string{"--proxy-cpu-request=20m", "--proxy-cpu-limit=1",
+	for _, want := range []string{"--metrics-listen=:9991", "--metrics-compat=linkerd,istio",
+		"--metrics-push=http://otel:4318/v1/metrics", "--proxy-cpu-request=20m",
+		"--proxy-cpu-limit=1",
 		"--proxy-memory-request=30Mi", "--proxy-memory-limit=200Mi",
 		"--tracing-endpoint=otel.monitoring:4318", "--tracing-protocol=http",
 		"--tracing-sampling=5%", "--tracing-keep-slower=2s"} {

@@ -158,7 +158,8 @@ func newServeVizCommand(a *app) *cobra.Command {
 		"Run the server that proxies report to, and that answers 'meshctl viz' on the pod's "+
 			"loopback.", config.VizPort)
 	f.addCertificate(cmd)
-	var queries, metrics, kept string
+	var queries, metrics, push, kept string
+	var compat []string
 	cmd.Flags().StringVar(&queries, "query-listen",
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(config.VizQueryPort)),
 		"loopback address to answer questions on")
@@ -166,30 +167,47 @@ func newServeVizCommand(a *app) *cobra.Command {
 		"address for Prometheus, with the mesh's figures for whoever reaches it; none if empty")
 	cmd.Flags().StringVar(&kept, "objectives-file", "",
 		"file in which what is counted for ServiceLevelObjectives is kept; not kept if empty")
+	addCompat(cmd.Flags(), &compat)
+	addPush(cmd.Flags(), &push)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := errors.Join(checkCompat(compat), checkPush(push)); err != nil {
+			return usagef(cmd, "%w", err)
+		}
 		return f.serve(cmd, func(ctx context.Context, s server) error {
 			s.replicas = fmt.Sprintf("%s.%s.svc.%s.", names.VizReplicas, a.meshSpace,
 				f.clusterDomain)
-			return s.serveViz(ctx, queries, metrics, kept)
+			cfg := viz.Config{Version: a.version, MetricsCompat: compat, ObjectivesFile: kept}
+			return s.serveViz(ctx, cfg, vizPlaces{queries, metrics, push})
 		})
 	}
 	return cmd
 }
 
-func (s server) serveViz(ctx context.Context, queries, metrics, kept string) error {
-	l, err := net.Listen("tcp", queries)
+// vizPlaces are where viz answers, and where it sends to; empty: nowhere.
+type vizPlaces struct{ queries, metrics, push string }
+
+// pushEvery is how often the mesh's figures are sent.
+const pushEvery = 15 * time.Second
+
+func (s server) serveViz(ctx context.Context, cfg viz.Config, at vizPlaces) error {
+	l, err := net.Listen("tcp", at.queries)
 	if err != nil {
 		return fmt.Errorf("listen for questions: %w", err)
 	}
 	health := s.probes()
-	v := viz.New(viz.Config{
-		Source: s.source, TrustDomain: s.trustDomain, Log: s.log, Metrics: health.Metrics,
-		ObjectivesFile: kept,
-	})
+	cfg.Source, cfg.TrustDomain, cfg.Log, cfg.Metrics = s.source, s.trustDomain, s.log,
+		health.Metrics
+	v := viz.New(cfg)
 	health.Metrics.MustRegister(v)
 	all, ctx := errgroup.WithContext(ctx)
-	if metrics != "" {
-		page, err := net.Listen("tcp", metrics)
+	if at.push != "" {
+		all.Go(func() error {
+			return v.PushMetrics(ctx, viz.Push{URL: at.push, Every: pushEvery,
+				Instance: os.Getenv("POD_NAME")})
+		})
+	}
+	if at.metrics != "" {
+		page, err := net.Listen("tcp", at.metrics)
 		if err != nil {
 			return errors.Join(fmt.Errorf("listen for Prometheus: %w", err), l.Close())
 		}

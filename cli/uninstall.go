@@ -96,7 +96,8 @@ func deletionOrder(refs []reference) []reference {
 // installed are the objects of `meshctl install` that the cluster has.
 func (a *app) installed() ([]reference, error) {
 	text, err := manifest.Render(manifest.Objects(manifest.Config{
-		Injector: injector.Config{Namespace: a.meshSpace}, PrometheusNamespace: "any",
+		Injector:   injector.Config{Namespace: a.meshSpace},
+		Prometheus: manifest.Prometheus{Namespace: "any"},
 	}))
 	if err != nil {
 		return nil, err

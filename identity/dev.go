@@ -11,7 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
@@ -23,6 +25,7 @@ type Dev struct {
 	authority *authority
 	tokens    *joinTokens
 	log       *slog.Logger
+	metrics   prometheus.Registerer
 	renewers  sync.WaitGroup
 }
 
@@ -31,6 +34,7 @@ type DevConfig struct {
 	TrustDomain spiffeid.TrustDomain
 	Lifetime    time.Duration // of SVIDs: 24h
 	Log         *slog.Logger
+	Metrics     prometheus.Registerer // nil: nobody counts
 }
 
 // NewDev makes a Dev. It refuses to inside a Kubernetes cluster: there the holder of a join token
@@ -48,7 +52,8 @@ func NewDev(cfg DevConfig) (*Dev, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dev{tokens: &joinTokens{}, log: cmp.Or(cfg.Log, slog.Default())}
+	d := &Dev{tokens: &joinTokens{}, log: cmp.Or(cfg.Log, slog.Default()),
+		metrics: cfg.Metrics}
 	d.authority = &authority{
 		trustDomain: cfg.TrustDomain, namespace: names.Namespace,
 		clusterDomain: names.ClusterDomain,
@@ -113,7 +118,13 @@ func (d *Dev) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s := &service{
 		authority: d.authority, attestor: d.tokens, admission: admission, log: d.log,
-		done: func(attested, error) {}, limits: connectionLimits,
+		done: func(attested, error) {}, limits: connectionLimits, metrics: d.metrics,
+	}
+	if d.metrics != nil {
+		calls := measure(d.metrics, d.authority, admission)
+		s.done = func(_ attested, err error) {
+			calls.WithLabelValues(status.Code(err).String()).Inc()
+		}
 	}
 	return s.serve(ctx, l, spiffe.BootstrapServerConfig(d.authority.source, []string{"h2"}))
 }

@@ -161,20 +161,26 @@ func (s *server) renew(ctx context.Context) error {
 }
 
 func (s *server) measure() {
-	s.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
+	s.calls = measure(s.health.Metrics, s.authority, s.service.admission)
+	s.health.Check("identity", s.authority.ready)
+}
+
+// measure registers what is told of an authority, and returns its counter of calls.
+func measure(to prometheus.Registerer, a *authority, open *admission) *prometheus.CounterVec {
+	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tulle_identity_certify_total",
 		Help: "Answered calls of Certify, by gRPC code; OK is a certificate issued.",
 	}, []string{"code"})
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tulle_identity_issuer_expiry_timestamp_seconds",
 		Help: "When the issuer, or a root above it, ends; 0 without one.",
-	}, s.authority.expiry)
+	}, a.expiry)
 	streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tulle_identity_calls",
 		Help: "Open calls: streams of trust bundles, but for moments.",
-	}, s.service.admission.openCalls)
-	s.health.Metrics.MustRegister(s.calls, expiry, streams)
-	s.health.Check("identity", s.authority.ready)
+	}, open.openCalls)
+	to.MustRegister(calls, expiry, streams)
+	return calls
 }
 
 // answered counts a call, and tells of a refusal by an event on the pod that was refused.

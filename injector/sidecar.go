@@ -59,6 +59,9 @@ func (c Config) redirect(s settings) corev1.Container {
 	}
 }
 
+// AdminPortName is what a pod calls the port where Prometheus reads its proxy.
+const AdminPortName = "tulle-admin"
+
 func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
 	security := restricted()
 	security.RunAsUser, security.RunAsGroup = ptr(int64(config.UID)), ptr(int64(config.UID))
@@ -69,7 +72,7 @@ func (c Config) proxy(s settings, pod corev1.PodSpec) corev1.Container {
 		RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways),
 		Ports: []corev1.ContainerPort{
 			{Name: names.ProxyContainer, ContainerPort: config.InboundPort},
-			{Name: "tulle-admin", ContainerPort: config.AdminPort},
+			{Name: AdminPortName, ContainerPort: config.AdminPort},
 		},
 		Env:                      c.env(s, pod),
 		Resources:                s.resources,

@@ -138,6 +138,9 @@ func TestWhatIsDoneOnPurposeIsReported(t *testing.T) {
 		return told.ejected("web-0", 0, 2)
 	})
 	await.True(t, "the faults are told", func() bool { return told.faulted() == aborted })
+	if n := told.reason("fault_injected"); n != aborted {
+		t.Errorf("%d requests are told to have failed for a fault, want %d", n, aborted)
+	}
 	if aborted == 0 {
 		t.Error("there was no fault")
 	}
@@ -174,6 +177,19 @@ func (s *series) ejected(pod string, ejected, endpoints uint64) bool {
 	defer s.mu.Unlock()
 	one := s.byPod[pod]
 	return one != nil && one.Ejected == ejected && one.Endpoints == endpoints
+}
+
+func (s *series) reason(word string) (n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.byPod {
+		for _, r := range one.Reasons {
+			if r.Reason == word {
+				n += r.Count
+			}
+		}
+	}
+	return n
 }
 
 func (s *series) faulted() (n uint64) {

@@ -589,3 +589,40 @@ func TestProbesAreNotTraced(t *testing.T) {
 		}
 	}
 }
+
+// Reports point to requests whose spans are exported, and to no others.
+func TestReportsHaveExemplars(t *testing.T) {
+	m, c := tracingMesh(t)
+	m.service("web", pod{"web-0", app(t, http.HandlerFunc(
+		func(http.ResponseWriter, *http.Request) {})), ""})
+	var told series
+	m.hearReports(20, told.stream)
+	caller := m.caller("web")
+	client, url := http1Client(t), "http://"+caller.out["web"]
+	allTrace(t, c, client, url, 2)
+	parent, trace := newTrace("01")
+	askWith(t, client, url, "traceparent", parent)
+	await.True(t, "the exemplar is the last that is sampled", func() bool {
+		return told.exemplar("web-0") == trace
+	})
+	await.True(t, "its spans are exported", func() bool { return len(c.Of(trace)) > 0 })
+	parent, _ = newTrace("00")
+	before := told.requests("web-0")
+	askWith(t, client, url, "traceparent", parent)
+	await.True(t, "another request is told", func() bool { return told.requests("web-0") > before })
+	if got := told.exemplar("web-0"); got != trace {
+		t.Errorf("the exemplar is %s, want %s: the last one is not exported", got, trace)
+	}
+}
+
+func (s *series) exemplar(pod string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("%x", s.byPod[pod].GetExemplar().GetTraceId())
+}
+
+func (s *series) requests(pod string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byPod[pod].GetRequests()
+}

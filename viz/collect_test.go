@@ -11,7 +11,7 @@ import (
 // large is a mesh of services of ten pods each, whose pods each call and are called by five others:
 // none that a sibling calls.
 func large(b *testing.B, services int) *mesh {
-	m := &mesh{nil, newStore(), time.Unix(1_800_000_000, 0)}
+	m := &mesh{nil, newStore(views), time.Unix(1_800_000_000, 0)}
 	var pods []*pod
 	var series [][]*api.Series
 	ns := func(i int) string { return fmt.Sprintf("team-%02d", i/20) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/viz/api"
 )
 
@@ -25,13 +26,16 @@ const (
 	triesInZone
 	triesInRegion
 	triesFarther
-	counterCount
+	// from here on what did not go plainly well, by reason; in the place of Plain are words that
+	// this viz does not know
+	reasonCounts
+	counterCount = reasonCounts + outcome.Reasons
 )
 
 type counters [counterCount]uint64
 
 func countersOf(s *api.Series) counters {
-	return counters{
+	c := counters{
 		requests: s.Requests, failures: s.Failures, tries: s.Tries, failedTries: s.FailedTries,
 		retries:        s.Retries,
 		retriesRefused: s.RetriesRefused, timeouts: s.Timeouts,
@@ -40,14 +44,44 @@ func countersOf(s *api.Series) counters {
 		faultedRequests: s.Faulted, limitedRequests: s.Limited,
 		triesInZone: s.TriesInZone, triesInRegion: s.TriesInRegion, triesFarther: s.TriesFarther,
 	}
+	for _, r := range s.Reasons {
+		i := reasonCounts + reasonNumbers[r.GetReason()]
+		c[i] = addUp(c[i], r.GetCount())
+	}
+	return c
+}
+
+// reasonNumbers are the reasons that this viz knows, by their words.
+var reasonNumbers = numberReasons()
+
+func numberReasons() map[string]int {
+	out := make(map[string]int, outcome.Reasons)
+	for i := 1; i < outcome.Reasons; i++ {
+		out[outcome.Reason(i).String()] = i
+	}
+	return out
+}
+
+// reasonWord is the word of one of the reasonCounts.
+func reasonWord(number int) string {
+	if number == 0 {
+		return otherName
+	}
+	return outcome.Reason(number).String()
+}
+
+// addUp does not overflow.
+func addUp(a, b uint64) uint64 {
+	if a+b < a {
+		return math.MaxUint64
+	}
+	return a + b
 }
 
 // add does not overflow: a few proxies that lie must not turn a sum of all around.
 func (c *counters) add(d *counters) {
 	for i, v := range d {
-		if c[i] += v; c[i] < v {
-			c[i] = math.MaxUint64
-		}
+		c[i] = addUp(c[i], v)
 	}
 }
 

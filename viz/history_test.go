@@ -191,7 +191,7 @@ func TestMergeBuckets(t *testing.T) {
 }
 
 func BenchmarkStat(b *testing.B) {
-	s, now := newStore(), time.Unix(1_800_000_000, 0)
+	s, now := newStore(views), time.Unix(1_800_000_000, 0)
 	m := &mesh{nil, s, now}
 	var pods []*pod
 	for i := range 200 {

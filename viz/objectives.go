@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/tulle-mesh/tulle/proxy/metric"
 	"github.com/tulle-mesh/tulle/viz/slo"
 )
 
@@ -326,18 +325,24 @@ func burnAlert(p slo.Pair) BurnAlert {
 }
 
 // writeObjectives writes what the rules of `meshctl slo rules` go by.
-func (s *store) writeObjectives(t *metric.Text) {
+func (s *store) writeObjectives(p page) {
 	s.mu.RLock()
 	ledgers := s.objectives.book.Ledgers()
-	all, bad := make(map[string]uint64, len(ledgers)), make(map[string]uint64, len(ledgers))
-	for _, l := range ledgers {
-		o, total := l.Objective(), l.Total()
-		labels := metric.LabelText(slo.NamespaceLabel, o.Namespace, slo.NameLabel, o.Name)
-		all[labels], bad[labels] = total.Requests, total.Bad
+	totals := make([]slo.Count, len(ledgers))
+	for i, l := range ledgers {
+		totals[i] = l.Total()
 	}
 	s.mu.RUnlock()
-	writeFamily(t, family{slo.RequestsMetric,
-		"Requests that a service level objective is about."}, "counter", all)
-	writeFamily(t, family{slo.BadMetric,
-		"Of these, those that failed or were not fast enough."}, "counter", bad)
+	write := func(f family, of func(slo.Count) uint64) {
+		p.family(f, counterFamily)
+		for i, l := range ledgers {
+			o := l.Objective()
+			p.sample([]string{slo.NamespaceLabel, o.Namespace, slo.NameLabel, o.Name},
+				float64(of(totals[i])))
+		}
+	}
+	write(family{slo.RequestsMetric, "Requests that a service level objective is about."},
+		func(c slo.Count) uint64 { return c.Requests })
+	write(family{slo.BadMetric, "Of these, those that failed or were not fast enough."},
+		func(c slo.Count) uint64 { return c.Bad })
 }

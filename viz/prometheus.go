@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+
 	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/proxy/metric"
 )
@@ -31,136 +33,169 @@ func (v *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (v *Server) answerMetrics(w http.ResponseWriter, _ *http.Request) {
+// answerMetrics writes text, and to whoever asks for those OpenMetrics' text, which has exemplars,
+// or messages, which have native histograms too.
+func (v *Server) answerMetrics(w http.ResponseWriter, r *http.Request) {
+	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	if t := format.FormatType(); t == expfmt.TypeProtoDelim || t == expfmt.TypeOpenMetrics {
+		w.Header().Set("Content-Type", string(format))
+		v.writePage(newMessages(expfmt.NewEncoder(w, format)))
+		return
+	}
 	w.Header().Set("Content-Type", metric.ContentType)
-	page := metric.NewText(func(piece []byte) bool {
-		_, err := w.Write(piece) // an error means that the asker has gone
-		return err == nil
-	})
-	v.store.writeFlows(page)
-	v.store.writeObjectives(page)
-	page.Flush()
+	v.writePage(newText(w))
+}
+
+// writePage writes all that is told of the mesh. An error means that the reader has gone.
+func (v *Server) writePage(p page) error {
+	counted := newCounted(p)
+	v.store.writeFlows(counted)
+	v.store.writeWorkloads(counted, time.Now())
+	v.store.writeObjectives(counted)
+	counted.family(family{metric.BuildInfo,
+		"1, labelled with what this server was built from."}, gaugeFamily)
+	counted.sample([]string{"component", "viz", "version", v.cfg.Version}, 1)
+	writeSeries(counted)
+	return p.close()
+}
+
+// writeSeries tells how long the page is: classic buckets counted, but not these.
+func writeSeries(c *counted) {
+	all := maps.Clone(c.series)
+	c.family(family{"tulle_metric_series", "Series of this page, by family."}, gaugeFamily)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		c.sample([]string{"family", name}, float64(all[name]))
+	}
 }
 
 // writeFlows writes every view of every flow.
-func (s *store) writeFlows(t *metric.Text) {
+func (s *store) writeFlows(p page) {
 	all, folded := s.copyFlows()
-	for i := range views {
-		views[i].write(t, all)
+	for i := range s.views {
+		s.views[i].write(p, all)
 	}
-	t.Counter("tulle_viz_flows_folded_total",
-		`Series that are counted under the name "other", beyond the bounds of this page.`,
-		float64(folded))
+	p.family(family{"tulle_viz_flows_folded_total",
+		`Series that are counted under the name "other", beyond the bounds of this page.`},
+		counterFamily)
+	p.sample(nil, float64(folded))
+}
+
+// row is flows that are one in a view's words.
+type row struct {
+	labels    []string
+	inbound   bool
+	protocol  string
+	total     sample
+	standing  standing
+	exemplars exemplars
 }
 
 // view is the flows in somebody's words. Flows whose labels are the same in them are one.
 type view struct {
-	labels   func(*flowKey) []string // names and values
-	classes  func(*flow) []class     // of its requests
-	requests family                  // a sample for each class
+	name     string               // that it is asked for by; ours is always there
+	labels   func(*flow) []string // names and values
+	classes  func(*row) []class   // of its requests
+	requests family               // a sample for each class
 	counters []countFamily
-	ejected  family // a gauge; empty: the view has none
+	reasons  family // a sample for each; empty: the view has none
+	gauges   []standingFamily
 	duration family
 	unit     time.Duration
 }
 
-// family is a name and what it is.
-type family struct{ name, help string }
-
-// class is a part of a flow's requests, told apart by further labels.
+// class is a part of a row's requests, told apart by further labels.
 type class struct {
 	labels []string
 	count  uint64
 }
 
-// countFamily is one of a flow's counters.
+// countFamily is one of a row's counters.
 type countFamily struct {
 	family
-	index int // of counters
+	of func(*row) uint64
 }
 
-func (v *view) write(t *metric.Text, all []flow) {
-	classes, each := v.sum(all)
-	writeFamily(t, v.requests, "counter", classes)
-	rows := slices.Sorted(maps.Keys(each))
-	for _, f := range v.counters {
-		values := make(map[string]uint64, len(rows))
-		for _, labels := range rows {
-			if n := each[labels].counters[f.index]; n > 0 {
-				values[labels] = n
-			}
-		}
-		writeFamily(t, f.family, "counter", values)
-	}
-	if v.ejected.name != "" {
-		writeFamily(t, v.ejected, "gauge", v.ejections(all))
-	}
-	v.writeDurations(t, rows, each)
+// standingFamily is one of a row's gauges, where there is somebody who tells of it.
+type standingFamily struct {
+	family
+	of func(*standing) uint64
 }
 
-// ejections are how many endpoints are ejected, where there is somebody who would eject them.
-func (v *view) ejections(all []flow) map[string]uint64 {
-	each := make(map[string]*standing)
-	for i := range all {
-		if all[i].standing.endpoints == nil {
+func (v *view) write(p page, all []flow) {
+	rows := v.rows(all)
+	p.family(v.requests, counterFamily)
+	for _, r := range rows {
+		// A class of none is shown where there are others: a rate of failures needs to have seen 0.
+		if r.total.counters[requests] == 0 {
 			continue
 		}
-		labels := metric.LabelText(v.labels(&all[i].key)...)
-		if each[labels] == nil {
-			each[labels] = &standing{}
+		for _, c := range v.classes(r) {
+			p.sample(slices.Concat(r.labels, c.labels), float64(c.count))
 		}
-		each[labels].add(&all[i].standing)
 	}
-	values := make(map[string]uint64, len(each))
-	for labels, one := range each {
-		values[labels], _ = one.sums()
-	}
-	return values
-}
-
-// sum adds flows up: their requests by class, and all that is not told apart by one.
-func (v *view) sum(all []flow) (classes map[string]uint64, each map[string]*sample) {
-	classes, each = make(map[string]uint64), make(map[string]*sample)
-	for i := range all {
-		names := v.labels(&all[i].key)
-		// A class of none is shown where there are others: a rate of failures needs to have seen 0.
-		if all[i].total.counters[requests] > 0 {
-			for _, c := range v.classes(&all[i]) {
-				classes[metric.LabelText(slices.Concat(names, c.labels)...)] += c.count
+	for _, f := range v.counters {
+		p.family(f.family, counterFamily)
+		for _, r := range rows {
+			if n := f.of(r); n > 0 {
+				p.sample(r.labels, float64(n))
 			}
 		}
-		labels := metric.LabelText(names...)
-		if each[labels] == nil {
-			each[labels] = &sample{}
-		}
-		each[labels].add(&all[i].total)
 	}
-	return classes, each
+	v.writeReasons(p, rows)
+	v.writeGauges(p, rows)
+	p.family(v.duration, histogramFamily)
+	for _, r := range rows {
+		if len(r.total.buckets) > 0 {
+			p.durations(r.labels, v.unit, &observed{r.total.durations(), r.exemplars})
+		}
+	}
 }
 
-func writeFamily(t *metric.Text, f family, kind string, values map[string]uint64) {
-	if len(values) == 0 {
+func (v *view) writeReasons(p page, rows []*row) {
+	if v.reasons.name == "" {
 		return
 	}
-	t.Family(f.name, f.help, kind)
-	for _, labels := range slices.Sorted(maps.Keys(values)) {
-		t.Sample(f.name, labels, float64(values[labels]))
+	p.family(v.reasons, counterFamily)
+	for _, r := range rows {
+		for i, n := range r.total.counters[reasonCounts:] {
+			if n > 0 {
+				p.sample(slices.Concat(r.labels, []string{"reason", reasonWord(i)}), float64(n))
+			}
+		}
 	}
 }
 
-func (v *view) writeDurations(t *metric.Text, rows []string, each map[string]*sample) {
-	first := true
-	for _, labels := range rows {
-		one := each[labels]
-		if len(one.buckets) == 0 {
-			continue
+func (v *view) writeGauges(p page, rows []*row) {
+	for _, f := range v.gauges {
+		p.family(f.family, gaugeFamily)
+		for _, r := range rows {
+			if r.standing.endpoints != nil {
+				p.sample(r.labels, float64(f.of(&r.standing)))
+			}
 		}
-		if first {
-			t.Family(v.duration.name, v.duration.help, "histogram")
-			first = false
-		}
-		t.Histogram(v.duration.name, labels, v.unit, one.durations())
 	}
+}
+
+// rows adds flows up, by their labels.
+func (v *view) rows(all []flow) (rows []*row) {
+	each := make(map[string]*row)
+	for i := range all {
+		labels := v.labels(&all[i])
+		key := labelKey(labels)
+		one := each[key]
+		if one == nil {
+			one = &row{labels: labels, inbound: all[i].key.inbound(),
+				protocol: all[i].key.protocol}
+			each[key] = one
+		}
+		one.total.add(&all[i].total)
+		one.standing.add(&all[i].standing)
+		one.exemplars.add(all[i].exemplars)
+	}
+	for _, key := range slices.Sorted(maps.Keys(each)) {
+		rows = append(rows, each[key])
+	}
+	return rows
 }
 
 func (s *sample) durations() *metric.Durations {

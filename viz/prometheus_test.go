@@ -25,9 +25,10 @@ import (
 
 func (m *mesh) page() string {
 	var b strings.Builder
-	t := metric.NewText(func(piece []byte) bool { b.Write(piece); return true })
-	m.store.writeFlows(t)
-	t.Flush()
+	p := newText(&b)
+	m.store.writeFlows(p)
+	m.store.writeWorkloads(p, m.now)
+	p.close()
 	return b.String()
 }
 
@@ -195,8 +196,10 @@ func TestCountersNeverFall(t *testing.T) {
 	m.now = m.now.Add(30 * time.Minute)
 	web[0].report(inbound(1, 6, 0, caller))
 	step("another is gone for half an hour", 1)
-	m.now = m.now.Add(historyLength)
-	web[0].report(inbound(1, 8, 0, caller))
+	for _, n := range []uint64{7, 8} {
+		m.now = m.now.Add(historyLength / 2)
+		web[0].report(inbound(1, n, 0, caller))
+	}
 	if len(m.store.processes) != 3 { // both of front, which were never said to have ended
 		t.Errorf("%d processes are remembered", len(m.store.processes))
 	}
@@ -265,10 +268,11 @@ func TestFlowsAreBounded(t *testing.T) {
 	m := newMesh(t)
 	m.now = m.now.Add(time.Second)
 	total := uint64(0)
-	for p := range maxFlows/maxFlowsEach + 1 {
+	most := maxFlows(views)
+	for p := range flowShares + 1 {
 		liar := m.pod("shop", fmt.Sprintf("liar%d", p), fmt.Sprintf("liar%d-1", p))
 		var all []*api.Series
-		for i := range uint32(maxFlowsEach + 10) {
+		for i := range uint32(most/flowShares + 10) {
 			s := outbound(i, m.pod("shop", fmt.Sprintf("made-up-%d", i), ""), "")
 			s.Requests = 1
 			total++
@@ -276,8 +280,8 @@ func TestFlowsAreBounded(t *testing.T) {
 		}
 		liar.report(all...)
 	}
-	if n := len(m.store.flows.all); n > maxFlows+1 {
-		t.Errorf("%d flows: the bound is %d", n, maxFlows)
+	if n := len(m.store.flows.all); n > most+1 {
+		t.Errorf("%d flows: the bound is %d", n, most)
 	}
 	page := m.families()
 	if got := sumOf(page["request_total"], ""); got != float64(total) {

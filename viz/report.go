@@ -50,6 +50,7 @@ type incoming struct {
 	open   uint64
 
 	ejected, endpoints uint32
+	exemplar           *exemplar // nil: there is none
 }
 
 // checkReport turns a message into a report, or says why it is refused. It changes nothing.
@@ -196,6 +197,7 @@ func checkSeries(who reporter, s *api.Series) (incoming, error) {
 	in := incoming{id: s.Id, sample: sampleOf(s), open: min(s.ConnectionsOpen, mostOpen),
 		endpoints: uint32(min(s.Endpoints, mostEndpoints))}
 	in.ejected = uint32(min(s.Ejected, uint64(in.endpoints)))
+	in.exemplar = exemplarOf(s.Exemplar)
 	for i, v := range append(in.sample.counters[:], s.ConnectionsOpen) {
 		if v > maxCounter {
 			return incoming{}, status.Errorf(

@@ -140,7 +140,7 @@ func FuzzReport(f *testing.F) {
 		if proto.Unmarshal(bytes, &m) != nil {
 			return
 		}
-		s, now := newStore(), time.Unix(1_800_000_000, 0)
+		s, now := newStore(views), time.Unix(1_800_000_000, 0)
 		from := &stream{who: testReporter}
 		for range 3 {
 			r, err := checkReport(testReporter, &m)

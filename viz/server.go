@@ -41,6 +41,9 @@ type Config struct {
 	TrustDomain spiffeid.TrustDomain // whose proxies may report
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer // may be nil
+	Version     string                // what this server was built from
+	// MetricsCompat are those whose names the page for Prometheus has beside ours: of CompatViews.
+	MetricsCompat []string
 	// ObjectivesFile is where what is counted for service level objectives outlives the process;
 	// empty: it does not. It is this server's alone.
 	ObjectivesFile string
@@ -85,7 +88,7 @@ type stream struct {
 
 // New makes a Server. It starts nothing, but reads what is kept of objectives.
 func New(cfg Config) *Server {
-	v := &Server{cfg: cfg, store: newStore(), records: newRecords(), hub: newHub(),
+	v := &Server{cfg: cfg, store: newStore(viewsOf(cfg.MetricsCompat)), records: newRecords(), hub: newHub(),
 		limits: connectionLimits, streams: make(map[reporter]*stream)}
 	v.openKeep()
 	return v

@@ -99,6 +99,7 @@ type store struct {
 	labels     labelSets
 	sizes      map[reporter]int
 	history    history
+	views      []view // of the page for Prometheus; they never change
 	flows      flows
 	objectives objectives
 	size       int      // of all but the labels
@@ -109,12 +110,12 @@ type store struct {
 	another    scratch // for wholes
 }
 
-func newStore() *store {
+func newStore(views []view) *store {
 	s := &store{processes: make(map[processKey]*process), crews: make(map[workload]*process),
 		leaving: make(map[*process]struct{}), wholes: make(map[wholeKey]*series),
 		noted:  make(map[*series]struct{}),
-		labels: newLabelSets(), sizes: make(map[reporter]int), flows: newFlows(),
-		objectives: newObjectives()}
+		labels: newLabelSets(), sizes: make(map[reporter]int), views: views,
+		flows: newFlows(maxFlows(views)), objectives: newObjectives()}
 	s.history.level = &s.level
 	return s
 }
@@ -254,6 +255,7 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 	if counted {
 		s.history.add(now, one, &c.delta)
 		one.flow.total.add(&c.delta)
+		one.flow.exemplars.put(now, c.in.exemplar)
 		if !p.retold {
 			s.objectives.count(now, one, &c.delta)
 		}

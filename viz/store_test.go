@@ -23,7 +23,7 @@ type mesh struct {
 }
 
 func newMesh(t *testing.T) *mesh {
-	return &mesh{t, newStore(), time.Unix(1_800_000_000, 0)}
+	return &mesh{t, newStore(views), time.Unix(1_800_000_000, 0)}
 }
 
 // pod is one proxy.

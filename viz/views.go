@@ -1,6 +1,9 @@
 package viz
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // views are ours, Linkerd's and Istio's names for the same figures. The others' are for the tools
 // and dashboards that know them: what those count and we do not is left out, and never made up.
@@ -10,58 +13,124 @@ var views = []view{{
 		"Requests that ended, by workload and by whether they succeeded."},
 	counters: []countFamily{
 		{family{"tulle_workload_tries_total",
-			"Outbound requests that were really sent, retries included."}, tries},
+			"Outbound requests that were really sent, retries included."}, is(tries)},
+		{family{"tulle_workload_retries_total", "Tries that repeated one that failed."},
+			is(retries)},
+		{family{"tulle_workload_retries_refused_total",
+			"Retries and hedges that were wanted, but beyond the budget."}, is(retriesRefused)},
 		{family{"tulle_workload_timeouts_total", "Requests that ended at their timeout."},
-			timeouts},
+			is(timeouts)},
 		{family{"tulle_workload_faulted_requests_total",
 			"Outbound requests that were delayed, or answered with an error, on purpose."},
-			faultedRequests},
+			is(faultedRequests)},
 		{family{"tulle_workload_limited_requests_total",
-			"Requests that a rate limit, or a limit of their cluster, refused."}, limitedRequests},
+			"Requests that a rate limit, or a limit of their cluster, refused."},
+			is(limitedRequests)},
 		{family{"tulle_workload_tcp_connections_opened_total", "Connections opened."},
-			connectionsOpened},
-		{family{"tulle_workload_tcp_read_bytes_total", "Bytes read from the peer."}, readBytes},
+			is(connectionsOpened)},
+		{family{"tulle_workload_tcp_read_bytes_total", "Bytes read from the peer."},
+			is(readBytes)},
 		{family{"tulle_workload_tcp_written_bytes_total", "Bytes written to the peer."},
-			writtenBytes},
+			is(writtenBytes)},
 	},
-	ejected: family{"tulle_workload_endpoints_ejected",
-		"Endpoints from which a caller keeps requests now, for they failed."},
+	reasons: family{"tulle_workload_reasons_total",
+		"Requests and opaque connections that did not go plainly well, by reason."},
+	gauges: []standingFamily{
+		{family{"tulle_workload_endpoints_ejected",
+			"Endpoints from which a caller keeps requests now, for they failed."},
+			func(s *standing) uint64 { ejected, _ := s.sums(); return ejected }},
+		{family{"tulle_workload_endpoints",
+			"Endpoints of the backends whose callers look for those that fail."},
+			func(s *standing) uint64 { _, all := s.sums(); return all }},
+	},
 	duration: family{"tulle_workload_request_duration_seconds",
 		"Time from a request's head to the end of its response."},
 	unit: time.Second,
 }, {
-	labels: linkerdLabels, classes: ownClasses,
+	name: "linkerd", labels: linkerdLabels, classes: ownClasses,
 	requests: family{"response_total",
 		"Linkerd's name for tulle_workload_requests_total."},
 	counters: []countFamily{
-		{family{"request_total", "Linkerd's name for requests; counted when they end."}, requests},
-		{family{"tcp_open_total", "Linkerd's name for connections opened."}, connectionsOpened},
-		{family{"tcp_read_bytes_total", "Linkerd's name for bytes read from the peer."}, readBytes},
+		{family{"request_total", "Linkerd's name for requests; counted when they end."},
+			is(requests)},
+		{family{"tcp_open_total", "Linkerd's name for connections opened."},
+			is(connectionsOpened)},
+		{family{"tcp_read_bytes_total", "Linkerd's name for bytes read from the peer."},
+			is(readBytes)},
 		{family{"tcp_write_bytes_total", "Linkerd's name for bytes written to the peer."},
-			writtenBytes},
+			is(writtenBytes)},
 	},
 	duration: family{"response_latency_ms",
 		"Linkerd's name for tulle_workload_request_duration_seconds, in milliseconds."},
 	unit: time.Millisecond,
 }, {
-	labels: istioLabels, classes: istioClasses,
+	name: "istio", labels: istioLabels, classes: istioClasses,
 	requests: family{"istio_requests_total",
 		"Istio's name for tulle_workload_requests_total; response_code is 5xx for every failure."},
+	counters: []countFamily{
+		{family{"istio_tcp_connections_opened_total", "Istio's name for connections opened."},
+			ofTCP(connectionsOpened, connectionsOpened)},
+		{family{"istio_tcp_sent_bytes_total",
+			"Istio's name for bytes of opaque connections from the destination to the source."},
+			ofTCP(writtenBytes, readBytes)},
+		{family{"istio_tcp_received_bytes_total",
+			"Istio's name for bytes of opaque connections from the source to the destination."},
+			ofTCP(readBytes, writtenBytes)},
+	},
 	duration: family{"istio_request_duration_milliseconds",
 		"Istio's name for tulle_workload_request_duration_seconds, in milliseconds."},
 	unit: time.Millisecond,
 }}
 
-// succeeded and failed are a flow's requests by what they came to. A failure is what the route's
+// CompatViews are the names of those whose names the page can have beside ours.
+func CompatViews() (all []string) {
+	for i := range views {
+		if views[i].name != "" {
+			all = append(all, views[i].name)
+		}
+	}
+	return all
+}
+
+// viewsOf are ours and those that are asked for.
+func viewsOf(compat []string) (all []view) {
+	for i := range views {
+		if views[i].name == "" || slices.Contains(compat, views[i].name) {
+			all = append(all, views[i])
+		}
+	}
+	return all
+}
+
+// is counts one of the counters.
+func is(index int) func(*row) uint64 {
+	return func(r *row) uint64 { return r.total.counters[index] }
+}
+
+// ofTCP counts opaque connections alone: at the destination one of the counters, at the source
+// another.
+func ofTCP(inbound, outbound int) func(*row) uint64 {
+	return func(r *row) uint64 {
+		switch {
+		case r.protocol != "tcp":
+			return 0
+		case r.inbound:
+			return r.total.counters[inbound]
+		}
+		return r.total.counters[outbound]
+	}
+}
+
+// succeeded and failed are a row's requests by what they came to. A failure is what the route's
 // classes of response say: without any, 5xx and gRPC's statuses for what is a server's fault.
-func succeeded(f *flow) uint64 {
+func succeeded(f *row) uint64 {
 	c := &f.total.counters
 	return c[requests] - min(c[failures], c[requests])
 }
 
-func failed(f *flow) uint64 { return f.total.counters[failures] }
+func failed(f *row) uint64 { return f.total.counters[failures] }
 
-func ownClasses(f *flow) []class {
+func ownClasses(f *row) []class {
 	return []class{
 		{[]string{"classification", "success"}, succeeded(f)},
 		{[]string{"classification", "failure"}, failed(f)},
@@ -71,7 +140,7 @@ func ownClasses(f *flow) []class {
 // istioClasses stand for codes. Proxies report whether requests failed, and not with which code:
 // 5xx is every failure, so that `response_code!~"5.*"` finds what it is meant to, and non-5xx all
 // else, which may be 404. A gRPC call that failed is 5xx too, where Istio says 200.
-func istioClasses(f *flow) []class {
+func istioClasses(f *row) []class {
 	return []class{
 		{[]string{"response_code", "non-5xx"}, succeeded(f)},
 		{[]string{"response_code", "5xx"}, failed(f)},
@@ -85,7 +154,8 @@ func directionName(k *flowKey, inbound, outbound string) string {
 	return outbound
 }
 
-func ownLabels(k *flowKey) []string {
+func ownLabels(f *flow) []string {
+	k := &f.key
 	mtls := "false"
 	if k.mtls {
 		mtls = "true"
@@ -95,7 +165,7 @@ func ownLabels(k *flowKey) []string {
 		"kind", k.own.kind, "workload", k.own.name, "peer_namespace", k.peer.namespace,
 		"peer_kind", k.peer.kind, "peer", k.peer.name, "peer_id", k.callerID,
 		"service_namespace", k.service.namespace, "service", k.service.name,
-		"backend", k.backend, "mtls", mtls,
+		"backend", k.backend, "protocol", k.protocol, "mtls", mtls,
 	}
 }
 
@@ -106,7 +176,8 @@ var linkerdKinds = map[string]string{
 	"job": "k8s_job", "cronjob": "cronjob", "pod": "pod",
 }
 
-func linkerdLabels(k *flowKey) []string {
+func linkerdLabels(f *flow) []string {
+	k := &f.key
 	tls := "no_identity"
 	if k.mtls {
 		tls = "true"
@@ -134,10 +205,12 @@ func linkerdLabels(k *flowKey) []string {
 // istioUnknown is Istio's word for what a label cannot say.
 const istioUnknown = "unknown"
 
-func istioLabels(k *flowKey) []string {
+func istioLabels(f *flow) []string {
+	k := &f.key
 	source, destination := k.own, k.peer
 	if k.inbound() {
-		source, destination = key{namespace: k.peer.namespace}, k.own
+		source, destination = f.caller, k.own
+		source.namespace = k.peer.namespace
 	}
 	security := istioUnknown // as the source says: it is the destination's to tell
 	if k.inbound() {
@@ -146,18 +219,26 @@ func istioLabels(k *flowKey) []string {
 			security = "mutual_tls"
 		}
 	}
-	return []string{
+	out := []string{
 		"reporter", directionName(k, "destination", "source"),
-		"source_workload", known(source.name),
-		"source_workload_namespace", known(source.namespace),
-		"source_principal", known(k.callerID),
-		"destination_workload", known(destination.name),
-		"destination_workload_namespace", known(destination.namespace),
+		"source_principal", known(k.callerID), "destination_principal", istioUnknown,
 		"destination_service", known(k.host),
 		"destination_service_name", known(k.service.name),
-		"destination_service_namespace", known(k.service.namespace),
+		"destination_service_namespace", known(k.serviceNamespace()),
+		"request_protocol", known(k.protocol), "response_flags", "-",
 		"connection_security_policy", security,
 	}
+	return append(istioSide(out, "source_", source), istioSide(nil, "destination_",
+		destination)...)
+}
+
+// istioSide names a workload. A service without labels for it is called after its workload, and its
+// revision latest: Istio's proxies say so themselves. There is no label for its cluster, for Kiali
+// takes figures of an unknown one for broken, and those without for its own.
+func istioSide(out []string, side string, k key) []string {
+	return append(out, side+"workload", known(k.name), side+"workload_namespace",
+		known(k.namespace), side+"app", known(k.name), side+"version", istioUnknown,
+		side+"canonical_service", known(k.name), side+"canonical_revision", "latest")
 }
 
 func known(value string) string {

@@ -25,6 +25,8 @@ func (s *session) greet() {
 		"  meshctl dev check           is every call encrypted, with the right identities?\n")
 	fmt.Fprintf(s.Out, "  http://%-20s viz's answers as JSON, at /api/stat?resource=deploy\n",
 		p.VizQuery)
+	fmt.Fprintf(s.Out, "  http://%-20s the mesh's figures for a Prometheus, at /metrics\n",
+		p.Metrics.Mesh)
 	fmt.Fprintf(s.Out, "  %-27s logs of every process\n\n", s.state.path(logsDir))
 	fmt.Fprintf(s.Out, "Try:\n")
 	for n, try := range s.tries() {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tulle-mesh/tulle/cli/objectives"
 	"github.com/tulle-mesh/tulle/destination"
@@ -20,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/destination/registry"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/names"
+	"github.com/tulle-mesh/tulle/identity/serve"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/viz"
 )
@@ -45,6 +47,8 @@ type plane struct {
 	destination atomic.Pointer[destination.Destination] // the one of the moment
 
 	identityAddr, destinationAddr, vizAddr, queryAddr string
+
+	pages Pages
 }
 
 // server is one of them while it runs.
@@ -83,6 +87,7 @@ type inputs struct {
 	consul  string       // whom it asks beside them, or ""
 	tracing *api.Tracing // what it tells proxies of tracing; nil: nothing
 	kept    string       // where viz keeps what it counts for objectives
+	version string       // that all is built from
 }
 
 // startPlane starts the three servers on free ports. ctx bounds the start only.
@@ -93,7 +98,9 @@ func startPlane(
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
 	}
-	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Log: log})
+	figures := serve.NewHealth()
+	dev, err := identity.NewDev(identity.DevConfig{TrustDomain: td, Log: log,
+		Metrics: figures.Metrics})
 	if err != nil {
 		return nil, fmt.Errorf("start identity: %w", err)
 	}
@@ -102,7 +109,8 @@ func startPlane(
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, planeStart)
 	defer cancel()
-	starts := []func(context.Context) error{p.startIdentity, p.startDestination, p.startViz}
+	startIdentity := func(context.Context) error { return p.startIdentity(figures) }
+	starts := []func(context.Context) error{startIdentity, p.startDestination, p.startViz}
 	for _, start := range starts {
 		if err := start(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -125,14 +133,46 @@ func listenAgain(addr *string) (net.Listener, error) {
 	return l, nil
 }
 
-func (p *plane) startIdentity(context.Context) error {
-	l, err := listenAgain(&p.identityAddr)
+// listenAll is listenAgain for several.
+func listenAll(addrs ...*string) (all []net.Listener, err error) {
+	for _, addr := range addrs {
+		l, err := listenAgain(addr)
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// together runs what belongs to one server until its context ends, or one of them does.
+func together(run ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		all, ctx := errgroup.WithContext(ctx)
+		for _, f := range run {
+			all.Go(func() error { return f(ctx) })
+		}
+		return all.Wait()
+	}
+}
+
+// on is what serves on a listener.
+func on(
+	run func(context.Context, net.Listener) error, l net.Listener,
+) func(context.Context) error {
+	return func(ctx context.Context) error { return run(ctx, l) }
+}
+
+func (p *plane) startIdentity(figures *serve.Health) error {
+	l, err := listenAll(&p.identityAddr, &p.pages.Identity)
 	if err != nil {
 		return fmt.Errorf("start identity: %w", err)
 	}
-	p.servers["identity"] = startServer(p.ctx, p.log, "identity", func(ctx context.Context) error {
-		return p.dev.Serve(ctx, l)
-	})
+	p.servers["identity"] = startServer(p.ctx, p.log, "identity",
+		together(on(p.dev.Serve, l[0]), on(figures.Serve, l[1])))
 	return nil
 }
 
@@ -165,20 +205,19 @@ func (p *plane) startDestination(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start destination: %w", err)
 	}
-	l, err := listenAgain(&p.destinationAddr)
+	l, err := listenAll(&p.destinationAddr, &p.pages.Destination)
 	if err != nil {
 		return fmt.Errorf("start destination: %w", err)
 	}
+	figures := serve.NewHealth()
 	d := destination.New(destination.Config{
 		Mesh: destination.Mesh{TrustDomain: p.td, ClusterDomain: names.ClusterDomain,
 			LocalMesh: true, Zones: zones, Tracing: p.tracing},
-		Source: sources, Identity: src, Log: p.log,
+		Source: sources, Identity: src, Log: p.log, Metrics: figures.Metrics,
 	})
 	p.destination.Store(d)
 	p.servers["destination"] = startServer(p.ctx, p.log, "destination",
-		func(ctx context.Context) error {
-			return d.Serve(ctx, l)
-		})
+		together(on(d.Serve, l[0]), on(figures.Serve, l[1])))
 	return nil
 }
 
@@ -187,30 +226,33 @@ func (p *plane) startViz(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start viz: %w", err)
 	}
-	reports, err := listenAgain(&p.vizAddr)
+	l, err := listenAll(&p.vizAddr, &p.queryAddr, &p.pages.Viz, &p.pages.Mesh)
 	if err != nil {
 		return fmt.Errorf("start viz: %w", err)
 	}
-	queries, err := listenAgain(&p.queryAddr)
-	if err != nil {
-		reports.Close()
-		return fmt.Errorf("start viz: %w", err)
-	}
-	v := viz.New(viz.Config{Source: src, TrustDomain: p.td, Log: p.log, ObjectivesFile: p.kept})
-	p.servers["viz"] = startServer(p.ctx, p.log, "viz", func(ctx context.Context) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		followed := make(chan struct{})
-		go func() {
-			defer close(followed)
-			p.followObjectives(ctx, v)
-		}()
-		err := v.Serve(ctx, reports, queries)
-		cancel()
-		<-followed
-		return err
-	})
+	figures := serve.NewHealth()
+	v := viz.New(viz.Config{Source: src, TrustDomain: p.td, Log: p.log, Metrics: figures.Metrics,
+		Version: p.version, MetricsCompat: viz.CompatViews(), ObjectivesFile: p.kept})
+	figures.Metrics.MustRegister(v)
+	p.servers["viz"] = startServer(p.ctx, p.log, "viz", together(
+		func(ctx context.Context) error { return p.serveViz(ctx, v, l[0], l[1]) },
+		on(figures.Serve, l[2]), on(v.ServeMetrics, l[3])))
 	return nil
+}
+
+// serveViz serves viz, which hears of objectives meanwhile.
+func (p *plane) serveViz(ctx context.Context, v *viz.Server, reports, queries net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		p.followObjectives(ctx, v)
+	}()
+	err := v.Serve(ctx, reports, queries)
+	cancel()
+	<-followed
+	return err
 }
 
 // readAgain is how long after a file that was wrong at first viz looks whether it still is.

@@ -15,8 +15,18 @@ type Ports struct {
 	Viz         string     `json:"viz"`      // proxies report here
 	VizQuery    string     `json:"vizQuery"` // questions, HTTP and JSON
 	Page        string     `json:"page"`     // for browsers: 'meshctl dashboard' lets one in
+	Metrics     Pages      `json:"metrics"`
 	Instances   []Instance `json:"instances"`
 	Calls       []Call     `json:"calls"`
+}
+
+// Pages are where Prometheus reads, at /metrics: what servers tell of themselves, and viz of the
+// mesh.
+type Pages struct {
+	Identity    string `json:"identity"`
+	Destination string `json:"destination"`
+	Viz         string `json:"viz"`
+	Mesh        string `json:"mesh"`
 }
 
 // Instance is one copy of a workload: its process, and its proxy's when it is meshed.

@@ -138,7 +138,7 @@ func (s *session) startPlane(ctx context.Context) (err error) {
 	}
 	folders := append([]string{objects}, s.mesh.Profiles...)
 	in := inputs{folders: folders, consul: s.mesh.Consul, tracing: s.mesh.Tracing,
-		kept: s.state.path(objectivesFile)}
+		kept: s.state.path(objectivesFile), version: s.Version}
 	if s.plane, err = startPlane(ctx, in, s.log); err != nil {
 		return err
 	}
@@ -152,6 +152,7 @@ func (s *session) startPlane(ctx context.Context) (err error) {
 		return err
 	}
 	p.Page = s.page.addr
+	p.Metrics = s.plane.pages
 	s.say("control plane: identity %s, destination %s, viz %s", p.Identity, p.Destination, p.Viz)
 	return s.state.writeJSON(portsFile, p)
 }

@@ -22,10 +22,9 @@ type Config struct {
 	Injector         injector.Config
 	ServerImage      string        // meshctl
 	IdentityLifetime time.Duration // of an SVID
-	// PrometheusNamespace is the one whose pods may read viz's metrics of the mesh; "" is none.
-	PrometheusNamespace string
-	VizReplicas         int // 0 is 1
-	Consul              Consul
+	Prometheus       Prometheus
+	VizReplicas      int // 0 is 1
+	Consul           Consul
 	// Tracing are destination's flags for where spans go; none: nowhere.
 	Tracing []string
 }
@@ -63,6 +62,7 @@ func Objects(c Config) []runtime.Object {
 			out = append(out, c.readersOf(s))
 		}
 	}
+	out = append(out, c.monitors()...)
 	return append(out, c.webhook())
 }
 

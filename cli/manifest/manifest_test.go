@@ -300,7 +300,7 @@ func TestEveryObjectIsNamed(t *testing.T) {
 func TestReplicasOfViz(t *testing.T) {
 	for _, want := range []int32{1, 3} {
 		c := testConfig()
-		c.PrometheusNamespace = "monitoring"
+		c.Prometheus.Namespace = "monitoring"
 		if want > 1 {
 			c.VizReplicas = int(want)
 		}
@@ -347,7 +347,7 @@ func TestWhoMayReadTheMeshsMetrics(t *testing.T) {
 		}
 	}
 	c := testConfig()
-	c.PrometheusNamespace = "monitoring"
+	c.Prometheus.Namespace = "monitoring"
 	var policy *networkingv1.NetworkPolicy
 	var viz *appsv1.Deployment
 	for _, object := range Objects(c) {

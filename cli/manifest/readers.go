@@ -12,7 +12,7 @@ import (
 // is decided by certificates, and the kubelet has none.
 func (c Config) readersOf(s server) *networkingv1.NetworkPolicy {
 	from := []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{
-		MatchLabels: map[string]string{corev1.LabelMetadataName: c.PrometheusNamespace},
+		MatchLabels: map[string]string{corev1.LabelMetadataName: c.Prometheus.Namespace},
 	}}}
 	return &networkingv1.NetworkPolicy{
 		TypeMeta:   typeMeta("networking.k8s.io/v1", "NetworkPolicy"),

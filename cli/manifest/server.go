@@ -87,11 +87,10 @@ func (c Config) servers() []server {
 		memory: memoryFor(viz.ConnectionLimits()),
 		args:   []string{"--objectives-file=" + objectivesFile},
 	}}
-	if c.PrometheusNamespace != "" {
-		shown := &all[len(all)-1]
+	shown := &all[len(all)-1]
+	shown.args = append(shown.args, c.Prometheus.args()...)
+	if c.Prometheus.Namespace != "" {
 		shown.metrics = config.VizMetricsPort
-		shown.args = append(shown.args,
-			"--metrics-listen=:"+strconv.Itoa(config.VizMetricsPort))
 	}
 	return all
 }

@@ -27,7 +27,9 @@ func (x *exchange) recordOutcome(now time.Time) {
 		// The caller's proxy tries elsewhere and counts the request there; here nobody was asked.
 		return
 	}
-	r.Count(x.record())
+	c := x.record()
+	r.Count(c)
+	x.why.Count(c)
 }
 
 // because says why the request does not go well, in one word and in many. The first word counts:

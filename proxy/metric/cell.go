@@ -27,7 +27,21 @@ type Cell struct {
 
 	// latency is made by the first observation, for it is 2 KB and a series of TCP needs none.
 	latency atomic.Pointer[latency]
+	// reasons is made by the first request that does not go plainly well.
+	reasons atomic.Pointer[[MaxReasons]atomic.Uint64]
+	// exemplar is the last request whose spans are exported.
+	exemplar atomic.Pointer[Exemplar]
 }
+
+// Exemplar is a request that was counted, and whose trace shows what it was.
+type Exemplar struct {
+	Trace   [16]byte
+	Span    [8]byte
+	Latency time.Duration
+}
+
+// Exemplar is the last that was given; nil: none was.
+func (c *Cell) Exemplar() *Exemplar { return c.exemplar.Load() }
 
 type latency struct {
 	sum    atomic.Uint64 // nanoseconds
@@ -47,6 +61,30 @@ func (c *Cell) ObserveLatency(d time.Duration) {
 func (c *Cell) makeLatency() *latency {
 	c.latency.CompareAndSwap(nil, new(latency))
 	return c.latency.Load()
+}
+
+// CountReason counts a request or an opaque connection that did not go plainly well, by the number
+// of its reason, which is less than MaxReasons.
+func (c *Cell) CountReason(number uint8) {
+	r := c.reasons.Load()
+	if r == nil {
+		c.reasons.CompareAndSwap(nil, new([MaxReasons]atomic.Uint64))
+		r = c.reasons.Load()
+	}
+	r[min(number, MaxReasons-1)].Add(1)
+}
+
+// EachReason calls f for every reason that was counted, by its number.
+func (c *Cell) EachReason(f func(number uint8, n uint64)) {
+	r := c.reasons.Load()
+	if r == nil {
+		return
+	}
+	for i := range r {
+		if n := r[i].Load(); n > 0 {
+			f(uint8(i), n)
+		}
+	}
 }
 
 // Latency copies the histogram into counts and returns how many observations that is. Concurrent

@@ -154,6 +154,18 @@ func (s *series) keep(now time.Time, known bool) bool {
 	return true
 }
 
+// Exemplify says of which request that a cell has counted there is a trace. What has no series of
+// its own has none.
+func (r *Registry) Exemplify(l Labels, e Exemplar) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.series[l]; s != nil {
+		if c := s.load(); c != nil {
+			c.exemplar.Store(&e)
+		}
+	}
+}
+
 // Dropped is how often a cell was asked for and folded into "other", because the table was full.
 func (r *Registry) Dropped() uint64 { return r.dropped.Load() }
 

@@ -12,6 +12,9 @@ import (
 // ContentType is the media type of what Text writes.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
+// BuildInfo is the family that says what something was built from, proxies and servers alike.
+const BuildInfo = "tulle_build_info"
+
 // WriteText writes everything that the registry counts, in Prometheus's text format, 0.0.4. version
 // is what this proxy was built from.
 func (r *Registry) WriteText(t *Text, version string) {
@@ -33,9 +36,8 @@ func (r *Registry) WriteText(t *Text, version string) {
 		t.Gauge("tulle_certificate_expiry_timestamp_seconds",
 			"When the proxy's certificate ends; absent before there is one.", float64(end))
 	}
-	const build = "tulle_build_info"
-	t.Family(build, "1, labelled with what this proxy was built from.", "gauge")
-	t.Sample(build, LabelText("goversion", runtime.Version(), "version", version), 1)
+	t.Family(BuildInfo, "1, labelled with what this proxy was built from.", "gauge")
+	t.Sample(BuildInfo, LabelText("goversion", runtime.Version(), "version", version), 1)
 }
 
 // row is a series as it is shown.
@@ -307,6 +309,23 @@ func (t *Text) Histogram(name, labels string, unit time.Duration, d *Durations) 
 	t.sample(name, "_bucket", labels, `le="+Inf"`, float64(below))
 	t.sample(name, "_sum", labels, "", float64(d.Sum)/float64(unit))
 	t.sample(name, "_count", labels, "", float64(below))
+}
+
+// EachClassic calls f with Prometheus's classic buckets, smallest first: the upper bound of each in
+// a unit, the last of which is infinite, and how many durations are not above it.
+func (d *Durations) EachClassic(unit time.Duration, f func(bound float64, below uint64)) {
+	below, next := uint64(0), 0
+	for i := range classicBounds {
+		last := classicBounds[i].last
+		for ; next <= last; next++ {
+			below += d.Counts[next]
+		}
+		f(float64(Bound(last))/float64(unit), below)
+	}
+	for ; next < Buckets; next++ {
+		below += d.Counts[next]
+	}
+	f(math.Inf(1), below)
 }
 
 // Gauge is a whole family of one sample without labels.

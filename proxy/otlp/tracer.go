@@ -136,8 +136,17 @@ func (t *Tracer) enqueue(r *outcome.Record, now time.Time) {
 	}
 	select {
 	case t.queue <- r:
+		t.exemplify(r)
 	default:
 		t.full.Inc()
+	}
+}
+
+// exemplify has metrics point to the request's span. A copy is not in them.
+func (t *Tracer) exemplify(r *outcome.Record) {
+	if r.Trace.Link == nil {
+		t.Metrics.Exemplify(r.Labels, metric.Exemplar{Trace: r.Trace.Context.Trace,
+			Span: r.Trace.Span, Latency: r.Latency})
 	}
 }
 

@@ -3,6 +3,8 @@ package outcome
 import (
 	"errors"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/proxy/metric"
 )
 
 // Reason is why something did not go plainly well: one word out of a closed list, the same in the
@@ -41,6 +43,9 @@ const (
 	FaultInjected                  // so does a fault, on purpose
 	Loop                           // it is for the proxy itself
 	reasons
+
+	// Reasons is how many there are, Plain included.
+	Reasons = int(reasons)
 )
 
 var reasonNames = [reasons]string{
@@ -65,6 +70,13 @@ func Fixed(status int) Reason {
 		return NoRoute
 	}
 	return RouteAnswer
+}
+
+// Count counts in a cell what did not go plainly well.
+func (r Reason) Count(c *metric.Cell) {
+	if r != Plain && r < reasons {
+		c.CountReason(uint8(r))
+	}
 }
 
 // Says is the reason before words for people, as tulle-error has it.

@@ -10,6 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 
 	"github.com/tulle-mesh/tulle/proxy/metric"
+	"github.com/tulle-mesh/tulle/proxy/outcome"
 	"github.com/tulle-mesh/tulle/proxy/rpc"
 	"github.com/tulle-mesh/tulle/viz/api"
 )
@@ -198,6 +199,14 @@ func (t *telling) series(id uint32, c *metric.Cell) *api.Series {
 		TriesInRegion:     c.Near(metric.SameRegion),
 		TriesFarther:      c.Near(metric.Farther),
 	}
+	if e := c.Exemplar(); e != nil {
+		s.Exemplar = &api.Exemplar{TraceId: e.Trace[:], SpanId: e.Span[:],
+			LatencyUs: uint64(max(e.Latency, 0).Microseconds())}
+	}
+	c.EachReason(func(number uint8, n uint64) {
+		s.Reasons = append(s.Reasons,
+			&api.ReasonCount{Reason: outcome.Reason(number).String(), Count: n})
+	})
 	if c.Latency(&t.buckets) == 0 {
 		return s
 	}

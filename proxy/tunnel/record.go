@@ -28,9 +28,10 @@ func reach(r *outcome.Record, e *balance.Endpoint, l metric.Labels) {
 }
 
 // show counts how a connection that was carried has ended, and gives its record away.
-func (t *tunnel) show(r *outcome.Record) {
+func (t *tunnel) show(cell *metric.Cell, r *outcome.Record) {
 	why, words := t.whyBroken()
 	t.c.reasons.Count(why)
+	why.Count(cell)
 	if r == nil {
 		return
 	}

@@ -39,7 +39,7 @@ func (c *Carrier) newTunnel(down net.Conn, up leg) *tunnel {
 // and an end that is not orderly, is passed on as a reset. A tunnel cannot be asked to end, so its
 // certificate's end is its.
 func (t *tunnel) carry(w Words, cell *metric.Cell, r *outcome.Record) {
-	defer t.show(r)
+	defer t.show(cell, r)
 	cell.OpenConnection()
 	defer cell.CloseConnection()
 	defer t.c.track(t)()

@@ -24,7 +24,8 @@ func TestFlagger(t *testing.T) {
 	ns := ownNamespace(t)
 	run(t, "kubectl", "label", "namespace", ns, "tulle.dev/inject=enabled")
 	installGatewayAPI(t)
-	shell(t, "meshctl install --prometheus-namespace monitoring | kubectl apply -f -")
+	shell(t, "meshctl install --prometheus-namespace monitoring --metrics-compat linkerd,istio |"+
+		" kubectl apply -f -")
 	rolledOut(t, "tulle", "deployment/tulle-viz")
 	startPrometheus(t)
 	startFlagger(t)

@@ -20,12 +20,13 @@ var excused = map[string]string{
 
 // A name of the mesh that two packages spell is an outage once one of them misspells it, and no
 // compiler sees it. Tests spell names anew on purpose, and so does all below test/: what uses the
-// constant would follow its change.
+// constant would follow its change. viz/board asks Prometheus for everybody's series, in queries;
+// of those a test asks a real one, where nothing answers a name that is misspelled.
 func TestNamesOfTheMeshAreSpelledOnce(t *testing.T) {
 	where := map[string]map[string]bool{} // a name, and the packages that spell it
 	for _, p := range list(t, "./...") {
 		who := strings.TrimPrefix(p.ImportPath, module)
-		if within(who, "test") {
+		if within(who, "test") || who == "viz/board" {
 			continue
 		}
 		for _, file := range p.GoFiles {

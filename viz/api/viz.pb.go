@@ -422,6 +422,8 @@ type Series struct {
 	Limited           uint64                 `protobuf:"varint,18,opt,name=limited,proto3" json:"limited,omitempty"`     // of requests: refused by a rate limit, or by a limit of their cluster
 	Ejected           uint64                 `protobuf:"varint,19,opt,name=ejected,proto3" json:"ejected,omitempty"`     // a gauge: endpoints of this peer that this proxy keeps from requests, for they failed
 	Endpoints         uint64                 `protobuf:"varint,20,opt,name=endpoints,proto3" json:"endpoints,omitempty"` // a gauge: all endpoints of the backend; 0: nobody looks for those that fail
+	Reasons           []*ReasonCount         `protobuf:"bytes,21,rep,name=reasons,proto3" json:"reasons,omitempty"`      // each once
+	Exemplar          *Exemplar              `protobuf:"bytes,22,opt,name=exemplar,proto3" json:"exemplar,omitempty"`    // the last one
 	// Of tries, by where the endpoint is: in the proxy's own zone, in another one of its region, farther
 	// away. Those of which that is not known are in none.
 	TriesInZone   uint64 `protobuf:"varint,25,opt,name=tries_in_zone,json=triesInZone,proto3" json:"tries_in_zone,omitempty"`
@@ -601,6 +603,20 @@ func (x *Series) GetEndpoints() uint64 {
 	return 0
 }
 
+func (x *Series) GetReasons() []*ReasonCount {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Series) GetExemplar() *Exemplar {
+	if x != nil {
+		return x.Exemplar
+	}
+	return nil
+}
+
 func (x *Series) GetTriesInZone() uint64 {
 	if x != nil {
 		return x.TriesInZone
@@ -618,6 +634,120 @@ func (x *Series) GetTriesInRegion() uint64 {
 func (x *Series) GetTriesFarther() uint64 {
 	if x != nil {
 		return x.TriesFarther
+	}
+	return 0
+}
+
+// ReasonCount is how many requests, or opaque connections, did not go plainly well for a reason, since the process's start.
+type ReasonCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // a word of the closed list
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReasonCount) Reset() {
+	*x = ReasonCount{}
+	mi := &file_viz_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReasonCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReasonCount) ProtoMessage() {}
+
+func (x *ReasonCount) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReasonCount.ProtoReflect.Descriptor instead.
+func (*ReasonCount) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReasonCount) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReasonCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// Exemplar is a request whose spans are exported.
+type Exemplar struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TraceId       []byte                 `protobuf:"bytes,1,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	SpanId        []byte                 `protobuf:"bytes,2,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
+	LatencyUs     uint64                 `protobuf:"varint,3,opt,name=latency_us,json=latencyUs,proto3" json:"latency_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exemplar) Reset() {
+	*x = Exemplar{}
+	mi := &file_viz_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exemplar) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exemplar) ProtoMessage() {}
+
+func (x *Exemplar) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
+func (*Exemplar) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Exemplar) GetTraceId() []byte {
+	if x != nil {
+		return x.TraceId
+	}
+	return nil
+}
+
+func (x *Exemplar) GetSpanId() []byte {
+	if x != nil {
+		return x.SpanId
+	}
+	return nil
+}
+
+func (x *Exemplar) GetLatencyUs() uint64 {
+	if x != nil {
+		return x.LatencyUs
 	}
 	return 0
 }
@@ -644,7 +774,7 @@ type Labels struct {
 
 func (x *Labels) Reset() {
 	*x = Labels{}
-	mi := &file_viz_proto_msgTypes[4]
+	mi := &file_viz_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +786,7 @@ func (x *Labels) String() string {
 func (*Labels) ProtoMessage() {}
 
 func (x *Labels) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[4]
+	mi := &file_viz_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +799,7 @@ func (x *Labels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Labels.ProtoReflect.Descriptor instead.
 func (*Labels) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{4}
+	return file_viz_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Labels) GetDirection() Direction {
@@ -778,7 +908,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_viz_proto_msgTypes[5]
+	mi := &file_viz_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +920,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[5]
+	mi := &file_viz_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +933,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{5}
+	return file_viz_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RecordsRequest) GetStartId() string {
@@ -852,7 +982,7 @@ type TapCount struct {
 
 func (x *TapCount) Reset() {
 	*x = TapCount{}
-	mi := &file_viz_proto_msgTypes[6]
+	mi := &file_viz_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +994,7 @@ func (x *TapCount) String() string {
 func (*TapCount) ProtoMessage() {}
 
 func (x *TapCount) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[6]
+	mi := &file_viz_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1007,7 @@ func (x *TapCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapCount.ProtoReflect.Descriptor instead.
 func (*TapCount) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{6}
+	return file_viz_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TapCount) GetId() uint32 {
@@ -910,7 +1040,7 @@ type RecordsResponse struct {
 
 func (x *RecordsResponse) Reset() {
 	*x = RecordsResponse{}
-	mi := &file_viz_proto_msgTypes[7]
+	mi := &file_viz_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1052,7 @@ func (x *RecordsResponse) String() string {
 func (*RecordsResponse) ProtoMessage() {}
 
 func (x *RecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[7]
+	mi := &file_viz_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1065,7 @@ func (x *RecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsResponse.ProtoReflect.Descriptor instead.
 func (*RecordsResponse) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{7}
+	return file_viz_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecordsResponse) GetTaps() []*Tap {
@@ -960,7 +1090,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_viz_proto_msgTypes[8]
+	mi := &file_viz_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1102,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[8]
+	mi := &file_viz_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1115,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{8}
+	return file_viz_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tap) GetId() uint32 {
@@ -1058,7 +1188,7 @@ type TapFilter struct {
 
 func (x *TapFilter) Reset() {
 	*x = TapFilter{}
-	mi := &file_viz_proto_msgTypes[9]
+	mi := &file_viz_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1200,7 @@ func (x *TapFilter) String() string {
 func (*TapFilter) ProtoMessage() {}
 
 func (x *TapFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[9]
+	mi := &file_viz_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1213,7 @@ func (x *TapFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
 func (*TapFilter) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{9}
+	return file_viz_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TapFilter) GetDirection() Direction {
@@ -1248,7 +1378,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_viz_proto_msgTypes[10]
+	mi := &file_viz_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1390,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[10]
+	mi := &file_viz_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1403,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{10}
+	return file_viz_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Record) GetStartUnixUs() int64 {
@@ -1481,7 +1611,7 @@ type RecordTrace struct {
 
 func (x *RecordTrace) Reset() {
 	*x = RecordTrace{}
-	mi := &file_viz_proto_msgTypes[11]
+	mi := &file_viz_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1623,7 @@ func (x *RecordTrace) String() string {
 func (*RecordTrace) ProtoMessage() {}
 
 func (x *RecordTrace) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[11]
+	mi := &file_viz_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1636,7 @@ func (x *RecordTrace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordTrace.ProtoReflect.Descriptor instead.
 func (*RecordTrace) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{11}
+	return file_viz_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RecordTrace) GetTraceId() []byte {
@@ -1583,7 +1713,7 @@ type RecordTry struct {
 
 func (x *RecordTry) Reset() {
 	*x = RecordTry{}
-	mi := &file_viz_proto_msgTypes[12]
+	mi := &file_viz_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1725,7 @@ func (x *RecordTry) String() string {
 func (*RecordTry) ProtoMessage() {}
 
 func (x *RecordTry) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[12]
+	mi := &file_viz_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1738,7 @@ func (x *RecordTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordTry.ProtoReflect.Descriptor instead.
 func (*RecordTry) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{12}
+	return file_viz_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RecordTry) GetSpanId() []byte {
@@ -1709,7 +1839,7 @@ const file_viz_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
-	"\x03pod\x18\x04 \x01(\tR\x03pod\"\xf2\x05\n" +
+	"\x03pod\x18\x04 \x01(\tR\x03pod\"\xdb\x06\n" +
 	"\x06Series\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12,\n" +
 	"\x06labels\x18\x02 \x01(\v2\x14.tulle.viz.v1.LabelsR\x06labels\x12\x1a\n" +
@@ -1732,10 +1862,20 @@ const file_viz_proto_rawDesc = "" +
 	"\afaulted\x18\x11 \x01(\x04R\afaulted\x12\x18\n" +
 	"\alimited\x18\x12 \x01(\x04R\alimited\x12\x18\n" +
 	"\aejected\x18\x13 \x01(\x04R\aejected\x12\x1c\n" +
-	"\tendpoints\x18\x14 \x01(\x04R\tendpoints\x12\"\n" +
+	"\tendpoints\x18\x14 \x01(\x04R\tendpoints\x123\n" +
+	"\areasons\x18\x15 \x03(\v2\x19.tulle.viz.v1.ReasonCountR\areasons\x122\n" +
+	"\bexemplar\x18\x16 \x01(\v2\x16.tulle.viz.v1.ExemplarR\bexemplar\x12\"\n" +
 	"\rtries_in_zone\x18\x19 \x01(\x04R\vtriesInZone\x12&\n" +
 	"\x0ftries_in_region\x18\x1a \x01(\x04R\rtriesInRegion\x12#\n" +
-	"\rtries_farther\x18\x1b \x01(\x04R\ftriesFarther\"\xa8\x03\n" +
+	"\rtries_farther\x18\x1b \x01(\x04R\ftriesFarther\";\n" +
+	"\vReasonCount\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"]\n" +
+	"\bExemplar\x12\x19\n" +
+	"\btrace_id\x18\x01 \x01(\fR\atraceId\x12\x17\n" +
+	"\aspan_id\x18\x02 \x01(\fR\x06spanId\x12\x1d\n" +
+	"\n" +
+	"latency_us\x18\x03 \x01(\x04R\tlatencyUs\"\xa8\x03\n" +
 	"\x06Labels\x125\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x17.tulle.viz.v1.DirectionR\tdirection\x12\x1c\n" +
 	"\tauthority\x18\x02 \x01(\tR\tauthority\x12\x1c\n" +
@@ -1875,7 +2015,7 @@ func file_viz_proto_rawDescGZIP() []byte {
 }
 
 var file_viz_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_viz_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_viz_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_viz_proto_goTypes = []any{
 	(Direction)(0),          // 0: tulle.viz.v1.Direction
 	(Security)(0),           // 1: tulle.viz.v1.Security
@@ -1883,37 +2023,41 @@ var file_viz_proto_goTypes = []any{
 	(*ReportResponse)(nil),  // 3: tulle.viz.v1.ReportResponse
 	(*Workload)(nil),        // 4: tulle.viz.v1.Workload
 	(*Series)(nil),          // 5: tulle.viz.v1.Series
-	(*Labels)(nil),          // 6: tulle.viz.v1.Labels
-	(*RecordsRequest)(nil),  // 7: tulle.viz.v1.RecordsRequest
-	(*TapCount)(nil),        // 8: tulle.viz.v1.TapCount
-	(*RecordsResponse)(nil), // 9: tulle.viz.v1.RecordsResponse
-	(*Tap)(nil),             // 10: tulle.viz.v1.Tap
-	(*TapFilter)(nil),       // 11: tulle.viz.v1.TapFilter
-	(*Record)(nil),          // 12: tulle.viz.v1.Record
-	(*RecordTrace)(nil),     // 13: tulle.viz.v1.RecordTrace
-	(*RecordTry)(nil),       // 14: tulle.viz.v1.RecordTry
+	(*ReasonCount)(nil),     // 6: tulle.viz.v1.ReasonCount
+	(*Exemplar)(nil),        // 7: tulle.viz.v1.Exemplar
+	(*Labels)(nil),          // 8: tulle.viz.v1.Labels
+	(*RecordsRequest)(nil),  // 9: tulle.viz.v1.RecordsRequest
+	(*TapCount)(nil),        // 10: tulle.viz.v1.TapCount
+	(*RecordsResponse)(nil), // 11: tulle.viz.v1.RecordsResponse
+	(*Tap)(nil),             // 12: tulle.viz.v1.Tap
+	(*TapFilter)(nil),       // 13: tulle.viz.v1.TapFilter
+	(*Record)(nil),          // 14: tulle.viz.v1.Record
+	(*RecordTrace)(nil),     // 15: tulle.viz.v1.RecordTrace
+	(*RecordTry)(nil),       // 16: tulle.viz.v1.RecordTry
 }
 var file_viz_proto_depIdxs = []int32{
 	4,  // 0: tulle.viz.v1.ReportRequest.workload:type_name -> tulle.viz.v1.Workload
 	5,  // 1: tulle.viz.v1.ReportRequest.series:type_name -> tulle.viz.v1.Series
-	6,  // 2: tulle.viz.v1.Series.labels:type_name -> tulle.viz.v1.Labels
-	0,  // 3: tulle.viz.v1.Labels.direction:type_name -> tulle.viz.v1.Direction
-	4,  // 4: tulle.viz.v1.Labels.peer:type_name -> tulle.viz.v1.Workload
-	1,  // 5: tulle.viz.v1.Labels.security:type_name -> tulle.viz.v1.Security
-	4,  // 6: tulle.viz.v1.RecordsRequest.workload:type_name -> tulle.viz.v1.Workload
-	12, // 7: tulle.viz.v1.RecordsRequest.records:type_name -> tulle.viz.v1.Record
-	8,  // 8: tulle.viz.v1.RecordsRequest.taps:type_name -> tulle.viz.v1.TapCount
-	10, // 9: tulle.viz.v1.RecordsResponse.taps:type_name -> tulle.viz.v1.Tap
-	11, // 10: tulle.viz.v1.Tap.filter:type_name -> tulle.viz.v1.TapFilter
-	0,  // 11: tulle.viz.v1.TapFilter.direction:type_name -> tulle.viz.v1.Direction
-	6,  // 12: tulle.viz.v1.Record.labels:type_name -> tulle.viz.v1.Labels
-	13, // 13: tulle.viz.v1.Record.trace:type_name -> tulle.viz.v1.RecordTrace
-	14, // 14: tulle.viz.v1.RecordTrace.tries:type_name -> tulle.viz.v1.RecordTry
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 2: tulle.viz.v1.Series.labels:type_name -> tulle.viz.v1.Labels
+	6,  // 3: tulle.viz.v1.Series.reasons:type_name -> tulle.viz.v1.ReasonCount
+	7,  // 4: tulle.viz.v1.Series.exemplar:type_name -> tulle.viz.v1.Exemplar
+	0,  // 5: tulle.viz.v1.Labels.direction:type_name -> tulle.viz.v1.Direction
+	4,  // 6: tulle.viz.v1.Labels.peer:type_name -> tulle.viz.v1.Workload
+	1,  // 7: tulle.viz.v1.Labels.security:type_name -> tulle.viz.v1.Security
+	4,  // 8: tulle.viz.v1.RecordsRequest.workload:type_name -> tulle.viz.v1.Workload
+	14, // 9: tulle.viz.v1.RecordsRequest.records:type_name -> tulle.viz.v1.Record
+	10, // 10: tulle.viz.v1.RecordsRequest.taps:type_name -> tulle.viz.v1.TapCount
+	12, // 11: tulle.viz.v1.RecordsResponse.taps:type_name -> tulle.viz.v1.Tap
+	13, // 12: tulle.viz.v1.Tap.filter:type_name -> tulle.viz.v1.TapFilter
+	0,  // 13: tulle.viz.v1.TapFilter.direction:type_name -> tulle.viz.v1.Direction
+	8,  // 14: tulle.viz.v1.Record.labels:type_name -> tulle.viz.v1.Labels
+	15, // 15: tulle.viz.v1.Record.trace:type_name -> tulle.viz.v1.RecordTrace
+	16, // 16: tulle.viz.v1.RecordTrace.tries:type_name -> tulle.viz.v1.RecordTry
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_viz_proto_init() }
@@ -1927,7 +2071,7 @@ func file_viz_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viz_proto_rawDesc), len(file_viz_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
