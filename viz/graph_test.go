@@ -16,8 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz/api"
 )
 
-// known is a series of a made-up mesh, and what of it is true.
-type known struct {
+// madeUp is a series of a made-up mesh, and what of it is true.
+type madeUp struct {
 	from, to *pod
 	service  string
 	route    string
@@ -28,17 +28,17 @@ type known struct {
 }
 
 // bruteMesh is some workloads in three namespaces that call each other at constant rates, for 40 s.
-func bruteMesh(t *testing.T, r *rand.Rand) (*mesh, []*known) {
+func bruteMesh(t *testing.T, r *rand.Rand) (*mesh, []*madeUp) {
 	m := newMesh(t)
 	var pods []*pod
 	for i := range 12 {
 		name := fmt.Sprintf("w%d", i/2)
 		pods = append(pods, m.pod(fmt.Sprintf("ns%d", i/4), name, fmt.Sprintf("%s-%d", name, i)))
 	}
-	var all []*known
+	var all []*madeUp
 	for i := range 60 {
 		from, to := pods[r.IntN(len(pods))], pods[r.IntN(len(pods))]
-		c := &known{from: from, to: to, id: uint32(i + 1), service: "svc-" + to.who.name,
+		c := &madeUp{from: from, to: to, id: uint32(i + 1), service: "svc-" + to.who.name,
 			route: []string{"", "pay", "items"}[r.IntN(3)], each: 1 + r.Uint64N(20),
 			bucket: uint32(r.IntN(metric.Buckets))}
 		c.failing = r.Uint64N(c.each + 1)
@@ -62,7 +62,7 @@ func bruteMesh(t *testing.T, r *rand.Rand) (*mesh, []*known) {
 	return m, all
 }
 
-func (c *known) outbound(seconds uint64) *api.Series {
+func (c *madeUp) outbound(seconds uint64) *api.Series {
 	s := outbound(c.id, c.to, c.route)
 	s.Labels.Namespace, s.Labels.Service = c.to.who.namespace, c.service
 	s.Requests, s.Failures = c.each*seconds, c.failing*seconds
@@ -70,14 +70,14 @@ func (c *known) outbound(seconds uint64) *api.Series {
 	return s
 }
 
-func (c *known) inbound(seconds uint64) *api.Series {
+func (c *madeUp) inbound(seconds uint64) *api.Series {
 	s := inbound(c.id+1000, c.each*seconds, c.failing*seconds, c.from.stream.who.id)
 	s.Bucket, s.BucketCount = []uint32{c.bucket}, []uint64{c.each * seconds}
 	return s
 }
 
 // end is what a pod is called in a grouping, where only some namespaces are open.
-func (c *known) end(p *pod, service string, q Query) string {
+func (c *madeUp) end(p *pod, service string, q Query) string {
 	ns := p.who.namespace
 	folded := q.Group == GroupNamespace || q.Open != "" && !strings.Contains(q.Open, ns)
 	switch {
@@ -104,12 +104,12 @@ func TestGraphAgainstBruteForce(t *testing.T) {
 }
 
 // truth is what is true of an edge, or of a node.
-type known struct {
+type truth struct {
 	requests, failures uint64
 	latency            []uint64
 }
 
-func (u *known) add(c *truth) {
+func (u *truth) add(c *madeUp) {
 	if u.latency == nil {
 		u.latency = make([]uint64, metric.Buckets)
 	}
@@ -118,7 +118,7 @@ func (u *known) add(c *truth) {
 	u.latency[c.bucket] += 40 * c.each
 }
 
-func (u *known) agrees(f *GraphFigures) bool {
+func (u *truth) agrees(f *GraphFigures) bool {
 	p95 := float64(metric.Quantile(u.latency, 0.95)) / float64(time.Millisecond)
 	return f.Requests == u.requests && f.Failures == u.failures &&
 		f.WindowRequests == u.requests && f.WindowFailures == u.failures &&
@@ -126,9 +126,9 @@ func (u *known) agrees(f *GraphFigures) bool {
 		near(f.SuccessRate, 1-float64(u.failures)/float64(u.requests))
 }
 
-func checkGraph(t *testing.T, g *Graph, q Query, all []*known) {
+func checkGraph(t *testing.T, g *Graph, q Query, all []*madeUp) {
 	t.Helper()
-	edges, nodes := map[string]*known{}, map[string]*truth{}
+	edges, nodes := map[string]*truth{}, map[string]*truth{}
 	// A workload that nobody calls has no service.
 	called := map[string]bool{}
 	for _, c := range all {
@@ -148,7 +148,7 @@ func checkGraph(t *testing.T, g *Graph, q Query, all []*known) {
 			continue
 		}
 		if nodes[to] == nil {
-			nodes[to] = &known{}
+			nodes[to] = &truth{}
 		}
 		nodes[to].add(c)
 		if from == to {
@@ -156,7 +156,7 @@ func checkGraph(t *testing.T, g *Graph, q Query, all []*known) {
 		}
 		k := from + ">" + to
 		if edges[k] == nil {
-			edges[k] = &known{}
+			edges[k] = &truth{}
 		}
 		edges[k].add(c)
 	}

@@ -188,9 +188,9 @@ func TestObjectivesOnThePrometheusPage(t *testing.T) {
 	c.promise(checkoutObjective("", 0))
 	page := func() string {
 		var page strings.Builder
-		text := metric.NewText(func(piece []byte) bool { page.Write(piece); return true })
+		text := newText(&page)
 		c.m.store.writeObjectives(text)
-		text.Flush()
+		text.close()
 		return page.String()
 	}
 	const labels = `{objective_namespace="shop",objective="checkout"}`

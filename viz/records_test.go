@@ -108,8 +108,8 @@ func (w *world) tell(v *Server) {
 	}
 }
 
-// text is a trace as a tree, a line for each span.
-func text(t *testing.T, v *Server, id [16]byte) string {
+// textOf is a trace as a tree, a line for each span.
+func textOf(t *testing.T, v *Server, id [16]byte) string {
 	t.Helper()
 	tree, err := v.traceTree(time.Now(), trace.ID(id).String())
 	if err != nil {
@@ -143,7 +143,7 @@ func TestATraceIsATreeInWhateverOrderItComes(t *testing.T) {
 			w.sent[i], w.sent[k] = w.sent[k], w.sent[i]
 		})
 		w.tell(v)
-		if got := text(t, v, w.id); got != retriedTree {
+		if got := textOf(t, v, w.id); got != retriedTree {
 			t.Fatalf("seed %d: got\n%s want\n%s", seed, got, retriedTree)
 		}
 	}
@@ -194,7 +194,7 @@ func TestClocksThatDifferAreCorrected(t *testing.T) {
 			s.m.StartUnixUs += skew[s.who.pod]
 		}
 		w.tell(v)
-		if got := text(t, v, w.id); got != retriedTree {
+		if got := textOf(t, v, w.id); got != retriedTree {
 			t.Fatalf("seed %d: got\n%s", seed, got)
 		}
 		tree, _ := v.traceTree(time.Now(), trace.ID(w.id).String())
@@ -270,7 +270,7 @@ func TestSpansInACircle(t *testing.T) {
 	w.record("c", in, 2, 8, 3, 1)
 	w.record("d", in, 2, 8, 4, 4)
 	w.tell(v)
-	if got := text(t, v, w.id); strings.Count(got, "\n") != 4 {
+	if got := textOf(t, v, w.id); strings.Count(got, "\n") != 4 {
 		t.Errorf("got\n%s", got)
 	}
 }
