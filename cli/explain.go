@@ -90,34 +90,19 @@ type explanation struct {
 // explained is the answer, with what viz knows.
 type explained struct {
 	*explain.Path
-	Live *viz.Figures `json:"live,omitempty"` // of SRC's calls to DST, in the last minute
-	Last *lastRequest `json:"last,omitempty"` // the last one like it that viz has kept
+	Live *viz.Figures   `json:"live,omitempty"` // of SRC's calls to DST, in the last minute
+	Last *viz.TapRecord `json:"last,omitempty"` // the last one like it that viz has kept
 }
 
-// lastRequest is what is shown of a record of viz's, by the names of docs/accesslog.md.
-type lastRequest struct {
-	Time     time.Time `json:"time"`
-	Method   string    `json:"http.request.method,omitempty"`
-	Path     string    `json:"url.path,omitempty"`
-	Status   int       `json:"http.response.status_code,omitempty"`
-	Duration float64   `json:"tulle.duration"`
-	Tries    int       `json:"tulle.tries"`
-	Route    string    `json:"tulle.route,omitempty"`
-	Pod      string    `json:"tulle.server.pod,omitempty"`
-	Reason   string    `json:"tulle.reason,omitempty"`
-	Error    string    `json:"tulle.error,omitempty"`
-	ID       string    `json:"tulle.request_id,omitempty"`
-	TraceID  string    `json:"trace_id,omitempty"`
-}
-
-func (l *lastRequest) text() string {
+// lastText is what is shown of a record of viz's.
+func lastText(l *viz.TapRecord) string {
 	out := fmt.Sprintf("%s %s %s: %d in %.1fms", l.Time.Local().Format("15:04:05"), l.Method,
 		l.Path, l.Status, 1000*l.Duration)
 	if l.Tries > 1 {
 		out += fmt.Sprintf(", %d tries", l.Tries)
 	}
-	if l.Pod != "" {
-		out += ", by " + l.Pod
+	if l.ServerPod != "" {
+		out += ", by " + l.ServerPod
 	}
 	if l.Reason != "" {
 		out += ", " + l.Reason + ": " + l.Error
@@ -269,11 +254,11 @@ func (a *app) live(ctx context.Context, f *explainFlags, x *explained) {
 		"toNamespace": {q.Namespace}, "method": {x.Request.Method}, "path": {path}, "limit": {"1"}}
 	text, err := getText(ctx, "http://"+addr+"/api/requests?"+last.Encode())
 	var found struct {
-		Requests []lastRequest `json:"requests"`
+		Requests []*viz.TapRecord `json:"requests"`
 	}
 	// A viz of before keeps no requests.
 	if err == nil && json.Unmarshal(text, &found) == nil && len(found.Requests) > 0 {
-		x.Last = &found.Requests[0]
+		x.Last = found.Requests[0]
 	}
 }
 
@@ -310,7 +295,7 @@ func (a *app) drawPath(w io.Writer, x *explained) error {
 		}
 	}
 	if x.Last != nil {
-		fmt.Fprintf(&b, "The last one like it: %s.\n", x.Last.text())
+		fmt.Fprintf(&b, "The last one like it: %s.\n", lastText(x.Last))
 	}
 	fmt.Fprintln(&b)
 	failed := x.Failures()

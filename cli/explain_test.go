@@ -30,7 +30,7 @@ func TestAWayIsDrawn(t *testing.T) {
 		},
 		Live: &viz.Figures{RPS: 12, SuccessRate: &rate, P50Ms: &ms, P99Ms: &ms, Ejected: 1,
 			Endpoints: 3},
-		Last: &lastRequest{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Method: "POST",
+		Last: &viz.TapRecord{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Method: "POST",
 			Path: "/order", Status: 503, Duration: 0.002, Tries: 2, Reason: "no_endpoints",
 			Error: "none is ready"},
 	}

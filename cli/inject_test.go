@@ -59,7 +59,7 @@ func TestInjectFlagsReachThePods(t *testing.T) {
 	for _, want := range []string{
 		"image: r.example/t/mesh-proxy:7", "spiffe://example.org/ns/mesh/sa/tulle-identity",
 		"audience: identity.tulle.dev/example.org", `"10.1.0.0/16"`, "value: debug",
-		"imagePullPolicy: Never", "tulle-viz.mesh.svc.corp.test.:8084",
+		"imagePullPolicy: Never", "tulle-viz-replicas.mesh.svc.corp.test.:8084",
 		`cpu: "1500m"`, `memory: "200Mi"`, `value: "160MiB"`,
 	} {
 		if status != 0 || !strings.Contains(out, want) {

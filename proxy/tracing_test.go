@@ -593,13 +593,11 @@ func TestProbesAreNotTraced(t *testing.T) {
 // Reports point to requests whose spans are exported, and to no others.
 func TestReportsHaveExemplars(t *testing.T) {
 	m, c := tracingMesh(t)
-	m.service("web", pod{"web-0", app(t, http.HandlerFunc(
-		func(http.ResponseWriter, *http.Request) {})), ""})
 	var told series
 	m.hearReports(20, told.stream)
-	caller := m.caller("web")
-	client, url := http1Client(t), "http://"+caller.out["web"]
-	allTrace(t, c, client, url, 2)
+	url, _, _ := m.pair(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	client := http1Client(t)
+	allTrace(t, c, client, url+"/", 2)
 	parent, trace := newTrace("01")
 	askWith(t, client, url, "traceparent", parent)
 	await.True(t, "the exemplar is the last that is sampled", func() bool {

@@ -1,6 +1,8 @@
 package viz
 
 import (
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,14 +10,25 @@ import (
 
 // deliveries is what halves give away.
 type deliveries struct {
+	mu      sync.Mutex // guards what follows
 	records []*TapRecord
 	taps    [][]uint32
+}
+
+// all are the records so far.
+func (d *deliveries) all() []*TapRecord {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.records)
 }
 
 func joining(t *testing.T, f func(a *halves, got *deliveries)) {
 	synctest.Test(t, func(t *testing.T) {
 		got := &deliveries{}
 		a := &halves{deliver: func(r *TapRecord, taps []uint32) {
+			got.mu.Lock()
+			defer got.mu.Unlock()
 			got.records, got.taps = append(got.records, r), append(got.taps, taps)
 		}}
 		f(a, got)
@@ -67,16 +80,14 @@ func TestAHalfAlone(t *testing.T) {
 		forged.ServerID = "another"
 		a.take(time.Now(), 9, forged)
 		time.Sleep(joinWait - time.Millisecond)
-		synctest.Wait()
-		if len(got.records) != 0 {
-			t.Errorf("%d are shown too soon", len(got.records))
+		if n := len(got.all()); n != 0 {
+			t.Errorf("%d are shown too soon", n)
 		}
 		time.Sleep(2 * time.Millisecond)
-		synctest.Wait()
-		if len(got.records) != 3 {
-			t.Errorf("%d are shown, want 3", len(got.records))
+		if n := len(got.all()); n != 3 {
+			t.Errorf("%d are shown, want 3", n)
 		}
-		for _, r := range got.records {
+		for _, r := range got.all() {
 			if r.Inbound != nil {
 				t.Errorf("%+v has another half", r)
 			}

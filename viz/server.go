@@ -88,7 +88,8 @@ type stream struct {
 
 // New makes a Server. It starts nothing, but reads what is kept of objectives.
 func New(cfg Config) *Server {
-	v := &Server{cfg: cfg, store: newStore(viewsOf(cfg.MetricsCompat)), records: newRecords(), hub: newHub(),
+	v := &Server{cfg: cfg, store: newStore(viewsOf(cfg.MetricsCompat)), records: newRecords(),
+		hub:    newHub(),
 		limits: connectionLimits, streams: make(map[reporter]*stream)}
 	v.openKeep()
 	return v

@@ -115,10 +115,10 @@ func TestAHangingReplicaDelaysNobody(t *testing.T) {
 		v.hang["10.0.0.1:8084"], v.lasting["10.0.0.2:8084"] = true, 10*time.Second
 		v.run()
 		time.Sleep(time.Minute)
+		v.mu.Lock()
 		if n := v.begun["10.0.0.2:8084"]; n < 5 || v.begun["10.0.0.1:8084"] != 1 {
 			t.Errorf("in a minute they began %v times", v.begun)
 		}
-		v.mu.Lock()
 		v.lasting["10.0.0.2:8084"] = 0
 		v.mu.Unlock()
 		time.Sleep(15 * time.Second)
