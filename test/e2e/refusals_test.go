@@ -78,7 +78,8 @@ type posed struct {
 func TestRefusedImposter(t *testing.T) {
 	deployRogues(t)
 	for server, ports := range map[string][2]string{
-		"identity": {"8080", "18080"}, "destination": {"8086", "18086"}, "viz": {"8084", "18084"},
+		"identity": {"8080", "18080"}, "destination": {"8086", "18086"},
+		"viz-replicas": {"8084", "18084"},
 	} {
 		t.Run(server, func(t *testing.T) {
 			ns := ownNamespace(t)
