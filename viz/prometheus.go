@@ -36,7 +36,7 @@ func (v *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 // answerMetrics writes text, and to whoever asks for those OpenMetrics' text, which has exemplars,
 // or messages, which have native histograms too.
 func (v *Server) answerMetrics(w http.ResponseWriter, r *http.Request) {
-	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	if t := format.FormatType(); t == expfmt.TypeProtoDelim || t == expfmt.TypeOpenMetrics {
 		w.Header().Set("Content-Type", string(format))
 		v.writePage(newMessages(expfmt.NewEncoder(w, format)))

@@ -82,16 +82,6 @@ func (t *Told) decided(about string) (out []Object) {
 	return out
 }
 
-// said is what was decided, in the object's own words; "" if nobody said it.
-func (t *Told) said(about string) string {
-	for _, d := range t.Decisions {
-		if d.About == about {
-			return d.Value
-		}
-	}
-	return ""
-}
-
 // users are the objects of a kind that count, by the field for which they do; backend: whose
 // endpoints they are about, or "" for those of what is called.
 func (t *Told) users(kind, field, backend string) (out []Object) {
