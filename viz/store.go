@@ -435,8 +435,27 @@ func (s *store) settleLocked(now time.Time) {
 	}
 }
 
-// read settles the store and locks it for an answer, until done is called.
+// settledLocked reports whether settleLocked has nothing to do.
+func (s *store) settledLocked(now time.Time) bool {
+	if n := s.history.number(); n > 0 && slotNumber(now) > n {
+		return false
+	}
+	for p := range s.leaving {
+		if !p.live(now) {
+			return false
+		}
+	}
+	return true
+}
+
+// read settles the store and locks it for an answer, until done is called. Mostly it is settled:
+// then answers do not wait for one another.
 func (s *store) read(now time.Time) (done func()) {
+	s.mu.RLock()
+	if s.settledLocked(now) {
+		return s.mu.RUnlock
+	}
+	s.mu.RUnlock()
 	s.mu.Lock()
 	s.settleLocked(now)
 	s.mu.Unlock()
