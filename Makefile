@@ -25,7 +25,7 @@ build:
 # once more, without the race detector, and links none of them.
 test:
 	CGO_ENABLED=1 go test -race -vet=off -ldflags=-w -gcflags=all=-dwarf=false -gcflags='k8s.io/...=-dwarf=false -l' \
-	  -p 3 -timeout 6m ./proxy ./...
+	  -p 3 -timeout 10m ./proxy ./...
 	go test -vet=off -ldflags=-w -run Allocations ./test/allocations ./proxy/h2
 
 # deadcode looks twice: at what neither a main nor a test reaches, and at what only tests do in what users get. test/layout/dead

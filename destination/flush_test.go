@@ -109,7 +109,8 @@ func inTown(t *testing.T, f func(w *town)) {
 				}
 			}
 		}()
-		time.Sleep(time.Second) // what the services made is published
+		// What the services made is published, and the rest after what is done each second is over.
+		time.Sleep(time.Second + 2*minRest)
 		synctest.Wait()
 		w.sent = nil
 		f(w)

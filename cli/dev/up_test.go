@@ -191,6 +191,9 @@ func TestAServiceThatLosesTracesIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	front := &ports.Instances[0]
+	if !reachable(t, front.App) {
+		t.Fatal("the application does not listen")
+	}
 	greeting(t, front.App, "")
 	named := func() bool {
 		for range viz.LeastCalls {
