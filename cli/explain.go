@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -241,7 +240,8 @@ func (a *app) live(ctx context.Context, f *explainFlags, x *explained) {
 		return
 	}
 	defer stop()
-	stat, err := viz.NewClient(addr).Stat(ctx, q)
+	client := viz.NewClient(addr)
+	stat, err := client.Stat(ctx, q)
 	if err != nil {
 		fmt.Fprintln(a.ErrOut, "no live figures:", err)
 		return
@@ -250,15 +250,12 @@ func (a *app) live(ctx context.Context, f *explainFlags, x *explained) {
 		x.Live = &stat.Rows[0].Figures
 	}
 	path, _, _ := strings.Cut(x.Request.Path, "?")
-	last := url.Values{"from": {q.From}, "fromNamespace": {q.FromNamespace}, "to": {q.Resource},
-		"toNamespace": {q.Namespace}, "method": {x.Request.Method}, "path": {path}, "limit": {"1"}}
-	text, err := getText(ctx, "http://"+addr+"/api/requests?"+last.Encode())
-	var found struct {
-		Requests []*viz.TapRecord `json:"requests"`
-	}
+	last, err := client.Requests(ctx, viz.RequestQuery{From: q.From,
+		FromNamespace: q.FromNamespace, To: q.Resource, ToNamespace: q.Namespace,
+		Method: x.Request.Method, Path: path, Limit: 1})
 	// A viz of before keeps no requests.
-	if err == nil && json.Unmarshal(text, &found) == nil && len(found.Requests) > 0 {
-		x.Last = found.Requests[0]
+	if err == nil && len(last.Requests) > 0 {
+		x.Last = last.Requests[0]
 	}
 }
 

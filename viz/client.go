@@ -60,6 +60,11 @@ func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
 	return get[Top](ctx, c, "top", q)
 }
 
+// Requests asks /api/requests.
+func (c *Client) Requests(ctx context.Context, q RequestQuery) (*Requests, error) {
+	return fetch[Requests](ctx, c, "requests", q.values())
+}
+
 // Traces asks /api/traces.
 func (c *Client) Traces(ctx context.Context, q TraceQuery) (*Traces, error) {
 	return fetch[Traces](ctx, c, "traces", q.values())

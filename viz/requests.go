@@ -229,3 +229,18 @@ func parseRequestQuery(p url.Values) (q RequestQuery, err error) {
 	q.Limit, err = parseLimit(p)
 	return q, err
 }
+
+// values is the question as parseRequestQuery reads it.
+func (q *RequestQuery) values() url.Values {
+	p := url.Values{}
+	set(p, paramFrom, q.From)
+	set(p, paramFromNamespace, q.FromNamespace)
+	set(p, paramTo, q.To)
+	set(p, paramToNamespace, q.ToNamespace)
+	set(p, paramMethod, q.Method)
+	set(p, paramPath, q.Path)
+	set(p, paramRequestID, q.RequestID)
+	set(p, paramReason, q.Reason)
+	setBounds(p, q.Failed, q.MinDuration, q.Limit)
+	return p
+}

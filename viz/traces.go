@@ -321,16 +321,21 @@ func (q *TraceQuery) values() url.Values {
 	p := url.Values{}
 	set(p, paramService, q.Service)
 	set(p, paramNamespace, q.Namespace)
-	if q.Failed {
+	setBounds(p, q.Failed, q.MinDuration, q.Limit)
+	return p
+}
+
+// setBounds sets what questions about requests and about traces have in common.
+func setBounds(p url.Values, failed bool, least time.Duration, limit int) {
+	if failed {
 		p.Set(paramFailed, "1")
 	}
-	if q.MinDuration > 0 {
-		p.Set(paramMinDuration, q.MinDuration.String())
+	if least > 0 {
+		p.Set(paramMinDuration, least.String())
 	}
-	if q.Limit > 0 {
-		p.Set(paramLimit, strconv.Itoa(q.Limit))
+	if limit > 0 {
+		p.Set(paramLimit, strconv.Itoa(limit))
 	}
-	return p
 }
 
 func set(p url.Values, name, value string) {

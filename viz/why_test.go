@@ -135,7 +135,11 @@ func TestRequestsAreJoinedAndFound(t *testing.T) {
 		if tt.q.Limit == 0 {
 			tt.q.Limit = 10
 		}
-		answer, err := v.requestList(time.Now(), tt.q)
+		asked, err := parseRequestQuery(tt.q.values())
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := v.requestList(time.Now(), asked)
 		if err != nil {
 			t.Fatal(err)
 		}
