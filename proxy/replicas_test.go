@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	"github.com/tulle-mesh/tulle/test/await"
@@ -121,11 +123,12 @@ func TestAReplicaHangs(t *testing.T) {
 	src, err := m.dev.Source(t.Context(), spiffeid.RequireFromString(serverID("viz")))
 	check(t, err)
 	creds := credentials.NewTLS(spiffe.ServerConfig(src, []string{"h2"}, spiffe.AnyPeer))
-	var hanging atomic.Int32
+	var hung sync.Map // the identities of the proxies
 	m.background(all[1].addr, func(ctx context.Context, l net.Listener) error {
 		s := grpc.NewServer(grpc.Creds(creds),
 			grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
-				hanging.Add(1)
+				from, _ := peer.FromContext(s.Context())
+				hung.Store(from.AuthInfo.(credentials.TLSInfo).SPIFFEID.String(), true)
 				<-s.Context().Done()
 				return s.Context().Err()
 			}))
@@ -134,7 +137,11 @@ func TestAReplicaHangs(t *testing.T) {
 		return s.Serve(l)
 	})
 	url, caller, callee := m.pair(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	await.True(t, "both report to the one that hangs", func() bool { return hanging.Load() == 2 })
+	await.True(t, "both report to the one that hangs", func() bool {
+		_, isCaller := hung.Load(workloadID("client"))
+		_, isCallee := hung.Load(workloadID("web"))
+		return isCaller && isCallee
+	})
 	c := http1Client(t)
 	for range 7 {
 		get(t, c, url)
