@@ -46,8 +46,9 @@
 // Several replicas know nothing of each other but that they are there (replicas): each proxy
 // reports to all of them.
 //
-// Of taps there are maxTaps, each with a queue of tapQueue, and maxMeetings requests wait for their
-// other halves.
+// Viz works at maxQuestions at a time, while others wait for turnTimeout, and has maxOpenAnswers
+// that go on. Of taps there are maxTaps, each with a queue of tapQueue, and maxMeetings requests
+// wait for their other halves.
 //
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
 // every stream has ended; ServeMetrics likewise its own.

@@ -20,7 +20,6 @@ import (
 // Bounds of the asking side.
 const (
 	queryTimeout = 10 * time.Second
-	maxQuestions = 64 // answered at the same time, streams included
 	minInterval  = 250 * time.Millisecond
 	maxInterval  = time.Minute
 )
@@ -91,7 +90,7 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/series", answer(v.store.course))
 	mux.HandleFunc("GET /api/slo", answer(v.store.slo))
 	mux.Handle("GET /", web.Handler())
-	return localOnly(limited(mux))
+	return localOnly(inTurn(mux))
 }
 
 // localOnly stops DNS rebinding: a web page that points its own name at 127.0.0.1 sends that name
@@ -118,20 +117,6 @@ func localOnly(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
-	})
-}
-
-func limited(next http.Handler) http.Handler {
-	slots := make(chan struct{}, maxQuestions)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-			next.ServeHTTP(w, r)
-		default:
-			fail(w, http.StatusServiceUnavailable,
-				fmt.Errorf("viz answers %d questions already: try again", maxQuestions))
-		}
 	})
 }
 
