@@ -51,7 +51,7 @@ func bars() []bar {
 		{rowLargeBytes, "One of 10,000 endpoints of a service changes: bytes to a proxy",
 			"bytes", 400, 200},
 		{rowLargeTime, "The same: time in the proxy until it is applied", "ms", 1, 0.2},
-		{rowGrowth, "Growth of destination over 1,000 rolling restarts, after the first hundred",
+		{rowGrowth, "Growth of what destination holds over 1,000 rolling restarts, after the first hundred",
 			"%", 5, 0},
 		{rowInject, "meshctl inject of 4 MB of YAML", "s", 2, 0.5},
 		{rowInjectLinear, "The same, beside 1 MB of it: times as long", "x", 5, 4},

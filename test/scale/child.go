@@ -148,6 +148,22 @@ func (c *child) kill() {
 // resident is the process's resident memory, in MB of 2^20 bytes.
 func (c *child) resident() (float64, error) { return c.status("VmRSS:") }
 
+// kept is memory in MB, once the server has given back its garbage.
+type kept struct{ live, resident float64 }
+
+func (c *child) kept() (k kept, err error) {
+	if _, err := c.ask(opCollect, 0); err != nil {
+		return k, err
+	}
+	r, err := c.ask(opFigures, 0)
+	if err != nil {
+		return k, err
+	}
+	k.live = r.Figures[liveHeap]
+	k.resident, err = c.resident()
+	return k, err
+}
+
 // peak is the most that it has had.
 func (c *child) peak() (float64, error) { return c.status("VmHWM:") }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -17,9 +16,9 @@ const (
 	growthShare = 10
 )
 
-// growth replaces the pods of deployments, none of which has a proxy here, while proxies watch.
-// Memory is the median of a tenth of the readings, for collectors make
-// it saw.
+// growth replaces the pods of deployments, none of which has a proxy here, while proxies watch. What
+// is judged is what the server holds on to, once its garbage is gone: resident memory is a saw, whose
+// teeth are as high as what is looked for, and grows while the heap's holes come to fit.
 func (r *run) growth(ctx context.Context) error {
 	watching := max(1, r.proxies/growthShare)
 	s, err := r.stage(r.shape, watching)
@@ -41,31 +40,42 @@ func (s *stage) grow(ctx context.Context) error {
 	if first >= s.shape.Services {
 		return fmt.Errorf("%d services are too few: each has a proxy", s.shape.Services)
 	}
-	var sizes []float64
+	settled := s.restarts / settledPart
+	sent := s.fleet.messages.Load()
+	if err := s.restartPods(ctx, first, 0, settled); err != nil {
+		return err
+	}
+	before, err := s.child.kept()
+	if err != nil {
+		return err
+	}
+	if err := s.restartPods(ctx, first, settled, s.restarts); err != nil {
+		return err
+	}
+	after, err := s.child.kept()
+	if err != nil {
+		return err
+	}
+	s.measured(rowGrowth, (after.live/before.live-1)*100, fmt.Sprintf(
+		"from %.1f to %.1f MB, resident from %.0f to %.0f; %d proxies were sent %d messages",
+		before.live, after.live, before.resident, after.resident,
+		len(s.fleet.followers), s.fleet.messages.Load()-sent))
+	return nil
+}
+
+// restartPods does the restarts from one number to another, of the services from first on.
+func (s *stage) restartPods(ctx context.Context, first, from, to int) error {
 	ticker := time.NewTicker(restartEvery)
 	defer ticker.Stop()
-	sent := s.fleet.messages.Load()
-	for n := range s.restarts {
-		service := first + n%(s.shape.Services-first)
-		if _, err := s.child.ask(opRestart, service); err != nil {
+	for n := from; n < to; n++ {
+		if _, err := s.child.ask(opRestart, first+n%(s.shape.Services-first)); err != nil {
 			return err
 		}
-		size, err := s.child.resident()
-		if err != nil {
-			return err
-		}
-		sizes = append(sizes, size)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	settled := s.restarts / settledPart
-	before := median(slices.Clone(sizes[settled : 2*settled]))
-	after := median(sizes[s.restarts-settled:])
-	s.measured(rowGrowth, (after-before)/before*100, fmt.Sprintf(
-		"from %.0f to %.0f MB; %d proxies were sent %d messages", before, after,
-		len(s.fleet.followers), s.fleet.messages.Load()-sent))
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
 	"strings"
@@ -163,9 +164,13 @@ func (s *server) obey(ctx context.Context, to chan<- command) error {
 			}
 			return fmt.Errorf("read a command: %w", err)
 		}
-		if c.Op == opFigures {
+		switch c.Op {
+		case opFigures:
 			c.reply <- s.figures()
-		} else {
+		case opCollect:
+			debug.FreeOSMemory()
+			c.reply <- reply{}
+		default:
 			select {
 			case to <- c:
 			case <-ctx.Done():
@@ -178,9 +183,12 @@ func (s *server) obey(ctx context.Context, to chan<- command) error {
 	}
 }
 
+// liveHeap is the figure of what is in use, garbage included until it is collected.
+const liveHeap = "heap MB"
+
 // memoryClasses are what the runtime has, by what for.
 var memoryClasses = map[string]string{
-	"heap MB":      "/memory/classes/heap/objects:bytes",
+	liveHeap:       "/memory/classes/heap/objects:bytes",
 	"free heap MB": "/memory/classes/heap/free:bytes",
 	"stacks MB":    "/memory/classes/heap/stacks:bytes",
 }
@@ -209,7 +217,7 @@ func (s *server) figures() reply {
 	for name, class := range memoryClasses {
 		sample := []metrics.Sample{{Name: class}}
 		metrics.Read(sample)
-		out[name] = float64(sample[0].Value.Uint64() >> 20)
+		out[name] = float64(sample[0].Value.Uint64()) / (1 << 20)
 	}
 	if s.Profiles != "" { // it is asked while all proxies are there
 		if err := writeHeap(s.profileName("full.heap")); err != nil {

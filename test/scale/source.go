@@ -40,6 +40,8 @@ const (
 	opRestart = "restart"
 	// opFigures: whom has the server refused, and why? Every server answers it.
 	opFigures = "figures"
+	// opCollect: what is garbage goes back to the kernel. Every server does it.
+	opCollect = "collect"
 )
 
 func newSource(s shape) *source {
