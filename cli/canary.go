@@ -22,7 +22,11 @@ type canaryCommand struct {
 	plan     canary.Plan
 	choice   canary.Choice
 	interval time.Duration
-	out      *output
+	// objective is the name of the one to go by; "": the Service's own; noObjective: none.
+	objective string
+	given     func(flag string) bool // whether the user has said it
+	promise   *viz.ObjectiveRow      // what the plan goes by; nil: flags alone
+	out       *output
 }
 
 func newCanaryCommand(a *app) *cobra.Command {
@@ -35,10 +39,11 @@ the callers' proxies measure of the two. The route has a rule with two backends;
 new version, or the one of --canary.
 
 Each --interval the new version is checked: enough of its requests must succeed, and be fast
-enough. A check that passes adds --step percent, up to --max; one more that passes there gives
-it all. After --threshold checks that failed, in all, it gets nothing any more. With fewer
-requests than --min-requests, where viz does not answer, and where the old version falls short
-as well, there is no verdict, and it waits, --inconclusive checks at most.
+enough. Where the Service has a ServiceLevelObjective, what that promises is what is asked, but
+for what --success and --p99 say. A check that passes adds --step percent, up to --max; one more
+that passes there gives it all. After --threshold checks that failed, in all, it gets nothing any
+more. With fewer requests than --min-requests, where viz does not answer, and where the old version
+falls short as well, there is no verdict, and it waits, --inconclusive checks at most.
 
 Only the two weights are changed. Where somebody else changes them, it ends. Ctrl-C rolls back;
 a run that was killed is taken up where it was by the same command. Exit status: 0 promoted, 3
@@ -58,8 +63,13 @@ func (c *canaryCommand) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&p.Step, "step", 10, "percent to add after each check that passed")
 	flags.IntVar(&p.Max, "max", 50, "percent after which the new version gets all")
 	flags.DurationVar(&c.interval, "interval", 30*time.Second, "time between checks, 10s to 1h")
-	flags.Float64Var(&p.Success, "success", 99, "percent of requests that must succeed")
-	flags.DurationVar(&p.P99, "p99", 0, "what 99 of 100 requests must take at most; 0: any time")
+	flags.Float64Var(&p.Success, "success", 99,
+		"percent of requests that must succeed (default: the objective's, if there is one)")
+	flags.DurationVar(&p.P99, "p99", 0, "what 99 of 100 requests must take at most; 0: any time "+
+		"(default: the objective's latency, if there is one)")
+	flags.StringVar(&c.objective, "objective", "", "ServiceLevelObjective to go by, or "+
+		noObjective+" (default: the Service's, of several the strictest)")
+	c.given = flags.Changed
 	flags.Uint64Var(&p.MinRequests, "min-requests", 100, "no verdict by fewer than these")
 	flags.IntVar(&p.Failures, "threshold", 3, "roll back after this many checks failed")
 	flags.IntVar(&p.Withheld, "inconclusive", 20,
@@ -125,6 +135,11 @@ func (c *canaryCommand) move(ctx context.Context, arg string, route *canary.Rout
 	}
 	defer link.close()
 	tale := &canaryTale{out: c.out, w: c.Out, route: arg, of: route, every: c.interval}
+	if c.promise, err = c.objectiveOf(ctx, link, route.Service); err != nil {
+		return err
+	}
+	c.keep()
+	tale.asked = c.asked()
 	run := &canary.Run{
 		Plan: c.plan, Interval: c.interval, Weight: route.Weight, Set: route.Set, Tell: tale.tell,
 		Measure: func(ctx context.Context) (stable, fresh canary.Signals, err error) {
@@ -193,6 +208,7 @@ type canaryTale struct {
 	route string // as the user wrote it
 	of    *canary.Route
 	every time.Duration
+	asked canaryAsked
 }
 
 func (t *canaryTale) tell(e canary.Event) {
@@ -205,15 +221,16 @@ func (t *canaryTale) tell(e canary.Event) {
 	encoder.Encode(struct { // an error means that nobody listens, which is no reason to stop
 		Route   string `json:"route"`
 		Backend string `json:"backend"`
+		canaryAsked
 		canary.Event
-	}{t.route, t.of.Canary.Name, e})
+	}{t.route, t.of.Canary.Name, t.asked, e})
 }
 
 func (t *canaryTale) line(e *canary.Event) string {
 	clock, name := e.Time.Format(time.TimeOnly), t.of.Canary.Name
 	if e.Check == nil {
-		return fmt.Sprintf("%s  %s has %d %% of the calls of %s; it is checked every %s", clock,
-			name, e.Weight, t.route, t.every)
+		return fmt.Sprintf("%s  %s has %d %% of the calls of %s; it is checked every %s: %s", clock,
+			name, e.Weight, t.route, t.every, &t.asked)
 	}
 	c := e.Check
 	line := fmt.Sprintf("%s  %3d %%  %-8s  %s: %s; %s: %s", clock, c.Weight, c.Outcome, name,
