@@ -32,69 +32,65 @@ func (c *Client) Addr() string { return c.addr }
 
 // Stat asks /api/stat.
 func (c *Client) Stat(ctx context.Context, q Query) (*Stat, error) {
-	return get[Stat](ctx, c, "stat", q)
+	return get[Stat](ctx, c, "stat", q.values())
 }
 
 // Edges asks /api/edges.
 func (c *Client) Edges(ctx context.Context, q Query) (*Edges, error) {
-	return get[Edges](ctx, c, "edges", q)
+	return get[Edges](ctx, c, "edges", q.values())
 }
 
 // Routes asks /api/routes.
 func (c *Client) Routes(ctx context.Context, q Query) (*Routes, error) {
-	return get[Routes](ctx, c, "routes", q)
+	return get[Routes](ctx, c, "routes", q.values())
 }
 
 // Backends asks /api/backends.
 func (c *Client) Backends(ctx context.Context, q Query) (*Backends, error) {
-	return get[Backends](ctx, c, "backends", q)
+	return get[Backends](ctx, c, "backends", q.values())
 }
 
 // Proxies asks /api/proxies.
 func (c *Client) Proxies(ctx context.Context, q Query) (*Proxies, error) {
-	return get[Proxies](ctx, c, "proxies", q)
+	return get[Proxies](ctx, c, "proxies", q.values())
 }
 
 // Top asks /api/top.
 func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
-	return get[Top](ctx, c, "top", q)
+	return get[Top](ctx, c, "top", q.values())
 }
 
 // Requests asks /api/requests.
 func (c *Client) Requests(ctx context.Context, q RequestQuery) (*Requests, error) {
-	return fetch[Requests](ctx, c, "requests", q.values())
+	return get[Requests](ctx, c, "requests", q.values())
 }
 
 // Traces asks /api/traces.
 func (c *Client) Traces(ctx context.Context, q TraceQuery) (*Traces, error) {
-	return fetch[Traces](ctx, c, "traces", q.values())
+	return get[Traces](ctx, c, "traces", q.values())
 }
 
 // Trace asks /api/traces/ID.
 func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
-	return fetch[Trace](ctx, c, "traces/"+id, nil)
+	return get[Trace](ctx, c, "traces/"+id, nil)
 }
 
 // Why asks /api/why, about the ID of a request or a trace.
 func (c *Client) Why(ctx context.Context, id string) (*Why, error) {
-	return fetch[Why](ctx, c, "why", url.Values{paramID: {id}})
+	return get[Why](ctx, c, "why", url.Values{paramID: {id}})
 }
 
 // Propagation asks /api/propagation.
 func (c *Client) Propagation(ctx context.Context) (*Propagation, error) {
-	return fetch[Propagation](ctx, c, "propagation", nil)
+	return get[Propagation](ctx, c, "propagation", nil)
 }
 
 // Objectives asks /api/slo.
 func (c *Client) Objectives(ctx context.Context, q Query) (*Objectives, error) {
-	return get[Objectives](ctx, c, "slo", q)
+	return get[Objectives](ctx, c, "slo", q.values())
 }
 
-func get[T any](ctx context.Context, c *Client, what string, q Query) (*T, error) {
-	return fetch[T](ctx, c, what, q.values())
-}
-
-func fetch[T any](ctx context.Context, c *Client, what string, p url.Values) (*T, error) {
+func get[T any](ctx context.Context, c *Client, what string, p url.Values) (*T, error) {
 	where := url.URL{Scheme: "http", Host: c.addr, Path: "/api/" + what, RawQuery: p.Encode()}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {

@@ -68,27 +68,21 @@ func (v *Server) Handler() http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET "+serve.StacksPath, serve.Stacks)
-	mux.HandleFunc("GET /api/stat", answer(v.store.stat))
-	mux.HandleFunc("GET /api/edges", answer(v.store.edges))
-	mux.HandleFunc("GET /api/routes", answer(v.store.routes))
-	mux.HandleFunc("GET /api/backends", answer(v.store.backends))
-	mux.HandleFunc("GET /api/top", answer(v.store.top))
-	mux.HandleFunc("GET /api/traces", answerOf(parseTraceQuery, v.traceList))
-	mux.HandleFunc("GET /api/traces/{id}", func(w http.ResponseWriter, r *http.Request) {
-		answerOnce(w, r.PathValue("id"), v.traceTree)
-	})
-	mux.HandleFunc("GET /api/requests", answerOf(parseRequestQuery, v.requestList))
-	mux.HandleFunc("GET /api/why", func(w http.ResponseWriter, r *http.Request) {
-		answerOnce(w, r.URL.Query().Get(paramID), v.why)
-	})
-	mux.HandleFunc("GET /api/propagation", func(w http.ResponseWriter, _ *http.Request) {
-		answerOnce(w, struct{}{}, v.propagation)
-	})
+	mux.HandleFunc("GET /api/stat", answer(parseQuery, v.store.stat))
+	mux.HandleFunc("GET /api/edges", answer(parseQuery, v.store.edges))
+	mux.HandleFunc("GET /api/routes", answer(parseQuery, v.store.routes))
+	mux.HandleFunc("GET /api/backends", answer(parseQuery, v.store.backends))
+	mux.HandleFunc("GET /api/top", answer(parseQuery, v.store.top))
+	mux.HandleFunc("GET /api/traces", answer(once(parseTraceQuery), v.traceList))
+	mux.HandleFunc("GET /api/traces/{id}", answer(parsePathID, v.traceTree))
+	mux.HandleFunc("GET /api/requests", answer(once(parseRequestQuery), v.requestList))
+	mux.HandleFunc("GET /api/why", answer(once(parseID), v.why))
+	mux.HandleFunc("GET /api/propagation", answer(once(parseNothing), v.propagation))
 	mux.HandleFunc("GET /api/tap", v.tap)
-	mux.HandleFunc("GET /api/proxies", answer(v.store.reporting))
-	mux.HandleFunc("GET /api/graph", answer(v.graph))
-	mux.HandleFunc("GET /api/series", answer(v.store.course))
-	mux.HandleFunc("GET /api/slo", answer(v.store.slo))
+	mux.HandleFunc("GET /api/proxies", answer(parseQuery, v.store.reporting))
+	mux.HandleFunc("GET /api/graph", answer(parseQuery, v.graph))
+	mux.HandleFunc("GET /api/series", answer(parseQuery, v.store.course))
+	mux.HandleFunc("GET /api/slo", answer(parseQuery, v.store.slo))
 	mux.Handle("GET /", web.Handler())
 	return localOnly(inTurn(mux))
 }
@@ -120,16 +114,18 @@ func localOnly(next http.Handler) http.Handler {
 	})
 }
 
-// answer makes a handler of a question. With stream=1 the answer comes again and again, a line of
-// JSON each, or as server-sent events where those are asked for.
-func answer[T any](ask func(time.Time, Query) (*T, error)) http.HandlerFunc {
+// answer makes a handler of a question, which parse reads, with how often it is to be answered: 0
+// is once. Otherwise the answer comes again and again, a line of JSON each, or as server-sent
+// events where those are asked for.
+func answer[Q, T any](
+	parse func(*http.Request) (Q, time.Duration, error), ask func(time.Time, Q) (*T, error),
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q, interval, err := parseQuery(r.URL.Query())
-		if err != nil {
-			fail(w, http.StatusBadRequest, err)
-			return
+		q, interval, err := parse(r)
+		var first *T
+		if err == nil {
+			first, err = ask(time.Now(), q)
 		}
-		first, err := ask(time.Now(), q)
 		if err != nil {
 			fail(w, statusOf(err), err)
 			return
@@ -143,28 +139,14 @@ func answer[T any](ask func(time.Time, Query) (*T, error)) http.HandlerFunc {
 	}
 }
 
-// answerOf makes a handler of a question about single requests.
-func answerOf[Q, T any](
-	parse func(url.Values) (Q, error), ask func(time.Time, Q) (*T, error),
-) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+// once is for questions that are answered once, whatever parameters say.
+func once[Q any](
+	parse func(url.Values) (Q, error),
+) func(*http.Request) (Q, time.Duration, error) {
+	return func(r *http.Request) (Q, time.Duration, error) {
 		q, err := parse(r.URL.Query())
-		if err != nil {
-			fail(w, statusOf(err), err)
-			return
-		}
-		answerOnce(w, q, ask)
+		return q, 0, err
 	}
-}
-
-func answerOnce[Q, T any](w http.ResponseWriter, q Q, ask func(time.Time, Q) (*T, error)) {
-	out, err := ask(time.Now(), q)
-	if err != nil {
-		fail(w, statusOf(err), err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(out) // an error means that the asker has gone
 }
 
 func statusOf(err error) int {
@@ -229,7 +211,8 @@ const (
 )
 
 // parseQuery reads a question, and how often it is to be answered: 0 is once.
-func parseQuery(p url.Values) (Query, time.Duration, error) {
+func parseQuery(r *http.Request) (Query, time.Duration, error) {
+	p := r.URL.Query()
 	q := Query{
 		Resource: p.Get(paramResource), Name: p.Get(paramName),
 		Namespace: p.Get(paramNamespace), From: p.Get(paramFrom),
@@ -263,6 +246,16 @@ func parseQuery(p url.Values) (Query, time.Duration, error) {
 	}
 	return q, interval, err
 }
+
+// parseID reads what is asked about by its ID, parsePathID the same of the path.
+func parseID(p url.Values) (string, error) { return p.Get(paramID), nil }
+
+func parsePathID(r *http.Request) (string, time.Duration, error) {
+	return r.PathValue(paramID), 0, nil
+}
+
+// parseNothing is for a question that says all by itself.
+func parseNothing(url.Values) (struct{}, error) { return struct{}{}, nil }
 
 func parseMost(text string) (int, error) {
 	if text == "" {
