@@ -51,7 +51,8 @@ where 'meshctl dev up' runs, its mesh is asked, unless --context or --kubeconfig
 	flags.DurationVar(&v.ago, "ago", 0, "look at the past: end the window this long ago")
 	cmd.AddCommand(newVizStatCommand(v), newVizTopCommand(v), newVizTapCommand(v),
 		newVizEdgesCommand(v), newVizRoutesCommand(v), newVizTracesCommand(v), newVizWhyCommand(v),
-		newVizProxiesCommand(v), newVizRulesCommand(v), newVizDashboardsCommand(v))
+		newVizProxiesCommand(v), newVizEndpointsCommand(v), newVizRulesCommand(v),
+		newVizDashboardsCommand(v))
 	return cmd
 }
 

@@ -67,6 +67,13 @@ func fixed(t *testing.T) (addr string, asked func() []string) {
 		}},
 		"/api/top": viz.Top{Rows: []viz.TopRow{{From: "web", To: "checkout", Route: "POST /pay",
 			Figures: figures}}},
+		"/api/endpoints": viz.Endpoints{Asked: 1, Silent: []string{}, Rows: []viz.EndpointRow{
+			{Proxy: "shop/web-1", Service: "shop/checkout:80", Address: "10.0.0.1:8080",
+				Pod: "checkout-1", Workload: "deployment/checkout", EWMAMs: ptr(1.2), InFlight: 3,
+				Weight: 1, State: "ready"},
+			{Proxy: "shop/web-1", Service: "shop/checkout:80", Address: "10.0.0.2:8080",
+				Weight: 2, State: "ejected", Until: ptr(time.Unix(1_800_000_000, 0).UTC())},
+		}},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		questions = append(questions, r.URL.String())
@@ -98,6 +105,11 @@ func TestVizGolden(t *testing.T) {
 		"edges-yaml":  "edges -o yaml",
 		"routes":      "routes svc/checkout",
 		"routes-wide": "routes svc/checkout -o wide",
+
+		"endpoints":      "endpoints svc/checkout",
+		"endpoints-wide": "endpoints svc/checkout -o wide",
+		"endpoints-json": "endpoints svc/checkout -o json",
+		"endpoints-yaml": "endpoints svc/checkout -o yaml",
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr, _ := fixed(t)
@@ -176,6 +188,35 @@ func TestVizShowsWhatIsDoneOnPurpose(t *testing.T) {
 	}
 }
 
+// Who was not asked, and who did not answer, is said.
+func TestVizEndpointsSaysWhatIsLeftOff(t *testing.T) {
+	var answer viz.Endpoints
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(answer)
+	}))
+	defer server.Close()
+	for _, tt := range []struct {
+		answer viz.Endpoints
+		want   string
+	}{
+		{viz.Endpoints{}, "no proxy has called it yet"},
+		{viz.Endpoints{Asked: 2}, "know no endpoint"},
+		{viz.Endpoints{Asked: 2, Silent: []string{"shop/a", "shop/b"}},
+			"2 of the 2 proxies asked did not answer, for they are of an older version, or not " +
+				"connected to viz: shop/a, shop/b\n"},
+		{viz.Endpoints{Asked: 50, OmittedProxies: 3, OmittedEndpoints: 7,
+			Rows: []viz.EndpointRow{{State: "ready"}}}, "3 more proxies call it and were not " +
+			"asked\n7 more endpoints were left off the proxies' answers\n"},
+	} {
+		answer = tt.answer
+		_, errs, status := meshctl(t.Context(), "viz", "endpoints", "svc/web", "--viz-addr",
+			server.Listener.Addr().String())
+		if status != exitOK || !strings.Contains(errs, tt.want) {
+			t.Errorf("status %d, %q; want %q", status, errs, tt.want)
+		}
+	}
+}
+
 func TestVizAsksWhatItWasTold(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	for args, want := range map[string]string{
@@ -186,6 +227,8 @@ func TestVizAsksWhatItWasTold(t *testing.T) {
 			"&window=10m0s",
 		"edges pod --ago 5m":           "/api/edges?ago=5m0s&resource=pod&window=1m0s",
 		"routes svc --from deploy/web": "/api/routes?from=deploy%2Fweb&resource=svc&window=1m0s",
+		"endpoints svc/web -n shop": "/api/endpoints?namespace=shop&resource=svc%2Fweb" +
+			"&window=1m0s",
 		"routes --from ds/a --from-namespace other": "/api/routes?from=ds%2Fa" +
 			"&fromNamespace=other&window=1m0s",
 	} {
@@ -210,6 +253,9 @@ func TestVizRefusesNonsense(t *testing.T) {
 		"stat deploy --window 2h":           "--window 2h",
 		"edges --ago -5m":                   "--ago -5m",
 		"edges deploy sts":                  "accepts at most 1 arg",
+		"endpoints":                         "accepts 1 arg",
+		"endpoints svc":                     "name one",
+		"endpoints house/x":                 `"house" is no kind`,
 		"routes svc --from house/x":         `"house" is no kind`,
 		"stat deploy --from x --bad-option": "unknown flag",
 	} {

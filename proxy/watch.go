@@ -58,7 +58,8 @@ func (p *Proxy) hangLocked() {
 func (p *Proxy) showTo(ctx context.Context, client *rpc.Client, of *record.Reporter) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	one := record.NewRecords(record.RecordsOptions{Options: of.Options, StartID: of.StartID,
-		Client: client, Log: p.log, Met: p.discovery.Met, Changed: p.rewatch})
+		Client: client, Log: p.log, Met: p.discovery.Met, Changed: p.rewatch,
+		Endpoints: p.endpoints})
 	p.watchers.mu.Lock()
 	p.watchers.shown = append(p.watchers.shown, one)
 	p.watchers.mu.Unlock()

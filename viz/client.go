@@ -55,6 +55,11 @@ func (c *Client) Proxies(ctx context.Context, q Query) (*Proxies, error) {
 	return get[Proxies](ctx, c, "proxies", q.values())
 }
 
+// Endpoints asks /api/endpoints, about q's Resource and Namespace.
+func (c *Client) Endpoints(ctx context.Context, q Query) (*Endpoints, error) {
+	return get[Endpoints](ctx, c, "endpoints", q.values())
+}
+
 // Top asks /api/top.
 func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
 	return get[Top](ctx, c, "top", q.values())

@@ -13,7 +13,9 @@
 //
 // Single requests come on a stream of their own (recordstream), while somebody wants to see them. A
 // tap (tapquery, taphttp) says which; hub tells the proxies, and gives each asker what they show,
-// once both proxies of a request have told of it (halves). Nothing of that is kept.
+// once both proxies of a request have told of it (halves). Nothing of that is kept. On the same
+// stream proxies are asked how the endpoints that they call are doing (endpoints, survey): what
+// only they know, and only when somebody wants to know it.
 //
 // What a number means. Counters are cumulative since a proxy's start and are kept under the
 // reporter and its start id, so a row's totals are the sum of the last values that each of its
@@ -47,8 +49,11 @@
 // reports to all of them.
 //
 // Viz works at maxQuestions at a time, while others wait for turnTimeout, and has maxOpenAnswers
-// that go on. Of taps there are maxTaps, each with a queue of tapQueue, and maxMeetings requests
-// wait for their other halves.
+// that go on.
+//
+// Of taps there are maxTaps, each with a queue of tapQueue, and maxMeetings requests wait for their
+// other halves. Of questions about endpoints there are api.MaxQuestions at a time, each for
+// maxAskedProxies, which endpointsWait ends.
 //
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
 // every stream has ended; ServeMetrics likewise its own.

@@ -79,6 +79,7 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/why", answer(once(parseID), v.why))
 	mux.HandleFunc("GET /api/propagation", answer(once(parseNothing), v.propagation))
 	mux.HandleFunc("GET /api/tap", v.tap)
+	mux.HandleFunc("GET /api/endpoints", answer(once(parseEndpoints), v.endpoints))
 	mux.HandleFunc("GET /api/proxies", answer(parseQuery, v.store.reporting))
 	mux.HandleFunc("GET /api/graph", answer(parseQuery, v.graph))
 	mux.HandleFunc("GET /api/series", answer(parseQuery, v.store.course))
@@ -155,6 +156,9 @@ func statusOf(err error) int {
 	}
 	if errors.Is(err, errQuery) {
 		return http.StatusBadRequest
+	}
+	if errors.Is(err, errBusy) {
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
 }

@@ -27,14 +27,16 @@ type hub struct {
 	halves halves
 
 	mu      sync.Mutex // guards what follows
-	next    uint32     // the ID of the last tap
+	next    uint32     // the ID of the last tap or survey
 	version uint64     // of the taps
 	taps    map[uint32]*tap
+	surveys map[uint32]*survey
 	streams map[reporter]*watched
 }
 
 func newHub() *hub {
-	h := &hub{taps: map[uint32]*tap{}, streams: map[reporter]*watched{}}
+	h := &hub{taps: map[uint32]*tap{}, surveys: map[uint32]*survey{},
+		streams: map[reporter]*watched{}}
 	h.halves.deliver = h.deliver
 	return h
 }
@@ -136,15 +138,16 @@ func (h *hub) introduce(one *watched, w workload) {
 	one.workload = w
 }
 
-// news is which taps there are, for one proxy; nil: it knows.
+// news is which taps there are, and what else is asked of one proxy; nil: it knows.
 func (h *hub) news(one *watched) *api.RecordsResponse {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if one.told == h.version+1 { // 0: it knows nothing
+	if one.told == h.version+1 && len(one.asked) == 0 { // 0: it knows nothing
 		return nil
 	}
 	one.told = h.version + 1
-	m := &api.RecordsResponse{}
+	m := &api.RecordsResponse{Endpoints: one.asked}
+	one.asked = nil
 	for _, t := range h.taps {
 		m.Taps = append(m.Taps, t.ask(t.id, one.who.id, one.workload))
 	}

@@ -37,7 +37,9 @@ type watched struct {
 	dropped uint64
 	counts  map[uint32]uint64 // what matched of each tap that there is
 
-	workload workload // the hub's lock guards it
+	// The hub's lock guards these:
+	workload workload
+	asked    []*api.EndpointsQuestion // that it is yet to be sent
 }
 
 // allowed bounds what a stream brings in a second.
@@ -132,6 +134,7 @@ func (v *Server) takeRecords(now time.Time, one *watched, m *api.RecordsRequest)
 	one.dropped = m.Dropped
 	room := one.lapse.take(now, len(m.Records))
 	v.hub.count(one, m.Taps, lost+uint64(len(m.Records)-room))
+	v.hub.answered(one, m.Endpoints)
 	for _, r := range m.Records[:room] {
 		v.records.take(now, one.who, r)
 		v.hub.take(now, one, r)
@@ -151,6 +154,9 @@ func checkRecords(who reporter, m *api.RecordsRequest) error {
 	case len(m.Taps) > maxTapCounts:
 		return status.Errorf(codes.ResourceExhausted, "the message has %d counts: the limit is %d",
 			len(m.Taps), maxTapCounts)
+	}
+	if err := checkAnswers(m.Endpoints); err != nil {
+		return err
 	}
 	for i, r := range m.Records {
 		if err := checkRecord(who, r); err != nil {

@@ -324,6 +324,9 @@ func FuzzRecordsStream(f *testing.F) {
 		{Records: []*api.Record{{Labels: &api.Labels{Direction: 1}, Method: "\x1b[2J",
 			LimitUs: 1, Trace: &api.RecordTrace{TraceId: make([]byte, 16),
 				SpanId: make([]byte, 8)}, GrpcStatus: "14", ClientAddress: "[::1]:1"}}},
+		{Endpoints: []*api.EndpointsAnswer{{Id: 2, Omitted: 1 << 31,
+			Endpoints: []*api.EndpointStanding{{Cluster: "\x1b[2J", State: 4, UntilMs: 1 << 40,
+				Workload: &api.Workload{Pod: "\x00"}}}}, nil}},
 	} {
 		b, err := proto.Marshal(m)
 		if err != nil {
@@ -344,6 +347,7 @@ func FuzzRecordsStream(f *testing.F) {
 		}
 		one := &watched{who: testReporter, ctx: t.Context(), counts: map[uint32]uint64{}}
 		h.count(one, m.Taps, m.Dropped)
+		fuzzAnswers(t, h, one, m.Endpoints)
 		for _, r := range m.Records {
 			h.take(time.Unix(0, 0), one, r)
 		}
@@ -352,6 +356,28 @@ func FuzzRecordsStream(f *testing.F) {
 			checkTapLine(t, <-tap.out)
 		}
 	})
+}
+
+// fuzzAnswers are to a question that was put to the proxy.
+func fuzzAnswers(t *testing.T, h *hub, one *watched, all []*api.EndpointsAnswer) {
+	h.streams[one.who] = one
+	s, err := h.ask(callers{one.who: {webV1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.answered(one, all)
+	h.over(s)
+	out := &Endpoints{}
+	for len(s.answers) > 0 {
+		out.take(<-s.answers, resource{kind: "service"})
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if printable(string(text)) != string(text) {
+		t.Errorf("%q has what a terminal obeys", text)
+	}
 }
 
 func checkTapLine(t *testing.T, r *TapRecord) {

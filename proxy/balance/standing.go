@@ -11,8 +11,10 @@ type Standing struct {
 	Latency  time.Duration // the estimate of the moment (EWMA)
 	Measured bool          // the estimate is of the endpoint's own answers
 	Pending  int64         // requests under way there
-	Rests    time.Duration // so long it is passed over, for it could not be dialed; 0: it is not
-	Failures int           // dials in a row that failed
+	// Rests is how long it is passed over, for it could not be dialed, or asked for time; 0: it is
+	// not.
+	Rests    time.Duration
+	Failures int // dials in a row that failed
 	Ejected  bool
 	Ejection time.Duration // of one that is ejected: so long until it is asked one request
 }
@@ -28,12 +30,12 @@ func (e *Endpoint) standing(p Params, now time.Time) Standing {
 	d, measured := e.ewma.known(p, now)
 	out := Standing{Latency: time.Duration(d), Measured: measured, Pending: e.Pending(),
 		Failures: int(e.health.failures.Load()), Ejected: e.Ejected()}
-	at := since(now)
-	if until := e.health.until.Load(); until > at {
-		out.Rests = time.Duration(until - at)
-	}
-	if h := e.health.history.Load(); out.Ejected && h != nil {
+	at, h := since(now), e.health.history.Load()
+	until := e.health.until.Load()
+	if h != nil {
+		until = max(until, h.restUntil.Load())
 		out.Ejection = max(0, time.Duration(h.until.Load()-at))
 	}
+	out.Rests = max(0, time.Duration(until-at))
 	return out
 }

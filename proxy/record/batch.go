@@ -34,6 +34,8 @@ func (r *Records) tell(s *rpc.Stream, ended <-chan struct{}) error {
 		select {
 		case w := <-r.queue:
 			err = b.add(w)
+		case q := <-r.asked:
+			err = b.answer(q)
 		case <-b.due:
 			err = b.send()
 		case <-r.news:

@@ -104,6 +104,7 @@ func FuzzTaps(f *testing.F) {
 				Direction: 2, Methods: []string{"GET"}, PathPrefix: "/", MinStatus: 1 << 31,
 				MaxStatus: 1 << 31, Reasons: []string{"", "loop"}, MinLatencyUs: 1 << 63,
 				TraceId: []byte{1}}}}},
+		{Endpoints: []*api.EndpointsQuestion{{Id: 1, Clusters: []string{"web:80"}}, nil}},
 	} {
 		b, err := proto.Marshal(m)
 		if err != nil {

@@ -39,6 +39,7 @@ type Records struct {
 	RecordsOptions
 	began   time.Time
 	queue   chan wanted
+	asked   chan *api.EndpointsQuestion // of the stream that there is
 	dropped atomic.Uint64
 	taps    atomic.Pointer[taps] // nil: there is no stream
 	news    chan struct{}        // holds one: the taps have changed
@@ -54,6 +55,8 @@ type RecordsOptions struct {
 	Log     *slog.Logger
 	Met     <-chan struct{} // closed when destination has said whose proxy this is
 	Changed func()          // is called when Join has another answer
+	// Endpoints says how those of some clusters are doing.
+	Endpoints func(clusters []string) *api.EndpointsAnswer
 }
 
 // wanted is a record that is to be sent, and for which taps.
@@ -65,7 +68,8 @@ type wanted struct {
 // NewRecords makes one that shows nothing yet.
 func NewRecords(o RecordsOptions) *Records {
 	r := &Records{RecordsOptions: o, began: time.Now(), news: make(chan struct{}, 1),
-		queue: make(chan wanted, recordsQueue)}
+		queue: make(chan wanted, recordsQueue),
+		asked: make(chan *api.EndpointsQuestion, api.MaxQuestions)}
 	r.kept.well.every = interval(keptPerSecond, keptPerSecond)
 	r.kept.unwell.every = r.kept.well.every
 	r.hops.every = interval(hopsPerSecond, hopsPerSecond)
@@ -195,6 +199,7 @@ func (r *Records) stream(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	r.unask()
 	var why error
 	ended := make(chan struct{})
 	go func() {
@@ -230,6 +235,7 @@ func (r *Records) follow(m *api.RecordsResponse) {
 	if all := r.taps.Load(); all != nil {
 		now = *all
 	}
+	r.ask(m.Endpoints)
 	next := now.follow(m.Taps)
 	r.taps.Store(&next)
 	r.Changed()

@@ -214,3 +214,22 @@ func TestAFullQueueDrops(t *testing.T) {
 		}
 	})
 }
+
+// Viz asks so much at once, and what it has asked on a stream that has ended is not answered on the
+// next.
+func TestQuestionsEndWithTheirStream(t *testing.T) {
+	r := NewRecords(RecordsOptions{Changed: func() {}})
+	m := &api.RecordsResponse{}
+	for i := range uint32(2 * api.MaxQuestions) {
+		m.Endpoints = append(m.Endpoints, &api.EndpointsQuestion{Id: i + 1})
+	}
+	if r.follow(m); len(r.asked) != api.MaxQuestions {
+		t.Errorf("%d questions wait", len(r.asked))
+	}
+	if q := <-r.asked; q.Id != 1 {
+		t.Errorf("the first is %d", q.Id)
+	}
+	if r.unask(); len(r.asked) != 0 {
+		t.Errorf("%d questions wait for another stream", len(r.asked))
+	}
+}

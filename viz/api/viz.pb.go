@@ -135,6 +135,61 @@ func (Security) EnumDescriptor() ([]byte, []int) {
 	return file_viz_proto_rawDescGZIP(), []int{1}
 }
 
+type Standing int32
+
+const (
+	Standing_STANDING_UNSPECIFIED Standing = 0
+	Standing_STANDING_READY       Standing = 1
+	Standing_STANDING_EJECTED     Standing = 2 // for its failures: it gets no requests
+	Standing_STANDING_PROBATION   Standing = 3 // its ejection is over: the next request decides
+	Standing_STANDING_UNHEALTHY   Standing = 4 // it could not be dialed, or asked for time: it is passed over
+)
+
+// Enum value maps for Standing.
+var (
+	Standing_name = map[int32]string{
+		0: "STANDING_UNSPECIFIED",
+		1: "STANDING_READY",
+		2: "STANDING_EJECTED",
+		3: "STANDING_PROBATION",
+		4: "STANDING_UNHEALTHY",
+	}
+	Standing_value = map[string]int32{
+		"STANDING_UNSPECIFIED": 0,
+		"STANDING_READY":       1,
+		"STANDING_EJECTED":     2,
+		"STANDING_PROBATION":   3,
+		"STANDING_UNHEALTHY":   4,
+	}
+)
+
+func (x Standing) Enum() *Standing {
+	p := new(Standing)
+	*p = x
+	return p
+}
+
+func (x Standing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Standing) Descriptor() protoreflect.EnumDescriptor {
+	return file_viz_proto_enumTypes[2].Descriptor()
+}
+
+func (Standing) Type() protoreflect.EnumType {
+	return &file_viz_proto_enumTypes[2]
+}
+
+func (x Standing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Standing.Descriptor instead.
+func (Standing) EnumDescriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{2}
+}
+
 type ReportRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	StartId  string                 `protobuf:"bytes,1,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"` // random, one per process
@@ -900,8 +955,9 @@ type RecordsRequest struct {
 	StartId       string                 `protobuf:"bytes,1,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"` // as in reports
 	Workload      *Workload              `protobuf:"bytes,2,opt,name=workload,proto3" json:"workload,omitempty"`              // the first of a stream only; viz checks it against the certificate
 	Records       []*Record              `protobuf:"bytes,3,rep,name=records,proto3" json:"records,omitempty"`
-	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"` // since the process's start: wanted, and there was no room
-	Taps          []*TapCount            `protobuf:"bytes,5,rep,name=taps,proto3" json:"taps,omitempty"`        // those whose counts have changed
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`    // since the process's start: wanted, and there was no room
+	Taps          []*TapCount            `protobuf:"bytes,5,rep,name=taps,proto3" json:"taps,omitempty"`           // those whose counts have changed
+	Endpoints     []*EndpointsAnswer     `protobuf:"bytes,6,rep,name=endpoints,proto3" json:"endpoints,omitempty"` // one to each question, once
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,6 +1027,13 @@ func (x *RecordsRequest) GetTaps() []*TapCount {
 	return nil
 }
 
+func (x *RecordsRequest) GetEndpoints() []*EndpointsAnswer {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
 type TapCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1032,8 +1095,10 @@ func (x *TapCount) GetShown() uint64 {
 }
 
 type RecordsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Taps          []*Tap                 `protobuf:"bytes,1,rep,name=taps,proto3" json:"taps,omitempty"` // all that there are now
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Taps  []*Tap                 `protobuf:"bytes,1,rep,name=taps,proto3" json:"taps,omitempty"` // all that there are now
+	// To be answered once. A proxy that does not know the field is silent, and viz says so.
+	Endpoints     []*EndpointsQuestion `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1075,6 +1140,227 @@ func (x *RecordsResponse) GetTaps() []*Tap {
 	return nil
 }
 
+func (x *RecordsResponse) GetEndpoints() []*EndpointsQuestion {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// EndpointsQuestion asks how the endpoints of some clusters are doing, as the proxy sees them.
+type EndpointsQuestion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`            // never used again in viz's life
+	Clusters      []string               `protobuf:"bytes,2,rep,name=clusters,proto3" json:"clusters,omitempty"` // as Labels.backend names them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointsQuestion) Reset() {
+	*x = EndpointsQuestion{}
+	mi := &file_viz_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointsQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointsQuestion) ProtoMessage() {}
+
+func (x *EndpointsQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointsQuestion.ProtoReflect.Descriptor instead.
+func (*EndpointsQuestion) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EndpointsQuestion) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *EndpointsQuestion) GetClusters() []string {
+	if x != nil {
+		return x.Clusters
+	}
+	return nil
+}
+
+type EndpointsAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`              // the question's
+	Endpoints     []*EndpointStanding    `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"` // at most MaxEndpoints (limits.go)
+	Omitted       uint32                 `protobuf:"varint,3,opt,name=omitted,proto3" json:"omitted,omitempty"`    // endpoints beyond that
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointsAnswer) Reset() {
+	*x = EndpointsAnswer{}
+	mi := &file_viz_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointsAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointsAnswer) ProtoMessage() {}
+
+func (x *EndpointsAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointsAnswer.ProtoReflect.Descriptor instead.
+func (*EndpointsAnswer) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EndpointsAnswer) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *EndpointsAnswer) GetEndpoints() []*EndpointStanding {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *EndpointsAnswer) GetOmitted() uint32 {
+	if x != nil {
+		return x.Omitted
+	}
+	return 0
+}
+
+// EndpointStanding is how an endpoint is doing with one proxy.
+type EndpointStanding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`              // as Labels.backend names it
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`              // IP:PORT of the application
+	Workload      *Workload              `protobuf:"bytes,3,opt,name=workload,proto3" json:"workload,omitempty"`            // empty: nobody knows
+	EwmaUs        uint64                 `protobuf:"varint,4,opt,name=ewma_us,json=ewmaUs,proto3" json:"ewma_us,omitempty"` // the latency that the balancer expects; 0: it has measured none yet
+	InFlight      uint64                 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	Weight        uint32                 `protobuf:"varint,6,opt,name=weight,proto3" json:"weight,omitempty"`
+	State         Standing               `protobuf:"varint,7,opt,name=state,proto3,enum=tulle.viz.v1.Standing" json:"state,omitempty"`
+	UntilMs       uint64                 `protobuf:"varint,8,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // how long it stays so, from now on; 0: that is not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointStanding) Reset() {
+	*x = EndpointStanding{}
+	mi := &file_viz_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointStanding) ProtoMessage() {}
+
+func (x *EndpointStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_viz_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointStanding.ProtoReflect.Descriptor instead.
+func (*EndpointStanding) Descriptor() ([]byte, []int) {
+	return file_viz_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EndpointStanding) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *EndpointStanding) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *EndpointStanding) GetWorkload() *Workload {
+	if x != nil {
+		return x.Workload
+	}
+	return nil
+}
+
+func (x *EndpointStanding) GetEwmaUs() uint64 {
+	if x != nil {
+		return x.EwmaUs
+	}
+	return 0
+}
+
+func (x *EndpointStanding) GetInFlight() uint64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *EndpointStanding) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *EndpointStanding) GetState() Standing {
+	if x != nil {
+		return x.State
+	}
+	return Standing_STANDING_UNSPECIFIED
+}
+
+func (x *EndpointStanding) GetUntilMs() uint64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
 // Tap is a wish to see requests as they end.
 type Tap struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -1090,7 +1376,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_viz_proto_msgTypes[10]
+	mi := &file_viz_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1388,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[10]
+	mi := &file_viz_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1401,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{10}
+	return file_viz_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Tap) GetId() uint32 {
@@ -1188,7 +1474,7 @@ type TapFilter struct {
 
 func (x *TapFilter) Reset() {
 	*x = TapFilter{}
-	mi := &file_viz_proto_msgTypes[11]
+	mi := &file_viz_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1486,7 @@ func (x *TapFilter) String() string {
 func (*TapFilter) ProtoMessage() {}
 
 func (x *TapFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[11]
+	mi := &file_viz_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1499,7 @@ func (x *TapFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
 func (*TapFilter) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{11}
+	return file_viz_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TapFilter) GetDirection() Direction {
@@ -1378,7 +1664,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_viz_proto_msgTypes[12]
+	mi := &file_viz_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1676,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[12]
+	mi := &file_viz_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1689,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{12}
+	return file_viz_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Record) GetStartUnixUs() int64 {
@@ -1611,7 +1897,7 @@ type RecordTrace struct {
 
 func (x *RecordTrace) Reset() {
 	*x = RecordTrace{}
-	mi := &file_viz_proto_msgTypes[13]
+	mi := &file_viz_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1909,7 @@ func (x *RecordTrace) String() string {
 func (*RecordTrace) ProtoMessage() {}
 
 func (x *RecordTrace) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[13]
+	mi := &file_viz_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1922,7 @@ func (x *RecordTrace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordTrace.ProtoReflect.Descriptor instead.
 func (*RecordTrace) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{13}
+	return file_viz_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RecordTrace) GetTraceId() []byte {
@@ -1713,7 +1999,7 @@ type RecordTry struct {
 
 func (x *RecordTry) Reset() {
 	*x = RecordTry{}
-	mi := &file_viz_proto_msgTypes[14]
+	mi := &file_viz_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2011,7 @@ func (x *RecordTry) String() string {
 func (*RecordTry) ProtoMessage() {}
 
 func (x *RecordTry) ProtoReflect() protoreflect.Message {
-	mi := &file_viz_proto_msgTypes[14]
+	mi := &file_viz_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2024,7 @@ func (x *RecordTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordTry.ProtoReflect.Descriptor instead.
 func (*RecordTry) Descriptor() ([]byte, []int) {
-	return file_viz_proto_rawDescGZIP(), []int{14}
+	return file_viz_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RecordTry) GetSpanId() []byte {
@@ -1890,19 +2176,37 @@ const file_viz_proto_rawDesc = "" +
 	" \x01(\x0e2\x16.tulle.viz.v1.SecurityR\bsecurity\x12\x1a\n" +
 	"\bprotocol\x18\v \x01(\tR\bprotocol\x12!\n" +
 	"\fpeer_address\x18\f \x01(\tR\vpeerAddress\x12\x12\n" +
-	"\x04port\x18\r \x01(\rR\x04port\"\xd5\x01\n" +
+	"\x04port\x18\r \x01(\rR\x04port\"\x92\x02\n" +
 	"\x0eRecordsRequest\x12\x19\n" +
 	"\bstart_id\x18\x01 \x01(\tR\astartId\x122\n" +
 	"\bworkload\x18\x02 \x01(\v2\x16.tulle.viz.v1.WorkloadR\bworkload\x12.\n" +
 	"\arecords\x18\x03 \x03(\v2\x14.tulle.viz.v1.RecordR\arecords\x12\x18\n" +
 	"\adropped\x18\x04 \x01(\x04R\adropped\x12*\n" +
-	"\x04taps\x18\x05 \x03(\v2\x16.tulle.viz.v1.TapCountR\x04taps\"J\n" +
+	"\x04taps\x18\x05 \x03(\v2\x16.tulle.viz.v1.TapCountR\x04taps\x12;\n" +
+	"\tendpoints\x18\x06 \x03(\v2\x1d.tulle.viz.v1.EndpointsAnswerR\tendpoints\"J\n" +
 	"\bTapCount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x18\n" +
 	"\amatched\x18\x02 \x01(\x04R\amatched\x12\x14\n" +
-	"\x05shown\x18\x03 \x01(\x04R\x05shown\"8\n" +
+	"\x05shown\x18\x03 \x01(\x04R\x05shown\"w\n" +
 	"\x0fRecordsResponse\x12%\n" +
-	"\x04taps\x18\x01 \x03(\v2\x11.tulle.viz.v1.TapR\x04taps\"\xdc\x01\n" +
+	"\x04taps\x18\x01 \x03(\v2\x11.tulle.viz.v1.TapR\x04taps\x12=\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x1f.tulle.viz.v1.EndpointsQuestionR\tendpoints\"?\n" +
+	"\x11EndpointsQuestion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x1a\n" +
+	"\bclusters\x18\x02 \x03(\tR\bclusters\"y\n" +
+	"\x0fEndpointsAnswer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12<\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x1e.tulle.viz.v1.EndpointStandingR\tendpoints\x12\x18\n" +
+	"\aomitted\x18\x03 \x01(\rR\aomitted\"\x91\x02\n" +
+	"\x10EndpointStanding\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x122\n" +
+	"\bworkload\x18\x03 \x01(\v2\x16.tulle.viz.v1.WorkloadR\bworkload\x12\x17\n" +
+	"\aewma_us\x18\x04 \x01(\x04R\x06ewmaUs\x12\x1b\n" +
+	"\tin_flight\x18\x05 \x01(\x04R\binFlight\x12\x16\n" +
+	"\x06weight\x18\x06 \x01(\rR\x06weight\x12,\n" +
+	"\x05state\x18\a \x01(\x0e2\x16.tulle.viz.v1.StandingR\x05state\x12\x19\n" +
+	"\buntil_ms\x18\b \x01(\x04R\auntilMs\"\xdc\x01\n" +
 	"\x03Tap\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12/\n" +
 	"\x06filter\x18\x02 \x01(\v2\x17.tulle.viz.v1.TapFilterR\x06filter\x12,\n" +
@@ -2000,7 +2304,13 @@ const file_viz_proto_rawDesc = "" +
 	"\x1bSECURITY_PLAINTEXT_UNMESHED\x10\x02\x12\x1e\n" +
 	"\x1aSECURITY_PLAINTEXT_SKIPPED\x10\x03\x12\x1c\n" +
 	"\x18SECURITY_TLS_PASSTHROUGH\x10\x04\x12\x15\n" +
-	"\x11SECURITY_LOOPBACK\x10\x05B%Z#github.com/tulle-mesh/tulle/viz/apib\x06proto3"
+	"\x11SECURITY_LOOPBACK\x10\x05*~\n" +
+	"\bStanding\x12\x18\n" +
+	"\x14STANDING_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eSTANDING_READY\x10\x01\x12\x14\n" +
+	"\x10STANDING_EJECTED\x10\x02\x12\x16\n" +
+	"\x12STANDING_PROBATION\x10\x03\x12\x16\n" +
+	"\x12STANDING_UNHEALTHY\x10\x04B%Z#github.com/tulle-mesh/tulle/viz/apib\x06proto3"
 
 var (
 	file_viz_proto_rawDescOnce sync.Once
@@ -2014,50 +2324,59 @@ func file_viz_proto_rawDescGZIP() []byte {
 	return file_viz_proto_rawDescData
 }
 
-var file_viz_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_viz_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_viz_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_viz_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_viz_proto_goTypes = []any{
-	(Direction)(0),          // 0: tulle.viz.v1.Direction
-	(Security)(0),           // 1: tulle.viz.v1.Security
-	(*ReportRequest)(nil),   // 2: tulle.viz.v1.ReportRequest
-	(*ReportResponse)(nil),  // 3: tulle.viz.v1.ReportResponse
-	(*Workload)(nil),        // 4: tulle.viz.v1.Workload
-	(*Series)(nil),          // 5: tulle.viz.v1.Series
-	(*ReasonCount)(nil),     // 6: tulle.viz.v1.ReasonCount
-	(*Exemplar)(nil),        // 7: tulle.viz.v1.Exemplar
-	(*Labels)(nil),          // 8: tulle.viz.v1.Labels
-	(*RecordsRequest)(nil),  // 9: tulle.viz.v1.RecordsRequest
-	(*TapCount)(nil),        // 10: tulle.viz.v1.TapCount
-	(*RecordsResponse)(nil), // 11: tulle.viz.v1.RecordsResponse
-	(*Tap)(nil),             // 12: tulle.viz.v1.Tap
-	(*TapFilter)(nil),       // 13: tulle.viz.v1.TapFilter
-	(*Record)(nil),          // 14: tulle.viz.v1.Record
-	(*RecordTrace)(nil),     // 15: tulle.viz.v1.RecordTrace
-	(*RecordTry)(nil),       // 16: tulle.viz.v1.RecordTry
+	(Direction)(0),            // 0: tulle.viz.v1.Direction
+	(Security)(0),             // 1: tulle.viz.v1.Security
+	(Standing)(0),             // 2: tulle.viz.v1.Standing
+	(*ReportRequest)(nil),     // 3: tulle.viz.v1.ReportRequest
+	(*ReportResponse)(nil),    // 4: tulle.viz.v1.ReportResponse
+	(*Workload)(nil),          // 5: tulle.viz.v1.Workload
+	(*Series)(nil),            // 6: tulle.viz.v1.Series
+	(*ReasonCount)(nil),       // 7: tulle.viz.v1.ReasonCount
+	(*Exemplar)(nil),          // 8: tulle.viz.v1.Exemplar
+	(*Labels)(nil),            // 9: tulle.viz.v1.Labels
+	(*RecordsRequest)(nil),    // 10: tulle.viz.v1.RecordsRequest
+	(*TapCount)(nil),          // 11: tulle.viz.v1.TapCount
+	(*RecordsResponse)(nil),   // 12: tulle.viz.v1.RecordsResponse
+	(*EndpointsQuestion)(nil), // 13: tulle.viz.v1.EndpointsQuestion
+	(*EndpointsAnswer)(nil),   // 14: tulle.viz.v1.EndpointsAnswer
+	(*EndpointStanding)(nil),  // 15: tulle.viz.v1.EndpointStanding
+	(*Tap)(nil),               // 16: tulle.viz.v1.Tap
+	(*TapFilter)(nil),         // 17: tulle.viz.v1.TapFilter
+	(*Record)(nil),            // 18: tulle.viz.v1.Record
+	(*RecordTrace)(nil),       // 19: tulle.viz.v1.RecordTrace
+	(*RecordTry)(nil),         // 20: tulle.viz.v1.RecordTry
 }
 var file_viz_proto_depIdxs = []int32{
-	4,  // 0: tulle.viz.v1.ReportRequest.workload:type_name -> tulle.viz.v1.Workload
-	5,  // 1: tulle.viz.v1.ReportRequest.series:type_name -> tulle.viz.v1.Series
-	8,  // 2: tulle.viz.v1.Series.labels:type_name -> tulle.viz.v1.Labels
-	6,  // 3: tulle.viz.v1.Series.reasons:type_name -> tulle.viz.v1.ReasonCount
-	7,  // 4: tulle.viz.v1.Series.exemplar:type_name -> tulle.viz.v1.Exemplar
+	5,  // 0: tulle.viz.v1.ReportRequest.workload:type_name -> tulle.viz.v1.Workload
+	6,  // 1: tulle.viz.v1.ReportRequest.series:type_name -> tulle.viz.v1.Series
+	9,  // 2: tulle.viz.v1.Series.labels:type_name -> tulle.viz.v1.Labels
+	7,  // 3: tulle.viz.v1.Series.reasons:type_name -> tulle.viz.v1.ReasonCount
+	8,  // 4: tulle.viz.v1.Series.exemplar:type_name -> tulle.viz.v1.Exemplar
 	0,  // 5: tulle.viz.v1.Labels.direction:type_name -> tulle.viz.v1.Direction
-	4,  // 6: tulle.viz.v1.Labels.peer:type_name -> tulle.viz.v1.Workload
+	5,  // 6: tulle.viz.v1.Labels.peer:type_name -> tulle.viz.v1.Workload
 	1,  // 7: tulle.viz.v1.Labels.security:type_name -> tulle.viz.v1.Security
-	4,  // 8: tulle.viz.v1.RecordsRequest.workload:type_name -> tulle.viz.v1.Workload
-	14, // 9: tulle.viz.v1.RecordsRequest.records:type_name -> tulle.viz.v1.Record
-	10, // 10: tulle.viz.v1.RecordsRequest.taps:type_name -> tulle.viz.v1.TapCount
-	12, // 11: tulle.viz.v1.RecordsResponse.taps:type_name -> tulle.viz.v1.Tap
-	13, // 12: tulle.viz.v1.Tap.filter:type_name -> tulle.viz.v1.TapFilter
-	0,  // 13: tulle.viz.v1.TapFilter.direction:type_name -> tulle.viz.v1.Direction
-	8,  // 14: tulle.viz.v1.Record.labels:type_name -> tulle.viz.v1.Labels
-	15, // 15: tulle.viz.v1.Record.trace:type_name -> tulle.viz.v1.RecordTrace
-	16, // 16: tulle.viz.v1.RecordTrace.tries:type_name -> tulle.viz.v1.RecordTry
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	5,  // 8: tulle.viz.v1.RecordsRequest.workload:type_name -> tulle.viz.v1.Workload
+	18, // 9: tulle.viz.v1.RecordsRequest.records:type_name -> tulle.viz.v1.Record
+	11, // 10: tulle.viz.v1.RecordsRequest.taps:type_name -> tulle.viz.v1.TapCount
+	14, // 11: tulle.viz.v1.RecordsRequest.endpoints:type_name -> tulle.viz.v1.EndpointsAnswer
+	16, // 12: tulle.viz.v1.RecordsResponse.taps:type_name -> tulle.viz.v1.Tap
+	13, // 13: tulle.viz.v1.RecordsResponse.endpoints:type_name -> tulle.viz.v1.EndpointsQuestion
+	15, // 14: tulle.viz.v1.EndpointsAnswer.endpoints:type_name -> tulle.viz.v1.EndpointStanding
+	5,  // 15: tulle.viz.v1.EndpointStanding.workload:type_name -> tulle.viz.v1.Workload
+	2,  // 16: tulle.viz.v1.EndpointStanding.state:type_name -> tulle.viz.v1.Standing
+	17, // 17: tulle.viz.v1.Tap.filter:type_name -> tulle.viz.v1.TapFilter
+	0,  // 18: tulle.viz.v1.TapFilter.direction:type_name -> tulle.viz.v1.Direction
+	9,  // 19: tulle.viz.v1.Record.labels:type_name -> tulle.viz.v1.Labels
+	19, // 20: tulle.viz.v1.Record.trace:type_name -> tulle.viz.v1.RecordTrace
+	20, // 21: tulle.viz.v1.RecordTrace.tries:type_name -> tulle.viz.v1.RecordTry
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_viz_proto_init() }
@@ -2070,8 +2389,8 @@ func file_viz_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viz_proto_rawDesc), len(file_viz_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   15,
+			NumEnums:      3,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -46,6 +46,12 @@ func checkEjection(ctx context.Context, d *demo) error {
 		}
 		d.expect(f.Ejected == want, "viz stat says of %s that %d are", workload, f.Ejected)
 	}
+	text, _, err := d.said(ctx, "viz", "endpoints", "svc/delivery")
+	if err != nil {
+		return err
+	}
+	out := strings.Contains(text, "ejected") || strings.Contains(text, "probation")
+	d.expect(out && strings.Contains(text, "ready"), "viz endpoints says\n%s", text)
 	return d.expectShown(ctx, "delivery", "[default]", "EJECTED", "1/3")
 }
 
