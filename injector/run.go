@@ -50,7 +50,8 @@ func Run(ctx context.Context, s Server) error {
 	health.Check("certificate", s.Source.Ready)
 	health.Check("webhook configuration", bundle.ready)
 	hook := &webhook{config: s.Config, client: s.Client, log: s.Log,
-		memory: newBudget(reviewMemory)}
+		memory: newBudget(reviewMemory), counts: newCounts()}
+	health.Metrics.MustRegister(hook.counts)
 	s.Log.Info("injector listens", "addr", s.Listen.Addr(), "health", s.Health.Addr(), "image",
 		s.Config.ProxyImage)
 	all, ctx := errgroup.WithContext(ctx)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,28 @@ type webhook struct {
 	client kubernetes.Interface
 	memory *budget
 	log    *slog.Logger
+	counts *prometheus.CounterVec // of reviews, by what came of them
+}
+
+// What comes of a review.
+const (
+	resultInjected = "injected"
+	resultSkipped  = "skipped" // it needs no proxy, or the author does not want one
+	resultRefused  = "refused" // what the pod's author says makes no sense
+	resultFailed   = "failed"  // the injector could not answer, and the API server refuses the pod
+)
+
+// newCounts has all that may come of a review from the start: whoever watches must see the first.
+func newCounts() *prometheus.CounterVec {
+	counts := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tulle_injector_reviews_total",
+		Help: "Pods that the API server asked about, by what came of it.",
+	}, []string{"result"})
+	for _, result := range []string{resultInjected, resultSkipped, resultRefused,
+		resultFailed} {
+		counts.WithLabelValues(result)
+	}
+	return counts
 }
 
 func (w *webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
@@ -52,6 +75,7 @@ func (w *webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	from, size := serve.AddressOf(r.RemoteAddr), memoryPerReview+memoryPerByte*int(r.ContentLength)
 	if err := w.memory.reserve(r.Context(), from, size); err != nil {
+		w.counts.WithLabelValues(resultFailed).Inc()
 		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
@@ -73,6 +97,7 @@ func (w *webhook) review(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := w.answer(r.Context(), review.Request, pod)
+	w.count(answer)
 	if err != nil {
 		w.log.Error("cannot answer an admission review", "namespace", review.Request.Namespace,
 			"err", err)
@@ -84,6 +109,20 @@ func (w *webhook) review(rw http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(rw).Encode(out); err != nil {
 		w.log.Warn("cannot write an admission answer", "err", err)
 	}
+}
+
+// count counts an answer; nil: there is none.
+func (w *webhook) count(answer *admissionv1.AdmissionResponse) {
+	result := resultInjected
+	switch {
+	case answer == nil:
+		result = resultFailed
+	case !answer.Allowed:
+		result = resultRefused
+	case len(answer.Patch) == 0:
+		result = resultSkipped
+	}
+	w.counts.WithLabelValues(result).Inc()
 }
 
 // readReview refuses whatever is not a question about a new pod, and says what is wrong with it.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
+	dto "github.com/prometheus/client_model/go"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,8 +28,45 @@ func newWebhook(objects ...runtime.Object) (*webhook, *fake.Clientset) {
 	client := fake.NewClientset(objects...)
 	return &webhook{
 		config: testConfig(), client: client, log: slog.New(slog.DiscardHandler),
-		memory: newBudget(reviewMemory),
+		memory: newBudget(reviewMemory), counts: newCounts(),
 	}, client
+}
+
+// results are what a webhook has counted.
+func results(t *testing.T, w *webhook) map[string]float64 {
+	t.Helper()
+	all := map[string]float64{}
+	for _, result := range []string{resultInjected, resultSkipped, resultRefused,
+		resultFailed} {
+		var m dto.Metric
+		if err := w.counts.WithLabelValues(result).Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		all[result] = m.GetCounter().GetValue()
+	}
+	return all
+}
+
+// What comes of a review is counted, so that somebody hears of pods that are not injected.
+func TestReviewsAreCounted(t *testing.T) {
+	hook, client := newWebhook(shop(nil))
+	post(hook, review(t, `{"spec":{"containers":[{"name":"a"}]}}`, nil))
+	post(hook, review(t, `{"metadata":{"annotations":{"tulle.dev/inject":"disabled"}},`+
+		`"spec":{"containers":[{"name":"a"}]}}`, nil))
+	post(hook, review(t, `{"metadata":{"annotations":{"tulle.dev/opaque-ports":"x"}},`+
+		`"spec":{"containers":[{"name":"a"}]}}`, nil))
+	client.PrependReactor("get", "namespaces",
+		func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("the API server is away")
+		})
+	for range 2 {
+		post(hook, review(t, `{"spec":{"containers":[{"name":"a"}]}}`, nil))
+	}
+	want := map[string]float64{resultInjected: 1, resultSkipped: 1, resultRefused: 1,
+		resultFailed: 2}
+	if got := results(t, hook); !reflect.DeepEqual(got, want) {
+		t.Errorf("it has counted %v, want %v", got, want)
+	}
 }
 
 func shop(annotations map[string]string) *corev1.Namespace {

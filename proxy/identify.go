@@ -124,7 +124,7 @@ func (p *Proxy) dialControl(ctx context.Context, addr string, cfg *tls.Config) (
 	if err != nil {
 		return nil, err
 	}
-	return handshake(ctx, nc, wire.NewTLSClient(nc, cfg))
+	return handshake(ctx, nc, wire.NewTLSClient(nc, counting(cfg, p.early.control)))
 }
 
 func handshake(ctx context.Context, nc net.Conn, w *wire.Conn) (*wire.Conn, error) {
@@ -192,7 +192,7 @@ func (p *Proxy) setBundles(m *api.BundlesResponse) error {
 func (p *Proxy) meshClientConfig(e *balance.Endpoint, alpn string) *tls.Config {
 	cfg := spiffe.ClientConfig(p.source, e.Identity, []string{alpn},
 		strconv.Itoa(int(e.Port))+config.SNISuffix)
-	verify := cfg.VerifyConnection
+	verify := counting(cfg, p.early.endpoint).VerifyConnection
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
 		err := verify(cs)
 		if errors.Is(err, spiffe.ErrOtherPeer) {

@@ -92,6 +92,7 @@ type Proxy struct {
 type counts struct {
 	refused       struct{ limit, loop, bypass, policy, handshake *metric.Counter }
 	controlErrors struct{ identity, destination, viz *metric.Counter }
+	early         skews
 }
 
 // Output is where a proxy says what it has to say.
@@ -131,10 +132,10 @@ func New(cfg config.Config, version string, out Output) (*Proxy, error) {
 	p.access = record.NewAccessLog(out.Access, out.Log,
 		p.metrics.Counter(metric.ShedWork, "access_log"))
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.meshServer = spiffe.ServerConfig(p.source, []string{config.ALPNHTTP, config.ALPNTCP},
-		spiffe.AnyPeer)
-	p.newClients()
 	p.resolveCounters()
+	p.meshServer = counting(spiffe.ServerConfig(p.source,
+		[]string{config.ALPNHTTP, config.ALPNTCP}, spiffe.AnyPeer), p.early.caller)
+	p.newClients()
 	p.newStages()
 	return p, nil
 }
@@ -234,6 +235,7 @@ func (p *Proxy) resolveCounters() {
 	p.controlErrors.identity = control("identity")
 	p.controlErrors.destination = control("destination")
 	p.controlErrors.viz = control("viz")
+	p.early = newSkews(p.metrics)
 }
 
 // Run serves until ctx ends or Drain is called, drains, and returns.

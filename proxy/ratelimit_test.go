@@ -157,6 +157,25 @@ func wantCountedLimited(t *testing.T, caller *running, protocols ...string) {
 	}
 }
 
+// What a dry run would refuse is served, and counted for whoever is to end the dry run.
+func TestADryRunCountsWhatItWouldRefuse(t *testing.T) {
+	addr := app(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	trial := hourly()
+	trial.DryRun = true
+	caller, callee, _ := limitedPair(t, addr, trial)
+	for range 5 {
+		if status, _, _ := get(t, http1Client(t), "http://"+caller.out["web"]); status != 200 {
+			t.Fatalf("status %d", status)
+		}
+	}
+	_, page, _ := get(t, asker, "http://"+callee.admin+"/metrics")
+	three := regexp.MustCompile(`\ntulle_requests_dry_run_refused_total\{[^}]*` +
+		`direction="inbound"[^}]*\} 3\n`)
+	if !three.MatchString(page) {
+		t.Errorf("not three requests count as such in\n%s", page)
+	}
+}
+
 // A port with limits takes nothing but HTTP, whoever calls: what is carried unread is not counted.
 func TestNobodyIsBelowARateLimit(t *testing.T) {
 	a := accept(t)

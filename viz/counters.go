@@ -23,6 +23,7 @@ const (
 	latencySum
 	faultedRequests
 	limitedRequests
+	dryRefusedRequests
 	triesInZone
 	triesInRegion
 	triesFarther
@@ -41,7 +42,7 @@ func countersOf(s *api.Series) counters {
 		retriesRefused: s.RetriesRefused, timeouts: s.Timeouts,
 		connectionsOpened: s.ConnectionsOpened,
 		readBytes:         s.ReadBytes, writtenBytes: s.WrittenBytes, latencySum: s.LatencySumUs,
-		faultedRequests: s.Faulted, limitedRequests: s.Limited,
+		faultedRequests: s.Faulted, limitedRequests: s.Limited, dryRefusedRequests: s.DryRefused,
 		triesInZone: s.TriesInZone, triesInRegion: s.TriesInRegion, triesFarther: s.TriesFarther,
 	}
 	for _, r := range s.Reasons {

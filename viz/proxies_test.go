@@ -1,6 +1,7 @@
 package viz
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +97,29 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 		if _, err := checkReport(p.stream.who, m); err == nil {
 			t.Errorf("taken: %+v", m)
 		}
+	}
+}
+
+// Prometheus is told how long the proxy that has waited longest has been without destination.
+func TestThePageTellsOfStaleConfigurations(t *testing.T) {
+	m := newMesh(t)
+	quiet, away := m.pod("shop", "web", "web-1"), m.pod("shop", "web", "web-2")
+	fine := m.pod("shop", "checkout", "checkout-1")
+	m.now = m.now.Add(time.Minute)
+	quiet.holds("aa", time.Hour, true)
+	away.holds("bb", 6*time.Minute, false)
+	fine.holds("aa", time.Hour, true)
+	all := m.store.fleets(m.now)
+	for k, want := range map[key]time.Duration{
+		{"shop", "deployment", "web"}:      6 * time.Minute,
+		{"shop", "deployment", "checkout"}: 0,
+	} {
+		if got := all[k].age; got != want {
+			t.Errorf("%v: %v, want %v", k, got, want)
+		}
+	}
+	if page := m.page(); !strings.Contains(page, "\ntulle_workload_config_age_seconds{"+
+		`namespace="shop",kind="deployment",workload="checkout"} 0`+"\n") {
+		t.Errorf("the page is\n%s", page)
 	}
 }

@@ -90,7 +90,7 @@ func TestThePageHasItsBound(t *testing.T) {
 			for i := range uint32(200) {
 				s := withEndpoints(i, m.pod("shop", fmt.Sprintf("peer-%d", i), ""), "", 1, 2)
 				s.Failures, s.Retries, s.RetriesRefused, s.Timeouts = 1, 1, 1, 1
-				s.Faulted, s.Limited, s.ConnectionsOpened = 1, 1, 1
+				s.Faulted, s.Limited, s.DryRefused, s.ConnectionsOpened = 1, 1, 1, 1
 				s.ReadBytes, s.WrittenBytes = 1, 1
 				s.Bucket, s.BucketCount = []uint32{63}, []uint64{10}
 				s.Reasons = []*api.ReasonCount{{Reason: "denied", Count: 1},

@@ -16,6 +16,7 @@ type fleet struct {
 	versions map[string]int // how many there are of each
 	expiry   time.Time      // the earliest of their certificates'
 	dropped  uint64         // recordings that they folded into "other"
+	age      time.Duration  // how old what one of them holds may be: the most
 }
 
 // writeWorkloads writes what is known of the proxies that report.
@@ -38,6 +39,12 @@ func (s *store) writeWorkloads(p page, now time.Time) {
 		if e := all[k].expiry; !e.IsZero() {
 			p.sample(k.labels(), float64(e.Unix()))
 		}
+	}
+	p.family(family{"tulle_workload_config_age_seconds",
+		"How long one of its proxies has been without destination, whose last word it holds: " +
+			"the most, and 0 while all are connected."}, gaugeFamily)
+	for _, k := range names {
+		p.sample(k.labels(), all[k].age.Seconds())
 	}
 	p.family(family{"tulle_workload_recordings_folded",
 		`Times that its proxies counted a new series as "other", beyond their cap.`}, gaugeFamily)
@@ -65,7 +72,7 @@ func (s *store) fleets(now time.Time) map[key]*fleet {
 		if out[k] == nil {
 			out[k] = &fleet{versions: make(map[string]int)}
 		}
-		out[k].add(p)
+		out[k].add(p, now)
 	}
 	return out
 }
@@ -73,7 +80,7 @@ func (s *store) fleets(now time.Time) map[key]*fleet {
 // maxVersions bounds those of a workload's proxies that are told apart.
 const maxVersions = 4
 
-func (f *fleet) add(p *process) {
+func (f *fleet) add(p *process, now time.Time) {
 	version := p.version
 	if f.versions[version] == 0 && len(f.versions) >= maxVersions {
 		version = otherName
@@ -83,4 +90,7 @@ func (f *fleet) add(p *process) {
 		f.expiry = p.expiry
 	}
 	f.dropped += p.dropped
+	if age := p.configAge(now); age != nil && !p.held.connected {
+		f.age = max(f.age, *age)
+	}
 }

@@ -41,7 +41,8 @@ const scrapeInterval = "10s"
 // fleetSeries are what is read of each proxy: about itself, and not by whom it calls. For that
 // there is viz's page, where all pods of a workload are one.
 const fleetSeries = "process_.*|go_goroutines|go_info|tulle_build_info|tulle_proxy_.*|" +
-	"tulle_certificate_.*|tulle_series_dropped_total|tulle_connections_refused_total|" +
+	"tulle_certificate_.*|tulle_certificates_not_yet_valid_total|" +
+	"tulle_series_dropped_total|tulle_connections_refused_total|" +
 	"tulle_protocol_errors_total|tulle_outcome_reasons_total|tulle_control_plane_errors_total|" +
 	"tulle_work_shed_total|tulle_spans_total|tulle_config_.*"
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -53,6 +54,14 @@ func Verify(chain []*x509.Certificate, roots x509bundle.Source) (Peer, error) {
 		return Peer{}, fmt.Errorf("certificate of %s: %w", id, err)
 	}
 	return Peer{ID: id, Pod: leaf.Subject.CommonName, Leaf: leaf}, nil
+}
+
+// NotYetValid reports whether a handshake failed for a certificate that begins later than it is by
+// this process's clock. Identity backdates what it signs, so that one of the two clocks is wrong.
+func NotYetValid(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired &&
+		time.Now().Before(invalid.Cert.NotBefore)
 }
 
 // checkLeaf is what go-spiffe leaves open: it accepts any extended key usage and any path.

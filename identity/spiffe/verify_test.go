@@ -68,6 +68,9 @@ func TestVerifyRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("Verify = %v, want %q", err, c.want)
 			}
+			if NotYetValid(err) != (name == "not yet valid") {
+				t.Errorf("of a clock that is wrong it says %v", NotYetValid(err))
+			}
 		})
 	}
 	if _, err := Verify(nil, src); err == nil {

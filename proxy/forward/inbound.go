@@ -72,6 +72,7 @@ func (s *toApplication) admit(x *exchange) (*discover.Answer, *authorize.Refusal
 func (s *toApplication) limit(x *exchange) *authorize.Refusal {
 	over := x.port.Limits.Take(&s.caller, x.req, x.start)
 	if over.DryRun != nil {
+		s.f.Metrics.Cell(s.label(x.port.Fallback, x.protocol())).DryRefused.Add(1)
 		s.f.Sampled.Info("a rate limit would refuse a request, were it no dry run", "limit",
 			over.DryRun.Name, "from", s.caller.Address, "id", s.caller.ID, "port", s.number)
 	}

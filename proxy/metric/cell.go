@@ -18,6 +18,7 @@ type Cell struct {
 	Timeouts          atomic.Uint64
 	Faulted           atomic.Uint64 // of Requests: delayed or answered with an error on purpose
 	Limited           atomic.Uint64 // of Requests: refused by a rate limit or a cluster's limit
+	DryRefused        atomic.Uint64 // requests that a policy would refuse, were it no dry run
 	ConnectionsOpened atomic.Uint64
 	ConnectionsOpen   atomic.Uint64 // a gauge: use OpenConnection and CloseConnection
 	ReadBytes         atomic.Uint64 // from the peer
@@ -123,5 +124,6 @@ func (c *Cell) CloseConnection() { c.ConnectionsOpen.Add(^uint64(0)) }
 // what it was before.
 func (c *Cell) activity() uint64 {
 	return c.Requests.Load() + c.Tries.Load() + c.RetriesRefused.Load() + c.Timeouts.Load() +
-		c.ConnectionsOpened.Load() + c.ReadBytes.Load() + c.WrittenBytes.Load()
+		c.ConnectionsOpened.Load() + c.ReadBytes.Load() + c.WrittenBytes.Load() +
+		c.DryRefused.Load()
 }

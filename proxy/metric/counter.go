@@ -31,12 +31,16 @@ const (
 	FaultInjected
 	// Span is of a trace, and what became of it.
 	Span
+	// NotYetValid is a peer whose certificate begins later than this proxy's clock says that it is:
+	// one of the two clocks is wrong.
+	NotYetValid
 	events
 )
 
 func (e Event) String() string {
 	names := [events]string{"connections_refused", "protocol_errors", "outcome_reasons",
-		"retry_causes", "control_plane_errors", "work_shed", "mirrors", "faults_injected", "spans"}
+		"retry_causes", "control_plane_errors", "work_shed", "mirrors", "faults_injected", "spans",
+		"certificates_not_yet_valid"}
 	if e >= events {
 		return "unknown"
 	}

@@ -190,6 +190,7 @@ func (t *telling) series(id uint32, c *metric.Cell) *api.Series {
 		Timeouts:          c.Timeouts.Load(),
 		Faulted:           c.Faulted.Load(),
 		Limited:           c.Limited.Load(),
+		DryRefused:        c.DryRefused.Load(),
 		ConnectionsOpened: c.ConnectionsOpened.Load(),
 		ConnectionsOpen:   c.ConnectionsOpen.Load(),
 		ReadBytes:         c.ReadBytes.Load(),
@@ -222,7 +223,7 @@ func (t *telling) series(id uint32, c *metric.Cell) *api.Series {
 // markOf changes whenever a series does: everything in it but the gauges only grows. What counts
 // some of the requests changes with them.
 func markOf(s *api.Series) uint64 {
-	return s.Requests + s.Tries + s.RetriesRefused + s.Timeouts +
+	return s.Requests + s.Tries + s.RetriesRefused + s.Timeouts + s.DryRefused +
 		s.ConnectionsOpened<<20 + s.ConnectionsOpen<<40 + s.Ejected<<52 + s.Endpoints<<32 +
 		s.ReadBytes + s.WrittenBytes
 }

@@ -27,6 +27,8 @@ const (
 		`service_namespace="shop",service="web"`
 	deniedTo = `tulle_workload_reasons_total{direction="inbound",reason="denied",` +
 		`namespace="shop",kind="deployment",workload="web",peer_namespace="shop",peer="front"}`
+	dryRunTo = `tulle_workload_dry_run_refused_requests_total{direction="inbound",` +
+		`namespace="shop",kind="deployment",workload="web",peer_namespace="shop",peer="front"}`
 	webOf = `namespace="shop",kind="deployment",workload="web"`
 )
 
@@ -118,6 +120,31 @@ var scenes = map[string][]scene{
 			`tulle_identity_calls`: "5+0x60",
 		}, "30m", nil}},
 	"TulleConfigStale": {
+		{map[string]string{`tulle_workload_config_age_seconds{` + webOf + `}`: "0+60x60"},
+			"30m", []map[string]string{theWeb}},
+		{map[string]string{`tulle_workload_config_age_seconds{` + webOf + `}`: "0+60x4 0+0x60"},
+			"30m", nil}},
+	"TulleWouldDeny": {
+		{map[string]string{dryRunTo: "0+5x60"}, "30m",
+			[]map[string]string{with(theWeb, "peer_namespace", "shop", "peer", "front")}},
+		{map[string]string{dryRunTo: "5+0x60"}, "30m", nil}},
+	"TulleInjectionFailed": {
+		{map[string]string{
+			`tulle_injector_reviews_total{result="failed",pod="a"}`:  "0+0x20 0+1x40",
+			`tulle_injector_reviews_total{result="refused",pod="a"}`: "3+0x60",
+		}, "30m", []map[string]string{labels("result", "failed")}},
+		{map[string]string{`tulle_injector_reviews_total{result="injected",pod="a"}`: "0+1x60"},
+			"30m", nil}},
+	"TulleClockSkew": {
+		{map[string]string{
+			`tulle_certificates_not_yet_valid_total{reason="caller",instance="a:4191"}`:   "0+1x60",
+			`tulle_certificates_not_yet_valid_total{reason="endpoint",instance="a:4191"}`: "0+1x60",
+			`tulle_certificates_not_yet_valid_total{reason="caller",instance="b:4191"}`:   "0+0x60",
+		}, "30m", []map[string]string{labels("instance", "a:4191")}},
+		{map[string]string{
+			`tulle_certificates_not_yet_valid_total{reason="caller",instance="a:4191"}`: "7+0x60",
+		}, "30m", nil}},
+	"TulleWatchFailing": {
 		{map[string]string{`tulle_destination_watch_failing{resource="services"}`: "1+0x60"},
 			"30m", []map[string]string{labels("resource", "services")}},
 		{map[string]string{`tulle_destination_watch_failing{resource="services"}`: "0+0x60"},

@@ -484,6 +484,7 @@ type Series struct {
 	TriesInZone   uint64 `protobuf:"varint,25,opt,name=tries_in_zone,json=triesInZone,proto3" json:"tries_in_zone,omitempty"`
 	TriesInRegion uint64 `protobuf:"varint,26,opt,name=tries_in_region,json=triesInRegion,proto3" json:"tries_in_region,omitempty"`
 	TriesFarther  uint64 `protobuf:"varint,27,opt,name=tries_farther,json=triesFarther,proto3" json:"tries_farther,omitempty"`
+	DryRefused    uint64 `protobuf:"varint,28,opt,name=dry_refused,json=dryRefused,proto3" json:"dry_refused,omitempty"` // requests that a policy would have refused, were it no dry run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -689,6 +690,13 @@ func (x *Series) GetTriesInRegion() uint64 {
 func (x *Series) GetTriesFarther() uint64 {
 	if x != nil {
 		return x.TriesFarther
+	}
+	return 0
+}
+
+func (x *Series) GetDryRefused() uint64 {
+	if x != nil {
+		return x.DryRefused
 	}
 	return 0
 }
@@ -2125,7 +2133,7 @@ const file_viz_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
-	"\x03pod\x18\x04 \x01(\tR\x03pod\"\xdb\x06\n" +
+	"\x03pod\x18\x04 \x01(\tR\x03pod\"\xfc\x06\n" +
 	"\x06Series\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12,\n" +
 	"\x06labels\x18\x02 \x01(\v2\x14.tulle.viz.v1.LabelsR\x06labels\x12\x1a\n" +
@@ -2153,7 +2161,9 @@ const file_viz_proto_rawDesc = "" +
 	"\bexemplar\x18\x16 \x01(\v2\x16.tulle.viz.v1.ExemplarR\bexemplar\x12\"\n" +
 	"\rtries_in_zone\x18\x19 \x01(\x04R\vtriesInZone\x12&\n" +
 	"\x0ftries_in_region\x18\x1a \x01(\x04R\rtriesInRegion\x12#\n" +
-	"\rtries_farther\x18\x1b \x01(\x04R\ftriesFarther\";\n" +
+	"\rtries_farther\x18\x1b \x01(\x04R\ftriesFarther\x12\x1f\n" +
+	"\vdry_refused\x18\x1c \x01(\x04R\n" +
+	"dryRefused\";\n" +
 	"\vReasonCount\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"]\n" +

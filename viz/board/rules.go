@@ -84,6 +84,15 @@ var policyRules = []Rule{{
 		"{{ $labels.peer }} in {{ $labels.peer_namespace }}, which it did not an hour ago.",
 		"Either a policy has changed, or somebody new calls."),
 }, {
+	Alert: "TulleWouldDeny",
+	Expr: `sum by (namespace, kind, workload, peer_namespace, peer) (
+    increase(tulle_workload_dry_run_refused_requests_total[10m])) > 0`,
+	For: 5 * time.Minute, Labels: severity(ticket),
+	Annotations: says("A dry run would refuse {{ $value | humanize }} requests in 10 minutes that "+
+		"{{ $labels.peer }} sends to {{ $labels.workload }} in {{ $labels.namespace }}.",
+		"They are served. Look at them before the dry run is ended: the proxy's log names the "+
+			"limit."),
+}, {
 	Alert: "TullePlaintextToMeshed",
 	Expr: `sum by (namespace, kind, workload) (label_replace(label_replace(label_replace(
     rate(tulle_workload_requests_total{direction="outbound",mtls="false",peer!=""}[5m]),
@@ -121,6 +130,14 @@ var identityRules = []Rule{{
 	For:   15 * time.Minute, Labels: severity(ticket),
 	Annotations: says("Identity refuses certificates: {{ $labels.code }}.",
 		"Events on the pods say which, and identity's log says why."),
+}, {
+	Alert: "TulleClockSkew",
+	Expr:  `sum without (reason) (increase(tulle_certificates_not_yet_valid_total[10m])) > 0`,
+	For:   5 * time.Minute, Labels: severity(ticket),
+	Annotations: says("To the proxy at {{ $labels.instance }} peers' certificates are not valid "+
+		"yet: its node's clock, or theirs, is wrong by minutes.",
+		"Those connections fail. See whether time is synchronised on that node: if proxies of "+
+			"many nodes say so, it is identity's that is ahead."),
 }}
 
 var planeRules = []Rule{{
@@ -133,6 +150,22 @@ var planeRules = []Rule{{
 		"The mesh goes on with what it knows; new pods wait. meshctl check says what is wrong."),
 }, {
 	Alert: "TulleConfigStale",
+	Expr:  `tulle_workload_config_age_seconds > 300`,
+	For:   time.Minute, Labels: severity(ticket),
+	Annotations: says("A proxy of {{ $labels.workload }} in {{ $labels.namespace }} has been "+
+		"without destination for {{ $value | humanizeDuration }}, and goes on with what it holds.",
+		"meshctl viz proxies names it, and its log says why it does not reach destination."),
+}, {
+	Alert: "TulleInjectionFailed",
+	Expr: `sum by (result) (
+    increase(tulle_injector_reviews_total{result=~"failed|refused"}[10m])) > 0`,
+	Labels: severity(ticket),
+	Annotations: says("The injector has not injected {{ $value | humanize }} pods in 10 minutes: "+
+		"{{ $labels.result }}.",
+		"They do not start. failed: see the injector's log. refused: an annotation makes no "+
+			"sense, and the event of the ReplicaSet says which."),
+}, {
+	Alert: "TulleWatchFailing",
 	Expr:  `max by (resource) (tulle_destination_watch_failing) > 0`,
 	For:   5 * time.Minute, Labels: severity(ticket),
 	Annotations: says("Destination does not hear of changes of {{ $labels.resource }}.",
