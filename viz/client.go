@@ -65,6 +65,11 @@ func (c *Client) Top(ctx context.Context, q Query) (*Top, error) {
 	return get[Top](ctx, c, "top", q.values())
 }
 
+// Graph asks /api/graph.
+func (c *Client) Graph(ctx context.Context, q Query) (*Graph, error) {
+	return get[Graph](ctx, c, "graph", q.values())
+}
+
 // Requests asks /api/requests.
 func (c *Client) Requests(ctx context.Context, q RequestQuery) (*Requests, error) {
 	return get[Requests](ctx, c, "requests", q.values())

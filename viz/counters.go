@@ -200,19 +200,21 @@ func mergeBuckets(a, b []bucket) []bucket {
 // bucketsWithin adds b into a in place when a has every bucket of b already, which is the steady
 // state; otherwise it changes nothing.
 func bucketsWithin(b, a []bucket) bool {
-	at := make([]int, len(b))
 	i := 0
-	for j, x := range b {
+	for _, x := range b {
 		for i < len(a) && a[i].index < x.index {
 			i++
 		}
 		if i == len(a) || a[i].index != x.index {
 			return false
 		}
-		at[j] = i
 	}
-	for j, i := range at {
-		a[i].count += b[j].count
+	i = 0
+	for _, x := range b {
+		for a[i].index < x.index {
+			i++
+		}
+		a[i].count += x.count
 	}
 	return true
 }

@@ -5,11 +5,14 @@
 // → store (cumulative totals of each proxy's life) → whole (what a workload's pods have counted
 // together) → history (a ring of what happened in each five seconds). Questions come in through
 // http, as the types of query.go, and are answered by stat, edges, routes, backends and top over
-// collect, which sums series into rows: wholes, so that the pods are no matter, unless the question
-// tells pods apart. The page (web) is answered by graph, which drawing gives places to (layered),
-// and course. For Prometheus the same reports are summed by workload (flow), in our names,
-// Linkerd's and Istio's (views), on a page of their own (prometheus). Callers' requests are counted
-// for service level objectives (objectives), which package slo keeps and judges.
+// collect, which sums series into rows (figures): wholes, so that the pods are no matter, unless
+// the question tells pods apart. What wholes did in the last minute is summed up as it comes
+// (recent), and of the rows of edges and top the busiest are found by that alone (ranking). Where
+// there are many proxies, an answer is remembered for its second (answers). The page (web) is
+// answered by graph, which drawing gives places to (layered), and course. For Prometheus the same
+// reports are summed by workload (flow), in our names, Linkerd's and Istio's (views), on a page of
+// their own (prometheus). Callers' requests are counted for service level objectives (objectives),
+// which package slo keeps and judges.
 //
 // Single requests come on a stream of their own (recordstream), while somebody wants to see them. A
 // tap (tapquery, taphttp) says which; hub tells the proxies, and gives each asker what they show,

@@ -45,48 +45,141 @@ func (s *store) edges(now time.Time, q Query) (*Edges, error) {
 	defer s.read(now)()
 	w := spanOf(now, q)
 	question := &edgeQuestion{what, now, now.Add(-max(w.length, edgeWindow))}
-	found := collectLocked(s, w, question.key)
-	told := tellers(found.groups)
-	for k := range found.groups {
-		if !question.covers(&k) ||
-			k.inbound && k.reportedBy(told) == "both" { // the client's row says it all
-			delete(found.groups, k)
-		}
-	}
-	shown := busiest(found.groups, maxEdgeRows)
-	out := &Edges{Window: s.windowLocked(w), Rows: make([]EdgeRow, 0, len(shown)),
-		Omitted: len(found.groups) - len(shown)}
-	for k, g := range shown {
-		out.Rows = append(out.Rows, k.row(g, k.reportedBy(told)))
+	out := &Edges{Window: s.windowLocked(w)}
+	if level := slices.Index(edgeLevel[:], question.endKind()); level >= 0 &&
+		what.kind != "service" && s.isRecentLocked(w) {
+		question.rankLocked(s, w, level, out)
+	} else {
+		question.sumLocked(s, w, out)
 	}
 	slices.SortFunc(out.Rows, compareEdges)
 	return out, nil
 }
 
+// sumLocked sums every edge up, of whatever time, and leaves the busiest.
+func (q *edgeQuestion) sumLocked(s *store, w span, out *Edges) {
+	found := collectLocked(s, w, q.key)
+	told := tellers(found.groups)
+	for k := range found.groups {
+		if !q.covers(&k) ||
+			k.inbound && k.reportedBy(told[k.join()]) == "both" { // the client's row says it all
+			delete(found.groups, k)
+		}
+	}
+	shown := busiest(found.groups, maxEdgeRows)
+	out.Omitted = len(found.groups) - len(shown)
+	out.Rows = make([]EdgeRow, 0, len(shown))
+	for k, g := range shown {
+		out.Rows = append(out.Rows, k.row(g, k.reportedBy(told[k.join()])))
+	}
+}
+
+// rankLocked finds the busiest edges of the last minute first, and sums up no others.
+func (q *edgeQuestion) rankLocked(s *store, w span, level int, out *Edges) {
+	told := q.toldLocked(s, level)
+	r := newRanking(s, w)
+	for i, one := range s.level.all {
+		b := &s.level.briefs[i]
+		at := b.edges[level]
+		if one == nil || at.edge == 0 || q.ended(b, one) ||
+			b.inbound && b.mtls && told[at.join] == (sides{true, true}) ||
+			!q.touches(one, level) {
+			continue
+		}
+		r.add(i, at.edge, false)
+	}
+	rows := r.collectLocked(s, maxEdgeRows)
+	out.Omitted = len(r.rows) - len(rows.groups)
+	out.Rows = make([]EdgeRow, 0, len(rows.groups))
+	for n, g := range rows.groups {
+		first := r.rows[n].first
+		k, _ := s.level.all[first].edge(edgeLevel[level])
+		by := k.reportedBy(told[s.level.briefs[first].edges[level].join])
+		out.Rows = append(out.Rows, k.row(g, by))
+	}
+}
+
+// toldLocked says of each edge which proxies told of it, by what their accounts have in common.
+func (q *edgeQuestion) toldLocked(s *store, level int) map[uint64]sides {
+	out := make(map[uint64]sides, len(s.level.all)/2)
+	for i, one := range s.level.all {
+		b := &s.level.briefs[i]
+		if one == nil || !b.mtls || b.edges[level].edge == 0 || q.ended(b, one) {
+			continue
+		}
+		join := b.edges[level].join
+		out[join] = out[join].and(b.inbound)
+	}
+	return out
+}
+
+// ended is over, of a whole.
+func (q *edgeQuestion) ended(b *brief, whole *series) bool {
+	return b.changed < q.since.UnixNano() && q.over(whole)
+}
+
+// touches says whether either end of a whole's edge is what was asked for. Mostly its own is.
+func (q *edgeQuestion) touches(whole *series, level int) bool {
+	if q.what.any() {
+		return true
+	}
+	if own, ok := whole.process.workload.of(edgeLevel[level]); ok && q.what.has(own) {
+		return true
+	}
+	k, _ := whole.edge(edgeLevel[level])
+	return q.covers(&k)
+}
+
 // key places a series in its edge.
 func (q *edgeQuestion) key(s *series) (edgeKey, bool) {
-	l := s.labels
 	if q.over(s) {
 		return edgeKey{}, false
 	}
-	k := edgeKey{security: l.security}
-	if l.security != api.Security_SECURITY_MTLS {
-		k.reason = insecureReason(l)
+	if l := s.labels; q.what.kind == "service" && l.outbound() && l.service != "" {
+		return s.edgeTo(key{l.namespace, "service", l.service})
 	}
-	var ok bool
-	if l.inbound() {
-		k.inbound, k.clientID, k.serverID = true, l.peerID, l.ownID
+	return s.edge(q.endKind())
+}
+
+// edge is the one that a series tells of, whose ends are named as a kind.
+func (s *series) edge(kind string) (edgeKey, bool) {
+	if s.labels.inbound() {
+		k := s.edgeKey()
+		var ok bool
+		k.inbound, k.clientID, k.serverID = true, s.labels.peerID, s.labels.ownID
 		k.src = s.caller()
-		k.dst, ok = s.process.workload.of(q.endKind())
+		k.dst, ok = s.process.workload.of(kind)
 		return k, ok
 	}
-	k.clientID, k.serverID = l.ownID, l.peerID
-	if k.src, ok = s.process.workload.of(q.endKind()); !ok {
-		return k, false
+	dst, ok := s.called(kind)
+	if !ok {
+		return edgeKey{}, false
 	}
-	k.dst, ok = q.target(s)
+	k, ok := s.edgeTo(dst)
+	if kind != "" {
+		k.src, ok = s.process.workload.of(kind)
+	}
 	return k, ok
 }
+
+// edgeTo is an outbound one to an end, from the workload.
+func (s *series) edgeTo(dst key) (k edgeKey, ok bool) {
+	k = s.edgeKey()
+	k.clientID, k.serverID, k.dst = s.labels.ownID, s.labels.peerID, dst
+	k.src, ok = s.process.workload.of("")
+	return k, ok
+}
+
+// edgeKey has how the edge is protected.
+func (s *series) edgeKey() edgeKey {
+	k := edgeKey{security: s.labels.security}
+	if !s.encrypted() {
+		k.reason = insecureReason(s.labels)
+	}
+	return k
+}
+
+func (s *series) encrypted() bool { return s.labels.security == api.Security_SECURITY_MTLS }
 
 // over says whether a series tells of nothing that still happens.
 func (q *edgeQuestion) over(s *series) bool {
@@ -102,14 +195,11 @@ func (q *edgeQuestion) endKind() string {
 	return ""
 }
 
-// target is an outbound edge's end: the endpoint's workload, or else the name that was asked for. A
+// called is an outbound edge's end: the endpoint's workload, or else the name that was asked for. A
 // request that reached no endpoint made no edge.
-func (q *edgeQuestion) target(s *series) (key, bool) {
+func (s *series) called(kind string) (key, bool) {
 	l := s.labels
-	if q.what.kind == "service" && l.service != "" {
-		return key{l.namespace, "service", l.service}, true
-	}
-	if k, ok := l.peer.of(q.endKind()); ok {
+	if k, ok := l.peer.of(kind); ok {
 		return k, true
 	}
 	if l.security == api.Security_SECURITY_UNSPECIFIED || l.target() == "" {
@@ -133,24 +223,24 @@ func (s *series) caller() key {
 // sides are those whose proxies told of an edge.
 type sides struct{ client, server bool }
 
+func (s sides) and(inbound bool) sides {
+	return sides{s.client || !inbound, s.server || inbound}
+}
+
 // tellers says of each edge which proxies told of it, with the same IDs.
 func tellers(groups map[edgeKey]*group) map[join]sides {
 	out := make(map[join]sides, len(groups)/2)
 	for k := range groups {
-		if k.security != api.Security_SECURITY_MTLS {
-			continue
+		if k.security == api.Security_SECURITY_MTLS {
+			out[k.join()] = out[k.join()].and(k.inbound)
 		}
-		at := k.join()
-		both := out[at]
-		both.client, both.server = both.client || !k.inbound, both.server || k.inbound
-		out[at] = both
 	}
 	return out
 }
 
-// reportedBy is "both", "client" or "server".
-func (k *edgeKey) reportedBy(told map[join]sides) string {
-	if k.security == api.Security_SECURITY_MTLS && told[k.join()] == (sides{true, true}) {
+// reportedBy is "both", "client" or "server", by who told of what the edge's accounts share.
+func (k *edgeKey) reportedBy(told sides) string {
+	if k.security == api.Security_SECURITY_MTLS && told == (sides{true, true}) {
 		return "both"
 	}
 	if k.inbound {

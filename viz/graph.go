@@ -47,11 +47,14 @@ type graphQuestion struct {
 	open   map[string]bool // nil: all namespaces are
 	// IDs of live proxies: their requests are counted where they were sent
 	reporting map[string]bool
-	proxies   map[key]*proxiesOf               // by node
-	serves    map[key]key                      // a workload's only service
-	servers   map[key]key                      // a service's only workload
-	behind    map[key]map[string]struct{}      // workloads of a node
-	routes    map[graphKey]map[string]struct{} // of an edge
+	proxies   map[key]*proxiesOf // by node
+	*servings
+	behind map[key]map[string]struct{} // workloads of a node
+	last   struct {
+		of   *process
+		node key
+		ok   bool
+	}
 }
 
 func parseGraph(q Query) (*graphQuestion, error) {
@@ -65,9 +68,8 @@ func parseGraph(q Query) (*graphQuestion, error) {
 	}
 	out := &graphQuestion{
 		what: what, by: q.Group, filter: filter, reporting: make(map[string]bool),
-		proxies: make(map[key]*proxiesOf), serves: make(map[key]key),
-		servers: make(map[key]key), behind: make(map[key]map[string]struct{}),
-		routes: make(map[graphKey]map[string]struct{}),
+		proxies: make(map[key]*proxiesOf),
+		behind:  make(map[key]map[string]struct{}),
 	}
 	switch q.Group {
 	case "":
@@ -108,6 +110,7 @@ func (s *store) graphLocked(now time.Time, q Query) (*Graph, *graphQuestion, err
 	question.choose(q, out.Namespaces)
 	out.Proxies = question.learnLocked(s, now)
 	edges, nodes := collectLocked(s, w, question.edge), collectLocked(s, w, question.node)
+	edges.routesLocked(s, w)
 	out.Total = edges.sum().figures()
 	question.fill(out, edges, nodes)
 	return out, question, nil
@@ -161,7 +164,7 @@ func (q *graphQuestion) opened(namespace string) bool { return q.open == nil || 
 // learnLocked notes who reports, and which services workloads are behind. It needs the store's
 // lock for reading.
 func (q *graphQuestion) learnLocked(s *store, now time.Time) (reporting int) {
-	q.learnServicesLocked(s)
+	q.servings = s.servingsLocked()
 	pods := make(map[reporter]struct{})
 	for _, p := range s.processes {
 		k, ok := p.workload.of("")
@@ -192,9 +195,21 @@ func (q *graphQuestion) note(at key, workload string) {
 	q.behind[at][workload] = struct{}{}
 }
 
-// learnServicesLocked finds the workloads of which all callers say the same service, and the
-// services that are one workload. It needs the store's lock for reading.
-func (q *graphQuestion) learnServicesLocked(s *store) {
+// servings are the workloads of which all callers say the same service, and the services that are
+// one workload. They never change.
+type servings struct {
+	made    uint64 // the store's, when they were found out
+	serves  map[key]key
+	servers map[key]key
+}
+
+// servingsLocked are those of the wholes that there are now. They are found out once for all who
+// ask until there are others.
+func (s *store) servingsLocked() *servings {
+	if known := s.served.Load(); known != nil && known.made == s.made {
+		return known
+	}
+	out := &servings{s.made, make(map[key]key), make(map[key]key)}
 	several := make(map[key]bool)
 	note := func(to map[key]key, k, v key) {
 		if was, known := to[k]; known && was != v {
@@ -212,18 +227,23 @@ func (q *graphQuestion) learnServicesLocked(s *store) {
 			continue
 		}
 		service := key{l.namespace, "service", l.service}
-		note(q.serves, k, service)
-		note(q.servers, service, k)
+		note(out.serves, k, service)
+		note(out.servers, service, k)
 	}
 	for k := range several {
-		delete(q.serves, k)
-		delete(q.servers, k)
+		delete(out.serves, k)
+		delete(out.servers, k)
 	}
+	s.served.Store(out)
+	return out
 }
 
 // served is the service that a workload is, where the graph shows services.
 func (q *graphQuestion) served(k key) key {
-	if service, ok := q.serves[k]; ok && q.by == GroupService {
+	if q.by != GroupService {
+		return k
+	}
+	if service, ok := q.serves[k]; ok {
 		return service
 	}
 	return k
@@ -237,11 +257,19 @@ func (q *graphQuestion) fold(k key) key {
 	return key{k.namespace, "namespace", k.namespace}
 }
 
+// own is the node of a process: as often as not the one that was asked for last.
+func (q *graphQuestion) own(p *process) (key, bool) {
+	if p != q.last.of {
+		k, ok := p.workload.of("")
+		q.last.of, q.last.node, q.last.ok = p, q.fold(q.served(k)), ok
+	}
+	return q.last.node, q.last.ok
+}
+
 // from is who sends a series' requests.
 func (q *graphQuestion) from(s *series) (key, bool) {
 	if !s.labels.inbound() {
-		k, ok := s.process.workload.of("")
-		return q.fold(q.served(k)), ok
+		return q.own(s.process)
 	}
 	k := s.caller()
 	if k.kind == "address" {
@@ -254,15 +282,16 @@ func (q *graphQuestion) from(s *series) (key, bool) {
 func (q *graphQuestion) to(s *series) (key, bool) {
 	l := s.labels
 	if l.inbound() {
-		k, ok := s.process.workload.of("")
-		return q.fold(q.served(k)), ok
+		return q.own(s.process)
 	}
 	k, ok := l.peer.of("")
 	if q.by == GroupService && l.service != "" || !ok {
 		k = s.target()
 	}
-	if only, known := q.servers[k]; known && q.by != GroupService {
-		k = only // it reached no endpoint, and there is no doubt whose it would have been
+	if k.kind == "service" && q.by != GroupService {
+		if only, known := q.servers[k]; known {
+			k = only // it reached no endpoint, and there is no doubt whose it would have been
+		}
 	}
 	return q.fold(q.served(k)), k.name != ""
 }
@@ -280,16 +309,20 @@ func (q *graphQuestion) edge(s *series) (graphKey, bool) {
 	from, ok := q.from(s)
 	to, there := q.to(s)
 	k := graphKey{from, to}
-	if !ok || !there || !q.what.any() && !q.what.has(from) && !q.what.has(to) {
-		return k, false
+	return k, ok && there && (q.what.any() || q.what.has(from) || q.what.has(to))
+}
+
+// routesLocked notes which routes are in each group.
+func (c *collection[K]) routesLocked(s *store, w span) {
+	for i, one := range s.seriesLocked(w) {
+		g := c.of[i]
+		if g == nil || len(g.routes) >= maxGraphRoutes {
+			continue
+		}
+		if route := routeName(one.labels); !slices.Contains(g.routes, route) {
+			g.routes = append(g.routes, route)
+		}
 	}
-	if q.routes[k] == nil {
-		q.routes[k] = make(map[string]struct{})
-	}
-	if len(q.routes[k]) < maxGraphRoutes {
-		q.routes[k][routeName(s.labels)] = struct{}{}
-	}
-	return k, true
 }
 
 // node places a series in the node that answers it. A workload's own proxies see every caller;
@@ -331,7 +364,7 @@ func (k key) id() string { return k.kind + "/" + k.namespace + "/" + k.name }
 
 func (q *graphQuestion) edgeRow(k graphKey, g *group) GraphEdge {
 	return GraphEdge{From: k.from.id(), To: k.to.id(),
-		Routes:    slices.Sorted(maps.Keys(q.routes[k])),
+		Routes:    slices.Sorted(slices.Values(g.routes)),
 		Encrypted: g.encrypted(), Security: g.name(), Reason: g.reason, ClientID: g.client,
 		ServerID: g.server, GraphFigures: g.graphFigures()}
 }

@@ -3,6 +3,7 @@ package viz
 import (
 	"cmp"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -22,12 +23,11 @@ const (
 )
 
 // history is a ring of slots. Slots whose time is over are packed: they do not change any more, and
-// are seldom read. What wholes did in the recent ones is summed up beforehand, for most questions
-// are about the last minute.
+// are seldom read. What wholes did in the recent ones is summed up beforehand: see recent.go.
 type history struct {
 	closed  []*slot // oldest first
 	podless int     // so many of the oldest have no parts any more
-	recent  int     // so many of the latest are in the wholes' recent
+	recent  int     // so many of the latest, and the open one, are in the wholes' recent
 	open    *openSlot
 	level   *table // of wholes
 	size    int    // of the closed slots
@@ -116,34 +116,7 @@ func (h *history) push(s *slot) {
 	h.closed = append(h.closed, s)
 	h.size += s.size()
 	h.recent++
-	h.sumUp(&s.wholes, (*sample).merge)
 }
-
-// sumUp changes what is recent by what a slot's wholes did.
-func (h *history) sumUp(l *log, change func(sum, by *sample)) {
-	var by, sum sample
-	for i, index := range l.index {
-		whole := h.level.all[index]
-		if whole == nil {
-			continue
-		}
-		by.parse(l.sample(i))
-		sum.parse(whole.recent)
-		change(&sum, &by)
-		was := cap(whole.recent)
-		whole.recent = h.scratch.pack(whole.recent, &sum)
-		h.sums += cap(whole.recent) - was
-	}
-}
-
-// age takes the oldest slot out of what is recent.
-func (h *history) age() {
-	h.sumUp(&h.closed[len(h.closed)-h.recent].wholes, (*sample).subtract)
-	h.recent--
-}
-
-// forget is for a whole that is not there any more.
-func (h *history) forget(whole *series) { h.sums -= cap(whole.recent) }
 
 // trim keeps the history's length and budget. Pods lose their part first.
 func (h *history) trim(number int64) {
@@ -178,12 +151,14 @@ func (h *history) cover(now time.Time, p *process, d time.Duration, counted bool
 	h.turn(now)
 	if counted {
 		h.open.covered[p] += d
+		p.lately += d
 	}
 }
 
 func (h *history) add(now time.Time, s *series, d *sample) {
 	h.turn(now)
 	h.put(s, d)
+	h.change(s.whole, d, (*sample).merge)
 	h.trim(h.open.number)
 }
 
@@ -353,28 +328,51 @@ func (s *sample) append(b []byte) []byte {
 
 // parse reads what append wrote; nothing else ever comes here. Of nothing it makes the zero sample.
 func (s *sample) parse(b packed) {
-	s.buckets = s.buckets[:0]
+	s.buckets = s.counters.parse(b).buckets(s.buckets[:0])
+}
+
+// zero says whether all counters are.
+func (b packed) zero() bool { return len(b) == 0 || b[0] == 0 }
+
+// buckets unpacks what is behind the counters, into memory that is there.
+func (b packed) buckets(into []bucket) []bucket {
 	last := uint16(0)
-	for b = s.counters.parse(b); len(b) > 0; {
+	for len(b) > 0 {
 		last += uint16(b.next())
-		s.buckets = append(s.buckets, bucket{last, b.next()})
+		into = append(into, bucket{last, b.next()})
 	}
+	return into
 }
 
 // parse returns what is behind the counters.
 func (c *counters) parse(b packed) packed {
 	*c = counters{}
-	mask := b.next()
-	for i := range c {
-		if mask&(1<<i) != 0 {
-			c[i] = b.next()
-		}
+	for mask := b.next(); mask != 0; mask &= mask - 1 {
+		c[bits.TrailingZeros64(mask)] = b.next()
 	}
 	return b
 }
 
-// next takes a number off the front.
+// addPacked adds counters that are packed, and returns what is behind them. Most are zero, and cost
+// nothing.
+func (c *counters) addPacked(b packed) packed {
+	for mask := b.next(); mask != 0; mask &= mask - 1 {
+		i := bits.TrailingZeros64(mask)
+		c[i] = addUp(c[i], b.next())
+	}
+	return b
+}
+
+// next takes a number off the front. Most are small.
 func (b *packed) next() uint64 {
+	if all := *b; len(all) > 0 && all[0] < 0x80 {
+		*b = all[1:]
+		return uint64(all[0])
+	}
+	return b.large()
+}
+
+func (b *packed) large() uint64 {
 	v, n := binary.Uvarint(*b)
 	*b = (*b)[max(n, 0):]
 	return v

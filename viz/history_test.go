@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +150,7 @@ func TestRecentIsWhatTheSlotsSay(t *testing.T) {
 		}
 		p := pods[rng.IntN(len(pods))]
 		s := counts[p]
+		unsettle(t, rng, p, s)
 		n := uint64(rng.IntN(20))
 		s.Requests += n
 		s.BucketCount[rng.IntN(metric.Buckets)] += n
@@ -160,20 +162,81 @@ func TestRecentIsWhatTheSlotsSay(t *testing.T) {
 		w := spanOf(m.now, Query{Resource: "deploy"})
 		recent := make([]*group, len(m.store.level.all))
 		slow := make([]*group, len(recent))
-		for i := range recent {
-			recent[i], slow[i] = &group{}, &group{}
+		for i, whole := range m.store.level.all {
+			if whole != nil {
+				recent[i], slow[i] = &group{}, &group{}
+			}
 		}
 		if m.store.isRecentLocked(w) {
 			m.store.fillRecentLocked(recent)
 			m.store.fillSlotsLocked(w, slow)
+			m.store.fillOpenLocked(w, slow)
 		}
 		done()
 		for i := range recent {
+			if recent[i] == nil {
+				continue
+			}
 			if recent[i].window != slow[i].window ||
 				!slices.Equal(recent[i].latency.counts(), slow[i].latency.counts()) {
 				t.Fatalf("at %v whole %d did %v, and the slots say %v", m.now, i, recent[i].window,
 					slow[i].window)
 			}
+			if n := m.store.level.briefs[i].requests; m.store.isRecentLocked(w) &&
+				n != recent[i].window[requests] {
+				t.Fatalf("at %v whole %d is said to have had %d requests", m.now, i, n)
+			}
+		}
+		checkLately(t, m, w)
+	}
+}
+
+// unsettle has a proxy forget a series now and then, or learn whose it is.
+func unsettle(t *testing.T, rng *rand.Rand, p *pod, s *api.Series) {
+	t.Helper()
+	switch rng.IntN(40) {
+	case 0:
+		m := p.message()
+		m.Ended = []uint32{s.Id}
+		r, err := checkReport(p.stream.who, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.mesh.store.apply(p.mesh.now, p.stream, r) == nil {
+			s.Id++
+			s.Requests = 0
+			clear(s.BucketCount)
+		}
+	case 1:
+		name, _, _ := strings.Cut(p.who.pod, "-")
+		if p.who.kind == "deployment" {
+			p.who.kind, p.who.name = "pod", p.who.pod
+		} else {
+			p.who.kind, p.who.name = "deployment", name
+		}
+	}
+}
+
+// checkLately: what a process told of lately is what the slots say.
+func checkLately(t *testing.T, m *mesh, w span) {
+	t.Helper()
+	if !m.store.history.isRecent(w) {
+		return
+	}
+	told := map[*process]time.Duration{}
+	for _, sl := range m.store.history.closed {
+		for _, x := range sl.covered {
+			if w.has(sl.number) {
+				told[x.process] += x.time
+			}
+		}
+	}
+	for p, d := range m.store.history.open.covered {
+		told[p] += d
+	}
+	for _, p := range m.store.processes {
+		if p.lately != told[p] {
+			t.Fatalf("at %v %v told of %v, and the slots say %v", m.now, p.key, p.lately, told[p])
 		}
 	}
 }

@@ -68,22 +68,22 @@ func (v *Server) Handler() http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET "+serve.StacksPath, serve.Stacks)
-	mux.HandleFunc("GET /api/stat", answer(parseQuery, v.store.stat))
-	mux.HandleFunc("GET /api/edges", answer(parseQuery, v.store.edges))
-	mux.HandleFunc("GET /api/routes", answer(parseQuery, v.store.routes))
-	mux.HandleFunc("GET /api/backends", answer(parseQuery, v.store.backends))
-	mux.HandleFunc("GET /api/top", answer(parseQuery, v.store.top))
-	mux.HandleFunc("GET /api/traces", answer(once(parseTraceQuery), v.traceList))
-	mux.HandleFunc("GET /api/traces/{id}", answer(parsePathID, v.traceTree))
-	mux.HandleFunc("GET /api/requests", answer(once(parseRequestQuery), v.requestList))
-	mux.HandleFunc("GET /api/why", answer(once(parseID), v.why))
-	mux.HandleFunc("GET /api/propagation", answer(once(parseNothing), v.propagation))
+	mux.HandleFunc("GET /api/stat", answer(v, parseQuery, v.store.stat))
+	mux.HandleFunc("GET /api/edges", answer(v, parseQuery, v.store.edges))
+	mux.HandleFunc("GET /api/routes", answer(v, parseQuery, v.store.routes))
+	mux.HandleFunc("GET /api/backends", answer(v, parseQuery, v.store.backends))
+	mux.HandleFunc("GET /api/top", answer(v, parseQuery, v.store.top))
+	mux.HandleFunc("GET /api/traces", answer(v, once(parseTraceQuery), v.traceList))
+	mux.HandleFunc("GET /api/traces/{id}", answer(v, parsePathID, v.traceTree))
+	mux.HandleFunc("GET /api/requests", answer(v, once(parseRequestQuery), v.requestList))
+	mux.HandleFunc("GET /api/why", answer(v, once(parseID), v.why))
+	mux.HandleFunc("GET /api/propagation", answer(v, once(parseNothing), v.propagation))
 	mux.HandleFunc("GET /api/tap", v.tap)
-	mux.HandleFunc("GET /api/endpoints", answer(once(parseEndpoints), v.endpoints))
-	mux.HandleFunc("GET /api/proxies", answer(parseQuery, v.store.reporting))
-	mux.HandleFunc("GET /api/graph", answer(parseQuery, v.graph))
-	mux.HandleFunc("GET /api/series", answer(parseQuery, v.store.course))
-	mux.HandleFunc("GET /api/slo", answer(parseQuery, v.store.slo))
+	mux.HandleFunc("GET /api/endpoints", answer(v, once(parseEndpoints), v.endpoints))
+	mux.HandleFunc("GET /api/proxies", answer(v, parseQuery, v.store.reporting))
+	mux.HandleFunc("GET /api/graph", answer(v, parseQuery, v.graph))
+	mux.HandleFunc("GET /api/series", answer(v, parseQuery, v.store.course))
+	mux.HandleFunc("GET /api/slo", answer(v, parseQuery, v.store.slo))
 	mux.Handle("GET /", web.Handler())
 	return localOnly(inTurn(mux))
 }
@@ -118,25 +118,27 @@ func localOnly(next http.Handler) http.Handler {
 // answer makes a handler of a question, which parse reads, with how often it is to be answered: 0
 // is once. Otherwise the answer comes again and again, a line of JSON each, or as server-sent
 // events where those are asked for.
-func answer[Q, T any](
-	parse func(*http.Request) (Q, time.Duration, error), ask func(time.Time, Q) (*T, error),
+func answer[Q comparable, T any](
+	v *Server, parse func(*http.Request) (Q, time.Duration, error),
+	ask func(time.Time, Q) (*T, error),
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, interval, err := parse(r)
-		var first *T
+		next := func() ([]byte, error) { return answerLine(v, r.URL.Path, q, ask) }
+		var first []byte
 		if err == nil {
-			first, err = ask(time.Now(), q)
+			first, err = next()
 		}
 		if err != nil {
 			fail(w, statusOf(err), err)
 			return
 		}
 		if interval > 0 {
-			repeat(w, r, interval, first, func() (*T, error) { return ask(time.Now(), q) })
+			repeat(newLines(w, r), interval, first, next)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(first) // an error means that the asker has gone
+		fmt.Fprintf(w, "%s\n", first) // an error means that the asker has gone
 	}
 }
 
@@ -169,19 +171,16 @@ func fail(w http.ResponseWriter, code int, err error) {
 	json.NewEncoder(w).Encode(Failure{Error: err.Error()})
 }
 
-func repeat[T any](
-	w http.ResponseWriter, r *http.Request, every time.Duration, first *T, next func() (*T, error),
-) {
-	out := newLines(w, r)
+func repeat(out *lines, every time.Duration, now []byte, next func() ([]byte, error)) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	for now := first; ; {
-		if out.write(now) != nil {
+	for {
+		if out.put(now) != nil {
 			return
 		}
 		select {
 		case <-ticker.C:
-		case <-r.Context().Done():
+		case <-out.gone:
 			return
 		}
 		var err error

@@ -35,7 +35,8 @@ func (s *store) routes(now time.Time, q Query) (*Routes, error) {
 		}
 		return routeKey{l.namespace, l.target(), routeName(l)}, true
 	}
-	rows, versions := collectLocked(s, w, key), s.versionsLocked(w, key)
+	rows := collectLocked(s, w, key)
+	versions := s.versionsLocked(w, key, rows)
 	out := &Routes{Window: s.windowLocked(w), Rows: make([]RouteRow, 0, len(rows.groups))}
 	for k, g := range rows.groups {
 		out.Rows = append(out.Rows, RouteRow{Route: k.route, Service: k.service,
@@ -48,21 +49,40 @@ func (s *store) routes(now time.Time, q Query) (*Routes, error) {
 	return out, nil
 }
 
+// version is one of those that a route's requests are sent to.
+type version struct {
+	routeKey
+	backend string
+}
+
 // versionsLocked are where each route's requests were sent. It needs the store's lock for reading.
 func (s *store) versionsLocked(
-	w span, key func(*series) (routeKey, bool),
+	w span, key func(*series) (routeKey, bool), rows *collection[routeKey],
 ) map[routeKey][]RouteBackend {
-	type version struct {
-		routeKey
-		backend string
+	sent := make(map[version]uint64)
+	if s.isRecentLocked(w) {
+		for i, one := range s.level.all {
+			if rows.of[i] != nil && one.labels.backend != "" {
+				k, _ := key(one)
+				sent[version{k, one.labels.backend}] += s.level.briefs[i].requests
+			}
+		}
+	} else {
+		found := collectLocked(s, w, func(one *series) (version, bool) {
+			k, ok := key(one)
+			return version{k, one.labels.backend}, ok && one.labels.backend != ""
+		})
+		for v, g := range found.groups {
+			sent[v] = g.window[requests]
+		}
 	}
-	found := collectLocked(s, w, func(one *series) (version, bool) {
-		k, ok := key(one)
-		return version{k, one.labels.backend}, ok && one.labels.backend != ""
-	})
+	return backendsOf(sent)
+}
+
+// backendsOf are the parts that versions have in their routes.
+func backendsOf(sent map[version]uint64) map[routeKey][]RouteBackend {
 	out, all := make(map[routeKey][]RouteBackend), make(map[routeKey]uint64)
-	for v, g := range found.groups {
-		n := g.window[requests]
+	for v, n := range sent {
 		out[v.routeKey] = append(out[v.routeKey],
 			RouteBackend{Backend: v.backend, WindowRequests: n})
 		all[v.routeKey] += n

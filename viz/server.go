@@ -73,6 +73,7 @@ type Server struct {
 
 	replicas atomic.Uint32 // a mark of which there are; 0: nobody has looked
 	drawings drawings
+	answers  answerCache
 
 	mu sync.Mutex // guards streams
 	// streams has at most one for each reporter: a newer one replaces the older.

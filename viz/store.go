@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -59,6 +60,7 @@ type process struct {
 	counted  bool // what its series have open is counted in their wholes
 	crew     *process
 	members  map[*process]struct{} // of a crew alone
+	lately   time.Duration         // how much of its time it told of in what is recent
 	retold   bool                  // until its first report has counted: see objectives.retold
 }
 
@@ -100,6 +102,8 @@ type store struct {
 	sizes      map[reporter]int
 	history    history
 	views      []view // of the page for Prometheus; they never change
+	made       uint64 // changes when a whole begins or ends
+	served     atomic.Pointer[servings]
 	flows      flows
 	objectives objectives
 	size       int      // of all but the labels
@@ -242,10 +246,10 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 		if one = s.addLocked(p, c.in); one == nil {
 			return
 		}
-		one.note(now)
+		s.touchLocked(now, one)
 	}
 	if one.open != c.in.open || !c.delta.zero() {
-		one.note(now)
+		s.touchLocked(now, one)
 	}
 	s.noteLocked(one, c.in)
 	if c.delta.zero() || !s.totalLocked(one, &c.delta) {
@@ -262,10 +266,11 @@ func (s *store) changeLocked(now time.Time, p *process, c change, counted bool) 
 	}
 }
 
-// note says that something has changed.
-func (s *series) note(now time.Time) {
-	s.changed, s.whole.changed = now, now
-	s.flow.note(now)
+// touchLocked says that something of a series has changed.
+func (s *store) touchLocked(now time.Time, one *series) {
+	one.changed, one.whole.changed = now, now
+	s.level.changed(one.whole)
+	one.flow.note(now)
 }
 
 // noteLocked takes the gauges.

@@ -58,12 +58,13 @@ func (v *Server) tap(w http.ResponseWriter, r *http.Request) {
 type lines struct {
 	w             http.ResponseWriter
 	control       *http.ResponseController
+	gone          <-chan struct{} // closed when the asker has
 	before, after string
 }
 
 // newLines begins an answer of lines of JSON, or of server-sent events where those are asked for.
 func newLines(w http.ResponseWriter, r *http.Request) *lines {
-	l := &lines{w: w, control: http.NewResponseController(w)}
+	l := &lines{w: w, control: http.NewResponseController(w), gone: r.Context().Done()}
 	kind := "application/x-ndjson"
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		l.before, l.after = "data: ", "\n"
@@ -79,6 +80,11 @@ func (l *lines) write(v any) error {
 	if err != nil {
 		return err
 	}
+	return l.put(line)
+}
+
+// put sends a line, at once.
+func (l *lines) put(line []byte) error {
 	l.control.SetWriteDeadline(time.Now().Add(queryTimeout)) // only a test's recorder has none
 	if _, err := fmt.Fprintf(l.w, "%s%s\n%s", l.before, line, l.after); err != nil {
 		return err

@@ -50,12 +50,22 @@ func (s *store) top(now time.Time, q Query) (*Top, error) {
 			pods[p.key.reporter] = struct{}{}
 		}
 	}
-	rows := collectLocked(s, w, question.key)
 	out := &Top{Window: s.windowLocked(w), Proxies: len(pods), Rows: []TopRow{}}
+	if question.group == GroupRoute && s.isRecentLocked(w) {
+		question.rankLocked(s, w, out)
+	} else {
+		question.sumLocked(s, w, out)
+	}
+	slices.SortFunc(out.Rows, compareTop)
+	return out, nil
+}
+
+// sumLocked sums every row up, of whatever time and grouping, and leaves the busiest.
+func (q *topQuestion) sumLocked(s *store, w span, out *Top) {
+	rows := collectLocked(s, w, q.key)
 	out.Total = rows.sum().figures()
 	for k, g := range rows.groups {
-		// who is ejected gets no requests, and is to be seen all the same
-		if g.window == (counters{}) && g.open == 0 && len(g.standing.ejected) == 0 {
+		if g.idle() {
 			delete(rows.groups, k)
 		}
 	}
@@ -64,8 +74,47 @@ func (s *store) top(now time.Time, q Query) (*Top, error) {
 	for k, g := range shown {
 		out.Rows = append(out.Rows, k.row(g))
 	}
-	slices.SortFunc(out.Rows, compareTop)
-	return out, nil
+}
+
+// idle says whether there is nothing to be seen: who is ejected gets no requests, and is to be seen
+// all the same.
+func (g *group) idle() bool {
+	return g.window == (counters{}) && g.open == 0 && len(g.standing.ejected) == 0
+}
+
+// rankLocked finds the busiest rows of the last minute first, and sums up of the others only what
+// all are together.
+func (q *topQuestion) rankLocked(s *store, w span, out *Top) {
+	ejecting := make(map[*series]bool)
+	for part := range s.noted {
+		if part.ejected > 0 && part.process.live(w.now) {
+			ejecting[part.whole] = true
+		}
+	}
+	r, all := newRanking(s, w), &group{}
+	var scratch []bucket
+	for i, one := range s.level.all {
+		if one == nil || s.level.briefs[i].call == 0 || !q.counts(one) {
+			continue
+		}
+		all.elapsed = max(all.elapsed, r.times.elapsed(one.process))
+		all.count(w, one)
+		all.addPacked(one.recent, &scratch)
+		r.add(i, s.level.briefs[i].call, one.recent.zero() && one.open == 0 && !ejecting[one])
+	}
+	for part := range s.noted {
+		if s.level.briefs[part.whole.index].call != 0 && q.counts(part.whole) &&
+			part.process.live(w.now) {
+			all.standing.note(part)
+		}
+	}
+	out.Total = all.figures()
+	rows := r.collectLocked(s, maxTopRows)
+	rows.trendsLocked(s, w, slices.Collect(maps.Values(rows.groups)))
+	for n, g := range rows.groups {
+		k := s.level.all[r.rows[n].first].call(q.group)
+		out.Rows = append(out.Rows, k.row(g))
+	}
 }
 
 func parseTop(q Query) (*topQuestion, error) {
@@ -87,21 +136,31 @@ func parseTop(q Query) (*topQuestion, error) {
 // key places a series in its row. What meshed callers send is counted at their side, where retries
 // show; the server's side adds only callers that no proxy reports for.
 func (q *topQuestion) key(s *series) (topKey, bool) {
+	if !q.counts(s) {
+		return topKey{}, false
+	}
+	k := s.call(q.group)
+	return k, k.to.name != ""
+}
+
+func (q *topQuestion) counts(s *series) bool {
 	l := s.labels
 	if l.inbound() && q.reporting[l.peerID] || !q.covers(s) {
-		return topKey{}, false
+		return false
 	}
-	if q.route != "" && routeName(l) != q.route {
-		return topKey{}, false
+	return q.route == "" || routeName(l) == q.route
+}
+
+// call is the row that a series is of, in a grouping.
+func (s *series) call(group string) topKey {
+	k := topKey{from: s.sender(group), to: s.receiver(group)}
+	if group == GroupRoute || group == GroupPod {
+		k.route = routeName(s.labels)
 	}
-	k := topKey{from: s.sender(q.group), to: s.receiver(q.group)}
-	if q.group == GroupRoute || q.group == GroupPod {
-		k.route = routeName(l)
-	}
-	if q.group == GroupIdentity {
+	if group == GroupIdentity {
 		k.clientID, k.serverID = s.ids()
 	}
-	return k, k.to.name != ""
+	return k
 }
 
 func (q *topQuestion) covers(s *series) bool {
@@ -152,20 +211,6 @@ func (s *series) ids() (client, server string) {
 		return s.labels.peerID, s.labels.ownID
 	}
 	return s.labels.ownID, s.labels.peerID
-}
-
-// sum is all groups together.
-func (c *collection[K]) sum() *group {
-	all := &group{}
-	for _, g := range c.groups {
-		all.total.add(&g.total)
-		all.window.add(&g.window)
-		all.open += g.open
-		all.standing.add(&g.standing)
-		all.elapsed = max(all.elapsed, g.elapsed)
-		all.latency.addAll(&g.latency)
-	}
-	return all
 }
 
 func (k *topKey) row(g *group) TopRow {

@@ -11,7 +11,7 @@ import (
 // with the pods. A whole has no process, but one that stands for all of its workload's.
 
 // wholeSize is what a whole costs beside its labels and totals, with its places in maps.
-const wholeSize = 264
+const wholeSize = 336
 
 // wholeKey is what a series is a part of.
 type wholeKey struct {
@@ -23,6 +23,7 @@ type wholeKey struct {
 // number is given again only when the history does not speak of its last holder any more.
 type table struct {
 	all     []*series // by number; nil: nobody has it
+	briefs  []brief   // of wholes alone, by number
 	retired []retired // oldest first
 }
 
@@ -101,11 +102,15 @@ func (s *store) unite(one *series) {
 		s.wholes[key] = whole
 		whole.ledgers = s.ledgersLocked(whole)
 		s.level.add(whole, s.history.number())
+		s.level.brief(whole, s.labels.seed)
 		s.size += wholeSize
+		s.made++
 	}
 	whole.parts++
 	one.whole = whole
 	whole.changed = later(whole.changed, one.changed)
+	s.level.changed(whole)
+	s.history.shift(whole, one, (*sample).merge)
 	if one.process.counted {
 		whole.open += one.open
 	}
@@ -126,10 +131,12 @@ func (s *store) departLocked(one *series) {
 	left.parse(whole.total)
 	left.subtract(&gone)
 	whole.total = s.another.pack(whole.total, &left)
+	s.history.shift(whole, one, (*sample).subtract)
 	s.labels.release(whole.labels)
 	if whole.parts--; whole.parts > 0 {
 		return
 	}
+	s.made++
 	s.size -= wholeSize + cap(whole.total)
 	s.history.forget(whole)
 	s.level.remove(whole, s.history.number())
