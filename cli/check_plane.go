@@ -53,7 +53,8 @@ func (c *checker) checkKinds() {
 	list, err := c.client.Discovery().ServerResourcesForGroupVersion(crd.APIVersion)
 	for _, resource := range []string{
 		crd.Resource, crd.BackendTrafficPolicies, crd.RateLimitPolicies, crd.FaultInjections,
-		crd.TelemetryPolicies, crd.ServiceLevelObjectives,
+		crd.TelemetryPolicies, crd.ServiceLevelObjectives, crd.TapSessions,
+		crd.ClusterTapSessions,
 	} {
 		if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
 			return r.Name == resource

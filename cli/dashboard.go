@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/cli/dev"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/viz/gate"
 )
 
@@ -23,8 +25,9 @@ func newDashboardCommand(a *app) *cobra.Command {
 once.
 
 On Kubernetes viz is reached by a port-forward, so that RBAC decides who may look, and the page is
-there until Ctrl-C. In a folder where 'meshctl dev up' runs, its page's address is printed, unless
---context or --kubeconfig says otherwise.`,
+there until Ctrl-C. Its live requests are those that you may tap: of all namespaces, or else of
+that of -n or the kubeconfig. In a folder where 'meshctl dev up' runs, its page's address is
+printed, unless --context or --kubeconfig says otherwise.`,
 		Example: "  meshctl dashboard\n  meshctl dashboard --port 8000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,7 +59,13 @@ func (v *vizApp) dashboard(ctx context.Context, port uint16) error {
 	if err != nil {
 		return fmt.Errorf("serve the page: %w", err)
 	}
-	way := &sameWay{link: link, over: &http.Transport{}}
+	ctx, cancel := context.WithCancel(ctx)
+	sessions := v.pageSessions(ctx, link)
+	var ended sync.WaitGroup
+	ended.Go(func() { sessions.run(ctx) })
+	defer ended.Wait()
+	defer cancel()
+	way := &sameWay{link: link, over: &http.Transport{}, nonce: sessions.nonce}
 	g := gate.New(gate.Proxy(func() string { return link.current().Addr() }, way))
 	fmt.Fprintln(v.Out, g.Address(l.Addr().String()))
 	fmt.Fprintln(v.ErrOut, "Open it in a browser: the address is good once. Ctrl-C ends the page.")
@@ -75,12 +84,15 @@ func (v *vizApp) devDashboard(ctx context.Context) error {
 // sameWay goes over a link, and over a new one where it is broken: all that is sent may be sent
 // again.
 type sameWay struct {
-	link *vizLink
-	over http.RoundTripper
+	link  *vizLink
+	over  http.RoundTripper
+	nonce func() string // of the session by which its user taps; "": none
 }
 
 // RoundTrip sends a request on.
 func (w *sameWay) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(names.TapNonceHeader, w.nonce())
 	client := w.link.current()
 	answer, err := w.over.RoundTrip(r)
 	if err == nil || !silent(err) || !w.link.again(r.Context(), client) {

@@ -16,8 +16,8 @@ func TestInstallPrintsTheSameEveryTime(t *testing.T) {
 	}
 	crds, _, _ := run(t, "", "install", "--crds")
 	const definition = "\nkind: CustomResourceDefinition\n"
-	if !strings.HasPrefix(first, crds) || strings.Count(crds, definition) != 6 ||
-		strings.Count(crds, "\nkind: ") != 6 {
+	if !strings.HasPrefix(first, crds) || strings.Count(crds, definition) != 8 ||
+		strings.Count(crds, "\nkind: ") != 8 {
 		t.Error("--crds prints something else than the CRDs")
 	}
 	for _, want := range []string{

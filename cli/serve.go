@@ -197,6 +197,11 @@ func (s server) serveViz(ctx context.Context, cfg viz.Config, at vizPlaces) erro
 	health := s.probes()
 	cfg.Source, cfg.TrustDomain, cfg.Log, cfg.Metrics = s.source, s.trustDomain, s.log,
 		health.Metrics
+	keeper := s.tapKeeper()
+	cfg.TapSessions = true
+	if keeper != nil {
+		cfg.Tapped = keeper.Tapped
+	}
 	v := viz.New(cfg)
 	health.Metrics.MustRegister(v)
 	all, ctx := errgroup.WithContext(ctx)
@@ -219,6 +224,7 @@ func (s server) serveViz(ctx context.Context, cfg viz.Config, at vizPlaces) erro
 	})
 	all.Go(func() error { return v.Serve(ctx, s.listen, l) })
 	all.Go(func() error { return health.Serve(ctx, s.health) })
+	all.Go(func() error { return s.keepTaps(ctx, keeper, v) })
 	all.Go(func() error {
 		if err := s.followObjectives(ctx, v); err != nil { // proxies report all the same
 			s.log.Error("nothing is counted for ServiceLevelObjectives", "err", err)

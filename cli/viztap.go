@@ -43,6 +43,10 @@ Only what is asked for leaves a proxy, and no more than --max-rps of it; the las
 error, says how much more there was. No header, no query and no body is ever shown, but the
 caller's name for itself and x-request-id.
 
+On Kubernetes the API server decides who may: while it runs, the command has a TapSession in the
+namespace of what is watched, or with -A a ClusterTapSession, which you must be able to create (the
+ClusterRole tulle-tap), and an Event says that there is a tap.
+
 A service is watched at those that call it. --input-file shows what an earlier tap, or an access
 log, has written with -o json, under the same conditions.`,
 		Example: "  meshctl viz tap deploy/web -n shop\n" +
@@ -140,14 +144,10 @@ func (t *vizTap) run(ctx context.Context) error {
 		return err
 	}
 	t.query.Namespace = of.Namespace
-	var last viz.TapCounts
-	err = link.current().Tap(ctx, &t.query, func(line viz.TapLine) error {
-		if line.Record == nil {
-			last = line.Counts
-			return nil
-		}
-		return p.print(line.Record)
-	})
+	last, err := t.watch(ctx, link, p)
+	if errors.Is(err, viz.ErrSession) {
+		last, err = t.watchByLeave(ctx, link, p)
+	}
 	if err != nil && ctx.Err() == nil {
 		return t.explain(err)
 	}
@@ -159,11 +159,45 @@ func (t *vizTap) run(ctx context.Context) error {
 	return nil
 }
 
+// watch shows what viz tells, and gives what was counted last.
+func (t *vizTap) watch(
+	ctx context.Context, link *vizLink, p *tapPrinter,
+) (last viz.TapCounts, err error) {
+	err = link.current().Tap(ctx, &t.query, func(line viz.TapLine) error {
+		if line.Record == nil {
+			last = line.Counts
+			return nil
+		}
+		return p.print(line.Record)
+	})
+	return last, err
+}
+
+// watchByLeave does so by a session that it makes for it.
+func (t *vizTap) watchByLeave(
+	ctx context.Context, link *vizLink, p *tapPrinter,
+) (viz.TapCounts, error) {
+	namespaces, err := t.query.Namespaces()
+	if err != nil {
+		return viz.TapCounts{}, err
+	}
+	leave, err := t.grantTap(ctx, namespaces)
+	if err != nil {
+		return viz.TapCounts{}, err
+	}
+	defer leave.revoke(t.app)
+	t.query.Nonce = leave.nonce
+	return t.watch(ctx, link, p)
+}
+
 // footer says how much there was.
 func footer(shown uint64, c viz.TapCounts) string {
 	text := fmt.Sprintf("shown %s of %s", thousands(shown), thousands(c.Matched))
 	if c.Dropped > 0 {
 		text += fmt.Sprintf("; %s dropped on the way", thousands(c.Dropped))
+	}
+	if c.Ended != "" {
+		text += "; " + c.Ended
 	}
 	return text
 }

@@ -20,7 +20,8 @@ func newVizWhyCommand(v *vizApp) *cobra.Command {
 of a trace. For each there is what the proxies of both ends saw, every try with its endpoint and
 reason, and what to do about it.
 
-viz knows of requests that are traced, that a tap shows, or that did not go well, for some minutes.
+viz knows of requests that are traced, or that did not go well, for some minutes, and in a mesh of
+'meshctl dev' of those that a tap shows.
 A request that failed has its ID in the access log, too (tulle.request_id, trace_id).`,
 		Example: "  meshctl viz why 7f3e0a9c-1d2b-4c6e-9a51-5b8c0d2f4e61\n" +
 			"  meshctl viz why 0af7651916cd43dd8448eb211c80319c -o json",
@@ -30,7 +31,7 @@ A request that failed has its ID in the access log, too (tulle.request_id, trace
 				answer, err := c.Why(ctx, args[0])
 				if err == nil && len(answer.Calls) == 0 && r.isTable() {
 					return nil, fmt.Errorf("viz knows of no request or trace %q: it keeps those "+
-						"that are traced, tapped or failed, for some minutes. %s; or watch "+
+						"that are traced or failed, for some minutes. %s; or watch "+
 						"requests as they end: meshctl viz tap", args[0], v.howToTrace())
 				}
 				return answer, err

@@ -132,8 +132,19 @@ func refusal(what, httpStatus string, body *json.Decoder) error {
 		return fmt.Errorf("ask viz for %s: it answered %s: is this viz's address?", what,
 			httpStatus)
 	}
+	if f.NeedsSession {
+		return sessionError(f.Error)
+	}
 	return fmt.Errorf("viz refused the question for %s: %s", what, f.Error)
 }
+
+// sessionError is an ErrSession in viz's words.
+type sessionError string
+
+func (e sessionError) Error() string { return string(e) }
+
+// Is makes it one.
+func (e sessionError) Is(target error) bool { return target == ErrSession }
 
 func (q Query) values() url.Values {
 	p := url.Values{}

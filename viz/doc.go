@@ -58,6 +58,10 @@
 // other halves. Of questions about endpoints there are api.MaxQuestions at a time, each for
 // maxAskedProxies, which endpointsWait ends.
 //
+// Where taps need a session (tapsessions), who may watch what is decided elsewhere, and viz is
+// told by SetSessions: a tap is confined to its session's namespace, ends with it, and is written
+// down before it begins. What a tap alone makes proxies tell is then kept for nobody else.
+//
 // Goroutines: Server.Serve owns the gRPC and HTTP servers and ends when its context does, after
 // every stream has ended; ServeMetrics likewise its own.
 package viz

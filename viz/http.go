@@ -166,9 +166,13 @@ func statusOf(err error) int {
 }
 
 func fail(w http.ResponseWriter, code int, err error) {
+	failWith(w, code, Failure{Error: err.Error()})
+}
+
+func failWith(w http.ResponseWriter, code int, f Failure) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(Failure{Error: err.Error()})
+	json.NewEncoder(w).Encode(f) // an error means that the asker has gone
 }
 
 func repeat(out *lines, every time.Duration, now []byte, next func() ([]byte, error)) {

@@ -59,6 +59,8 @@ type TapCounts struct {
 	// Dropped are those within the budget for which there was no room on their way.
 	Dropped uint64 `json:"tulle.tap.dropped"`
 	Proxies int    `json:"tulle.tap.proxies"` // that look
+	// Ended is why the tap ends, if its asker did not ask for that.
+	Ended string `json:"tulle.tap.ended,omitempty"`
 }
 
 // begin begins a tap, which its asker must end.
@@ -250,11 +252,7 @@ func (h *hub) follow(ctx context.Context, t *tap, each func(any) error) error {
 	defer over.Stop()
 	counts := time.NewTicker(countsEvery)
 	defer counts.Stop()
-	var told TapCounts
-	tell := func() error {
-		told = t.soFar(h.proxies())
-		return each(told)
-	}
+	tell := func() error { return each(t.soFar(h.proxies())) }
 	for err := tell(); err == nil; {
 		select {
 		case r := <-t.out:
@@ -266,12 +264,19 @@ func (h *hub) follow(ctx context.Context, t *tap, each func(any) error) error {
 			err = tell()
 		case <-over.C:
 			return tell()
+		case <-t.over():
+			last := t.soFar(h.proxies())
+			last.Ended = sessionEnded
+			return each(last)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 	return nil
 }
+
+// sessionEnded is why a tap ends that is not permitted any more.
+const sessionEnded = "its TapSession has ended"
 
 // countsEvery is how often an asker hears what a tap has counted: that someone is there, too.
 const countsEvery = time.Second

@@ -339,4 +339,6 @@ type Course struct {
 // Failure is the answer to a question that could not be answered.
 type Failure struct {
 	Error string `json:"error"`
+	// NeedsSession: who asks needs a TapSession, or another one.
+	NeedsSession bool `json:"needsSession,omitempty"`
 }

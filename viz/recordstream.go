@@ -136,7 +136,9 @@ func (v *Server) takeRecords(now time.Time, one *watched, m *api.RecordsRequest)
 	v.hub.count(one, m.Taps, lost+uint64(len(m.Records)-room))
 	v.hub.answered(one, m.Endpoints)
 	for _, r := range m.Records[:room] {
-		v.records.take(now, one.who, r)
+		if !v.sessions.needed || tellsAnyhow(r) {
+			v.records.take(now, one.who, r)
+		}
 		v.hub.take(now, one, r)
 	}
 	return nil

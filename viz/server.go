@@ -47,6 +47,10 @@ type Config struct {
 	// ObjectivesFile is where what is counted for service level objectives outlives the process;
 	// empty: it does not. It is this server's alone.
 	ObjectivesFile string
+	// TapSessions: nobody taps without a Session (SetSessions). Then Tapped, which may be nil,
+	// hears of each tap before it begins; after an error there is none.
+	TapSessions bool
+	Tapped      func(context.Context, Tapping) error
 }
 
 // connectionLimits are what proxies may hold: each has one connection, and a second while it moves.
@@ -71,6 +75,8 @@ type Server struct {
 	hub     *hub
 	limits  serve.Limits
 
+	sessions *sessions
+
 	replicas atomic.Uint32 // a mark of which there are; 0: nobody has looked
 	drawings drawings
 	answers  answerCache
@@ -90,7 +96,7 @@ type stream struct {
 // New makes a Server. It starts nothing, but reads what is kept of objectives.
 func New(cfg Config) *Server {
 	v := &Server{cfg: cfg, store: newStore(viewsOf(cfg.MetricsCompat)), records: newRecords(),
-		hub:    newHub(),
+		hub: newHub(), sessions: newSessions(cfg.TapSessions),
 		limits: connectionLimits, streams: make(map[reporter]*stream)}
 	v.openKeep()
 	return v

@@ -26,19 +26,27 @@ type running struct {
 	source  *spiffe.Source
 	reports string
 	client  *Client
+	server  *Server
 	stop    func()
 }
 
 func startViz(t *testing.T, ca *testCA) *running {
 	t.Helper()
+	return startVizOf(t, ca, Config{})
+}
+
+// startVizOf starts one that is configured like cfg.
+func startVizOf(t *testing.T, ca *testCA, cfg Config) *running {
+	t.Helper()
 	source := ca.source("tulle", "tulle-viz", "tulle-viz-0", time.Hour)
 	reports, queries := listen(t), listen(t)
-	v := New(Config{Source: source, TrustDomain: testDomain, Log: slog.New(slog.DiscardHandler)})
+	cfg.Source, cfg.TrustDomain, cfg.Log = source, testDomain, slog.New(slog.DiscardHandler)
+	v := New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- v.Serve(ctx, reports, queries) }()
 	r := &running{t: t, ca: ca, source: source, reports: reports.Addr().String(),
-		client: NewClient(queries.Addr().String())}
+		client: NewClient(queries.Addr().String()), server: v}
 	stopped := false
 	r.stop = func() {
 		if stopped {

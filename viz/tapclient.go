@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/tulle-mesh/tulle/identity/names"
 )
 
 // maxTapLine bounds a line of a tap, bytes.
@@ -40,6 +42,9 @@ func (c *Client) Tap(ctx context.Context, q *TapQuery, each func(TapLine) error)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return fmt.Errorf("tap: %w", err)
+	}
+	if q.Nonce != "" {
+		r.Header.Set(names.TapNonceHeader, q.Nonce)
 	}
 	endless := http.Client{Transport: c.http.Transport}
 	response, err := endless.Do(r)

@@ -3,8 +3,10 @@ package viz
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,12 +43,20 @@ func (v *Server) tap(w http.ResponseWriter, r *http.Request) {
 		fail(w, statusOf(err), err)
 		return
 	}
+	if err := v.sessions.permit(r.Context(), nonceOf(r), p); err != nil {
+		refuseTap(w, err)
+		return
+	}
 	t, err := v.hub.begin(p)
 	if err != nil {
 		fail(w, http.StatusServiceUnavailable, err)
 		return
 	}
 	defer v.hub.end(t)
+	if err := v.writeDown(r.Context(), p); err != nil {
+		fail(w, http.StatusServiceUnavailable, err)
+		return
+	}
 	v.cfg.Log.Info("a tap begins", "tap", t.id, "of", r.URL.RawQuery)
 	defer func() { v.cfg.Log.Info("the tap has ended", "tap", t.id, "shown", t.soFar(0).Shown) }()
 	lines := newLines(w, r)
@@ -167,6 +177,19 @@ func ParseStatuses(text string) (from, to uint32, err error) {
 		return 0, 0, fmt.Errorf("%w: status %q: write 404, 5xx or 400-499", errQuery, text)
 	}
 	return uint32(a), uint32(b), nil
+}
+
+// conditions are which requests a query asks for, to be read by people.
+func (q *TapQuery) conditions() string {
+	p := q.values()
+	for _, bound := range []string{paramStream, tapParamRPS, tapParamLimit, tapParamDuration} {
+		p.Del(bound)
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		all = append(all, name+"="+printable(p.Get(name)))
+	}
+	return strings.Join(all, " ")
 }
 
 // values are a query's parameters.

@@ -50,6 +50,9 @@ type TapQuery struct {
 	RPS      uint32        // of one proxy, at most; 0: DefaultTapRPS
 	Limit    uint64        // ends after so many; 0: any
 	Duration time.Duration // ends after that; 0: MaxTapDuration
+
+	// Nonce is that of a TapSession, where viz wants one (ErrSession).
+	Nonce string
 }
 
 // tapPlan is a query made ready: who is asked for what, and what is shown of it.
@@ -57,6 +60,7 @@ type tapPlan struct {
 	*TapQuery
 	target, from, to resource
 	trace            []byte
+	session          *session // by which it is permitted; nil: none is needed
 }
 
 // plan makes a query ready, or says what is wrong with it.
@@ -138,6 +142,42 @@ func (q *TapQuery) check() error {
 		return fmt.Errorf("%w: identity: %w", errQuery, err)
 	}
 	return nil
+}
+
+// Namespaces are those of which requests are asked for: in each of them is one side of every
+// request, so that who may tap any of them may tap this. None: it is about all namespaces.
+func (q *TapQuery) Namespaces() ([]string, error) {
+	p, err := q.plan()
+	if err != nil {
+		return nil, err
+	}
+	return p.namespaces(), nil
+}
+
+func (p *tapPlan) namespaces() (all []string) {
+	one, other := p.target, resource{}
+	if p.directed() {
+		one, other = p.sides()
+	}
+	for _, r := range []resource{one, other} {
+		if r.namespace != "" && !slices.Contains(all, r.namespace) {
+			all = append(all, r.namespace)
+		}
+	}
+	return all
+}
+
+// within reports whether all that is asked for has a side in a namespace. What names none is
+// confined to it, if it can be.
+func (p *tapPlan) within(namespace string) bool {
+	if all := p.namespaces(); len(all) > 0 {
+		return slices.Contains(all, namespace)
+	}
+	if !p.from.any() && !p.to.any() {
+		return false
+	}
+	p.target.namespace = namespace
+	return true
 }
 
 // directed reports whether the two sides of what is asked for are told apart.

@@ -29,11 +29,12 @@ type Config struct {
 	Tracing []string
 }
 
-// CRDs are the kinds that users write.
+// CRDs are the kinds that users write, and those that commands make for them.
 func CRDs() (out []runtime.Object) {
 	for _, definition := range []*apix.CustomResourceDefinition{
 		crd.CRD(), crd.BackendTrafficPolicyCRD(), crd.RateLimitPolicyCRD(),
 		crd.FaultInjectionCRD(), crd.TelemetryPolicyCRD(), crd.ServiceLevelObjectiveCRD(),
+		crd.TapSessionCRD(), crd.ClusterTapSessionCRD(),
 	} {
 		own := definition.Labels
 		definition.Labels = labels("")
@@ -62,6 +63,7 @@ func Objects(c Config) []runtime.Object {
 			out = append(out, c.readersOf(s))
 		}
 	}
+	out = append(out, userRoles()...)
 	out = append(out, c.monitors()...)
 	return append(out, c.webhook())
 }

@@ -83,12 +83,12 @@ func TestOrderOfObjects(t *testing.T) {
 		}
 	}
 	server := "ServiceAccount ClusterRole ClusterRoleBinding "
-	want := strings.Repeat("CustomResourceDefinition ", 6) + "Namespace " +
+	want := strings.Repeat("CustomResourceDefinition ", 8) + "Namespace " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Role RoleBinding Service Deployment " +
 		server + "Service Deployment PodDisruptionBudget " +
 		server + "Service Service Deployment " +
-		"MutatingWebhookConfiguration"
+		"ClusterRole ClusterRole MutatingWebhookConfiguration"
 	if got := strings.Join(kinds, " "); got != want {
 		t.Errorf("kinds:\n%s\nwant\n%s", got, want)
 	}
@@ -123,7 +123,13 @@ func TestRights(t *testing.T) {
 		"ClusterRole tulle-injector /namespaces [] get",
 		"ClusterRole tulle-injector admissionregistration.k8s.io/mutatingwebhookconfigurations " +
 			"[tulle-injector] get,update",
-		"ClusterRole tulle-viz tulle.dev/servicelevelobjectives [] get,list,watch",
+		"ClusterRole tulle-viz tulle.dev/servicelevelobjectives,tapsessions,clustertapsessions " +
+			"[] get,list,watch",
+		"ClusterRole tulle-viz tulle.dev/tapsessions,clustertapsessions [] delete",
+		"ClusterRole tulle-viz /events [] create",
+		"ClusterRole tulle-tap tulle.dev/tapsessions,clustertapsessions [] " +
+			"create,delete,get,list,watch",
+		"ClusterRole tulle-tap-view tulle.dev/tapsessions,clustertapsessions [] get,list,watch",
 	}
 	var got []string
 	for _, object := range Objects(testConfig()) {
@@ -141,6 +147,26 @@ func TestRights(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("rights:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Who may only view a namespace may not tap it.
+func TestWhoseRolesTapsAreIn(t *testing.T) {
+	got := map[string]string{}
+	for _, object := range Objects(testConfig()) {
+		role, ok := object.(*rbacv1.ClusterRole)
+		if !ok {
+			continue
+		}
+		for label := range role.Labels {
+			if of, ok := strings.CutPrefix(label, "rbac.authorization.k8s.io/aggregate-to-"); ok {
+				got[of] = role.Name
+			}
+		}
+	}
+	if want := map[string]string{"edit": "tulle-tap", "view": "tulle-tap-view"}; !maps.Equal(got,
+		want) {
+		t.Errorf("aggregated are %v, want %v", got, want)
 	}
 }
 

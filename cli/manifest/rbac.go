@@ -56,8 +56,14 @@ func ruleTable() map[string]rules {
 			},
 		},
 		names.Viz: {
-			// What users promise of their Services. All else viz hears from proxies.
-			cluster: []rbacv1.PolicyRule{read(crd.Group, crd.ServiceLevelObjectives)},
+			// What users promise of their Services, who may tap, whose leave is over, and an Event
+			// of each tap. All else viz hears from proxies.
+			cluster: []rbacv1.PolicyRule{
+				read(crd.Group, crd.ServiceLevelObjectives, crd.TapSessions,
+					crd.ClusterTapSessions),
+				tapRule("delete"),
+				rule("", "events", "create"),
+			},
 		},
 	}
 }

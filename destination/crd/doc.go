@@ -1,7 +1,8 @@
 // Package crd holds the kinds that users write, ServiceProfile, BackendTrafficPolicy,
 // RateLimitPolicy, FaultInjection, TelemetryPolicy and ServiceLevelObjective (tulle.dev/v1alpha1):
 // their defaults, their validation, their YAML, and the CustomResourceDefinitions that give the API
-// server the same rules.
+// server the same rules. TapSession and ClusterTapSession are not written by people, but made by
+// commands for them; they are of no source of destination's.
 //
 // Of the Gateway API's kinds, which are that project's, it says how the mesh reads them: what their
 // references mean, and which reasons their conditions have.

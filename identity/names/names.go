@@ -40,6 +40,13 @@ const (
 	ProxyContainer = "tulle-proxy"
 )
 
+// TapRole is the ClusterRole of who may tap.
+const TapRole = "tulle-tap"
+
+// TapNonceHeader is the header of a question to viz in which who taps shows the nonce of a
+// TapSession.
+const TapNonceHeader = "Tulle-Tap-Nonce"
+
 // Audience is what a token must be made for to be taken by identity of this trust domain, and what
 // nobody else takes.
 func Audience(trustDomain string) string { return "identity.tulle.dev/" + trustDomain }

@@ -13,7 +13,7 @@ export const questions = (s) => [
 ];
 
 export function command(s) {
-  return `meshctl viz tap -A${s.q.get('failed') ? ' --failed' : ''}${s.q.get('retried') ? ' --retried' : ''}${s.q.get('path') ? ` --path ${s.q.get('path')}` : ''}`;
+  return `meshctl viz tap -A${s.q.get('failed') ? ' --failed' : ''}${s.q.get('retried') ? ' --retries' : ''}${s.q.get('path') ? ` --path ${s.q.get('path')}` : ''}`;
 }
 
 export function view(s, answers) {
