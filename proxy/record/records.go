@@ -25,9 +25,13 @@ const (
 	recordsEvery      = 100 * time.Millisecond
 	// countsEvery is how often taps' counts are told that change without a record.
 	countsEvery = time.Second
-	// keptPerSecond is how many records go to viz that no tap asks for: of what went well and is
-	// traced, and as many of what did not go well.
+	// keptPerSecond is how many records go to viz that no tap asks for: of what did not go well,
+	// and as many of what is traced though nobody has sampled it, for it is worth it.
 	keptPerSecond = 100
+	// sampledPerSecond is the same of what is sampled and went well. How much that is decides who
+	// samples, and what one proxy leaves out is a hole in a trace that others tell of; so the bound
+	// is that of the spans which a collector gets. What waits is bounded by the queue all the same.
+	sampledPerSecond = 1000
 	// hopsPerSecond bounds what callers' proxies make this one show.
 	hopsPerSecond = 1000
 	recordsWait   = time.Minute // at most, until viz is tried again
@@ -43,7 +47,7 @@ type Records struct {
 	dropped atomic.Uint64
 	taps    atomic.Pointer[taps] // nil: there is no stream
 	news    chan struct{}        // holds one: the taps have changed
-	kept    struct{ well, unwell bucket }
+	kept    struct{ sampled, worth, unwell bucket }
 	hops    bucket
 }
 
@@ -70,8 +74,9 @@ func NewRecords(o RecordsOptions) *Records {
 	r := &Records{RecordsOptions: o, began: time.Now(), news: make(chan struct{}, 1),
 		queue: make(chan wanted, recordsQueue),
 		asked: make(chan *api.EndpointsQuestion, api.MaxQuestions)}
-	r.kept.well.every = interval(keptPerSecond, keptPerSecond)
-	r.kept.unwell.every = r.kept.well.every
+	r.kept.sampled.every = interval(sampledPerSecond, sampledPerSecond)
+	r.kept.worth.every = interval(keptPerSecond, keptPerSecond)
+	r.kept.unwell.every = r.kept.worth.every
 	r.hops.every = interval(hopsPerSecond, hopsPerSecond)
 	return r
 }
@@ -146,10 +151,12 @@ func (r *Records) keep(
 	switch {
 	case unwell(o):
 		return r.kept.unwell.take(now)
-	case o.Trace == nil, o.Trace.Held && !worth(o):
+	case o.Trace == nil:
 		return false
+	case !o.Trace.Held:
+		return r.kept.sampled.take(now)
 	}
-	return r.kept.well.take(now)
+	return worth(o) && r.kept.worth.take(now)
 }
 
 // Run shows what is wanted until the requests have ended.

@@ -14,7 +14,7 @@ func watched(taps ...*api.Tap) (*Records, *outcome.Hook) {
 	r := NewRecords(RecordsOptions{Changed: func() {}})
 	r.follow(&api.RecordsResponse{Taps: taps})
 	h := &outcome.Hook{}
-	r.Join(h, func(o *outcome.Record) bool { return o.Failed })
+	r.Join(h, func(o *outcome.Record) bool { return o.Latency > time.Minute })
 	return r, h
 }
 
@@ -145,8 +145,8 @@ func TestTheCalleeShowsWhatTheCallerHasChosen(t *testing.T) {
 	})
 }
 
-// Without a tap viz hears of what is traced and of what does not go well, a few each second, and of
-// nothing more.
+// Without a tap viz hears of what is sampled, and of a few each second of what is worth it or does
+// not go well, and of nothing more.
 func TestWhatIsKeptWithoutATap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, h := watched()
@@ -158,28 +158,34 @@ func TestWhatIsKeptWithoutATap(t *testing.T) {
 			o.Trace = &outcome.Trace{Held: held}
 			return o
 		}
-		for range 1000 {
+		worth := traced(true)
+		worth.Latency = time.Hour
+		var sampled, held, unwell int
+		for range 2 * sampledPerSecond {
 			h.Live(fineOut())
 			h.Live(traced(true)) // and not worth it
+			h.Live(worth)
 			h.Live(traced(false))
 			h.Live(request())
-		}
-		var well, unwell int
-		for _, w := range shown(r) {
-			switch {
-			case w.Failed:
-				unwell++
-			case w.Trace != nil && !w.Trace.Held:
-				well++
-			default:
-				t.Fatalf("shown: %+v", w)
+			for _, w := range shown(r) {
+				switch {
+				case w.Reason != outcome.Plain:
+					unwell++
+				case w.Record == worth:
+					held++
+				case w.Trace != nil && !w.Trace.Held:
+					sampled++
+				default:
+					t.Fatalf("shown: %+v", w)
+				}
+				if w.taps != nil {
+					t.Error("it is said to be for a tap")
+				}
 			}
-			if w.taps != nil {
-				t.Error("it is said to be for a tap")
-			}
 		}
-		if well != keptPerSecond || unwell != keptPerSecond {
-			t.Errorf("%d and %d are kept, want %d each", well, unwell, keptPerSecond)
+		if sampled != sampledPerSecond || held != keptPerSecond || unwell != keptPerSecond {
+			t.Errorf("%d, %d and %d are kept, want %d and %d each", sampled, held, unwell,
+				sampledPerSecond, keptPerSecond)
 		}
 	})
 }
