@@ -20,6 +20,9 @@ import (
 // Bounds of the asking side.
 const (
 	queryTimeout = 10 * time.Second
+	// maxTapAskers is the same of taps: those who have one, and those who wait or are refused. They
+	// take no places of others.
+	maxTapAskers = 2 * maxTaps
 	minInterval  = 250 * time.Millisecond
 	maxInterval  = time.Minute
 )
@@ -78,14 +81,16 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/requests", answer(v, once(parseRequestQuery), v.requestList))
 	mux.HandleFunc("GET /api/why", answer(v, once(parseID), v.why))
 	mux.HandleFunc("GET /api/propagation", answer(v, once(parseNothing), v.propagation))
-	mux.HandleFunc("GET /api/tap", v.tap)
 	mux.HandleFunc("GET /api/endpoints", answer(v, once(parseEndpoints), v.endpoints))
 	mux.HandleFunc("GET /api/proxies", answer(v, parseQuery, v.store.reporting))
 	mux.HandleFunc("GET /api/graph", answer(v, parseQuery, v.graph))
 	mux.HandleFunc("GET /api/series", answer(v, parseQuery, v.store.course))
 	mux.HandleFunc("GET /api/slo", answer(v, parseQuery, v.store.slo))
 	mux.Handle("GET /", web.Handler())
-	return localOnly(inTurn(mux))
+	all := http.NewServeMux()
+	all.Handle("GET /api/tap", limited(maxTapAskers, http.HandlerFunc(v.tap)))
+	all.Handle("/", inTurn(mux))
+	return localOnly(all)
 }
 
 // localOnly stops DNS rebinding: a web page that points its own name at 127.0.0.1 sends that name

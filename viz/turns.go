@@ -70,3 +70,18 @@ func (t *turn) end() {
 		t.turns = nil
 	}
 }
+
+// limited refuses at once what would be more than that at the same time: taps, which go on.
+func limited(most int, next http.Handler) http.Handler {
+	places := make(chan struct{}, most)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next.ServeHTTP(w, r)
+		default:
+			fail(w, http.StatusServiceUnavailable,
+				fmt.Errorf("viz has %d taps or askers for one already: try again", most))
+		}
+	})
+}

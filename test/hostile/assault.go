@@ -126,7 +126,8 @@ func idleConnection(_ context.Context, l *listener) io.Closer {
 		return nil
 	}
 	if l.speaks == speaksHTTP1 {
-		fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", l.path) // an error is an answer
+		// an error is an answer
+		fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s", l.path, l.fields)
 		return nc
 	}
 	newPeer(nc).greetAndAnswer()
@@ -148,7 +149,7 @@ func streams(_ context.Context, l *listener) io.Closer {
 	}
 	if l.speaks == speaksHTTP1 {
 		for range streamsEach { // pipelined, and no answer is read
-			fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", l.path)
+			fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n", l.path, l.fields)
 		}
 		return nc
 	}

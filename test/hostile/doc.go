@@ -23,7 +23,8 @@
 // After the proxies, each listener of each server is attacked from one address, by silence, idle
 // connections, floods of streams, large messages and garbage, while a good caller from another
 // makes one call after the other, each over a new connection: destination, its questions, identity,
-// viz's reports, its questions, the injector's webhook, their pages for probes, what `meshctl dev`
+// viz's reports, the single requests that it is told of, its questions, taps among them, by leave
+// and by leave that is made up, the injector's webhook, their pages for probes, what `meshctl dev`
 // serves in one process, and a proxy's admin port, its inbound port in plaintext and inside mTLS,
 // and its outbound port. A row passes if all attackers came, if every good call was answered in
 // time, the last of which began when all of them were there, and if the server's resident memory

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
@@ -92,6 +94,7 @@ func converse(
 const (
 	discoverMethod = "/tulle.destination.v1.Destination/Discover"
 	reportMethod   = "/tulle.viz.v1.Viz/Report"
+	recordsMethod  = "/tulle.viz.v1.Viz/Records"
 )
 
 func hello(version string) *discovery.DiscoverRequest {
@@ -135,6 +138,68 @@ func (l *listener) reported(ctx context.Context) error {
 func (l *listener) largeReport(ctx context.Context, size int) error {
 	say := report("attack", strings.Repeat("x", size))
 	return converse(ctx, attackerIP, l, reportMethod, say, &viz.ReportResponse{})
+}
+
+// introduced is the beginning of a proxy's stream of records, in a namespace.
+func introduced(namespace string) *viz.RecordsRequest {
+	return &viz.RecordsRequest{StartId: "one",
+		Workload: &viz.Workload{Namespace: namespace, Kind: "deployment", Name: "dev", Pod: "dev"}}
+}
+
+// listened is a proxy that introduces itself, and hears which taps there are.
+func (l *listener) listened(ctx context.Context) error {
+	return converse(ctx, honestIP, l, recordsMethod, introduced("hostile"), &viz.RecordsResponse{})
+}
+
+// floodOfRecords are messages of a stream, and floodText is of which size their texts are: the
+// largest that are taken.
+const (
+	floodOfRecords = 4
+	floodText      = 4 << 10
+)
+
+// records is a stream of full messages, each of about so many bytes.
+func (l *listener) records(ctx context.Context, size int) error {
+	conn, err := l.dialGRPC(attackerIP)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	s, err := conn.NewStream(ctx,
+		&grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, recordsMethod)
+	if err != nil {
+		return err
+	}
+	if err := s.SendMsg(introduced("attack")); err != nil {
+		return err
+	}
+	for i := range floodOfRecords {
+		if s.SendMsg(recordsOf(size, i)) != nil {
+			break // what is heard says why
+		}
+	}
+	if err := s.CloseSend(); err != nil {
+		return err
+	}
+	for err == nil { // until all has been taken, or refused
+		err = s.RecvMsg(&viz.RecordsResponse{})
+	}
+	return err
+}
+
+// recordsOf are records that viz keeps, each as large as one may be, of a trace of their own.
+func recordsOf(size, nth int) *viz.RecordsRequest {
+	text := strings.Repeat("x", floodText)
+	m := &viz.RecordsRequest{}
+	for i := range max(1, size/(3*floodText)) {
+		trace := make([]byte, 16)
+		binary.BigEndian.PutUint64(trace, uint64(nth)<<32|uint64(i+1))
+		m.Records = append(m.Records, &viz.Record{StartUnixUs: time.Now().UnixMicro(),
+			Method: "GET", Path: text, UserAgent: text, Detail: text, Failed: true,
+			Labels: &viz.Labels{Direction: viz.Direction_DIRECTION_INBOUND},
+			Trace:  &viz.RecordTrace{TraceId: trace, SpanId: trace[:8]}})
+	}
+	return m
 }
 
 // followed is the beginning of a stream of trust bundles.

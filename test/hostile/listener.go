@@ -10,12 +10,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/identity/api"
+	"github.com/tulle-mesh/tulle/identity/names"
 	"github.com/tulle-mesh/tulle/identity/spiffe"
 	vizapi "github.com/tulle-mesh/tulle/viz/api"
 )
@@ -28,6 +31,7 @@ type listener struct {
 	secure *tls.Config // what an attacker gets through TLS with; nil: plaintext
 	speaks dialect
 	path   string // that an attacker asks for
+	fields string // of HTTP/1, that an attacker says beside
 	honest func(context.Context) error
 	// send is an attacker's message of so many bytes; sizes are what is tried.
 	send  func(ctx context.Context, size int) error
@@ -149,6 +153,11 @@ func (c *city) place(ctx context.Context, s *child) error {
 		return err
 	}
 	c.listeners = append(c.listeners, main)
+	if s.name == "viz" {
+		if err := c.addTaps(ctx, s); err != nil {
+			return err
+		}
+	}
 	if s.name == "dev" {
 		if err := c.addDev(s); err != nil {
 			return err
@@ -245,6 +254,60 @@ func (l *listener) atServer(name string, honest, attackers *spiffe.Source) {
 	}
 	l.path, l.honest, l.send = discoverMethod, good.discovered, l.largeHello
 	l.sizes = []int{500 << 10, largeSize}
+}
+
+// addTaps is viz where single requests are told of, and where they are asked for: by who has leave,
+// and by who makes that up. There are few places for taps, so that a good caller asks for something
+// else.
+func (c *city) addTaps(ctx context.Context, s *child) error {
+	told := &listener{name: "viz, records", addr: s.ready.Addresses["tls"], server: s,
+		speaks: speaksGRPC, most: silentCount}
+	honest, err := c.ca.Source(ctx, workload("victim"))
+	if err != nil {
+		return err
+	}
+	attackers, err := c.ca.Source(ctx, attackerID)
+	if err != nil {
+		return err
+	}
+	told.atServer("viz", honest, attackers)
+	good := &listener{addr: told.addr, secure: spiffe.ClientConfig(honest, serverOf("viz"),
+		[]string{"h2"}, "")}
+	told.path, told.honest = recordsMethod, good.listened
+	told.sizes = []int{vizapi.MaxRequest - 64<<10, largeSize}
+	if told.send, err = c.crowdOf(ctx, told.addr); err != nil {
+		return err
+	}
+	c.listeners = append(c.listeners, told)
+	for _, by := range []struct{ name, nonce string }{
+		{"viz, taps", tapNonce}, {"viz, taps by made-up leave", "made up"},
+	} {
+		asked := pageOf(s, by.name, s.ready.Addresses["queries"], "/api/stat?resource=deploy")
+		asked.path = "/api/tap?stream=1"
+		asked.fields = names.TapNonceHeader + ": " + by.nonce + "\r\n"
+		c.listeners = append(c.listeners, asked)
+	}
+	return nil
+}
+
+// crowdOf are attackers each of whom is somebody else, for one ends its own streams: in turn they
+// send what viz takes most of.
+func (c *city) crowdOf(ctx context.Context, addr string) (send func(context.Context, int) error,
+	err error) {
+	var crowd []*listener
+	for i := range 4 * besiegers {
+		id := fmt.Sprintf("%s-%d", attackerID, i)
+		src, err := c.ca.Source(ctx, spiffeid.RequireFromString(id))
+		if err != nil {
+			return nil, err
+		}
+		crowd = append(crowd, &listener{addr: addr,
+			secure: spiffe.ClientConfig(src, serverOf("viz"), []string{"h2"}, "")})
+	}
+	var turn atomic.Uint32
+	return func(ctx context.Context, size int) error {
+		return crowd[int(turn.Add(1))%len(crowd)].records(ctx, size)
+	}, nil
 }
 
 // addDev is what `meshctl dev` serves beside identity, in the same process.

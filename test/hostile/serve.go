@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -241,6 +242,9 @@ func listenAt(names ...string) (map[string]net.Listener, childReady, error) {
 	return all, r, nil
 }
 
+// tapNonce lets attackers tap.
+const tapNonce = "attackers"
+
 func serveViz(ctx context.Context, dir string) error {
 	src, err := certificate(dir, "viz")
 	if err != nil {
@@ -253,7 +257,9 @@ func serveViz(ctx context.Context, dir string) error {
 	health := serve.NewHealth()
 	v := viz.New(viz.Config{
 		Source: src, TrustDomain: meshDomain, Log: childLog, Metrics: health.Metrics,
+		TapSessions: true,
 	})
+	v.SetSessions([]viz.Session{{Name: "attackers", Hash: sha256.Sum256([]byte(tapNonce))}})
 	done := make(chan error, 2)
 	go func() { done <- v.Serve(ctx, on["tls"], on["queries"]) }()
 	go func() { done <- health.Serve(ctx, on["health"]) }()
