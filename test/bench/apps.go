@@ -87,6 +87,7 @@ func (a *apps) startNginx() error {
 		"client_max_body_size 0; client_body_buffer_size 2m; root %[1]s; %[2]s\n"+
 		"server { listen %[3]s; listen %[4]s http2; "+
 		"location = / { return 200 \"hello, world\\n\"; } location = /1m {} \n"+
+		"location = "+rarePath+" { return 200 \"hello, world\\n\"; }\n"+
 		"  location /up { proxy_pass http://unix:%[1]s/sock:/read; proxy_pass_request_body off; "+
 		"proxy_set_header Content-Length \"\"; }\n"+
 		"  location /echo { proxy_pass http://unix:%[1]s/sock:/16k; proxy_method GET; "+

@@ -52,6 +52,11 @@ func fastBars() []bar {
 		{row: "http2-rate", figure: p99, added: true, against: anyHAProxy, must: 1, goal: 0.5},
 		{row: "http1-rate", figure: p99, added: true, against: anyHAProxy, must: 1, goal: 0.5},
 		{row: "policies-two", figure: rate, against: onlyBare, must: 0.9, goal: 0.95},
+		{row: "telemetry-two", figure: rate, against: onlyBare, must: 0.97, goal: 0.99},
+		{row: "tap-two", figure: cpuCaller, against: onlyBare, must: 1.05, goal: 1.02},
+		{row: "tap-two", figure: cpuCallee, against: onlyBare, must: 1.05, goal: 1.02},
+		// Two runs of the same differ by as much.
+		{row: "tap-two", figure: p99, against: onlyBare, must: 1.1, goal: 1.03},
 		{row: "http2-two", figure: cpuCaller, against: anyHAProxy, must: 1, goal: 0.7},
 		{row: "http2-two", figure: cpuCallee, against: anyHAProxy, must: 1, goal: 0.7},
 	}

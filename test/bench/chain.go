@@ -23,18 +23,21 @@ type shape struct {
 	// the client is h2load, whose HTTP/1 wants a reason phrase, which HAProxy leaves out where a
 	// server has none
 	reason bool
-	// The mesh is told ten rules, a rate limit, outlier detection and a consistent hash; and of two
-	// endpoints, or there would be nothing to choose. Others than a mesh do not take part.
+	// what the mesh is told beside services; others than a mesh do not take part
 	policies policies
+	bare     bool // as with these, but that nothing is told
 }
 
-// policies are what a mesh is told beside services.
+// policies are what a mesh is told beside services, or who looks at it.
 type policies int
 
 const (
 	noPolicies policies = iota
+	// somePolicies are ten rules, a rate limit, outlier detection and a consistent hash; and two
+	// endpoints, or there would be nothing to choose.
 	somePolicies
-	policiesLeftOut // as with them, but that nothing is told
+	telemetry // traces, some of them sampled, and an access log
+	tapped    // somebody watches a few of the requests
 )
 
 type hops int

@@ -61,7 +61,7 @@ func idle(proxy string, procs, endpoints int) (mb float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer m.cancel()
+	defer m.end()
 	upstream, known := "app", []plane.Service(nil)
 	if endpoints > 0 {
 		upstream, known = "many", []plane.Service{manyEndpoints(endpoints)}

@@ -47,8 +47,9 @@ func (b *bench) measured(results []result) string {
 		fmt.Sprintf("### At %d requests/s, p50 / p99 / p99.9 ms\n\nWhat a row adds over direct "+
 			"is the difference. h2load sends in bursts.\n\n", fixedRate) +
 			t.table(atRate, p50, p99, p999),
-		"### With policies, a second, and processor time\n\nBare is the same proxy that is told " +
-			"of none.\n\n" + t.of("tulle", "bare").table(policing, rate, cpuCaller, cpuCallee),
+		"### With policies, and where somebody looks: a second, processor time, p99 ms\n\n" +
+			"Bare is the same proxy that is told of none, and at which nobody looks.\n\n" +
+			t.of("tulle", "bare").table(policing, rate, cpuCaller, cpuCallee, p99),
 		"### Memory and start\n\n" + t.table(weighed, value),
 		t.failures(),
 	}

@@ -29,7 +29,7 @@ func policyRow() row {
 // endpoints are the application's addresses: a second one is the same to the callee's proxy, which
 // goes by the port, and another to the caller's.
 func (s shape) endpoints(app string) []string {
-	if s.policies == noPolicies {
+	if s.policies != somePolicies {
 		return []string{app}
 	}
 	_, port, _ := net.SplitHostPort(app)

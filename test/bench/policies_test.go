@@ -27,6 +27,17 @@ func TestPoliciesAreUnderstood(t *testing.T) {
 	}
 }
 
+// The same of what is sampled and logged.
+func TestTelemetryIsUnderstood(t *testing.T) {
+	objects, err := files.Parse("telemetry", []byte(telemetryOf("127.0.0.1:4317")))
+	if err != nil || len(objects) != 1 {
+		t.Fatalf("%d objects, %v", len(objects), err)
+	}
+	if p, ok := objects[0].(*registry.Policy); !ok || p.Problem != "" {
+		t.Errorf("%+v", objects[0])
+	}
+}
+
 // Others than a mesh have no part in a row with policies, and bare has none in any other.
 func TestWhoIsToldPolicies(t *testing.T) {
 	b := &bench{dir: t.TempDir()}

@@ -39,6 +39,7 @@ func (a *apps) allRows() (rows []row) {
 			shape: shape{hops: p.hops, front: "tcp", middle: "tcp"}, work: bulk})
 	}
 	rows = append(rows, policyRow())
+	rows = append(rows, seenRows()...)
 	rows = append(rows, row{name: "churn", title: "Handshakes: TCP, full mutual TLS 1.3, " +
 		"one HTTP/2 request, close; callee's proxy alone", unit: "conn",
 		shape: shape{hops: tlsHop, front: "http2", middle: "http2"}, work: churn})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -18,7 +19,14 @@ import (
 type mesh struct {
 	plane  *plane.Plane
 	binary string
+	ctx    context.Context
 	cancel context.CancelFunc
+	beside sync.WaitGroup // who looks, and what takes spans
+}
+
+func (m *mesh) end() {
+	m.cancel()
+	m.beside.Wait()
 }
 
 func startMesh(binary, dir string) (*mesh, error) {
@@ -31,7 +39,7 @@ func startMesh(binary, dir string) (*mesh, error) {
 		cancel()
 		return nil, err
 	}
-	return &mesh{plane: p, binary: binary, cancel: cancel}, nil
+	return &mesh{plane: p, binary: binary, ctx: ctx, cancel: cancel}, nil
 }
 
 // proxy starts one, with so many threads.
@@ -65,14 +73,15 @@ func tulle(name, binary string) peer {
 		}}
 }
 
-// bare is the same proxy where it is told of no policies, in rows in which the other is.
+// bare is the same proxy where it is told of no policies, and nobody looks, in rows in which that
+// is so of the other.
 func bare(binary string) peer {
 	return peer{name: "bare", mesh: true,
 		start: func(dir string, s shape, a *apps) (*chain, error) {
 			if s.policies == noPolicies {
 				return nil, errCannot
 			}
-			s.policies = policiesLeftOut
+			s.bare = true
 			return startTulle(binary, dir, s, a)
 		}}
 }
@@ -85,7 +94,7 @@ func startTulle(binary, dir string, s shape, a *apps) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{addr: loopback.Free(), end: m.cancel}
+	c := &chain{addr: loopback.Free(), end: m.end}
 	if err := m.build(c, s, a.addr(s.front)); err != nil {
 		c.stop()
 		return nil, err
@@ -105,7 +114,7 @@ func (m *mesh) build(c *chain, s shape, app string) error {
 	if err := m.writeAll(s.endpoints(app), mesh); err != nil {
 		return err
 	}
-	if s.policies == somePolicies {
+	if s.policies == somePolicies && !s.bare {
 		if err := m.plane.Tell(policed()); err != nil {
 			return err
 		}
@@ -119,10 +128,26 @@ func (m *mesh) build(c *chain, s shape, app string) error {
 		return err
 	}
 	c.inner, c.mtls = mesh, client
-	if s.hops == twoHops {
-		return m.caller(c)
+	if s.hops != twoHops {
+		c.addr = mesh
+		return nil
 	}
-	c.addr = mesh
+	if err := m.caller(c); err != nil {
+		return err
+	}
+	return m.look(c, s)
+}
+
+// look begins what a shape has of looking.
+func (m *mesh) look(c *chain, s shape) error {
+	switch {
+	case s.bare:
+		return nil
+	case s.policies == telemetry:
+		return m.sample(c.addr)
+	case s.policies == tapped:
+		return m.tap()
+	}
 	return nil
 }
 

@@ -30,6 +30,7 @@ type Plane struct {
 	dir, namespace             string
 	dev                        *identity.Dev
 	identity, destination, viz string // addresses
+	queries                    string // viz's
 	log                        *slog.Logger
 }
 
@@ -72,12 +73,16 @@ func (p *Plane) ServeViz() error {
 	if err != nil {
 		return err
 	}
+	p.queries = queries.Addr().String()
 	v := viz.New(viz.Config{Source: src, TrustDomain: trustDomain, Log: p.log})
 	p.viz, err = p.serve(func(ctx context.Context, l net.Listener) error {
 		return v.Serve(ctx, l, queries)
 	})
 	return err
 }
+
+// Viz asks the viz that ServeViz has started.
+func (p *Plane) Viz() *viz.Client { return viz.NewClient(p.queries) }
 
 func (p *Plane) serve(f func(context.Context, net.Listener) error) (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
