@@ -20,9 +20,6 @@ import (
 // Bounds of the asking side.
 const (
 	queryTimeout = 10 * time.Second
-	// maxTapAskers is the same of taps: those who have one, and those who wait or are refused. They
-	// take no places of others.
-	maxTapAskers = 2 * maxTaps
 	minInterval  = 250 * time.Millisecond
 	maxInterval  = time.Minute
 )

@@ -10,8 +10,9 @@ import (
 // Bounds of the asking side, beside those of its connections (serve.LoopbackLimits).
 const (
 	maxQuestions   = 64              // worked at, at the same time
-	maxOpenAnswers = 64              // answers that go on
 	turnTimeout    = 5 * time.Second // that a question waits for its turn
+	maxOpenAnswers = 64              // answers that go on, but for taps
+	maxTapAskers   = 2 * maxTaps     // who have a tap, or wait for one, or are refused
 )
 
 // inTurn has questions wait, the first to come first, while viz works at maxQuestions others. A

@@ -29,23 +29,23 @@ func (u *unread) Write(p []byte) (int, error) {
 func TestUnreadAnswersKeepNobodyWaiting(t *testing.T) {
 	h := New(Config{Log: slog.New(slog.DiscardHandler)}).Handler()
 	begun, read := make(chan struct{}), make(chan struct{})
-	var asked sync.WaitGroup
+	var asking sync.WaitGroup
 	for range maxQuestions {
-		asked.Go(func() {
-			h.ServeHTTP(&unread{httptest.NewRecorder(), begun, read}, question("/api/top"))
+		asking.Go(func() {
+			h.ServeHTTP(&unread{httptest.NewRecorder(), begun, read}, asked("/api/top"))
 		})
 		<-begun
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, question("/api/top"))
+	h.ServeHTTP(w, asked("/api/top"))
 	if w.Code != http.StatusOK {
 		t.Errorf("a question beside %d unread answers: %d %s", maxQuestions, w.Code, w.Body)
 	}
 	close(read)
-	asked.Wait()
+	asking.Wait()
 }
 
-func question(path string) *http.Request {
+func asked(path string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.Host = "127.0.0.1"
 	return r
@@ -56,7 +56,7 @@ func ask(ctx context.Context, h http.Handler, path string) <-chan *httptest.Resp
 	answer := make(chan *httptest.ResponseRecorder, 1)
 	go func() {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, question(path).WithContext(ctx))
+		h.ServeHTTP(w, asked(path).WithContext(ctx))
 		answer <- w
 	}()
 	synctest.Wait()
