@@ -177,11 +177,13 @@ func TestQuestionsAboutEndpointsAreBounded(t *testing.T) {
 			t.Errorf("one more: %v", err)
 		}
 		asked := 0
+		v.hub.mu.Lock()
 		for _, one := range streams {
 			if len(one.asked) == api.MaxQuestions {
 				asked++
 			}
 		}
+		v.hub.mu.Unlock()
 		if asked != maxAskedProxies {
 			t.Errorf("%d proxies are asked", asked)
 		}

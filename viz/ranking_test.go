@@ -12,6 +12,8 @@ import (
 func TestRankedRowsAreTheSummedUp(t *testing.T) {
 	for seed := range uint64(5) {
 		m, _ := bruteMesh(t, rand.New(rand.NewPCG(seed, 3)))
+		_, checkout := shop(m) // of whose edge both proxies tell
+		m.pod("shop", "idler", "idler-1").report(outbound(1, checkout, "never"))
 		m.now = m.now.Add(time.Second) // within a slot, as nearly always
 		defer m.store.read(m.now)()
 		for _, q := range []Query{{}, {Resource: "deploy"}, {Namespace: "ns1"}, {Resource: "ns"},
@@ -52,9 +54,7 @@ func checkTop(t *testing.T, m *mesh) {
 		}
 		question.reporting = map[string]bool{}
 		for _, p := range m.store.processes {
-			if len(question.reporting) < 3 {
-				question.reporting[p.key.reporter.id] = true
-			}
+			question.reporting[p.key.reporter.id] = p.workload.name != "w1"
 		}
 		var ranked, summed Top
 		question.rankLocked(m.store, spanOf(m.now, q), &ranked)
