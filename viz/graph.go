@@ -173,7 +173,7 @@ func (q *graphQuestion) learnLocked(s *store, now time.Time) (reporting int) {
 		}
 		at := q.fold(q.served(k))
 		if q.proxies[at] == nil {
-			q.proxies[at] = &proxiesOf{pods: make(map[string]struct{})}
+			q.proxies[at] = newProxiesOf()
 		}
 		if !p.live(now) {
 			continue

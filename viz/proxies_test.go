@@ -81,6 +81,9 @@ func TestProxiesAndWhatTheyHold(t *testing.T) {
 		*web.ConfigAgeSeconds != 3600 {
 		t.Errorf("%+v", web)
 	}
+	if g, _, err := m.store.graph(m.now, Query{}); err != nil || g.Proxies != 4 {
+		t.Errorf("the graph has %+v, %v", g, err)
+	}
 	if row := m.one(Query{Resource: "pod/web-1"}); row.ConfigRevision != "aa" {
 		t.Errorf("%+v", row)
 	}

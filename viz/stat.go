@@ -128,14 +128,17 @@ func (s *store) proxies(now time.Time, what resource) map[key]*proxiesOf {
 			continue
 		}
 		if out[k] == nil {
-			out[k] = &proxiesOf{pods: make(map[string]struct{}),
-				revisions: make(map[string]struct{})}
+			out[k] = newProxiesOf()
 		}
 		if p.live(now) {
 			out[k].add(p, now)
 		}
 	}
 	return out
+}
+
+func newProxiesOf() *proxiesOf {
+	return &proxiesOf{pods: make(map[string]struct{}), revisions: make(map[string]struct{})}
 }
 
 func (o *proxiesOf) add(p *process, now time.Time) {
