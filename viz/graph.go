@@ -375,6 +375,9 @@ func (q *graphQuestion) nodeRow(k key, g *group) GraphNode {
 	if behind := q.behind[k]; behind != nil {
 		row.Workloads = slices.Sorted(maps.Keys(behind))
 	}
+	if service, ok := q.serves[k]; ok {
+		row.Service = service.id()
+	}
 	if own := q.proxies[k]; own != nil {
 		row.Proxies = len(own.pods)
 		if !own.expiry.IsZero() {

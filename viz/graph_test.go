@@ -179,6 +179,31 @@ func checkGraph(t *testing.T, g *Graph, q Query, all []*madeUp) {
 	}
 }
 
+// A workload that is behind one service alone is known to be it; one that several have is of none.
+func TestGraphKnowsWhoseWorkloadsAre(t *testing.T) {
+	m := newMesh(t)
+	web, v1, v2 := m.pod("shop", "web", "web-1"), m.pod("shop", "pay-v1", "pay-v1-1"),
+		m.pod("shop", "pay-v2", "pay-v2-1")
+	m.now = m.now.Add(10 * time.Second)
+	call := func(id uint32, to *pod, service string) *api.Series {
+		s := outbound(id, to, "")
+		s.Labels.Service, s.Requests = service, 10
+		return s
+	}
+	web.report(call(1, v1, "pay"), call(2, v2, "pay"), call(3, v2, "pay-preview"))
+	v1.holds("aa", time.Minute, true) // as a proxy that destination has told something
+	v2.report()
+	g, _, err := m.store.graph(m.now, Query{})
+	if err != nil || len(g.Nodes) != 3 {
+		t.Fatalf("%+v, %v", g, err)
+	}
+	for _, n := range g.Nodes {
+		if want := map[string]string{"pay-v1": "service/shop/pay"}[n.Name]; n.Service != want {
+			t.Errorf("%s is behind %q, want %q", n.Name, n.Service, want)
+		}
+	}
+}
+
 // What a caller without a proxy sends is counted where it arrives, and what reached no endpoint
 // goes to the service.
 func TestGraphShowsWhatIsNotProtectedOrArrivesNowhere(t *testing.T) {
@@ -422,8 +447,8 @@ func TestThePagesFiles(t *testing.T) {
 	}
 	for path, kind := range map[string]string{
 		"/": "text/html", "/graph?open=shop": "text/html",
-		"/workload/shop/deployment/web": "text/html",
-		"/static/main.js":               "javascript", "/static/page.css": "text/css",
+		"/workload/shop/deployment/web": "text/html", "/objectives": "text/html",
+		"/static/main.js": "javascript", "/static/page.css": "text/css",
 		"/static/icon.svg": "image/svg", "/static/views/graph.js": "javascript",
 	} {
 		w := get(path)

@@ -258,6 +258,8 @@ type GraphNode struct {
 	CertificateExpiry *time.Time `json:"certificateExpiry,omitempty"`
 	// Workloads are those behind a service, and how many there are of a namespace.
 	Workloads []string `json:"workloads,omitempty"`
+	// Service is the ID of the only service that a workload is behind; "": none, or several.
+	Service string `json:"service,omitempty"`
 	// What it answered: for a workload as its own proxies measure it, where it has some.
 	GraphFigures
 }
