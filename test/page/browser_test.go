@@ -101,6 +101,13 @@ func (b *tab) wait(what, script string, most time.Duration) {
 	}
 }
 
+// press is a key, where the focus is.
+func (b *tab) press(key string) {
+	b.t.Helper()
+	eval[bool](b, fmt.Sprintf(`((document.activeElement ?? document.body).dispatchEvent(
+		new KeyboardEvent('keydown', { key: %q, bubbles: true })), true)`, key))
+}
+
 // look makes the window so wide, in a theme.
 func (b *tab) look(width int64, theme string) {
 	b.t.Helper()
@@ -111,6 +118,19 @@ func (b *tab) look(width int64, theme string) {
 	b.do(chromedp.EmulateViewport(width, height))
 	eval[bool](b, fmt.Sprintf(`(document.documentElement.dataset.theme = %q, `+
 		`dispatchEvent(new Event('resize')), true)`, theme))
+}
+
+// document keeps a picture for the docs, where those are to be made anew.
+func (b *tab) document(name string, width, height int64) {
+	b.t.Helper()
+	dir := os.Getenv("DOCS")
+	if dir == "" {
+		return
+	}
+	b.do(chromedp.EmulateViewport(width, height))
+	eval[bool](b, `(dispatchEvent(new Event('resize')), true)`)
+	b.shoot(dir, name)
+	b.do(chromedp.EmulateViewport(1280, 860))
 }
 
 // shoot keeps a picture of what is seen.

@@ -2,8 +2,9 @@
 // without a build step and without anything from elsewhere.
 //
 // The scripts are native modules. main.js is the frame: address, keys, and which view is shown; a
-// file in views/ is a view; graph.js, chart.js and table.js draw; api.js asks viz and says when it
-// does not answer. All text comes in as text nodes, never as HTML, so that a label is never more
+// file in views/ is a view, or a part that several views have; graph.js, chart.js and table.js
+// draw, picture.js makes a file of the graph, difference.js judges; api.js asks viz and says when
+// it does not answer. All text comes in as text nodes, never as HTML, so that a label is never more
 // than a label.
 //
 // It refuses to answer anything of the mesh: that is viz's API. It owns no goroutine.
@@ -23,8 +24,8 @@ var files embed.FS
 
 // views are the paths at which the page shows something; the script reads which.
 var views = []string{"/{$}", "/graph", "/workloads", "/services", "/workload/{rest...}",
-	"/service/{rest...}", "/canary", "/canary/{rest...}", "/identities", "/live", "/traces",
-	"/traces/{rest...}", "/limits"}
+	"/service/{rest...}", "/canary", "/canary/{rest...}", "/objectives", "/identities", "/live",
+	"/traces", "/traces/{rest...}", "/limits"}
 
 // Handler serves the page.
 func Handler() http.Handler {

@@ -1,5 +1,6 @@
-// Questions to viz. A question is { name, path, params, every | stream | events }: asked once,
-// every so many seconds, or as a stream of whole answers (stream) or of single things (events).
+// Questions to viz. A question is { name, path, params, every | stream | events, seen }: asked once,
+// every so many seconds, or as a stream of whole answers (stream) or of single things (events); one
+// that is to be seen only while the page is. The parameter at is a time at which a window ended.
 // An answer is { data } or { error } or { missing: true }, where this viz has no such thing.
 
 const retryMs = 1000;
@@ -20,7 +21,9 @@ function connection(ok, why = '') {
 export function address(q) {
   const p = new URLSearchParams();
   for (const [name, value] of Object.entries(q.params ?? {})) {
-    if (value !== undefined && value !== null && value !== '') p.set(name, value);
+    if (value === undefined || value === null || value === '') continue;
+    if (name === 'at') p.set('ago', `${Math.max(0, Math.round((Date.now() - Date.parse(value)) / 1000))}s`);
+    else p.set(name, value);
   }
   const text = p.toString();
   return `/api/${q.path}${text ? `?${text}` : ''}`;
@@ -40,10 +43,10 @@ async function once(q, signal) {
   }
   if (response.status === 404) return { missing: true };
   if (response.status === 401) return { lost: loggedOut };
-  if (response.status >= 502) return { lost: unreachable };
+  if (response.status === 502) return { lost: unreachable };
   try {
     const data = await response.json();
-    return response.ok ? { data } : { error: data.error };
+    return response.ok ? { data } : { error: data.error, busy: response.status === 503 };
   } catch {
     return signal.aborted ? null : { lost: unreachable };
   }
@@ -57,6 +60,10 @@ export function ask(q, hear) {
   const again = (ms) => { timer = setTimeout(run, ms); };
 
   async function run() {
+    if (q.seen && document.hidden) {
+      document.addEventListener('visibilitychange', run, { once: true, signal: control.signal });
+      return;
+    }
     const answer = await once(q, control.signal);
     if (!answer || control.signal.aborted) return;
     if (answer.lost) {
@@ -67,7 +74,8 @@ export function ask(q, hear) {
     connection(true);
     hear(answer);
     if (answer.missing || answer.error) {
-      if (q.every || q.stream) again(30 * retryMs); // it may be of a version that comes
+      // It may be of a version that comes.
+      if (q.every || q.stream) again(answer.busy ? (q.every ?? 1) * retryMs : 30 * retryMs);
       return;
     }
     if (q.stream) follow();

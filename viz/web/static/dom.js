@@ -46,7 +46,9 @@ export function morph(old, next) {
     if (document.activeElement === old) return;
     if (old.nodeName === 'INPUT' && old.value !== next.value) old.value = next.value;
   }
+  const { value } = next; // a select's is gone once its options are
   children(old, next);
+  if (old.nodeName === 'SELECT') old.value = value; // what the user has chosen before outlives attributes
 }
 
 function children(old, next) {

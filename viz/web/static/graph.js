@@ -3,6 +3,7 @@
 import { h, s } from './dom.js';
 import * as f from './format.js';
 import { nodeOf } from './parts.js';
+import * as picture from './picture.js';
 
 const narrow = () => innerWidth < 720;
 
@@ -29,12 +30,12 @@ export function draw(graph, selected) {
   }
   const edges = graph.edges.filter((e) => at.has(e.from) && at.has(e.to))
     .map((e) => ({ ...e, id: `${e.from}>${e.to}`,
-      line: line(m, at.get(e.from), at.get(e.to), e.bends ?? [], lean(out.get(e.from), into.get(e.to))) }));
+      line: line(m, at.get(e.from), at.get(e.to), e.bends ?? [], lean(out.get(e.from), into.get(e.to), f.health(e.successRate))) }));
   bounds = around(graph, m);
   const box = view ?? fit();
   const busy = edges.length > many;
   return s('svg', { class: `graph${busy ? ' busy' : ''}`, id: 'graph', role: 'group', 'data-key': 'graph',
-    'aria-label': 'The mesh as a graph. A table of the same calls follows.', viewBox: box.join(' ') },
+    'aria-label': 'The mesh as a graph. A table of the same calls follows.', height: tall(), viewBox: box.join(' ') },
   s('defs', { 'data-key': 'defs' }, ['good', 'warn', 'bad', 'idle'].map((kind) =>
     s('marker', { id: `tip-${kind}`, class: `tip ${kind}`, viewBox: '0 0 8 8', refX: 6.5, refY: 4,
       markerWidth: 9, markerHeight: 9, markerUnits: 'userSpaceOnUse', orient: 'auto-start-reverse' },
@@ -46,7 +47,8 @@ export function draw(graph, selected) {
 }
 
 // lean is where on a line its label stands: towards the end at which fewer lines meet.
-const lean = (from, to) => (from > to ? 0.62 : to > from ? 0.42 : 0.5);
+// That of a call that fails says more, and needs all the room.
+const lean = (from, to, kind) => (kind === 'warn' || kind === 'bad' ? 0.5 : from > to ? 0.62 : to > from ? 0.42 : 0.5);
 
 const center = (m, x, y) => (m.down ? [y * m.row, x * m.column] : [x * m.column, y * m.row]);
 
@@ -92,12 +94,21 @@ function around(graph, m) {
   return [left, top, Math.max(...xs) + m.w / 2 + 26 - left, Math.max(...ys) + m.h / 2 + 26 - top];
 }
 
+const place = () => document.getElementById('graph');
+const width = () => place()?.clientWidth || Math.min(innerWidth, 1440) - 88;
+const least = () => (narrow() ? 0.62 : 0.28); // a scale below which nothing can be read
+
+// tall is how high the graph is on the page: as it needs, within what is seen at once.
+function tall() {
+  const scale = Math.max(Math.min(1.15, width() / bounds[2]), least());
+  return Math.round(Math.max(place()?.closest('.beside') ? 440 : 300, Math.min(bounds[3] * scale, Math.max(380, innerHeight * 0.6), 720)));
+}
+
 // fit shows all, but nothing larger than life, and on a small screen nothing too small to read.
 function fit() {
-  const place = document.getElementById('graph');
-  const [pw, ph] = [place?.clientWidth || Math.min(innerWidth, 1240) - 60, place?.clientHeight || 520];
+  const [pw, ph] = [width(), place()?.clientHeight || tall()];
   const [left, top, w, ht] = bounds;
-  const scale = Math.min(1.15, Math.max(Math.min(pw / w, ph / ht), narrow() ? 0.62 : 0.28));
+  const scale = Math.min(1.15, Math.max(Math.min(pw / w, ph / ht), least()));
   const [vw, vh] = [pw / scale, ph / scale];
   const x = vw >= w || !narrow() ? left - (vw - w) / 2 : left;
   const y = vh >= ht ? top - (vh - ht) / 2 : top;
@@ -108,6 +119,7 @@ function fit() {
 export function refit() {
   const svg = document.getElementById('graph');
   if (!svg || !bounds) return;
+  svg.setAttribute('height', tall());
   if (!view) svg.setAttribute('viewBox', fit().join(' '));
   highlight();
 }
@@ -123,7 +135,7 @@ function lane(l, m) {
     s('text', { x: x + 14, y: y + 18 }, l.namespace, s('tspan', { class: 'fold', dx: 8 }, '⊖'))));
 }
 
-const width = (e) => Math.min(8, 1.5 + 0.8 * Math.log2(1 + e.rps)).toFixed(1);
+const thickness = (e) => Math.min(8, 1.5 + 0.8 * Math.log2(1 + e.rps)).toFixed(1);
 
 function edge(e, selected, busy) {
   const kind = f.health(e.successRate);
@@ -131,9 +143,9 @@ function edge(e, selected, busy) {
   return s('g', { class: `edge ${kind}${selected === e.id ? ' selected' : ''}`, 'data-key': e.id,
     'data-edge': e.id, 'data-from': e.from, 'data-to': e.to, 'data-do': 'select', 'data-arg': e.id },
   s('path', { class: 'hit', d: e.line.d }),
-  s('path', { class: 'line', d: e.line.d, 'stroke-width': width(e), 'marker-end': `url(#tip-${kind})` }),
+  s('path', { class: 'line', d: e.line.d, 'stroke-width': thickness(e), 'marker-end': `url(#tip-${kind})` }),
   busy || kind === 'idle' ? null
-    : s('path', { class: `flow ${speed}`, d: e.line.d, 'stroke-width': Math.max(2, width(e) - 2) }),
+    : s('path', { class: `flow ${speed}`, d: e.line.d, 'stroke-width': Math.max(2, thickness(e) - 2) }),
   s('title', null, describe(e)));
 }
 
@@ -147,14 +159,14 @@ function label(e) {
   const text = parts.filter(Boolean).join(' · ');
   const open = !e.encrypted && e.security !== 'none';
   const icon = e.encrypted || open;
-  const w = text.length * 6.1 + (icon ? 22 : 10);
+  const w = text.length * 6.2 + (icon ? 28 : 12);
   const [x, y] = e.line.mid;
   return s('g', { class: `label ${kind}${open ? ' open' : ''}`, 'data-key': e.id, 'data-edge': e.id,
     'data-from': e.from, 'data-to': e.to, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`,
     'aria-hidden': 'true' },
   s('rect', { x: -w / 2, y: -9.5, width: w, height: 19, rx: 9.5 }),
-  icon ? s('path', { class: 'icon', transform: `translate(${(-w / 2 + 11).toFixed(1)} -.5)`, d: open ? openPath : lockPath }) : null,
-  text ? s('text', { x: icon ? 7 : 0, y: 3.8, 'text-anchor': 'middle' }, text) : null);
+  icon ? s('path', { class: 'icon', transform: `translate(${(-w / 2 + 12).toFixed(1)} -.5)`, d: open ? openPath : lockPath }) : null,
+  text ? s('text', { x: icon ? 8.5 : 0, y: 3.8, 'text-anchor': 'middle' }, text) : null);
 }
 
 function cut(text, most) {
@@ -167,7 +179,7 @@ function node(n, m, selected) {
   const outer = n.kind === 'namespace' ? 'many' : n.kind === 'service' ? 'service'
     : n.proxies > 0 || n.kind === 'serviceaccount' ? '' : 'unmeshed';
   const round = n.kind === 'service' ? m.h / 2 : 10;
-  const letters = m.down ? 12 : 20;
+  const letters = m.down ? 10 : 20;
   return s('g', { class: `node ${kind} ${outer}${selected === n.id ? ' selected' : ''}`, 'data-key': n.id,
     'data-node': n.id, 'data-do': 'select', 'data-arg': n.id, tabindex: 0, role: 'button',
     transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, 'aria-label': describeNode(n) },
@@ -192,6 +204,16 @@ const describe = (e) => `${nodeOf(e.from).name} → ${nodeOf(e.to).name}: ${f.ra
 
 const describeNode = (n) => `${n.kind} ${n.name}${n.namespace ? ` in ${n.namespace}` : ''}, ` +
   `${f.rate(n.rps)} requests per second, ${f.percent(n.successRate)} succeed, p95 ${f.ms(n.p95Ms)}`;
+
+/** save saves all of the graph as a file, where there is one, and says so. */
+export function save() {
+  const svg = document.getElementById('graph');
+  if (!svg) return false;
+  const ground = getComputedStyle(svg.closest('.panel')).backgroundColor;
+  const text = picture.picture(svg, bounds, ground, `The mesh, ${new Date().toLocaleString('en-GB')}`);
+  picture.save('mesh.svg', text, 'image/svg+xml');
+  return true;
+}
 
 let over = null;
 

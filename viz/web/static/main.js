@@ -11,21 +11,22 @@ import * as identities from './views/identities.js';
 import * as limits from './views/limits.js';
 import * as live from './views/live.js';
 import * as object from './views/object.js';
+import * as objectives from './views/objectives.js';
 import * as overview from './views/overview.js';
 import * as traces from './views/traces.js';
 import { serviceList, workloadList } from './views/lists.js';
 
 const views = {
   '': overview, graph: graphView, services: serviceList, workloads: workloadList, service: object, workload: object,
-  canary, identities, limits, live, traces,
+  canary, identities, limits, live, objectives, traces,
 };
 
 const tabs = [['', 'Overview', 'o'], ['graph', 'Graph', 'g'], ['services', 'Services', 's'], ['workloads', 'Workloads', 'w'],
-  ['canary', 'Canary', 'c'], ['limits', 'Policies', 'p'], ['identities', 'Identities', 'i'], ['live', 'Live', 'l'], ['traces', 'Traces', 't']];
+  ['canary', 'Canary', 'c'], ['objectives', 'Objectives', 'b'], ['limits', 'Policies', 'p'], ['identities', 'Identities', 'i'], ['live', 'Live', 'l'], ['traces', 'Traces', 't']];
 
 const windows = ['10s', '30s', '1m', '5m', '15m', '1h'];
 // kept are the parameters that go along from view to view.
-const kept = ['window', 'ago', 'filter'];
+const kept = ['window', 'ago', 'filter', 'compare'];
 
 let state = null;
 let connected = { ok: true };
@@ -33,6 +34,7 @@ const running = new Map(); // question's name → { text, stop }
 let answers = {};
 let drawing = false;
 let records = 0;
+let seen = false;
 
 function parse() {
   const path = location.pathname.split('/').slice(1).map(decodeURIComponent);
@@ -43,12 +45,39 @@ function parse() {
     path, q: { get: value }, view: views[path[0]] ?? overview,
     time: () => ({ window: value('window'), ago: value('ago') }),
     range: () => value('range') ?? '1h',
+    // other is the window to compare with, as parameters of a question; null: none. compared names it.
+    other: () => other(value('window'), seconds(value('ago')), value('compare')),
+    compared: () => comparisonText(value('compare')),
     // live is a question whose answers stream, unless it is about the past.
     live: (question) => (past ? { ...question, every: 5 } : { ...question, stream: true }),
     flags: () => (value('window') ? ` --window ${value('window')}` : '') + (value('ago') ? ` --ago ${value('ago')}` : ''),
     search: () => pick(kept).toString(),
     link: (href) => { const p = pick(kept).toString(); return p ? href + (href.includes('?') ? '&' : '?') + p : href; },
   };
+}
+
+// A comparison is "before", how much earlier, or the time at which the other window ended.
+const comparisons = [['', 'Compare with …'], ['before', 'the window before'], ['5m', '5 min earlier'], ['15m', '15 min earlier'], ['30m', '30 min earlier']];
+const isTime = (text) => !Number.isNaN(Date.parse(text ?? ''));
+
+function other(window, ago, compare) {
+  if (!compare) return null;
+  if (isTime(compare)) return { window, at: compare };
+  return { window, ago: `${ago + (compare === 'before' ? seconds(window) || 60 : seconds(compare))}s` };
+}
+
+function comparisonText(compare) {
+  if (isTime(compare)) return `the window until ${f.clock(compare).slice(0, 5)}`;
+  return comparisons.find(([value]) => value === compare)?.[1] ?? `${compare} earlier`;
+}
+
+// minute is a time in an address, and latest the last one at which clocks said so.
+const minute = (ms) => `${new Date(ms).toISOString().slice(0, 16)}Z`;
+function latest(text) {
+  const at = new Date();
+  const [hours, minutes] = text.split(':').map(Number);
+  at.setHours(hours, minutes, 0, 0);
+  return minute(at > new Date() ? at - 86400e3 : at);
 }
 
 function pick(names) {
@@ -70,7 +99,7 @@ function set(changes, replace = false) {
     if (value) q.set(name, value);
     else q.delete(name);
   }
-  const text = q.toString().replaceAll('%2C', ',').replaceAll('%2F', '/').replaceAll('%3E', '>');
+  const text = q.toString().replaceAll('%2C', ',').replaceAll('%2F', '/').replaceAll('%3E', '>').replaceAll('%3A', ':');
   go(location.pathname + (text ? `?${text}` : ''), replace);
 }
 
@@ -128,6 +157,10 @@ function draw() {
   paint(main, h('div', { class: 'page' }, state.view.view(state, answers), foot()));
   for (const part of main.querySelectorAll('[data-share]')) part.style.setProperty('--share', part.dataset.share);
   graph.refit();
+  if (!seen && answers[state.view.questions(state)[0].name]?.data) {
+    seen = true;
+    performance.mark('figures'); // the page's test reads how soon there are some
+  }
 }
 
 const banner = () => (connected.ok ? h('div') : h('div', { class: 'lost' },
@@ -147,7 +180,7 @@ function top() {
 }
 
 function filter() {
-  const problem = Object.values(answers).map((a) => a?.problem ?? (a?.error?.includes('filter') ? a.error : null)).find(Boolean);
+  const problem = Object.values(answers).map((a) => a?.problem ?? a?.error).find((text) => text?.includes('filter'));
   return h('div', { class: `filter${problem ? ' wrong' : ''}` },
     h('input', { id: 'filter', type: 'search', 'data-param': 'filter', value: state.q.get('filter') ?? '', autocomplete: 'off', spellcheck: 'false',
       placeholder: 'Filter: checkout, ok<99, p95>200, route~pay, mtls!=mtls', 'aria-label': 'Filter', 'aria-describedby': 'filter-problem' }),
@@ -165,7 +198,7 @@ function time() {
   const ago = seconds(state.q.get('ago'));
   const window = state.q.get('window') ?? '1m';
   const c = answers.hour?.data;
-  return h('div', { class: 'time' },
+  return h('div', { class: 'time' }, state.view.compared ? comparison() : null,
     h('label', { class: 'window' }, h('span', null, 'Window'), h('select', { 'data-set': 'window', 'aria-label': 'Window of rates and latencies' },
       [...new Set([...windows, window])].map((w) => h('option', { value: w === '1m' ? '' : w, selected: w === window, 'data-key': w }, w)))),
     h('div', { class: 'scrubber' }, c ? chart.spark(c.rps, 'a') : null,
@@ -173,6 +206,17 @@ function time() {
         'aria-valuetext': ago ? `${f.span(ago)} ago` : 'now', title: 'Look at the past: [ and ]' })),
     h('button', { type: 'button', class: `when${ago ? ' past' : ''}`, 'data-do': 'set', 'data-arg': 'ago=', title: 'Back to now' },
       h('i', { 'aria-hidden': 'true' }), ago ? `${f.span(ago)} ago` : connected.ok ? 'live' : 'lost'));
+}
+
+function comparison() {
+  const compare = state.q.get('compare') ?? '';
+  const timed = isTime(compare);
+  const known = timed || comparisons.some(([value]) => value === compare) ? comparisons : [...comparisons, [compare, `${compare} earlier`]];
+  return h('div', { class: 'comparison', 'data-key': 'comparison' },
+    h('select', { 'data-set': 'compare', 'aria-label': 'Compare with', title: 'Compare with another window (x)' },
+      known.map(([value, text]) => h('option', { value, selected: value === compare, 'data-key': `c${value}` }, text)),
+      h('option', { value: timed ? compare : minute(Date.now() - 30 * 60e3), selected: timed, 'data-key': 'time' }, 'a time …')),
+    timed ? h('input', { type: 'time', 'data-clock': 'compare', value: f.clock(compare).slice(0, 5), 'aria-label': 'When the other window ended' }) : null);
 }
 
 function foot() {
@@ -194,8 +238,8 @@ try {
   setTheme(localStorage.getItem('theme') ?? 'auto');
 } catch { /* likewise */ }
 
-const keys = [['/', 'filter'], ['g then o g s w c p i l t', 'go to a view'], ['[ ]', 'a minute back, or forward'], ['← ↑ → ↓', 'from node to node'], ['Enter', 'look at a node'],
-  ['+ − 0', 'larger, smaller, all'], ['y', 'copy the command'], ['d', 'dark, light, or as the system'], ['Esc', 'close']];
+const keys = [['/', 'filter'], ['g then o g s w c b p i l t', 'go to a view'], ['[ ]', 'a minute back, or forward'], ['← ↑ → ↓', 'from node to node'], ['Enter', 'look at a node'],
+  ['+ − 0', 'larger, smaller, all'], ['x', 'compare with the window before'], ['e', 'save the graph as SVG'], ['y', 'copy the command'], ['d', 'dark, light, or as the system'], ['Esc', 'close']];
 
 function help() {
   const dialog = h('dialog', { class: 'help', 'aria-label': 'Keys' }, h('h2', null, 'Keys'),
@@ -236,6 +280,7 @@ const acts = {
   unfold: (arg) => openNamespaces(arg, true),
   only: (arg) => set({ failed: arg === 'failed' ? '1' : '', retried: arg === 'retried' ? '1' : '' }),
   zoom: (arg) => graph.zoom(Number(arg)),
+  picture: () => { if (graph.save()) say('Saved as mesh.svg'); },
   full: (arg) => (document.fullscreenElement ? document.exitFullscreen() : document.getElementById(arg)?.requestFullscreen()),
   theme: () => { setTheme({ auto: 'dark', dark: 'light', light: 'auto' }[theme()]); draw(); },
   copy, help,
@@ -267,7 +312,9 @@ document.addEventListener('input', (e) => {
   }
 });
 document.addEventListener('change', (e) => {
-  if (e.target.dataset.set) set({ [e.target.dataset.set]: e.target.value });
+  const { set: chosen, clock } = e.target.dataset;
+  if (chosen) set({ [chosen]: e.target.value });
+  if (clock && e.target.value) set({ [clock]: latest(e.target.value) });
   if (e.target.id === 'scrub') e.target.blur();
 });
 
@@ -307,7 +354,8 @@ function press(e) {
   const keyed = {
     g: () => { leader = Date.now(); },
     '/': () => { e.preventDefault(); document.getElementById('filter')?.focus(); },
-    '?': help, d: acts.theme, y: () => copy(state.view.command(state)),
+    x: () => { if (state.view.compared) set({ compare: state.q.get('compare') ? '' : 'before' }); },
+    e: acts.picture, '?': help, d: acts.theme, y: () => copy(state.view.command(state)),
     '[': () => set({ ago: `${Math.min(ago + 60, 3540)}s` }, true),
     ']': () => set({ ago: ago > 60 ? `${ago - 60}s` : '' }, true),
     '+': () => graph.zoom(1.3), '-': () => graph.zoom(0.77), 0: () => graph.zoom(0),

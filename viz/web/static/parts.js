@@ -58,6 +58,9 @@ export const panel = (title, ...children) =>
 export const empty = (why, fix) =>
   h('div', { class: 'empty' }, h('p', null, why), fix ? h('p', null, fix) : null);
 
+/** several is a number of things. */
+export const several = (n, one, more = `${one}s`) => `${f.count(n)} ${n === 1 ? one : more}`;
+
 export const code = (text) => h('code', null, text);
 
 /** waiting stands where an answer is not there yet, or is an error. */

@@ -8,9 +8,10 @@ import * as f from './format.js';
  * sorted by, cell what is shown. key(row) names a row.
  */
 export function table({ id, label, columns, rows, key, sort, fallback, most = 200, sortable = true }) {
-  const wanted = sort || fallback || '';
+  const find = (order) => columns.find((c) => c.id === order?.replace(/^-/, ''));
+  const wanted = find(sort) ? sort : fallback ?? ''; // the address may be about another table
   const down = wanted.startsWith('-');
-  const by = columns.find((c) => c.id === wanted.replace(/^-/, ''));
+  const by = find(wanted);
   const sorted = by ? [...rows].sort((a, b) => compare(by.value(a), by.value(b), down)) : rows;
   const shown = sorted.slice(0, most);
   return h('div', { class: 'table', 'data-key': id },

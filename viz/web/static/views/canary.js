@@ -1,6 +1,7 @@
 // The versions behind a service, side by side, with their differences.
 
 import { h } from '../dom.js';
+import * as d from '../difference.js';
 import * as f from '../format.js';
 import * as p from '../parts.js';
 
@@ -12,9 +13,6 @@ export const questions = (s) => [
 ];
 
 export const command = (s) => `meshctl viz routes${s.path[2] ? ` svc/${s.path[2]} -n ${s.path[1]}` : ' -A'} -o wide${s.flags()}`;
-
-// enough is how many requests a version must have had before it is judged.
-const enough = 30;
 
 export function view(s, answers) {
   const rows = answers.backends?.data?.rows;
@@ -31,20 +29,7 @@ export function view(s, answers) {
         ['An HTTPRoute or a ServiceProfile splits traffic between backends; ', p.code('meshctl canary'), ' moves it step by step.']));
 }
 
-const measures = [
-  { name: 'Success', of: (r) => r.successRate, show: f.percent, better: 1, difference: (a, b) => `${sign((b - a) * 100)}${Math.abs((b - a) * 100).toFixed(2)} points`, slack: 0.005 },
-  { name: 'Really succeeded', of: (r) => r.actualSuccessRate, show: f.percent, better: 1, difference: (a, b) => `${sign((b - a) * 100)}${Math.abs((b - a) * 100).toFixed(2)} points`, slack: 0.005 },
-  { name: 'p50', of: (r) => r.p50Ms, show: f.ms, better: -1, difference: times, relative: 0.1 },
-  { name: 'p95', of: (r) => r.p95Ms, show: f.ms, better: -1, difference: times, relative: 0.1 },
-  { name: 'p99', of: (r) => r.p99Ms, show: f.ms, better: -1, difference: times, relative: 0.1 },
-  { name: 'Timeouts', of: (r) => (r.windowRequests ? r.windowTimeouts / r.windowRequests : null), show: f.percent, better: -1,
-    difference: (a, b) => `${sign((b - a) * 100)}${Math.abs((b - a) * 100).toFixed(2)} points`, slack: 0.002 },
-];
-
-const sign = (v) => (v > 0 ? '+' : v < 0 ? '−' : '±');
-function times(a, b) {
-  return a > 0 ? `${sign(b - a)}${Math.abs((b / a - 1) * 100).toFixed(0)} %` : f.none;
-}
+const measures = [d.success, d.actual, d.p50, d.p95, d.p99, d.timeouts];
 
 function compare(key, list) {
   const [base, ...others] = [...list].sort((a, b) => b.windowRequests - a.windowRequests || a.backend.localeCompare(b.backend));
@@ -61,18 +46,6 @@ function compare(key, list) {
         h('tr', { 'data-key': 'share' }, h('th', { scope: 'row' }, 'Share'), h('td', { class: 'number' }, share(base)),
           others.map((r) => [h('td', { class: 'number' }, share(r)), h('td', { class: 'number' }, `${f.count(r.windowRequests)} requests`)])),
         measures.map((m) => h('tr', { 'data-key': m.name }, h('th', { scope: 'row' }, m.name), h('td', { class: 'number' }, m.show(m.of(base))),
-          others.map((r) => [h('td', { class: 'number' }, m.show(m.of(r))), h('td', { class: 'number' }, verdict(m, base, r))])))))),
-    others.some((r) => r.windowRequests < enough) ? h('p', { class: 'note' }, `A version with fewer than ${enough} requests in the window is not judged.`) : null);
-}
-
-function verdict(m, base, r) {
-  const [a, b] = [m.of(base), m.of(r)];
-  if (a === null || b === null) return f.none;
-  const text = m.difference(a, b);
-  if (r.windowRequests < enough || base.windowRequests < enough) return h('span', { class: 'idle', title: 'too few requests' }, text);
-  const off = (b - a) * m.better;
-  const slack = m.slack ?? a * m.relative;
-  const kind = off < -slack ? 'bad' : off > slack ? 'good' : 'same';
-  const mark = { bad: '▼', good: '▲', same: '≈' }[kind];
-  return h('span', { class: kind === 'same' ? 'idle' : kind, title: { bad: 'worse', good: 'better', same: 'about the same' }[kind] }, `${mark} ${text}`);
+          others.map((r) => [h('td', { class: 'number' }, m.show(m.of(r))), h('td', { class: 'number' }, d.verdict(m, base, r))])))))),
+    others.some((r) => !d.judged(base, r)) ? h('p', { class: 'note' }, `A version with fewer than ${d.enough} requests in the window is not judged.`) : null);
 }

@@ -1,6 +1,6 @@
 // The whole mesh, or a part of it, as a graph, with a table of the same calls.
 
-import { h } from '../dom.js';
+import { h, s as svg } from '../dom.js';
 import * as f from '../format.js';
 import * as p from '../parts.js';
 import { draw, legend } from '../graph.js';
@@ -27,7 +27,7 @@ export function view(s, answers) {
     h('section', { class: 'panel graph-panel', id: 'graph-panel', 'data-key': 'picture' },
       tools(s, g),
       g.nodes.length === 0 ? nothing(s, g) : h('div', { class: `stage${selected ? ' beside' : ''}`, 'data-key': 'stage' },
-        h('div', { class: 'canvas', 'data-key': 'canvas' }, draw(g, selected), zoomer()),
+        h('div', { class: 'canvas', 'data-key': 'canvas' }, draw(g, selected)),
         selected ? aside(s, g, selected) : null),
       legend()),
     p.panel('The same as a table', calls(s, g, 'calls')));
@@ -58,13 +58,15 @@ function tools(s, g) {
           g.namespaces.map((n) => h('button', { type: 'button', 'data-key': n.name, 'data-do': n.open ? 'fold' : 'unfold', 'data-arg': n.name,
             'aria-pressed': String(n.open) }, h('span', { class: 'tick', 'aria-hidden': 'true' }, n.open ? '✓' : ''), n.name,
           h('span', { class: 'ns' }, f.count(n.workloads)))))) : null,
-    hidden);
+    hidden, g.nodes.length ? zoomer() : null);
 }
 
-const zoomer = () => h('div', { class: 'zoomer', role: 'group', 'aria-label': 'Size' },
+const zoomer = () => h('div', { class: 'zoomer', 'data-key': 'zoomer', role: 'group', 'aria-label': 'Size' },
   [['+', '1.3', 'Larger'], ['−', '0.77', 'Smaller'], ['⤢', '0', 'Show all']].map(([text, by, label]) =>
     h('button', { type: 'button', 'data-key': by, 'data-do': 'zoom', 'data-arg': by, 'aria-label': label, title: label }, text)),
-  h('button', { type: 'button', 'data-key': 'full', 'data-do': 'full', 'data-arg': 'graph-panel', 'aria-label': 'Full screen', title: 'Full screen' }, '⛶'));
+  h('button', { type: 'button', 'data-key': 'picture', 'data-do': 'picture', 'aria-label': 'Save as SVG', title: 'Save as SVG (e)' }, '⤓'),
+  h('button', { type: 'button', 'data-key': 'full', 'data-do': 'full', 'data-arg': 'graph-panel', 'aria-label': 'Full screen', title: 'Full screen' },
+    svg('svg', { class: 'glyph', viewBox: '0 0 14 14', 'aria-hidden': 'true' }, svg('path', { d: 'M1 5V1h4M9 1h4v4M13 9v4H9M5 13H1V9' }))));
 
 /** opened are the namespaces that are open now, as the address has them, with one more or less. */
 export function opened(g, namespace, open) {

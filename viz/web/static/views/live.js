@@ -37,7 +37,8 @@ export function view(s, answers) {
 
 function rows(s, records) {
   return h('div', { class: 'table' }, h('table', { 'aria-label': 'Requests' },
-    h('thead', null, h('tr', null, ['Time', 'From', 'To', 'Request', 'Status', 'Took', 'Tries', 'Reason', ''].map((t) => h('th', { scope: 'col' }, t)))),
+    h('thead', null, h('tr', null, ['Time', 'From', 'To', 'Request', 'Status', 'Took', 'Tries', 'Reason', ''].map((t) =>
+      h('th', { scope: 'col', class: t === 'Took' || t === 'Tries' ? 'number' : null }, t)))),
     h('tbody', null, records.map((r) => {
       const failed = (r['tulle.flags'] ?? []).includes('failed');
       const status = r['http.response.status_code'];

@@ -5,28 +5,34 @@ import * as f from '../format.js';
 import * as p from '../parts.js';
 import { chart } from '../chart.js';
 import { golden, table } from '../table.js';
+import * as changes from './changes.js';
+import * as endpoints from './endpoints.js';
 import { calls } from './graph.js';
+import * as objectives from './objectives.js';
 
 const of = (s) => (s.path[0] === 'service'
   ? { kind: 'service', namespace: s.path[1], name: s.path[2] }
   : { namespace: s.path[1], kind: s.path[2], name: s.path[3] });
 
 const resource = (o) => `${o.kind}/${o.name}`;
+const id = (o) => `${o.kind}/${o.namespace}/${o.name}`;
 
 export const title = (s) => of(s).name;
+export const compared = true;
 
 export function questions(s) {
   const o = of(s);
   const what = { resource: resource(o), namespace: o.namespace };
   const service = o.kind === 'service';
-  return [
+  const figures = [
     s.live({ name: 'stat', path: 'stat', params: { ...what, ...s.time() } }),
     s.live({ name: 'near', path: 'graph', params: { ...what, ...s.time(), group: service ? 'service' : '' } }),
-    { name: 'course', path: 'series', params: { ...what, window: s.range(), ago: s.q.get('ago'), route: s.q.get('route') }, every: 5 },
     { name: 'routes', path: 'routes', params: { ...(service ? what : { from: what.resource, fromNamespace: what.namespace }), ...s.time() }, every: 2 },
-    ...(service ? [{ name: 'backends', path: 'backends', params: { ...what, ...s.time() }, every: 2 }]
-      : [{ name: 'pods', path: 'stat', params: { resource: 'pod', namespace: o.namespace, ...s.time() }, every: 2 }]),
+    service ? { name: 'backends', path: 'backends', params: { ...what, ...s.time() }, every: 2 }
+      : { name: 'pods', path: 'stat', params: { resource: 'pod', namespace: o.namespace, ...s.time() }, every: 2 },
   ];
+  return [...figures, ...changes.earlier(s, figures), ...endpoints.questions(s, what), objectives.question(o.namespace),
+    { name: 'course', path: 'series', params: { ...what, window: s.range(), ago: s.q.get('ago'), route: s.q.get('route') }, every: 5 }];
 }
 
 export function command(s) {
@@ -39,15 +45,21 @@ export function view(s, answers) {
   const o = of(s);
   const stat = answers.stat?.data?.rows?.[0];
   const near = answers.near?.data;
+  const slo = answers.slo?.data;
+  const service = o.kind === 'service' ? id(o) : near?.nodes.find((n) => n.id === id(o))?.service;
   return h('div', { class: 'view', 'data-key': resource(o) },
-    h('div', { class: 'title' }, h('p', { class: 'kind' }, `${o.kind} in ${o.namespace}`), h('h1', null, o.name)),
-    answers.stat && !stat ? p.empty(`Viz knows no ${o.kind} ${o.name} in ${o.namespace}.`,
+    h('div', { class: 'title' }, h('p', { class: 'kind' }, `${o.kind} in ${o.namespace}`),
+      h('h1', null, o.name, objectives.badge(s, slo, service))),
+    answers.stat?.data && !stat ? p.empty(`Viz knows no ${o.kind} ${o.name} in ${o.namespace}.`,
       'It may have ended more than an hour ago, or nobody has called it yet.') : null,
     stat ? figures(stat) : null,
+    changes.panel(s, answers.statBefore, s.other() ? pairs(s, o, answers) : []),
     charts(s, answers.course),
+    promises(s, slo, service),
     o.kind === 'service' ? versions(s, answers.backends?.data) : null,
     routes(s, o, answers.routes),
     near ? around(s, near, o) : null,
+    endpoints.panel(s, o, answers.endpoints),
     answers.pods?.data ? instances(s, o, answers.pods.data.rows) : null);
 }
 
@@ -120,10 +132,32 @@ function routes(s, o, answer) {
     ] }));
 }
 
+function promises(s, slo, service) {
+  const { namespace, name } = p.nodeOf(service ?? '//');
+  const rows = objectives.of(slo, namespace, name);
+  return rows.length ? p.panel('Objectives', objectives.list(s, rows)) : null;
+}
+
+// pairs are what a change may be in: all of it, a route, a caller, a version or an instance.
+function pairs(s, o, answers) {
+  const part = (text, kind) => [h('b', null, text), h('span', { class: 'ns' }, kind)];
+  const of = (name, rows, key, what) => {
+    const [now, then] = [answers[name]?.data, answers[`${name}Before`]?.data];
+    return now && then ? changes.rows(rows(now), rows(then), { key, what }) : [];
+  };
+  return [
+    ...of('stat', (a) => a.rows, () => 'all', () => h('b', null, 'All requests')),
+    ...of('routes', (a) => a.rows, (r) => `route ${r.service} ${r.route}`,
+      (r) => part(r.route, o.kind === 'service' ? 'route' : `route of ${r.service}`)),
+    ...of('near', (a) => a.edges.filter((e) => e.to === id(o)), (e) => `caller ${e.from}`, (e) => part(p.nodeOf(e.from).name, 'caller')),
+    ...of('backends', (a) => (a.rows.length > 1 ? a.rows : []), (r) => `version ${r.backend}`, (r) => part(r.backend.split('.')[0], 'version')),
+    ...of('pods', (a) => a.rows.filter((r) => r.workload === resource(o)), (r) => `instance ${r.name}`, (r) => part(r.name, 'instance')),
+  ];
+}
+
 function around(s, g, o) {
-  const id = `${o.kind}/${o.namespace}/${o.name}`;
-  const callers = g.edges.filter((e) => e.to === id);
-  const callees = g.edges.filter((e) => e.from === id);
+  const callers = g.edges.filter((e) => e.to === id(o));
+  const callees = g.edges.filter((e) => e.from === id(o));
   return h('div', { class: 'two', 'data-key': 'around' },
     p.panel('Callers', callers.length ? calls(s, g, 'callers', callers, { without: ['to', 'p50', 'p99'] }) : p.empty('Nobody calls it in this window.')),
     o.kind === 'service' && !callees.length ? null

@@ -5,15 +5,22 @@ import * as f from '../format.js';
 import * as p from '../parts.js';
 import { spark } from '../chart.js';
 import { golden, table } from '../table.js';
+import * as changes from './changes.js';
 import { calls } from './graph.js';
+import * as objectives from './objectives.js';
 
 export const title = () => 'Overview';
 export const filtered = true;
+export const compared = true;
 
 export const questions = (s) => [
-  s.live({ name: 'graph', path: 'graph', params: { ...s.time(), filter: s.q.get('filter'), open: '*', most: 2000 } }),
-  { name: 'slo', path: 'slo', every: 10 },
+  s.live({ name: 'graph', path: 'graph', params: { ...everything, ...s.time(), filter: s.q.get('filter') } }),
+  // A filter is for what is now: what did badly then and does well now is a change, too.
+  ...changes.earlier(s, [{ name: 'graph', path: 'graph', params: everything }]),
+  objectives.question(),
 ];
+
+const everything = { open: '*', most: 2000 };
 
 export const command = (s) => `meshctl viz stat deploy -A${s.flags()}`;
 
@@ -27,9 +34,10 @@ export function view(s, answers) {
   const open = g.edges.filter((e) => !e.encrypted && e.security !== 'none');
   return h('div', { class: 'view', 'data-key': 'overview' },
     tiles(g, open, answers.hour?.data),
-    objectives(answers.slo?.data),
-    attention(s, g),
-    p.panel('Workloads, the worst first', workloads(s, g.nodes, 'worst')),
+    attention(s, g, answers.slo?.data),
+    changes.panel(s, answers.graphBefore, pairs(s, g, answers)),
+    p.panel('Workloads, the worst first', workloads(s, g.nodes, 'worst', answers.slo?.data)),
+    answers.slo?.data?.rows.length ? p.panel('Objectives', objectives.cards(s, answers.slo.data.rows)) : null,
     open.length ? p.panel('Not encrypted', h('p', { class: 'note' },
       'Requests that came or went without the mesh’s mutual TLS, and why.'), unprotected(s, open)) : null,
     p.panel('Who calls whom', calls(s, g, 'calls', g.edges, { most: 12 })));
@@ -50,34 +58,30 @@ function tiles(g, open, hour) {
     p.tile('Proxies', f.count(g.proxies), `${f.count(g.namespaces.reduce((n, x) => n + x.workloads, 0))} workloads`));
 }
 
-// A viz may tell of objectives, or not.
-function objectives(slo) {
-  const rows = slo?.rows ?? slo?.objectives ?? [];
-  if (!rows.length) return null;
-  const left = (r) => r.budgetLeft ?? r.budgetRemaining ?? null;
-  const alert = (r) => r.alert || r.severity || (r.alerts?.length ? r.alerts.join(', ') : '');
-  return p.panel('Objectives', h('ul', { class: 'cards' }, rows.map((r) => {
-    const kind = alert(r) ? 'bad' : left(r) !== null && left(r) < 0.25 ? 'warn' : 'good';
-    return h('li', { class: `card ${kind}`, 'data-key': `${r.namespace}/${r.name}` },
-      h('span', { class: `state ${kind}` }, h('span', { class: 'mark', 'aria-hidden': 'true' }, f.marks[kind]), r.name),
-      h('span', { class: 'ns' }, r.namespace ?? ''),
-      left(r) !== null ? h('span', null, `${f.percent(left(r))} of the budget left`) : null,
-      alert(r) ? h('span', { class: 'chip bad' }, alert(r)) : null);
-  })));
+function pairs(s, g, answers) {
+  const inside = (nodes) => (nodes ?? []).filter((n) => n.kind !== 'outside');
+  const shown = new Set(g.nodes.map((n) => n.id));
+  const then = inside(answers.graphBefore?.data?.nodes).filter((n) => !s.q.get('filter') || shown.has(n.id));
+  return changes.rows(inside(g.nodes), then, { key: (n) => n.id, what: (n) => named(s, n, answers.slo?.data) });
 }
 
-function attention(s, g) {
+const named = (s, n, slo) => [p.name(n, s.search()), objectives.badge(s, slo, n.kind === 'service' ? n.id : n.service)];
+
+function attention(s, g, slo) {
   const soon = (n) => n.certificateExpiry && Date.parse(n.certificateExpiry) - Date.now() < 10 * 60e3;
   const items = [
+    ...(slo?.rows ?? []).filter((r) => r.alert).map((r) => [`o${r.namespace}/${r.name}`, objectives.standing(r),
+      { kind: 'service', namespace: r.namespace, name: r.service },
+      `objective ${r.name}: its error budget burns too fast, for ${r.alert.long} by now`]),
     ...g.nodes.filter(soon).map((n) => [`c${n.id}`, 'bad', n, `its certificate ends in ${f.span((Date.parse(n.certificateExpiry) - Date.now()) / 1000)}`]),
     ...g.edges.filter((e) => e.ejected).map((e) => [`e${e.from}${e.to}`, 'bad', p.nodeOf(e.to),
       `${e.ejected} of ${e.endpoints} endpoints are ejected by ${p.nodeOf(e.from).name}`]),
     ...g.edges.filter((e) => e.timeouts).map((e) => [`t${e.from}${e.to}`, 'warn', p.nodeOf(e.to),
-      `${f.count(e.timeouts)} calls from ${p.nodeOf(e.from).name} timed out`]),
+      `${p.several(e.timeouts, 'call')} from ${p.nodeOf(e.from).name} timed out`]),
     ...g.edges.filter((e) => e.limited).map((e) => [`l${e.from}${e.to}`, 'warn', p.nodeOf(e.to),
-      `${f.count(e.limited)} calls from ${p.nodeOf(e.from).name} were refused by a limit`]),
+      `${p.several(e.limited, 'call')} from ${p.nodeOf(e.from).name} refused by a limit`]),
     ...g.edges.filter((e) => e.faulted).map((e) => [`f${e.from}${e.to}`, 'idle', p.nodeOf(e.to),
-      `${f.count(e.faulted)} calls from ${p.nodeOf(e.from).name} had a fault on purpose`]),
+      `${p.several(e.faulted, 'call')} from ${p.nodeOf(e.from).name} had a fault on purpose`]),
   ];
   if (!items.length) return null;
   return p.panel('Needs a look', h('ul', { class: 'attention' }, items.slice(0, 8).map(([key, kind, node, text]) =>
@@ -86,12 +90,12 @@ function attention(s, g) {
 }
 
 /** workloads is a table of nodes. */
-export function workloads(s, nodes, id) {
+export function workloads(s, nodes, id, slo) {
   const worth = (n) => (n.successRate === undefined ? -1 : (1 - n.successRate) * 1e6 + Math.min(n.rps, 1e5) / 1e5);
   const rows = nodes.filter((n) => n.kind !== 'outside').sort((a, b) => worth(b) - worth(a));
   return table({ id, label: 'Workloads', rows, key: (n) => n.id, sort: s.q.get('sort'),
     columns: [
-      { id: 'name', title: 'Name', value: (n) => n.name, cell: (n) => p.name(n, s.search()) },
+      { id: 'name', title: 'Name', value: (n) => n.name, cell: (n) => named(s, n, slo) },
       ...golden(p),
       { id: 'proxies', title: 'Proxies', number: true, value: (n) => n.proxies, cell: (n) => n.proxies || (n.kind === 'service' ? '' : 'none') },
       { id: 'troubles', title: 'Troubles', value: (n) => (n.timeouts ?? 0) + (n.limited ?? 0) + (n.ejected ?? 0), cell: (n) => h('span', { class: 'chips' }, p.troubles(n)) },
