@@ -41,13 +41,12 @@ func openTab(t *testing.T) *tab {
 	return b
 }
 
-// note keeps a message that says that something is wrong. A figure that this viz does not tell of
-// is asked for, and answered with 404.
+// note keeps a message that says that something is wrong.
 func (b *tab) note(m chromedp.ConsoleMessage) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	bad := m.IsException() || m.Type == "error" || m.Type == "warning"
-	if bad && !b.ignoring && !optional.MatchString(m.URL) {
+	if bad && !b.ignoring {
 		b.problems = append(b.problems, fmt.Sprintf("%s (%s:%d)", m, m.URL, m.Line))
 	}
 }

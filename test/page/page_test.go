@@ -3,16 +3,12 @@ package page
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 )
-
-// optional are questions that a viz need not answer: the page hides what answers 404.
-var optional = regexp.MustCompile(`/api/endpoints`)
 
 // pictures are kept here.
 const pictures = programs + "/page"
@@ -72,6 +68,7 @@ func TestThePage(t *testing.T) {
 	worse(t, d, b, base)
 	compared(b, base)
 	judgements(b, base)
+	endpoints(t, b, base)
 	b.quiet("what the page makes of answers")
 	numbers(t, d, b, base)
 	b.open(base+"/workload/shop/deployment/web", `document.getElementById('total')`)
