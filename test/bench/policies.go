@@ -23,7 +23,7 @@ func policyRow() row {
 		"%d rules, rate limits, outlier detection and a consistent hash", routeRules),
 		unit:  "req",
 		shape: shape{hops: twoHops, front: "http2", middle: "http2", policies: somePolicies},
-		work:  h2load(q)}
+		work:  h2load(q), afresh: true}
 }
 
 // endpoints are the application's addresses: a second one is the same to the callee's proxy, which

@@ -21,6 +21,7 @@ type row struct {
 	fresh  bool // every round has a process of its own, and nothing beside it
 	rounds int  // of a fresh row; 0: one
 	holds  bool // the application is the one that does not end its answers
+	afresh bool // each round starts the processes anew: what differs is as small as their chances
 }
 
 // work is done against a chain for a while, and says what came of it.
@@ -75,8 +76,12 @@ func (b *bench) measure(ctx context.Context, r row) (result, error) {
 		return b.weigh(ctx, r)
 	}
 	all := map[string]*contest{}
-	for left := b.roundsOf(r); left > 0; left -= perStart {
-		if err := b.heat(ctx, r, all, min(left, perStart)); err != nil {
+	per := perStart
+	if r.afresh {
+		per = 1
+	}
+	for left := b.roundsOf(r); left > 0; left -= per {
+		if err := b.heat(ctx, r, all, min(left, per)); err != nil {
 			return result{}, err
 		}
 	}

@@ -32,11 +32,11 @@ func seenRows() []row {
 		{name: "telemetry-two", title: "HTTP/2, two hops mTLS, 8x16 streams, 1 % of traces " +
 			"sampled and exported, access log of failures", unit: "req",
 			shape: shape{hops: twoHops, front: "http2", middle: "http2", policies: telemetry},
-			work:  h2load(saturated)},
+			work:  h2load(saturated), afresh: true},
 		{name: "tap-two", title: fmt.Sprintf("HTTP/2, two hops mTLS, 8x16 streams, a tap that "+
 			"one of %d requests matches", rareOf), unit: "req",
 			shape: shape{hops: twoHops, front: "http2", middle: "http2", policies: tapped},
-			work:  h2load(some)},
+			work:  h2load(some), afresh: true},
 	}
 }
 
