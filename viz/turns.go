@@ -27,7 +27,8 @@ func inTurn(next http.Handler) http.Handler {
 				defer func() { <-streams }()
 			default:
 				fail(w, http.StatusServiceUnavailable, fmt.Errorf(
-					"viz has %d streams of answers already: end one, and try again", maxOpenAnswers))
+					"viz has %d streams of answers already: end one, and try again",
+					maxOpenAnswers))
 				return
 			}
 		}

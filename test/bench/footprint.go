@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -28,13 +29,13 @@ func footprint(proxy string) (ok bool, err error) {
 	}
 	ok = within("binary", float64(info.Size())/1e6, maxBinary)
 	for _, procs := range []int{1, 64} {
-		mb, err := idle(proxy, procs, 0)
+		mb, err := usual(proxy, procs, 0)
 		if err != nil {
 			return false, err
 		}
 		ok = within(fmt.Sprintf("idle, GOMAXPROCS=%d", procs), mb, maxIdle) && ok
 	}
-	mb, err := idle(proxy, 1, manyKnown)
+	mb, err := usual(proxy, 1, manyKnown)
 	if err != nil {
 		return false, err
 	}
@@ -48,6 +49,23 @@ func within(what string, mb, limit float64) bool {
 	}
 	fmt.Printf("%-28s %6.2f MB  limit %3.0f MB  %s\n", what, mb, limit, verdict)
 	return mb <= limit
+}
+
+// starts of a proxy are measured: how many threads the runtime makes while it starts is chance.
+const starts = 3
+
+// usual is the median of what some starts come to.
+func usual(proxy string, procs, endpoints int) (float64, error) {
+	var all []float64
+	for range starts {
+		mb, err := idle(proxy, procs, endpoints)
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, mb)
+	}
+	slices.Sort(all)
+	return all[starts/2], nil
 }
 
 // idle is the resident memory of a proxy that is ready and does nothing.

@@ -16,8 +16,8 @@ const (
 	growthShare = 10
 )
 
-// growth replaces the pods of deployments, none of which has a proxy here, while proxies watch. What
-// is judged is what the server holds on to, once its garbage is gone: resident memory is a saw, whose
+// growth replaces the pods of deployments, none of which has a proxy here, while proxies watch. It
+// judges what the server holds on to, once its garbage is gone: resident memory is a saw, whose
 // teeth are as high as what is looked for, and grows while the heap's holes come to fit.
 func (r *run) growth(ctx context.Context) error {
 	watching := max(1, r.proxies/growthShare)
