@@ -277,8 +277,8 @@ func TestRealJaeger(t *testing.T) {
 				return false
 			})
 			for _, s := range found.Spans {
-				if len(s.Warnings) > 0 {
-					t.Errorf("Jaeger warns of %s: %q", s.OperationName, s.Warnings)
+				if w := slices.DeleteFunc(s.Warnings, skewed); len(w) > 0 {
+					t.Errorf("Jaeger warns of %s: %q", s.OperationName, w)
 				}
 			}
 			sameInViz(t, ports, &found)
@@ -286,20 +286,38 @@ func TestRealJaeger(t *testing.T) {
 	}
 }
 
-// sameInViz asks viz for a trace that Jaeger has.
+// skewed: a callee's span seems to lie outside its caller's. It may, by microseconds: it ends once
+// the answer is written, which the caller can have read by then.
+func skewed(warning string) bool { return strings.HasPrefix(warning, "clock skew") }
+
+// sameInViz waits until viz, which proxies tell at other times, draws a trace that Jaeger has.
 func sameInViz(t *testing.T, ports *dev.Ports, want *jaegerTrace) {
 	t.Helper()
-	got, err := viz.NewClient(ports.VizQuery).Trace(t.Context(), want.TraceID)
-	check(t, err)
 	ids := map[string]bool{}
 	for _, s := range want.Spans {
 		ids[s.SpanID] = true
 	}
-	var lines []line
-	for _, s := range got.Tree {
-		if !ids[s.SpanID] {
-			t.Errorf("Jaeger knows of no span %s", s.SpanID)
+	text := ""
+	t.Cleanup(func() { t.Logf("viz draws\n%s", text) })
+	await.True(t, "viz draws the same", func() bool {
+		got, err := viz.NewClient(ports.VizQuery).Trace(t.Context(), want.TraceID)
+		if err != nil {
+			text = err.Error()
+			return false
 		}
+		for _, s := range got.Tree {
+			if !ids[s.SpanID] {
+				t.Errorf("Jaeger knows of no span %s", s.SpanID)
+			}
+		}
+		text = drawnOf(got)
+		return text == oneRetry
+	})
+}
+
+func drawnOf(trace *viz.Trace) string {
+	var lines []line
+	for _, s := range trace.Tree {
 		l := line{id: s.SpanID, parent: s.ParentID, start: s.StartUs, text: fmt.Sprint(s.Workload,
 			" ", s.Kind, " ", s.Name, " ", s.Attributes["http.response.status_code"])}
 		if n := s.Attributes["http.request.resend_count"]; n != nil {
@@ -307,7 +325,5 @@ func sameInViz(t *testing.T, ports *dev.Ports, want *jaegerTrace) {
 		}
 		lines = append(lines, l)
 	}
-	if text := drawn(lines); text != oneRetry {
-		t.Errorf("viz draws\n%s", text)
-	}
+	return drawn(lines)
 }
