@@ -27,7 +27,8 @@ var datasource = object{"type": "prometheus", "uid": "$datasource"}
 // JSON is the board as Grafana imports it.
 func (b *Board) JSON() ([]byte, error) {
 	variables := []any{object{"type": "datasource", "name": "datasource",
-		"label": "Prometheus", "query": "prometheus", "current": object{}, "options": []any{},
+		"label": "Prometheus", "query": "prometheus", "options": []any{},
+		"current": object{"text": "default", "value": "default"},
 		"refresh": 1, "regex": "", "hide": 0, "skipUrlSync": false}}
 	for i := range b.Variables {
 		variables = append(variables, b.Variables[i].grafana())
@@ -105,23 +106,41 @@ func (p *Panel) grafana() object {
 	if p.Unit == ratio && p.Kind == lines {
 		defaults["max"] = 1
 	}
-	options := object{}
-	switch p.Kind {
-	case lines:
-		custom := object{"lineWidth": 1, "showPoints": "never"}
-		if p.Stacked {
-			custom["fillOpacity"] = 30
-			custom["stacking"] = object{"mode": "normal", "group": "A"}
-		}
-		defaults["custom"] = custom
-		options["tooltip"] = object{"mode": "multi", "sort": "desc"}
-	case numbers:
-		options["reduceOptions"] = object{"calcs": []string{"lastNotNull"}, "fields": "",
-			"values": false}
+	if p.Kind == lines {
+		defaults["custom"] = p.drawn()
 	}
 	return object{"type": string(p.Kind), "title": p.Title, "description": p.About,
-		"datasource": datasource, "targets": p.targets(), "options": options,
+		"datasource": datasource, "targets": p.targets(), "options": p.Kind.options(),
 		"fieldConfig": object{"defaults": defaults, "overrides": []any{}}}
+}
+
+// drawn is how lines are.
+func (p *Panel) drawn() object {
+	custom := object{"lineWidth": 1, "showPoints": "never"}
+	if p.Stacked {
+		custom["fillOpacity"] = 30
+		custom["stacking"] = object{"mode": "normal", "group": "A"}
+	}
+	return custom
+}
+
+// options are all that Grafana's schema wants of a kind, its own defaults where nothing else is
+// better.
+func (k Kind) options() object {
+	switch k {
+	case lines:
+		return object{"tooltip": object{"mode": "multi", "sort": "desc"},
+			"legend": object{"showLegend": true, "displayMode": "list", "placement": "bottom",
+				"calcs": []string{}}}
+	case numbers:
+		return object{"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "",
+			"values": false}, "graphMode": "area", "colorMode": "value", "justifyMode": "auto",
+			"textMode": "auto", "wideLayout": true, "showPercentChange": false,
+			"percentChangeColorMode": "standard", "orientation": "auto"}
+	case table:
+		return object{"frameIndex": 0, "showHeader": true}
+	}
+	return object{}
 }
 
 // targets are the panel's queries. Exemplars are shown where the series have any.
