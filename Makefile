@@ -170,15 +170,15 @@ schemas: build
 	  paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1 output:crd:dir=../../bin/monitoring
 
 # What is too long for e2e, or wants a cluster of its own: one that is up ends, whatever is left in it. How soon routes are live is
-# held to its goal, while nothing else goes on. Then the mesh with what others make for it, as it comes: Consul and Flagger, built
-# from source, and Debian's Prometheus. Then a cluster whose DNS domain is another, with what goes by names in it, and one of two
-# nodes, each a zone. Needs root. Redis' image is made once its package is there.
+# held to its goal, while nothing else goes on. Then the mesh with what others make for it, as it comes: Consul, Jaeger and Flagger,
+# built from source, Debian's Prometheus, and its Chromium, for the page. Then a cluster whose DNS domain is another, with what goes
+# by names in it, and one of two nodes, each a zone. Needs root. Redis' image is made once its package is there.
 ZONES = CLUSTER_NAME=zones CLUSTER_NET=1 CLUSTER_NODES=2
 FLAGGER = v1.36.1
 e2e-real: bin/consul bin/jaeger bin/prometheus3/prometheus schemas
 	go test -tags real -count=1 -timeout 10m -v -run TestRealConsul ./test/contract
 	go test -tags real -count=1 -timeout 10m -v ./test/tracing
-	$(MAKE) prometheus
+	$(MAKE) prometheus page
 	test/cluster/cluster packages redis-server tcpdump prometheus curl
 	$(MAKE) images
 	GOBIN=$$PWD/bin go install github.com/fluxcd/flagger/cmd/flagger@$(FLAGGER)
