@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -76,20 +75,24 @@ func TestAJaegerOfTheMeshHasTheTraces(t *testing.T) {
 		"kubectl", "-n", ns, "apply", "-f", "-")
 	eventually(t, 2*time.Minute, func() error {
 		call(t, ns, "http://server."+ns+"/fine")
-		said := call(t, ns, "http://jaeger."+ns+":16686/api/traces?service=server&limit=20")
-		var answer struct {
-			Data []struct {
-				Spans []struct{ References []struct{ RefType string } }
-			}
-		}
-		if err := json.Unmarshal([]byte(said.Body), &answer); err != nil {
-			return fmt.Errorf("%w: %+v", err, said)
-		}
-		for _, trace := range answer.Data {
+		said := app[[]tracesAnswer](t, ns, "deploy/client", "call",
+			"http://jaeger."+ns+":16686/api/traces?service=server&limit=20")[0]
+		for _, trace := range said.Echo.Data {
 			if len(trace.Spans) == 2 {
 				return nil
 			}
 		}
-		return fmt.Errorf("Jaeger has %+v", answer.Data)
+		return fmt.Errorf("Jaeger has %+v", said)
 	})
+}
+
+// tracesAnswer is what `app call` prints of Jaeger's, which is JSON as an echo is.
+type tracesAnswer struct {
+	Status int
+	Error  string
+	Echo   struct {
+		Data []struct {
+			Spans []struct{ OperationName string }
+		}
+	}
 }
