@@ -220,11 +220,18 @@ func (l *lines) objective(id int, o *Objective) {
 	l.add(fmt.Sprintf("%s %d %s", lineObjective, id, text))
 }
 
+// ran tells when viz ran. Slots begin in 1970: what a clock that was set back puts before is left
+// out.
 func (l *lines) ran(s span, ahead int64) {
-	l.add(fmt.Sprintf("%s %d %d", lineRan, s.First-ahead, s.Last-ahead))
+	if s.Last >= ahead {
+		l.add(fmt.Sprintf("%s %d %d", lineRan, max(s.First-ahead, 0), s.Last-ahead))
+	}
 }
 
 func (l *lines) count(kind string, id int, slot int64, c Count) {
+	if slot < 0 {
+		return
+	}
 	l.add(fmt.Sprintf("%s %d %d %d %d", kind, id, slot, c.Requests, c.Bad))
 }
 
