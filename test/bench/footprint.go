@@ -17,6 +17,8 @@ import (
 const (
 	maxBinary   = 11
 	maxIdle     = 10
+	maxIdleWide = 11 // with manyProcs, each of which has caches and stacks of its own
+	manyProcs   = 64
 	maxWithMany = 12 // with manyKnown endpoints subscribed
 	manyKnown   = 1000
 )
@@ -28,12 +30,15 @@ func footprint(proxy string) (ok bool, err error) {
 		return false, fmt.Errorf("%w (make build)", err)
 	}
 	ok = within("binary", float64(info.Size())/1e6, maxBinary)
-	for _, procs := range []int{1, 64} {
-		mb, err := usual(proxy, procs, 0)
+	for _, one := range []struct {
+		procs int
+		limit float64
+	}{{1, maxIdle}, {manyProcs, maxIdleWide}} {
+		mb, err := usual(proxy, one.procs, 0)
 		if err != nil {
 			return false, err
 		}
-		ok = within(fmt.Sprintf("idle, GOMAXPROCS=%d", procs), mb, maxIdle) && ok
+		ok = within(fmt.Sprintf("idle, GOMAXPROCS=%d", one.procs), mb, one.limit) && ok
 	}
 	mb, err := usual(proxy, 1, manyKnown)
 	if err != nil {
