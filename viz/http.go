@@ -85,7 +85,8 @@ func (v *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/slo", answer(v, parseQuery, v.store.slo))
 	mux.Handle("GET /", web.Handler())
 	all := http.NewServeMux()
-	all.Handle("GET /api/tap", limited(maxTapAskers, http.HandlerFunc(v.tap)))
+	tap := http.HandlerFunc(v.tap)
+	all.Handle("GET /api/tap", limited(maxTapAskers, "taps or askers for one", tap))
 	all.Handle("/", inTurn(mux))
 	return localOnly(all)
 }

@@ -19,19 +19,8 @@ const (
 // question's turn ends where its answer begins: whoever does not read an answer keeps nobody from
 // theirs.
 func inTurn(next http.Handler) http.Handler {
-	turns, streams := make(chan struct{}, maxQuestions), make(chan struct{}, maxOpenAnswers)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isSet(r.URL.Query().Get(paramStream)) {
-			select {
-			case streams <- struct{}{}:
-				defer func() { <-streams }()
-			default:
-				fail(w, http.StatusServiceUnavailable, fmt.Errorf(
-					"viz has %d streams of answers already: end one, and try again",
-					maxOpenAnswers))
-				return
-			}
-		}
+	turns := make(chan struct{}, maxQuestions)
+	single := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		wait, cancel := context.WithTimeout(r.Context(), turnTimeout)
 		defer cancel()
 		select {
@@ -44,6 +33,14 @@ func inTurn(next http.Handler) http.Handler {
 		t := &turn{ResponseWriter: w, turns: turns}
 		defer t.end()
 		next.ServeHTTP(t, r)
+	})
+	lasting := limited(maxOpenAnswers, "streams of answers", single)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isSet(r.URL.Query().Get(paramStream)) {
+			lasting.ServeHTTP(w, r)
+			return
+		}
+		single.ServeHTTP(w, r)
 	})
 }
 
@@ -73,8 +70,8 @@ func (t *turn) end() {
 	}
 }
 
-// limited refuses at once what would be more than that at the same time: taps, which go on.
-func limited(most int, next http.Handler) http.Handler {
+// limited refuses at once what would be more than that at the same time: what goes on.
+func limited(most int, what string, next http.Handler) http.Handler {
 	places := make(chan struct{}, most)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -83,7 +80,7 @@ func limited(most int, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		default:
 			fail(w, http.StatusServiceUnavailable,
-				fmt.Errorf("viz has %d taps or askers for one already: try again", most))
+				fmt.Errorf("viz has %d %s already: end one, and try again", most, what))
 		}
 	})
 }

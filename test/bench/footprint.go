@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/config"
@@ -69,8 +68,7 @@ func usual(proxy string, procs, endpoints int) (float64, error) {
 		}
 		all = append(all, mb)
 	}
-	slices.Sort(all)
-	return all[starts/2], nil
+	return median(all), nil
 }
 
 // idle is the resident memory of a proxy that is ready and does nothing.
